@@ -1,0 +1,39 @@
+# What one types here. Everything stays inside this directory, but for package caches.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-faults lint bench clean
+
+UV_VERSION := 0.13.9
+UV := .uv/bin/uv
+PURCHASES := .venv/bin/purchases
+STAMP := .venv/.set-up
+export UV_PYTHON_DOWNLOADS := never
+
+help:  ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## bring everything into .venv, from the lock, without root
+
+$(STAMP): pyproject.toml uv.lock
+	@python=$$(sh scripts/find-python) && { [ -x $(UV) ] || { "$$python" -m venv .uv && .uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }; } && $(UV) sync --quiet --frozen --all-extras --all-groups --python "$$python"
+	@touch $@
+
+run: $(STAMP)  ## set up if needed, then the demonstration, until Ctrl-C
+	$(PURCHASES) up --demo
+
+test: $(STAMP)  ## the whole test suite
+	.venv/bin/python -m pytest
+
+test-faults: $(STAMP)  ## the long fault injections
+	.venv/bin/python -m pytest -m faults
+
+lint: $(STAMP)  ## ruff, mypy, import contracts
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: $(STAMP)  ## measure; writes docs/benchmarks.md
+	.venv/bin/python -m benchmarks.bench
+
+clean:  ## remove what was built or fetched; .purchases/ stays
+	rm -rf .venv .uv .pytest_cache .hypothesis .mypy_cache .ruff_cache dist

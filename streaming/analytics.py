@@ -1,0 +1,268 @@
+"""AnalyticsConsumerApp: stores what the processor published, exactly once, with its figures.
+
+One database transaction per batch holds rows, dead letters, positions, live totals and the day
+ledger. This module is the worker process of one slot; the statements are in `store.write`.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from confluent_kafka import Message, TopicPartition
+from sqlalchemy import Engine
+
+from streaming.errors import Mismatch, Unavailable
+from streaming.events.analytics import decode_analytics
+from streaming.events.dead_letter import Verdict, read_verdict, shown_text
+from streaming.events.record import ORIGIN, read_origin, topic_id_text
+from streaming.events.refusal import Refused
+from streaming.kafka.config import common_config, consumer_config
+from streaming.kafka.connection import bootstrap_servers
+from streaming.kafka.consumer import GroupConsumer, headers_of
+from streaming.kafka.identity import IdentityWatch
+from streaming.kafka.names import Names
+from streaming.logs import get_logger
+from streaming.settings import Settings
+from streaming.store.batch import (
+    STORED,
+    EventRow,
+    LetterRow,
+    day_cutter,
+    event_row,
+    refused_row,
+)
+from streaming.store.engine import open_store, store_errors
+from streaming.store.migrate import ensure_deployment
+from streaming.store.models import StreamOffset
+from streaming.store.write import (
+    Advance,
+    Batch,
+    Place,
+    PositionTaken,
+    Source,
+    Written,
+    stored_positions,
+    write_batch,
+)
+from streaming.worker import Runtime, run_worker
+
+APP: Final = "analytics"
+BATCH_RECORDS: Final = 5_000
+LINGER_SECONDS: Final = 0.02
+IDLE_SECONDS: Final = 1.0
+
+
+class AnalyticsConsumerApp:
+    """The consumer of one slot, from `analytics` and `purchases.dlq` into the database."""
+
+    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+        self._settings = settings
+        self._runtime = runtime
+        self._names = Names.of(settings)
+        self._topics = [self._names.analytics, self._names.dead_letters]
+        self._path = settings.database_path
+        self._day_of = day_cutter(settings.zone)
+        self._servers = bootstrap_servers(settings)
+        self._client = f"{APP}-{runtime.status.slot}"
+        self._identity = IdentityWatch(
+            common_config(settings, self._servers, f"{self._client}-admin"), self._topics
+        )
+        self._next: dict[Place, int | None] = {}
+        self._idle_since = time.monotonic()
+
+    def run(self) -> None:
+        """Work until asked to stop. Raises what only a new process or a person can mend."""
+        if not self._prepare():
+            return
+        group = self._source.group
+        self._consumer = GroupConsumer(
+            consumer_config(self._settings, self._servers, self._client, group, self._client),
+            self._topics,
+            self._stored,
+        )
+        while self._runtime.turn():
+            if not self._consumer.broker_answers():
+                self._runtime.pause("broker")
+                continue
+            self._identity.check()
+            messages = self._consumer.fetch(BATCH_RECORDS, LINGER_SECONDS)
+            if messages:
+                self._store(messages)
+            else:
+                self._idle()
+        self._consumer.close()
+
+    def _prepare(self) -> bool:
+        """Open the store and learn who cluster and topics are, waiting for both."""
+        while self._runtime.turn():
+            try:
+                self._engine: Engine = open_store(self._path)
+                deployment = ensure_deployment(self._engine, self._settings)
+                identity = self._identity.learn()
+            except Unavailable as error:
+                self._runtime.pause(str(error))
+                continue
+            self._source = Source(
+                self._names.analytics_group(deployment.deployment_id),
+                self._names.analytics,
+                identity.cluster_id,
+                {name: topic_id_text(i) for name, i in identity.topic_ids.items()},
+            )
+            return True
+        return False
+
+    def _stored(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+        """Look up the positions in the database, refusing those of another topic or cluster."""
+        with store_errors(self._path), self._engine.begin() as connection:
+            rows = stored_positions(connection, self._source.group)
+        found = []
+        for partition in partitions:
+            place = (partition.topic, partition.partition)
+            row = rows.get(place)
+            if row is not None:
+                self._require_same(row)
+            self._next[place] = None if row is None else row.next_offset
+            epoch = None if row is None else row.leader_epoch
+            offset = -1 if row is None else row.next_offset
+            found.append(TopicPartition(*place, offset, "", -1 if epoch is None else epoch))
+        return found
+
+    def _require_same(self, row: StreamOffset) -> None:
+        place = f"{row.topic}-{row.partition} at {row.next_offset}"
+        remedy = (
+            "Connect to the one that this database is of, or give the new one a database of its own"
+            " (PURCHASES_HOME)."
+        )
+        if row.cluster_id != self._source.cluster_id:
+            raise Mismatch(
+                f"The stored position of {place} is of cluster {row.cluster_id}, but this is"
+                f" {self._source.cluster_id}. {remedy}"
+            )
+        if row.topic_id != self._source.topic_ids[row.topic]:
+            raise Mismatch(
+                f"The stored position of {place} is of a topic that was deleted and created again."
+                f" {remedy}"
+            )
+
+    def _store(self, messages: list[Message]) -> None:
+        self._idle_since = time.monotonic()
+        batch = Batch([], [], {})
+        for message in messages:
+            self._read(message, batch.events, batch.letters)
+        counts: dict[Place, int] = {}
+        last: dict[Place, Message] = {}
+        for message in messages:
+            place = (str(message.topic()), message.partition() or 0)
+            counts[place] = counts.get(place, 0) + 1
+            last[place] = message
+        positions = self._consumer.positions()
+        for place, message in last.items():
+            batch.advances[place] = Advance(
+                self._next[place],
+                max((message.offset() or 0) + 1, positions.get(place, 0)),
+                message.leader_epoch(),
+                counts[place],
+            )
+        written = self._write(batch)
+        if written is not None:
+            self._count(messages, batch, written)
+
+    def _read(self, message: Message, events: list[EventRow], letters: list[LetterRow]) -> None:
+        partition, offset = message.partition() or 0, message.offset() or 0
+        headers = headers_of(message)
+        if message.topic() == self._names.dead_letters:
+            verdict = read_verdict(headers)
+            if isinstance(verdict, Verdict):
+                key = shown_text(message.key())
+                refused_at = message.timestamp()[1] * 1000
+                letters.append(refused_row(verdict, key, refused_at, partition, offset))
+            else:
+                get_logger().warning("foreign_dead_letter", partition=partition, offset=offset)
+            return
+        try:
+            event = decode_analytics(message.value(), self._settings.currency)
+            events.append(event_row(event, partition, offset))
+            if headers and any(name.startswith(ORIGIN) for name, _ in headers):
+                letters.append(LetterRow(read_origin(headers, ORIGIN), STORED))
+        except (Mismatch, Refused) as error:
+            raise Mismatch(
+                f"The record at {self._names.analytics}-{partition}, offset {offset}, cannot be"
+                f" stored: {error}. Is a newer version of purchases, or another deployment, writing"
+                " to this topic?"
+            ) from None
+
+    def _write(self, batch: Batch) -> Written | None:
+        """Write the batch, waiting for the database; None where it was dropped to be read again."""
+        while True:
+            try:
+                with store_errors(self._path), self._engine.begin() as connection:
+                    written = write_batch(
+                        connection,
+                        batch,
+                        self._source,
+                        self._day_of,
+                        time.time_ns() // 1000,
+                    )
+            except Unavailable as error:
+                self._runtime.pause(str(error))
+                if not self._runtime.turn():
+                    return None
+            except PositionTaken as error:
+                get_logger().warning("position_taken", detail=str(error))
+                self._consumer.rewind(self._consumer.assignment())
+                return None
+            else:
+                self._next.update((p, a.next_offset) for p, a in batch.advances.items())
+                self._consumer.commit_for_monitoring(
+                    {p: a.next_offset for p, a in batch.advances.items()}
+                )
+                return written
+
+    def _idle(self) -> None:
+        """Store positions that moved past transaction markers, so that lag can reach 0."""
+        lag = self._consumer.lag()
+        if lag == 0:
+            self._runtime.set_state("caught_up")
+        if time.monotonic() - self._idle_since < IDLE_SECONDS:
+            return
+        self._idle_since = time.monotonic()
+        self._runtime.status.lag_records = lag
+        self._runtime.status.lag_seconds = 0.0
+        moved = {
+            place: Advance(self._next.get(place), position, None, 0)
+            for place, position in self._consumer.positions().items()
+            if position > (self._next.get(place) or 0)
+        }
+        if moved:
+            self._write(Batch([], [], moved))
+
+    def _count(self, messages: list[Message], batch: Batch, written: Written) -> None:
+        status = self._runtime.status
+        status.records += len(messages)
+        status.stored += written.stored
+        status.duplicates += written.duplicates
+        status.refused += len(batch.letters)
+        status.lag_records = self._consumer.lag()
+        behind = time.time() - messages[-1].timestamp()[1] / 1000
+        status.lag_seconds = round(behind, 3) if status.lag_records else 0.0
+        self._runtime.set_state("running")
+
+
+def main() -> int:
+    """Run the worker of the slot that the arguments name; give its exit code."""
+    parser = argparse.ArgumentParser(description="The worker of one slot, started by a supervisor.")
+    parser.add_argument("--slot", type=int, default=0)
+    parser.add_argument("--supervisor", type=int, default=None, help="leave when it is gone")
+    arguments = parser.parse_args()
+    return run_worker(
+        APP,
+        arguments.slot,
+        arguments.supervisor,
+        lambda settings, runtime: AnalyticsConsumerApp(settings, runtime).run(),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""The embedded broker's configuration, as text; pure."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+HOST: Final = "127.0.0.1"
+MESSAGE_MAX_BYTES: Final = 17 * 1024 * 1024
+OFFSETS_RETENTION_MINUTES: Final = 525_600
+
+
+def server_properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
+    """Give the properties of one node that is broker and controller, on loopback only.
+
+    `offsets.retention.minutes` is a year: a shop that was closed goes on where it stopped.
+    """
+    listeners = f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}"
+    return {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.bootstrap.servers": f"{HOST}:{controller_port}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": listeners,
+        "advertised.listeners": listeners,
+        "log.dirs": str(data),
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "1",
+        "offsets.retention.minutes": str(OFFSETS_RETENTION_MINUTES),
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "1",
+        "group.initial.rebalance.delay.ms": "0",
+        "message.max.bytes": str(MESSAGE_MAX_BYTES),
+        "auto.create.topics.enable": "false",
+        "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
+    }
+
+
+def properties_text(properties: Mapping[str, str]) -> str:
+    """Write properties as Java reads them: a backslash in a value is doubled."""
+    lines = (f"{name}={value}".replace("\\", "\\\\") for name, value in properties.items())
+    return "\n".join(lines) + "\n"

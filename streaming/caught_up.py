@@ -1,0 +1,122 @@
+"""Whether an app has done what was there: the ends of the logs now, and its stored positions.
+
+The processor's positions are its group's committed offsets, the consumer's are in the database.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from streaming.errors import PurchasesError
+from streaming.kafka.config import consumer_config
+from streaming.kafka.names import Names
+from streaming.settings import Settings
+from streaming.store.connection import connect, store_errors
+
+Place = tuple[str, int]
+Positions = Mapping[Place, int]
+CALL_SECONDS: Final = 5.0
+
+
+class GroupLooker:
+    """Looks at a group from outside, without joining it."""
+
+    def __init__(self, settings: Settings, servers: str, group: str) -> None:
+        self._consumer = Consumer(consumer_config(settings, servers, "looker", group))
+
+    def ends(self, topics: Sequence[str]) -> dict[Place, int]:
+        """Give the high watermark of every partition that holds something.
+
+        Raises `PurchasesError` where no broker answers.
+        """
+        marks = {(p.topic, p.partition): self._watermarks(p) for p in self._partitions(topics)}
+        return {place: high for place, (low, high) in marks.items() if low < high}
+
+    def committed(self, topics: Sequence[str]) -> dict[Place, int]:
+        """Give the group's committed offset of each partition; the beginning where none is."""
+        partitions = self._partitions(topics)
+        try:
+            found = self._consumer.committed(partitions, timeout=CALL_SECONDS)
+        except KafkaException as error:
+            raise _no_answer(error) from None
+        return {
+            (p.topic, p.partition): p.offset if p.offset >= 0 else self._watermarks(p)[0]
+            for p in found
+        }
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._consumer.close()
+
+    def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+        try:
+            known = self._consumer.list_topics(timeout=CALL_SECONDS).topics
+        except KafkaException as error:
+            raise _no_answer(error) from None
+        return [
+            TopicPartition(topic, partition)
+            for topic in topics
+            if topic in known
+            for partition in known[topic].partitions
+        ]
+
+    def _watermarks(self, partition: TopicPartition) -> tuple[int, int]:
+        place = TopicPartition(partition.topic, partition.partition)
+        try:
+            return self._consumer.get_watermark_offsets(place, timeout=CALL_SECONDS)
+        except KafkaException as error:
+            raise _no_answer(error) from None
+
+
+def database_positions(settings: Settings, group: str) -> dict[Place, int]:
+    """Read the consumer's positions from the database. Raises what `store_errors` does."""
+    path = settings.database_path
+    statement = "SELECT topic, partition, next_offset FROM stream_offset WHERE consumer_group = ?"
+    with closing(connect(path, read_only=True)) as connection, store_errors(path):
+        rows = connection.execute(statement, (group,)).fetchall()
+    return {(topic, partition): offset for topic, partition, offset in rows}
+
+
+def wait_until_caught_up(
+    targets: Positions,
+    stored: Callable[[], Positions],
+    keep_going: Callable[[], bool],
+    timeout: float,
+) -> bool:
+    """Wait until the stored positions have reached the targets; False where told to stop before.
+
+    Raises `PurchasesError` after `timeout` seconds without any progress, naming the partition,
+    its position and its end: an open transaction hides what is behind it.
+    """
+    moved_at, before = time.monotonic(), -1
+    while keep_going():
+        now = stored()
+        behind = {place: end for place, end in targets.items() if now.get(place, 0) < end}
+        if not behind:
+            return True
+        if sum(now.values()) != before:
+            moved_at, before = time.monotonic(), sum(now.values())
+        if time.monotonic() - moved_at > timeout:
+            (topic, partition), end = next(iter(behind.items()))
+            raise PurchasesError(
+                f"Not caught up: {topic}-{partition} stands at {now.get((topic, partition), 0)} of"
+                f" {end} and has not moved for {timeout:g} s; is a transaction open there, or is"
+                " the worker failing (see its log)?"
+            )
+        time.sleep(0.1)
+    return False
+
+
+def targets_of(settings: Settings, app: str) -> list[str]:
+    """Give the topics that an app reads."""
+    names = Names.of(settings)
+    if app == "processor":
+        return [names.purchases]
+    return [names.analytics, names.dead_letters]
+
+
+def _no_answer(error: KafkaException) -> PurchasesError:
+    return PurchasesError(f"The broker does not answer: {error.args[0].str()}.")

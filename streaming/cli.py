@@ -1,0 +1,38 @@
+"""The commands of the stream's half, put on one typer app; what they do lives elsewhere."""
+
+from typing import Annotated
+
+import typer
+
+from streaming.commands import broker, db, produce, run, topics, totals, verify
+
+
+def stream_app() -> typer.Typer:
+    """Build the command line of the stream's half; the composed one adds its own to it."""
+    app = typer.Typer(
+        help="Purchases in, exact figures out.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+    @app.callback()
+    def purchases(
+        *,
+        debug: Annotated[
+            bool, typer.Option("--debug", help="Show the traceback of an error.")
+        ] = False,
+    ) -> None:
+        """Purchases in, exact figures out: the stream, its database and its proofs."""
+
+    app.add_typer(broker.app, name="broker")
+    app.add_typer(topics.app, name="topics")
+    app.command()(produce.produce)
+    app.command()(produce.replay)
+    app.command()(run.process)
+    app.command()(run.analyze)
+    app.command()(totals.totals)
+    app.add_typer(db.app, name="db")
+    app.command()(verify.verify)
+    return app

@@ -1,0 +1,63 @@
+"""`broker start|stop|status`: the embedded broker of this home."""
+
+import json
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="The embedded Kafka broker of this home.", no_args_is_help=True)
+
+
+@app.command()
+def start() -> None:
+    """Start the embedded broker in the background; harmless when it runs.
+
+    Example: purchases broker start
+    """
+    from streaming.broker.embedded import start_broker
+    from streaming.errors import UsageError
+    from streaming.settings import load_settings
+
+    settings = load_settings()
+    if not settings.embedded_broker:
+        raise UsageError(
+            "PURCHASES_BOOTSTRAP_SERVERS or PURCHASES_KAFKA_CONFIG names a broker of your own, so"
+            " none is started here; unset them to use the embedded one."
+        )
+    status = start_broker(settings.home, lambda line: typer.echo(line, err=True))
+    typer.echo(f"The broker runs at {status.bootstrap_servers} (process {status.pid}).")
+
+
+@app.command()
+def stop() -> None:
+    """Stop the embedded broker cleanly; harmless when none runs.
+
+    Example: purchases broker stop
+    """
+    from streaming.broker.embedded import stop_broker
+    from streaming.settings import load_settings
+
+    ended = stop_broker(load_settings().home)
+    typer.echo("The broker is stopped." if ended else "No broker runs in this home.")
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell whether the embedded broker runs, and where.
+
+    Example: purchases broker status --json
+    """
+    from dataclasses import asdict
+
+    from streaming.broker.embedded import broker_status
+    from streaming.settings import load_settings
+
+    found = broker_status(load_settings().home)
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+    elif found.pid is None:
+        typer.echo("No broker runs in this home.")
+    else:
+        typer.echo(f"{found.state} at {found.bootstrap_servers} (process {found.pid})")

@@ -1,0 +1,73 @@
+"""From errors to one sentence on stderr and an exit code; no traceback reaches a user.
+
+0 is done, 1 failed, 2 wrong usage. `--debug`, anywhere on the line, shows the traceback.
+"""
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import typer
+from typer.main import get_command
+
+from streaming.errors import PurchasesError
+
+INTERRUPTED = 130
+
+
+def run_app(app: typer.Typer, name: str) -> None:
+    """Run the command line of `app` with this process's arguments, and exit."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    sys.exit(_run(app, name, arguments, debug=debug))
+
+
+def _run(app: typer.Typer, name: str, arguments: list[str], *, debug: bool) -> int:
+    try:
+        code = get_command(app).main(arguments, prog_name=name, standalone_mode=False)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _said(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _said(error: Exception) -> int:
+    """Print the sentence of an error; give the exit code."""
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    message, code = str(error), 1
+    if isinstance(error, PurchasesError):
+        code = error.exit_code
+    elif hasattr(error, "format_message"):
+        message, code = f"{error.format_message()} Try --help.", getattr(error, "exit_code", 2)
+    elif type(error).__name__ == "Abort":
+        message = "Aborted."
+    else:
+        message = f"Unexpected {type(error).__name__}: {error}. Run it with --debug for details."
+    sys.stderr.write(f"{' '.join(message.split())}\n")
+    return code
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Give an event that SIGTERM and Ctrl-C set, in place of ending the process at once."""
+    stop = threading.Event()
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,39 @@
+"""`process` and `analyze`: the supervisor of one app, until stopped or caught up."""
+
+from typing import Annotated
+
+import typer
+
+Slots = Annotated[
+    int | None, typer.Option(min=1, max=64, help="Worker processes; default from the settings.")
+]
+UntilCaughtUp = Annotated[
+    bool, typer.Option("--until-caught-up", help="Stop when all that is there now is done.")
+]
+Timeout = Annotated[
+    float, typer.Option(min=1, help="Seconds without progress that --until-caught-up waits.")
+]
+
+
+def process(
+    slots: Slots = None, until_caught_up: UntilCaughtUp = False, timeout: Timeout = 70
+) -> None:
+    """Run PurchaseProcessorApp: validate, enrich and republish purchases, exactly once.
+
+    Example: purchases process --until-caught-up
+    """
+    from streaming.running import run_processor
+
+    run_processor(slots, timeout if until_caught_up else None)
+
+
+def analyze(
+    slots: Slots = None, until_caught_up: UntilCaughtUp = False, timeout: Timeout = 70
+) -> None:
+    """Run AnalyticsConsumerApp: store the published events with their figures, exactly once.
+
+    Example: purchases analyze --until-caught-up
+    """
+    from streaming.running import run_analytics
+
+    run_analytics(slots, timeout if until_caught_up else None)

@@ -1,0 +1,55 @@
+"""`topics create|list`: the deployment's topics."""
+
+import json
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="The deployment's topics.", no_args_is_help=True)
+
+
+@app.command()
+def create() -> None:
+    """Create the topics that are missing; existing ones stay as they are.
+
+    Example: purchases topics create
+    """
+    from streaming.kafka.preflight import preflight
+    from streaming.kafka.topics import create_topics
+    from streaming.settings import load_settings
+
+    settings = load_settings()
+    created = create_topics(settings, preflight(settings).bootstrap_servers)
+    for name in created:
+        typer.echo(f"created {name}")
+    if not created:
+        typer.echo("All topics exist.")
+
+
+@app.command(name="list")
+def list_topics(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the deployment's topics with their partitions.
+
+    Example: purchases topics list --json
+    """
+    from streaming.events.record import topic_id_text
+    from streaming.kafka.names import Names
+    from streaming.kafka.preflight import preflight
+    from streaming.kafka.topics import wanted_topics
+    from streaming.settings import load_settings
+
+    settings = load_settings()
+    names = list(wanted_topics(Names.of(settings)))
+    found = preflight(settings, optional=names).topics
+    if as_json:
+        rows = [
+            {"topic": t.name, "topic_id": topic_id_text(t.topic_id), "partitions": t.partitions}
+            for t in found.values()
+        ]
+        typer.echo(json.dumps(rows))
+        return
+    for name in names:
+        topic = found.get(name)
+        typer.echo(f"{name}: {f'{topic.partitions} partitions' if topic else 'missing'}")

@@ -1,0 +1,158 @@
+"""Dead letters: from a refused record to what `purchases.dlq` keeps of it, and back to its verdict.
+
+The form of the headers `dlq.*` lives here; sending, storing and redriving do not.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct
+
+from streaming.events.record import (
+    DEAD_LETTER,
+    MAX_ATTEMPT,
+    Header,
+    Headers,
+    Origin,
+    Record,
+    forwarded,
+    origin_headers,
+    read_origin,
+)
+from streaming.events.refusal import Refusal, Refused
+
+VERSION: Final = b"1"
+KEPT_BYTES: Final = 64 * 1024
+MAX_SHOWN: Final = 1024
+
+_BATCH_OVERHEAD: Final = 61 + 36
+_HEADER_OVERHEAD: Final = 10
+
+
+class DeadLetter(Struct, frozen=True):
+    """What goes to the dead-letter topic: key and value as they came, headers with the verdict."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: list[Header]
+
+
+class Verdict(Struct, frozen=True):
+    """What a dead letter says of itself; `origin.attempt` counts this refusal too.
+
+    `reason` is a text, as a newer version may know more codes than this one.
+    """
+
+    origin: Origin
+    reason: str
+    detail: str
+
+
+def dead_letter(record: Record, origin: Origin, refusal: Refusal, maximum_bytes: int) -> DeadLetter:
+    """Make the dead letter of a refused record, of at most `maximum_bytes` as Kafka counts them.
+
+    Key and value are unchanged; headers go along, `origin.*` too, except incoming `dlq.*`. Of what
+    is too large, each of value, key and headers that is over 64 KiB is cut to that, and its size
+    and SHA-256 kept: `dlq.truncated` and `dlq.sha256`, with `.key` or `.headers` for those.
+    `maximum_bytes` is at least 16 KiB.
+    """
+    carried = forwarded(record.headers)
+    verdict = _verdict_headers(origin, refusal)
+    whole = DeadLetter(record.key, record.value, carried + verdict)
+    if size_in_bytes(whole) <= maximum_bytes:
+        return whole
+    kept = min(KEPT_BYTES, maximum_bytes // 4)
+    return DeadLetter(
+        key=record.key and record.key[:kept],
+        value=record.value and record.value[:kept],
+        headers=[*_first(carried, kept), *verdict, *_cut_headers(record, carried, kept)],
+    )
+
+
+def read_verdict(headers: Headers) -> Verdict | Refusal:
+    """Read what a dead letter's headers say; a `Refusal` where they are not of our making.
+
+    Nothing is raised. Texts are made such that any database holds them: without U+0000, and of at
+    most 1,024 characters.
+    """
+    try:
+        origin = read_origin(headers, DEAD_LETTER)
+    except Refused as refused:
+        return refused.refusal
+    found = dict(headers)
+    return Verdict(
+        origin=origin,
+        reason=shown_text(found.get(f"{DEAD_LETTER}reason")) or "",
+        detail=shown_text(found.get(f"{DEAD_LETTER}detail")) or "",
+    )
+
+
+def shown_text(content: bytes | None) -> str | None:
+    """Give bytes (such as a key) as text of at most 1,024 characters; what is none is escaped."""
+    if content is None:
+        return None
+    text = content[: 4 * MAX_SHOWN].decode(errors="backslashreplace")
+    return text.replace("\0", "\\x00")[:MAX_SHOWN]
+
+
+def size_in_bytes(letter: DeadLetter) -> int:
+    """Give an upper bound of the bytes that the record takes in a batch of its own."""
+    headers = sum(
+        len(name.encode()) + len(value or b"") + _HEADER_OVERHEAD for name, value in letter.headers
+    )
+    return _BATCH_OVERHEAD + len(letter.key or b"") + len(letter.value or b"") + headers
+
+
+def _verdict_headers(origin: Origin, refusal: Refusal) -> list[Header]:
+    refused_again = Origin(
+        origin.topic,
+        origin.topic_id,
+        origin.partition,
+        origin.offset,
+        origin.timestamp,
+        min(origin.attempt + 1, MAX_ATTEMPT),
+    )
+    return [
+        (f"{DEAD_LETTER}reason", refusal.reason.encode()),
+        (f"{DEAD_LETTER}detail", refusal.detail.encode()),
+        (f"{DEAD_LETTER}version", VERSION),
+        *origin_headers(refused_again, DEAD_LETTER),
+    ]
+
+
+def _cut_headers(record: Record, carried: list[Header], kept: int) -> list[Header]:
+    """Say of each part that is cut how large it was, and its SHA-256."""
+    parts = {
+        "": record.value or b"",
+        ".key": record.key or b"",
+        ".headers": b"".join(map(_packed, carried)),
+    }
+    marks: list[Header] = []
+    for part, content in parts.items():
+        if len(content) > kept:
+            digest = hashlib.sha256(content).hexdigest()
+            marks += [
+                (f"{DEAD_LETTER}truncated{part}", b"%d" % len(content)),
+                (f"{DEAD_LETTER}sha256{part}", digest.encode()),
+            ]
+    return marks
+
+
+def _first(headers: Iterable[Header], kept: int) -> list[Header]:
+    """Give the leading headers that take at most `kept` bytes; one is kept whole or not at all."""
+    leading: list[Header] = []
+    for header in headers:
+        kept -= len(_packed(header))
+        if kept < 0:
+            break
+        leading.append(header)
+    return leading
+
+
+def _packed(header: Header) -> bytes:
+    """Give a header as int32 length ‖ name ‖ int32 length ‖ value, big-endian; -1 is no value."""
+    name, value = header[0].encode(), header[1]
+    length = -1 if value is None else len(value)
+    return struct.pack(">i", len(name)) + name + struct.pack(">i", length) + (value or b"")

@@ -1,0 +1,50 @@
+"""Why a record is refused: the stable codes, and the refusal itself.
+
+The codes are a contract with whoever reads `purchases.dlq`; they are added to, never renamed.
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Reason(StrEnum):
+    """The code in the header `dlq.reason` and the column `dead_letter.reason`."""
+
+    MALFORMED_JSON = "malformed_json"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    INVALID_USER = "invalid_user"
+    INVALID_ITEM = "invalid_item"
+    INVALID_TIMESTAMP = "invalid_timestamp"
+    TIMESTAMP_IN_FUTURE = "timestamp_in_future"
+    TIMESTAMP_TOO_OLD = "timestamp_too_old"
+    INVALID_EVENT_ID = "invalid_event_id"
+    INVALID_TEXT = "invalid_text"
+    INVALID_QUANTITY = "invalid_quantity"
+    INVALID_PRICE = "invalid_price"
+    UNSUPPORTED_CURRENCY = "unsupported_currency"
+    INVALID_ORIGIN = "invalid_origin"
+    TOO_LARGE = "too_large"
+    EMPTY = "empty"
+
+
+class Refusal(Struct, frozen=True):
+    """A refused record's reason, and a sentence for the person who repairs it."""
+
+    reason: Reason
+    detail: str
+
+
+class Refused(Exception):
+    """Carries a refusal out of nested checks."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.refusal = Refusal(reason, detail)
+
+
+def shown(value: object) -> str:
+    """Give a value as a detail may show it: at most 60 characters, unprintables escaped."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

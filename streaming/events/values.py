@@ -1,0 +1,154 @@
+"""What the values of a purchase mean: times, prices, quantities, texts.
+
+Each function gives the normalised value or raises `Refused` with the code of the contract. They
+are the one place that decides, whichever decoder read the JSON.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from streaming.events.refusal import Reason, Refused, shown
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+MICROS: Final = 1_000_000
+MAX_QUANTITY: Final = 1_000_000
+MAX_PRICE_MICROS: Final = 10**9 * MICROS
+MAX_AMOUNT_MICROS: Final = 10**9 * MICROS
+MAX_NAME: Final = 128
+MAX_TEXT: Final = 1024
+
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?"
+    r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
+).fullmatch
+_DECIMAL = re.compile(r"(-?)(\d+)(?:\.(\d{1,6}))?", re.ASCII).fullmatch
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII).fullmatch
+
+
+def timestamp(value: str | int) -> datetime:
+    """Read RFC 3339 with an offset, or epoch milliseconds; a finer fraction than µs is cut.
+
+    Gives a time in UTC. Refuses as `invalid_timestamp`, second 60 and hour 24 too.
+    """
+    try:
+        if isinstance(value, int):
+            return EPOCH + timedelta(milliseconds=value)
+        if _RFC_3339(value):
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise Refused(
+        Reason.INVALID_TIMESTAMP,
+        f"timestamp {shown(value)} is neither RFC 3339 with an offset nor epoch milliseconds",
+    )
+
+
+def unit_price_micros(value: str | float) -> int:
+    """Read a price of 0 to 10⁹ into micros; refuses as `invalid_price`.
+
+    A text is a plain decimal (20 characters and 6 decimals at most) and exact. A number is what a
+    double holds, rounded to micros if that changes it by less than 10⁻⁹ relative.
+    """
+    if isinstance(value, str):
+        micros = _decimal_micros(value)
+    elif isinstance(value, int):
+        micros = value * MICROS
+    else:
+        micros = _float_micros(value)
+    if micros is None or not 0 <= micros <= MAX_PRICE_MICROS:
+        raise Refused(
+            Reason.INVALID_PRICE,
+            f"unit_price {shown(value)} is not a decimal from 0 to 10^9 with at most 6 decimals",
+        )
+    return micros
+
+
+def amount_micros(quantity: int, price_micros: int) -> int:
+    """Multiply quantity by price (micros); refuses a magnitude over 10⁹ as `invalid_price`."""
+    amount = quantity * price_micros
+    if not -MAX_AMOUNT_MICROS <= amount <= MAX_AMOUNT_MICROS:
+        raise Refused(Reason.INVALID_PRICE, "quantity times unit_price is over 10^9")
+    return amount
+
+
+def quantity(value: int) -> int:
+    """Accept an integer that is not 0, of magnitude 10⁶ at most; refuses as `invalid_quantity`."""
+    if value == 0 or not -MAX_QUANTITY <= value <= MAX_QUANTITY:
+        raise Refused(
+            Reason.INVALID_QUANTITY,
+            f"quantity {shown(value)} is 0 or over {MAX_QUANTITY} in magnitude",
+        )
+    return value
+
+
+def event_id(value: str) -> str:
+    """Read a UUID in its hyphenated form into lower case; refuses as `invalid_event_id`."""
+    text = value.lower() if value.isascii() else ""
+    if not _UUID(text):
+        raise Refused(Reason.INVALID_EVENT_ID, f"event_id {shown(value)} is no UUID")
+    return text
+
+
+def name(field: str, value: str, reason: Reason) -> str:
+    """Accept a user or item of 1 to 128 characters that UTF-8 can hold; refuses as `reason`."""
+    if not 0 < len(value) <= MAX_NAME:
+        raise Refused(reason, f"{field} has {len(value)} characters, not 1 to {MAX_NAME}")
+    return encodable(field, value)
+
+
+def text(field: str, value: str | None) -> str | None:
+    """Accept an optional text of at most 1,024 characters; refuses as `invalid_text`."""
+    if value is None:
+        return None
+    if len(value) > MAX_TEXT:
+        raise Refused(Reason.INVALID_TEXT, f"{field} has {len(value)} characters, over {MAX_TEXT}")
+    return encodable(field, value)
+
+
+def encodable(field: str, value: str) -> str:
+    """Accept a text without U+0000 and without lone surrogates; refuses as `invalid_text`."""
+    if value.isascii() and "\0" not in value:
+        return value
+    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise Refused(
+            Reason.INVALID_TEXT, f"{field} holds U+0000 or a lone surrogate: {shown(value)}"
+        )
+    return value
+
+
+def micros_of(time: datetime) -> int:
+    """Give a time as integer µs since 1970 in UTC."""
+    return (time - EPOCH) // MICROSECOND
+
+
+def rfc_3339(time: datetime) -> str:
+    """Write a time of UTC with six decimals and `Z`."""
+    return f"{time.isoformat(timespec='microseconds')[:26]}Z"
+
+
+def decimal_text(micros: int) -> str:
+    """Write micros as a plain decimal, without trailing zeros beyond the second decimal."""
+    sign, magnitude = ("-", -micros) if micros < 0 else ("", micros)
+    whole, fraction = divmod(magnitude, MICROS)
+    decimals = f"{fraction:06d}".rstrip("0").ljust(2, "0")
+    return f"{sign}{whole}.{decimals}"
+
+
+def _decimal_micros(value: str) -> int | None:
+    match = _DECIMAL(value) if len(value) <= 20 else None
+    if match is None:
+        return None
+    sign, whole, fraction = match.groups()
+    micros = int(whole) * MICROS + int((fraction or "").ljust(6, "0"))
+    return -micros if sign else micros
+
+
+def _float_micros(value: float) -> int | None:
+    if not -1e12 < value < 1e12:
+        return None
+    micros = round(value * MICROS)
+    exact_enough = value == 0 or abs(micros / MICROS - value) < 1e-9 * abs(value)
+    return micros if exact_enough else None

@@ -1,0 +1,1 @@
+"""Kafka seen from our clients: names, configurations, connection checks, topics and positions."""

@@ -1,0 +1,148 @@
+"""librdkafka configurations: one place for each option that exactly-once or liveness needs.
+
+A `client.properties` file (`PURCHASES_KAFKA_CONFIG`) wins over every default here, but what
+exactly-once needs is refused by name when the file says otherwise.
+"""
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from streaming.errors import UsageError
+from streaming.settings import PREFIX, Settings
+
+Config = dict[str, str | int | float | bool]
+
+COMMON: Final[Config] = {
+    "topic.metadata.refresh.interval.ms": 10_000,
+    "reconnect.backoff.max.ms": 1_000,
+    "socket.keepalive.enable": True,
+    "log_level": 0,
+}
+PRODUCER: Final[Config] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "delivery.timeout.ms": 120_000,
+    "partitioner": "murmur2_random",
+    "compression.type": "lz4",
+    "linger.ms": 5,
+}
+TRANSACTIONAL: Final[Config] = {
+    **PRODUCER,
+    "transaction.timeout.ms": 10_000,
+    "delivery.timeout.ms": 10_000,
+    "message.max.bytes": 17 * 1024 * 1024,
+    "linger.ms": 2,
+}
+CONSUMER: Final[Config] = {
+    "isolation.level": "read_committed",
+    "enable.auto.commit": False,
+    "auto.offset.reset": "error",
+    "group.protocol": "classic",
+    "partition.assignment.strategy": "cooperative-sticky",
+    "session.timeout.ms": 6_000,
+    "heartbeat.interval.ms": 1_000,
+    "fetch.wait.max.ms": 100,
+    "fetch.queue.backoff.ms": 20,
+    "max.partition.fetch.bytes": 262_144,
+    "queued.max.messages.kbytes": 8_192,
+}
+REQUIRED: Final[Config] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "partitioner": "murmur2_random",
+    "isolation.level": "read_committed",
+    "enable.auto.commit": False,
+    "auto.offset.reset": "error",
+    "group.protocol": "classic",
+    "partition.assignment.strategy": "cooperative-sticky",
+}
+OURS: Final = frozenset({"group.id", "group.instance.id", "transactional.id", "client.id"})
+SAME: Final = {"-1": "all", "true": "True", "false": "False"}
+
+
+def common_config(settings: Settings, bootstrap_servers: str, client: str) -> Config:
+    """Give what every client has. `client` names the part, such as `processor-0`."""
+    return {
+        **COMMON,
+        "bootstrap.servers": bootstrap_servers,
+        "client.id": f"purchases-{client}@{socket.gethostname()}:{settings.home}",
+        **_connection(settings),
+    }
+
+
+def producer_config(settings: Settings, bootstrap_servers: str, client: str) -> Config:
+    """Give the configuration of a producer of `purchases`: idempotent, acknowledged by all."""
+    common = common_config(settings, bootstrap_servers, client)
+    return {**PRODUCER, **common, **_overrides(settings, PRODUCER)}
+
+
+def transactional_config(
+    settings: Settings, bootstrap_servers: str, client: str, transactional_id: str
+) -> Config:
+    """Give the configuration of the processor's producer."""
+    common = common_config(settings, bootstrap_servers, client)
+    own: Config = {"transactional.id": transactional_id}
+    return {**TRANSACTIONAL, **common, **_overrides(settings, TRANSACTIONAL), **own}
+
+
+def consumer_config(
+    settings: Settings, bootstrap_servers: str, client: str, group: str, instance: str | None = None
+) -> Config:
+    """Give the configuration of a read-committed consumer; with `instance`, a static member."""
+    common = common_config(settings, bootstrap_servers, client)
+    own: Config = {"group.id": group}
+    if instance is not None:
+        own["group.instance.id"] = instance
+    return {**CONSUMER, **common, **_overrides(settings, CONSUMER), **own}
+
+
+def read_properties(path: Path) -> dict[str, str]:
+    """Read a `client.properties` file: `name=value` lines, `#` or `!` comments.
+
+    Raises `UsageError` naming the line that is none, or the option that exactly-once needs
+    otherwise.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{PREFIX}KAFKA_CONFIG: {path} cannot be read: {error}.") from None
+    properties = {}
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text[0] in "#!":
+            continue
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise UsageError(f"{PREFIX}KAFKA_CONFIG: {path}:{number} is not name=value.")
+        properties[name.strip()] = value.strip()
+    _refuse_conflicts(path, properties)
+    return properties
+
+
+def _refuse_conflicts(path: Path, properties: Mapping[str, str]) -> None:
+    for name, value in properties.items():
+        if name in OURS:
+            raise UsageError(f"{PREFIX}KAFKA_CONFIG: {path} sets {name}, which this sets itself.")
+        needed = REQUIRED.get(name)
+        if needed is not None and SAME.get(value.lower(), value) != str(needed):
+            raise UsageError(
+                f"{PREFIX}KAFKA_CONFIG: {path} sets {name}={value}, but exactly-once needs"
+                f" {str(needed).lower()}; remove the line."
+            )
+
+
+def _connection(settings: Settings) -> Config:
+    """Give the file's options that any client knows (where and how to connect)."""
+    return {
+        name: value for name, value in _file(settings).items() if name not in PRODUCER | CONSUMER
+    }
+
+
+def _overrides(settings: Settings, role: Config) -> Config:
+    return {name: value for name, value in _file(settings).items() if name in role}
+
+
+def _file(settings: Settings) -> dict[str, str]:
+    return {} if settings.kafka_config is None else read_properties(settings.kafka_config)

@@ -1,0 +1,193 @@
+"""A group's member that owns its positions: where to start is asked of whoever stores them.
+
+Fetching, ownership and the identity of topics live here; what is done with the messages does not.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, cast
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from streaming.errors import Mismatch, Unrecoverable
+from streaming.events.record import Headers
+from streaming.kafka.config import Config
+from streaming.logs import get_logger
+
+LookUp = Callable[[Sequence[TopicPartition]], list[TopicPartition]]
+
+ERROR_LOG_SECONDS: Final = 1.0
+CALL_SECONDS: Final = 5.0
+PASSING: Final = frozenset(
+    {
+        KafkaError._PARTITION_EOF,
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TIMED_OUT,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+    }
+)
+
+
+def headers_of(message: Message) -> Headers:
+    """Give a message's headers; librdkafka always gives a list of pairs of text and bytes."""
+    return cast("Headers", message.headers() or ())
+
+
+class ErrorWatch:
+    """Takes the clients' error callback: remembers that no broker answers, logs once a second."""
+
+    def __init__(self) -> None:
+        self.all_brokers_down = False
+        self._logged = 0.0
+
+    def __call__(self, error: KafkaError) -> None:
+        """Take one error, from any of the clients' threads."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self.all_brokers_down = True
+        if time.monotonic() - self._logged >= ERROR_LOG_SECONDS:
+            self._logged = time.monotonic()
+            get_logger().warning("kafka_error", code=error.name(), error=error.str())
+
+
+class GroupConsumer:
+    """A static member of a classic group, read committed, that starts where `look_up` says.
+
+    `look_up` gives for each partition its next offset (negative: from the beginning) and raises
+    `Mismatch` where going on would lose data; its error reaches the caller of `fetch`.
+    """
+
+    def __init__(self, config: Config, topics: Sequence[str], look_up: LookUp) -> None:
+        self.errors = ErrorWatch()
+        self._look_up = look_up
+        self._failure: Exception | None = None
+        self._void: set[tuple[str, int]] = set()
+        self._consumer = Consumer({**config, "error_cb": self.errors})
+        self._consumer.subscribe(
+            list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
+        )
+
+    def fetch(self, maximum: int, linger: float) -> list[Message]:
+        """Wait up to 100 ms for a first message, then `linger` seconds for up to `maximum`.
+
+        Raises `Unrecoverable` for what only a new process mends, `Mismatch` for a position that
+        the log does not have.
+        """
+        self._void.clear()
+        first = self._consumer.poll(0.1)
+        messages = [] if first is None else [first]
+        if messages:
+            messages += self._consumer.consume(maximum - 1, linger)
+        if self._failure is not None:
+            raise self._failure
+        good = [message for message in messages if not self._is_error(message)]
+        if not self._void:
+            return good
+        return self._drop_void(good)
+
+    def _drop_void(self, messages: list[Message]) -> list[Message]:
+        """Drop what belongs to partitions that were taken away during the fetch."""
+        void = self._void
+        kept = [m for m in messages if (m.topic(), m.partition()) not in void]
+        self.rewind([p for p in self.assignment() if (p.topic, p.partition) in void])
+        return kept
+
+    def assignment(self) -> list[TopicPartition]:
+        """Give the partitions that this member owns now."""
+        return self._consumer.assignment()
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """Give the next offset of each owned partition that was read, past transaction markers."""
+        found = self._consumer.position(self.assignment())
+        return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
+
+    def rewind(self, partitions: Sequence[TopicPartition]) -> None:
+        """Go back to where the stored positions are, dropping what was read ahead."""
+        for partition in self._started(partitions):
+            try:
+                self._consumer.seek(partition)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._STATE:
+                    raise Unrecoverable(f"cannot seek: {error.args[0].str()}") from None
+
+    def lag(self) -> int:
+        """Give the records between our positions and the ends that the last fetches named."""
+        lag = 0
+        for (topic, partition), position in self.positions().items():
+            _, high = self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), cached=True
+            )
+            lag += max(high - position, 0)
+        return lag
+
+    def group_metadata(self) -> object:
+        """Give what a transaction needs to fence by this member's generation."""
+        return self._consumer.consumer_group_metadata()
+
+    def committed(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+        """Ask the broker for the group's committed offsets."""
+        return self._consumer.committed(list(partitions), timeout=CALL_SECONDS)
+
+    def commit_for_monitoring(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """Commit positions without waiting; nothing depends on them but those who watch lag."""
+        offsets = [TopicPartition(*place, offset) for place, offset in positions.items()]
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            get_logger().debug("commit_for_monitoring_failed", error=error.args[0].str())
+
+    def broker_answers(self) -> bool:
+        """Probe the broker for at most a second, after it was reported down."""
+        if self.errors.all_brokers_down:
+            try:
+                self._consumer.list_topics(timeout=1)
+            except KafkaException:
+                return False
+            self.errors.all_brokers_down = False
+        return True
+
+    def close(self) -> None:
+        """Leave without giving up the static membership, so that a restart goes on at once."""
+        self._consumer.close()
+
+    def _started(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+        found = self._look_up(partitions) if partitions else []
+        for partition in found:
+            if partition.offset < 0:
+                partition.offset = OFFSET_BEGINNING
+        return found
+
+    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            consumer.incremental_assign(self._started(partitions))
+        except Exception as error:
+            self._failure = error
+            consumer.incremental_assign([])
+
+    def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._void.update((p.topic, p.partition) for p in partitions)
+        consumer.incremental_unassign(partitions)
+
+    def _is_error(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return False
+        place = f"{message.topic()}-{message.partition()} at {message.offset()}"
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise Mismatch(
+                f"The next record of {place} is no longer (or not yet) in the log: {error.str()}."
+                " Was the topic truncated, or did retention delete what was not read?"
+            )
+        if error.code() not in PASSING and not error.retriable():
+            raise Unrecoverable(f"the consumer failed at {place}: {error.str()}")
+        self.errors(error)
+        return True

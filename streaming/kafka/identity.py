@@ -1,0 +1,112 @@
+"""Which cluster and which topics these are, noticed at the start and every ten seconds.
+
+A topic that was deleted and made again keeps its name, and its new log may hold the old offset:
+only the id tells (KAFKA.md, pitfall 2).
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+
+from streaming.errors import Mismatch, Unavailable
+from streaming.kafka.config import Config
+from streaming.kafka.topics import topic_id_of
+
+CHECK_SECONDS: Final = 10.0
+REQUEST_SECONDS: Final = 5.0
+KAFKA_DEFAULT_BYTES: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A cluster's id, and for each topic by name its 16-byte id."""
+
+    cluster_id: str
+    topic_ids: Mapping[str, bytes]
+
+
+class IdentityWatch:
+    """Asks who the cluster and the topics are, without holding up the loop that looks."""
+
+    def __init__(self, config: Config, topics: Sequence[str]) -> None:
+        self._admin = AdminClient(config)
+        self._topics = TopicCollection(list(topics))
+        self._pending: dict[str, Future[Any]] = {}
+        self._asked = 0.0
+        self.known: Identity | None = None
+
+    def learn(self) -> Identity:
+        """Ask and wait. Raises `Unavailable` when the cluster does not answer or lacks a topic."""
+        self._ask()
+        try:
+            self.known = self._answer(REQUEST_SECONDS)
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable(f"the broker does not answer: {error}") from None
+        return self.known
+
+    def check(self) -> None:
+        """Ask every ten seconds, and look at the answer when it has come.
+
+        Raises `Mismatch` when a topic or the cluster is not the one that was learnt.
+        """
+        if self._pending:
+            if all(future.done() for future in self._pending.values()):
+                self._compare()
+        elif time.monotonic() - self._asked >= CHECK_SECONDS:
+            self._ask()
+
+    def message_limit(self, topic: str, wanted: int) -> int:
+        """Give how large a record `topic` takes: `wanted` bytes, or fewer where it says so.
+
+        Where that may not be read, Kafka's default of about 1 MB is taken to be on the safe side.
+        """
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        future = self._admin.describe_configs([resource], request_timeout=REQUEST_SECONDS)[resource]
+        try:
+            return min(wanted, int(future.result(REQUEST_SECONDS)["max.message.bytes"].value))
+        except (KafkaException, TimeoutError, KeyError):
+            return KAFKA_DEFAULT_BYTES
+
+    def _ask(self) -> None:
+        self._asked = time.monotonic()
+        self._pending = {
+            **self._admin.describe_topics(self._topics, request_timeout=REQUEST_SECONDS),
+            "": self._admin.describe_cluster(request_timeout=REQUEST_SECONDS),
+        }
+
+    def _answer(self, timeout: float) -> Identity:
+        pending, self._pending = self._pending, {}
+        cluster = pending.pop("").result(timeout)
+        topics = {name: future.result(timeout) for name, future in pending.items()}
+        return Identity(
+            str(cluster.cluster_id), {name: topic_id_of(topic) for name, topic in topics.items()}
+        )
+
+    def _compare(self) -> None:
+        try:
+            now = self._answer(0)
+        except (KafkaException, TimeoutError):
+            return
+        if self.known is not None and now != self.known:
+            raise Mismatch(difference(self.known, now))
+
+
+def difference(known: Identity, now: Identity) -> str:
+    """Say in a sentence what is another than it was."""
+    if known.cluster_id != now.cluster_id:
+        return (
+            f"This is cluster {now.cluster_id}, but the stored positions are of cluster"
+            f" {known.cluster_id}; connect to that one, or start with a new PURCHASES_HOME."
+        )
+    names = [n for n, topic_id in known.topic_ids.items() if now.topic_ids.get(n) != topic_id]
+    return (
+        f"The topic {names[0]} was deleted and created again since its positions were stored;"
+        " what the old one still held and was not read is lost. Start with a new PURCHASES_HOME"
+        " or namespace, or bring the old topic back."
+    )

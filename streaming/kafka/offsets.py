@@ -1,0 +1,43 @@
+"""The bounds of partitions, asked of the brokers in one request for all of them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from streaming.errors import Unavailable
+
+Place = tuple[str, int]
+
+
+def list_bounds(
+    admin: AdminClient, places: Iterable[Place], *, stable: bool, timeout: float
+) -> dict[Place, tuple[int, int]]:
+    """Give first offset and end of each partition: its last stable offset, or the high watermark.
+
+    Raises `Unavailable` where the brokers do not answer within `timeout` seconds.
+    """
+    level = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
+    wanted = list(places)
+    try:
+        begins, ends = [
+            {
+                (partition.topic, partition.partition): future.result(timeout).offset
+                for partition, future in admin.list_offsets(
+                    {TopicPartition(*place): specification for place in wanted},
+                    isolation_level=level,
+                    request_timeout=timeout,
+                ).items()
+            }
+            for specification in _specifications()
+        ]
+    except KafkaException as error:
+        raise Unavailable(f"The broker does not answer: {error.args[0].str()}.") from None
+    except TimeoutError:
+        raise Unavailable("The broker does not answer in time.") from None
+    return {place: (begins[place], ends[place]) for place in wanted}
+
+
+def _specifications() -> list[Any]:
+    return [OffsetSpec.earliest(), OffsetSpec.latest()]  # type: ignore[no-untyped-call]

@@ -1,0 +1,208 @@
+"""Before a command works with Kafka: is the broker there, are the topics, may we; in 5 seconds.
+
+librdkafka retries in silence, so the evidence is what its error callback hears meanwhile. What the
+evidence means is one table.
+"""
+
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]
+
+from streaming.errors import PurchasesError
+from streaming.kafka.config import common_config
+from streaming.kafka.connection import bootstrap_servers
+from streaming.kafka.topics import Topic, topic_id_of
+from streaming.settings import Settings
+
+DEADLINE_SECONDS: Final = 4.5
+CONNECT_SECONDS: Final = 1.0
+SLICE_SECONDS: Final = 0.3
+
+Evidence = list[tuple[int, str]]
+
+EVIDENCE: Final[tuple[tuple[int, str, str], ...]] = (
+    (
+        KafkaError._AUTHENTICATION,
+        "",
+        "does not accept user and password; check sasl.username, sasl.password and sasl.mechanism",
+    ),
+    (
+        KafkaError._SSL,
+        "hostname mismatch",
+        "has a TLS certificate for another host name; connect by the name that it is for",
+    ),
+    (
+        KafkaError._SSL,
+        "ip address mismatch",
+        "has a TLS certificate for another host name; connect by the name that it is for",
+    ),
+    (
+        KafkaError._SSL,
+        "certificate verify failed",
+        "has a TLS certificate that is not trusted; name its authority in ssl.ca.location",
+    ),
+    (
+        KafkaError._SSL,
+        "",
+        "does not speak TLS as this client does; check security.protocol (is it a plaintext port?)",
+    ),
+    (
+        KafkaError._TRANSPORT,
+        "security.protocol",
+        "ends the connection at once, as a TLS port does; check security.protocol",
+    ),
+)
+"""Code, part of the text in lower case, and what it means; the first row that fits is said."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster that answered, and the asked-for topics that exist."""
+
+    bootstrap_servers: str
+    cluster_id: str
+    topics: Mapping[str, Topic]
+
+
+def preflight(
+    settings: Settings,
+    *,
+    reads: Sequence[str] = (),
+    writes: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    group: str | None = None,
+) -> Cluster:
+    """Connect, and check that the topics exist and that we may read and write them.
+
+    Raises `PurchasesError` within 5 seconds, saying what is wrong and what to do. Whether
+    a transactional id may be used shows only when the processor initialises it.
+    """
+    until = time.monotonic() + DEADLINE_SECONDS
+    servers = bootstrap_servers(settings)
+    _require_listener(servers)
+    evidence: Evidence = []
+    config: dict[str, Any] = {**common_config(settings, servers, "preflight")}
+    config["error_cb"] = lambda error: evidence.append((error.code(), error.str()))
+    admin = AdminClient(config)
+    cluster_id = _cluster_id(admin, servers, evidence, until)
+    operations: dict[str, set[Any]] = {name: set() for name in (*reads, *writes, *optional)}
+    for name in reads:
+        operations[name].add(AclOperation.READ)
+    for name in writes:
+        operations[name].add(AclOperation.WRITE)
+    topics = _topics(admin, operations, set(optional), until)
+    if group is not None:
+        _require_group(admin, group, until)
+    return Cluster(servers, cluster_id, topics)
+
+
+def _require_listener(servers: str) -> None:
+    """Find out by plain sockets whether the names resolve and something listens."""
+    problems = [_problem(server.strip()) for server in servers.split(",")]
+    if all(problems):
+        raise PurchasesError(f"{problems[0]} Check PURCHASES_BOOTSTRAP_SERVERS ({servers}).")
+
+
+def _problem(server: str) -> str | None:
+    host, _, port = server.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        return f"{server!r} is not host:port."
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except socket.gaierror:
+        return f"The host name {host} is not known."
+    except TimeoutError:
+        return f"{server} does not answer (a firewall, or another address?)."
+    except OSError as error:
+        return f"Nothing listens at {server} ({error.strerror}); is the broker running?"
+    return None
+
+
+def _cluster_id(admin: AdminClient, servers: str, evidence: Evidence, until: float) -> str:
+    while time.monotonic() < until:
+        admin.poll(0)
+        said = _meaning(evidence)
+        if said is not None:
+            raise PurchasesError(f"The broker at {servers} {said}.")
+        try:
+            return str(admin.list_topics(timeout=SLICE_SECONDS).cluster_id)
+        except KafkaException:
+            continue
+    last = f" ({evidence[-1][1]})" if evidence else ""
+    raise PurchasesError(
+        f"Something listens at {servers}, but does not answer as a Kafka broker does{last}; check"
+        " the port and security.protocol (is it a TLS port?)."
+    )
+
+
+def _meaning(evidence: Evidence) -> str | None:
+    for code, part, meaning in EVIDENCE:
+        if any(code == heard and part in text.lower() for heard, text in evidence):
+            return meaning
+    return None
+
+
+def _topics(
+    admin: AdminClient, operations: Mapping[str, set[Any]], optional: set[str], until: float
+) -> dict[str, Topic]:
+    if not operations:
+        return {}
+    found = {}
+    left = max(until - time.monotonic(), 1.0)
+    futures = admin.describe_topics(
+        TopicCollection(list(operations)), include_authorized_operations=True, request_timeout=left
+    )
+    for name, future in futures.items():
+        try:
+            description = future.result(left)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART and name in optional:
+                continue
+            raise _topic_problem(name, error.args[0]) from None
+        _require_allowed("topic", name, operations[name], description.authorized_operations)
+        found[name] = Topic(name, topic_id_of(description), len(description.partitions))
+    return found
+
+
+def _topic_problem(name: str, error: KafkaError) -> PurchasesError:
+    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        return PurchasesError(
+            f"The topic {name} does not exist; create it with `purchases topics create`."
+        )
+    if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        return PurchasesError(
+            f"The topic {name} does not exist, or this user may not see it; it needs the"
+            " permission DESCRIBE, or READ or WRITE as its part demands."
+        )
+    return PurchasesError(f"The topic {name} cannot be described: {error.str()}.")
+
+
+def _require_group(admin: AdminClient, group: str, until: float) -> None:
+    left = max(until - time.monotonic(), 1.0)
+    future = admin.describe_consumer_groups(
+        [group], include_authorized_operations=True, request_timeout=left
+    )[group]
+    try:
+        allowed = future.result(left).authorized_operations
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            raise PurchasesError(
+                f"This user lacks the permission READ on the group {group}; grant it."
+            ) from None
+        return
+    _require_allowed("group", group, {AclOperation.READ}, allowed)
+
+
+def _require_allowed(kind: str, name: str, wanted: set[Any], allowed: Sequence[Any] | None) -> None:
+    """Compare with what the broker says we may do; one that says nothing is believed later."""
+    lacking = wanted - set(allowed or wanted)
+    if lacking:
+        permissions = " and ".join(sorted(operation.name for operation in lacking))
+        raise PurchasesError(
+            f"This user lacks the permission {permissions} on the {kind} {name}; grant it."
+        )

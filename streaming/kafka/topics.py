@@ -1,0 +1,120 @@
+"""The deployment's topics: what they are made with, and what they are now."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from streaming.errors import PurchasesError
+from streaming.kafka.config import common_config
+from streaming.kafka.names import Names
+from streaming.settings import Settings
+
+REQUEST_SECONDS: Final = 5.0
+CREATE_SECONDS: Final = 30.0
+DAY_MILLISECONDS: Final = 86_400_000
+DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic that exists; `topic_id` is Kafka's 16 bytes."""
+
+    name: str
+    topic_id: bytes
+    partitions: int
+
+
+def wanted_topics(names: Names) -> dict[str, tuple[int, dict[str, str]]]:
+    """Give each topic's partitions and configuration, as it is made where there is none.
+
+    Event time lives in the payload, so `purchases` has the time of append: retention reads it.
+    """
+    return {
+        names.purchases: (4, _retained(7) | {"message.timestamp.type": "LogAppendTime"}),
+        names.analytics: (4, _retained(7)),
+        names.dead_letters: (1, _retained(30) | {"max.message.bytes": str(DEAD_LETTER_BYTES)}),
+    }
+
+
+def create_topics(settings: Settings, bootstrap_servers: str) -> list[str]:
+    """Make the topics that are missing, and wait until the cluster knows them; give their names.
+
+    Existing ones are accepted as they are. Where the cluster refuses 16 MiB for dead letters, its
+    own limit is taken, and that is said. Raises `PurchasesError` with the cluster's reason.
+    """
+    admin = AdminClient(common_config(settings, bootstrap_servers, "topics"))
+    wanted = wanted_topics(Names.of(settings))
+    existing = describe_topics(admin, wanted)
+    created = [name for name in wanted if name not in existing and _create(admin, name, wanted)]
+    missing = set(wanted) - set(describe_topics(admin, wanted, CREATE_SECONDS))
+    if missing:
+        raise PurchasesError(f"The topic {min(missing)} was created, but is not there yet.")
+    return created
+
+
+def describe_topics(
+    admin: AdminClient, names: Iterable[str], timeout: float = REQUEST_SECONDS
+) -> dict[str, Topic]:
+    """Describe those of the topics that exist. Raises `PurchasesError` where that is not told."""
+    wanted = list(dict.fromkeys(names))
+    if not wanted:
+        return {}
+    found = {}
+    futures = admin.describe_topics(TopicCollection(wanted), request_timeout=timeout)
+    for name, future in futures.items():
+        try:
+            description = future.result(timeout)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise PurchasesError(
+                    f"The topic {name} cannot be described: {error.args[0].str()}."
+                ) from None
+        else:
+            found[name] = Topic(name, topic_id_of(description), len(description.partitions))
+    return found
+
+
+def topic_id_of(description: Any) -> bytes:  # noqa: ANN401 - the client does not export its type
+    """Give the 16 bytes of the id in a topic's description."""
+    topic_id = description.topic_id
+    halves = topic_id.get_most_significant_bits(), topic_id.get_least_significant_bits()
+    return b"".join((half % 2**64).to_bytes(8, "big") for half in halves)
+
+
+def _create(
+    admin: AdminClient, name: str, wanted: Mapping[str, tuple[int, dict[str, str]]]
+) -> bool:
+    partitions, configuration = wanted[name]
+    error = _try_to_create(admin, name, partitions, configuration)
+    if error is not None and error.code() in {
+        KafkaError.INVALID_CONFIG,
+        KafkaError.POLICY_VIOLATION,
+    }:
+        sys.stderr.write(
+            f"The cluster refuses the wanted limits of {name} ({error.str()}); it gets the"
+            " cluster's own.\n"
+        )
+        error = _try_to_create(admin, name, partitions, {})
+    if error is not None and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+        raise PurchasesError(f"The topic {name} cannot be created: {error.str()}.")
+    return error is None
+
+
+def _try_to_create(
+    admin: AdminClient, name: str, partitions: int, configuration: dict[str, str]
+) -> KafkaError | None:
+    topic = NewTopic(name, partitions, -1, config=configuration)
+    try:
+        admin.create_topics([topic], operation_timeout=CREATE_SECONDS)[name].result(CREATE_SECONDS)
+    except KafkaException as error:
+        reason: KafkaError = error.args[0]
+        return reason
+    return None
+
+
+def _retained(days: int) -> dict[str, str]:
+    return {"retention.ms": str(days * DAY_MILLISECONDS)}

@@ -1,0 +1,36 @@
+"""Structured logs to stderr: JSON lines, or readable ones on a terminal.
+
+No user, item or value is ever logged above debug; what an event means is its caller's matter.
+"""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure_logs(*, debug: bool = False) -> None:
+    """Set up the process's logs; `debug` lowers the level from info."""
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if sys.stderr.isatty():
+        renderer = structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.DEBUG if debug else logging.INFO
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def get_logger() -> structlog.typing.FilteringBoundLogger:
+    """Give a logger; its events are short names, what varies goes into the fields."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return logger

@@ -1,0 +1,1 @@
+"""The revisions: numbered, linear, each able to run inside one transaction."""

@@ -1,0 +1,258 @@
+"""PurchaseProcessorApp: consume, validate, enrich, republish and dead-letter, exactly once.
+
+One Kafka transaction per batch holds outputs, dead letters and offsets. This module is the worker
+process of one slot; the pure middle is `transform`. It never opens the database.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from confluent_kafka import KafkaException, Message, Producer, TopicPartition
+
+from streaming.errors import Mismatch, Unavailable, Unrecoverable
+from streaming.events.purchase import Rules
+from streaming.events.record import Record, topic_id_text
+from streaming.events.values import rfc_3339
+from streaming.kafka.config import common_config, consumer_config, transactional_config
+from streaming.kafka.connection import bootstrap_servers
+from streaming.kafka.consumer import GroupConsumer, headers_of
+from streaming.kafka.identity import IdentityWatch
+from streaming.kafka.names import Names
+from streaming.logs import get_logger
+from streaming.settings import Settings
+from streaming.transform import Output, transform
+from streaming.worker import Runtime, run_worker
+
+APP: Final = "processor"
+BATCH_RECORDS: Final = 5_000
+LINGER_SECONDS: Final = 0.02
+CALL_SECONDS: Final = 8.0
+IDLE_COMMIT_SECONDS: Final = 1.0
+DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
+
+
+class PurchaseProcessorApp:
+    """The processor of one slot, from `purchases` to `analytics` and `purchases.dlq`."""
+
+    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._names = names = Names.of(settings)
+        self._rules = Rules(settings.currency, settings.history_start_time)
+        servers, client = bootstrap_servers(settings), f"{APP}-{runtime.status.slot}"
+        topics = [names.purchases, names.analytics, names.dead_letters]
+        self._identity = IdentityWatch(common_config(settings, servers, f"{client}-admin"), topics)
+        self._producer = Producer(
+            transactional_config(
+                settings, servers, client, names.transactional_id(runtime.status.slot)
+            )
+        )
+        self._consumer_config = consumer_config(
+            settings, servers, client, names.processor_group, client
+        )
+        self._letter_bytes = DEAD_LETTER_BYTES
+        self._done: dict[tuple[str, int], int] = {}
+        self._idle_since = time.monotonic()
+
+    def run(self) -> None:
+        """Work until asked to stop. Raises what only a new process or a person can mend."""
+        if not self._prepare():
+            return
+        self._consumer = GroupConsumer(
+            self._consumer_config, [self._names.purchases], self._committed
+        )
+        while self._runtime.turn():
+            if not self._consumer.broker_answers():
+                self._runtime.pause("broker")
+                continue
+            self._identity.check()
+            messages = self._consumer.fetch(BATCH_RECORDS, LINGER_SECONDS)
+            if messages:
+                self._process(messages)
+            else:
+                self._idle()
+        self._consumer.close()
+
+    def _prepare(self) -> bool:
+        """Learn the topics and fence an earlier holder of our transactional id, waiting for both.
+
+        This comes before subscribing: an orphaned transaction would hide what is behind it.
+        """
+        while self._runtime.turn():
+            try:
+                self._identity.learn()
+                self._producer.init_transactions(CALL_SECONDS)
+                self._letter_bytes = self._letter_limit()
+            except Unavailable as error:
+                self._runtime.pause(str(error))
+            except KafkaException as error:
+                if not error.args[0].retriable():
+                    raise Unrecoverable(f"cannot start: {error.args[0].str()}") from None
+                self._runtime.pause("broker")
+            else:
+                return True
+        return False
+
+    def _letter_limit(self) -> int:
+        """Give how large a dead letter may be, saying it where that is below the usual 16 MiB."""
+        limit = self._identity.message_limit(self._names.dead_letters, DEAD_LETTER_BYTES)
+        if limit < DEAD_LETTER_BYTES:
+            get_logger().warning("dead_letters_are_cut", above_bytes=limit)
+        return limit
+
+    def _committed(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+        """Look up the group's committed offsets, refusing those of another topic of this name."""
+        topic_id = topic_id_text(self._topic_id())
+        found = self._consumer.committed(partitions)
+        for partition in found:
+            if partition.metadata and partition.metadata != topic_id and partition.offset >= 0:
+                raise Mismatch(
+                    f"The committed offset {partition.offset} of {partition.topic}-"
+                    f"{partition.partition} is of a topic that was deleted and created again; what"
+                    " it still held and was not read is lost. Use a new PURCHASES_NAMESPACE."
+                )
+            self._done[partition.topic, partition.partition] = partition.offset
+        return found
+
+    def _topic_id(self) -> bytes:
+        known = self._identity.known or self._identity.learn()
+        return known.topic_ids[self._names.purchases]
+
+    def _process(self, messages: list[Message]) -> None:
+        self._idle_since = time.monotonic()
+        outputs = self._transformed(messages)
+        positions = self._consumer.positions()
+        try:
+            self._producer.begin_transaction()
+            for output in outputs:
+                self._send(output)
+            self._send_offsets(positions)
+        except KafkaException as error:
+            self._abort(error)
+            return
+        self._commit(positions)
+        self._count(messages, outputs)
+
+    def _transformed(self, messages: list[Message]) -> list[Output]:
+        topic, topic_id, rules = self._names.purchases, self._topic_id(), self._rules
+        processed_at = rfc_3339(datetime.now(UTC))
+        return [
+            transform(
+                Record(
+                    topic,
+                    topic_id,
+                    message.partition() or 0,
+                    message.offset() or 0,
+                    message.timestamp()[1],
+                    message.key(),
+                    message.value(),
+                    headers_of(message),
+                ),
+                rules,
+                processed_at,
+                self._letter_bytes,
+            )
+            for message in messages
+        ]
+
+    def _send(self, output: Output) -> None:
+        topic = self._names.analytics if output.reason is None else self._names.dead_letters
+        options: dict[str, Any] = {"headers": output.headers} if output.headers else {}
+        while True:
+            try:
+                self._producer.produce(topic, output.value, output.key, **options)
+            except BufferError:
+                self._producer.poll(0.1)
+                self._runtime.turn()
+            else:
+                return
+
+    def _send_offsets(self, positions: dict[tuple[str, int], int]) -> None:
+        metadata = topic_id_text(self._topic_id())
+        offsets = [
+            TopicPartition(topic, partition, offset, metadata)
+            for (topic, partition), offset in positions.items()
+        ]
+        self._producer.send_offsets_to_transaction(
+            offsets, self._consumer.group_metadata(), CALL_SECONDS
+        )
+
+    def _commit(self, positions: dict[tuple[str, int], int]) -> None:
+        """Commit. An outcome that stays unknown ends the process: the producer is spoilt then."""
+        try:
+            self._producer.commit_transaction(CALL_SECONDS)
+        except KafkaException as error:
+            self._abort(error)
+        else:
+            self._done.update(positions)
+
+    def _abort(self, error: KafkaException) -> None:
+        """Abort what can be, and go back to what is committed.
+
+        Raises `Unrecoverable` for the rest: fatal errors, timeouts of a commit, a failed abort.
+        """
+        reason = error.args[0]
+        get_logger().warning("transaction_failed", code=reason.name(), error=reason.str())
+        if reason.fatal() or (reason.retriable() and not reason.txn_requires_abort()):
+            raise Unrecoverable(f"the transaction failed: {reason.str()}")
+        try:
+            self._producer.abort_transaction(CALL_SECONDS)
+        except KafkaException as failed:
+            raise Unrecoverable(f"cannot abort: {failed.args[0].str()}") from None
+        self._consumer.rewind(self._consumer.assignment())
+
+    def _idle(self) -> None:
+        """Commit positions that moved past transaction markers, so that lag can reach 0."""
+        if self._consumer.errors.all_brokers_down:
+            return
+        if self._consumer.lag() == 0:
+            self._runtime.set_state("caught_up")
+        if time.monotonic() - self._idle_since < IDLE_COMMIT_SECONDS:
+            return
+        self._idle_since = time.monotonic()
+        self._runtime.status.lag_records = self._consumer.lag()
+        self._runtime.status.lag_seconds = 0.0
+        positions = self._consumer.positions()
+        moved = {place: p for place, p in positions.items() if p > self._done.get(place, 0)}
+        if moved:
+            self._producer.begin_transaction()
+            try:
+                self._send_offsets(moved)
+            except KafkaException as error:
+                self._abort(error)
+            else:
+                self._commit(moved)
+
+    def _count(self, messages: list[Message], outputs: list[Output]) -> None:
+        status = self._runtime.status
+        refused = [output.reason for output in outputs if output.reason is not None]
+        status.records += len(messages)
+        status.refused += len(refused)
+        status.stored += len(messages) - len(refused)
+        if refused:
+            status.top_reason = max(set(refused), key=refused.count)
+        status.lag_records = self._consumer.lag()
+        behind = time.time() - messages[-1].timestamp()[1] / 1000
+        status.lag_seconds = round(behind, 3) if status.lag_records else 0.0
+        self._runtime.set_state("running")
+
+
+def main() -> int:
+    """Run the worker of the slot that the arguments name; give its exit code."""
+    parser = argparse.ArgumentParser(description="The worker of one slot, started by a supervisor.")
+    parser.add_argument("--slot", type=int, default=0)
+    parser.add_argument("--supervisor", type=int, default=None, help="leave when it is gone")
+    arguments = parser.parse_args()
+    return run_worker(
+        APP,
+        arguments.slot,
+        arguments.supervisor,
+        lambda settings, runtime: PurchaseProcessorApp(settings, runtime).run(),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Instants from a recording's time column: typed or text, with an offset or in a time zone.
+
+Only whole columns are computed here. A time that cannot be read has no instant, and stays the
+text that it was, for the processor to refuse.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from streaming.errors import UsageError
+
+MICROSECONDS: Final = 1_000_000
+MILLISECOND: Final = 1_000
+FIRST_INSTANT: Final = -62_135_596_800 * MICROSECONDS
+END_OF_INSTANTS: Final = 253_402_300_800 * MICROSECONDS
+
+_CLOCK = r"(?P<clock>(?:[01]?[0-9]|2[0-3]):[0-5][0-9])(?::(?P<second>[0-5][0-9]))?"
+_ISO = (
+    r"^(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]"
+    + _CLOCK
+    + r"(?:\.(?P<fraction>[0-9]{1,32}))?)?"
+    r" ?(?P<offset>[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?$"
+)
+_SLASHED = (
+    r"^(?P<first>[0-9]{1,2})/(?P<second_number>[0-9]{1,2})/(?P<year>[0-9]{4}|[0-9]{2})(?: "
+    + _CLOCK
+    + r")?$"
+)
+_WHOLE_NUMBER = r"^-?[0-9]{1,18}$"
+
+
+def read_times(column: pl.Series, zone: str) -> pl.DataFrame:
+    """Give `time` (µs since 1970 UTC, Int64; null where there is none) and `raw`.
+
+    `raw` is what is sent where there is no instant: text, or whole numbers, which are epoch
+    milliseconds. Naive times are in the IANA time zone `zone`: one that exists twice is the
+    earlier, one that does not exist has no instant. Raises `UsageError` where not one value is a
+    time, or where one cannot tell whether day or month comes first.
+    """
+    filled = column.drop_nulls()
+    if column.dtype == pl.String and filled.len() and filled.str.contains(_WHOLE_NUMBER).all():
+        column = column.cast(pl.Int64)
+    time, known = _instants(column, zone)
+    if filled.len() and not known.any():
+        raise UsageError(
+            f"Not one value of the column {column.name!r} is a time ({filled[0]!r} for example);"
+            " name the column of times with --map timestamp=COLUMN."
+        )
+    inside = time.is_between(FIRST_INSTANT, END_OF_INSTANTS, closed="left").fill_null(value=False)
+    nothing = pl.Series([None], dtype=pl.Int64)
+    raw = column.zip_with(~inside, nothing.cast(column.dtype))
+    return pl.DataFrame({"time": time.zip_with(inside, nothing), "raw": _as_written(raw)})
+
+
+def utc_text(micros: pl.Series) -> pl.Series:
+    """Write instants (µs) as RFC 3339 in UTC with six decimals and `Z`; null stays null."""
+    return micros.cast(pl.Datetime("us")).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+
+
+def _instants(column: pl.Series, zone: str) -> tuple[pl.Series, pl.Series]:
+    """Give the instants (µs), and which values have the form of a time at all."""
+    if column.dtype.is_integer():
+        limit = END_OF_INSTANTS // MILLISECOND
+        whole = column.cast(pl.Int64, strict=False)
+        time = pl.select(
+            pl.when(whole.is_between(-limit, limit)).then(whole * MILLISECOND)
+        ).to_series()
+    elif isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is not None:
+        time = column.dt.epoch("us")
+    elif column.dtype in (pl.Datetime, pl.Date):
+        time = _in_zone(column.cast(pl.Datetime("us")), zone)
+    else:
+        return _from_text(column.cast(pl.String), zone)
+    return time, column.is_not_null()
+
+
+def _in_zone(naive: pl.Series, zone: str) -> pl.Series:
+    aware = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    return aware.dt.epoch("us")
+
+
+def _as_written(column: pl.Series) -> pl.Series:
+    """Give times as they stand: whole numbers as they are, anything else as text."""
+    if column.dtype.is_integer():
+        return column
+    if isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is None:
+        return column.dt.strftime("%Y-%m-%d %H:%M:%S%.f")
+    return column.cast(pl.String)
+
+
+def _from_text(text: pl.Series, zone: str) -> tuple[pl.Series, pl.Series]:
+    """Give the instants, and which values have the form of a time."""
+    parts = text.str.extract_groups(_ISO).struct.unnest()
+    if parts["date"].null_count() == text.len():
+        parts = _slashed_parts(text)
+    offset = pl.col("offset").str.replace("[Zz]", "+00:00")
+    minutes = offset.str.slice(1, 2).cast(pl.Int64) * 60 + offset.str.slice(4, 2).cast(pl.Int64)
+    ahead = pl.when(offset.str.starts_with("-")).then(-minutes).otherwise(minutes)
+    naive = parts.select(_naive("date")).to_series()
+    stated = naive.dt.epoch("us") - parts.select(ahead * 60 * MICROSECONDS).to_series()
+    has_offset = parts["offset"].is_not_null()
+    return stated.zip_with(has_offset, _in_zone(naive, zone)), naive.is_not_null()
+
+
+def _slashed_parts(text: pl.Series) -> pl.DataFrame:
+    """Read `12/1/2010 8:26`; whether the month or the day comes first, the whole column says."""
+    century = pl.when(pl.col("year").str.len_bytes() == 2).then(pl.lit("20")).otherwise(pl.lit(""))
+    first, second = pl.col("first").str.zfill(2), pl.col("second_number").str.zfill(2)
+    year = century + pl.col("year")
+    nothing = pl.lit(None, dtype=pl.String)
+    parts = (
+        text.str.extract_groups(_SLASHED)
+        .struct.unnest()
+        .with_columns(
+            month_first=year + "-" + first + "-" + second,
+            day_first=year + "-" + second + "-" + first,
+            fraction=nothing,
+            offset=nothing,
+        )
+    )
+    month_first = parts.select(_naive("month_first")).to_series()
+    day_first = parts.select(_naive("day_first")).to_series()
+    unread = month_first.null_count() - day_first.null_count()
+    if unread == 0 and not month_first.equals(day_first, null_equal=True):
+        example = text.filter(month_first.is_not_null())[0]
+        raise UsageError(
+            f"In the column {text.name!r} ({example!r} for example) one cannot tell whether the day"
+            " or the month comes first; write the times as 2011-03-27 13:05."
+        )
+    return parts.with_columns(date=pl.col("day_first" if unread > 0 else "month_first"))
+
+
+def _naive(date: str) -> pl.Expr:
+    """Join the column `date` with clock, second and fraction into a naive time."""
+    clock = pl.col("clock").fill_null("00:00").str.zfill(5)
+    second = pl.col("second").fill_null("00")
+    fraction = pl.col("fraction").fill_null("0").str.slice(0, 6)
+    text = pl.concat_str(
+        pl.col(date), pl.lit(" "), clock, pl.lit(":"), second, pl.lit("."), fraction
+    )
+    return text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)

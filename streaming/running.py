@@ -1,0 +1,104 @@
+"""Running one app in the foreground: check, supervise, wait for a signal or for the end.
+
+What an app is made of lives in `supervisor`, what caught up means in `caught_up`.
+"""
+
+import sys
+from collections.abc import Callable
+
+from streaming.caught_up import (
+    GroupLooker,
+    Positions,
+    database_positions,
+    targets_of,
+    wait_until_caught_up,
+)
+from streaming.commands.console import stopping
+from streaming.kafka.names import Names
+from streaming.kafka.preflight import preflight
+from streaming.logs import configure_logs, get_logger
+from streaming.settings import Settings, load_settings
+from streaming.supervisor import Supervisor
+
+STOP_SECONDS = 8.0
+STEP_SECONDS = 0.1
+
+
+def run_processor(slots: int | None, caught_up_timeout: float | None) -> None:
+    """Supervise the processor; with a timeout (s) only until it has caught up."""
+    settings = load_settings()
+    names = Names.of(settings)
+    cluster = preflight(
+        settings,
+        reads=[names.purchases],
+        writes=[names.analytics, names.dead_letters],
+        group=names.processor_group,
+    )
+    looker = GroupLooker(settings, cluster.bootstrap_servers, names.processor_group)
+    topics = targets_of(settings, "processor")
+    _supervise(
+        Supervisor(settings, "processor", slots or settings.processor_slots),
+        looker.ends(topics),
+        lambda: looker.committed(topics),
+        caught_up_timeout,
+    )
+
+
+def run_analytics(slots: int | None, caught_up_timeout: float | None) -> None:
+    """Supervise the consumer; with a timeout (s) only until it has caught up."""
+    settings = load_settings()
+    names = Names.of(settings)
+    group = names.analytics_group(prepare_store(settings))
+    cluster = preflight(settings, reads=[names.analytics, names.dead_letters], group=group)
+    wanted = slots or settings.analytics_slots
+    if wanted > 1:
+        sys.stderr.write(
+            "SQLite has one writer at a time: more than one slot here is for failover, not speed.\n"
+        )
+    looker = GroupLooker(settings, cluster.bootstrap_servers, group)
+    _supervise(
+        Supervisor(settings, "analytics", wanted),
+        looker.ends(targets_of(settings, "analytics")),
+        lambda: database_positions(settings, group),
+        caught_up_timeout,
+    )
+
+
+def prepare_store(settings: Settings) -> str:
+    """Bring the database to this schema and record the deployment; give its id.
+
+    Raises `Mismatch` for a newer schema, another currency or another time zone.
+    """
+    from streaming.store.engine import open_store
+    from streaming.store.migrate import ensure_deployment, upgrade
+
+    upgrade(settings)
+    engine = open_store(settings.database_path)
+    try:
+        return ensure_deployment(engine, settings).deployment_id
+    finally:
+        engine.dispose()
+
+
+def _supervise(
+    supervisor: Supervisor,
+    targets: Positions,
+    stored: Callable[[], Positions],
+    caught_up_timeout: float | None,
+) -> None:
+    configure_logs()
+    with stopping() as stop:
+        supervisor.start()
+
+        def keep_going() -> bool:
+            supervisor.step()
+            return not stop.is_set()
+
+        try:
+            if caught_up_timeout is None:
+                while keep_going():
+                    stop.wait(STEP_SECONDS)
+            elif wait_until_caught_up(targets, stored, keep_going, caught_up_timeout):
+                get_logger().info("caught_up", app=supervisor.app)
+        finally:
+            supervisor.stop(STOP_SECONDS)

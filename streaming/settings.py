@@ -1,0 +1,123 @@
+"""The one settings object, read from the environment (`PURCHASES_…`) and a `.env` file.
+
+Defaults, types and what a right value looks like live here; what is done with a setting does not.
+"""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streaming.errors import UsageError
+
+PREFIX = "PURCHASES_"
+
+
+class Settings(BaseSettings):
+    """What one deployment is told from outside; frozen.
+
+    `home` is absolute and holds everything that is written. `history_start` is a day in `timezone`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, validate_default=True
+    )
+
+    home: Path = Path(".purchases")
+    bootstrap_servers: str | None = None
+    kafka_config: Path | None = None
+    database_url: str | None = None
+    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "GBP"
+    timezone: str = "UTC"
+    history_start: date = date(2010, 1, 1)
+    processor_slots: Annotated[int, Field(ge=1, le=64)] = 1
+    analytics_slots: Annotated[int, Field(ge=1, le=64)] = 1
+    refusal_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+    @field_validator("home", "kafka_config")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
+
+    @field_validator("bootstrap_servers", "kafka_config", "database_url", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(name) from None
+        return name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The deployment's time zone, in which days are cut."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def history_start_time(self) -> datetime:
+        """The first instant of history, in UTC."""
+        start = self.history_start
+        return datetime(start.year, start.month, start.day, tzinfo=self.zone).astimezone(UTC)
+
+    @property
+    def embedded_broker(self) -> bool:
+        """Whether the broker is the one that this project brings."""
+        return self.bootstrap_servers is None and self.kafka_config is None
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file.
+
+        Raises `UsageError` where `database_url` names anything but a SQLite file.
+        """
+        if self.database_url is None:
+            return self.home / "purchases.db"
+        scheme, separator, path = self.database_url.partition("sqlite:///")
+        if scheme or not separator or not path or path.startswith(":memory:"):
+            kind = self.database_url.partition(":")[0]
+            raise UsageError(
+                f"{PREFIX}DATABASE_URL: {kind!r} is not supported yet;"
+                " use a SQLite file, such as sqlite:////var/lib/purchases/purchases.db."
+            )
+        return Path(path).absolute()
+
+
+WHAT_IS_RIGHT = {
+    "home": "a directory that may be written",
+    "bootstrap_servers": "host:port, several with commas between",
+    "database_url": "a SQLite file, such as sqlite:////var/lib/purchases/purchases.db",
+    "kafka_config": "the path of a client.properties file",
+    "namespace": "up to 64 letters, digits, '-' or '_'",
+    "currency": "an ISO 4217 code of three capital letters, such as GBP",
+    "timezone": "an IANA time zone, such as Europe/London",
+    "history_start": "a date, such as 2010-01-01",
+    "processor_slots": "a whole number from 1 to 64",
+    "analytics_slots": "a whole number from 1 to 64",
+    "refusal_share": "a number from 0 to 1, such as 0.05",
+}
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment and `.env`.
+
+    Raises `UsageError` naming the first wrong setting and what would be right.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise UsageError(
+            f"{PREFIX}{name.upper()} is {first['input']!r}, but must be {WHAT_IS_RIGHT[name]}."
+        ) from None
+    _ = settings.database_path
+    return settings

@@ -1,0 +1,1 @@
+"""The event store: its tables, its one writer per batch, its readers and its upkeep."""

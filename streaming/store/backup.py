@@ -1,0 +1,83 @@
+"""Copying a database whole, by SQLite's backup API: a copied file without its WAL is none.
+
+Copying and checking live here; when to copy, and where to, is decided by `migrate.py` and
+`maintenance.py`.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from streaming.errors import PurchasesError, UsageError
+from streaming.store.connection import connect, store_errors
+
+PAGES_PER_STEP: Final = 4096
+Progress = Callable[[int, int], None]
+
+
+def copy_database(
+    source: sqlite3.Connection, path: Path, target: Path, progress: Progress | None = None
+) -> None:
+    """Copy the database of `source` (at `path`) as one moment saw it, while others may write.
+
+    `target` appears only when it is whole and passed SQLite's integrity check; it is one file,
+    without a WAL. `progress` is told pages done and pages in all. Raises `UsageError` where the
+    target exists, `PurchasesError` where the copy is damaged, and what `store_errors` does.
+    """
+    if target.exists():
+        raise UsageError(f"{target} exists already; name another file for the backup.")
+    part = target.with_name(f"{target.name}.part")
+    with store_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        part.touch()
+    try:
+        _copy(source, path, part, progress)
+        with store_errors(target):
+            part.rename(target)
+            _flush_directory(target.parent)
+    finally:
+        for leftover in (part, Path(f"{part}-wal"), Path(f"{part}-shm")):
+            leftover.unlink(missing_ok=True)
+
+
+def require_integrity(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise `PurchasesError` with SQLite's first finding where the database is damaged."""
+    with store_errors(path):
+        findings = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
+    if findings != ["ok"]:
+        finding = " ".join(str(findings[0]).split())
+        raise PurchasesError(
+            f"{path} is damaged ({finding}); restore a backup with `purchases db restore`."
+        )
+
+
+def _copy(source: sqlite3.Connection, path: Path, part: Path, progress: Progress | None) -> None:
+    def report(_status: int, remaining: int, total: int) -> None:
+        if progress is not None:
+            progress(total - remaining, total)
+
+    with closing(connect(part, create=True)) as copy:
+        with store_errors(path):
+            # An open read transaction pins the snapshot: otherwise every commit of another
+            # process starts the copy again.
+            source.execute("BEGIN")
+            try:
+                source.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+                source.backup(copy, pages=PAGES_PER_STEP, progress=report)
+            finally:
+                source.execute("ROLLBACK")
+        with store_errors(part):
+            copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+        require_integrity(copy, path)
+
+
+def _flush_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

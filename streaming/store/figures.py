@@ -1,0 +1,102 @@
+"""The figures as they stand, read from the store for people and for programs.
+
+Reading only, on plain `sqlite3`, so that a command starts fast. All times are µs in UTC.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ItemFigures:
+    """What was counted of one item, all time."""
+
+    item: str
+    items_sold: int
+    net_revenue_micros: int
+
+
+@dataclass(frozen=True)
+class LiveFigures:
+    """What the consumer keeps up to date with every batch; money in micros.
+
+    `refused` counts dead letters whose origin is not stored. `changed_at` is None before the first
+    event, and `most_popular_item` too.
+    """
+
+    events: int
+    items_sold: int
+    gross_revenue_micros: int
+    net_revenue_micros: int
+    guest_events: int
+    changed_at: int | None
+    most_popular_item: ItemFigures | None
+    refused: int
+
+
+@dataclass(frozen=True)
+class DistinctFigures:
+    """What cannot be added up and is counted from the events: their number decides how long."""
+
+    orders: int
+    customers: int
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let all statements inside see the store at one moment, while others write."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def live_figures(connection: sqlite3.Connection) -> LiveFigures:
+    """Read the live figures: a few rows, however many events there are."""
+    totals: tuple[int, int, int, int, int, int | None] | None = connection.execute(
+        "SELECT events, items_sold, gross_revenue_micros, net_revenue_micros, guest_events,"
+        " changed_at FROM live_totals"
+    ).fetchone()
+    best = top_items(connection, 1)
+    popular = best[0] if best else None
+    refused = sum(refusals(connection).values())
+    return LiveFigures(*(totals or (0, 0, 0, 0, 0, None)), popular, refused)
+
+
+def top_items(connection: sqlite3.Connection, limit: int) -> list[ItemFigures]:
+    """Give the most sold items, best first; net revenue, then the name decides between equals."""
+    rows = connection.execute(
+        "SELECT item, items_sold, net_revenue_micros FROM live_item_totals"
+        " ORDER BY items_sold DESC, net_revenue_micros DESC, item LIMIT ?",
+        (limit,),
+    )
+    return [ItemFigures(*row) for row in rows]
+
+
+def refusals(connection: sqlite3.Connection) -> dict[str | None, int]:
+    """Count the refused that are not stored by reason, most frequent first."""
+    rows = connection.execute(
+        "SELECT reason, count(*) FROM dead_letter WHERE state <> 'stored'"
+        " GROUP BY reason ORDER BY count(*) DESC, reason"
+    )
+    return dict(rows.fetchall())
+
+
+def distinct_figures(connection: sqlite3.Connection) -> DistinctFigures:
+    """Count orders and customers from all events (0.25 s for 541,907)."""
+    row = connection.execute(
+        "SELECT count(DISTINCT order_id), count(DISTINCT user) FROM analytics_event"
+    ).fetchone()
+    return DistinctFigures(*row)
+
+
+def stored_positions(connection: sqlite3.Connection, group: str, topic: str) -> Mapping[int, int]:
+    """Give the next offset of each partition of a topic that the group has stored."""
+    rows = connection.execute(
+        "SELECT partition, next_offset FROM stream_offset WHERE consumer_group = ? AND topic = ?",
+        (group, topic),
+    )
+    return dict(rows.fetchall())

@@ -1,0 +1,170 @@
+"""The tables of the event store, as typed models; times are integer µs in UTC, money is micros.
+
+Only the shape lives here. Who writes what is said in each docstring; views are in the migrations.
+"""
+
+from datetime import date
+from typing import Any, ClassVar
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, MetaData
+from sqlmodel import Field, SQLModel
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def big(**options: Any) -> Any:  # noqa: ANN401 - what SQLModel's `Field` takes and gives
+    """Give a column of 64 bits, on every database."""
+    return Field(sa_type=BigInteger, **options)
+
+
+class Table(SQLModel):
+    """The base of all tables, with metadata of their own."""
+
+    metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMES)
+
+
+class AnalyticsEventRow(Table, table=True):
+    """One stored event, with its place on `analytics`; written by the consumer."""
+
+    __tablename__ = "analytics_event"
+    __table_args__ = (
+        CheckConstraint("kind = CASE WHEN quantity > 0 THEN 'sale' ELSE 'return' END", "kind"),
+        CheckConstraint("quantity <> 0", "quantity"),
+        CheckConstraint("(amount_micros IS NULL) = (unit_price_micros IS NULL)", "amount_micros"),
+    )
+
+    event_id: str = Field(primary_key=True)
+    event_time: int = big(index=True)
+    kind: str
+    user: str | None
+    item: str
+    quantity: int
+    unit_price_micros: int | None = big()
+    amount_micros: int | None = big()
+    currency: str
+    order_id: str | None
+    description: str | None
+    country: str | None
+    processed_at: int = big()
+    source_topic: str
+    source_partition: int
+    source_offset: int = big()
+    source_timestamp: int = big()
+    stream_partition: int
+    stream_offset: int = big()
+
+
+class DeadLetterRow(Table, table=True):
+    """One refused origin; written by the consumer, which reads `purchases.dlq` too.
+
+    `reason`, `refused_at` and the place are those of the last attempt; never the value.
+    """
+
+    __tablename__ = "dead_letter"
+    __table_args__ = (
+        CheckConstraint("state IN ('open', 'redriven', 'stored', 'parked', 'dropped')", "state"),
+        Index(None, "state", "reason"),
+    )
+
+    origin_topic_id: str = Field(primary_key=True)
+    origin_partition: int = Field(primary_key=True)
+    origin_offset: int = big(primary_key=True)
+    origin_topic: str
+    origin_timestamp: int = big()
+    reason: str | None
+    detail: str | None
+    key: str | None
+    refused_at: int | None = big()
+    attempts: int
+    dlq_partition: int | None
+    dlq_offset: int | None = big()
+    state: str
+
+
+class StreamOffset(Table, table=True):
+    """The next position of a partition and what was counted up to it; written by the consumer."""
+
+    __tablename__ = "stream_offset"
+
+    consumer_group: str = Field(primary_key=True)
+    topic: str = Field(primary_key=True)
+    partition: int = Field(primary_key=True)
+    next_offset: int = big()
+    leader_epoch: int | None
+    topic_id: str
+    cluster_id: str
+    records: int = big()
+    stored: int = big()
+    duplicates: int = big()
+    conflicting: int = big()
+
+
+class LiveTotals(Table, table=True):
+    """The additive figures of all time, one row; `events` is the version of the whole."""
+
+    __tablename__ = "live_totals"
+    __table_args__ = (CheckConstraint("id = 1", "one_row"),)
+
+    id: int = Field(primary_key=True)
+    events: int = big()
+    items_sold: int = big()
+    gross_revenue_micros: int = big()
+    net_revenue_micros: int = big()
+    guest_events: int = big()
+    changed_at: int = big()
+
+
+class LiveItemTotals(Table, table=True):
+    """The additive figures of one item."""
+
+    __tablename__ = "live_item_totals"
+
+    item: str = Field(primary_key=True)
+    events: int = big()
+    items_sold: int = big(index=True)
+    gross_revenue_micros: int = big()
+    net_revenue_micros: int = big()
+
+
+class DayLedger(Table, table=True):
+    """What the stream counted of one day (cut in the deployment's time zone), and its version."""
+
+    __tablename__ = "day_ledger"
+
+    day: date = Field(primary_key=True)
+    version: int = big()
+    events: int = big()
+    items_sold: int = big()
+    net_revenue_micros: int = big()
+    changed_at: int = big()
+
+
+class Deployment(Table, table=True):
+    """What was decided at the first start, one row; a different setting later is refused."""
+
+    __tablename__ = "deployment"
+    __table_args__ = (CheckConstraint("id = 1", "one_row"),)
+
+    id: int = Field(primary_key=True)
+    deployment_id: str
+    currency: str
+    timezone: str
+    schema_version: int
+    created_at: int = big()
+
+
+class Verification(Table, table=True):
+    """One run of `verify`: when, at which offsets, and what it found (both as JSON)."""
+
+    __tablename__ = "verification"
+
+    id: int | None = Field(default=None, primary_key=True)
+    started_at: int = big()
+    finished_at: int = big()
+    agrees: bool
+    compared: str
+    differences: str

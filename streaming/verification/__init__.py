@@ -1,0 +1,1 @@
+"""Proof by another path: what the consumer counted, recounted without any of its code."""

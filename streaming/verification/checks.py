@@ -1,0 +1,22 @@
+"""What a check found: how many things it compared, how many differ, and the first of those."""
+
+from typing import Final
+
+from msgspec import Struct
+
+EXAMPLES: Final = 5
+
+
+class Check(Struct):
+    """One comparison. `examples` are sentences about the first differences, at most five."""
+
+    name: str
+    compared: int = 0
+    differing: int = 0
+    examples: list[str] = []
+
+    def differ(self, sentence: str) -> None:
+        """Count a difference, and keep its sentence if it is one of the first."""
+        self.differing += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(sentence)

@@ -1,0 +1,172 @@
+"""What every worker process has around its loop: lease, heartbeat, watchdog, signals, status file.
+
+A worker is one process of one slot of one app, started by a supervisor. What it does in its loop
+lives in `processor` and `analytics`; who starts it again lives in `supervisor`.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from streaming.errors import PurchasesError
+from streaming.lease import acquire
+from streaming.logs import configure_logs, get_logger
+from streaming.settings import Settings, load_settings
+
+WATCHDOG_SECONDS: Final = 15
+STATUS_SECONDS: Final = 1.0
+EXIT_FAILED: Final = 1
+EXIT_LEASED: Final = 3
+EXIT_STUCK: Final = 70
+
+
+class WorkerStatus(Struct):
+    """What a worker says of itself, at most once a second, in `<home>/workers/<app>-<slot>.json`.
+
+    `state` is `starting`, `running`, `caught_up`, `paused`, `stopped` or `failed`; `detail` says by
+    what or why. Counters are since the start of the process; `lag_seconds` is the age of the last
+    record that was read, 0 when caught up; `updated_at` is epoch seconds.
+    """
+
+    app: str
+    slot: int
+    pid: int
+    state: str = "starting"
+    detail: str = ""
+    records: int = 0
+    stored: int = 0
+    refused: int = 0
+    duplicates: int = 0
+    lag_records: int = 0
+    lag_seconds: float = 0.0
+    top_reason: str | None = None
+    started_at: float = 0.0
+    updated_at: float = 0.0
+
+
+class Runtime:
+    """The worker's life: `turn` says whether to go on, and proves that the loop still turns."""
+
+    def __init__(self, home: Path, app: str, slot: int, supervisor: int | None) -> None:
+        self.path = status_path(home, app, slot)
+        self.status = WorkerStatus(app, slot, os.getpid(), started_at=time.time())
+        self._supervisor = supervisor
+        self._stop = threading.Event()
+        self._turned = threading.Event()
+        self._written = 0.0
+
+    def watch(self) -> None:
+        """Listen to SIGTERM, ignore SIGINT (the supervisor's matter), and start the watchdog."""
+        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=self._watchdog, name="watchdog", daemon=True).start()
+
+    def turn(self) -> bool:
+        """Mark a turn of the loop; False when asked to stop, or when the supervisor has died."""
+        self._turned.set()
+        if time.monotonic() - self._written >= STATUS_SECONDS:
+            self.write_status()
+        orphaned = self._supervisor is not None and os.getppid() != self._supervisor
+        return not (orphaned or self._stop.is_set())
+
+    def pause(self, by: str, seconds: float = 1.0) -> None:
+        """Wait inside the living worker, paused by `by`, for at most `seconds`."""
+        self.set_state("paused", by)
+        self._turned.set()
+        self._stop.wait(seconds)
+
+    def set_state(self, state: str, detail: str = "") -> None:
+        """Change the state, and write it at once where it is another than before."""
+        if (state, detail) != (self.status.state, self.status.detail):
+            self.status.state, self.status.detail = state, detail
+            if state not in {"caught_up", "running"}:
+                self.write_status()
+
+    def write_status(self) -> None:
+        """Replace the status file; a full disk is no reason to stop."""
+        self._written = time.monotonic()
+        self.status.updated_at = time.time()
+        temporary = self.path.with_suffix(".tmp")
+        try:
+            temporary.write_bytes(msgspec.json.encode(self.status))
+            temporary.replace(self.path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+
+    def _watchdog(self) -> None:
+        """End a process whose loop is stuck: some client calls block for ever (KAFKA.md).
+
+        It counts its own seconds, so that a process that was stopped and goes on is not stuck.
+        """
+        still = 0
+        while still < WATCHDOG_SECONDS:
+            still = 0 if self._turned.is_set() else still + 1
+            self._turned.clear()
+            time.sleep(1)
+        get_logger().error("stuck", seconds=still)
+        os._exit(EXIT_STUCK)
+
+
+def status_path(home: Path, app: str, slot: int) -> Path:
+    """Give the path of a slot's status file."""
+    return home / "workers" / f"{app}-{slot}.json"
+
+
+def lease_path(home: Path, app: str, slot: int) -> Path:
+    """Give the path of a slot's lease."""
+    return home / "workers" / f"{app}-{slot}.lock"
+
+
+def read_status(home: Path, app: str, slot: int) -> WorkerStatus | None:
+    """Read a slot's status file; None where there is none."""
+    try:
+        return msgspec.json.decode(status_path(home, app, slot).read_bytes(), type=WorkerStatus)
+    except (OSError, ValueError):
+        return None
+
+
+def run_worker(
+    app: str, slot: int, supervisor: int | None, main: Callable[[Settings, Runtime], None]
+) -> int:
+    """Run `main` as the worker of a slot; give the process's exit code.
+
+    Whatever goes wrong is said in one log line and in the status file.
+    """
+    configure_logs()
+    structlog.contextvars.bind_contextvars(app=app, slot=slot, pid=os.getpid())
+    try:
+        settings = load_settings()
+        lease = acquire(lease_path(settings.home, app, slot))
+    except (PurchasesError, OSError) as error:
+        get_logger().error("failed", error=str(error))
+        return EXIT_FAILED
+    if lease is None:
+        get_logger().warning("leased", detail="another process works this slot")
+        return EXIT_LEASED
+    runtime = Runtime(settings.home, app, slot, supervisor)
+    runtime.watch()
+    with lease:
+        return _run(settings, runtime, main)
+
+
+def _run(settings: Settings, runtime: Runtime, main: Callable[[Settings, Runtime], None]) -> int:
+    try:
+        main(settings, runtime)
+    except PurchasesError as error:
+        runtime.set_state("failed", str(error))
+        get_logger().error("failed", error=str(error), kind=type(error).__name__)
+        return EXIT_FAILED
+    except Exception as error:
+        runtime.set_state("failed", f"{type(error).__name__}: {error}")
+        get_logger().exception("crashed")
+        return EXIT_FAILED
+    runtime.set_state("stopped")
+    return 0

@@ -1,0 +1,1 @@
+"""The tests of the project, in the folders of what they test."""

@@ -1,0 +1,61 @@
+"""Fixtures of the whole suite: one real broker for the session, a namespace for each test."""
+
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streaming.broker.embedded import start_broker, stop_broker
+from tests.support import Broker
+
+
+@pytest.fixture(scope="session")
+def jars(pytestconfig: pytest.Config) -> Path:
+    """A directory with Kafka's jars, kept between sessions so that they are fetched once."""
+    from streaming.broker.jars import class_path
+
+    cache = pytestconfig.cache
+    assert cache is not None
+    home = Path(cache.mkdir("kafka"))
+    class_path(home, print)
+    return home / "broker" / "jars"
+
+
+@pytest.fixture(scope="session")
+def broker(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """The embedded broker, started once for all tests; each test has topics of its own."""
+    home = tmp_path_factory.mktemp("broker")
+    bring_jars(jars, home)
+    status = start_broker(home, print)
+    assert status.bootstrap_servers is not None
+    yield Broker(home, status.bootstrap_servers)
+    stop_broker(home)
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace that no other test has."""
+    return f"t{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture(autouse=True)
+def _raise_errors_of_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail the test in whose time a background thread died of an error."""
+    errors: list[BaseException] = []
+
+    def keep(arguments: threading.ExceptHookArgs) -> None:
+        if arguments.exc_value is not None:
+            errors.append(arguments.exc_value)
+
+    monkeypatch.setattr(threading, "excepthook", keep)
+    yield
+    for error in errors:
+        raise error
+
+
+def bring_jars(jars: Path, home: Path) -> None:
+    """Put the jars into a new home, so that its first start fetches nothing."""
+    shutil.copytree(jars, home / "broker" / "jars")

@@ -1,0 +1,156 @@
+"""AnalyticsEvent: what the processor promises is what the consumer reads."""
+
+import json
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.errors import Mismatch
+from streaming.events import values
+from streaming.events.analytics import (
+    AnalyticsEvent,
+    decode_analytics,
+    encode_analytics,
+    enrich,
+    time_micros,
+)
+from streaming.events.purchase import PurchaseEvent
+from tests.events.given import purchase, read, record, thorough
+from tests.events.strategies import INT64, events, well_formed
+
+PROCESSED = "2025-11-24T16:00:01.000002Z"
+
+
+def enriched(value: bytes) -> AnalyticsEvent:
+    """Give the analytics event of a valid purchase."""
+    event = read(value)[1]
+    assert isinstance(event, PurchaseEvent)
+    return enrich(event, record(value), PROCESSED)
+
+
+LEAST = enriched(purchase(user="null"))
+WHOLE = {
+    "event_id": "0193bd4e-8f0e-8abc-9def-0123456789ab",
+    "event_time": "2025-11-24T12:00:00.500000Z",
+    "kind": "return",
+    "item": "i",
+    "quantity": -6,
+    "currency": "GBP",
+    "processed_at": PROCESSED,
+    "source_topic": "purchases",
+    "source_partition": 3,
+    "source_offset": 42,
+    "source_timestamp": 1_764_000_000_000,
+    "schema_version": 1,
+    "user": "u",
+    "unit_price_micros": 2_550_000,
+    "amount_micros": -15_300_000,
+    "order_id": "7",
+    "description": "d",
+    "country": "c",
+}
+
+
+def test_the_json_is_what_the_contract_says() -> None:
+    """Every field by its name, times in UTC with six decimals, money in micros."""
+    value = purchase(
+        timestamp='"2025-11-24T13:00:00.5+01:00"',
+        event_id='"0193BD4E-8F0E-8ABC-9DEF-0123456789AB"',
+        quantity="-6",
+        unit_price="2.55",
+        order_id='"7"',
+        description='"d"',
+        country='"c"',
+    )
+    assert json.loads(encode_analytics(enriched(value))) == WHOLE
+
+
+def test_absent_fields_are_left_out() -> None:
+    """A guest, an unknown price and no texts leave no nulls behind."""
+    optional = {"user", "unit_price_micros", "amount_micros", "order_id", "description", "country"}
+    assert set(json.loads(encode_analytics(LEAST))) == set(WHOLE) - optional
+
+
+@thorough
+@given(events(), st.datetimes(timezones=st.just(UTC)))
+def test_an_encoded_event_is_decoded_as_itself(event: PurchaseEvent, processed: datetime) -> None:
+    """Encode, then decode: the identity; and its times are those that went in."""
+    analytics = enrich(event, record(b"{}"), values.rfc_3339(processed))
+    decoded = decode_analytics(encode_analytics(analytics), "GBP")
+    assert decoded == analytics
+    assert time_micros(decoded.event_time) == values.micros_of(event.timestamp)
+    assert time_micros(decoded.processed_at) == values.micros_of(processed)
+
+
+def changed(**fields: object) -> bytes:
+    """Write the whole event with some fields changed."""
+    return json.dumps(WHOLE | fields).encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "no analytics event"),
+        (b"", "no analytics event"),
+        (b"{", "no analytics event"),
+        (b"[]", "no analytics event"),
+        (b"{}", "no analytics event"),
+        (b"\xff", "no analytics event"),
+        (b"[" * 100_000, "no analytics event"),
+        (b'{"x":' + b"[" * 100_000, "no analytics event"),
+        (purchase(), "no analytics event"),
+        (changed(kind="gift"), "no analytics event"),
+        (changed(user=1), "no analytics event"),
+        (changed(quantity=2**63), "no analytics event"),
+        (changed(amount_micros=-(2**63) - 1), "no analytics event"),
+        (changed(source_offset=2**64), "no analytics event"),
+        (changed(quantity=1.5), "no analytics event"),
+        (changed(schema_version="1"), "no analytics event"),
+        (changed(schema_version=2), "schema version 2"),
+        (changed(schema_version=0), "schema version 0"),
+        (b'{"schema_version":2,"event":{}}', "schema version 2"),
+        (changed(currency="EUR"), "currency is 'EUR', not GBP"),
+    ],
+)
+def test_what_this_version_cannot_read_is_a_mismatch(value: bytes | None, message: str) -> None:
+    """Nothing else is raised, and the message says what is wrong; a newer schema comes first."""
+    with pytest.raises(Mismatch, match=message):
+        decode_analytics(value, "GBP")
+
+
+def test_unknown_fields_of_the_same_schema_are_ignored() -> None:
+    """A field that was added without a new schema version does not stop the store."""
+    assert decode_analytics(changed(added=[1]), "GBP") == msgspec.convert(WHOLE, AnalyticsEvent)
+
+
+@thorough
+@given(st.binary() | well_formed().map(str.encode) | st.builds(changed, quantity=INT64))
+def test_any_bytes_are_an_event_or_a_mismatch(value: bytes) -> None:
+    """Whatever stands on the topic, nothing but `Mismatch` is raised."""
+    try:
+        event = decode_analytics(value, "GBP")
+    except Mismatch:
+        return
+    assert decode_analytics(encode_analytics(event), "GBP") == event
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2025-11-24T12:00:00Z",
+        "2025-11-24T12:00:00.000000",
+        "2025-11-24T12:00:00.000000+00:00",
+        "2025-02-30T12:00:00.000000Z",
+        "2025-11-24T24:00:00.000000Z",
+        "two thousand and twenty-fiZ",
+        "\ud8002025-11-24T12:00:00.0000Z",
+    ],
+)
+def test_a_time_in_any_other_form_is_a_mismatch(text: str) -> None:
+    """Only what the processor writes is read."""
+    with pytest.raises(Mismatch, match="not RFC 3339"):
+        time_micros(text)

@@ -1,0 +1,1 @@
+"""Tests of ProducerApp: generated and recorded purchases, and their sending."""

@@ -1,0 +1,133 @@
+"""Tests of the times of recordings: forms, time zones, and times that do not exist."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import polars as pl
+import pytest
+
+from streaming.errors import UsageError
+from streaming.producer.instants import read_times, utc_text
+
+LONDON = "Europe/London"
+INSTANT = "2010-12-01T08:26:00.000000Z"
+
+
+def texts(
+    values: list[object], zone: str = "UTC", dtype: pl.DataType | None = None
+) -> list[object]:
+    """Give what is sent for a column of times: its instant in UTC, or what there was."""
+    times = read_times(pl.Series("when", values, dtype=dtype), zone)
+    written = utc_text(times["time"]).to_list()
+    return [text or raw for text, raw in zip(written, times["raw"].to_list(), strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        ("2010-12-01 08:26:00", INSTANT),
+        ("2010-12-01 08:26", INSTANT),
+        ("2010-12-01 8:26", INSTANT),
+        ("2010-12-01T08:26:00Z", INSTANT),
+        ("2010-12-01t08:26:00z", INSTANT),
+        ("2010-12-01T10:26:00+02:00", INSTANT),
+        ("2010-11-30T23:26:00-09:00", INSTANT),
+        ("2010-12-01", "2010-12-01T00:00:00.000000Z"),
+        ("2010-12-01 08:26:00.5", "2010-12-01T08:26:00.500000Z"),
+        ("2010-12-01 08:26:00.123456789", "2010-12-01T08:26:00.123456Z"),
+        ("1291191960000", INSTANT),
+        ("12/31/2010 8:26", "2010-12-31T08:26:00.000000Z"),
+        ("31/12/2010 08:26:07", "2010-12-31T08:26:07.000000Z"),
+        ("12/31/10", "2010-12-31T00:00:00.000000Z"),
+    ],
+)
+def test_texts_are_read_in_many_forms(value: str, sent: str) -> None:
+    """ISO with or without offset, epoch milliseconds, and slashes where they are unambiguous."""
+    assert texts([value]) == [sent]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2010-12-01 24:00:00",
+        "2010-12-01 23:59:60",
+        "2010-02-30 08:26:00",
+        "2010-12-01 08:26:00 CET",
+        "2010-12-01 08:26:00+24:00",
+        "yesterday",
+        "",
+        "1e400",
+    ],
+)
+def test_a_text_that_is_no_time_is_sent_as_it_stands(value: str) -> None:
+    """For the processor to refuse; the other rows are not disturbed."""
+    assert texts(["2010-12-01 08:26:00", value]) == [INSTANT, value]
+
+
+def test_typed_columns_are_read_exactly() -> None:
+    """Naive and aware times of any unit, dates, and whole numbers as epoch milliseconds."""
+    naive = datetime(2010, 12, 1, 8, 26)
+    aware = datetime(2010, 12, 1, 10, 26, tzinfo=timezone(timedelta(hours=2)))
+    for unit in ("ms", "us", "ns"):
+        assert texts([naive], dtype=pl.Datetime(unit)) == [INSTANT]
+        assert texts([aware], LONDON, dtype=pl.Datetime(unit, "Asia/Tokyo")) == [INSTANT]
+    assert texts([date(2010, 12, 1)]) == ["2010-12-01T00:00:00.000000Z"]
+    assert texts([1_291_191_960_000]) == [INSTANT]
+    assert texts([2**62, 1_291_191_960_000]) == [2**62, INSTANT]
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_naive_times_are_in_the_time_zone(typed: bool) -> None:  # noqa: FBT001 - a parameter
+    """One that exists twice is the earlier, one that does not exist is sent as its text."""
+    values: list[object] = [
+        datetime(2011, 3, 27, 0, 59, 59),
+        datetime(2011, 3, 27, 1, 30),
+        datetime(2011, 3, 27, 2, 0),
+        datetime(2011, 10, 30, 1, 30),
+        datetime(2011, 10, 30, 2, 0),
+        None,
+    ]
+    if not typed:
+        values = [value and str(value) for value in values]
+    assert texts(values, LONDON) == [
+        "2011-03-27T00:59:59.000000Z",
+        "2011-03-27 01:30:00",
+        "2011-03-27T01:00:00.000000Z",
+        "2011-10-30T00:30:00.000000Z",
+        "2011-10-30T02:00:00.000000Z",
+        None,
+    ]
+
+
+def test_every_hour_of_a_year_is_where_the_standard_library_has_it() -> None:
+    """An independent path over all of London's 2011: `zoneinfo`, with fold 0 for the earlier."""
+    from zoneinfo import ZoneInfo
+
+    naive = [datetime(2011, 1, 1) + timedelta(minutes=30 * n) for n in range(365 * 48)]
+    expected: list[object] = []
+    for time in naive:
+        aware = time.replace(tzinfo=ZoneInfo(LONDON)).astimezone(UTC)
+        exists = aware.astimezone(ZoneInfo(LONDON)).replace(tzinfo=None) == time
+        expected.append(f"{aware:%Y-%m-%dT%H:%M:%S}.000000Z" if exists else str(time))
+    assert texts(list(naive), LONDON) == expected
+    assert sum(str(text).endswith("Z") for text in expected) == 365 * 48 - 2
+
+
+def test_the_column_tells_whether_day_or_month_comes_first() -> None:
+    """One value that can only be read in one way decides for all."""
+    assert texts(["1/2/2011 8:00", "13/2/2011 8:00"])[0] == "2011-02-01T08:00:00.000000Z"
+    assert texts(["1/2/2011 8:00", "2/13/2011 8:00"])[0] == "2011-01-02T08:00:00.000000Z"
+    assert texts(["2/2/2011 8:00"]) == ["2011-02-02T08:00:00.000000Z"]
+    with pytest.raises(UsageError, match=r"'when'.*'1/2/2011 8:00'.*day or the month"):
+        texts(["1/2/2011 8:00"])
+
+
+@pytest.mark.parametrize("values", [["HEART", "LANTERN"], [2.55, 3.39], [True]])
+def test_a_column_without_one_time_is_the_wrong_column(values: list[object]) -> None:
+    """It is named, with an example of what it holds."""
+    with pytest.raises(UsageError, match=r"column 'when' is a time.*--map timestamp=COLUMN"):
+        texts(values)
+
+
+def test_a_column_of_nulls_is_sent_as_it_stands() -> None:
+    """Nothing shows that it is the wrong column."""
+    assert texts([None], dtype=pl.String()) == [None]

@@ -1,0 +1,77 @@
+"""Tests of `--map`: which column gives which field, and what is refused."""
+
+import pytest
+
+from streaming.errors import UsageError
+from streaming.producer.mapping import ONLINE_RETAIL, columns_by_field, read_mapping
+
+COLUMNS = list(ONLINE_RETAIL.values())
+
+
+def test_online_retail_is_the_default() -> None:
+    """Without `--map` each field comes from the column of Online Retail; others are left alone."""
+    assert columns_by_field({}, [*COLUMNS, "Colour"], "f") == ONLINE_RETAIL
+
+
+def test_a_mapped_field_replaces_its_default_and_no_other() -> None:
+    """As for Online Retail II, whose names differ in three columns."""
+    mapping = read_mapping(["order_id=Invoice", "unit_price=Price", "user=Customer ID"])
+    renamed = {"InvoiceNo": "Invoice", "UnitPrice": "Price", "CustomerID": "Customer ID"}
+    columns = [renamed.get(column, column) for column in COLUMNS]
+    assert columns_by_field(mapping, columns, "f") == {**ONLINE_RETAIL, **mapping}
+
+
+def test_a_column_name_may_hold_an_equals_sign() -> None:
+    """Only the first one separates."""
+    assert read_mapping(["user=a=b"]) == {"user": "a=b"}
+
+
+def test_a_file_of_ones_own_needs_only_user_item_and_timestamp() -> None:
+    """Where these three are mapped, Online Retail's other columns may be missing."""
+    mapping = {"user": "who", "item": "what", "timestamp": "when"}
+    assert columns_by_field(mapping, ["when", "who", "what"], "f") == mapping
+    with_quantity = columns_by_field(mapping, ["when", "who", "what", "Quantity"], "f")
+    assert with_quantity == {**mapping, "quantity": "Quantity"}
+
+
+def test_an_optional_field_can_be_left_out() -> None:
+    """By mapping it to nothing, whether its column is there or not."""
+    left_out = columns_by_field(read_mapping(["country="]), COLUMNS, "f")
+    assert left_out == {f: c for f, c in ONLINE_RETAIL.items() if f != "country"}
+
+
+@pytest.mark.parametrize("missing", COLUMNS)
+def test_a_missing_column_is_named_with_its_field_and_what_is_there(missing: str) -> None:
+    """So that one sees at once what to map."""
+    there = [column for column in COLUMNS if column != missing]
+    with pytest.raises(UsageError) as refused:
+        columns_by_field({}, there, "shop.csv")
+    message = str(refused.value)
+    field = next(field for field, column in ONLINE_RETAIL.items() if column == missing)
+    assert f"shop.csv has no column {missing!r} for {field}" in message
+    assert f"--map {field}=COLUMN" in message
+    assert ", ".join(there) in message
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["user"], "field=column"),
+        (["colour=Colour"], "'colour' is not a field"),
+        (["event_id=Id"], "derives it from the file"),
+        (["=Colour"], "'' is not a field"),
+        (["user=a", "user=b"], "mapped twice"),
+        (["item="], "item cannot be left out"),
+    ],
+)
+def test_a_mapping_that_is_none_is_refused(options: list[str], named: str) -> None:
+    """With the option as it was typed."""
+    with pytest.raises(UsageError, match=f"--map {options[-1]}.*{named}"):
+        read_mapping(options)
+
+
+@pytest.mark.parametrize("own", [{}, {"item": "StockCode", "timestamp": "InvoiceDate"}])
+def test_an_unknown_column_is_refused(own: dict[str, str]) -> None:
+    """Also where the file is one's own, for a field that could be missing."""
+    with pytest.raises(UsageError, match="--map user=Buyer: f has no column 'Buyer'; it has"):
+        columns_by_field({**own, "user": "Buyer"}, COLUMNS, "f")

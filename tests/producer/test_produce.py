@@ -1,0 +1,149 @@
+"""Tests of `produce` on a real broker: how many, how it stops, and what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from streaming.errors import PurchasesError, UsageError
+from streaming.producer.app import Progress
+from streaming.producer.generated import ProduceRequest
+from streaming.producer.produce import check_request, produce
+from streaming.settings import Settings
+from tests.producer.topics import all_of, count_of, deployment, value_of
+from tests.support import Broker, wait_until
+
+START = datetime(2024, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(broker: Broker, tmp_path: Path, namespace: str) -> Settings:
+    """Give a deployment with empty topics."""
+    return deployment(broker, tmp_path / "home", namespace)
+
+
+def ignore(_progress: Progress) -> None:
+    """Show nothing."""
+
+
+def test_a_count_is_sent_and_acknowledged_once(settings: Settings) -> None:
+    """The topic has exactly that many records, all different, and the result says so."""
+    result = produce(settings, ProduceRequest(rate=None, count=5_000), Event(), ignore)
+    found = all_of(settings)
+    assert (result.sent, result.unacknowledged, result.failure) == (5_000, [], None)
+    assert len(found) == len({value_of(message) for message in found}) == 5_000
+
+
+def test_seed_and_start_give_the_same_records_again(settings: Settings) -> None:
+    """Byte for byte, keys too, in the same order within each partition."""
+    request = ProduceRequest(rate=None, count=1_000, seed=4, start=START, bad_share=0.05)
+    for _ in range(2):
+        produce(settings, request, Event(), ignore)
+    found: dict[int | None, list[tuple[object, object]]] = {}
+    for message in all_of(settings):
+        found.setdefault(message.partition(), []).append((message.key(), message.value()))
+    for records in found.values():
+        half = len(records) // 2
+        assert records[:half] == records[half:]
+
+
+def test_real_time_is_the_time_of_sending(settings: Settings) -> None:
+    """Event times lie between the call and its end, and never go back."""
+    before = datetime.now(UTC)
+    produce(settings, ProduceRequest(rate=200, count=40), Event(), ignore)
+    times = sorted(
+        datetime.fromisoformat(json.loads(value_of(message))["timestamp"])
+        for message in all_of(settings)
+    )
+    assert before - timedelta(seconds=1) <= times[0] <= times[-1] <= datetime.now(UTC)
+
+
+def test_it_runs_until_told_to_stop(settings: Settings) -> None:
+    """Without a count; what was sent by then is acknowledged."""
+    stop = Event()
+
+    def enough(progress: Progress) -> None:
+        if progress.acknowledged >= 50:
+            stop.set()
+
+    result = produce(settings, ProduceRequest(rate=500), stop, enough)
+    assert result.sent >= 50
+    assert (count_of(settings), result.unacknowledged) == (result.sent, [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_command_with_everything_acknowledged(
+    settings: Settings, number: int
+) -> None:
+    """Exit code 0, and the count that it prints is what the topic has."""
+    process = start_command(settings, "produce", "--rate", "300")
+    wait_until(lambda: count_of(settings) > 20, 30, "nothing was produced")
+    process.send_signal(number)
+    said, complaint = process.communicate(timeout=10)
+    assert process.returncode == 0, complaint
+    assert said.startswith(f"{count_of(settings):,} purchases sent, all acknowledged")
+
+
+def test_generated_time_ends_before_the_future(settings: Settings) -> None:
+    """What lies a day ahead would be refused: it stops, and says how many were sent."""
+    start = datetime.now(UTC) - timedelta(minutes=5)
+    request = ProduceRequest(rate=None, count=100_000, start=start)
+    with pytest.raises(PurchasesError, match=r"in the future.*[\d,]+ were sent.*earlier --start"):
+        produce(settings, request, Event(), ignore)
+    times = [json.loads(value_of(message))["timestamp"] for message in all_of(settings)]
+    assert datetime.fromisoformat(max(times)) < datetime.now(UTC) + timedelta(hours=23)
+    assert len(times) > 10_000
+
+
+@pytest.mark.parametrize(
+    ("request_", "named"),
+    [
+        (ProduceRequest(rate=0), "--rate 0"),
+        (ProduceRequest(rate=float("inf")), "--rate inf"),
+        (ProduceRequest(count=0), "--count 0"),
+        (ProduceRequest(bad_share=1.01), "--bad-share 1.01"),
+        (ProduceRequest(bad_share=-0.01), "--bad-share -0.01"),
+        (ProduceRequest(start=datetime(2999, 1, 1, tzinfo=UTC)), "--start 2999.*future"),
+        (ProduceRequest(start=datetime(2009, 1, 1, tzinfo=UTC)), "--start 2009.*HISTORY_START"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(request_: ProduceRequest, named: str) -> None:
+    """With the option and its value, before there is a connection."""
+    with pytest.raises(UsageError, match=named):
+        check_request(Settings(), request_)
+
+
+@pytest.mark.parametrize("arguments", [["--rate", "fast"], ["--rate", "-1"], ["--start", "soon"]])
+def test_a_mistyped_option_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    """Without a traceback; the option is named as it was typed."""
+    settings = Settings(home=tmp_path, bootstrap_servers="127.0.0.1:1")
+    process = start_command(settings, "produce", *arguments)
+    said, complaint = process.communicate(timeout=30)
+    assert (process.returncode, said) == (2, "")
+    assert complaint.startswith(" ".join(arguments))
+    assert complaint.count("\n") == 1
+
+
+def start_command(settings: Settings, *arguments: str) -> subprocess.Popen[str]:
+    """Start a command of the stream's half for a deployment."""
+    environment = {
+        **os.environ,
+        "PURCHASES_HOME": str(settings.home),
+        "PURCHASES_BOOTSTRAP_SERVERS": settings.bootstrap_servers or "",
+        "PURCHASES_NAMESPACE": settings.namespace,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "streaming", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

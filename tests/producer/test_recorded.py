@@ -1,0 +1,182 @@
+"""Tests of reading recordings: Parquet, CSV in its varieties, and files that are none."""
+
+import hashlib
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from streaming.errors import UsageError
+from streaming.producer.recorded import read_recording
+from streaming.producer.rows import rows
+from tests.producer.recordings import EXAMPLE, HEADER, PURCHASE, read_csv, sent, write_csv
+
+GOOD = {
+    "user": "17850",
+    "item": "85123A",
+    "timestamp": "2010-12-01T08:26:00.000000Z",
+    "quantity": 6,
+    "unit_price": "2.55",
+    "order_id": "536365",
+    "description": "HEART",
+    "country": "United Kingdom",
+}
+
+
+def content(recorded: dict[str, object]) -> dict[str, object]:
+    """Give a purchase without its event id."""
+    return {name: value for name, value in recorded.items() if name != "event_id"}
+
+
+def test_csv_and_parquet_give_the_same_purchases_with_ids_of_their_own(tmp_path: Path) -> None:
+    """The ids hang on the file's bytes; everything else is equal, row by row."""
+    frame = pl.read_parquet(EXAMPLE).slice(1_400, 3_000)
+    frame.write_csv(tmp_path / "some.csv")
+    frame.write_parquet(tmp_path / "some.parquet")
+    texts, typed = (
+        read_recording(tmp_path / name, {}, "Europe/London")
+        for name in ("some.csv", "some.parquet")
+    )
+    assert [content(row) for row in sent(texts)] == [content(row) for row in sent(typed)]
+    ids = [{row["event_id"] for row in sent(recording)} for recording in (texts, typed)]
+    assert len(ids[0] | ids[1]) == 2 * frame.height
+    assert texts.digest == hashlib.sha256((tmp_path / "some.csv").read_bytes()).digest()
+
+
+def test_a_purchase_is_sent_with_every_field(tmp_path: Path) -> None:
+    """Currency is not sent: it is the deployment's."""
+    assert [content(row) for row in sent(read_csv(tmp_path, PURCHASE))] == [GOOD]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_other_separators_are_found(tmp_path: Path, separator: str) -> None:
+    """By the line of column names."""
+    header, line = (text.replace(",", separator) for text in (HEADER, PURCHASE))
+    assert [content(row) for row in sent(read_csv(tmp_path, line, header=header))] == [GOOD]
+
+
+def test_quotes_line_ends_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    """As spreadsheets write them; a quoted cell may hold commas, quotes and line ends."""
+    path = tmp_path / "quoted.csv"
+    line = PURCHASE.replace("HEART", '"A ""BIG"" HEART,\nRED"')
+    path.write_bytes(f"\ufeff{HEADER}\r\n{line}\r\n{PURCHASE}".encode())
+    first, second = sent(read_recording(path, {}, "UTC"))
+    assert first["description"] == 'A "BIG" HEART,\nRED'
+    assert content(second) == GOOD
+
+
+def test_cells_are_not_guessed_to_be_numbers(tmp_path: Path) -> None:
+    """Leading zeros stay, and one column may hold `00123` and `C123`."""
+    line = "00123,0007,1e5,6,2010-12-01 08:26,2.50,0042,007"
+    (row,) = sent(read_csv(tmp_path, line))
+    assert [row[name] for name in ("order_id", "item", "user", "description", "country")] == [
+        "00123",
+        "0007",
+        "0042",
+        "1e5",
+        "007",
+    ]
+    assert row["unit_price"] == "2.50"
+
+
+@pytest.mark.parametrize("empty", ["", '""'])
+def test_an_empty_cell_is_null_and_its_customer_a_guest(tmp_path: Path, empty: str) -> None:
+    """Quoted or not; the guest is explicit, what is optional is left out."""
+    line = f"536365,85123A,{empty},6,2010-12-01 08:26:00,{empty},{empty},{empty}"
+    (row,) = rows(read_csv(tmp_path, line), 0)
+    assert row.key == b"536365"
+    (values,) = sent(read_csv(tmp_path, line))
+    assert set(values) == {"user", "item", "timestamp", "event_id", "quantity", "order_id"}
+    assert values["user"] is None
+
+
+def test_blank_lines_are_no_rows_and_short_lines_are(tmp_path: Path) -> None:
+    """A line that ends early lacks its last fields and is sent as it stands."""
+    first, second = sent(read_csv(tmp_path, "", "536365,85123A", "", PURCHASE, ""))
+    assert first["item"] == "85123A"
+    assert first["timestamp"] is None
+    assert content(second) == GOOD
+
+
+def test_columns_of_numbers_are_sent_as_text_where_text_is_due(tmp_path: Path) -> None:
+    """Customers kept as floats, because others are missing, have no decimals."""
+    path = tmp_path / "typed.parquet"
+    pl.read_parquet(EXAMPLE).head(3).with_columns(
+        CustomerID=pl.Series([17850.0, None, 12.5]),
+        InvoiceNo=pl.Series([536365, 536366, 536367]),
+        StockCode=pl.Series(["a", "b", "c"], dtype=pl.Categorical),
+        Quantity=pl.Series([6.0, 7.5, float("nan")]),
+        UnitPrice=pl.Series(["2.5500000000", "3", "1.00"]).cast(pl.Decimal(20, 10)),
+    ).write_parquet(path)
+    typed = sent(read_recording(path, {}, "UTC"))
+    assert [row["user"] for row in typed] == ["17850", None, "12.5"]
+    assert [row["order_id"] for row in typed] == ["536365", "536366", "536367"]
+    assert [row["item"] for row in typed] == ["a", "b", "c"]
+    assert [row["quantity"] for row in typed] == [6, 7.5, "nan"]
+    assert [row["unit_price"] for row in typed] == ["2.55", "3", "1"]
+
+
+def test_one_column_may_give_two_fields(tmp_path: Path) -> None:
+    """As where a file has one name for code and description."""
+    recording = read_csv(tmp_path, PURCHASE, mapping={"description": "StockCode"})
+    assert sent(recording)[0]["description"] == "85123A"
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (b"", "neither a Parquet file nor CSV"),
+        (b"\n\n", "neither a Parquet file nor CSV"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "neither a Parquet file nor CSV"),
+        (HEADER.encode("utf-16"), "neither a Parquet file nor CSV"),
+        (f"{HEADER}\n1,2,caf\xe9\n".encode("latin-1"), "neither a Parquet file nor CSV"),
+        (b"just some text\nof two lines\n", "neither a Parquet file nor CSV"),
+        (b"PAR1 and no more PAR1", "cannot be read as Parquet"),
+        (b"PAR1", "cannot be read as Parquet"),
+        (b"InvoiceNo,StockCode\n1,2\n", "no column 'CustomerID' for user"),
+        (HEADER.encode(), "has no rows"),
+        (f"{HEADER}\n,,,,,,,\n".encode(), "has no rows"),
+        (f"{HEADER}\n{PURCHASE},one,more\n".encode(), "cannot be read as Parquet or CSV"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(tmp_path: Path, data: bytes, named: str) -> None:
+    """With its name and what is wrong, before anything is sent."""
+    path = tmp_path / "none.csv"
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=f"none.csv.*{named}"):
+        read_recording(path, {}, "UTC")
+
+
+def test_bytes_that_are_no_text_far_into_a_file_are_refused(tmp_path: Path) -> None:
+    """Beyond what is looked at first, by the reader itself."""
+    path = tmp_path / "late.csv"
+    path.write_bytes(f"{HEADER}\n{PURCHASE}\n".encode() * 2_000 + b"\xff\xfe\n")
+    with pytest.raises(UsageError, match=r"late\.csv cannot be read"):
+        read_recording(path, {}, "UTC")
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    """Where there is nothing, or a directory."""
+    with pytest.raises(UsageError, match=r"nowhere.csv cannot be read: No such file"):
+        read_recording(tmp_path / "nowhere.csv", {}, "UTC")
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        read_recording(tmp_path, {}, "UTC")
+
+
+def test_a_column_of_lists_is_refused(tmp_path: Path) -> None:
+    """It is neither text nor a number."""
+    path = tmp_path / "lists.parquet"
+    lists = pl.Series([[1], [2]])
+    pl.read_parquet(EXAMPLE).head(2).with_columns(Country=lists).write_parquet(path)
+    with pytest.raises(UsageError, match=r"lists\.parquet cannot be read"):
+        read_recording(path, {}, "UTC")
+
+
+def test_a_name_with_wildcards_is_one_file(tmp_path: Path) -> None:
+    """`[1].csv` is read itself, not searched for."""
+    path = write_csv(tmp_path, PURCHASE).rename(tmp_path / "some[1]*.csv")
+    assert read_recording(path, {}, "UTC").frame.height == 1
+    frame = pl.read_parquet(EXAMPLE).head(1)
+    frame.write_parquet(tmp_path / "plain.parquet")
+    parquet = (tmp_path / "plain.parquet").rename(tmp_path / "some[1]*.parquet")
+    assert read_recording(parquet, {}, "UTC").frame.height == 1

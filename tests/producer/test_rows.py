@@ -1,0 +1,239 @@
+"""Tests of what is sent of a recording: the published totals, refused rows, ids and shifts."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from streaming.events.purchase import PurchaseEvent
+from streaming.events.refusal import Reason, Refusal
+from streaming.events.values import EPOCH, MICROS, MICROSECOND
+from streaming.producer.recorded import Recording, read_recording
+from streaming.producer.rows import Value, price, quantity, replay_id, rows
+from tests.producer.recordings import EXAMPLE, PURCHASE, judged, read_csv, sent
+
+REFUSED_NET = Decimal("-22124.12")
+
+
+@pytest.fixture(scope="module")
+def example() -> Recording:
+    """Give the example in UTC."""
+    return read_recording(EXAMPLE, {}, "UTC")
+
+
+@pytest.fixture(scope="module")
+def verdicts(example: Recording) -> Sequence[PurchaseEvent | Refusal]:
+    """Give the processor's verdict on every row of the example as recorded."""
+    return [judged(row) for row in rows(example, 0)]
+
+
+@pytest.fixture(scope="module")
+def events(verdicts: Sequence[PurchaseEvent | Refusal]) -> Sequence[PurchaseEvent]:
+    """Give the example's valid events."""
+    return [verdict for verdict in verdicts if isinstance(verdict, PurchaseEvent)]
+
+
+def test_the_two_lines_below_zero_are_refused_and_no_other(
+    verdicts: Sequence[PurchaseEvent | Refusal],
+) -> None:
+    """They arrive as they stand, with -11062.06, and are refused for their price."""
+    refusals = [verdict for verdict in verdicts if isinstance(verdict, Refusal)]
+    assert len(verdicts) == 541_909
+    assert [refusal.reason for refusal in refusals] == [Reason.INVALID_PRICE] * 2
+    assert all("-11062.06" in refusal.detail for refusal in refusals)
+
+
+def test_the_published_totals_come_out(events: Sequence[PurchaseEvent]) -> None:
+    """Published are 5,176,450 units, 9,747,747.934 net and 25,900 invoices.
+
+    They include the two refused lines of one unit and -11,062.06 each, without a customer.
+    """
+    net = sum(event.amount_micros or 0 for event in events)
+    assert len(events) == 541_907
+    assert sum(event.quantity for event in events) == 5_176_450 - 2 == 5_176_448
+    assert Decimal(net) / MICROS == Decimal("9747747.934") - REFUSED_NET == Decimal("9769872.054")
+    assert len({event.user for event in events if event.user}) == 4_372
+    assert len({event.order_id for event in events}) == 25_900 - 2
+    assert len({event.item for event in events}) == 4_070
+    assert len({event.country for event in events}) == 38
+    assert sum(event.user is None for event in events) == 135_080 - 2
+    assert sum(event.description is None for event in events) == 1_454
+    units: Counter[str] = Counter()
+    for event in events:
+        units[event.item] += event.quantity
+    assert units.most_common(1) == [("22197", 56_450)]
+
+
+def test_the_months_are_as_published(events: Sequence[PurchaseEvent]) -> None:
+    """Times stay in their month, and prices are exact to the third decimal."""
+    months: defaultdict[str, int] = defaultdict(int)
+    for event in events:
+        months[f"{event.timestamp:%Y-%m}"] += event.amount_micros or 0
+    published = {
+        "2010-12": "748957.02",
+        "2011-09": "1019687.622",
+        "2011-10": "1070704.67",
+        "2011-11": "1461756.25",
+        "2011-12": "433668.01",
+    }
+    assert {month: Decimal(months[month]) / MICROS for month in published} == {
+        month: Decimal(text) for month, text in published.items()
+    }
+
+
+def test_every_row_is_an_event_of_its_own(events: Sequence[PurchaseEvent]) -> None:
+    """The 5,268 lines that repeat another one too; ids sort by time, as the rows do."""
+    ids = [event.event_id for event in events]
+    assert len(set(ids)) == len(ids)
+    assert [id_[:13] for id_ in ids] == sorted(id_[:13] for id_ in ids)
+
+
+def test_customers_have_no_decimals_and_are_the_key(example: Recording) -> None:
+    """`17850.0` is 17850; a guest's key is the order."""
+    keys = {row.number: row.key for row in rows(example, 0)}
+    assert keys[0] == b"17850"
+    assert keys[1443] == b"536544"
+
+
+def test_the_derived_id_is_the_one_of_the_contract() -> None:
+    """UUIDv8: ms of the event, then 74 bits of SHA-256 of digest, row and shift, big-endian."""
+    import hashlib
+
+    digest, number, shift, micros = bytes(range(32)), 541_908, -3_600_000_000, 1_323_435_000_000_000
+    content = digest + number.to_bytes(8, "big") + shift.to_bytes(8, "big", signed=True)
+    bits = f"{int.from_bytes(hashlib.sha256(content).digest(), 'big'):0256b}"[:74]
+    time = f"{(micros + shift) // 1000:048b}"
+    expected = f"{int(time + '1000' + bits[:12] + '10' + bits[12:], 2):032x}"
+    assert replay_id(digest, number, shift, micros).replace("-", "") == expected
+    assert replay_id(digest, number, shift, None).startswith("00000000-0000-8")
+
+
+def test_a_shift_moves_every_event_and_changes_every_id(tmp_path: Path) -> None:
+    """By the same µs, ids included; a time that cannot be read stays its text."""
+    lines = [
+        PURCHASE,
+        PURCHASE.replace("08:26:00", "23:59:59.5"),
+        PURCHASE.replace("12-01", "13-01"),
+    ]
+    recording = read_csv(tmp_path, *lines)
+    shift = 5_000 * 86_400 * MICROS + 1
+    before, after = sent(recording), sent(recording, shift)
+    for one, other in zip(before[:2], after[:2], strict=True):
+        moved = datetime.fromisoformat(other["timestamp"]) - datetime.fromisoformat(
+            one["timestamp"]
+        )
+        assert moved == shift * MICROSECOND
+    assert before[2]["timestamp"] == after[2]["timestamp"] == "2010-13-01 08:26:00"
+    ids = {row["event_id"] for row in before + after}
+    assert len(ids) == 6
+
+
+def test_rows_that_are_present_come_without_a_value(tmp_path: Path) -> None:
+    """Numbers count from the file's first row, also where one begins later."""
+    recording = read_csv(tmp_path, *[PURCHASE] * 5)
+    present = {row["event_id"] for row in sent(recording)[2:4]}
+    found = list(rows(recording, 0, 1, present))
+    assert [(row.number, row.value is None) for row in found] == [
+        (1, False),
+        (2, True),
+        (3, True),
+        (4, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "cells", "reason"),
+    [
+        ("quantity", "536365,85123A,HEART,0,2010-12-01 08:26,2.55,1,UK", "invalid_quantity"),
+        ("quantity", "536365,85123A,HEART,six,2010-12-01 08:26,2.55,1,UK", "wrong_type"),
+        ("quantity", "536365,85123A,HEART,6.5,2010-12-01 08:26,2.55,1,UK", "wrong_type"),
+        ("unit_price", '536365,85123A,HEART,6,2010-12-01 08:26,"2,55",1,UK', "invalid_price"),
+        ("unit_price", "536365,85123A,HEART,6,2010-12-01 08:26,-1,1,UK", "invalid_price"),
+        ("unit_price", "536365,85123A,HEART,6,2010-12-01 08:26,1e999,1,UK", "invalid_price"),
+        ("item", "536365,,HEART,6,2010-12-01 08:26,2.55,1,UK", "wrong_type"),
+        ("timestamp", "536365,85123A,HEART,6,,2.55,1,UK", "wrong_type"),
+        ("timestamp", "536365,85123A,HEART,6,2011-03-27 01:30,2.55,1,UK", "invalid_timestamp"),
+        ("user", f"536365,85123A,HEART,6,2010-12-01 08:26,2.55,{'x' * 129},UK", "invalid_user"),
+    ],
+)
+def test_a_row_that_breaks_the_rules_is_sent_and_refused(
+    tmp_path: Path, field: str, cells: str, reason: str
+) -> None:
+    """With its broken value, which is one of its cells, or null where that was empty."""
+    recording = read_csv(tmp_path, cells, zone="Europe/London")
+    verdict = judged(next(iter(rows(recording, 0))))
+    assert isinstance(verdict, Refusal)
+    assert verdict.reason == reason
+    value = sent(recording)[0][field]
+    assert value is None or str(value) in cells
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (2.55, "2.55"),
+        (5.0, "5.0"),
+        (0.001, "0.001"),
+        (1e-06, "0.000001"),
+        (-11062.06, "-11062.06"),
+        (0.1 + 0.2, 0.1 + 0.2),
+        (1e-07, 1e-07),
+        (1e17, "100000000000000000"),
+        (float("nan"), "nan"),
+        (float("-inf"), "-inf"),
+        (3, "3"),
+        (Decimal("2.5500000000"), "2.55"),
+        (Decimal("2.550"), "2.550"),
+        ("2.50", "2.50"),
+        ("2.5500000", 2.55),
+        ("1e-05", 1e-05),
+        ("£2.55", "£2.55"),
+        ("1_000", "1_000"),
+        ("nan", "nan"),
+        (None, None),
+    ],
+)
+def test_prices_keep_every_digit(value: Value, expected: str | float | None) -> None:
+    """Plain decimal text where the contract takes it, else the number, else what there was."""
+    assert price(value) == expected
+    assert type(price(value)) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (6, 6),
+        (-6, -6),
+        (6.0, 6),
+        (6.5, 6.5),
+        (1e300, 1e300),
+        (float("inf"), "inf"),
+        (Decimal("6.00"), 6),
+        ("6", 6),
+        ("+6", 6),
+        ("-6.0", -6),
+        ("6.5", "6.5"),
+        ("six", "six"),
+        ("9" * 30, "9" * 30),
+        (None, None),
+    ],
+)
+def test_quantities_are_integers_where_they_are_whole(
+    value: Value, expected: str | float | None
+) -> None:
+    """Anything else is sent as it stands."""
+    assert quantity(value) == expected
+    assert type(quantity(value)) is type(expected)
+
+
+def test_local_times_become_instants(tmp_path: Path) -> None:
+    """In the zone of the deployment, not of this machine."""
+    row = next(iter(rows(read_csv(tmp_path, PURCHASE, zone="America/New_York"), 0)))
+    assert row.micros is not None
+    assert EPOCH + row.micros * MICROSECOND == datetime.fromisoformat("2010-12-01T13:26:00Z")
+    assert timedelta(0) == datetime.fromisoformat("2010-12-01T13:26:00Z") - EPOCH - timedelta(
+        microseconds=row.micros
+    )

@@ -1,0 +1,1 @@
+"""The event store: opening, migrations, views, upkeep, figures."""

@@ -1,0 +1,48 @@
+"""Fixtures of the store's tests: a home of its own, and a store in it."""
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from streaming.settings import Settings
+from streaming.store.connection import connect
+from streaming.store.engine import open_store
+from streaming.store.migrate import ensure_deployment, upgrade
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Give settings of a new home, without a database."""
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def store(settings: Settings) -> Settings:
+    """Give settings of a home with an empty, started database."""
+    upgrade(settings)
+    engine = open_store(settings.database_path)
+    ensure_deployment(engine, settings)
+    engine.dispose()
+    return settings
+
+
+@pytest.fixture
+def connection(store: Settings) -> Iterator[sqlite3.Connection]:
+    """Give a connection that may write to the store."""
+    with closing(connect(store.database_path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """Give a directory that any user of this machine can reach."""
+    directory = Path(tempfile.mkdtemp(prefix="purchases-test-"))
+    directory.chmod(0o755)
+    yield directory
+    directory.chmod(0o755)
+    shutil.rmtree(directory)

@@ -1,0 +1,104 @@
+"""Events and dead letters as the consumer would store them, without the consumer."""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
+
+from streaming.settings import Settings
+from streaming.store.maintenance import rebuild
+
+GROUP = "analytics-consumer-test"
+TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+
+
+@dataclass(frozen=True)
+class Event:
+    """A row of `analytics_event`, in the order of its columns."""
+
+    event_id: str
+    event_time: int
+    kind: str = "sale"
+    user: str | None = "anna"
+    item: str = "lamp"
+    quantity: int = 1
+    unit_price_micros: int | None = 2_500_000
+    amount_micros: int | None = 2_500_000
+    currency: str = "GBP"
+    order_id: str | None = "o-1"
+    description: str | None = None
+    country: str | None = None
+    processed_at: int = 0
+    source_topic: str = "purchases"
+    source_partition: int = 0
+    source_offset: int = 0
+    source_timestamp: int = 0
+    stream_partition: int = 0
+    stream_offset: int = 0
+
+
+def micros(text: str) -> int:
+    """Give a time such as `2024-03-01 10:00` (UTC) in µs."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def event(number: int, time: int, quantity: int = 1, **fields: object) -> Event:
+    """Make the event of `time` (µs) that stands at offset `number`, at 2.50 each."""
+    priced = {
+        "kind": "sale" if quantity > 0 else "return",
+        "quantity": quantity,
+        "amount_micros": 2_500_000 * quantity,
+        "stream_offset": number,
+        "source_offset": number,
+    }
+    return Event(f"id-{number:06d}", time, **{**priced, **fields})  # type: ignore[arg-type]
+
+
+def add_events(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
+    """Insert events only: no figure knows of them."""
+    rows = [astuple(row) for row in events]
+    places = ", ".join("?" * len(rows[0]))
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany(f"INSERT INTO analytics_event VALUES ({places})", rows)
+    connection.execute("COMMIT")
+
+
+def add_position(connection: sqlite3.Connection, records: int, partition: int = 0) -> None:
+    """Insert the position of a partition of `analytics` of which all records were stored."""
+    connection.execute(
+        "INSERT INTO stream_offset VALUES (?, 'analytics', ?, ?, 0, ?, 'cluster', ?, ?, 0, 0)",
+        (GROUP, partition, records, TOPIC_ID, records, records),
+    )
+
+
+def add_letter(
+    connection: sqlite3.Connection, offset: int, state: str = "open", reason: str = "invalid_item"
+) -> None:
+    """Insert a dead letter of the record at `offset` of partition 0."""
+    connection.execute(
+        "INSERT INTO dead_letter VALUES (?, 0, ?, 'purchases', 0, ?, '', NULL, 0, 1, 0, ?, ?)",
+        (TOPIC_ID, offset, reason, offset, state),
+    )
+
+
+def fill(settings: Settings, connection: sqlite3.Connection, events: list[Event]) -> None:
+    """Store events with the figures that belong to them."""
+    add_events(connection, events)
+    add_position(connection, len(events))
+    rebuild(settings)
+
+
+def year_of_days(count: int) -> list[Event]:
+    """Make one event a day, from the first of January 2024 on, of three items and two users."""
+    start = micros("2024-01-01 12:00")
+    return [
+        event(
+            number,
+            start + number * 86_400_000_000,
+            quantity=-1 if number % 10 == 9 else number % 4 + 1,
+            item=("lamp", "book", "chair")[number % 3],
+            user=("anna", "bert", None)[number % 3],
+            order_id=f"o-{number // 2}",
+        )
+        for number in range(count)
+    ]

@@ -1,0 +1,118 @@
+"""Backups: one whole file of one moment, also while the stream writes."""
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from streaming.errors import PurchasesError, UsageError
+from streaming.settings import Settings
+from streaming.store import backup as copying
+from streaming.store.connection import connect
+from streaming.store.maintenance import backup
+from tests.pipeline import Deployment
+from tests.store.rows import add_events, fill, year_of_days
+from tests.store.users import unprivileged
+
+
+def rows_of(path: Path) -> list[tuple[object, ...]]:
+    """Read the events of a file that may lie anywhere."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as copy:
+        return copy.execute("SELECT * FROM analytics_event ORDER BY event_id").fetchall()
+
+
+def test_a_backup_is_one_whole_file(store: Settings, connection: sqlite3.Connection) -> None:
+    """What is still in the WAL is in the copy, and nothing lies beside it."""
+    add_events(connection, year_of_days(100))
+    assert Path(f"{store.database_path}-wal").stat().st_size > 0
+    copy = backup(store)
+    assert len(rows_of(copy)) == 100
+    assert list(copy.parent.iterdir()) == [copy]
+    assert copy.parent == store.home / "backups"
+
+
+def test_a_backup_may_be_named(store: Settings, tmp_path: Path) -> None:
+    """By a file, whose directory is made, or by a directory that exists."""
+    assert backup(store, tmp_path / "safe" / "monday.db") == tmp_path / "safe" / "monday.db"
+    assert backup(store, tmp_path / "safe").parent == tmp_path / "safe"
+
+
+def test_a_backup_overwrites_nothing(store: Settings, tmp_path: Path) -> None:
+    """A name that is taken is wrong usage; the file there stays."""
+    taken = tmp_path / "monday.db"
+    taken.write_text("precious")
+    with pytest.raises(UsageError, match=r"monday.db exists already"):
+        backup(store, taken)
+    assert taken.read_text() == "precious"
+
+
+def test_a_backup_sees_one_moment(
+    store: Settings, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that never rests neither spoils the copy nor makes it start again for ever."""
+    monkeypatch.setattr(copying, "PAGES_PER_STEP", 1)
+    events = year_of_days(3000)
+    add_events(connection, events[:1500])
+    stop = threading.Event()
+
+    def write() -> None:
+        with closing(connect(store.database_path)) as own:
+            for number in range(1500, 3000, 2):
+                if stop.is_set():
+                    return
+                add_events(own, events[number : number + 2])
+
+    writer = threading.Thread(target=write)
+    steps: list[tuple[int, int]] = []
+    writer.start()
+    copy = backup(store, progress=lambda done, total: steps.append((done, total)))
+    stop.set()
+    writer.join()
+    count = len(rows_of(copy))
+    assert count % 2 == 0
+    assert 1500 <= count <= 3000
+    assert [done for done, _ in steps] == list(range(1, steps[-1][1] + 1))
+
+
+def test_a_damaged_database_is_not_taken_for_a_backup(
+    store: Settings, connection: sqlite3.Connection
+) -> None:
+    """The copy is checked whole; a bad one does not stay."""
+    add_events(connection, year_of_days(3000))
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
+    with store.database_path.open("r+b") as file:
+        file.seek(store.database_path.stat().st_size // 2 // 4096 * 4096)
+        file.write(b"\xff" * 4096)
+    with pytest.raises(PurchasesError, match="damaged"):
+        backup(store)
+    assert list((store.home / "backups").iterdir()) == []
+
+
+def test_a_directory_that_may_not_be_written_is_told(open_directory: Path, store: Settings) -> None:
+    """The message names the place of the backup, not the database."""
+    home = open_directory / "home"
+    home.mkdir()
+    path = home / "purchases.db"
+    path.write_bytes(store.database_path.read_bytes())
+    path.chmod(0o666)
+    home.chmod(0o777)
+    locked = open_directory / "safe"
+    locked.mkdir(0o555)
+    with unprivileged(), pytest.raises(PurchasesError, match=r"safe/.*Permission denied"):
+        backup(store.model_copy(update={"home": home}), locked / "copy.db")
+
+
+def test_the_command_says_where_the_backup_is(
+    store: Settings, connection: sqlite3.Connection, tmp_path: Path
+) -> None:
+    """`db backup`, and its refusal of a taken name with exit code 2."""
+    fill(store, connection, year_of_days(3))
+    deployment = Deployment(store.home, "127.0.0.1:1", "")
+    copy = tmp_path / "copy.db"
+    assert str(copy) in deployment.succeed("db", "backup", str(copy))
+    again = deployment.run("db", "backup", str(copy))
+    assert again.returncode == 2
+    assert len(again.stderr.splitlines()) == 1

@@ -1,0 +1,218 @@
+"""The schema's history: it equals the models, runs whole or not at all, and never goes back."""
+
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from streaming.errors import Mismatch, PurchasesError
+from streaming.settings import Settings
+from streaming.store import connection as opening
+from streaming.store import migrate
+from streaming.store.engine import open_store
+from streaming.store.models import Table
+from tests.store.rows import add_events, year_of_days
+
+NEXT = '''"""A revision of the future."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.add_column("deployment", sa.Column("nickname", sa.String()))
+    op.execute("{more}")
+'''
+
+
+@pytest.fixture
+def future(store: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """After the store was made, the program needs one revision more; gives the history."""
+    assert store.database_path.exists()
+    history = tmp_path / "history"
+    shutil.copytree(migrate.MIGRATIONS, history, ignore=shutil.ignore_patterns("__pycache__"))
+    (history / "versions" / "0002_future.py").write_text(
+        NEXT.format(more="UPDATE deployment SET nickname = 'shop'")
+    )
+    monkeypatch.setattr(migrate, "MIGRATIONS", history)
+    for module in (migrate, opening):
+        monkeypatch.setattr(module, "SCHEMA_VERSION", 2)
+    return history
+
+
+def columns(path: Path, table: str) -> list[str]:
+    """Give the names of a table's columns."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+
+
+def test_the_migrations_give_the_models(store: Settings) -> None:
+    """Alembic finds nothing to do between a migrated database and the models' metadata."""
+    engine = open_store(store.database_path)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, Table.metadata) == []
+    engine.dispose()
+
+
+def test_the_migrations_give_the_models_constraints(store: Settings) -> None:
+    """Alembic does not compare CHECK constraints and keys, so their text is compared here."""
+    engine = open_store(store.database_path)
+    migrated = {}
+    with engine.begin() as connection:
+        tables = "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
+        for name, sql in connection.exec_driver_sql(tables):
+            migrated[name] = constraints(sql)
+    engine.dispose()
+    del migrated["alembic_version"]
+    fresh = create_engine("sqlite://")
+    with fresh.begin() as connection:
+        Table.metadata.create_all(connection)
+        modelled = {
+            name: constraints(sql) for name, sql in connection.exec_driver_sql(tables).all()
+        }
+    fresh.dispose()
+    assert migrated == modelled
+
+
+def constraints(sql: str) -> set[str]:
+    """Give the lines of a CREATE TABLE that are constraints."""
+    return {line.strip(" ,\n)") for line in sql.splitlines() if "CONSTRAINT" in line}
+
+
+def test_the_program_needs_the_last_revision() -> None:
+    """The schema version in the code is the head of one linear history, numbered from 0001."""
+    script = ScriptDirectory(str(migrate.MIGRATIONS))
+    revisions = [revision.revision for revision in script.walk_revisions()][::-1]
+    assert script.get_heads() == [f"{opening.SCHEMA_VERSION:04d}"]
+    assert revisions == [f"{number + 1:04d}" for number in range(len(revisions))]
+
+
+def test_the_first_upgrade_makes_the_database_without_a_backup(settings: Settings) -> None:
+    """Home and file are made; there was nothing to keep."""
+    assert migrate.upgrade(settings) is None
+    open_store(settings.database_path).dispose()
+    assert not (settings.home / "backups").exists()
+
+
+def test_a_current_database_is_left_alone(store: Settings) -> None:
+    """A second upgrade changes no byte."""
+    before = store.database_path.read_bytes()
+    assert migrate.upgrade(store) is None
+    assert store.database_path.read_bytes() == before
+
+
+def test_several_processes_may_upgrade_at_once(settings: Settings) -> None:
+    """`up` and `analyze` started together: one migrates, the others find it done."""
+    script = (
+        "from streaming.settings import Settings; from streaming.store.migrate import upgrade;"
+        f"upgrade(Settings(home={str(settings.home)!r}))"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
+    open_store(settings.database_path).dispose()
+
+
+@pytest.mark.usefixtures("future")
+def test_an_older_schema_is_migrated_after_a_backup(store: Settings) -> None:
+    """The database has the new column and its data, the backup is what it was before."""
+    with closing(sqlite3.connect(store.database_path)) as connection:
+        connection.isolation_level = None
+        add_events(connection, year_of_days(30))
+        kept = migrate.upgrade(store)
+        assert kept is not None
+        assert kept.parent == store.home / "backups"
+    assert "nickname" in columns(store.database_path, "deployment")
+    assert "nickname" not in columns(kept, "deployment")
+    for path in (store.database_path, kept):
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT count(*) FROM analytics_event").fetchone() == (30,)
+    assert migrate.upgrade(store) is None
+    open_store(store.database_path).dispose()
+
+
+@pytest.mark.usefixtures("future")
+def test_an_older_schema_is_not_opened(store: Settings) -> None:
+    """Workers do not migrate: they say which command does."""
+    with pytest.raises(Mismatch, match=r"has schema version 1, .*needs 2: run .*db upgrade"):
+        open_store(store.database_path)
+
+
+def test_a_migration_that_fails_changes_nothing(store: Settings, future: Path) -> None:
+    """Schema changes before the failing statement are undone with it."""
+    broken = NEXT.format(more="UPDATE no_such_table SET x = 1")
+    (future / "versions" / "0002_future.py").write_text(broken)
+    with pytest.raises(Exception, match="no_such_table"):
+        migrate.upgrade(store)
+    assert "nickname" not in columns(store.database_path, "deployment")
+    with closing(sqlite3.connect(store.database_path)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+
+
+def test_a_newer_schema_is_refused(store: Settings) -> None:
+    """Neither opened nor migrated; the message names both versions and the ways out."""
+    with closing(sqlite3.connect(store.database_path)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0007'")
+        connection.commit()
+    for attempt in (migrate.upgrade, lambda s: open_store(s.database_path)):
+        with pytest.raises(Mismatch, match=r"schema version 7, newer than this program's 1"):
+            attempt(store)
+
+
+def test_a_database_of_another_program_is_not_migrated(settings: Settings) -> None:
+    """`PURCHASES_DATABASE_URL` may name a wrong file; nothing is added to it."""
+    settings.home.mkdir()
+    with closing(sqlite3.connect(settings.database_path)) as other:
+        other.execute("CREATE TABLE bookmarks (url)")
+    with pytest.raises(PurchasesError, match="not one of purchases"):
+        migrate.upgrade(settings)
+    assert columns(settings.database_path, "bookmarks") == ["url"]
+    assert columns(settings.database_path, "deployment") == []
+
+
+def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """A file in the way of the home's directory is named."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PurchasesError, match=r"file.* cannot be used: "):
+        migrate.upgrade(Settings(home=tmp_path / "file" / "home"))
+
+
+def test_the_deployment_is_recorded_once(store: Settings) -> None:
+    """The first start decides; later starts give the same id."""
+    engine = open_store(store.database_path)
+    first = migrate.ensure_deployment(engine, store)
+    assert migrate.ensure_deployment(engine, store) == first
+    assert re.fullmatch("[0-9a-f]{32}", first.deployment_id)
+    assert (first.currency, first.timezone) == ("GBP", "UTC")
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"currency": "EUR"}, r"PURCHASES_CURRENCY is EUR, .* GBP: set PURCHASES_CURRENCY=GBP"),
+        ({"timezone": "Europe/Paris"}, r"PURCHASES_TIMEZONE is Europe/Paris.* started with UTC"),
+    ],
+)
+def test_another_currency_or_zone_is_refused(
+    store: Settings, change: dict[str, str], told: str
+) -> None:
+    """What the figures are in cannot change under them; the message says what to set."""
+    engine = open_store(store.database_path)
+    with pytest.raises(Mismatch, match=told):
+        migrate.ensure_deployment(engine, store.model_copy(update=change))
+    engine.dispose()

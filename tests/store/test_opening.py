@@ -1,0 +1,233 @@
+"""Opening the store: what each file that is not right is told, and how transactions begin."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from streaming.errors import Mismatch, PurchasesError, Unavailable
+from streaming.settings import Settings
+from streaming.store import connection as opening
+from streaming.store.connection import connect_current
+from streaming.store.engine import open_store, store_errors
+from tests.store.rows import add_events, year_of_days
+from tests.store.users import unprivileged
+
+
+def test_a_missing_file_names_the_commands_that_make_one(settings: Settings) -> None:
+    """Nothing is created by opening; the message says what creates it."""
+    for read_only in (True, False):
+        with pytest.raises(PurchasesError, match=r"no database at .*purchases db upgrade"):
+            open_store(settings.database_path, read_only=read_only)
+    assert not settings.database_path.exists()
+
+
+def test_a_missing_directory_is_told_as_a_missing_file(tmp_path: Path) -> None:
+    """The directory of the file need not exist for a good message."""
+    with pytest.raises(PurchasesError, match="no database at"):
+        open_store(tmp_path / "nowhere" / "purchases.db")
+
+
+def test_a_directory_is_no_database(tmp_path: Path) -> None:
+    """A path that is a directory is named as one."""
+    with pytest.raises(PurchasesError, match="is a directory"):
+        open_store(tmp_path)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    """A text file is told apart from a damaged database, by readers and writers."""
+    path = tmp_path / "purchases.db"
+    path.write_text("id;name\n" * 200)
+    for read_only in (True, False):
+        with pytest.raises(PurchasesError, match="is not a SQLite database"):
+            open_store(path, read_only=read_only)
+
+
+def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    """A SQLite file with other tables is never migrated nor read."""
+    path = tmp_path / "purchases.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE bookmarks (url)")
+    with pytest.raises(PurchasesError, match="not one of purchases"):
+        open_store(path)
+
+
+def test_an_empty_database_needs_an_upgrade(tmp_path: Path) -> None:
+    """A file without tables is an older schema, with the command that brings it up."""
+    path = tmp_path / "purchases.db"
+    path.touch()
+    with pytest.raises(Mismatch, match=r"schema version 0.*purchases db upgrade"):
+        open_store(path)
+
+
+def test_a_damaged_page_is_told_with_the_way_out(
+    store: Settings, connection: sqlite3.Connection
+) -> None:
+    """Garbage in the middle of the file shows as damage when it is read, and names restore."""
+    add_events(connection, year_of_days(2000))
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
+    path = store.database_path
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // 4096 * 4096)
+        file.write(b"\xff" * 4096 * 4)
+    engine = open_store(path, read_only=True)
+    with (
+        pytest.raises(PurchasesError, match=r"is damaged; restore a backup"),
+        store_errors(path),
+        engine.begin() as reader,
+    ):
+        reader.exec_driver_sql("SELECT sum(length(event_id)), max(item) FROM analytics_event")
+    engine.dispose()
+
+
+def test_a_file_that_may_not_be_written_is_told(open_directory: Path, store: Settings) -> None:
+    """A file that this user may only read is neither missing nor damaged."""
+    path = open_directory / "purchases.db"
+    path.write_bytes(store.database_path.read_bytes())
+    path.chmod(0o444)
+    with unprivileged(), pytest.raises(PurchasesError, match="may not be written"):
+        open_store(path)
+
+
+def test_a_file_that_may_not_be_opened_is_told(open_directory: Path) -> None:
+    """A file of another user is neither missing nor damaged."""
+    path = open_directory / "purchases.db"
+    path.touch(0o000)
+    with unprivileged(), pytest.raises(PurchasesError, match="may not be opened"):
+        open_store(path)
+
+
+def test_a_locked_database_is_unavailable(
+    store: Settings, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting may help, so the error says so by its type; the lock of a writer is enough."""
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_SECONDS", 0.1)
+    connection.execute("BEGIN IMMEDIATE")
+    engine = open_store(store.database_path)
+    with (
+        pytest.raises(Unavailable, match="locked by another process"),
+        store_errors(store.database_path),
+        engine.begin(),
+    ):
+        pass
+    engine.dispose()
+
+
+def test_a_full_disk_is_unavailable(store: Settings, connection: sqlite3.Connection) -> None:
+    """SQLite's own "full" is told as a full disk, for which waiting may help."""
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+    with (
+        pytest.raises(Unavailable, match=r"disk of .* is full"),
+        store_errors(store.database_path),
+    ):
+        add_events(connection, year_of_days(1000))
+
+
+def test_a_broken_constraint_stays_the_bug_it_is(store: Settings) -> None:
+    """Only what a person can mend is translated."""
+    engine = open_store(store.database_path)
+    with (
+        pytest.raises(IntegrityError),
+        store_errors(store.database_path),
+        engine.begin() as writer,
+    ):
+        writer.exec_driver_sql("INSERT INTO deployment VALUES (2, 'x', 'GBP', 'UTC', 1, 0)")
+    engine.dispose()
+
+
+def test_writers_take_the_lock_at_once(store: Settings, connection: sqlite3.Connection) -> None:
+    """A transaction of the writing engine holds the write lock before its first statement."""
+    engine = open_store(store.database_path)
+    connection.execute("PRAGMA busy_timeout = 0")
+    with engine.begin(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        connection.execute("BEGIN IMMEDIATE")
+    engine.dispose()
+
+
+def test_readers_see_one_moment_and_hold_nobody_up(
+    store: Settings, connection: sqlite3.Connection
+) -> None:
+    """A reading transaction keeps its snapshot while others write."""
+    engine = open_store(store.database_path, read_only=True)
+    count = "SELECT count(*) FROM analytics_event"
+    with engine.begin() as reader:
+        assert reader.exec_driver_sql(count).scalar_one() == 0
+        add_events(connection, year_of_days(3))
+        assert reader.exec_driver_sql(count).scalar_one() == 0
+    with engine.begin() as reader:
+        assert reader.exec_driver_sql(count).scalar_one() == 3
+    engine.dispose()
+
+
+def test_a_reader_cannot_write(store: Settings) -> None:
+    """The read-only store refuses, whatever the file's mode."""
+    with (
+        closing(connect_current(store.database_path, read_only=True)) as reader,
+        pytest.raises(PurchasesError, match="may not be written"),
+        store_errors(store.database_path),
+    ):
+        reader.execute("DELETE FROM live_totals")
+
+
+def test_every_commit_is_on_the_disk(store: Settings) -> None:
+    """WAL with full synchronisation: a committed batch survives a power cut."""
+    engine = open_store(store.database_path)
+    with engine.begin() as writer:
+        assert writer.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        assert writer.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+        assert writer.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
+    engine.dispose()
+
+
+def test_threads_share_an_engine(store: Settings) -> None:
+    """Writers of several threads wait for each other instead of failing."""
+    engine = open_store(store.database_path)
+    with engine.begin() as writer:
+        writer.exec_driver_sql("INSERT INTO live_totals VALUES (1, 0, 0, 0, 0, 0, 0)")
+
+    def add() -> None:
+        for _ in range(20):
+            with engine.begin() as own:
+                own.exec_driver_sql("UPDATE live_totals SET events = events + 1")
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with engine.begin() as reader:
+        assert reader.exec_driver_sql("SELECT events FROM live_totals").scalar_one() == 80
+    engine.dispose()
+
+
+def test_opening_leaves_no_files_open(store: Settings) -> None:
+    """Fifty times open and close: no descriptor stays."""
+
+    def descriptors() -> int:
+        return len(list(Path("/dev/fd").iterdir()))
+
+    before = descriptors()
+    for _ in range(50):
+        engine = open_store(store.database_path)
+        with engine.begin() as writer:
+            writer.exec_driver_sql("SELECT 1")
+        engine.dispose()
+    assert descriptors() <= before
+
+
+def test_opening_imports_no_alembic() -> None:
+    """What a worker imports to open its store stays small; readers do without SQLAlchemy too."""
+    script = (
+        "import sys, streaming.report, streaming.store.figures;"
+        "assert 'sqlalchemy' not in sys.modules;"
+        "import streaming.store.engine, streaming.store.models, streaming.store.migrate;"
+        "assert not {'alembic', 'polars', 'typer', 'dagster'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,118 @@
+"""Rebuilding: the figures are those of the events again, and versions only grow."""
+
+import sqlite3
+
+import pytest
+
+from streaming.settings import Settings
+from streaming.store.maintenance import rebuild
+from tests.pipeline import Deployment
+from tests.store.rows import add_events, event, fill, micros, year_of_days
+
+FIGURES = {
+    "live_totals": "events, items_sold, gross_revenue_micros, net_revenue_micros, guest_events",
+    "live_item_totals": "item, events, items_sold, gross_revenue_micros, net_revenue_micros",
+    "day_ledger": "day, events, items_sold, net_revenue_micros",
+}
+
+
+def figures(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
+    """Read all figures, without versions and times."""
+    return {
+        table: connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1").fetchall()
+        for table, columns in FIGURES.items()
+    }
+
+
+def versions(connection: sqlite3.Connection) -> dict[str, int]:
+    """Read each day's version."""
+    return dict(connection.execute("SELECT day, version FROM day_ledger").fetchall())
+
+
+def test_every_figure_comes_back(store: Settings, connection: sqlite3.Connection) -> None:
+    """Whatever was lost or changed, it is what the events say again."""
+    fill(store, connection, year_of_days(60))
+    right = figures(connection)
+    connection.execute("UPDATE live_totals SET net_revenue_micros = 1, guest_events = 99")
+    connection.execute("UPDATE live_item_totals SET items_sold = 7 WHERE item = 'lamp'")
+    connection.execute("DELETE FROM live_item_totals WHERE item = 'book'")
+    connection.execute("INSERT INTO live_item_totals VALUES ('ghost', 1, 1, 1, 1)")
+    connection.execute("UPDATE day_ledger SET events = 9 WHERE day = '2024-01-05'")
+    connection.execute("DELETE FROM day_ledger WHERE day = '2024-02-01'")
+    done = rebuild(store)
+    assert figures(connection) == right
+    assert (done.events, done.changed_days, done.changed_items) == (60, 2, 3)
+    assert done.backup.exists()
+
+
+def test_a_right_day_keeps_its_version(store: Settings, connection: sqlite3.Connection) -> None:
+    """Only days that were wrong become stale: they get the number of all events."""
+    fill(store, connection, year_of_days(10))
+    connection.execute("UPDATE day_ledger SET version = 3, changed_at = 5")
+    connection.execute("UPDATE day_ledger SET items_sold = 0 WHERE day = '2024-01-04'")
+    rebuild(store)
+    assert versions(connection) == {
+        f"2024-01-{day:02d}": 10 if day == 4 else 3 for day in range(1, 11)
+    }
+    changed = "SELECT count(*) FROM day_ledger WHERE changed_at = 5"
+    assert connection.execute(changed).fetchone() == (9,)
+
+
+def test_versions_never_shrink(store: Settings, connection: sqlite3.Connection) -> None:
+    """Not even where events were lost; a day without any stays, with figures of zero."""
+    fill(store, connection, year_of_days(10))
+    connection.execute("UPDATE day_ledger SET version = 10")
+    connection.execute("DELETE FROM analytics_event WHERE event_id >= 'id-000008'")
+    rebuild(store)
+    assert set(versions(connection).values()) == {10}
+    lost = "SELECT events, items_sold, net_revenue_micros FROM day_ledger WHERE day = '2024-01-10'"
+    assert connection.execute(lost).fetchone() == (0, 0, 0)
+    assert connection.execute("SELECT events FROM live_totals").fetchone() == (8,)
+
+
+@pytest.mark.parametrize(
+    ("zone", "days"),
+    [
+        ("UTC", {"2024-03-30": 1, "2024-03-31": 2, "2024-10-27": 1}),
+        ("Europe/London", {"2024-03-30": 1, "2024-03-31": 1, "2024-04-01": 1, "2024-10-27": 1}),
+        ("America/New_York", {"2024-03-30": 2, "2024-03-31": 1, "2024-10-27": 1}),
+    ],
+)
+def test_days_are_cut_where_the_deployment_is(
+    store: Settings, connection: sqlite3.Connection, zone: str, days: dict[str, int]
+) -> None:
+    """By the recorded zone, with its summer time, whatever the settings say now."""
+    connection.execute("UPDATE deployment SET timezone = ?", (zone,))
+    times = ("2024-03-30 23:30", "2024-03-31 00:30", "2024-03-31 23:30", "2024-10-27 12:00")
+    add_events(connection, [event(number, micros(time)) for number, time in enumerate(times)])
+    rebuild(store)
+    assert dict(connection.execute("SELECT day, events FROM day_ledger").fetchall()) == days
+
+
+def test_a_rebuild_is_all_or_nothing(store: Settings, connection: sqlite3.Connection) -> None:
+    """What stops it in the middle leaves every figure as it was."""
+    fill(store, connection, year_of_days(10))
+    connection.execute("UPDATE live_totals SET events = 1")
+    connection.execute("UPDATE day_ledger SET events = 9")
+    connection.execute(
+        "CREATE TRIGGER stop BEFORE UPDATE ON day_ledger BEGIN SELECT raise(ABORT, 'stop'); END"
+    )
+    before = figures(connection)
+    with pytest.raises(sqlite3.IntegrityError, match="stop"):
+        rebuild(store)
+    assert figures(connection) == before
+
+
+def test_an_empty_store_can_be_rebuilt(store: Settings, connection: sqlite3.Connection) -> None:
+    """There is nothing to count, and nothing wrong."""
+    done = rebuild(store)
+    assert (done.events, done.changed_days, done.changed_items) == (0, 0, 0)
+    assert connection.execute("SELECT events FROM live_totals").fetchone() == (0,)
+
+
+def test_the_command_tells_what_was_wrong(store: Settings, connection: sqlite3.Connection) -> None:
+    """`db rebuild` names the backup and the number of corrections."""
+    add_events(connection, year_of_days(5))
+    told = Deployment(store.home, "127.0.0.1:1", "").succeed("db", "rebuild")
+    assert "before-rebuild" in told
+    assert "5 events: 5 days and 3 items had other figures" in told

@@ -1,0 +1,86 @@
+"""The views: each table once more, with times and money as people read them."""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.events.values import decimal_text
+from streaming.migrations.readable import money, utc, utc_of_milliseconds
+from streaming.settings import Settings
+from streaming.store.models import Table
+from tests.store.rows import add_letter, event, fill, micros
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TIMES = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)
+
+
+def evaluated(expression: str, value: int | None) -> object:
+    """Let SQLite compute an expression over the column `c`."""
+    connection = sqlite3.connect(":memory:")
+    row = connection.execute(f"SELECT {expression} FROM (SELECT ? AS c)", (value,)).fetchone()
+    connection.close()
+    return row[0]
+
+
+@given(st.integers(-(10**15), 10**15))
+def test_money_is_the_exact_decimal(amount: int) -> None:
+    """The view's money is the same text as everywhere else, to the last micro."""
+    assert evaluated(money("c"), amount) == decimal_text(amount)
+
+
+@given(TIMES)
+def test_times_are_utc_to_the_microsecond(time: int) -> None:
+    """Any time of the years 1 to 9999, before 1970 too."""
+    expected = (EPOCH + timedelta(microseconds=time)).isoformat(" ", "microseconds")[:26]
+    assert evaluated(utc("c"), time) == expected
+
+
+@given(st.integers(0, 253_402_300_799_999))
+def test_milliseconds_are_utc(time: int) -> None:
+    """Kafka's timestamps are milliseconds."""
+    expected = (EPOCH + timedelta(milliseconds=time)).isoformat(" ", "milliseconds")[:23]
+    assert evaluated(utc_of_milliseconds("c"), time) == expected
+
+
+def test_nothing_stays_nothing() -> None:
+    """An unknown price or time is NULL, never 0."""
+    for expression in (money("c"), utc("c"), utc_of_milliseconds("c")):
+        assert evaluated(expression, None) is None
+
+
+def test_every_table_has_a_readable_view(connection: sqlite3.Connection) -> None:
+    """Who opens the file finds for each table the view by its name, and it can be read."""
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'")
+    assert {row[0] for row in rows} == {f"{name}_readable" for name in Table.metadata.tables}
+    for name in Table.metadata.tables:
+        connection.execute(f"SELECT * FROM {name}_readable").fetchall()
+
+
+def test_the_views_read_like_a_report(store: Settings, connection: sqlite3.Connection) -> None:
+    """A guest's event, its day and the totals, as a person sees them."""
+    guest = event(0, micros("2024-02-29 23:30") + 5, quantity=3, user=None, item="mug")
+    fill(store, connection, [guest])
+    add_letter(connection, 8)
+    connection.row_factory = sqlite3.Row
+
+    def only(view: str) -> sqlite3.Row:
+        rows: list[sqlite3.Row] = connection.execute(f"SELECT * FROM {view}_readable").fetchall()
+        assert len(rows) == 1
+        return rows[0]
+
+    row = only("analytics_event")
+    assert row["event_time_utc"] == "2024-02-29 23:30:00.000005"
+    assert (row["user"], row["unit_price"], row["amount"]) == ("(guest)", "2.50", "7.50")
+    assert row["source"] == "purchases/0@0"
+    day = only("day_ledger")
+    assert (day["day"], day["net_revenue"], day["currency"]) == ("2024-02-29", "7.50", "GBP")
+    assert day["timezone"] == "UTC"
+    totals = only("live_totals")
+    assert (totals["items_sold"], totals["net_revenue"]) == (3, "7.50")
+    assert totals["most_popular_item"] == "mug"
+    assert only("live_item_totals")["item"] == "mug"
+    assert only("dead_letter")["origin"] == "purchases/0@8"
+    assert only("stream_offset")["place"] == "analytics/0@1"
+    assert only("deployment")["currency"] == "GBP"

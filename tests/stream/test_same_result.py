@@ -1,0 +1,155 @@
+"""The result does not depend on the way: the same input always gives the same database."""
+
+import hashlib
+import json
+import random
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from streaming.kafka.consumer import headers_of
+from tests.pipeline import Deployment, Sent, kill_workers, wait_until_quiet
+from tests.support import Broker, wait_until
+
+EVENTS = 2_000
+COMPARED = {
+    "analytics_event": "event_id, event_time, kind, user, item, quantity, unit_price_micros,"
+    " amount_micros, currency, order_id, description, country",
+    "live_totals": "events, items_sold, gross_revenue_micros, net_revenue_micros, guest_events",
+    "live_item_totals": "item, events, items_sold, gross_revenue_micros, net_revenue_micros",
+    "day_ledger": "day, events, items_sold, net_revenue_micros",
+}
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to run the same input."""
+
+    batch: int = 5_000
+    slots: int = 1
+    kills: int = 0
+    times_sent: int = 1
+
+
+WAYS = {
+    "batches of 1": Way(batch=1),
+    "batches of 100": Way(batch=100),
+    "batches of 20,000": Way(batch=20_000),
+    "two slots": Way(slots=2),
+    "with restarts": Way(batch=100, kills=2),
+    "good records sent twice": Way(times_sent=2),
+}
+
+
+def purchases() -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes]]]:
+    """Give the same good and refused purchases each time: (key, value) each."""
+    chance = random.Random(5)
+    good, bad = [], []
+    for number in range(EVENTS):
+        user = f"user-{chance.randrange(40)}"
+        fields = {
+            "event_id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+            "user": user if chance.random() < 0.8 else None,
+            "item": f"item-{chance.randrange(30)}",
+            "timestamp": 1_300_000_000_000 + chance.randrange(20 * 86_400_000),
+            "quantity": chance.choice([-1, 1, 2, 12]),
+            "unit_price": chance.choice(["0", "0.85", "12.5", None]),
+            "order_id": f"order-{number // 3}",
+        }
+        if number % 50 == 0:
+            bad.append((user, json.dumps({**fields, "quantity": 0}).encode()))
+        else:
+            good.append((user, json.dumps(fields).encode()))
+    return good, bad
+
+
+@contextmanager
+def worker(deployment: Deployment, module: str, way: Way, slot: int) -> Iterator[Callable[[], int]]:
+    """Keep a worker running with batches of a given size; gives a function that tells its pid."""
+    code = (
+        f"import streaming.{module} as m; m.BATCH_RECORDS = {way.batch}; raise SystemExit(m.main())"
+    )
+    log = (deployment.home / f"{module}-{slot}.log").open("ab")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, f"--slot={slot}"],
+        env=deployment.environment,
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        yield lambda: process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(15)
+        log.close()
+
+
+def run_one_way(deployment: Deployment, way: Way) -> str:
+    """Run the input one way, and give the digest of what it left."""
+    deployment.succeed("db", "upgrade")
+    good, bad = purchases()
+    producer = Producer(
+        {"bootstrap.servers": deployment.bootstrap_servers, "partitioner": "murmur2_random"}
+    )
+    for key, value in good * way.times_sent + bad:
+        producer.produce(deployment.topic("purchases"), value, key)
+    assert producer.flush(30) == 0
+    sent = Sent({json.loads(value)["event_id"]: key for key, value in good}, {v for _, v in bad})
+    with ExitStack() as running:
+        if way.kills:
+            running.enter_context(deployment.running("process"))
+            running.enter_context(deployment.running("analyze"))
+            kill_workers(deployment, ["processor", "analytics"], way.kills, lambda: True)
+        else:
+            for slot in range(way.slots):
+                running.enter_context(worker(deployment, "processor", way, slot))
+            running.enter_context(worker(deployment, "analytics", way, 0))
+        wait_until_quiet(deployment, sent, 150)
+        wait_until(
+            lambda: (
+                deployment.rows(
+                    "SELECT sum(records) FROM stream_offset WHERE topic LIKE '%analytics'"
+                )
+                == [(len(good) * way.times_sent,)]
+            ),
+            60,
+            "not all published records were read",
+        )
+    return digest(deployment)
+
+
+def digest(deployment: Deployment) -> str:
+    """Give a hash over the tables, and over the dead letters by reason and value."""
+    found = hashlib.sha256()
+    for table, columns in COMPARED.items():
+        for row in deployment.rows(f"SELECT {columns} FROM {table} ORDER BY 1"):
+            found.update(repr(row).encode())
+    letters = [
+        (dict(headers_of(letter))["dlq.reason"], letter.value())
+        for letter in deployment.read_topic("purchases.dlq")
+    ]
+    found.update(repr(sorted(letters)).encode())
+    return found.hexdigest()
+
+
+@pytest.mark.timeout(300)
+def test_the_same_input_gives_the_same_database_whatever_the_way(
+    broker: Broker, namespace: str, tmp_path: Path
+) -> None:
+    """Batch sizes, slots, restarts and repeated sending leave no trace in the result."""
+    results = {}
+    for number, (name, way) in enumerate(WAYS.items()):
+        home = tmp_path / str(number)
+        home.mkdir()
+        deployment = Deployment(home, broker.bootstrap_servers, f"{namespace}-{number}")
+        deployment.succeed("topics", "create")
+        results[name] = run_one_way(deployment, way)
+    assert len(set(results.values())) == 1, results

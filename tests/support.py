@@ -1,0 +1,22 @@
+"""What tests of every part need: waiting for a condition, and the session's broker."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Broker:
+    """The session's embedded broker: the home it runs in, and where it listens."""
+
+    home: Path
+    bootstrap_servers: str
+
+
+def wait_until(condition: Callable[[], object], deadline: float, message: str) -> None:
+    """Look every 50 ms until the condition holds; fail with the message after `deadline` s."""
+    end = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end, f"{message} (waited {deadline:g} s)"
+        time.sleep(0.05)
