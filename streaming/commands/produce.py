@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streaming.commands.console import stopping
-from streaming.commands.sending import shown_progress, unacknowledged_sentence
-from streaming.errors import PurchasesError, UsageError
+from streaming.commands.sending import produced_sentence, replayed_sentence, shown_progress
+from streaming.errors import UsageError
 
 if TYPE_CHECKING:
-    from streaming.producer.produce import ProduceResult
-    from streaming.producer.replay import ReplayResult
     from streaming.settings import Settings
 
 MOST: str = "max"
@@ -90,7 +88,7 @@ def produce(
     )
     with stopping() as stop, shown_progress() as show:
         result = send(settings, request, stop, show)
-    _say_produced(settings, count, result)
+    typer.echo(produced_sentence(result, count, settings.home))
 
 
 def replay(
@@ -124,7 +122,7 @@ def replay(
     )
     with stopping() as stop, shown_progress() as show:
         result = send(settings, request, stop, show)
-    _say_replayed(file, result)
+    typer.echo(replayed_sentence(result, file))
 
 
 def _number(option: str, text: str) -> float | None:
@@ -151,39 +149,3 @@ def _time(option: str, text: str | None, settings: "Settings") -> datetime | Non
             f"{option} {text} is not a time, such as 2024-03-01 or 2024-03-01T08:00:00Z."
         ) from None
     return time if time.tzinfo else time.replace(tzinfo=settings.zone)
-
-
-def _say_produced(settings: "Settings", count: int | None, result: "ProduceResult") -> None:
-    if result.unacknowledged:
-        sentence = unacknowledged_sentence(settings.home, result.unacknowledged, result.sent)
-        reason = f"{result.failure}. " if result.failure else ""
-        raise PurchasesError(f"{reason}{sentence}")
-    if count is not None and result.sent < count:
-        raise PurchasesError(f"Stopped: {result.sent:,} of {count:,} purchases were sent.")
-    typer.echo(f"{result.sent:,} purchases sent, all acknowledged, in {result.seconds:.1f} s.")
-
-
-def _say_replayed(file: Path, result: "ReplayResult") -> None:
-    again = "the same command again sends only what is missing"
-    if result.finished_before:
-        typer.echo(
-            f"All {result.rows:,} purchases of {file} were sent by {result.finished_before};"
-            " nothing was sent. Choose a new shift with --restart to send them as new events."
-        )
-        return
-    if result.unacknowledged:
-        reason = f"{result.failure}. " if result.failure else ""
-        raise PurchasesError(
-            f"{reason}{len(result.unacknowledged):,} of the {result.sent:,} purchases sent were not"
-            f" acknowledged, and may be in Kafka or not; {again}."
-        )
-    if result.done < result.rows:
-        raise PurchasesError(
-            f"Stopped after {result.done:,} of the {result.rows:,} purchases of {file}; {again}."
-        )
-    before = result.rows - result.sent
-    there = f"; {before:,} were there before" if before else ""
-    typer.echo(
-        f"{result.sent:,} purchases of {file} sent, all acknowledged, in {result.seconds:.1f} s"
-        f"{there}."
-    )

@@ -40,9 +40,7 @@ def verify(as_json: AsJson = False) -> None:
         )
     typer.echo(_json(verdict) if as_json else _text(verdict))
     if verdict.differences:
-        raise PurchasesError(
-            f"{verdict.differences:,} things do not agree; the first: {verdict.examples[0]}"
-        )
+        raise PurchasesError(f"Differences: {verdict.differences:,}. {verdict.examples[0]}")
 
 
 def _json(verdict: "Verdict") -> str:

@@ -1,6 +1,7 @@
 """The deployment's topics: what they are made with, and what they are now."""
 
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,7 @@ from streaming.settings import Settings
 
 REQUEST_SECONDS: Final = 5.0
 CREATE_SECONDS: Final = 30.0
+POLL_SECONDS: Final = 0.1
 DAY_MILLISECONDS: Final = 86_400_000
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
 
@@ -50,9 +52,11 @@ def create_topics(settings: Settings, bootstrap_servers: str) -> list[str]:
     wanted = wanted_topics(Names.of(settings))
     existing = describe_topics(admin, wanted)
     created = [name for name in wanted if name not in existing and _create(admin, name, wanted)]
-    missing = set(wanted) - set(describe_topics(admin, wanted, CREATE_SECONDS))
-    if missing:
-        raise PurchasesError(f"The topic {min(missing)} was created, but is not there yet.")
+    until = time.monotonic() + CREATE_SECONDS
+    while missing := set(wanted) - set(describe_topics(admin, wanted)):
+        if time.monotonic() >= until:
+            raise PurchasesError(f"The topic {min(missing)} was created, but is not there yet.")
+        time.sleep(POLL_SECONDS)
     return created
 
 

@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 
-from streaming.errors import PurchasesError
 from streaming.events.refusal import shown
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import ErrorWatch
@@ -52,7 +51,7 @@ class ProducerApp:
     """Sends to one topic, idempotently and in the order of the calls.
 
     `stop` may be set by a signal handler: then waiting ends, and `finish` takes 7 s at most.
-    `report` is called a few times a second.
+    `report` is called a few times a second. `failure` says why no more can be sent.
     """
 
     def __init__(
@@ -85,18 +84,19 @@ class ProducerApp:
     def send(self, key: bytes | None, value: bytes) -> bool:
         """Queue one record; waits while the queue is full, as long as the broker does not answer.
 
-        False, with the record left out, where told to stop while it waits. Raises `PurchasesError`
-        where this producer can send no more.
+        False, with the record left out, where told to stop while it waits, or where this producer
+        can send no more; then `failure` says why.
         """
         while True:
             try:
                 self._producer.produce(self._topic, value, key)
             except BufferError:
                 self.tick(FULL_QUEUE_SECONDS)
-                if self._stop.is_set():
+                if self._stop.is_set() or self.failure:
                     return False
             except KafkaException as error:
-                raise _failed(error) from None
+                self._fail(error.args[0], _name_of(value))
+                return False
             else:
                 break
         self.sent += 1
@@ -106,10 +106,7 @@ class ProducerApp:
 
     def tick(self, seconds: float = 0.0) -> None:
         """Take delivery errors, waiting up to `seconds`, and report progress when it is due."""
-        try:
-            self._producer.poll(seconds)
-        except KafkaException as error:
-            raise _failed(error) from None
+        self._serve(self._producer.poll, seconds)
         now = time.monotonic()
         if now - self._reported >= REPORT_SECONDS:
             self._reported = now
@@ -122,8 +119,9 @@ class ProducerApp:
 
     def drained(self) -> bool:
         """Wait until everything sent is acknowledged, or told to stop; give whether it is."""
-        while len(self._producer) and not self._stop.is_set():
-            self._flush(SLICE_SECONDS)
+        while len(self._producer) and not self._stop.is_set() and not self.failure:
+            self._serve(self._producer.flush, SLICE_SECONDS)
+            self.tick()
         return not len(self._producer) and not self.unacknowledged
 
     def finish(self) -> list[str]:
@@ -135,23 +133,28 @@ class ProducerApp:
         self.drained()
         deadline = time.monotonic() + STOP_SECONDS
         while len(self._producer) and time.monotonic() < deadline:
-            self._flush(SLICE_SECONDS)
+            self._serve(self._producer.flush, SLICE_SECONDS)
+            self.tick()
         if len(self._producer):
             self._producer.purge()
-            self._flush(PURGE_SECONDS)
+            self._serve(self._producer.flush, PURGE_SECONDS)
         self._report(self.progress())
         return self.unacknowledged
 
-    def _flush(self, seconds: float) -> None:
-        self._producer.flush(seconds)
-        self.tick()
+    def _serve(self, wait: Callable[[float], int], seconds: float) -> None:
+        try:
+            wait(seconds)
+        except KafkaException as error:
+            self._fail(error.args[0], "this producer")
 
     def _on_failed_delivery(self, error: KafkaError, message: KafkaMessage) -> None:
-        value = message.value() or b""
-        found = _EVENT_ID(value)
-        self.unacknowledged.append(found[1].decode() if found else shown(value))
+        name = _name_of(message.value() or b"")
+        self.unacknowledged.append(name)
         if error.code() not in UNKNOWN:
-            self.failure = self.failure or error.str()
+            self._fail(error, name)
+
+    def _fail(self, error: KafkaError, name: str) -> None:
+        self.failure = self.failure or f"Kafka takes no more of {name}: {error.str()}"
 
 
 class Pace:
@@ -181,9 +184,7 @@ class Pace:
         return not self._stop.is_set()
 
 
-def _failed(error: KafkaException) -> PurchasesError:
-    reason = error.args[0]
-    return PurchasesError(
-        f"Kafka takes no more records from this producer: {reason.str()} ({reason.name()});"
-        " start again."
-    )
+def _name_of(value: bytes) -> str:
+    """Give the event id of a value, or the value itself where it has none."""
+    found = _EVENT_ID(value)
+    return found[1].decode() if found else shown(value)

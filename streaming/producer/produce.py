@@ -58,7 +58,8 @@ def produce(
         ahead = request.start is not None and micros > now_micros() + AHEAD // MICROSECOND
         if ahead:
             break
-        app.send(*message)
+        if not app.send(*message):
+            break
     seconds = app.progress().seconds
     result = ProduceResult(app.sent, seconds, app.finish(), app.failure)
     if ahead:

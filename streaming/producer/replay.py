@@ -64,7 +64,10 @@ def replay(
     cluster = preflight(settings, writes=[topic])
     path = memory_path(settings.home, recording.digest, cluster.cluster_id, settings.namespace)
     lock = path.with_suffix(".lock")
-    lease = acquire(lock)
+    try:
+        lease = acquire(lock)
+    except OSError as error:
+        raise PurchasesError(f"{lock} cannot be written: {error.strerror}.") from None
     if lease is None:
         raise PurchasesError(
             f"{request.path} is being replayed already, by process {holder(lock)};"
@@ -145,7 +148,9 @@ class _Run:
         checkpoint = time.monotonic() + CHECKPOINT_SECONDS
         for row in rows(self.recording, begun.shift_micros, done, present):
             if row.value is not None:
-                if app.unacknowledged or self.stop.is_set() or not schedule.reached(row.micros):
+                if app.failure or app.unacknowledged or self.stop.is_set():
+                    break
+                if not schedule.reached(row.micros):
                     break
                 if not app.send(row.key, row.value):
                     break

@@ -27,10 +27,16 @@ _EVENT_ID = re.compile(rb'"event_id":"([0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f-]{21})"'
 
 
 class Scan:
-    """A plain reader of one topic's partitions, for positions and for event ids."""
+    """A plain reader of one topic's partitions, for positions and for event ids.
+
+    It reads uncommitted: our records are committed when they are written, and somebody else's open
+    transaction must not hide them.
+    """
 
     def __init__(self, config: Config, topic: str, partitions: int) -> None:
-        self._consumer = Consumer({**config, "error_cb": ErrorWatch()})
+        self._consumer = Consumer(
+            {**config, "isolation.level": "read_uncommitted", "error_cb": ErrorWatch()}
+        )
         self._topic = topic
         self._partitions = range(partitions)
 

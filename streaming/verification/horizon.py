@@ -19,7 +19,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Horizon:
-    """Learns from the outputs that came after `since` where each partition's judging begins."""
+    """Learns from the events that were made after `since` where each partition's judging begins."""
 
     def __init__(self, since: datetime | None) -> None:
         self._since = since
@@ -27,13 +27,10 @@ class Horizon:
 
     def event(self, event: Published) -> None:
         """Note the source of an event."""
-        if self._since is not None:
-            made = datetime.fromisoformat(event.processed_at)
-            self.output(made, event.source_partition, event.source_offset)
-
-    def output(self, made_at: datetime, number: int, offset: int) -> None:
-        """Note that the record at `offset` of partition `number` had its output at `made_at`."""
-        if self._since is not None and made_at > self._since:
+        if self._since is None:
+            return
+        if datetime.fromisoformat(event.processed_at) > self._since:
+            number, offset = event.source_partition, event.source_offset
             self._first[number] = min(offset, self._first.get(number, offset))
 
     def bounds(self, ranges: dict[int, tuple[int, int]]) -> dict[int, int]:

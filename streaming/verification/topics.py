@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, Message
 from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
-from streaming.events.record import DEAD_LETTER, ORIGIN, topic_id_text
+from streaming.events.record import topic_id_text
 from streaming.events.values import rfc_3339
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
@@ -28,7 +28,7 @@ from streaming.verification.reading import (
     open_reader,
     read_ranges,
 )
-from streaming.verification.records import headers_of, read_published, readable_origin
+from streaming.verification.records import headers_of, read_published
 from streaming.verification.stored import StoredRecords
 from streaming.verification.tracing import Trace
 
@@ -92,7 +92,7 @@ def check_topics(
         readable = Check("analytics is readable")
         takes = {
             names.analytics: _event_taker(trace, horizon, records, readable),
-            names.dead_letters: _letter_taker(trace, horizon, records),
+            names.dead_letters: _letter_taker(trace, records),
         }
         read_ranges(reader, outputs, takes, _counting(progress, "outputs", outputs))
     judged = horizon.bounds(purchases)
@@ -214,14 +214,10 @@ def _event_taker(trace: Trace, horizon: Horizon, records: StoredRecords, readabl
     return take
 
 
-def _letter_taker(trace: Trace, horizon: Horizon, records: StoredRecords) -> Take:
+def _letter_taker(trace: Trace, records: StoredRecords) -> Take:
     def take(message: Message) -> None:
-        headers = headers_of(message)
-        trace.letter(headers)
+        trace.letter(headers_of(message))
         records.letter(message)
-        origin = readable_origin(headers, DEAD_LETTER)
-        if origin is not None and readable_origin(headers, ORIGIN) is None:
-            horizon.output(made_at(message.timestamp()[1]), origin.partition, origin.offset)
 
     return take
 

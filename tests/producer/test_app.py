@@ -120,3 +120,13 @@ def test_a_record_that_the_broker_refuses_is_named_with_the_reason(
     assert app.finish() == ["id-2"]
     assert app.failure
     assert "large" in app.failure.lower()
+
+
+def test_a_record_too_large_to_be_sent_ends_the_sending(broker: Broker) -> None:
+    """It is left out and named; nothing hangs and nothing else is lost."""
+    config: Config = {"bootstrap.servers": broker.bootstrap_servers}
+    app = ProducerApp(config, "purchases", Event(), lambda _: None)
+    assert not app.send(b"1", message(1) + b" " * app_module.MAX_RECORD_BYTES)
+    assert (app.finish(), app.sent) == ([], 0)
+    assert app.failure
+    assert "id-1" in app.failure

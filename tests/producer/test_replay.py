@@ -158,6 +158,24 @@ def test_rows_that_are_missing_in_between_are_sent(settings: Settings, file: Pat
     assert arrived(settings) == expected(file)
 
 
+def test_an_open_transaction_of_others_hides_nothing(settings: Settings, file: Path) -> None:
+    """What arrived behind it is found, though no committed reader would see it yet."""
+    other = Producer(
+        {"bootstrap.servers": settings.bootstrap_servers or "", "transactional.id": "other"}
+    )
+    other.init_transactions(20)
+    other.begin_transaction()
+    for partition in range(4):
+        other.produce(Names.of(settings).purchases, b"{}", partition=partition)
+    assert other.flush(20) == 0
+    stopped = run(settings, file, StopAfter(150))
+    forget_acknowledged(settings)
+    again = run(settings, file)
+    other.abort_transaction(20)
+    assert stopped.sent > 0
+    assert stopped.sent + again.sent == ROWS
+
+
 def test_a_replay_survives_sigkill_again_and_again(settings: Settings, tmp_path: Path) -> None:
     """Killed in the middle four times, every row is there once, and in order per key."""
     path = tmp_path / "many.parquet"

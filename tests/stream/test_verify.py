@@ -1,4 +1,4 @@
-"""`verify` on a whole stream: it agrees with what is right, and names whatever was tampered with."""
+"""`verify` on a whole stream: it agrees with what is right, and names what was tampered with."""
 
 import json
 import sqlite3
@@ -15,6 +15,7 @@ from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
     KafkaError,
+    KafkaException,
     Message,
     Producer,
     TopicPartition,
@@ -25,9 +26,10 @@ from streaming.store.backup import copy_database
 from streaming.store.connection import connect
 from streaming.store.maintenance import rebuild
 from streaming.verification import horizon
+from streaming.verification.records import headers_of
 from streaming.verify import Verdict, verify
 from tests.pipeline import Deployment, Load, wait_until_quiet
-from tests.support import Broker
+from tests.support import Broker, wait_until
 
 GOOD, BAD = 300, 10
 
@@ -43,7 +45,10 @@ def finished(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deploy
     send(made, [(value, ()) for value in [*values, values[0], values[1]]])
     settle(made)
     letters = made.read_topic("purchases.dlq")
-    again = [(purchase(900), redriven(letters[0])), (purchase(901, quantity=0), redriven(letters[1]))]
+    again = [
+        (purchase(900), redriven(letters[0])),
+        (purchase(901, quantity=0), redriven(letters[1])),
+    ]
     broken = [("origin.topic", b"purchases"), ("origin.offset", b"x")]
     send(made, [*again, again[1], (purchase(902), broken)])
     settle(made)
@@ -83,8 +88,8 @@ def purchase(number: int, quantity: int = 1) -> bytes:
 def redriven(letter: Message) -> list[tuple[str, bytes]]:
     """Give the headers with which a dead letter goes back to `purchases`."""
     names = ("topic", "topic_id", "partition", "offset", "timestamp", "attempt")
-    found = dict(letter.headers() or ())
-    return [(f"origin.{name}", bytes(found[f"dlq.{name}"] or b"")) for name in names]
+    found = dict(headers_of(letter))
+    return [(f"origin.{name}", found[f"dlq.{name}"] or b"") for name in names]
 
 
 def send(
@@ -148,25 +153,24 @@ def test_the_verdict_is_kept_and_told(copied: Deployment) -> None:
 
 TAMPERINGS = [
     ("UPDATE live_totals SET net_revenue_micros = net_revenue_micros + 1", "net_revenue_micros is"),
-    ("UPDATE day_ledger SET items_sold = items_sold - 1 WHERE day = '2023-11-15'", "2023-11-15: i"),
+    (
+        "UPDATE day_ledger SET items_sold = 0 WHERE day = '2023-11-15'",
+        "2023-11-15: items_sold is 0",
+    ),
     ("UPDATE live_item_totals SET events = 0 WHERE item = 'item-3'", "item-3: events is 0"),
     (
-        "DELETE FROM analytics_event WHERE event_id LIKE '%0000012c' OR event_id LIKE '%00000005'",
-        "The event 00000000-0000-0000-0000-000000000005 of analytics-",
+        f"DELETE FROM analytics_event WHERE event_id = '{uuid.UUID(int=5)}'",
+        f"{uuid.UUID(int=5)} of",
     ),
     ("UPDATE stream_offset SET records = records + 1, stored = stored + 1", "stream_offset counts"),
     ("UPDATE stream_offset SET cluster_id = 'another'", "is of cluster another"),
     ("UPDATE stream_offset SET topic_id = 'another'", "deleted and created again"),
     ("UPDATE stream_offset SET next_offset = next_offset + 100000", "but its log ends at"),
-    ("DELETE FROM dead_letter WHERE origin_offset = (SELECT max(origin_offset) FROM dead_letter)",
-     "has no row with its attempt"),
+    ("DELETE FROM dead_letter WHERE dlq_offset = 4", "has no row with its attempt"),
     ("UPDATE dead_letter SET attempts = 1 WHERE attempts = 2", "has no row with its attempt"),
     ("UPDATE dead_letter SET state = 'open' WHERE state = 'stored'", "does not say it is stored"),
-    (
-        "UPDATE dead_letter SET origin_offset = origin_offset + 100000 WHERE attempts = 1",
-        "but it does not",
-    ),
-]  # fmt: skip
+    ("UPDATE dead_letter SET origin_offset = 777777 WHERE dlq_offset = 4", "but it does not"),
+]
 
 
 @pytest.mark.parametrize(("tampering", "told"), TAMPERINGS)
@@ -211,7 +215,7 @@ def test_the_command_fails_when_something_differs(
     done = copied.run("verify")
     assert done.returncode == 1
     assert "DIFFERS  live totals" in done.stdout
-    assert done.stderr.startswith("1 thing does not agree: live_totals: events is 1")
+    assert done.stderr.startswith("Differences: 1. live_totals: events is 1")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -260,7 +264,11 @@ def test_a_purchase_that_went_nowhere_or_twice_is_named(deployment: Deployment) 
     settle(deployment)
     (event, *_) = [json.loads(m.value() or b"") for m in deployment.read_topic("analytics")]
     stray = {**event, "event_id": str(uuid.uuid4()), "source_timestamp": 5}
-    send(deployment, [(json.dumps(event).encode(), ()), (json.dumps(stray).encode(), ())], "analytics")
+    send(
+        deployment,
+        [(json.dumps(event).encode(), ()), (json.dumps(stray).encode(), ())],
+        "analytics",
+    )
     send(deployment, [(b"no json", ())], "analytics")
     send(deployment, [(purchase(99), ())])
     skip_all(deployment)
@@ -275,23 +283,35 @@ def skip_all(deployment: Deployment) -> None:
     """Commit the ends of `purchases` for the processor's group, as if all was processed."""
     topic = deployment.topic("purchases")
     group = deployment.topic("purchase-processor")
-    servers = {"bootstrap.servers": deployment.bootstrap_servers}
+    servers: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": deployment.bootstrap_servers
+    }
     consumer = Consumer({**servers, "group.id": "looker"})
     ends = [
-        TopicPartition(topic, number, consumer.get_watermark_offsets(TopicPartition(topic, number))[1])
+        TopicPartition(
+            topic, number, consumer.get_watermark_offsets(TopicPartition(topic, number))[1]
+        )
         for number in range(4)
     ]
     consumer.close()
-    request = ConsumerGroupTopicPartitions(group, ends)
-    (future,) = AdminClient(servers).alter_consumer_group_offsets([request]).values()
-    future.result(10)
+    admin = AdminClient(servers)
+
+    def altered() -> bool:
+        request = ConsumerGroupTopicPartitions(group, ends)
+        (future,) = admin.alter_consumer_group_offsets([request]).values()
+        try:
+            return all(partition.error is None for partition in future.result(10).topic_partitions)
+        except KafkaException:
+            return False
+
+    wait_until(altered, 30, "the offsets of the processor's group were not changed")
 
 
 def test_what_retention_deleted_is_not_missed(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only purchases whose outputs are all still held are followed; the rest is no difference."""
-    monkeypatch.setattr(horizon, "CLOCKS_APART", timedelta())
+    monkeypatch.setattr(horizon, "CLOCKS_APART", timedelta(milliseconds=10))
     send(deployment, [(purchase(number, quantity=number % 10), ()) for number in range(100)])
     settle(deployment)
     send(deployment, [(purchase(number, quantity=number % 10), ()) for number in range(200, 300)])

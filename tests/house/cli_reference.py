@@ -1,0 +1,43 @@
+"""Prints docs/cli.md from the command line itself: `python -m tests.house.cli_reference`."""
+
+import sys
+from collections.abc import Iterator
+
+import click
+from typer.main import get_command
+
+from orchestration.main import app
+
+INTRODUCTION = """# Commands
+
+Printed from the program by `python -m tests.house.cli_reference`. Exit codes: 0 done, 1 it failed,
+2 wrong usage. `--debug`, anywhere on the line, shows the traceback of an error. `python -m
+streaming` has the stream's commands alone, without `up` and `down`.
+"""
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Give every command with its whole name, in the order of the help."""
+    yield from _below("purchases", get_command(app))
+
+
+def reference() -> str:
+    """Give the text of docs/cli.md."""
+    parts = [INTRODUCTION]
+    for name, command in commands():
+        context = click.Context(command, info_name=name, terminal_width=90)
+        parts.append(f"## {name}\n\n```text\n{command.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
+def _below(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    subcommands = getattr(command, "commands", None)
+    if subcommands is None:
+        yield name, command
+        return
+    for part, below in subcommands.items():
+        yield from _below(f"{name} {part}", below)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())
