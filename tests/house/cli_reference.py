@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
-import click
+import typer
 from typer.main import get_command
 
 from orchestration.main import app
@@ -16,7 +17,11 @@ streaming` has the stream's commands alone, without `up` and `down`.
 """
 
 
-def commands() -> Iterator[tuple[str, click.Command]]:
+Command = Any
+"""Typer carries a click of its own and does not export its types."""
+
+
+def commands() -> Iterator[tuple[str, Command]]:
     """Give every command with its whole name, in the order of the help."""
     yield from _below("purchases", get_command(app))
 
@@ -25,12 +30,12 @@ def reference() -> str:
     """Give the text of docs/cli.md."""
     parts = [INTRODUCTION]
     for name, command in commands():
-        context = click.Context(command, info_name=name, terminal_width=90)
+        context = typer.Context(command, info_name=name, terminal_width=90)
         parts.append(f"## {name}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
 
 
-def _below(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+def _below(name: str, command: Command) -> Iterator[tuple[str, Command]]:
     subcommands = getattr(command, "commands", None)
     if subcommands is None:
         yield name, command
