@@ -50,10 +50,10 @@ def read_ranges(
     where records were deleted meanwhile.
     """
     ends = {place: end for place, (start, end) in ranges.items() if start < end}
-    reader.assign([TopicPartition(*place, ranges[place][0]) for place in ends])
+    _assign(reader, [TopicPartition(*place, ranges[place][0]) for place in ends])
     moved_at = time.monotonic()
     while ends:
-        messages = reader.consume(BATCH, 0.2)
+        messages = reader.consume(BATCH, 0.1)
         before = len(ends)
         taken = _take_all(messages, ends, takes)
         _drop_finished(reader, ends)
@@ -71,7 +71,7 @@ def read_ranges(
 
 def first_record(reader: Consumer, place: Place, start: int) -> Message | None:
     """Give the first committed record from `start` on; None where the partition holds none."""
-    reader.assign([TopicPartition(*place, start)])
+    _assign(reader, [TopicPartition(*place, start)])
     deadline = time.monotonic() + PROGRESS_SECONDS
     try:
         while time.monotonic() < deadline:
@@ -85,6 +85,13 @@ def first_record(reader: Consumer, place: Place, start: int) -> Message | None:
         raise Unavailable(f"{place[0]}-{place[1]} gives no record and no end; try again.")
     finally:
         reader.unassign()
+
+
+def _assign(reader: Consumer, partitions: list[TopicPartition]) -> None:
+    reader.assign(partitions)
+    for topic in {partition.topic for partition in partitions}:
+        # Else the leader of a topic that is new to this client is only looked for once a second.
+        reader.list_topics(topic, timeout=CALL_SECONDS)
 
 
 def _take_all(messages: list[Message], ends: dict[Place, int], takes: Mapping[str, Take]) -> int:

@@ -1,0 +1,211 @@
+"""`make bench`: the year from file to figures, the commands, the imports, the memory.
+
+Prints the figures and writes docs/benchmarks.md. Everything runs in a scratch home, with an
+embedded broker of its own; how a process is measured lives in `measure`.
+"""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measure import (
+    Figure,
+    command_seconds,
+    fixed_loop,
+    import_seconds,
+    machine,
+    peak_mebibytes,
+    rounds,
+)
+from streaming.lease import holder
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "online_retail.parquet"
+EXAMPLE_EVENTS = 541_907
+BACKLOG = 1_000_000
+ROUNDS = 3
+PURCHASES = [sys.executable, "-c", "from orchestration.main import run; run()"]
+
+PAGE = """# Benchmarks
+
+Written by `make bench` on {machine}. Times are wall time; the machine was shared, so compare them
+with the fixed loop of the same run ({steps} in pure Python), not with another machine's seconds.
+
+| figure | unit | min | median | max | bar |
+|---|---|---|---|---|---|
+{rows}
+
+- *The year*: `replay` of the example as recorded, `process` and `analyze`, all started cold at the
+  same moment on a running broker, until the last event is in the database.
+- *Memory*: the worker's peak resident memory while it works off a backlog of {backlog:,} records.
+- *Import*: in a new process, without the interpreter's own start.
+"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A scratch home with its broker; every run has a namespace and a home of its own below."""
+
+    home: Path
+    environment: dict[str, str]
+
+    def deployment(self, name: str) -> "Bench":
+        """Give a deployment of its own on this broker, its topics created."""
+        home = self.home / name
+        home.mkdir()
+        servers = (self.home / "servers").read_text()
+        made = Bench(
+            home,
+            {
+                **self.environment,
+                "PURCHASES_HOME": str(home),
+                "PURCHASES_NAMESPACE": name,
+                "PURCHASES_BOOTSTRAP_SERVERS": servers,
+            },
+        )
+        made.run("topics", "create")
+        return made
+
+    def run(self, *arguments: str) -> float:
+        """Run a command to its end; give its seconds."""
+        return command_seconds([*PURCHASES, *arguments], self.environment)
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[None]:
+        """Keep a command running."""
+        with (self.home / f"{arguments[0]}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [*PURCHASES, *arguments], env=self.environment, stdout=log, stderr=log
+            )
+            try:
+                yield
+            finally:
+                process.terminate()
+                process.wait()
+
+    def stored(self) -> int:
+        """Give the number of stored events."""
+        try:
+            with closing(sqlite3.connect(f"file:{self.home}/purchases.db?mode=ro", uri=True)) as c:
+                found = c.execute("SELECT coalesce(sum(events), 0) FROM live_totals").fetchone()
+        except sqlite3.OperationalError:
+            return 0
+        return int(found[0])
+
+    def wait_until_stored(self, events: int) -> None:
+        """Wait for the number of stored events, at most ten minutes."""
+        deadline = time.monotonic() + 600
+        while self.stored() < events:
+            if time.monotonic() > deadline:
+                raise TimeoutError(events)
+            time.sleep(0.05)
+
+    def worker_memory(self, app: str) -> float:
+        """Give the peak memory (MiB) of an app's first worker."""
+        return peak_mebibytes(holder(self.home / "workers" / f"{app}-0.lock") or 0)
+
+
+@contextmanager
+def scratch() -> Iterator[Bench]:
+    """Start an embedded broker in a scratch home, and remove all of it in the end."""
+    home = Path(tempfile.mkdtemp(prefix="purchases-bench-"))
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
+    bench = Bench(home, {**clean, "PURCHASES_HOME": str(home), "PYTHONPATH": str(ROOT)})
+    try:
+        bench.run("broker", "start")
+        status = subprocess.run(
+            [*PURCHASES, "broker", "status"],
+            env=bench.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        (home / "servers").write_text(status.stdout.split()[2])
+        yield bench
+    finally:
+        bench.run("broker", "stop")
+        shutil.rmtree(home)
+
+
+def the_year(bench: Bench) -> float:
+    """Give the seconds of the example year from the file to its last figure."""
+    deployment = bench.deployment(f"year{time.monotonic_ns()}")
+    start = time.perf_counter()
+    with (
+        deployment.running("process"),
+        deployment.running("analyze"),
+        deployment.running("replay", str(EXAMPLE), "--as-recorded"),
+    ):
+        deployment.wait_until_stored(EXAMPLE_EVENTS)
+        return time.perf_counter() - start
+
+
+def memory_with_backlog(bench: Bench) -> tuple[float, float]:
+    """Give the peak memory (MiB) of processor and consumer with a backlog of a million records."""
+    deployment = bench.deployment("backlog")
+    deployment.run("produce", "--rate", "max", "--count", str(BACKLOG), "--seed", "1")
+    with ExitStack() as running:
+        running.enter_context(deployment.running("analyze"))
+        running.enter_context(deployment.running("process"))
+        deployment.wait_until_stored(BACKLOG)
+        return deployment.worker_memory("processor"), deployment.worker_memory("analytics")
+
+
+def measure_all(bench: Bench) -> list[Figure]:
+    """Measure everything, in the order of the table."""
+    loop = Figure("fixed loop", "s", rounds(ROUNDS, fixed_loop))
+    year = Figure("the year, file to figures", "s", rounds(ROUNDS, lambda: the_year(bench)), "< 30")
+    full = bench.deployment("full")
+    full.run("replay", str(EXAMPLE), "--as-recorded")
+    full.run("process", "--until-caught-up")
+    full.run("analyze", "--until-caught-up")
+    processor, analytics = memory_with_backlog(bench)
+    many = 2 * ROUNDS + 1
+    return [
+        loop,
+        year,
+        Figure("`purchases --help`", "s", rounds(many, lambda: full.run("--help")), "< 0.5"),
+        Figure("`purchases totals`", "s", rounds(many, lambda: full.run("totals")), "< 1.5"),
+        Figure("`purchases verify`", "s", rounds(ROUNDS, lambda: full.run("verify")), "< 10"),
+        Figure(
+            "import of the processor's worker",
+            "s",
+            rounds(many, lambda: import_seconds("streaming.processor")),
+            "< 0.8",
+        ),
+        Figure(
+            "import of the consumer's worker",
+            "s",
+            rounds(many, lambda: import_seconds("streaming.analytics")),
+            "< 1.6",
+        ),
+        Figure("memory of the processor", "MiB", (processor,), "< 200"),
+        Figure("memory of the consumer", "MiB", (analytics,), "< 200"),
+        Figure("fixed loop, again", "s", rounds(ROUNDS, fixed_loop)),
+    ]
+
+
+def main() -> None:
+    """Measure, print, and write the page."""
+    with scratch() as bench:
+        figures = measure_all(bench)
+    page = PAGE.format(
+        machine=machine(),
+        steps="5,000,000 steps",
+        rows="\n".join(figure.row() for figure in figures),
+        backlog=BACKLOG,
+    )
+    print(page)
+    (ROOT / "docs" / "benchmarks.md").write_text(page)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Measuring a process from outside: wall time, CPU time, peak memory; and the fixed loop.
+
+What is measured, and how the figures are shown, lives in `bench`.
+"""
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+LOOP_STEPS = 5_000_000
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The rounds of one measurement, in its unit."""
+
+    name: str
+    unit: str
+    rounds: tuple[float, ...]
+    bar: str = ""
+
+    def row(self) -> str:
+        """Give the figure as a row of a Markdown table: min, median, max."""
+        low, middle, high = min(self.rounds), statistics.median(self.rounds), max(self.rounds)
+        return f"| {self.name} | {self.unit} | {low:.2f} | {middle:.2f} | {high:.2f} | {self.bar} |"
+
+
+def fixed_loop() -> float:
+    """Give the seconds of a loop that is always the same: the speed of this machine now."""
+    start = time.perf_counter()
+    total = 0
+    for step in range(LOOP_STEPS):
+        total += step & 7
+    return time.perf_counter() - start
+
+
+def rounds(number: int, measure: Callable[[], float]) -> tuple[float, ...]:
+    """Measure `number` times."""
+    return tuple(measure() for _ in range(number))
+
+
+def command_seconds(command: list[str], environment: Mapping[str, str]) -> float:
+    """Give the seconds of a whole command, which must succeed."""
+    start = time.perf_counter()
+    subprocess.run(command, env=dict(environment), check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def import_seconds(module: str) -> float:
+    """Give the seconds that a new process needs to import `module`, the interpreter's own apart."""
+    code = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+def peak_mebibytes(pid: int) -> float:
+    """Give the peak resident memory of a running process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise ValueError(pid)
+
+
+def machine() -> str:
+    """Describe this machine in a line."""
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB, {platform.system()},"
+        f" Python {platform.python_version()}"
+    )
