@@ -5,7 +5,7 @@ import sys
 import time
 from collections import deque
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from orchestration.demo import Feeder
 from orchestration.down import UP_LEASE, end_leftovers
 from orchestration.view import View, render
 from streaming.broker.embedded import start_broker, stop_broker
+from streaming.broker.keeper import BrokerKeeper
 from streaming.commands.console import stopping
 from streaming.errors import PurchasesError, UsageError
 from streaming.events.values import decimal_text
@@ -58,9 +59,11 @@ def run_up(*, demo: bool) -> None:
         _take_home(settings, ending)
         if settings.embedded_broker:
             ending.callback(stop_broker, settings.home, BROKER_STOP_SECONDS)
-        children = Children([], None)
+        children = Children()
         ending.callback(children.stop)
         _start(settings, children)
+        if settings.embedded_broker:
+            children.keeper = BrokerKeeper(settings)
         if demo:
             children.feeder = Feeder(settings)
         ending.callback(_ignore_signals)
@@ -69,28 +72,28 @@ def run_up(*, demo: bool) -> None:
 
 @dataclass
 class Children:
-    """What `up` runs: a supervisor for each app, and the demonstration's feeder."""
+    """What `up` runs: a supervisor per app, the broker's keeper, the demonstration's feeder."""
 
-    supervisors: list[Supervisor]
-    feeder: Feeder | None
+    supervisors: list[Supervisor] = field(default_factory=list)
+    keeper: BrokerKeeper | None = None
+    feeder: Feeder | None = None
 
     def step(self) -> None:
         """Look after all of them once."""
-        for supervisor in self.supervisors:
-            supervisor.step()
-        if self.feeder is not None:
-            self.feeder.step()
+        for part in self._parts():
+            part.step()
 
     def stop(self) -> None:
         """Ask all to leave, then wait for each within one common deadline."""
-        parts: list[Supervisor | Feeder] = [*self.supervisors]
-        if self.feeder is not None:
-            parts.append(self.feeder)
-        for part in parts:
+        for part in self._parts():
             part.ask_to_stop()
         deadline = time.monotonic() + CHILDREN_STOP_SECONDS
-        for part in parts:
+        for part in self._parts():
             part.stop(max(deadline - time.monotonic(), 0.1))
+
+    def _parts(self) -> list[Supervisor | BrokerKeeper | Feeder]:
+        others = [part for part in (self.keeper, self.feeder) if part is not None]
+        return [*self.supervisors, *others]
 
 
 def _take_home(settings: Settings, ending: ExitStack) -> None:

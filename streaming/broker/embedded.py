@@ -69,6 +69,15 @@ def broker_status(home: Path) -> BrokerStatus:
     return BrokerStatus(state, remembered.bootstrap_servers, pid)
 
 
+def remembered_servers(home: Path) -> str | None:
+    """Tell where the broker of `home` listens when it runs; None where it never ran.
+
+    Raises `PurchasesError` where that was not written by this program.
+    """
+    remembered = _remembered(home)
+    return None if remembered is None else remembered.bootstrap_servers
+
+
 def start_broker(home: Path, progress: Callable[[str], None]) -> BrokerStatus:
     """Start the broker of `home` in the background, and wait until it serves.
 

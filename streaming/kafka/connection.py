@@ -1,6 +1,6 @@
 """Where the broker is: named in the settings, in the client.properties file, or embedded here."""
 
-from streaming.broker.embedded import broker_status
+from streaming.broker.embedded import remembered_servers
 from streaming.errors import PurchasesError, UsageError
 from streaming.kafka.config import read_properties
 from streaming.settings import PREFIX, Settings
@@ -9,8 +9,8 @@ from streaming.settings import PREFIX, Settings
 def bootstrap_servers(settings: Settings) -> str:
     """Give the servers to connect to.
 
-    Raises `UsageError` where the file names none, `PurchasesError` where the embedded broker does
-    not run.
+    The embedded broker keeps its address, so one that does not run now can be waited for. Raises
+    `UsageError` where the file names none, `PurchasesError` where the embedded broker never ran.
     """
     if settings.kafka_config is not None:
         named = read_properties(settings.kafka_config).get("bootstrap.servers")
@@ -23,10 +23,15 @@ def bootstrap_servers(settings: Settings) -> str:
         return servers
     if settings.bootstrap_servers is not None:
         return settings.bootstrap_servers
-    status = broker_status(settings.home)
-    if status.bootstrap_servers is None:
-        raise PurchasesError(
-            f"No broker runs in {settings.home}: start it with `purchases broker start` or"
-            f" `purchases up`, or name one of your own in {PREFIX}BOOTSTRAP_SERVERS."
-        )
-    return status.bootstrap_servers
+    servers = remembered_servers(settings.home)
+    if servers is None:
+        raise no_broker(settings)
+    return servers
+
+
+def no_broker(settings: Settings) -> PurchasesError:
+    """Give the error of a home whose broker does not run."""
+    return PurchasesError(
+        f"No broker runs in {settings.home}: start it with `purchases broker start` or"
+        f" `purchases up`, or name one of your own in {PREFIX}BOOTSTRAP_SERVERS."
+    )

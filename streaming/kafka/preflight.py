@@ -15,7 +15,7 @@ from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr
 
 from streaming.errors import PurchasesError
 from streaming.kafka.config import common_config
-from streaming.kafka.connection import bootstrap_servers
+from streaming.kafka.connection import bootstrap_servers, no_broker
 from streaming.kafka.topics import Topic, topic_id_of
 from streaming.settings import Settings
 
@@ -84,7 +84,7 @@ def preflight(
     """
     until = time.monotonic() + DEADLINE_SECONDS
     servers = bootstrap_servers(settings)
-    _require_listener(servers)
+    _require_listener(settings, servers)
     evidence: Evidence = []
     config: dict[str, Any] = {**common_config(settings, servers, "preflight")}
     config["error_cb"] = lambda error: evidence.append((error.code(), error.str()))
@@ -101,10 +101,12 @@ def preflight(
     return Cluster(servers, cluster_id, topics)
 
 
-def _require_listener(servers: str) -> None:
+def _require_listener(settings: Settings, servers: str) -> None:
     """Find out by plain sockets whether the names resolve and something listens."""
     problems = [_problem(server.strip()) for server in servers.split(",")]
     if all(problems):
+        if settings.embedded_broker:
+            raise no_broker(settings)
         raise PurchasesError(f"{problems[0]} Check PURCHASES_BOOTSTRAP_SERVERS ({servers}).")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from streaming.broker.embedded import broker_status
 from streaming.lease import holder
 from tests.conftest import bring_jars
 from tests.support import wait_until
@@ -86,7 +87,7 @@ def home(jars: Path, tmp_path: Path) -> Iterator[Home]:
 
 @pytest.mark.timeout(300)
 def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: Home) -> None:
-    """One story: demo, kill -9 of `up`, `up` again goes on, `down` ends all within ten seconds."""
+    """One story: demo, kill -9 of `up` and of the broker, both go on, `down` ends all in 10 s."""
     first = home.up("--demo")
     wait_until(lambda: home.events() > 20_000, 120, f"no events:\n{home.log.read_text()}")
     first.kill()
@@ -95,6 +96,13 @@ def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: Home) -> No
 
     second = home.up("--demo")
     wait_until(lambda: home.events() > max(before, 100_000), 120, home.log.read_text())
+    broker = broker_status(home.path).pid
+    assert broker is not None
+    os.kill(broker, signal.SIGKILL)
+    killed_at = home.events()
+    wait_until(lambda: home.events() > killed_at + 10_000, 120, home.log.read_text())
+    assert broker_status(home.path).pid != broker
+
     third = home.run("up")
     assert third.returncode == 1
     assert "runs in" in third.stderr
