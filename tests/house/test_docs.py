@@ -79,7 +79,7 @@ def test_every_block_of_a_page_says_what_it_is(page: str) -> None:
 def test_make_run_is_the_demonstration() -> None:
     """`make run` sets up if needed and then runs `purchases up --demo`, and nothing else."""
     done = subprocess.run(
-        ["make", "--dry-run", "--assume-old=.venv/.set-up", "run"],
+        ["make", "--dry-run", "--no-print-directory", "--assume-old=.venv/.set-up", "run"],
         cwd=ROOT,
         capture_output=True,
         text=True,
