@@ -1,0 +1,184 @@
+"""The embedded broker from outside: started, found, killed, stopped, and what stands in its way."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+
+from streaming.broker import embedded
+from streaming.broker.embedded import Remembered, start_broker
+from streaming.errors import PurchasesError
+from tests.conftest import bring_jars
+from tests.pipeline import read_topic
+from tests.support import wait_until
+
+RECORDS = 500
+
+
+class Home:
+    """A home, and commands on it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
+        self.environment = {**clean, "PURCHASES_HOME": str(path)}
+
+    def run(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "streaming", *arguments],
+            env={**self.environment, **more},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+
+    def refused(self, *arguments: str, **more: str) -> str:
+        """Run a command that must fail with exit code 1 and one sentence; give that."""
+        done = self.run(*arguments, **more)
+        assert done.returncode == 1, done.stderr
+        lines = [line for line in done.stderr.splitlines() if not line.endswith("...")]
+        assert len(lines) == 1, done.stderr
+        return lines[0]
+
+    def status(self) -> dict[str, object]:
+        """Give what `broker status --json` prints."""
+        found: dict[str, object] = json.loads(self.run("broker", "status", "--json").stdout)
+        return found
+
+
+@pytest.fixture
+def home(jars: Path, tmp_path: Path) -> Iterator[Home]:
+    """A home with Kafka's jars, whose path needs quoting; nothing of it runs at the end."""
+    path = tmp_path / "a home with 100 % spaces"
+    path.mkdir()
+    bring_jars(jars, path)
+    made = Home(path)
+    yield made
+    made.run("broker", "stop")
+
+
+def send(servers: str, topic: str) -> None:
+    """Send records, all of which must be acknowledged."""
+    producer = Producer({"bootstrap.servers": servers, "acks": "all"})
+    failed: list[object] = []
+    for number in range(RECORDS):
+        producer.produce(
+            topic, b"%d" % number, on_delivery=lambda e, _: failed.append(e) if e else None
+        )
+    assert producer.flush(30) == 0
+    assert not failed
+
+
+@pytest.mark.timeout(180)
+def test_it_keeps_what_was_acknowledged_its_address_and_its_cluster_through_sigkill(
+    home: Home,
+) -> None:
+    """Start, start again, kill -9, start: the same broker with the same records; then a stop."""
+    assert home.status() == {"state": "stopped", "bootstrap_servers": None, "pid": None}
+    assert home.run("broker", "start").returncode == 0
+    first = home.status()
+    assert first["state"] == "running"
+    servers, pid = str(first["bootstrap_servers"]), int(str(first["pid"]))
+    assert home.run("broker", "start").returncode == 0
+    assert home.status() == first, "a second start is not harmless"
+    listening = [c for c in psutil.Process(pid).net_connections() if c.status == "LISTEN"]
+    assert {c.laddr.ip.removeprefix("::ffff:") for c in listening} == {"127.0.0.1"}
+    assert home.run("topics", "create").returncode == 0
+    send(servers, "purchases")
+    cluster = AdminClient({"bootstrap.servers": servers}).list_topics(timeout=5).cluster_id
+
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: home.status()["state"] == "stopped", 10, "SIGKILL did not end it")
+    assert "No broker runs" in home.refused("topics", "list")
+    assert home.run("broker", "start").returncode == 0
+    again = home.status()
+    assert again["bootstrap_servers"] == servers
+    assert again["pid"] != pid
+    admin = AdminClient({"bootstrap.servers": servers})
+    assert admin.list_topics(timeout=5).cluster_id == cluster
+    assert len(read_topic(servers, "purchases")) == RECORDS
+    resource = ConfigResource(ConfigResource.Type.BROKER, "1")
+    configuration = admin.describe_configs([resource])[resource].result(5)
+    assert configuration["offsets.retention.minutes"].value == "525600"
+
+    assert home.run("broker", "stop").returncode == 0
+    assert home.status()["state"] == "stopped"
+    assert home.run("broker", "stop").returncode == 0, "a second stop is not harmless"
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out(home: Home) -> None:
+    """The remembered port is kept, as clients know it; so somebody has to decide."""
+    with socket.socket() as taken, socket.socket() as other:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        other.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        remembered = Remembered("x" * 22, port, other.getsockname()[1])
+        (home.path / "broker" / "broker.json").write_bytes(msgspec.json.encode(remembered))
+        sentence = home.refused("broker", "start")
+    assert f"Port {port}" in sentence
+    assert "broker.json" in sentence
+
+
+def test_data_of_another_cluster_is_refused(home: Home) -> None:
+    """Data that was copied from elsewhere would be served under a wrong name."""
+    remembered = Remembered("AAAAAAAAAAAAAAAAAAAAAA", 1, 2)
+    (home.path / "broker" / "broker.json").write_bytes(msgspec.json.encode(remembered))
+    data = home.path / "broker" / "data"
+    data.mkdir()
+    (data / "meta.properties").write_text("cluster.id=BBBBBBBBBBBBBBBBBBBBBB\n")
+    sentence = home.refused("broker", "start")
+    assert "AAAAAAAAAAAAAAAAAAAAAA" in sentence
+    assert "BBBBBBBBBBBBBBBBBBBBBB" in sentence
+
+
+def test_a_disk_with_too_little_space_is_refused_before_anything_is_written(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the disk has is compared with a need that no disk meets."""
+    monkeypatch.setattr(embedded, "FREE_BYTES", 2**62)
+    with pytest.raises(PurchasesError, match="MiB free"):
+        start_broker(home.path, print)
+    assert not (home.path / "broker" / "data").exists()
+
+
+def test_without_a_registry_the_first_start_says_what_it_needs(home: Home) -> None:
+    """No jars, and no way to fetch them."""
+    shutil.rmtree(home.path / "broker" / "jars")
+    nowhere = "http://127.0.0.1:9"
+    sentence = home.refused("broker", "start", HTTPS_PROXY=nowhere, https_proxy=nowhere)
+    assert "Maven Central" in sentence
+    assert "PURCHASES_BOOTSTRAP_SERVERS" in sentence
+
+
+def test_a_jar_that_was_changed_is_not_used(home: Home) -> None:
+    """Its sum is not the recorded one, so it is fetched anew, which fails here."""
+    jar = next((home.path / "broker" / "jars").glob("kafka_2.13-*.jar"))
+    content = bytearray(jar.read_bytes())
+    content[len(content) // 2] ^= 1
+    jar.write_bytes(content)
+    nowhere = "http://127.0.0.1:9"
+    home.refused("broker", "start", HTTPS_PROXY=nowhere, https_proxy=nowhere)
+    assert home.status()["state"] == "stopped"
+
+
+def test_with_a_broker_of_ones_own_none_is_started(home: Home) -> None:
+    """Two brokers would be one too many, and nobody would notice which one is used."""
+    done = home.run("broker", "start", PURCHASES_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert not (home.path / "broker" / "data").exists()

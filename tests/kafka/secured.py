@@ -1,0 +1,174 @@
+"""A broker with TLS, passwords and permissions, as a production cluster has them.
+
+Its listeners: PLAINTEXT for the tests' own administration, and SASL_SSL for everybody else.
+"""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from streaming.broker.jars import java
+from streaming.broker.properties import properties_text, server_properties
+from tests.support import wait_until
+
+PASSWORD = "correct-horse"
+USERS = ("producer", "processor", "analytics", "stranger")
+CLUSTER_ID = "c2VjdXJlZC1jbHVzdGVyLQ"
+
+
+@dataclass(frozen=True)
+class Secured:
+    """Where its listeners are; `authority` is the file of the certificate to trust."""
+
+    plaintext: str
+    secured: str
+    authority: Path
+    directory: Path
+
+    def properties(self, name: str, user: str, **changed: str) -> Path:
+        """Write a client.properties file for a user; `changed` has `_` for `.`."""
+        lines = {
+            "bootstrap.servers": self.secured,
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": user,
+            "sasl.password": PASSWORD,
+            "ssl.ca.location": str(self.authority),
+            **{name.replace("_", "."): value for name, value in changed.items()},
+        }
+        path = self.directory / f"{name}.properties"
+        path.write_text("".join(f"{key}={value}\n" for key, value in lines.items() if value))
+        return path
+
+    def allow(self, user: str, kind: str, name: str, *operations: str) -> None:
+        """Give a user permissions on a topic, group, transactional id or the cluster."""
+        admin = AdminClient({"bootstrap.servers": self.plaintext})
+        bindings = [
+            AclBinding(
+                ResourceType[kind],
+                name,
+                ResourcePatternType.LITERAL,
+                f"User:{user}",
+                "*",
+                AclOperation[operation],
+                AclPermissionType.ALLOW,
+            )
+            for operation in operations
+        ]
+        for future in admin.create_acls(bindings).values():
+            future.result(10)
+
+
+@contextmanager
+def secured_broker(jars: Path, directory: Path) -> Iterator[Secured]:
+    """Run the broker for as long as the tests need it."""
+    plaintext, secured, controller = _free_ports(3)
+    authority = directory / "authority.pem"
+    properties = directory / "server.properties"
+    properties.write_text(
+        properties_text(
+            server_properties(directory / "data", plaintext, controller)
+            | _listeners(plaintext, secured, controller)
+            | _certificate(directory, authority)
+        )
+    )
+    command = [str(java()), "-Xmx256m", "-cp", f"{jars}/*"]
+    scram = [
+        word
+        for user in USERS
+        for word in ("--add-scram", f"SCRAM-SHA-512=[name={user},password={PASSWORD}]")
+    ]
+    _format(command, properties, scram)
+    with (directory / "broker.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "kafka.Kafka", str(properties)], stdout=log, stderr=log
+        )
+    try:
+        made = Secured(f"127.0.0.1:{plaintext}", f"localhost:{secured}", authority, directory)
+        admin = AdminClient({"bootstrap.servers": made.plaintext, "log_level": 0})
+        wait_until(lambda: _serves(admin), 60, "the secured broker does not serve")
+        yield made
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _listeners(plaintext: int, secured: int, controller: int) -> dict[str, str]:
+    listeners = (
+        f"PLAINTEXT://127.0.0.1:{plaintext},SASL_SSL://localhost:{secured},"
+        f"CONTROLLER://127.0.0.1:{controller}"
+    )
+    return {
+        "listeners": listeners,
+        "advertised.listeners": listeners,
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listener.security.protocol.map": (
+            "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT"
+        ),
+        "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": (
+            "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        ),
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found": "false",
+        "super.users": "User:ANONYMOUS",
+    }
+
+
+def _certificate(directory: Path, authority: Path) -> dict[str, str]:
+    issuer = trustme.CA()
+    issuer.cert_pem.write_to_path(str(authority))
+    issued = issuer.issue_cert("localhost")
+    key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+    keystore = directory / "keystore.pem"
+    keystore.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + chain
+    )
+    return {"ssl.keystore.type": "PEM", "ssl.keystore.location": str(keystore)}
+
+
+def _format(command: Sequence[str], properties: Path, scram: Sequence[str]) -> None:
+    tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID]
+    subprocess.run(
+        [*command, *tool, "-c", str(properties), *scram],
+        check=True,
+        capture_output=True,
+        env=dict(os.environ),
+    )
+
+
+def _serves(admin: AdminClient) -> bool:
+    try:
+        return bool(admin.list_topics(timeout=1).brokers)
+    except KafkaException:
+        return False
+
+
+def _free_ports(number: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

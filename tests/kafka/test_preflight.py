@@ -1,0 +1,194 @@
+"""What is wrong with a connection is said in one sentence, and documented permissions suffice."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.kafka.secured import PASSWORD, Secured, secured_broker
+from tests.support import Broker
+
+
+@pytest.fixture(scope="module")
+def secured(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """One secured broker for all tests of this module, its topics created."""
+    with secured_broker(jars, tmp_path_factory.mktemp("secured")) as made:
+        done = run(made.directory, "topics", "create", BOOTSTRAP_SERVERS=made.plaintext)
+        assert done.returncode == 0, done.stderr
+        yield made
+
+
+def run(home: Path, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command with these settings in a home."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
+    more = {f"PURCHASES_{name}": value for name, value in settings.items()}
+    return subprocess.run(
+        [sys.executable, "-m", "streaming", *arguments],
+        env={**clean, "PURCHASES_HOME": str(home), **more},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def said(home: Path, *arguments: str, **settings: str) -> str:
+    """Run a command that must fail with 1 and one sentence without the password; give that."""
+    done = run(home, *(arguments or ("process", "--until-caught-up")), **settings)
+    assert done.returncode == 1, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
+    return done.stderr
+
+
+@contextmanager
+def listener(answer: bytes | None) -> Iterator[str]:
+    """Listen as something that is no Kafka: silent, or with one answer to everybody."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken: list[socket.socket] = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                taken.append(connection)
+                if answer is not None:
+                    connection.sendall(answer)
+                    connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in taken:
+                connection.close()
+
+
+def test_a_host_name_that_nobody_knows(tmp_path: Path) -> None:
+    """The name is repeated, as it is what was mistyped."""
+    sentence = said(tmp_path, BOOTSTRAP_SERVERS="no-such-host.invalid:9092")
+    assert "no-such-host.invalid is not known" in sentence
+
+
+def test_a_port_where_nothing_listens(tmp_path: Path) -> None:
+    """A port that was free an instant ago."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert "Nothing listens" in said(tmp_path, BOOTSTRAP_SERVERS=f"127.0.0.1:{port}")
+
+
+def test_what_is_not_host_and_port(tmp_path: Path) -> None:
+    """A server without a port is the usual slip."""
+    assert "not host:port" in said(tmp_path, BOOTSTRAP_SERVERS="localhost")
+
+
+@pytest.mark.parametrize("answer", [None, b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_something_that_is_no_kafka(answer: bytes | None, tmp_path: Path) -> None:
+    """Silent or talkative: it does not answer as a broker does, which is said."""
+    with listener(answer) as servers:
+        assert servers in said(tmp_path, BOOTSTRAP_SERVERS=servers)
+
+
+def test_a_wrong_password(secured: Secured, tmp_path: Path) -> None:
+    """Neither the right nor the wrong one is repeated."""
+    file = secured.properties("wrong", "producer", sasl_password="wrong-horse")
+    sentence = said(tmp_path, KAFKA_CONFIG=str(file))
+    assert "does not accept user and password" in sentence
+    assert "wrong-horse" not in sentence
+
+
+def test_plaintext_to_a_tls_port(secured: Secured, tmp_path: Path) -> None:
+    """The broker ends such a connection without a word."""
+    sentence = said(tmp_path, BOOTSTRAP_SERVERS=secured.secured)
+    assert "security.protocol" in sentence
+
+
+def test_tls_to_a_plaintext_port(secured: Secured, tmp_path: Path) -> None:
+    """The same mistake the other way round."""
+    file = secured.properties("reverse", "producer", bootstrap_servers=secured.plaintext)
+    assert "security.protocol" in said(tmp_path, KAFKA_CONFIG=str(file))
+
+
+def test_a_certificate_that_is_not_trusted(secured: Secured, tmp_path: Path) -> None:
+    """Signed by an authority other than the one that was named."""
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    file = secured.properties("untrusted", "producer", ssl_ca_location=str(other))
+    assert "not trusted" in said(tmp_path, KAFKA_CONFIG=str(file))
+
+
+def test_a_certificate_for_another_host_name(secured: Secured, tmp_path: Path) -> None:
+    """The certificate is for localhost, and this asks for 127.0.0.1."""
+    servers = secured.secured.replace("localhost", "127.0.0.1")
+    file = secured.properties("host", "producer", bootstrap_servers=servers)
+    assert "another host name" in said(tmp_path, KAFKA_CONFIG=str(file))
+
+
+def test_a_topic_that_is_missing(broker: Broker, namespace: str, tmp_path: Path) -> None:
+    """The remedy is a command."""
+    servers = broker.bootstrap_servers
+    sentence = said(tmp_path, BOOTSTRAP_SERVERS=servers, NAMESPACE=namespace)
+    assert f"{namespace}.purchases does not exist" in sentence
+    assert "purchases topics create" in sentence
+
+
+def test_an_option_that_exactly_once_needs_otherwise(secured: Secured, tmp_path: Path) -> None:
+    """It is refused by name, before anything is connected."""
+    file = secured.properties("conflict", "producer", isolation_level="read_uncommitted")
+    done = run(tmp_path, "process", KAFKA_CONFIG=str(file))
+    assert done.returncode == 2
+    assert "isolation.level" in done.stderr
+
+
+@pytest.mark.timeout(180)
+def test_a_lacking_permission_is_named_and_the_documented_ones_suffice(
+    secured: Secured, tmp_path: Path
+) -> None:
+    """Each part starts with none, is told what it lacks, and works with what the docs list."""
+    producer, processor, analytics = (
+        str(secured.properties(user, user)) for user in ("producer", "processor", "analytics")
+    )
+    stranger = str(secured.properties("stranger", "stranger"))
+    assert "topic purchases" in said(tmp_path, "produce", "--count", "1", KAFKA_CONFIG=stranger)
+    secured.allow("stranger", "TOPIC", "purchases", "DESCRIBE")
+    lacking = said(tmp_path, "produce", "--count", "1", KAFKA_CONFIG=stranger)
+    assert "lacks the permission WRITE on the topic purchases" in lacking
+
+    for user in ("producer", "processor", "analytics"):
+        secured.allow(user, "BROKER", "kafka-cluster", "DESCRIBE")
+    secured.allow("producer", "TOPIC", "purchases", "WRITE")
+    sent = run(tmp_path, "produce", "--rate", "max", "--count", "200", KAFKA_CONFIG=producer)
+    assert sent.returncode == 0, sent.stderr
+
+    secured.allow("processor", "TOPIC", "purchases", "READ")
+    for topic in ("analytics", "purchases.dlq"):
+        secured.allow("processor", "TOPIC", topic, "WRITE")
+    lacking = said(tmp_path, KAFKA_CONFIG=processor)
+    assert "lacks the permission READ on the group purchase-processor" in lacking
+    secured.allow("processor", "GROUP", "purchase-processor", "READ")
+    secured.allow("processor", "TRANSACTIONAL_ID", "processor-0", "WRITE", "DESCRIBE")
+    done = run(tmp_path, "process", "--until-caught-up", KAFKA_CONFIG=processor)
+    assert done.returncode == 0, done.stderr
+
+    for topic in ("analytics", "purchases.dlq"):
+        secured.allow("analytics", "TOPIC", topic, "READ")
+    lacking = said(tmp_path, "analyze", "--until-caught-up", KAFKA_CONFIG=analytics)
+    group = lacking.split("READ on the group ")[1].split(";")[0]
+    secured.allow("analytics", "GROUP", group, "READ")
+    done = run(tmp_path, "analyze", "--until-caught-up", KAFKA_CONFIG=analytics)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(run(tmp_path, "totals", "--json", KAFKA_CONFIG=analytics).stdout)
+    assert found["events"] == 200
