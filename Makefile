@@ -21,7 +21,7 @@ run: $(STAMP)  ## set up if needed, then the demonstration, until Ctrl-C
 	$(PURCHASES) up --demo
 
 test: $(STAMP)  ## the whole test suite
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 3 --dist loadfile
 
 test-faults: $(STAMP)  ## the long fault injections
 	.venv/bin/python -m pytest -m faults

@@ -4,6 +4,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Iterator
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,15 @@ from tests.support import Broker
 
 @pytest.fixture(scope="session")
 def jars(pytestconfig: pytest.Config) -> Path:
-    """A directory with Kafka's jars, kept between sessions so that they are fetched once."""
+    """A directory with Kafka's jars, kept between sessions; of many processes one fetches them."""
     from streaming.broker.jars import class_path
 
     cache = pytestconfig.cache
     assert cache is not None
     home = Path(cache.mkdir("kafka"))
-    class_path(home, print)
+    with (home / "fetching.lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        class_path(home, print)
     return home / "broker" / "jars"
 
 
