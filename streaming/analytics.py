@@ -222,14 +222,10 @@ class AnalyticsConsumerApp:
 
     def _idle(self) -> None:
         """Store positions that moved past transaction markers, so that lag can reach 0."""
-        lag = self._consumer.lag()
-        if lag == 0:
-            self._runtime.set_state("caught_up")
+        self._runtime.stands(self._consumer.bounds())
         if time.monotonic() - self._idle_since < IDLE_SECONDS:
             return
         self._idle_since = time.monotonic()
-        self._runtime.status.lag_records = lag
-        self._runtime.status.lag_seconds = 0.0
         moved = {
             place: Advance(self._next.get(place), position, None, 0)
             for place, position in self._consumer.positions().items()
@@ -239,15 +235,14 @@ class AnalyticsConsumerApp:
             self._write(Batch([], [], moved))
 
     def _count(self, messages: list[Message], batch: Batch, written: Written) -> None:
-        status = self._runtime.status
-        status.records += len(messages)
-        status.stored += written.stored
-        status.duplicates += written.duplicates
-        status.refused += len(batch.letters)
-        status.lag_records = self._consumer.lag()
-        behind = time.time() - messages[-1].timestamp()[1] / 1000
-        status.lag_seconds = round(behind, 3) if status.lag_records else 0.0
-        self._runtime.set_state("running")
+        self._runtime.committed(
+            records=len(messages),
+            stored=written.stored,
+            duplicates=written.duplicates,
+            refused=[(str(row.reason), None) for row in batch.letters if row.state != STORED],
+            last_at=messages[-1].timestamp()[1] / 1000,
+        )
+        self._runtime.stands(self._consumer.bounds())
 
 
 def main() -> int:

@@ -208,13 +208,10 @@ class PurchaseProcessorApp:
         """Commit positions that moved past transaction markers, so that lag can reach 0."""
         if self._consumer.errors.all_brokers_down:
             return
-        if self._consumer.lag() == 0:
-            self._runtime.set_state("caught_up")
+        self._runtime.stands(self._consumer.bounds())
         if time.monotonic() - self._idle_since < IDLE_COMMIT_SECONDS:
             return
         self._idle_since = time.monotonic()
-        self._runtime.status.lag_records = self._consumer.lag()
-        self._runtime.status.lag_seconds = 0.0
         positions = self._consumer.positions()
         moved = {place: p for place, p in positions.items() if p > self._done.get(place, 0)}
         if moved:
@@ -227,17 +224,15 @@ class PurchaseProcessorApp:
                 self._commit(moved)
 
     def _count(self, messages: list[Message], outputs: list[Output]) -> None:
-        status = self._runtime.status
-        refused = [output.reason for output in outputs if output.reason is not None]
-        status.records += len(messages)
-        status.refused += len(refused)
-        status.stored += len(messages) - len(refused)
-        if refused:
-            status.top_reason = max(set(refused), key=refused.count)
-        status.lag_records = self._consumer.lag()
-        behind = time.time() - messages[-1].timestamp()[1] / 1000
-        status.lag_seconds = round(behind, 3) if status.lag_records else 0.0
-        self._runtime.set_state("running")
+        refused = [(str(o.reason), o.key) for o in outputs if o.reason is not None]
+        self._runtime.committed(
+            records=len(messages),
+            stored=len(messages) - len(refused),
+            duplicates=0,
+            refused=refused,
+            last_at=messages[-1].timestamp()[1] / 1000,
+        )
+        self._runtime.stands(self._consumer.bounds())
 
 
 def main() -> int:

@@ -9,15 +9,29 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from streaming.errors import PurchasesError
 from streaming.lease import Lease, acquire, holder
 from streaming.logs import get_logger
+from streaming.restarts import (
+    DeathWatch,
+    SlotRestarts,
+    SupervisorStatus,
+    death_reason,
+    supervisor_status_path,
+)
 from streaming.settings import PREFIX, Settings
-from streaming.worker import EXIT_LEASED, lease_path, read_status
+from streaming.worker import (
+    EXIT_LEASED,
+    STATUS_SECONDS,
+    WorkerStatus,
+    lease_path,
+    read_status,
+    replace_json,
+)
 
 MODULES: Final = {"processor": "streaming.processor", "analytics": "streaming.analytics"}
 FIRST_DELAY_SECONDS: Final = 0.2
@@ -31,8 +45,9 @@ class Slot:
     """One worker: its process, and when it may start again (monotonic seconds)."""
 
     number: int
+    said: SlotRestarts
     process: subprocess.Popen[bytes] | None = None
-    restarts: int = -1
+    deaths: DeathWatch = field(default_factory=DeathWatch)
     delay: float = FIRST_DELAY_SECONDS
     start_at: float = 0.0
     started: float = 0.0
@@ -45,7 +60,11 @@ class Supervisor:
 
     def __init__(self, settings: Settings, app: str, slots: int) -> None:
         self.app = app
-        self.slots = [Slot(number) for number in range(slots)]
+        self.slots = [Slot(number, SlotRestarts(number, restarts=-1)) for number in range(slots)]
+        self._status = SupervisorStatus(
+            app, os.getpid(), time.time(), 0.0, [slot.said for slot in self.slots]
+        )
+        self._written = 0.0
         self._home = settings.home
         self._environment = worker_environment(settings)
         self._lease: Lease | None = None
@@ -75,6 +94,8 @@ class Supervisor:
             elif self._silent_for(slot, now) > SILENT_SECONDS:
                 get_logger().error("silent_worker_killed", app=self.app, slot=slot.number)
                 slot.process.kill()
+        if now - self._written >= STATUS_SECONDS:
+            self._write_status()
 
     def ask_to_stop(self) -> None:
         """Ask the workers to drain and leave; a stopped one goes on, to hear it."""
@@ -111,18 +132,49 @@ class Supervisor:
             env=self._environment,
             stdin=subprocess.DEVNULL,
         )
-        slot.restarts += 1
+        slot.said.pid = slot.process.pid
+        slot.said.restarts += 1
         slot.started = slot.beat_seen = now
 
     def _reap(self, slot: Slot, code: int, now: float) -> None:
+        self._remember_death(slot, code, now)
         slot.process = None
         if code == EXIT_LEASED:
             self._end_stuck_holder(slot)
-        if now - slot.started >= HEALTHY_SECONDS:
+        if slot.deaths.failing:
+            slot.delay = LONGEST_DELAY_SECONDS
+        elif now - slot.started >= HEALTHY_SECONDS:
             slot.delay = FIRST_DELAY_SECONDS
         slot.start_at = now + slot.delay
         slot.delay = min(slot.delay * 2, LONGEST_DELAY_SECONDS)
         get_logger().warning("worker_ended", app=self.app, slot=slot.number, code=code)
+
+    def _remember_death(self, slot: Slot, code: int, now: float) -> None:
+        status = self._look(slot, now)
+        pid = slot.said.pid or 0
+        slot.deaths.died(now)
+        slot.said.pid = None
+        slot.said.failing = slot.deaths.failing
+        slot.said.last_exit_code = code
+        slot.said.last_error = death_reason(code, status, pid)
+        slot.said.last_ended_at = time.time()
+        self._write_status()
+
+    def _write_status(self) -> None:
+        self._written = time.monotonic()
+        self._status.updated_at = time.time()
+        replace_json(supervisor_status_path(self._home, self.app), self._status)
+
+    def _look(self, slot: Slot, now: float) -> WorkerStatus | None:
+        """Read what the worker last wrote, and note when it did and whether it got anywhere."""
+        status = read_status(self._home, self.app, slot.number)
+        if status is None or status.updated_at == slot.beat:
+            return status
+        slot.beat, slot.beat_seen = status.updated_at, now
+        if status.pid == slot.said.pid and status.progressed_at:
+            slot.deaths.progressed()
+            slot.said.failing = False
+        return status
 
     def _end_stuck_holder(self, slot: Slot) -> None:
         """Kill a worker that a dead supervisor left stopped: it holds its lease for ever."""
@@ -135,9 +187,7 @@ class Supervisor:
 
     def _silent_for(self, slot: Slot, now: float) -> float:
         """Give the seconds since the worker's status file last changed, by our own clock."""
-        status = read_status(self._home, self.app, slot.number)
-        if status is not None and status.updated_at != slot.beat:
-            slot.beat, slot.beat_seen = status.updated_at, now
+        self._look(slot, now)
         return now - slot.beat_seen
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -19,10 +19,23 @@ from msgspec import Struct
 from streaming.errors import PurchasesError
 from streaming.lease import acquire
 from streaming.logs import configure_logs, get_logger
+from streaming.progress import (
+    Bounds,
+    Position,
+    Rates,
+    RateWindow,
+    Refusals,
+    RefusalWindow,
+    Sample,
+    at_ends,
+    lag_of,
+    positions_of,
+)
 from streaming.settings import Settings, load_settings
 
 WATCHDOG_SECONDS: Final = 15
 STATUS_SECONDS: Final = 1.0
+JOINING_SECONDS: Final = 10.0
 EXIT_FAILED: Final = 1
 EXIT_LEASED: Final = 3
 EXIT_STUCK: Final = 70
@@ -31,9 +44,11 @@ EXIT_STUCK: Final = 70
 class WorkerStatus(Struct):
     """What a worker says of itself, at most once a second, in `<home>/workers/<app>-<slot>.json`.
 
-    `state` is `starting`, `running`, `caught_up`, `paused`, `stopped` or `failed`; `detail` says by
-    what or why. Counters are since the start of the process; `lag_seconds` is the age of the last
-    record that was read, 0 when caught up; `updated_at` is epoch seconds.
+    `state` is `starting`, `running`, `caught_up`, `paused`, `standby`, `stopped` or `failed`;
+    `detail` says by what, of whom or why. Counters are since the start of the process; `stored` are
+    the records that went on. `lag_seconds` is the age of the last record that was read, 0 when
+    caught up; times are epoch seconds, and 0 before: `committed_at` when a batch was last
+    committed, `progressed_at` when that, or nothing to do, was last so.
     """
 
     app: str
@@ -47,7 +62,11 @@ class WorkerStatus(Struct):
     duplicates: int = 0
     lag_records: int = 0
     lag_seconds: float = 0.0
-    top_reason: str | None = None
+    rates: Rates = Rates()
+    refusals: Refusals = Refusals()
+    positions: list[Position] = []
+    committed_at: float = 0.0
+    progressed_at: float = 0.0
     started_at: float = 0.0
     updated_at: float = 0.0
 
@@ -62,6 +81,8 @@ class Runtime:
         self._stop = threading.Event()
         self._turned = threading.Event()
         self._written = 0.0
+        self._rates = RateWindow()
+        self._refusals = RefusalWindow()
 
     def watch(self) -> None:
         """Listen to SIGTERM, ignore SIGINT (the supervisor's matter), and start the watchdog."""
@@ -90,16 +111,50 @@ class Runtime:
             if state not in {"caught_up", "running"}:
                 self.write_status()
 
+    def committed(
+        self,
+        records: int,
+        stored: int,
+        duplicates: int,
+        refused: Iterable[tuple[str, bytes | None]],
+        last_at: float,
+    ) -> None:
+        """Count a committed batch; of the refused reason and key, `last_at` of the last record."""
+        status, letters = self.status, list(refused)
+        status.records += records
+        status.stored += stored
+        status.duplicates += duplicates
+        status.refused += len(letters)
+        self._refusals.add(time.monotonic(), records, letters)
+        status.committed_at = status.progressed_at = time.time()
+        status.lag_seconds = round(max(status.committed_at - last_at, 0.0), 3)
+
+    def stands(self, bounds: Bounds) -> None:
+        """Take positions and ends of the owned partitions; at all ends it has caught up.
+
+        A worker that owns none is still joining, or after a while has nothing to do.
+        """
+        status, now = self.status, time.time()
+        if not bounds and now - status.started_at < JOINING_SECONDS:
+            return
+        status.positions = positions_of(bounds)
+        status.lag_records = lag_of(bounds)
+        if at_ends(bounds):
+            status.lag_seconds, status.progressed_at = 0.0, now
+            self.set_state("caught_up")
+        else:
+            self.set_state("running")
+
     def write_status(self) -> None:
-        """Replace the status file; a full disk is no reason to stop."""
-        self._written = time.monotonic()
-        self.status.updated_at = time.time()
-        temporary = self.path.with_suffix(".tmp")
-        try:
-            temporary.write_bytes(msgspec.json.encode(self.status))
-            temporary.replace(self.path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
+        """Replace the status file."""
+        self._written = now = time.monotonic()
+        status = self.status
+        status.updated_at = time.time()
+        status.refusals = self._refusals.seen(now)
+        if status.progressed_at:
+            counters = (status.records, status.stored, status.refused, status.duplicates)
+            status.rates = self._rates.add(Sample(now, *counters, status.lag_records))
+        replace_json(self.path, status)
 
     def _watchdog(self) -> None:
         """End a process whose loop is stuck: some client calls block for ever (KAFKA.md).
@@ -113,6 +168,16 @@ class Runtime:
             time.sleep(1)
         get_logger().error("stuck", seconds=still)
         os._exit(EXIT_STUCK)
+
+
+def replace_json(path: Path, content: Struct) -> None:
+    """Replace a status file at once for its readers; a full disk is no reason to stop."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        temporary.write_bytes(msgspec.json.encode(content))
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
 
 
 def status_path(home: Path, app: str, slot: int) -> Path:

@@ -71,6 +71,7 @@ class GroupConsumer:
         self._look_up = look_up
         self._failure: Exception | None = None
         self._void: set[tuple[str, int]] = set()
+        self._starts: dict[tuple[str, int], int] = {}
         self._consumer = Consumer({**config, "error_cb": self.errors})
         self._consumer.subscribe(
             list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
@@ -119,15 +120,14 @@ class GroupConsumer:
                 if error.args[0].code() != KafkaError._STATE:
                     raise Unrecoverable(f"cannot seek: {error.args[0].str()}") from None
 
-    def lag(self) -> int:
-        """Give the records between our positions and the ends that the last fetches named."""
-        lag = 0
-        for (topic, partition), position in self.positions().items():
-            _, high = self._consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), cached=True
-            )
-            lag += max(high - position, 0)
-        return lag
+    def bounds(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """Give the position in each owned partition and its end; -1 before the first answer."""
+        found = self._consumer.position(self.assignment())
+        positions = {(p.topic, p.partition): p.offset for p in found}
+        return {
+            place: (at if at >= 0 else max(self._starts.get(place, 0), 0), self._end(place))
+            for place, at in positions.items()
+        }
 
     def group_metadata(self) -> object:
         """Give what a transaction needs to fence by this member's generation."""
@@ -159,9 +159,14 @@ class GroupConsumer:
         """Leave without giving up the static membership, so that a restart goes on at once."""
         self._consumer.close()
 
+    def _end(self, place: tuple[str, int]) -> int:
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+        return max(high, -1)
+
     def _started(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
         found = self._look_up(partitions) if partitions else []
         for partition in found:
+            self._starts[partition.topic, partition.partition] = partition.offset
             if partition.offset < 0:
                 partition.offset = OFFSET_BEGINNING
         return found

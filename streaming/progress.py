@@ -1,0 +1,169 @@
+"""What a worker counts of itself: totals, rates of the last seconds, positions, share of refusals.
+
+Pure but for the clock, which is given. When it is written and read is in `worker`; what is made of
+it in `status`.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from msgspec import Struct
+
+Place = tuple[str, int]
+Bounds = Mapping[Place, tuple[int, int]]
+
+RATE_SECONDS: Final = 10.0
+WINDOW_SECONDS: Final = 300.0
+WINDOW_RECORDS: Final = 1_000
+BUCKET_SECONDS: Final = 5.0
+KEYS_KEPT: Final = 20
+KEYS_SHOWN: Final = 3
+KEY_BYTES: Final = 128
+
+
+class Rates(Struct, frozen=True):
+    """Per second over the last ten; `closing` is by how many records a second the lag shrinks."""
+
+    records: float = 0.0
+    stored: float = 0.0
+    refused: float = 0.0
+    duplicates: float = 0.0
+    closing: float = 0.0
+
+
+class Refusals(Struct, frozen=True):
+    """The longer of the last 5 minutes and the last 1,000 records: how many were refused, and why.
+
+    `keys` are the most frequent keys of refused records as text, with how often they came: personal
+    data, for the operator's eyes and never for a log.
+    """
+
+    records: int = 0
+    refused: int = 0
+    reasons: dict[str, int] = {}
+    keys: dict[str, int] = {}
+
+
+class Position(Struct, frozen=True):
+    """Where a worker stands in a partition that it owns, and the end that it last heard of."""
+
+    topic: str
+    partition: int
+    position: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The counters at a moment (monotonic s)."""
+
+    at: float
+    records: int
+    stored: int
+    refused: int
+    duplicates: int
+    lag_records: int
+
+
+class RateWindow:
+    """Rates from samples of the counters, taken about once a second."""
+
+    def __init__(self) -> None:
+        self._samples: deque[Sample] = deque()
+
+    def add(self, sample: Sample) -> Rates:
+        """Add the newest sample; give the rates since the oldest within `RATE_SECONDS`."""
+        samples = self._samples
+        samples.append(sample)
+        while len(samples) > 2 and sample.at - samples[1].at >= RATE_SECONDS:
+            samples.popleft()
+        first = samples[0]
+        seconds = sample.at - first.at
+        if seconds <= 0:
+            return Rates()
+        return Rates(
+            records=round((sample.records - first.records) / seconds, 1),
+            stored=round((sample.stored - first.stored) / seconds, 1),
+            refused=round((sample.refused - first.refused) / seconds, 1),
+            duplicates=round((sample.duplicates - first.duplicates) / seconds, 1),
+            closing=round((first.lag_records - sample.lag_records) / seconds, 1),
+        )
+
+
+@dataclass
+class Bucket:
+    """What was refused in some seconds."""
+
+    started: float
+    records: int = 0
+    refused: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    keys: Counter[bytes] = field(default_factory=Counter)
+
+
+class RefusalWindow:
+    """Counts refusals over the longer of a time and a number of records.
+
+    Of each five seconds only the most frequent keys are kept, so that its size is bounded.
+    """
+
+    def __init__(self) -> None:
+        self._buckets: deque[Bucket] = deque()
+
+    def add(self, now: float, records: int, refused: Iterable[tuple[str, bytes | None]]) -> None:
+        """Count a batch: how many records, and of the refused ones reason and key."""
+        buckets = self._buckets
+        if not buckets or now - buckets[-1].started >= BUCKET_SECONDS:
+            buckets.append(Bucket(now))
+        newest = buckets[-1]
+        newest.records += records
+        for reason, key in refused:
+            newest.refused += 1
+            newest.reasons[reason] += 1
+            if key is not None:
+                newest.keys[key] += 1
+        if len(newest.keys) > KEYS_KEPT:
+            newest.keys = Counter(dict(newest.keys.most_common(KEYS_KEPT)))
+
+    def seen(self, now: float) -> Refusals:
+        """Give what the window holds now, most frequent first."""
+        self._forget(now)
+        reasons: Counter[str] = Counter()
+        keys: Counter[bytes] = Counter()
+        for bucket in self._buckets:
+            reasons.update(bucket.reasons)
+            keys.update(bucket.keys)
+        return Refusals(
+            records=sum(bucket.records for bucket in self._buckets),
+            refused=sum(bucket.refused for bucket in self._buckets),
+            reasons=dict(reasons.most_common()),
+            keys={
+                k[:KEY_BYTES].decode(errors="replace"): n for k, n in keys.most_common(KEYS_SHOWN)
+            },
+        )
+
+    def _forget(self, now: float) -> None:
+        """Drop what is older than the time, as long as enough records stay."""
+        records = sum(bucket.records for bucket in self._buckets)
+        while self._buckets and now - self._buckets[0].started > WINDOW_SECONDS:
+            records -= self._buckets[0].records
+            if records < WINDOW_RECORDS:
+                return
+            self._buckets.popleft()
+
+
+def positions_of(bounds: Bounds) -> list[Position]:
+    """Give positions and ends by topic and partition as records, in order."""
+    return [Position(*place, at, max(at, end)) for place, (at, end) in sorted(bounds.items())]
+
+
+def at_ends(bounds: Bounds) -> bool:
+    """Tell whether every end is known (not negative) and reached."""
+    return all(0 <= end <= position for position, end in bounds.values())
+
+
+def lag_of(bounds: Bounds) -> int:
+    """Give the records between positions and ends."""
+    return sum(max(end - position, 0) for position, end in bounds.values())
