@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import Unavailable
-from streaming.kafka.config import common_config, consumer_config
+from streaming.kafka.config import Config, common_config, consumer_config
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import Place, list_bounds
 from streaming.settings import Settings
@@ -31,30 +31,85 @@ class Lag:
     seconds: float | None
 
 
+@dataclass(frozen=True)
+class PartitionLag:
+    """How far one partition's stored `position` is from its `end` (the last stable offset).
+
+    `seconds` is the age of the next unread record, as in `Lag`. `hidden_records` stand behind an
+    open transaction, `hidden_seconds` is the age of the first of them.
+    """
+
+    topic: str
+    partition: int
+    position: int
+    end: int
+    records: int
+    seconds: float | None
+    hidden_records: int
+    hidden_seconds: float | None
+
+
 def read_lag(settings: Settings, servers: str, stored: Mapping[int, int], deadline: float) -> Lag:
     """Compare the logs' ends with the positions: `stored` on `analytics`, the processor's before.
 
     A partition without a position counts from its beginning; `deadline` is in seconds. Raises
     `Unavailable` where the cluster does not answer in time, or lacks a topic.
     """
+    analytics = Names.of(settings).analytics
+    places = {(analytics, partition): position for partition, position in stored.items()}
+    return lag_in_all(read_partitions(settings, servers, [analytics], places, deadline))
+
+
+def lag_in_all(partitions: Sequence[PartitionLag]) -> Lag:
+    """Sum the records of partitions, and give the age of the oldest."""
+    behind = [partition.seconds for partition in partitions if partition.records]
+    known = [seconds for seconds in behind if seconds is not None]
+    records = sum(partition.records for partition in partitions)
+    return Lag(records, max(known, default=0.0) if len(known) == len(behind) else None)
+
+
+def read_partitions(
+    settings: Settings,
+    servers: str,
+    topics: Sequence[str],
+    stored: Mapping[Place, int],
+    deadline: float,
+) -> list[PartitionLag]:
+    """Look at each partition of `purchases` and of the `topics` whose positions are `stored`.
+
+    Otherwise as `read_lag`.
+    """
     names = Names.of(settings)
     until = time.monotonic() + deadline
-    consumer = Consumer(
-        {
-            **consumer_config(settings, servers, CLIENT, names.processor_group),
-            "enable.partition.eof": True,
-        }
-    )
+    client: Config = {
+        **consumer_config(settings, servers, CLIENT, names.processor_group),
+        "enable.partition.eof": True,
+    }
+    consumer = Consumer(client)
     try:
-        places = _partitions(consumer, [names.purchases, names.analytics], until)
+        places = _partitions(consumer, [names.purchases, *topics], until)
         positions = _committed(consumer, [p for p in places if p[0] == names.purchases], until)
-        positions |= {p: stored.get(p[1], -1) for p in places if p[0] == names.analytics}
-        behind = _behind(settings, servers, positions, until)
-        return _measured(consumer, behind, until)
+        positions |= {p: stored.get(p, -1) for p in places if p[0] != names.purchases}
+        bounds = _bounds(settings, servers, positions, until)
+        next_at = _timestamps(
+            consumer, {b.place: b.position for b in bounds if b.position < b.stable}, until
+        )
+        hidden = {b.place: max(b.position, b.stable) for b in bounds if b.stable < b.high}
+        hidden_at = _hidden_timestamps(client, hidden, until)
     except KafkaException as error:
         raise Unavailable(f"The broker does not answer: {error.args[0].str()}.") from None
     finally:
         consumer.close()
+    now = time.time()
+    return [_partition_lag(bound, next_at, hidden_at, now) for bound in bounds]
+
+
+@dataclass(frozen=True)
+class _Bound:
+    place: Place
+    position: int
+    stable: int
+    high: int
 
 
 def _partitions(consumer: Consumer, topics: Sequence[str], until: float) -> list[Place]:
@@ -70,37 +125,75 @@ def _committed(consumer: Consumer, places: Sequence[Place], until: float) -> dic
     return {(p.topic, p.partition): p.offset for p in found}
 
 
-def _behind(
+def _bounds(
     settings: Settings, servers: str, positions: Mapping[Place, int], until: float
-) -> dict[Place, tuple[int, int]]:
-    """Give position and end (the last stable offset) of each partition that is not at its end."""
+) -> list[_Bound]:
     admin = AdminClient(common_config(settings, servers, CLIENT))
-    bounds = list_bounds(admin, positions, stable=True, timeout=_left(until))
-    starts = {place: max(at, bounds[place][0]) for place, at in positions.items()}
-    return {place: (at, bounds[place][1]) for place, at in starts.items() if at < bounds[place][1]}
+    stable = list_bounds(admin, positions, stable=True, timeout=_left(until))
+    high = list_bounds(admin, positions, stable=False, timeout=_left(until))
+    return [
+        _Bound(place, max(at, stable[place][0]), stable[place][1], high[place][1])
+        for place, at in sorted(positions.items())
+    ]
 
 
-def _measured(consumer: Consumer, behind: Mapping[Place, tuple[int, int]], until: float) -> Lag:
-    """Read the next record of each partition; where none comes, only markers were left of it."""
-    consumer.assign([TopicPartition(*place, start) for place, (start, _) in behind.items()])
-    waiting = dict(behind)
-    records, oldest = 0, None
-    while waiting and time.monotonic() < until:
+def _hidden_timestamps(
+    client: Config, starts: Mapping[Place, int], until: float
+) -> dict[Place, tuple[int, int] | None]:
+    """Read the first record behind each open transaction, which only an uncommitted read shows."""
+    if not starts:
+        return {}
+    consumer = Consumer({**client, "isolation.level": "read_uncommitted"})
+    try:
+        return _timestamps(consumer, starts, until)
+    finally:
+        consumer.close()
+
+
+def _timestamps(
+    consumer: Consumer, starts: Mapping[Place, int], until: float
+) -> dict[Place, tuple[int, int] | None]:
+    """Give offset and timestamp (ms) of the next record from each start, by place.
+
+    None where the log ends first (only markers were left of it); nothing where no answer came.
+    """
+    consumer.assign([TopicPartition(*place, start) for place, start in starts.items()])
+    found: dict[Place, tuple[int, int] | None] = {}
+    while len(found) < len(starts) and time.monotonic() < until:
         message = consumer.poll(max(until - time.monotonic(), 0))
         if message is None:
             continue
+        place = (str(message.topic()), message.partition() or 0)
         error = message.error()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            continue
-        bounds = waiting.pop((str(message.topic()), message.partition() or 0), None)
-        if bounds is not None and error is None:
-            records += bounds[1] - (message.offset() or 0)
-            oldest = min(message.timestamp()[1], oldest or message.timestamp()[1])
-    records += sum(end - start for start, end in waiting.values())
-    if not records:
-        return Lag(0, 0.0)
-    late = None if waiting or oldest is None else max(time.time() - oldest / 1000, 0.0)
-    return Lag(records, late)
+        if error is None:
+            found.setdefault(place, (message.offset() or 0, message.timestamp()[1]))
+        elif error.code() == KafkaError._PARTITION_EOF:
+            found.setdefault(place, None)
+    return found
+
+
+def _partition_lag(
+    bound: _Bound,
+    next_at: Mapping[Place, tuple[int, int] | None],
+    hidden_at: Mapping[Place, tuple[int, int] | None],
+    now: float,
+) -> PartitionLag:
+    records, seconds = bound.stable - bound.position, None
+    if records <= 0 or next_at.get(bound.place, ()) is None:
+        records, seconds = 0, 0.0
+    elif read := next_at.get(bound.place):
+        records, seconds = bound.stable - read[0], max(now - read[1] / 1000, 0.0)
+    hidden = hidden_at.get(bound.place)
+    return PartitionLag(
+        topic=bound.place[0],
+        partition=bound.place[1],
+        position=bound.position,
+        end=bound.stable,
+        records=max(records, 0),
+        seconds=seconds,
+        hidden_records=bound.high - bound.stable,
+        hidden_seconds=max(now - hidden[1] / 1000, 0.0) if hidden else None,
+    )
 
 
 def _left(until: float) -> float:
