@@ -5,6 +5,8 @@ What an app is made of lives in `supervisor`, what caught up means in `caught_up
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 
 from streaming.caught_up import (
     GroupLooker,
@@ -14,8 +16,11 @@ from streaming.caught_up import (
     wait_until_caught_up,
 )
 from streaming.commands.console import stopping
+from streaming.detached import Wish
+from streaming.errors import PurchasesError
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
+from streaming.lease import Lease, acquire
 from streaming.logs import configure_logs, get_logger
 from streaming.settings import Settings, load_settings
 from streaming.supervisor import Supervisor
@@ -24,8 +29,13 @@ STOP_SECONDS = 8.0
 STEP_SECONDS = 0.1
 
 
-def run_processor(slots: int | None, caught_up_timeout: float | None) -> None:
-    """Supervise the processor; with a timeout (s) only until it has caught up."""
+def run_processor(
+    slots: int | None, caught_up_timeout: float | None, keep_alive: Path | None
+) -> None:
+    """Supervise the processor until stopped.
+
+    With a timeout (s) only until it has caught up, with a file only while somebody touches it.
+    """
     settings = load_settings()
     names = Names.of(settings)
     cluster = preflight(
@@ -41,11 +51,17 @@ def run_processor(slots: int | None, caught_up_timeout: float | None) -> None:
         looker.ends(topics),
         lambda: looker.committed(topics),
         caught_up_timeout,
+        keep_alive,
     )
 
 
-def run_analytics(slots: int | None, caught_up_timeout: float | None) -> None:
-    """Supervise the consumer; with a timeout (s) only until it has caught up."""
+def run_analytics(
+    slots: int | None, caught_up_timeout: float | None, keep_alive: Path | None
+) -> None:
+    """Supervise the consumer until stopped.
+
+    With a timeout (s) only until it has caught up, with a file only while somebody touches it.
+    """
     settings = load_settings()
     names = Names.of(settings)
     group = names.analytics_group(prepare_store(settings))
@@ -61,6 +77,7 @@ def run_analytics(slots: int | None, caught_up_timeout: float | None) -> None:
         looker.ends(targets_of(settings, "analytics")),
         lambda: database_positions(settings, group),
         caught_up_timeout,
+        keep_alive,
     )
 
 
@@ -85,14 +102,16 @@ def _supervise(
     targets: Positions,
     stored: Callable[[], Positions],
     caught_up_timeout: float | None,
+    keep_alive: Path | None,
 ) -> None:
     configure_logs()
-    with stopping() as stop:
+    wish = None if keep_alive is None else Wish(keep_alive)
+    with stopping() as stop, nullcontext() if keep_alive is None else _lease(keep_alive):
         supervisor.start()
 
         def keep_going() -> bool:
             supervisor.step()
-            return not stop.is_set()
+            return not stop.is_set() and (wish is None or wish.holds())
 
         try:
             if caught_up_timeout is None:
@@ -102,3 +121,11 @@ def _supervise(
                 get_logger().info("caught_up", app=supervisor.app)
         finally:
             supervisor.stop(STOP_SECONDS)
+
+
+def _lease(keep_alive: Path) -> Lease:
+    """Hold the wish, so that others can tell by whom this supervisor is kept."""
+    lease = acquire(keep_alive)
+    if lease is None:
+        raise PurchasesError(f"{keep_alive} keeps another supervisor alive already.")
+    return lease

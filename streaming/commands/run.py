@@ -1,5 +1,6 @@
 """`process` and `analyze`: the supervisor of one app, until stopped or caught up."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,10 +14,17 @@ UntilCaughtUp = Annotated[
 Timeout = Annotated[
     float, typer.Option(min=1, help="Seconds without progress that --until-caught-up waits.")
 ]
+KeepAlive = Annotated[
+    Path | None,
+    typer.Option(help="Leave when this file has not been touched for 45 s.", dir_okay=False),
+]
 
 
 def process(
-    slots: Slots = None, until_caught_up: UntilCaughtUp = False, timeout: Timeout = 70
+    slots: Slots = None,
+    until_caught_up: UntilCaughtUp = False,
+    timeout: Timeout = 70,
+    keep_alive: KeepAlive = None,
 ) -> None:
     """Run PurchaseProcessorApp: validate, enrich and republish purchases, exactly once.
 
@@ -24,11 +32,14 @@ def process(
     """
     from streaming.running import run_processor
 
-    run_processor(slots, timeout if until_caught_up else None)
+    run_processor(slots, timeout if until_caught_up else None, keep_alive)
 
 
 def analyze(
-    slots: Slots = None, until_caught_up: UntilCaughtUp = False, timeout: Timeout = 70
+    slots: Slots = None,
+    until_caught_up: UntilCaughtUp = False,
+    timeout: Timeout = 70,
+    keep_alive: KeepAlive = None,
 ) -> None:
     """Run AnalyticsConsumerApp: store the published events with their figures, exactly once.
 
@@ -36,4 +47,4 @@ def analyze(
     """
     from streaming.running import run_analytics
 
-    run_analytics(slots, timeout if until_caught_up else None)
+    run_analytics(slots, timeout if until_caught_up else None, keep_alive)
