@@ -6,7 +6,16 @@ No user, item or value is ever logged above debug; what an event means is its ca
 import logging
 import sys
 
-import structlog
+if "rich" in sys.modules:
+    import structlog
+else:
+    # structlog imports rich where it finds it, for tracebacks that we do not show: a tenth of a
+    # worker's start.
+    sys.modules["rich"] = None  # type: ignore[assignment] - Python's way to say: not there
+    try:
+        import structlog
+    finally:
+        del sys.modules["rich"]
 
 
 def configure_logs(*, debug: bool = False) -> None:

@@ -24,6 +24,7 @@ class Horizon:
     def __init__(self, since: datetime | None) -> None:
         self._since = since
         self._first: dict[int, int] = {}
+        self.bounded = since is not None
 
     def event(self, event: Published) -> None:
         """Note the source of an event."""

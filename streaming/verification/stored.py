@@ -7,7 +7,7 @@ small. Everything happens inside the caller's snapshot of the database.
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from confluent_kafka import Message
@@ -17,6 +17,7 @@ from streaming.verification.checks import Check
 from streaming.verification.records import Published, headers_of, readable_origin
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
 FLUSH_ROWS: Final = 20_000
 TABLES: Final = """
 CREATE TEMP TABLE read_event (
@@ -74,7 +75,7 @@ class StoredRecords:
                 number,
                 offset,
                 event.event_id,
-                (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds,
+                since // MICROSECOND,
                 event.user,
                 event.item,
                 event.quantity,
@@ -83,7 +84,8 @@ class StoredRecords:
         )
         if len(self._events) >= FLUSH_ROWS:
             self._flush()
-        origin = readable_origin(headers_of(message), ORIGIN)
+        headers = headers_of(message)
+        origin = readable_origin(headers, ORIGIN) if headers else None
         if origin is not None:
             place = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
             self._connection.execute(INSERT_REDRIVEN, (number, offset, *place))

@@ -208,7 +208,8 @@ def _event_taker(trace: Trace, horizon: Horizon, records: StoredRecords, readabl
             )
             return
         trace.event(event)
-        horizon.event(event)
+        if horizon.bounded:
+            horizon.event(event)
         records.event(message, event)
 
     return take

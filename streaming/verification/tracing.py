@@ -60,7 +60,8 @@ class Trace:
         number, offset = message.partition() or 0, message.offset() or 0
         books = self.partitions[number]
         books.times[offset - books.start] = message.timestamp()[1]
-        origin = readable_origin(headers_of(message), ORIGIN)
+        headers = headers_of(message)
+        origin = readable_origin(headers, ORIGIN) if headers else None
         if origin is not None:
             self._redriven[number, offset] = _attempt(origin, 1)
 
