@@ -11,7 +11,7 @@ if "rich" in sys.modules:
 else:
     # structlog imports rich where it finds it, for tracebacks that we do not show: a tenth of a
     # worker's start.
-    sys.modules["rich"] = None  # type: ignore[assignment] - Python's way to say: not there
+    sys.modules["rich"] = None  # type: ignore[assignment]  # how Python says: not there
     try:
         import structlog
     finally:

@@ -51,6 +51,8 @@ def _said(error: Exception) -> int:
         message, code = f"{error.format_message()} Try --help.", getattr(error, "exit_code", 2)
     elif type(error).__name__ == "Abort":
         message = "Aborted."
+    elif isinstance(error, OSError) and error.filename is not None:
+        message = f"{error.filename} cannot be used: {error.strerror}; is the path right, and ours?"
     else:
         message = f"Unexpected {type(error).__name__}: {error}. Run it with --debug for details."
     sys.stderr.write(f"{' '.join(message.split())}\n")

@@ -121,12 +121,12 @@ def store_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite says (through `sqlite3` or SQLAlchemy) into a sentence about `path`.
 
     Raises `Unavailable` where waiting may help (locked, disk full or failing), `PurchasesError`
-    where it will not (no file, no database, damaged, read-only); what else is raised is a bug and
-    passes through.
+    where it will not (no file, no database, damaged, read-only). What else is raised passes
+    through: a reader of our output that left, or a bug.
     """
     try:
         yield
-    except PurchasesError:
+    except (PurchasesError, BrokenPipeError):
         raise
     except OSError as error:
         raise _file_error(path, error) from error

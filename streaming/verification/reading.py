@@ -98,7 +98,7 @@ def _take_all(messages: list[Message], ends: dict[Place, int], takes: Mapping[st
     """Take what lies before the ends; a partition's end that was reached is removed."""
     taken = 0
     for message in messages:
-        topic: str = message.topic()  # type: ignore[assignment] - an event of no topic ends it all
+        topic = message.topic() or ""
         place = (topic, message.partition() or 0)
         if message.error() is None:
             if (message.offset() or 0) < ends.get(place, 0):

@@ -1,5 +1,6 @@
 """The command line says what it can do, and answers what is typed wrong in one sentence."""
 
+import os
 import re
 import subprocess
 import sys
@@ -114,3 +115,33 @@ def test_the_settings_page_names_every_setting_with_its_default() -> None:
         default = {None: "none", "": "empty"}.get(field.default, f"`{field.default}`")
         expected[f"PURCHASES_{name.upper()}"] = default
     assert rows == expected
+
+
+@pytest.mark.parametrize("command", [("broker", "start"), ("up",), ("db", "upgrade")], ids=" ".join)
+def test_a_home_that_cannot_be_made_is_named(command: tuple[str, ...], tmp_path: Path) -> None:
+    """The sentence says which path, so that the setting can be mended."""
+    (tmp_path / "file").touch()
+    done = run(*command, home=tmp_path / "file" / "home")
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert str(tmp_path / "file") in done.stderr
+    assert "Unexpected" not in done.stderr
+
+
+def test_a_reader_that_left_is_no_error(tmp_path: Path) -> None:
+    """`purchases totals | head -0` says nothing of a broken pipe."""
+    run("db", "upgrade", home=tmp_path)
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", "from orchestration.main import run; run()", "totals"],
+        env={"PURCHASES_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        cwd=ROOT,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    assert "ipe" not in done.stderr
