@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from streaming.shown import grouped, printable
 from streaming.worker import WorkerStatus
 
 
@@ -72,12 +73,6 @@ def render(view: View) -> RenderableType:
     )
 
 
-def grouped(decimal: str) -> str:
-    """Put commas between the thousands of a decimal text."""
-    whole, _, fraction = decimal.partition(".")
-    return f"{int(whole):,}.{fraction}" if whole != "-0" else decimal
-
-
 def _most_popular(top: Sequence[tuple[str, int]]) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("most popular", min_width=24, max_width=40, no_wrap=True)
@@ -97,8 +92,3 @@ def _workers(workers: Sequence[WorkerStatus]) -> RenderableType:
         name, records = f"{worker.app}-{worker.slot}", f"{worker.records:,}"
         table.add_row(name, Text(printable(state)), str(worker.pid), records)
     return table
-
-
-def printable(text: str) -> str:
-    """Escape what would steer the terminal: items come from anyone."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

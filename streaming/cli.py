@@ -1,14 +1,21 @@
 """The commands of the stream's half, put on one typer app; what they do lives elsewhere."""
 
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streaming.commands import broker, db, produce, run, topics, totals, verify
+from streaming.commands import broker, db, produce, run, status, topics, totals, verify
+
+if TYPE_CHECKING:
+    from streaming.status.gather import SectionOf
 
 
-def stream_app() -> typer.Typer:
-    """Build the command line of the stream's half; the composed one adds its own to it."""
+def stream_app(sections: "Callable[[], Mapping[str, SectionOf]]" = dict) -> typer.Typer:
+    """Build the command line of the stream's half; the composed one adds its own to it.
+
+    `sections` gives what other parts add to `status`, by name.
+    """
     app = typer.Typer(
         help="Purchases in, exact figures out.",
         no_args_is_help=True,
@@ -32,6 +39,7 @@ def stream_app() -> typer.Typer:
     app.command()(produce.replay)
     app.command()(run.process)
     app.command()(run.analyze)
+    app.command()(status.status_command(sections))
     app.command()(totals.totals)
     app.add_typer(db.app, name="db")
     app.command()(verify.verify)

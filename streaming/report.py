@@ -19,6 +19,7 @@ from streaming.kafka.connection import bootstrap_servers
 from streaming.kafka.lag import Lag, read_lag
 from streaming.kafka.names import Names
 from streaming.settings import Settings
+from streaming.shown import grouped
 from streaming.store.figures import (
     ItemFigures,
     LiveFigures,
@@ -127,13 +128,6 @@ def text_lines(report: Report, unknown: str) -> str:
         for name, figure in lines.items()
         if not isinstance(figure, UnsetType)
     )
-
-
-def grouped(amount: str) -> str:
-    """Write a decimal with commas between thousands, exactly."""
-    whole, _, decimals = amount.partition(".")
-    sign = "-" if whole.startswith("-") else ""
-    return f"{sign}{int(whole.lstrip('-')):,}.{decimals}"
 
 
 def _ask_lag(settings: Settings, stored: Mapping[int, int]) -> tuple[Lag | None, str]:

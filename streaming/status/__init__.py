@@ -1,0 +1,1 @@
+"""How the deployment is, seen from outside: gathered, judged, and shown."""

@@ -1,0 +1,252 @@
+"""Everything that a status is made of: files, database and broker asked at once, in under a second.
+
+Nothing here waits for what does not answer, and nothing raises for it: that it does not is the
+answer. What is wrong is told by `judge`.
+"""
+
+import shutil
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from msgspec import structs
+
+from streaming.errors import PurchasesError
+from streaming.kafka.connection import bootstrap_servers
+from streaming.kafka.lag import PartitionLag, read_partitions
+from streaming.kafka.names import Names
+from streaming.kafka.offsets import Place
+from streaming.settings import Settings
+from streaming.status.judge import judged
+from streaming.status.model import (
+    App,
+    Broker,
+    Database,
+    Disk,
+    Partition,
+    Problem,
+    Refusals,
+    Section,
+    Status,
+)
+from streaming.status.slots import live_supervisor, look_at_slots, time_text, worst
+from streaming.store.connection import connect_current, store_errors
+from streaming.store.figures import live_figures, snapshot
+from streaming.store.migrate import recorded_deployment
+from streaming.worker import WorkerStatus
+
+SectionOf = Callable[[Settings], Section]
+
+BROKER_SECONDS: Final = 0.8
+BUSY_MILLISECONDS: Final = 200
+DAY_SECONDS: Final = 86_400
+FEWEST_RECORDS: Final = 20
+FEWEST_EVENTS: Final = 10_000
+FREE_BYTES: Final = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What the database says, with the positions of the consumer's group on both topics."""
+
+    database: Database
+    positions: Mapping[Place, int]
+
+
+def gather(settings: Settings, sections: Mapping[str, SectionOf]) -> Status:
+    """Look at everything once; `sections` are what other parts add, by name."""
+    stored, names = _read_database(settings), Names.of(settings)
+    with ThreadPoolExecutor(1) as background:
+        asked = background.submit(_ask_broker, settings, stored.positions)
+        processor, writers = _look_at(settings, "processor", settings.processor_slots)
+        analytics, readers = _look_at(settings, "analytics", settings.analytics_slots)
+        added = {name: _section(settings, section) for name, section in sections.items()}
+        broker, lags = asked.result()
+    if broker.state == "down":
+        written, read = _own_word("processor", writers), _own_word("analytics", readers)
+    else:
+        written = _partitions("processor", [names.purchases], lags)
+        read = _partitions("analytics", [names.analytics, names.dead_letters], lags)
+    apps = (_with_lag(processor, written), _with_lag(analytics, read))
+    return judged(
+        Status(
+            healthy=False,
+            verdict="",
+            problems=(),
+            as_of=time_text(time.time()) or "",
+            home=str(settings.home),
+            broker=broker,
+            database=stored.database,
+            apps=apps,
+            partitions=(*written, *read),
+            refusals=refusals_of(writers, settings.refusal_share),
+            disk=_disk(settings, stored.database, apps[1].out_per_second),
+            sections=added,
+        )
+    )
+
+
+def refusals_of(workers: Sequence[WorkerStatus], limit: float) -> Refusals:
+    """Sum what the processor's workers refused in their windows; too few records exceed nothing."""
+    reasons: Counter[str] = Counter()
+    keys: Counter[str] = Counter()
+    for worker in workers:
+        reasons.update(worker.refusals.reasons)
+        keys.update(worker.refusals.keys)
+    records = sum(worker.refusals.records for worker in workers)
+    refused = sum(worker.refusals.refused for worker in workers)
+    share = refused / records if records else 0.0
+    return Refusals(
+        records=records,
+        refused=refused,
+        share=round(share, 6),
+        limit=limit,
+        exceeded=records >= FEWEST_RECORDS and share > limit,
+        top_reason=next((reason for reason, _ in reasons.most_common(1)), None),
+        top_key=next((key for key, _ in keys.most_common(1)), None),
+    )
+
+
+def _read_database(settings: Settings) -> _Stored:
+    path = settings.database_path
+    try:
+        with closing(connect_current(path, read_only=True)) as store, store_errors(path):
+            store.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+            with snapshot(store):
+                return _stored(settings, store, path)
+    except PurchasesError as error:
+        nothing = Database("unreadable", str(error), str(path), None, None, None, None, None)
+        return _Stored(nothing, {})
+
+
+def _stored(settings: Settings, store: sqlite3.Connection, path: Path) -> _Stored:
+    figures = live_figures(store)
+    deployment = recorded_deployment(store)
+    group = Names.of(settings).analytics_group(deployment.deployment_id if deployment else "")
+    rows = store.execute(
+        "SELECT topic, partition, next_offset, duplicates, conflicting FROM stream_offset"
+        " WHERE consumer_group = ?",
+        (group,),
+    ).fetchall()
+    files = (path, path.with_name(f"{path.name}-wal"))
+    database = Database(
+        state="ok",
+        detail="",
+        path=str(path),
+        events=figures.events,
+        duplicates=sum(row[3] for row in rows),
+        conflicting=sum(row[4] for row in rows),
+        refused=figures.refused,
+        bytes=sum(file.stat().st_size for file in files if file.exists()),
+    )
+    return _Stored(database, {(row[0], row[1]): row[2] for row in rows})
+
+
+def _ask_broker(
+    settings: Settings, positions: Mapping[Place, int]
+) -> tuple[Broker, list[PartitionLag]]:
+    names, servers = Names.of(settings), None
+    try:
+        servers = bootstrap_servers(settings)
+        topics = [names.analytics, names.dead_letters]
+        lags = read_partitions(settings, servers, topics, positions, BROKER_SECONDS)
+    except PurchasesError as error:
+        return Broker("down", servers, str(error)), []
+    return Broker("answering", servers, ""), lags
+
+
+def _look_at(settings: Settings, app: str, configured: int) -> tuple[App, list[WorkerStatus]]:
+    supervisor = live_supervisor(settings.home, app)
+    slots, living = look_at_slots(settings.home, app, configured, supervisor)
+    committed = max((worker.committed_at for worker in living), default=0.0)
+    return App(
+        app=app,
+        state=worst(slots),
+        supervisor_pid=None if supervisor is None else supervisor.pid,
+        in_per_second=round(sum(slot.in_per_second for slot in slots), 1),
+        out_per_second=round(sum(slot.out_per_second for slot in slots), 1),
+        refused_per_second=round(sum(slot.refused_per_second for slot in slots), 1),
+        duplicates_per_second=round(sum(slot.duplicates_per_second for slot in slots), 1),
+        lag_records=None,
+        lag_seconds=None,
+        hidden_records=None,
+        closing_per_second=round(sum(slot.closing_per_second for slot in slots), 1),
+        seconds_to_drain=None,
+        committed_at=time_text(committed),
+        slots=tuple(slots),
+    ), living
+
+
+def _section(settings: Settings, section: SectionOf) -> Section:
+    """Ask another part; that it does not answer is a problem of its own."""
+    try:
+        return section(settings)
+    except PurchasesError as error:
+        return Section({}, (Problem("unreadable", str(error), "See what it says."),))
+
+
+def _partitions(app: str, topics: Sequence[str], lags: Sequence[PartitionLag]) -> list[Partition]:
+    return [
+        Partition(
+            app=app,
+            topic=lag.topic,
+            partition=lag.partition,
+            position=lag.position,
+            end=lag.end,
+            lag_records=lag.records,
+            lag_seconds=_rounded(lag.seconds),
+            hidden_records=lag.hidden_records,
+            hidden_seconds=_rounded(lag.hidden_seconds),
+        )
+        for lag in lags
+        if lag.topic in topics
+    ]
+
+
+def _own_word(app: str, workers: Sequence[WorkerStatus]) -> list[Partition]:
+    """Give the partitions as the workers last saw them, where no broker can be asked."""
+    return [
+        Partition(app, p.topic, p.partition, p.position, p.end, p.end - p.position, *[None] * 3)
+        for worker in workers
+        for p in worker.positions
+    ]
+
+
+def _with_lag(app: App, partitions: Sequence[Partition]) -> App:
+    """Add how far an app is behind; the time to drain is told by how fast its lag closes."""
+    if not partitions:
+        return app
+    seconds = [partition.lag_seconds for partition in partitions if partition.lag_records]
+    known = [value for value in seconds if value is not None]
+    records = sum(partition.lag_records for partition in partitions)
+    drain = 0.0 if not records else None
+    if records and app.closing_per_second > 0:
+        drain = round(records / app.closing_per_second, 1)
+    return structs.replace(
+        app,
+        lag_records=records,
+        lag_seconds=max(known, default=0.0) if len(known) == len(seconds) else None,
+        hidden_records=sum(partition.hidden_records or 0 for partition in partitions),
+        seconds_to_drain=drain,
+    )
+
+
+def _disk(settings: Settings, database: Database, stored_per_second: float) -> Disk:
+    place = next(p for p in (settings.home, *settings.home.parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    events, size = database.events or 0, database.bytes or 0
+    if events < FEWEST_EVENTS:
+        return Disk(free, None, None)
+    a_day = size / events * stored_per_second * DAY_SECONDS
+    days = round(max(free - FREE_BYTES, 0) / a_day, 1) if a_day else None
+    return Disk(free, round(size / events * 1_000_000), days)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

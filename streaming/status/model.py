@@ -1,0 +1,146 @@
+"""The records of a status: what `status --json` prints, field by field (docs/status.md).
+
+Only shapes; how they are filled is in `gather`, what is wrong with them in `judge`. Unless said
+otherwise times are RFC 3339 in UTC, durations and ages seconds, sizes bytes; null is unknown.
+"""
+
+from msgspec import Struct
+
+
+class Problem(Struct, frozen=True):
+    """One thing that is wrong: a stable code, a sentence with figures, and what to do."""
+
+    code: str
+    sentence: str
+    remedy: str
+
+
+class Broker(Struct, frozen=True):
+    """Whether the cluster `answering` or is `down`, and if so why."""
+
+    state: str
+    bootstrap_servers: str | None
+    detail: str
+
+
+class Database(Struct, frozen=True):
+    """Whether the database is `ok` or `unreadable`, and what was counted of all time."""
+
+    state: str
+    detail: str
+    path: str
+    events: int | None
+    duplicates: int | None
+    conflicting: int | None
+    refused: int | None
+    bytes: int | None
+
+
+class Slot(Struct, frozen=True, kw_only=True):
+    """One slot of an app, from its worker's and its supervisor's files and its lease.
+
+    Counters are since the start of the process; a slot in which none lives has none.
+    """
+
+    slot: int
+    state: str
+    detail: str
+    pid: int | None
+    uptime_seconds: float | None
+    heartbeat_seconds: float | None
+    restarts: int | None
+    last_exit_code: int | None
+    last_error: str
+    records_in: int
+    records_out: int
+    refused: int
+    duplicates: int
+    in_per_second: float
+    out_per_second: float
+    refused_per_second: float
+    duplicates_per_second: float
+    lag_records: int
+    lag_seconds: float
+    closing_per_second: float
+    committed_at: str | None
+    partitions: tuple[str, ...]
+
+
+class App(Struct, frozen=True, kw_only=True):
+    """One app: its slots in sum, and how far it is behind the log."""
+
+    app: str
+    state: str
+    supervisor_pid: int | None
+    in_per_second: float
+    out_per_second: float
+    refused_per_second: float
+    duplicates_per_second: float
+    lag_records: int | None
+    lag_seconds: float | None
+    hidden_records: int | None
+    closing_per_second: float
+    seconds_to_drain: float | None
+    committed_at: str | None
+    slots: tuple[Slot, ...]
+
+
+class Partition(Struct, frozen=True):
+    """One partition that an app reads: its stored position against the log's stable end."""
+
+    app: str
+    topic: str
+    partition: int
+    position: int
+    end: int
+    lag_records: int
+    lag_seconds: float | None
+    hidden_records: int | None
+    hidden_seconds: float | None
+
+
+class Refusals(Struct, frozen=True):
+    """The share of refused records over the longer of 5 minutes and 1,000 records, and its limit.
+
+    `top_key` is the most frequent key of refused records: personal data.
+    """
+
+    records: int
+    refused: int
+    share: float
+    limit: float
+    exceeded: bool
+    top_reason: str | None
+    top_key: str | None
+
+
+class Disk(Struct, frozen=True):
+    """The disk under the home, and how soon it is full at the present rate of stored events."""
+
+    free_bytes: int
+    bytes_per_million_events: int | None
+    days_until_full: float | None
+
+
+class Section(Struct, frozen=True):
+    """What another part adds: its figures by name, and what is wrong with it."""
+
+    figures: dict[str, str | int | float | bool | None]
+    problems: tuple[Problem, ...] = ()
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """All of it, at one moment."""
+
+    healthy: bool
+    verdict: str
+    problems: tuple[Problem, ...]
+    as_of: str
+    home: str
+    broker: Broker
+    database: Database
+    apps: tuple[App, ...]
+    partitions: tuple[Partition, ...]
+    refusals: Refusals
+    disk: Disk
+    sections: dict[str, Section]

@@ -1,0 +1,73 @@
+"""A worker's rates and share of refusals, and what its supervisor makes of its deaths."""
+
+from streaming.progress import KEYS_SHOWN, RateWindow, RefusalWindow, Sample
+from streaming.restarts import DeathWatch, death_reason
+from streaming.worker import EXIT_STUCK, WorkerStatus
+
+
+def test_rates_are_of_the_last_ten_seconds() -> None:
+    """What was before does not count: a burst a minute ago is no rate now."""
+    window = RateWindow()
+    window.add(Sample(0, 0, 0, 0, 0, 9_000))
+    assert window.add(Sample(1, 5_000, 5_000, 0, 0, 4_000)).records == 5_000
+    for second in range(2, 13):
+        rates = window.add(Sample(second, 5_000 + second, 5_000, second, 0, 4_000 - second))
+    assert rates.records == rates.refused == rates.closing == 1
+    assert rates.stored == 0
+
+
+def test_one_sample_is_no_rate() -> None:
+    """Nothing is divided by no time."""
+    assert RateWindow().add(Sample(5, 100, 100, 0, 0, 0)).records == 0
+
+
+def test_refusals_count_over_the_longer_of_five_minutes_and_a_thousand_records() -> None:
+    """A quiet stream is judged by its last thousand records, a busy one by its last minutes."""
+    window = RefusalWindow()
+    window.add(0, 10, [("invalid_price", b"ada")] * 10)
+    window.add(1_000, 500, [])
+    assert (window.seen(1_000).records, window.seen(1_000).refused) == (510, 10)
+    window.add(1_010, 600, [("not_json", None)])
+    seen = window.seen(1_020)
+    assert (seen.records, seen.refused, seen.reasons) == (1_100, 1, {"not_json": 1})
+    window.add(1_400, 5_000, [])
+    assert window.seen(1_400).refused == 0
+
+
+def test_the_most_frequent_keys_are_kept_and_their_number_is_bounded() -> None:
+    """Whatever keys come, the window stays small and names who sends most."""
+    window = RefusalWindow()
+    window.add(0, 2_000, [("not_json", b"k%d" % number) for number in range(1_000)])
+    window.add(1, 50, [("not_json", b"bad client \xff")] * 50)
+    seen = window.seen(1)
+    assert next(iter(seen.keys)).startswith("bad client")
+    assert len(seen.keys) == KEYS_SHOWN
+
+
+def test_five_deaths_in_a_minute_without_progress_are_a_crash_loop() -> None:
+    """It stays one until the worker gets somewhere; slow deaths, or progress between, are none."""
+    watch = DeathWatch()
+    for second in range(0, 100, 25):
+        watch.died(second)
+    assert not watch.failing
+    for second in range(100, 105):
+        watch.died(second)
+    assert watch.failing
+    watch.died(400)
+    assert watch.failing
+    watch.progressed()
+    assert not watch.failing
+    for second in range(4):
+        watch.died(second)
+    watch.progressed()
+    watch.died(5)
+    assert not watch.failing
+
+
+def test_a_death_is_told_in_words() -> None:
+    """What the worker said itself comes first, else what its exit code or signal means."""
+    status = WorkerStatus("processor", 0, 7, state="failed", detail="the topic is gone")
+    assert death_reason(1, status, 7) == "the topic is gone"
+    assert "exit code 1" in death_reason(1, status, 8)
+    assert death_reason(-9, None, 7) == "killed by SIGKILL"
+    assert "stuck" in death_reason(EXIT_STUCK, None, 7)
