@@ -79,7 +79,7 @@ def restore(path: Annotated[Path, typer.Argument(help="The backup.")]) -> None:
 def rebuild() -> None:
     """Compute live totals, item totals and day ledger anew from the events, after a backup.
 
-    The stream may go on meanwhile.
+    The stream may go on meanwhile; the batch half then builds its tables again.
 
     Example: purchases db rebuild
     """
@@ -93,6 +93,8 @@ def rebuild() -> None:
         f"Rebuilt from {done.events:,} events:"
         f" {done.changed_days:,} days and {done.changed_items:,} items had other figures."
     )
+    if done.forgotten_builds:
+        typer.echo(f"{done.forgotten_builds:,} partitions of the tables are to be built again.")
 
 
 @contextmanager

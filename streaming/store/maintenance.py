@@ -34,12 +34,16 @@ from streaming.store.migrate import (
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What a rebuild found: of how many events, and how many days and items had other figures."""
+    """What a rebuild found: of how many events, and how many days and items had other figures.
+
+    `forgotten_builds` is how many partitions of the batch half's tables are to be built again.
+    """
 
     backup: Path
     events: int
     changed_days: int
     changed_items: int
+    forgotten_builds: int
 
 
 def backup(
@@ -83,6 +87,8 @@ def restore(settings: Settings, source: Path, progress: Progress | None = None) 
 def rebuild(settings: Settings, progress: Progress | None = None) -> Rebuilt:
     """Compute live totals, item totals and ledger anew from the events, after a backup.
 
+    What the batch half's tables were built from is forgotten, so that all of them are stale.
+
     One transaction, so that a running consumer waits and then goes on. A day whose figures were
     right keeps its version. One whose figures change gets the number of all events, as if it had
     changed now, but never less than it had: versions only grow. A day that has no events any more
@@ -99,7 +105,10 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> Rebuilt:
             now = time.time_ns() // 1000
             events = _rebuild_totals(connection, now)
             items = _rebuild_items(connection)
-            return Rebuilt(kept, events, _rebuild_ledger(connection, events, now), items)
+            days = _rebuild_ledger(connection, events, now)
+            builds = connection.execute("DELETE FROM table_build").rowcount
+            connection.execute("DELETE FROM build_failure")
+            return Rebuilt(kept, events, days, items, builds)
 
 
 def _open_backup(source: Path) -> sqlite3.Connection:

@@ -9,7 +9,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
@@ -18,17 +20,19 @@ from streaming.errors import Mismatch, PurchasesError
 from streaming.settings import Settings
 from streaming.store import connection as opening
 from streaming.store import migrate
-from streaming.store.engine import open_store
+from streaming.store.engine import engine_over, open_store
 from streaming.store.models import Table
 from tests.store.rows import add_events, year_of_days
 
+CURRENT = opening.SCHEMA_VERSION
+FOLLOWING = CURRENT + 1
 NEXT = '''"""A revision of the future."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{following:04d}"
+down_revision = "{current:04d}"
 
 
 def upgrade() -> None:
@@ -43,13 +47,17 @@ def future(store: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert store.database_path.exists()
     history = tmp_path / "history"
     shutil.copytree(migrate.MIGRATIONS, history, ignore=shutil.ignore_patterns("__pycache__"))
-    (history / "versions" / "0002_future.py").write_text(
-        NEXT.format(more="UPDATE deployment SET nickname = 'shop'")
-    )
+    write_revision(history, "UPDATE deployment SET nickname = 'shop'")
     monkeypatch.setattr(migrate, "MIGRATIONS", history)
     for module in (migrate, opening):
-        monkeypatch.setattr(module, "SCHEMA_VERSION", 2)
+        monkeypatch.setattr(module, "SCHEMA_VERSION", FOLLOWING)
     return history
+
+
+def write_revision(history: Path, more: str) -> None:
+    """Write the revision of the future, which ends with the statement `more`."""
+    text = NEXT.format(following=FOLLOWING, current=CURRENT, more=more)
+    (history / "versions" / "future.py").write_text(text)
 
 
 def columns(path: Path, table: str) -> list[str]:
@@ -145,31 +153,56 @@ def test_an_older_schema_is_migrated_after_a_backup(store: Settings) -> None:
     open_store(store.database_path).dispose()
 
 
+def test_the_first_schema_is_brought_up(settings: Settings) -> None:
+    """A database of the first version gets the aggregate tables, and keeps what it stored."""
+    settings.home.mkdir()
+    engine = engine_over(settings.database_path, create=True)
+    config = Config()
+    config.set_main_option("script_location", str(migrate.MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    with closing(sqlite3.connect(settings.database_path, isolation_level=None)) as connection:
+        add_events(connection, year_of_days(30))
+        events = connection.execute("SELECT * FROM analytics_event").fetchall()
+    assert columns(settings.database_path, "daily_sales") == []
+    kept = migrate.upgrade(settings)
+    assert kept is not None
+    assert columns(kept, "daily_sales") == []
+    assert columns(settings.database_path, "daily_sales")[:2] == ["day", "events"]
+    for path in (settings.database_path, kept):
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT * FROM analytics_event").fetchall() == events
+
+
 @pytest.mark.usefixtures("future")
 def test_an_older_schema_is_not_opened(store: Settings) -> None:
     """Workers do not migrate: they say which command does."""
-    with pytest.raises(Mismatch, match=r"has schema version 1, .*needs 2: run .*db upgrade"):
+    told = rf"has schema version {CURRENT}, .*needs {FOLLOWING}: run .*db upgrade"
+    with pytest.raises(Mismatch, match=told):
         open_store(store.database_path)
 
 
 def test_a_migration_that_fails_changes_nothing(store: Settings, future: Path) -> None:
     """Schema changes before the failing statement are undone with it."""
-    broken = NEXT.format(more="UPDATE no_such_table SET x = 1")
-    (future / "versions" / "0002_future.py").write_text(broken)
+    write_revision(future, "UPDATE no_such_table SET x = 1")
     with pytest.raises(Exception, match="no_such_table"):
         migrate.upgrade(store)
     assert "nickname" not in columns(store.database_path, "deployment")
     with closing(sqlite3.connect(store.database_path)) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+        stays = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    assert stays == (f"{CURRENT:04d}",)
 
 
 def test_a_newer_schema_is_refused(store: Settings) -> None:
     """Neither opened nor migrated; the message names both versions and the ways out."""
     with closing(sqlite3.connect(store.database_path)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '0007'")
+        connection.execute("UPDATE alembic_version SET version_num = '0997'")
         connection.commit()
+    told = rf"schema version 997, newer than this program's {CURRENT}"
     for attempt in (migrate.upgrade, lambda s: open_store(s.database_path)):
-        with pytest.raises(Mismatch, match=r"schema version 7, newer than this program's 1"):
+        with pytest.raises(Mismatch, match=told):
             attempt(store)
 
 

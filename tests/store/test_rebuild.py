@@ -89,6 +89,21 @@ def test_days_are_cut_where_the_deployment_is(
     assert dict(connection.execute("SELECT day, events FROM day_ledger").fetchall()) == days
 
 
+def test_the_tables_are_built_again(store: Settings, connection: sqlite3.Connection) -> None:
+    """What they were built from, and what failed, is forgotten: every day is stale."""
+    fill(store, connection, year_of_days(3))
+    for day in ("2024-01-01", "2024-01-02"):
+        connection.execute(
+            "INSERT INTO table_build"
+            " VALUES ('daily_sales', ?, 1, 1, 1, 1, 1, '{}', '', '1', '', 0)",
+            (day,),
+        )
+    connection.execute("INSERT INTO build_failure VALUES ('daily_sales', 'all', 1, 1, '', '', 0)")
+    assert rebuild(store).forgotten_builds == 2
+    for table in ("table_build", "build_failure"):
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
 def test_a_rebuild_is_all_or_nothing(store: Settings, connection: sqlite3.Connection) -> None:
     """What stops it in the middle leaves every figure as it was."""
     fill(store, connection, year_of_days(10))

@@ -1,0 +1,75 @@
+"""Local days and hours, by Python's time zones alone, as the stream cuts them.
+
+Polars has a time zone database of its own; two that differ by a rule would give two days to one
+event. So a zone's offsets are looked up here, and polars only adds them.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+SECOND: Final = 1_000_000
+HOUR: Final = 3_600 * SECOND
+DAY_SECONDS: Final = 86_400
+
+
+def day_window(day: date, zone: ZoneInfo) -> tuple[int, int]:
+    """Give µs (first, end) between which all of a local day lies.
+
+    Where clocks go back over midnight the window holds moments of a neighbour day too.
+    """
+    first = min(_midnights(day, zone))
+    return first, max(_midnights(day + timedelta(1), zone))
+
+
+def with_local_time(events: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
+    """Add `utc_offset` (s), `day`, and `hour` (µs in UTC at which the local hour began)."""
+    time = pl.col("event_time")
+    lowest, highest = events["event_time"].min(), events["event_time"].max()
+    first = lowest if isinstance(lowest, int) else 0
+    last = highest if isinstance(highest, int) else first
+    (_, offset), *changes = utc_offsets(first, last, zone)
+    seconds = pl.lit(offset, pl.Int64)
+    for at, offset in changes:
+        seconds = pl.when(time >= at).then(pl.lit(offset, pl.Int64)).otherwise(seconds)
+    local = time + pl.col("utc_offset") * SECOND
+    return events.with_columns(utc_offset=seconds).with_columns(
+        day=(local // (DAY_SECONDS * SECOND)).cast(pl.Int32).cast(pl.Date),
+        hour=local - local % HOUR - pl.col("utc_offset") * SECOND,
+    )
+
+
+def utc_offsets(first: int, last: int, zone: ZoneInfo) -> list[tuple[int, int]]:
+    """Give the zone's offsets (s) between two times, each with the time (µs) from which it holds.
+
+    The first holds from `first`. Looks every hour, then finds the second of each change.
+    """
+    low, end = first // SECOND, last // SECOND
+    found = [(first, _offset(low, zone))]
+    while low < end:
+        high = min(low + 3_600, end)
+        if _offset(high, zone) != found[-1][1]:
+            before, after = low, high
+            while after - before > 1:
+                middle = (before + after) // 2
+                same = _offset(middle, zone) == found[-1][1]
+                before, after = (middle, after) if same else (before, middle)
+            found.append((after * SECOND, _offset(after, zone)))
+            high = after
+        low = high
+    return found
+
+
+def _midnights(day: date, zone: ZoneInfo) -> list[int]:
+    """Give the µs of midnight; two where clocks change over it."""
+    return [
+        int(datetime(day.year, day.month, day.day, tzinfo=zone, fold=fold).timestamp()) * SECOND
+        for fold in (0, 1)
+    ]
+
+
+def _offset(second: int, zone: ZoneInfo) -> int:
+    offset = datetime.fromtimestamp(second, UTC).astimezone(zone).utcoffset()
+    return round((offset or timedelta(0)).total_seconds())

@@ -1,0 +1,188 @@
+"""The aggregate tables as typed models, on the event store's metadata and in its one history.
+
+Only the shape lives here, with each column's meaning and unit. Times are integer µs in UTC, money
+is integer micros; the views that show both as people read them are in the migrations.
+"""
+
+from datetime import date
+from typing import Any, Final
+
+from sqlalchemy import CheckConstraint, Index
+from sqlmodel import Field
+
+from streaming.store.models import Table, big
+
+WHOLE: Final = "all"
+"""The one partition of a table that is not cut into days."""
+
+DAY: Final = "The day, cut in the deployment's time zone."
+MEANINGS: Final = {
+    "events": "Stored events.",
+    "items_sold": "Σ quantity; returns are negative.",
+    "gross_revenue_micros": "Σ amount of sales, in millionths of the currency.",
+    "net_revenue_micros": "Σ amount, returns negative, in millionths of the currency.",
+    "orders": "Distinct order ids.",
+    "customers": "Distinct users that are not guests.",
+}
+
+
+def metric(name: str) -> Any:  # noqa: ANN401 - what SQLModel's `Field` takes and gives
+    """Give the column of a metric, which has the same name and meaning everywhere."""
+    return big(description=MEANINGS[name])
+
+
+class HourlySales(Table, table=True):
+    """One local hour; the hour that a change of clocks repeats has a row for each time."""
+
+    __tablename__ = "hourly_sales"
+
+    day: date = Field(primary_key=True, description=DAY)
+    hour: int = big(primary_key=True, description="Start of the local hour, µs since 1970 UTC.")
+    utc_offset: int = Field(description="Local time minus UTC in that hour, in seconds.")
+    events: int = metric("events")
+    items_sold: int = metric("items_sold")
+    gross_revenue_micros: int = metric("gross_revenue_micros")
+    net_revenue_micros: int = metric("net_revenue_micros")
+    orders: int = metric("orders")
+    customers: int = metric("customers")
+
+
+class DailySales(Table, table=True):
+    """One day; a day without events has a row of zeros once it is built."""
+
+    __tablename__ = "daily_sales"
+
+    day: date = Field(primary_key=True, description=DAY)
+    events: int = metric("events")
+    items_sold: int = metric("items_sold")
+    gross_revenue_micros: int = metric("gross_revenue_micros")
+    net_revenue_micros: int = metric("net_revenue_micros")
+    orders: int = metric("orders")
+    customers: int = metric("customers")
+
+
+class DailyItemSales(Table, table=True):
+    """One item on one day, with its rank among the day's items."""
+
+    __tablename__ = "daily_item_sales"
+    __table_args__ = (Index(None, "item", "day"), Index(None, "day", "rank", unique=True))
+
+    day: date = Field(primary_key=True, description=DAY)
+    item: str = Field(primary_key=True, description="The item.")
+    events: int = metric("events")
+    items_sold: int = metric("items_sold")
+    gross_revenue_micros: int = metric("gross_revenue_micros")
+    net_revenue_micros: int = metric("net_revenue_micros")
+    orders: int = metric("orders")
+    customers: int = metric("customers")
+    rank: int = Field(
+        description="1 is most items sold of the day; then net revenue, then the item decides."
+    )
+
+
+class DailyCountrySales(Table, table=True):
+    """One country on one day; events that name none are under the empty text."""
+
+    __tablename__ = "daily_country_sales"
+    __table_args__ = (Index(None, "country", "day"),)
+
+    day: date = Field(primary_key=True, description=DAY)
+    country: str = Field(primary_key=True, description="The country; empty where none was given.")
+    events: int = metric("events")
+    items_sold: int = metric("items_sold")
+    gross_revenue_micros: int = metric("gross_revenue_micros")
+    net_revenue_micros: int = metric("net_revenue_micros")
+    orders: int = metric("orders")
+    customers: int = metric("customers")
+
+
+class CustomerSummary(Table, table=True):
+    """One user that is not a guest, all time, with RFM scores of 1 (worst) to 5 (best).
+
+    A score is the fifth of the customers that one is in: 1 and five times the share of customers
+    that are worse, cut to a whole number. So equal customers have equal scores.
+    """
+
+    __tablename__ = "customer_summary"
+    __table_args__ = (Index(None, "net_revenue_micros"),)
+
+    user: str = Field(primary_key=True, description="The user.")
+    first_purchase: int = big(description="First event, µs since 1970 UTC.")
+    last_purchase: int = big(description="Last event, µs since 1970 UTC.")
+    events: int = metric("events")
+    items_sold: int = metric("items_sold")
+    gross_revenue_micros: int = metric("gross_revenue_micros")
+    net_revenue_micros: int = metric("net_revenue_micros")
+    orders: int = metric("orders")
+    recency_days: int = Field(description="Whole days from the last purchase to the last event.")
+    recency_score: int = Field(description="1 to 5 by recency_days; fewer is better.")
+    frequency_score: int = Field(description="1 to 5 by orders; more is better.")
+    monetary_score: int = Field(description="1 to 5 by net revenue; more is better.")
+
+
+class SalesSummary(Table, table=True):
+    """Everything that was sold, in one row; no most popular item and times before the first."""
+
+    __tablename__ = "sales_summary"
+    __table_args__ = (CheckConstraint("id = 1", "one_row"),)
+
+    id: int = Field(primary_key=True, description="Always 1.")
+    events: int = metric("events")
+    items_sold: int = metric("items_sold")
+    gross_revenue_micros: int = metric("gross_revenue_micros")
+    net_revenue_micros: int = metric("net_revenue_micros")
+    orders: int = metric("orders")
+    customers: int = metric("customers")
+    most_popular_item: str | None = Field(
+        description="Most items sold; then net revenue, then the item decides."
+    )
+    most_popular_items_sold: int | None = big(description="Σ quantity of the most popular item.")
+    first_event: int | None = big(description="First event, µs since 1970 UTC.")
+    last_event: int | None = big(description="Last event, µs since 1970 UTC.")
+
+
+class TableBuild(Table, table=True):
+    """From what a partition of a table was built; written in the same transaction as its rows."""
+
+    __tablename__ = "table_build"
+
+    table_name: str = Field(primary_key=True)
+    partition: str = Field(primary_key=True)
+    version: int = big()
+    events: int = big()
+    items_sold: int = big()
+    net_revenue_micros: int = big()
+    rows: int = big()
+    stream_offsets: str
+    digest: str
+    code_version: str
+    run_id: str
+    built_at: int = big()
+
+
+class BuildFailure(Table, table=True):
+    """A partition whose build failed, and at which version; removed by the next good build."""
+
+    __tablename__ = "build_failure"
+
+    table_name: str = Field(primary_key=True)
+    partition: str = Field(primary_key=True)
+    version: int = big()
+    attempts: int
+    reason: str
+    run_id: str
+    failed_at: int = big()
+
+
+DAY_TABLES: Final[tuple[type[Table], ...]] = (
+    HourlySales,
+    DailySales,
+    DailyItemSales,
+    DailyCountrySales,
+)
+WHOLE_TABLES: Final[tuple[type[Table], ...]] = (CustomerSummary, SalesSummary)
+
+
+def table_name(model: type[Table]) -> str:
+    """Give a model's name in the database, which is its asset's name too."""
+    return str(model.__tablename__)
