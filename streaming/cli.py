@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streaming.commands import broker, db, produce, run, status, topics, totals, verify
+from streaming.commands import broker, db, dlq, produce, run, status, topics, totals, verify
 
 if TYPE_CHECKING:
     from streaming.status.gather import SectionOf
@@ -41,6 +41,7 @@ def stream_app(sections: "Callable[[], Mapping[str, SectionOf]]" = dict) -> type
     app.command()(run.analyze)
     app.command()(status.status_command(sections))
     app.command()(totals.totals)
+    app.add_typer(dlq.app, name="dlq")
     app.add_typer(db.app, name="db")
     app.command()(verify.verify)
     return app

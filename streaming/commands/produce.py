@@ -3,18 +3,15 @@
 Options become requests here, and results one sentence; sending is in `streaming.producer`.
 """
 
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from streaming.commands.console import stopping
 from streaming.commands.sending import produced_sentence, replayed_sentence, shown_progress
+from streaming.commands.times import read_time
 from streaming.errors import UsageError
-
-if TYPE_CHECKING:
-    from streaming.settings import Settings
 
 MOST: str = "max"
 
@@ -83,7 +80,7 @@ def produce(
         rate=_number("--rate", rate),
         count=count,
         seed=seed,
-        start=_time("--start", start, settings),
+        start=read_time("--start", start, settings),
         bad_share=bad_share,
     )
     with stopping() as stop, shown_progress() as show:
@@ -136,16 +133,3 @@ def _number(option: str, text: str) -> float | None:
     if not 0 < number < float("inf"):
         raise UsageError(f"{option} {text} must be a number over 0, or max.")
     return number
-
-
-def _time(option: str, text: str | None, settings: "Settings") -> datetime | None:
-    """Read a time; without an offset it is in the deployment's time zone."""
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"{option} {text} is not a time, such as 2024-03-01 or 2024-03-01T08:00:00Z."
-        ) from None
-    return time if time.tzinfo else time.replace(tzinfo=settings.zone)

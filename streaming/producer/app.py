@@ -7,11 +7,12 @@ import re
 import time
 from collections.abc import Callable
 from threading import Event
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 
+from streaming.events.record import Headers
 from streaming.events.refusal import shown
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import ErrorWatch
@@ -81,15 +82,16 @@ class ProducerApp:
             }
         )
 
-    def send(self, key: bytes | None, value: bytes) -> bool:
+    def send(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> bool:
         """Queue one record; waits while the queue is full, as long as the broker does not answer.
 
         False, with the record left out, where told to stop while it waits, or where this producer
         can send no more; then `failure` says why.
         """
+        options: dict[str, Any] = {"headers": list(headers)} if headers else {}
         while True:
             try:
-                self._producer.produce(self._topic, value, key)
+                self._producer.produce(self._topic, value, key, **options)
             except BufferError:
                 self.tick(FULL_QUEUE_SECONDS)
                 if self._stop.is_set() or self.failure:
@@ -184,7 +186,7 @@ class Pace:
         return not self._stop.is_set()
 
 
-def _name_of(value: bytes) -> str:
+def _name_of(value: bytes | None) -> str:
     """Give the event id of a value, or the value itself where it has none."""
-    found = _EVENT_ID(value)
+    found = _EVENT_ID(value or b"")
     return found[1].decode() if found else shown(value)

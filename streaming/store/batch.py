@@ -23,6 +23,8 @@ EventRow = tuple[
 STREAM_PARTITION: Final = 17
 
 OPEN: Final = "open"
+PARKED: Final = "parked"
+PARKED_ATTEMPTS: Final = 5
 STORED: Final = "stored"
 
 
@@ -80,6 +82,7 @@ class LetterRow(Struct, frozen=True):
             self.dlq_partition,
             self.dlq_offset,
             self.state,
+            None,
         )
 
 
@@ -114,9 +117,13 @@ def event_row(event: AnalyticsEvent, partition: int, offset: int) -> EventRow:
 def refused_row(
     verdict: Verdict, key: str | None, refused_at: int, partition: int, offset: int
 ) -> LetterRow:
-    """Make the row of a dead letter that stood at `partition` and `offset` of `purchases.dlq`."""
+    """Make the row of a dead letter that stood at `partition` and `offset` of `purchases.dlq`.
+
+    One that was refused too often is parked.
+    """
+    state = PARKED if verdict.origin.attempt >= PARKED_ATTEMPTS else OPEN
     return LetterRow(
-        verdict.origin, OPEN, verdict.reason, verdict.detail, key, refused_at, partition, offset
+        verdict.origin, state, verdict.reason, verdict.detail, key, refused_at, partition, offset
     )
 
 

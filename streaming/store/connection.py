@@ -14,7 +14,7 @@ from typing import Final
 
 from streaming.errors import Mismatch, PurchasesError, Unavailable
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 BUSY_TIMEOUT_SECONDS: Final = 5.0
 WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 

@@ -83,6 +83,7 @@ class DeadLetterRow(Table, table=True):
     dlq_partition: int | None
     dlq_offset: int | None = big()
     state: str
+    dropped_because: str | None
 
 
 class StreamOffset(Table, table=True):

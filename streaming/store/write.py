@@ -131,6 +131,9 @@ def _upsert_letter() -> Insert:
     )
     described = ("reason", "detail", "key", "refused_at", "dlq_partition", "dlq_offset")
     chosen: dict[str, Any] = {name: case((later, new[name]), else_=old[name]) for name in described}
+    chosen["dropped_because"] = case(
+        ((new.state == STORED) | (new.attempts > old.attempts), None), else_=old.dropped_because
+    )
     chosen["attempts"] = func.max(old.attempts, new.attempts)
     chosen["state"] = case(
         ((old.state == STORED) | (new.state == STORED), STORED),

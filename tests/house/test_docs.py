@@ -25,13 +25,10 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 
 def run_command(line: str, environment: dict[str, str]) -> None:
-    """Run one command of a console block; it must succeed."""
-    words = shlex.split(line)
-    if words[0] == "make":
-        words = ["make", "--dry-run", *words[1:]]
-    elif words[0] == "purchases":
-        words = [*PURCHASES, *words[1:]]
-    run(words, environment)
+    """Run one line of a console block in a shell; it must succeed. Of `make`, only its plan."""
+    if line.startswith("make "):
+        line = line.replace("make ", "make --dry-run ", 1)
+    run(["bash", "-c", line], environment)
 
 
 def run(words: list[str], environment: dict[str, str]) -> None:
@@ -52,8 +49,15 @@ def run(words: list[str], environment: dict[str, str]) -> None:
 def environment(jars: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of a home with Kafka's jars; whatever runs there at the end is ended."""
     bring_jars(jars, tmp_path)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "python").symlink_to(sys.executable)
+    purchases = programs / "purchases"
+    purchases.write_text(f'#!/bin/sh\nexec {shlex.join(PURCHASES)} "$@"\n')
+    purchases.chmod(0o755)
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
     made = {**clean, "PURCHASES_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    made["PATH"] = f"{programs}:{made['PATH']}"
     yield made
     run([*PURCHASES, "down"], made)
 

@@ -76,7 +76,8 @@ def add_letter(
 ) -> None:
     """Insert a dead letter of the record at `offset` of partition 0."""
     connection.execute(
-        "INSERT INTO dead_letter VALUES (?, 0, ?, 'purchases', 0, ?, '', NULL, 0, 1, 0, ?, ?)",
+        "INSERT INTO dead_letter VALUES"
+        " (?, 0, ?, 'purchases', 0, ?, '', NULL, 0, 1, 0, ?, ?, NULL)",
         (TOPIC_ID, offset, reason, offset, state),
     )
 

@@ -1,0 +1,1 @@
+"""Dead letters that one can live with: read back, repaired, sent again."""

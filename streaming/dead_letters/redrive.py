@@ -1,0 +1,199 @@
+"""Sending refused records again: as they are, repaired by a rule, or by a file of corrections.
+
+Each carries its origin, so that a redrive that is repeated, or dies in the middle, stores once. A
+dry run goes the same way, but for the sending.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Final
+
+from msgspec import Struct
+
+from streaming.dead_letters.reading import Kept, LetterReader
+from streaming.dead_letters.repair import Repair, Unrepairable, repaired
+from streaming.errors import PurchasesError
+from streaming.events.purchase import Rules
+from streaming.events.record import (
+    DEAD_LETTER,
+    ORIGIN,
+    Header,
+    Record,
+    forwarded,
+    origin_headers,
+)
+from streaming.kafka.config import producer_config
+from streaming.kafka.consumer import headers_of
+from streaming.kafka.names import Names
+from streaming.kafka.preflight import preflight
+from streaming.producer.app import ProducerApp
+from streaming.settings import Settings
+from streaming.store.connection import connect_current, store_errors
+from streaming.store.letters import LetterFilter, StoredLetter, find_letters, mark_redriven
+from streaming.transform import transform
+
+BATCH: Final = 500
+GONE: Final = "gone"
+PARKED: Final = "parked"
+ACCEPTED: Final = "stored"
+DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
+
+Report = Callable[[int], None]
+
+
+class Redriven(Struct, frozen=True):
+    """What a redrive did, or as a dry run would do.
+
+    `outcomes` says of each what becomes of it under today's rules: `stored`, or the code of its
+    refusal. `left` are not sent: `gone` from the topic, `cut` there, `no_object` to set a field
+    in, `parked` without force.
+    """
+
+    sent: bool
+    outcomes: dict[str, int]
+    left: dict[str, int]
+
+
+@dataclass
+class _Count:
+    outcomes: Counter[str] = field(default_factory=Counter)
+    left: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class _Again:
+    """A record to be sent again."""
+
+    letter: StoredLetter
+    key: bytes | None
+    value: bytes | None
+    headers: list[Header]
+
+
+class Request(Struct, frozen=True):
+    """Which dead letters, how they are repaired, and whether parked ones (`force`) too."""
+
+    wanted: LetterFilter
+    repair: Repair
+    force: bool = False
+
+
+def redrive(
+    settings: Settings, request: Request, *, send: bool, report: Report = lambda _: None
+) -> Redriven:
+    """Send the letters that fit again (`send`), or only say what would become of them.
+
+    `report` is told how many were looked at. Raises `PurchasesError` where what was sent is not
+    acknowledged (run it again: nothing is stored twice), `Unavailable` where broker or database
+    do not answer.
+    """
+    names, path = Names.of(settings), settings.database_path
+    writes = [names.purchases] if send else []
+    cluster = preflight(settings, reads=[names.dead_letters, names.purchases], writes=writes)
+    count = _Count()
+    with (
+        closing(connect_current(path, read_only=True)) as store,
+        store_errors(path),
+        LetterReader(settings, cluster.bootstrap_servers) as reader,
+    ):
+        letters = _counted(find_letters(store, request.wanted), report)
+        topic_id = cluster.topics[names.purchases].topic_id
+        again = _again(letters, reader, request, count)
+        judged = _judged(again, settings, topic_id, count)
+        if send:
+            _send(judged, settings, cluster.bootstrap_servers)
+        else:
+            deque(judged, maxlen=0)
+    return Redriven(send, dict(count.outcomes.most_common()), dict(count.left.most_common()))
+
+
+def _counted(letters: Iterator[StoredLetter], report: Report) -> Iterator[StoredLetter]:
+    for number, letter in enumerate(letters, 1):
+        yield letter
+        report(number)
+
+
+def _again(
+    letters: Iterator[StoredLetter],
+    reader: LetterReader,
+    request: Request,
+    count: _Count,
+) -> Iterator[_Again]:
+    """Give the records to send, repaired; count those that are left."""
+    for letter in letters:
+        if letter.state == PARKED and not request.force:
+            count.left[PARKED] += 1
+            continue
+        kept = reader.find(letter)
+        if kept is None:
+            count.left[GONE] += 1
+            continue
+        try:
+            yield _record_again(letter, kept, request.repair)
+        except Unrepairable as error:
+            count.left[error.code] += 1
+
+
+def _record_again(letter: StoredLetter, kept: Kept, repair: Repair) -> _Again:
+    """Make the record that is sent again: key and headers as they came, and its origin.
+
+    Raises `Unrepairable` where its value cannot be repaired in this way.
+    """
+    message, headers = kept.message, headers_of(kept.message)
+    cut = any(name.startswith(f"{DEAD_LETTER}truncated") for name, _ in headers)
+    value = repaired(letter.id, message.value(), repair, cut=cut)
+    carried = [header for header in forwarded(headers) if not header[0].startswith(ORIGIN)]
+    again = [*carried, *origin_headers(kept.verdict.origin, ORIGIN)]
+    return _Again(letter, message.key(), value, again)
+
+
+def _judged(
+    again: Iterator[_Again], settings: Settings, topic_id: bytes, count: _Count
+) -> Iterator[_Again]:
+    """Count what the processor would make of each record, by its own function."""
+    rules = Rules(settings.currency, settings.history_start_time)
+    topic = Names.of(settings).purchases
+    for record in again:
+        now = time.time_ns() // 1_000_000
+        sent = Record(topic, topic_id, 0, 0, now, record.key, record.value, record.headers)
+        output = transform(sent, rules, "", DEAD_LETTER_BYTES)
+        count.outcomes[ACCEPTED if output.reason is None else str(output.reason)] += 1
+        yield record
+
+
+def _send(records: Iterator[_Again], settings: Settings, servers: str) -> None:
+    """Send in batches; a batch is marked when all of it is acknowledged."""
+    stop, path = Event(), settings.database_path
+    app = ProducerApp(
+        producer_config(settings, servers, "redrive"),
+        Names.of(settings).purchases,
+        stop,
+        lambda _: None,
+    )
+    batch: list[StoredLetter] = []
+    with closing(connect_current(path)) as store, store_errors(path):
+        for record in records:
+            if not app.send(record.key, record.value, record.headers):
+                break
+            batch.append(record.letter)
+            if len(batch) >= BATCH:
+                _settle(app)
+                mark_redriven(store, batch)
+                batch.clear()
+        _settle(app)
+        mark_redriven(store, batch)
+
+
+def _settle(app: ProducerApp) -> None:
+    """Wait until all that was sent is acknowledged. Raises `PurchasesError` where one is not."""
+    if not app.drained() or app.failure:
+        app.finish()
+        why = f" ({app.failure})" if app.failure else ""
+        raise PurchasesError(
+            f"Of the records sent again {len(app.unacknowledged):,} are not acknowledged{why}; run"
+            " it again, nothing is stored twice."
+        )

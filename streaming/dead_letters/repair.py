@@ -1,0 +1,122 @@
+"""What is changed about a refused value before it is sent again. Pure, but for reading the file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from streaming.errors import UsageError
+
+FIELDS: Final = (
+    "user",
+    "item",
+    "timestamp",
+    "event_id",
+    "quantity",
+    "unit_price",
+    "currency",
+    "order_id",
+    "description",
+    "country",
+)
+
+_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Repair:
+    """How values are repaired: `fields` are set (to JSON), or `edits` by id take their place.
+
+    With neither, a value stays as it is.
+    """
+
+    fields: Mapping[str, bytes] = field(default_factory=dict)
+    edits: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Unrepairable(Exception):
+    """The value cannot be repaired in this way; `code` says why, in one word."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Edit(Struct, forbid_unknown_fields=True):
+    """A line of the file of corrected values."""
+
+    id: str
+    value: Raw
+
+
+def repaired(letter_id: str, value: bytes | None, repair: Repair, *, cut: bool) -> bytes | None:
+    """Give the value to send; other fields of a JSON object keep their very bytes.
+
+    Raises `Unrepairable`: `cut` where the topic holds only a beginning (`cut`), `no_object` where
+    a field is to be set in what is no JSON object.
+    """
+    if letter_id in repair.edits:
+        return repair.edits[letter_id]
+    if cut:
+        raise Unrepairable("cut")
+    if not repair.fields:
+        return value
+    try:
+        fields = _object(value or b"")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise Unrepairable("no_object") from None
+    return _encode({**fields, **{name: Raw(text) for name, text in repair.fields.items()}})
+
+
+def read_rules(rules: list[str]) -> dict[str, bytes]:
+    """Read `--set field=value` options; a value that is no JSON is a string.
+
+    Raises `UsageError` for what is none, or names a field that purchases do not have.
+    """
+    fields = {}
+    for rule in rules:
+        name, separator, value = rule.partition("=")
+        if not separator or name not in FIELDS:
+            known = ", ".join(FIELDS)
+            raise UsageError(f"--set {rule} must be FIELD=VALUE, with one of {known}.")
+        fields[name] = _as_json(value)
+    return fields
+
+
+def read_edits(path: Path) -> dict[str, bytes]:
+    """Read a file of corrected values: JSON Lines of `id` and `value`.
+
+    A value that is an object is sent as JSON, a string as its own text. Raises `UsageError` naming
+    the first line that is wrong.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise UsageError(f"--edit {path} cannot be read: {error.strerror}.") from None
+    edits: dict[str, bytes] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            edit = msgspec.json.decode(line, type=Edit)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f'--edit {path}:{number} is not {{"id": …, "value": …}} on one line: {error}.'
+            ) from None
+        if edit.id in edits:
+            raise UsageError(f"--edit {path}:{number} names {edit.id} a second time.")
+        text = bytes(edit.value)
+        edits[edit.id] = msgspec.json.decode(text, type=str).encode() if text[:1] == b'"' else text
+    return edits
+
+
+def _as_json(value: str) -> bytes:
+    try:
+        msgspec.json.decode(value)
+    except (msgspec.MsgspecError, UnicodeEncodeError):
+        return _encode(value)
+    return value.encode()

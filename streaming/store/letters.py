@@ -1,0 +1,153 @@
+"""Dead letters in the store: found by filter, and their state changed by people.
+
+What came of a record by itself (`stored`, refused again, `parked`) is written by the consumer, in
+`write`; here are only `redriven` and `dropped`. The records themselves are in `purchases.dlq`.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from streaming.errors import UsageError
+
+STATES: Final = ("open", "redriven", "stored", "parked", "dropped")
+COLUMNS: Final = (
+    "origin_topic_id, origin_partition, origin_offset, origin_topic, origin_timestamp, reason,"
+    " detail, key, refused_at, attempts, dlq_partition, dlq_offset, state, dropped_because"
+)
+
+
+class StoredLetter(Struct, frozen=True):
+    """One refused origin; `timestamp` in epoch ms, `refused_at` in µs.
+
+    What only the dead letter tells is None until it has been read too.
+    """
+
+    topic_id: str
+    partition: int
+    offset: int
+    topic: str
+    timestamp: int
+    reason: str | None
+    detail: str | None
+    key: str | None
+    refused_at: int | None
+    attempts: int
+    dlq_partition: int | None
+    dlq_offset: int | None
+    state: str
+    dropped_because: str | None
+
+    @property
+    def id(self) -> str:
+        """Its name on the command line: topic id, partition and offset of its origin."""
+        return f"{self.topic_id}:{self.partition}:{self.offset}"
+
+
+class LetterFilter(Struct, frozen=True):
+    """Which dead letters: each condition that is given holds. Times in µs, `until` excluded.
+
+    `states` is never empty; `ids` are as `StoredLetter.id`.
+    """
+
+    states: tuple[str, ...]
+    reason: str | None = None
+    since: int | None = None
+    until: int | None = None
+    key: str | None = None
+    ids: frozenset[str] | None = None
+
+
+def find_letters(
+    connection: sqlite3.Connection, wanted: LetterFilter, *, newest_first: bool = False
+) -> Iterator[StoredLetter]:
+    """Give the dead letters that fit: in the order of the dead-letter topic, or newest first."""
+    condition, values = _condition(wanted)
+    order = "refused_at DESC, dlq_offset DESC" if newest_first else "dlq_partition, dlq_offset"
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM dead_letter WHERE {condition} ORDER BY {order}",  # noqa: S608
+        values,
+    )
+    for row in rows:
+        letter = StoredLetter(*row)
+        if wanted.ids is None or letter.id in wanted.ids:
+            yield letter
+
+
+def find_letter(connection: sqlite3.Connection, name: str) -> StoredLetter:
+    """Give the dead letter of this id, or of `partition:offset` where only one has it.
+
+    Raises `UsageError` where none or several have.
+    """
+    topic_id, partition, offset = ["", "", *name.rsplit(":", 2)][-3:]
+    if not (partition.isdecimal() and offset.isdecimal()):
+        raise UsageError(f"{name!r} is no id of a dead letter; `purchases dlq list` shows them.")
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM dead_letter WHERE origin_partition = ? AND origin_offset = ?"  # noqa: S608
+        " AND coalesce(?, origin_topic_id) = origin_topic_id",
+        (partition, offset, topic_id or None),
+    ).fetchall()
+    if not rows:
+        raise UsageError(f"There is no dead letter {name}; `purchases dlq list` shows them.")
+    if len(rows) > 1:
+        names = ", ".join(StoredLetter(*row).id for row in rows)
+        raise UsageError(f"{name} may be {names}: give one of these.")
+    return StoredLetter(*rows[0])
+
+
+def count_by_reason(connection: sqlite3.Connection, wanted: LetterFilter) -> dict[str, int]:
+    """Count the dead letters that fit by reason, most frequent first."""
+    condition, values = _condition(wanted)
+    rows = connection.execute(
+        f"SELECT coalesce(reason, ''), count(*) FROM dead_letter WHERE {condition}"  # noqa: S608
+        " GROUP BY 1 ORDER BY 2 DESC, 1",
+        values,
+    )
+    return dict(rows.fetchall())
+
+
+def mark_redriven(connection: sqlite3.Connection, letters: Iterable[StoredLetter]) -> int:
+    """Mark the letters as sent again, but for those of which more is known by now; count them."""
+    return _mark(connection, letters, "redriven", None)
+
+
+def mark_dropped(
+    connection: sqlite3.Connection, letters: Iterable[StoredLetter], because: str
+) -> int:
+    """Mark the letters as given up, but for those of which more is known by now; count them."""
+    return _mark(connection, letters, "dropped", because)
+
+
+def _mark(
+    connection: sqlite3.Connection,
+    letters: Iterable[StoredLetter],
+    state: str,
+    because: str | None,
+) -> int:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        marked = connection.executemany(
+            "UPDATE dead_letter SET state = ?, dropped_because = ? WHERE origin_topic_id = ? AND"
+            " origin_partition = ? AND origin_offset = ? AND attempts = ? AND state <> 'stored'",
+            [(state, because, x.topic_id, x.partition, x.offset, x.attempts) for x in letters],
+        ).rowcount
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+    return marked
+
+
+def _condition(wanted: LetterFilter) -> tuple[str, Sequence[object]]:
+    marks = ", ".join("?" * len(wanted.states))
+    given: list[tuple[str, object]] = [
+        ("reason = ?", wanted.reason),
+        ("refused_at >= ?", wanted.since),
+        ("refused_at < ?", wanted.until),
+        ("key = ?", wanted.key),
+    ]
+    conditions = [(text, value) for text, value in given if value is not None]
+    text = " AND ".join([f"state IN ({marks})", *(text for text, _ in conditions)])
+    return text, [*wanted.states, *(value for _, value in conditions)]

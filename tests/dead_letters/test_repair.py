@@ -1,0 +1,105 @@
+"""Repairs of refused values: by rules, and by a file of corrections."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.dead_letters.repair import (
+    Repair,
+    Unrepairable,
+    read_edits,
+    read_rules,
+    repaired,
+)
+from streaming.errors import UsageError
+
+VALUE = b'{"user": "ada",  "unit_price": -5, "big": 12345678901234567890, "price": 1.10}'
+
+
+def test_as_it_is_keeps_every_byte() -> None:
+    """Also what is no JSON at all, and what has no value."""
+    for value in (VALUE, b"\xff{", b"", None):
+        assert repaired("a", value, Repair(), cut=False) == value
+
+
+def test_a_rule_sets_its_field_and_keeps_the_others_byte_for_byte() -> None:
+    """Numbers of other fields are not written anew: 1.10 stays 1.10."""
+    value = repaired("a", VALUE, Repair({"unit_price": b"5", "country": b'"UK"'}), cut=False)
+    assert value == (
+        b'{"user":"ada","unit_price":5,"big":12345678901234567890,"price":1.10,"country":"UK"}'
+    )
+
+
+@pytest.mark.parametrize("value", [b"tea", b"[1]", b"", None, b"\xff", b'"text"', b"{"])
+def test_a_field_can_only_be_set_in_an_object(value: bytes | None) -> None:
+    """Anything else is left, and counted."""
+    with pytest.raises(Unrepairable, match="no_object"):
+        repaired("a", value, Repair({"item": b'"tea"'}), cut=False)
+
+
+def test_what_was_cut_needs_a_whole_value() -> None:
+    """The beginning of a value is never sent as if it were all of it."""
+    with pytest.raises(Unrepairable, match="cut"):
+        repaired("a", VALUE, Repair(), cut=True)
+    assert repaired("a", VALUE, Repair({}, {"a": b"{}"}), cut=True) == b"{}"
+
+
+@given(st.binary())
+def test_any_value_is_repaired_or_left(value: bytes) -> None:
+    """No bytes raise anything else."""
+    try:
+        found = repaired("a", value, Repair({"item": b'"tea"'}), cut=False)
+    except Unrepairable:
+        return
+    assert found is not None
+    assert b'"item":"tea"' in found
+
+
+def test_rules_are_json_or_text() -> None:
+    """A number stays a number, a word becomes a string, quotes say it is one."""
+    rules = read_rules(["unit_price=5", "item=tea", 'order_id="5"', "user=null", "country=a=b"])
+    assert rules == {
+        "unit_price": b"5",
+        "item": b'"tea"',
+        "order_id": b'"5"',
+        "user": b"null",
+        "country": b'"a=b"',
+    }
+
+
+@pytest.mark.parametrize("rule", ["unit_price", "price=5", "=5"])
+def test_a_wrong_rule_is_named(rule: str) -> None:
+    """The sentence says which fields there are."""
+    with pytest.raises(UsageError, match="unit_price"):
+        read_rules([rule])
+
+
+def test_a_file_of_corrections_has_objects_and_texts(tmp_path: Path) -> None:
+    """An object is sent as it stands, a string as its own text."""
+    path = tmp_path / "edits.jsonl"
+    path.write_text('{"id": "0:1", "value": {"a": 1.10}}\n\n{"id": "0:2", "value": "t\\u0065a"}\n')
+    assert read_edits(path) == {"0:1": b'{"a": 1.10}', "0:2": b"tea"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["tea", '{"id": "0:1"}', '{"id": 1, "value": {}}', '{"id": "a", "value": 1, "x": 2}', "\xff"],
+)
+def test_a_wrong_line_is_named(line: str, tmp_path: Path) -> None:
+    """By file and number, before anything is sent."""
+    path = tmp_path / "edits.jsonl"
+    path.write_bytes(b'{"id": "0:1", "value": {}}\n' + line.encode("latin-1"))
+    with pytest.raises(UsageError, match=r"edits\.jsonl:2"):
+        read_edits(path)
+
+
+def test_one_id_has_one_correction(tmp_path: Path) -> None:
+    """Which of two is meant is not guessed; a missing file is said too."""
+    path = tmp_path / "edits.jsonl"
+    path.write_text('{"id": "0:1", "value": {}}\n' * 2)
+    with pytest.raises(UsageError, match="second time"):
+        read_edits(path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_edits(tmp_path / "none")
