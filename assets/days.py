@@ -24,8 +24,8 @@ def day_window(day: date, zone: ZoneInfo) -> tuple[int, int]:
     return first, max(_midnights(day + timedelta(1), zone))
 
 
-def with_local_time(events: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
-    """Add `utc_offset` (s), `day`, and `hour` (µs in UTC at which the local hour began)."""
+def with_local_time(events: pl.DataFrame, zone: ZoneInfo) -> pl.LazyFrame:
+    """Plan to add `utc_offset` (s), `day`, and `hour` (µs in UTC at which the local hour began)."""
     time = pl.col("event_time")
     lowest, highest = events["event_time"].min(), events["event_time"].max()
     first = lowest if isinstance(lowest, int) else 0
@@ -35,9 +35,13 @@ def with_local_time(events: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
     for at, offset in changes:
         seconds = pl.when(time >= at).then(pl.lit(offset, pl.Int64)).otherwise(seconds)
     local = time + pl.col("utc_offset") * SECOND
-    return events.with_columns(utc_offset=seconds).with_columns(
-        day=(local // (DAY_SECONDS * SECOND)).cast(pl.Int32).cast(pl.Date),
-        hour=local - local % HOUR - pl.col("utc_offset") * SECOND,
+    return (
+        events.lazy()
+        .with_columns(utc_offset=seconds)
+        .with_columns(
+            day=(local // (DAY_SECONDS * SECOND)).cast(pl.Int32).cast(pl.Date),
+            hour=local - local % HOUR - pl.col("utc_offset") * SECOND,
+        )
     )
 
 

@@ -10,7 +10,8 @@ from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from assets.tables import DAY_TABLES, WHOLE, WHOLE_TABLES, table_name
+from assets.tables import DAY_TABLES, WHOLE, WHOLE_TABLES
+from streaming.store.models import table_name
 
 RETRY_MICROS: Final = 5 * 60 * 1_000_000
 LONGEST_RETRY_MICROS: Final = 6 * 3_600 * 1_000_000

@@ -181,8 +181,3 @@ DAY_TABLES: Final[tuple[type[Table], ...]] = (
     DailyCountrySales,
 )
 WHOLE_TABLES: Final[tuple[type[Table], ...]] = (CustomerSummary, SalesSummary)
-
-
-def table_name(model: type[Table]) -> str:
-    """Give a model's name in the database, which is its asset's name too."""
-    return str(model.__tablename__)

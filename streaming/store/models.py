@@ -169,3 +169,8 @@ class Verification(Table, table=True):
     agrees: bool
     compared: str
     differences: str
+
+
+def table_name(model: type[Table]) -> str:
+    """Give a model's name in the database, which is its asset's name too."""
+    return str(model.__tablename__)

@@ -1,0 +1,68 @@
+"""What Dagster shows of a table without running it: its columns, and from where each one comes.
+
+Made from the models, so that the documentation is the schema. What a build shows is in `shown`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from dagster import AssetKey, TableColumn, TableColumnDep, TableColumnLineage, TableSchema
+from sqlalchemy import Column
+
+from assets.aggregate import METRICS
+from streaming.store.models import AnalyticsEventRow, Table, table_name
+
+EVENTS: Final = AssetKey(table_name(AnalyticsEventRow))
+
+METRIC_SOURCES: Final[Mapping[str, Sequence[str]]] = {
+    "events": ["event_id"],
+    "items_sold": ["quantity"],
+    "gross_revenue_micros": ["amount_micros", "kind"],
+    "net_revenue_micros": ["amount_micros"],
+    "orders": ["order_id"],
+    "customers": ["user"],
+}
+"""Of which columns of `analytics_event` each metric is made."""
+SOURCES: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
+    "daily_item_sales": {
+        "day": ["event_time"],
+        "item": ["item"],
+        "rank": ["quantity", "amount_micros", "item"],
+    },
+    "sales_summary": {
+        "most_popular_item": ["item", "quantity", "amount_micros"],
+        "most_popular_items_sold": ["item", "quantity"],
+        "first_event": ["event_time"],
+        "last_event": ["event_time"],
+    },
+}
+"""The same for the other columns of the tables whose columns are followed."""
+
+
+def column_schema(model: type[Table]) -> TableSchema:
+    """Give the columns of a table with their types, and meaning and unit where the model says."""
+    fields = model.model_fields
+    columns = Table.metadata.tables[table_name(model)].columns
+    return TableSchema(
+        [
+            TableColumn(column.name, _type_of(column), fields[column.name].description)
+            for column in columns
+        ]
+    )
+
+
+def column_lineage(table: str) -> TableColumnLineage | None:
+    """Give of which columns of `analytics_event` the table's are made, where that is followed."""
+    if table not in SOURCES:
+        return None
+    sources = {**{metric: METRIC_SOURCES[metric] for metric in METRICS}, **SOURCES[table]}
+    return TableColumnLineage(
+        {
+            column: [TableColumnDep(EVENTS, source) for source in names]
+            for column, names in sources.items()
+        }
+    )
+
+
+def _type_of(column: "Column[object]") -> str:
+    return str(column.type).lower()
