@@ -105,7 +105,7 @@ def stale_summaries(differences: Iterable[Difference], now: int) -> frozenset[st
     return frozenset(d.table for d in differences if d.partition == WHOLE and d.due_at() <= now)
 
 
-def out_of_range(ledger: Mapping[date, int], first: date, last: date) -> dict[date, int]:
+def days_out_of_range(ledger: Mapping[date, int], first: date, last: date) -> dict[date, int]:
     """Give the days (with their events) that lie before or after the partitions."""
     return {day: events for day, events in ledger.items() if not first <= day <= last and events}
 

@@ -57,6 +57,11 @@ class Transform:
         return table_name(self.model)
 
     @property
+    def by_day(self) -> bool:
+        """Whether its partitions are days; otherwise the one is `all`."""
+        return "day" in self.columns
+
+    @property
     def columns(self) -> list[str]:
         """The table's columns in their order."""
         return list(self.model.model_fields)

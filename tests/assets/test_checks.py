@@ -1,0 +1,206 @@
+"""The checks: what is right passes, what is behind is pending, and what is wrong is named."""
+
+import sqlite3
+from datetime import UTC, datetime
+
+import pytest
+from dagster import DagsterInstance, Definitions, define_asset_job, in_process_executor
+
+from assets import health, reconciled
+from assets.build import workshop
+from assets.checks import FREQUENT, NIGHTLY, RECONCILIATION, asset_checks, selection
+from assets.definitions import stream_specs, table_assets
+from assets.findings import Finding, Scene
+from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
+from streaming.settings import Settings
+from tests.assets.stored import store_events
+from tests.store.rows import add_letter, event, micros, year_of_days
+
+TABLES = (*DAY_TRANSFORMS, *WHOLE_TRANSFORMS)
+DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
+NOON = micros("2024-01-03 12:00")
+MINUTE = 60_000_000
+by_table = pytest.mark.parametrize("transform", TABLES, ids=lambda transform: transform.table)
+
+
+def build_all(settings: Settings) -> None:
+    """Build the three days and the summaries."""
+    with workshop(settings, "a-run") as shop:
+        for day in DAYS:
+            shop.build(day, DAY_TRANSFORMS)
+        shop.build("all", WHOLE_TRANSFORMS)
+
+
+@pytest.fixture
+def built(store: Settings) -> Settings:
+    """A home in which three days are stored, and built."""
+    store_events(store, year_of_days(3), now=NOON)
+    build_all(store)
+    return store
+
+
+@by_table
+def test_what_was_built_agrees(
+    built: Settings, connection: sqlite3.Connection, transform: Transform
+) -> None:
+    """Every partition equals the stream's figures, and nobody changed it."""
+    scene = Scene(built, NOON)
+    partitions = 3 if transform.by_day else 1
+    found = reconciled.parity(connection, scene, transform)
+    assert (found.well, found.numbers) == (
+        True,
+        {"equal": partitions, "different": 0, "pending": 0},
+    )
+    found = reconciled.unchanged(connection, scene, transform)
+    assert (found.well, found.numbers) == (True, {"unchanged": partitions, "changed": 0})
+    assert reconciled.on_time(connection, scene, transform).well
+
+
+@by_table
+def test_what_is_behind_is_pending(
+    built: Settings, connection: sqlite3.Connection, transform: Transform
+) -> None:
+    """A late event makes its partition pending, which is no difference."""
+    store_events(built, [event(7, micros("2024-01-02 09:00"))], now=NOON)
+    found = reconciled.parity(connection, Scene(built, NOON), transform)
+    assert found.well
+    assert found.numbers["pending"] == 1
+    assert found.numbers["equal"] == (2 if transform.by_day else 0)
+
+
+@by_table
+def test_a_changed_row_is_found(
+    built: Settings, connection: sqlite3.Connection, transform: Transform
+) -> None:
+    """A figure that the ledger has too differs from it; any other one from its digest."""
+    scene = Scene(built, NOON)
+    day = " WHERE day = '2024-01-02'" if transform.by_day else ""
+    connection.execute(f"UPDATE {transform.table} SET orders = orders + 1{day}")
+    assert reconciled.parity(connection, scene, transform).well
+    assert not reconciled.unchanged(connection, scene, transform).well
+    connection.execute(f"UPDATE {transform.table} SET events = events + 1{day}")
+    found = reconciled.parity(connection, scene, transform)
+    assert not found.well
+    assert found.examples[0].startswith("2024-01-02: " if transform.by_day else "all: ")
+
+
+def test_rows_of_a_day_that_never_was_are_found(
+    built: Settings, connection: sqlite3.Connection
+) -> None:
+    """The stream counted nothing of it."""
+    connection.execute("INSERT INTO daily_sales VALUES ('2023-07-07', 1, 1, 1, 1, 1, 1)")
+    found = reconciled.parity(connection, Scene(built, NOON), DAY_TRANSFORMS[1])
+    assert found.examples[0].startswith("2023-07-07: 1, 1, 1 ")
+
+
+@pytest.mark.parametrize(
+    ("day", "minutes", "well"),
+    [
+        ("2024-01-02", 9, True),
+        ("2024-01-02", 11, False),
+        ("2024-01-03", 29, True),
+        ("2024-01-03", 31, False),
+    ],
+)
+def test_an_event_may_wait_ten_minutes_and_today_thirty(
+    built: Settings, connection: sqlite3.Connection, day: str, minutes: int, *, well: bool
+) -> None:
+    """What counts is when the first event was processed that the build does not have."""
+    connection.execute("UPDATE table_build SET built_at = ?", (NOON - 200 * MINUTE,))
+    late = [
+        event(7, micros(f"{day} 09:00"), processed_at=NOON - minutes * MINUTE),
+        event(8, micros(f"{day} 09:01"), processed_at=NOON, stream_offset=8),
+    ]
+    store_events(built, late, now=NOON)
+    found = reconciled.on_time(connection, Scene(built, NOON), DAY_TRANSFORMS[0])
+    assert found.well is well
+    assert found.numbers["longest_seconds"] == minutes * 60
+    assert found.warns
+
+
+def test_figures_of_the_stream_are_recomputed(
+    built: Settings, connection: sqlite3.Connection
+) -> None:
+    """A ledger that is not what the events say is named with its day."""
+    scene = Scene(built, NOON)
+    assert reconciled.recomputed(connection, scene).well
+    connection.execute("UPDATE day_ledger SET items_sold = 99 WHERE day = '2024-01-03'")
+    found = reconciled.recomputed(connection, scene)
+    assert not found.well
+    assert "2024-01-03" in found.examples[0]
+
+
+def test_events_out_of_range_are_counted(store: Settings, connection: sqlite3.Connection) -> None:
+    """Before the start of history and after today; moving the start takes them in."""
+    times = ["2009-12-31 23:00", "2024-01-03 10:00", "2024-01-04 01:00"]
+    store_events(store, [event(number, micros(time)) for number, time in enumerate(times)])
+    found = health.out_of_range(connection, Scene(store, NOON))
+    assert (found.well, found.warns, found.numbers) == (False, True, {"events": 2, "days": 2})
+    earlier = store.model_copy(update={"history_start": datetime(2009, 1, 1, tzinfo=UTC).date()})
+    assert health.out_of_range(connection, Scene(earlier, NOON)).numbers["events"] == 1
+
+
+@pytest.mark.parametrize(("letters", "well"), [(5, True), (6, False)])
+def test_a_large_share_of_refusals_is_told(
+    store: Settings, connection: sqlite3.Connection, letters: int, *, well: bool
+) -> None:
+    """5 of 100 are usual; the message names the most frequent reason."""
+    store_events(store, year_of_days(95))
+    for offset in range(letters):
+        add_letter(connection, offset)
+    found = health.refusals(connection, Scene(store, NOON))
+    assert found.well is well
+    assert found.examples == (f"invalid_item: {letters}.",)
+
+
+def test_only_conflicts_need_a_look(store: Settings, connection: sqlite3.Connection) -> None:
+    """An event that comes again is nothing; with another content it is."""
+    store_events(store, year_of_days(3))
+    store_events(store, year_of_days(2))
+    scene = Scene(store, NOON)
+    found = health.repeats(connection, scene)
+    assert (found.well, found.numbers) == (True, {"duplicates": 2, "conflicting": 0})
+    store_events(store, [event(0, micros("2024-01-01 12:00"), item="another")])
+    found = health.repeats(connection, scene)
+    assert (found.well, found.numbers) == (False, {"duplicates": 3, "conflicting": 1})
+
+
+def test_a_damaged_database_is_told(built: Settings, connection: sqlite3.Connection) -> None:
+    """An index that does not fit its table is found."""
+    scene = Scene(built, NOON)
+    assert health.integrity(connection, scene).well
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute(
+        "UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master"
+        " WHERE name = 'ix_daily_item_sales_day_rank')"
+        " WHERE name = 'ix_daily_item_sales_item_day'"
+    )
+    connection.close()
+    damaged = sqlite3.connect(built.database_path)
+    found: Finding = health.integrity(damaged, scene)
+    damaged.close()
+    assert not found.well
+    assert "damaged" in found.sentence
+
+
+def test_a_lag_that_is_unknown_is_no_pass(store: Settings, connection: sqlite3.Connection) -> None:
+    """Without a broker the check says why it does not know."""
+    found = health.lag(connection, Scene(store, NOON))
+    assert (found.well, found.warns) == (False, True)
+    assert "No broker runs" in found.sentence
+
+
+def test_dagster_runs_every_check(built: Settings, instance: DagsterInstance) -> None:
+    """By their names each is selected once; all but the lag, for want of a broker, pass."""
+    checks = asset_checks(built)
+    every = selection([*NIGHTLY, *RECONCILIATION, *FREQUENT])
+    definitions = Definitions(
+        assets=[*stream_specs(built), *table_assets(built)],
+        asset_checks=checks,
+        jobs=[define_asset_job("checks", every)],
+        executor=in_process_executor,
+    )
+    result = definitions.resolve_job_def("checks").execute_in_process(instance=instance)
+    evaluations = result.get_asset_check_evaluations()
+    assert len(evaluations) == len(checks) == 6 + 3 * len(TABLES)
+    assert {e.check_name for e in evaluations if not e.passed} == {"lag"}
