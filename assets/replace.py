@@ -8,24 +8,26 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 import msgspec
 import polars as pl
 import polars.selectors as cs
-from sqlalchemy import Connection, case, delete, insert, select
+from sqlalchemy import Connection, case
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import Insert
 
 from assets.audit import Audit, audit
 from assets.history import Counted
-from assets.tables import WHOLE, BuildFailure, TableBuild
+from assets.tables import BuildFailure, TableBuild
 from assets.transforms import Transform
 from streaming.errors import PurchasesError
 from streaming.store.models import Table
 
 _BUILD = Table.metadata.tables[TableBuild.__tablename__]
 _FAILURE = Table.metadata.tables[BuildFailure.__tablename__]
+KEY: Final = ["table_name", "partition"]
 
 
 @dataclass(frozen=True)
@@ -101,15 +103,7 @@ def replace_partition(
 
 def record_failure(connection: Connection, failure: BuildFailure) -> None:
     """Record that a build failed; where its version failed before, its `attempts` are added."""
-    statement = sqlite.insert(_FAILURE).values(**failure.model_dump())
-    new, old = statement.excluded, _FAILURE.c
-    attempts = new.attempts + case((old.version == new.version, old.attempts), else_=0)
-    latest = {name: new[name] for name in ("version", "reason", "run_id", "failed_at")}
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["table_name", "partition"], set_={"attempts": attempts, **latest}
-        )
-    )
+    connection.execute(_UPSERT_FAILURE, failure.model_dump())
 
 
 def read_builds(connection: sqlite3.Connection, partition: str) -> dict[str, TableBuild]:
@@ -131,34 +125,49 @@ def digest(rows: Sequence[tuple[Any, ...]]) -> str:
 
 
 def _standing(connection: Connection, table: str, partition: str) -> TableBuild | None:
-    row = connection.execute(
-        select(_BUILD).where(_BUILD.c.table_name == table, _BUILD.c.partition == partition)
-    )
-    found = row.mappings().one_or_none()
+    found = connection.exec_driver_sql(_SELECT_BUILD, (table, partition)).mappings().one_or_none()
     return None if found is None else TableBuild(**found)
 
 
 def _replace_rows(
     connection: Connection, transform: Transform, partition: str, values: list[tuple[Any, ...]]
 ) -> None:
-    table = Table.metadata.tables[transform.table]
-    deletion = delete(table)
-    if partition != WHOLE:
-        deletion = deletion.where(table.c.day == date.fromisoformat(partition))
-    connection.execute(deletion)
+    where, parameters = (" WHERE day = ?", (partition,)) if transform.by_day else ("", ())
+    connection.exec_driver_sql(f"DELETE FROM {transform.table}{where}", parameters)  # noqa: S608
     if values:
-        connection.exec_driver_sql(str(insert(table).compile(dialect=sqlite.dialect())), values)
+        connection.exec_driver_sql(_insertion(transform.table), values)
 
 
 def _record_build(connection: Connection, build: TableBuild) -> None:
-    values = build.model_dump()
-    connection.execute(
-        sqlite.insert(_BUILD)
-        .values(**values)
-        .on_conflict_do_update(index_elements=["table_name", "partition"], set_=values)
+    connection.execute(_UPSERT_BUILD, build.model_dump())
+    connection.exec_driver_sql(_DELETE_FAILURE, (build.table_name, build.partition))
+
+
+@cache
+def _insertion(table: str) -> str:
+    """Give the text of the statement, for rows as tuples in the order of the table's columns."""
+    statement = sqlite.insert(Table.metadata.tables[table])
+    return str(statement.compile(dialect=sqlite.dialect()))
+
+
+def _upsert_build() -> Insert:
+    statement = sqlite.insert(_BUILD)
+    replaced = {column.name: statement.excluded[column.name] for column in _BUILD.columns}
+    return statement.on_conflict_do_update(index_elements=KEY, set_=replaced)
+
+
+def _upsert_failure() -> Insert:
+    """Build the upsert of a failure, which adds attempts to those of the same version."""
+    statement = sqlite.insert(_FAILURE)
+    new, old = statement.excluded, _FAILURE.c
+    before = case((old.version == new.version, old.attempts), else_=0)
+    latest = {name: new[name] for name in ("version", "reason", "run_id", "failed_at")}
+    return statement.on_conflict_do_update(
+        index_elements=KEY, set_={"attempts": new.attempts + before, **latest}
     )
-    connection.execute(
-        delete(_FAILURE).where(
-            _FAILURE.c.table_name == build.table_name, _FAILURE.c.partition == build.partition
-        )
-    )
+
+
+_SELECT_BUILD: Final = "SELECT * FROM table_build WHERE table_name = ? AND partition = ?"
+_DELETE_FAILURE: Final = "DELETE FROM build_failure WHERE table_name = ? AND partition = ?"
+_UPSERT_BUILD: Final = _upsert_build()
+_UPSERT_FAILURE: Final = _upsert_failure()
