@@ -9,14 +9,10 @@ from typing import cast
 
 from sqlalchemy import Engine
 
-from streaming.events.analytics import enrich
-from streaming.events.purchase import Rules, read_purchase
-from streaming.events.record import Record
-from streaming.events.refusal import Refusal
+from streaming.events.values import MICROS
 from streaming.producer.recorded import read_recording
-from streaming.producer.rows import rows
 from streaming.settings import Settings
-from streaming.store.batch import EventRow, day_cutter, event_row
+from streaming.store.batch import EventRow, day_cutter
 from streaming.store.engine import open_store
 from streaming.store.migrate import ensure_deployment, upgrade
 from streaming.store.write import Advance, Batch, Source, stored_positions, write_batch
@@ -25,7 +21,6 @@ from tests.store.rows import GROUP, TOPIC_ID, Event
 EXAMPLE = Path(__file__).parents[2] / "examples" / "online_retail.parquet"
 BATCH = 50_000
 SOURCE = Source(GROUP, "analytics", "cluster", {"analytics": TOPIC_ID})
-PROCESSED_AT = "2026-01-01T00:00:00.000000Z"
 
 
 @contextmanager
@@ -55,7 +50,7 @@ def write(engine: Engine, settings: Settings, rows: list[EventRow], now: int = 0
 
 
 def store_example_year(settings: Settings) -> None:
-    """Store the example as a replay of it, the processor and the consumer would."""
+    """Store the example's purchases, all but the two whose price is negative."""
     found = example_rows(settings)
     with opened(settings) as engine:
         while batch := list(islice(found, BATCH)):
@@ -63,13 +58,34 @@ def store_example_year(settings: Settings) -> None:
 
 
 def example_rows(settings: Settings) -> Iterator[EventRow]:
-    """Give the rows of the example's purchases that are not refused."""
-    recording = read_recording(EXAMPLE, {}, settings.timezone)
-    rules = Rules(settings.currency, settings.history_start_time)
-    offset = 0
-    for row in rows(recording, 0):
-        record = Record("purchases", bytes(16), 0, row.number, row.micros or 0, row.key, row.value)
-        _, purchase = read_purchase(record, rules)
-        if not isinstance(purchase, Refusal):
-            yield event_row(enrich(purchase, record, PROCESSED_AT), 0, offset)
-            offset += 1
+    """Give the rows that the stream makes of the example, but for ids, places and times of its.
+
+    They come straight from the file: half a million records need not be encoded and read.
+    """
+    year = read_recording(EXAMPLE, {}, settings.timezone).frame
+    names = ("time", "user", "item", "quantity", "unit_price", "order_id", "description", "country")
+    good = year.filter(year["unit_price"] >= 0).select(names)
+    for number, row in enumerate(good.iter_rows()):
+        time, user, item, quantity, unit_price, order_id, description, country = row
+        price = round(unit_price * MICROS)
+        yield (
+            f"{time:020d}-{number:06d}",
+            time,
+            "sale" if quantity > 0 else "return",
+            user,
+            item,
+            quantity,
+            price,
+            price * quantity,
+            "GBP",
+            order_id,
+            description,
+            country,
+            time,
+            "purchases",
+            0,
+            number,
+            time // 1000,
+            0,
+            number,
+        )
