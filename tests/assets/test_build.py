@@ -1,0 +1,351 @@
+"""Building: one snapshot in, whole partitions out, and what fails leaves everything as it was."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import date
+
+import polars as pl
+import pytest
+
+from assets import build as building
+from assets import history
+from assets.build import Outcome, Workshop, workshop
+from assets.history import reading
+from assets.replace import digest
+from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Figures, Transform
+from streaming.errors import Mismatch, Unavailable
+from streaming.settings import Settings
+from streaming.store import connection as opening
+from streaming.store.connection import connect
+from tests.assets.stored import store_events
+from tests.store.rows import Event, event, micros, year_of_days
+
+DAY = "2024-01-02"
+HOURLY, DAILY, ITEMS, COUNTRIES = DAY_TRANSFORMS
+FAILURES = "SELECT table_name, version, attempts, run_id FROM build_failure ORDER BY table_name"
+
+
+@pytest.fixture
+def shop(store: Settings) -> Iterator[Workshop]:
+    """The workshop of a run, over three days that are stored."""
+    store_events(store, year_of_days(3))
+    with workshop(store, "run-1") as opened:
+        yield opened
+
+
+def late(number: int = 7, day: str = DAY) -> list[Event]:
+    """Give one late event of the day."""
+    return [event(number, micros(f"{day} 09:00"), item="chair", user="carl")]
+
+
+def table(connection: sqlite3.Connection, transform: Transform) -> list[tuple[object, ...]]:
+    """Read a table by its key."""
+    order = ", ".join(f'"{name}"' for name in transform.key)
+    return connection.execute(f"SELECT * FROM {transform.table} ORDER BY {order}").fetchall()
+
+
+def everything(connection: sqlite3.Connection) -> list[list[tuple[object, ...]]]:
+    """Read all tables, and what they were built from."""
+    builds = connection.execute("SELECT * FROM table_build ORDER BY 1, 2").fetchall()
+    return [*(table(connection, t) for t in (*DAY_TRANSFORMS, *WHOLE_TRANSFORMS)), builds]
+
+
+def states(outcomes: list[Outcome]) -> list[tuple[bool, bool]]:
+    """Give for each outcome whether it was computed, and whether it failed."""
+    return [(outcome.worked, outcome.failure is not None) for outcome in outcomes]
+
+
+def test_a_build_says_what_it_was_made_of(shop: Workshop, connection: sqlite3.Connection) -> None:
+    """Version, figures and offsets of the stream, and the digest of the rows that are there."""
+    shop.build(DAY, DAY_TRANSFORMS)
+    connection.row_factory = sqlite3.Row
+    row = connection.execute("SELECT * FROM table_build WHERE table_name = ?", (ITEMS.table,))
+    found = dict(row.fetchone())
+    assert found.pop("built_at") > micros("2024-01-01 00:00")
+    connection.row_factory = None
+    assert found == {
+        "table_name": "daily_item_sales",
+        "partition": DAY,
+        "version": 3,
+        "events": 1,
+        "items_sold": 2,
+        "net_revenue_micros": 5_000_000,
+        "rows": 1,
+        "stream_offsets": '{"analytics-0": 3}',
+        "digest": digest(table(connection, ITEMS)),
+        "code_version": "1",
+        "run_id": "run-1",
+    }
+
+
+def test_only_what_is_not_current_is_computed(store: Settings, shop: Workshop) -> None:
+    """A current partition is left alone unless forced, built by other code, or changed since."""
+    assert states(shop.build(DAY, DAY_TRANSFORMS)) == [(True, False)] * 4
+    assert states(shop.build(DAY, DAY_TRANSFORMS)) == [(False, False)] * 4
+    assert states(shop.build(DAY, DAY_TRANSFORMS, force=True)) == [(True, False)] * 4
+    newer = replace(ITEMS, code_version="2")
+    assert states(shop.build(DAY, [HOURLY, newer])) == [(False, False), (True, False)]
+    store_events(store, late())
+    outcomes = shop.build(DAY, [DAILY])
+    assert states(outcomes) == [(True, False)]
+    build, before = outcomes[0].build, outcomes[0].before
+    assert build is not None
+    assert before is not None
+    assert (build.events, before.events, build.version, before.version) == (2, 1, 4, 3)
+
+
+def test_one_table_of_a_day_is_built_alone(shop: Workshop, connection: sqlite3.Connection) -> None:
+    """The others stay as they were: not there."""
+    shop.build(DAY, [COUNTRIES])
+    assert [len(table(connection, transform)) for transform in DAY_TRANSFORMS] == [0, 0, 0, 1]
+
+
+def test_an_empty_day_is_built_once(shop: Workshop, connection: sqlite3.Connection) -> None:
+    """Its version is 0; then it is current."""
+    assert states(shop.build("2024-03-03", DAY_TRANSFORMS)) == [(True, False)] * 4
+    assert table(connection, DAILY) == [("2024-03-03", 0, 0, 0, 0, 0, 0)]
+    assert states(shop.build("2024-03-03", DAY_TRANSFORMS)) == [(False, False)] * 4
+
+
+def test_a_failing_audit_leaves_the_old_figures(
+    store: Settings, shop: Workshop, connection: sqlite3.Connection
+) -> None:
+    """Rows and build stay; the failure is recorded and counted until a build is good."""
+    shop.build(DAY, DAY_TRANSFORMS)
+    before = everything(connection)
+    store_events(store, late())
+    connection.execute("UPDATE day_ledger SET items_sold = 99 WHERE day = ?", (DAY,))
+    for attempt in (1, 2):
+        outcomes = shop.build(DAY, DAY_TRANSFORMS)
+        assert states(outcomes) == [(True, True)] * 4
+        assert outcomes[1].failure == (
+            "daily_sales of 2024-01-02 failed its audit:"
+            " items_sold is 3, but the stream counted 99."
+        )
+        assert outcomes[1].audit is not None
+        assert outcomes[1].audit.measured["items_sold"] == 3
+        assert everything(connection) == before
+        recorded = connection.execute(FAILURES).fetchall()
+        assert {row[1:] for row in recorded} == {(4, attempt, "run-1")}
+        assert len(recorded) == 4
+    connection.execute("UPDATE day_ledger SET items_sold = 3 WHERE day = ?", (DAY,))
+    assert states(shop.build(DAY, DAY_TRANSFORMS)) == [(True, False)] * 4
+    assert connection.execute(FAILURES).fetchall() == []
+
+
+def test_a_new_version_counts_its_failures_anew(
+    store: Settings, shop: Workshop, connection: sqlite3.Connection
+) -> None:
+    """So a day is tried again at once when its version changes."""
+    connection.execute("UPDATE day_ledger SET items_sold = 99 WHERE day = ?", (DAY,))
+    shop.build(DAY, [DAILY])
+    shop.build(DAY, [DAILY])
+    store_events(store, late())
+    shop.build(DAY, [DAILY])
+    assert connection.execute(FAILURES).fetchall() == [("daily_sales", 4, 1, "run-1")]
+
+
+def spoiled(transform: Transform, change: pl.Expr) -> Transform:
+    """Give a transform with a mistake in it."""
+
+    def rows(by: Figures, partition: str) -> pl.DataFrame:
+        return transform.rows(by, partition).with_columns(change)
+
+    return replace(transform, rows=rows)
+
+
+@pytest.mark.parametrize(
+    ("transform", "change", "told"),
+    [
+        (DAILY, pl.col("events") + 1, "events is 3, but the stream counted 2"),
+        (DAILY, pl.lit(-1).alias("orders"), "1 rows have a negative events or gross_revenue"),
+        (ITEMS, pl.col("rank") * 2, "2 rows have 2 ranks up to 4"),
+        (ITEMS, pl.lit("lamp").alias("item"), "UNIQUE"),
+        (ITEMS, pl.lit(None, pl.String).alias("item"), "NOT NULL"),
+        (HOURLY, pl.lit(date(2024, 1, 9)).alias("day"), "0 are there"),
+    ],
+)
+def test_a_mistake_in_a_transform_does_not_get_through(
+    store: Settings,
+    connection: sqlite3.Connection,
+    transform: Transform,
+    change: pl.Expr,
+    told: str,
+) -> None:
+    """Whatever it is, the table keeps its figures, and the other tables are built."""
+    store_events(store, [*year_of_days(3), *late()])
+    with workshop(store, "run-1") as shop:
+        outcomes = shop.build(DAY, [spoiled(transform, change), COUNTRIES])
+    assert states(outcomes) == [(True, True), (True, False)]
+    assert told in str(outcomes[0].failure)
+    assert table(connection, transform) == []
+    assert len(table(connection, COUNTRIES)) == 1
+
+
+def test_a_transform_that_raises_fails_its_tables_only(
+    shop: Workshop, connection: sqlite3.Connection
+) -> None:
+    """What it raised is recorded, and the run goes on with the next day."""
+    broken = replace(DAILY, rows=lambda *_: pl.DataFrame({"day": []}))
+    assert states(shop.build(DAY, [broken])) == [(True, True)]
+    assert connection.execute(FAILURES).fetchall() == [("daily_sales", 3, 1, "run-1")]
+    assert states(shop.build("2024-01-01", [DAILY])) == [(True, False)]
+
+
+def test_a_higher_version_is_never_replaced(
+    store: Settings, shop: Workshop, connection: sqlite3.Connection
+) -> None:
+    """A run that read earlier and writes later leaves what the faster one built."""
+    frames = shop._compute(DAY, DAY_TRANSFORMS, force=True)
+    outcomes = shop.build(DAY, DAY_TRANSFORMS)
+    store_events(store, late())
+    with workshop(store, "run-2") as faster:
+        faster.build(DAY, DAY_TRANSFORMS)
+    before = everything(connection)
+    assert states(shop._write(outcomes, frames)) == [(False, False)] * 4
+    assert everything(connection) == before
+    assert {row[-2] for row in before[-1]} == {"run-2"}
+
+
+def test_an_event_stored_between_reading_and_writing_is_not_lost(
+    store: Settings, shop: Workshop, connection: sqlite3.Connection
+) -> None:
+    """The build says which version it has, so the day is still stale, and right the next time."""
+    computed = shop._compute(DAY, [DAILY], force=False)
+    store_events(store, late())
+    shop._write([Outcome(DAILY, DAY, 3, None)], computed)
+    assert table(connection, DAILY)[0][1] == 1
+    assert states(shop.build(DAY, [DAILY])) == [(True, False)]
+    assert table(connection, DAILY)[0][1] == 2
+
+
+def test_a_snapshot_is_of_one_moment(store: Settings) -> None:
+    """Events that are stored while one reads are in neither frames nor figures nor offsets."""
+    store_events(store, year_of_days(3))
+    with (
+        closing(connect(store.database_path, read_only=True)) as source,
+        reading(source, date(2024, 1, 1), date(2024, 1, 2), store.zone) as found,
+    ):
+        store_events(store, late())
+        assert sum(frame.height for frame in found.frames) == 2
+        assert {day: counted.version for day, counted in found.days.items()} == {
+            date(2024, 1, 1): 3,
+            date(2024, 1, 2): 3,
+        }
+        assert (found.total.events, found.stream_offsets) == (3, '{"analytics-0": 3}')
+
+
+def test_frames_are_bounded(
+    store: Settings, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many events there are, a frame has at most so many rows."""
+    monkeypatch.setattr(history, "FRAME_ROWS", 10)
+    monkeypatch.setattr(history, "FETCH_ROWS", 4)
+    store_events(store, year_of_days(31))
+    with reading(connection, None, None, store.zone) as found:
+        heights = [frame.height for frame in found.frames]
+    assert sum(heights) == 31
+    assert max(heights) <= 10
+
+
+@contextmanager
+def storing(settings: Settings) -> Iterator[None]:
+    """Store a late event of one of three days after another, until the end."""
+    stop = threading.Event()
+
+    def store_late() -> None:
+        number = 10
+        while not stop.is_set():
+            store_events(settings, late(number, f"2024-01-0{number % 3 + 1}"))
+            number += 1
+
+    thread = threading.Thread(target=store_late)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(30)
+
+
+def test_a_reader_never_sees_half_a_day(store: Settings, shop: Workshop) -> None:
+    """Whenever it looks, the rows of each partition are those of its build."""
+    rounds, looks, done = 12, 0, threading.Event()
+
+    def build() -> None:
+        try:
+            for _ in range(rounds):
+                for day in ("2024-01-01", DAY, "2024-01-03"):
+                    shop.build(day, DAY_TRANSFORMS, force=True)
+                shop.build("all", WHOLE_TRANSFORMS)
+        finally:
+            done.set()
+
+    builder = threading.Thread(target=build)
+    with storing(store), closing(connect(store.database_path, read_only=True)) as reader:
+        builder.start()
+        while not done.is_set():
+            for transform in (ITEMS, DAILY):
+                reader.execute("BEGIN")
+                builds = reader.execute(
+                    "SELECT partition, digest, events FROM table_build WHERE table_name = ?",
+                    (transform.table,),
+                ).fetchall()
+                seen = table(reader, transform)
+                reader.execute("ROLLBACK")
+                for day, built, events in builds:
+                    of_day = [row for row in seen if row[0] == day]
+                    assert digest(of_day) == built
+                    counted = 1 if transform is DAILY else 2
+                    assert sum(int(str(row[counted])) for row in of_day) == events
+                    looks += 1
+    builder.join()
+    assert looks > rounds
+
+
+def test_a_locked_database_is_waited_for(
+    shop: Workshop, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another writer may take longer than SQLite waits; only in the end the run gives up."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_SECONDS", 0.05)
+    connection.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(building, "PATIENCE_SECONDS", 0.0)
+    with pytest.raises(Unavailable, match="locked"):
+        shop.build(DAY, [DAILY])
+    monkeypatch.setattr(building, "PATIENCE_SECONDS", 60.0)
+    release = threading.Timer(1.0, lambda: connection.execute("ROLLBACK"))
+    release.start()
+    assert states(shop.build(DAY, [DAILY])) == [(True, False)]
+    release.join()
+
+
+def test_another_time_zone_is_refused(store: Settings) -> None:
+    """Days would be cut otherwise than in the ledger."""
+    moved = store.model_copy(update={"timezone": "Europe/London"})
+    with pytest.raises(Mismatch, match="PURCHASES_TIMEZONE"), workshop(moved, "run-1"):
+        pass
+
+
+def test_days_are_those_of_the_zone(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """An event at half past eleven at night in UTC is of the next day in London's summer."""
+    settings = Settings(home=tmp_path_factory.mktemp("london"), timezone="Europe/London")
+    store_events(
+        settings, [event(0, micros("2024-07-01 23:30")), event(1, micros("2024-07-01 22:30"))]
+    )
+    with workshop(settings, "run-1") as shop:
+        for day in ("2024-07-01", "2024-07-02"):
+            assert states(shop.build(day, DAY_TRANSFORMS)) == [(True, False)] * 4
+    with closing(connect(settings.database_path)) as connection:
+        assert [row[:2] for row in table(connection, DAILY)] == [
+            ("2024-07-01", 1),
+            ("2024-07-02", 1),
+        ]
+        view = "SELECT hour FROM hourly_sales_readable ORDER BY day"
+        assert connection.execute(view).fetchall() == [
+            ("2024-07-01 23:00 +01:00",),
+            ("2024-07-02 00:00 +01:00",),
+        ]
