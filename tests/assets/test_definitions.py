@@ -1,20 +1,34 @@
 """The assets as Dagster runs them: what a run shows of each partition, and what it leaves."""
 
+from contextlib import closing
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
 from dagster import (
     AssetCheckKey,
     AssetKey,
     AssetRecordsFilter,
     DagsterInstance,
+    Definitions,
     ExecuteInProcessResult,
     RunConfig,
+    TableColumnLineage,
     materialize,
 )
 
+from assets.build import Outcome, Workshop
 from assets.definitions import BuildConfig, stream_specs, table_assets
+from assets.lineage import SOURCES, column_lineage
+from assets.partitions import day_partitions, today
+from assets.runs import run_lives
 from streaming.settings import Settings
+from streaming.store.connection import connect
+from streaming.store.models import AnalyticsEventRow, Table
 from tests.assets.stored import store_events
-from tests.store.rows import year_of_days
+from tests.store.rows import event, micros, year_of_days
 
+DAYS = ["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04"]
 DAY_TABLES = ["hourly_sales", "daily_sales", "daily_item_sales", "daily_country_sales"]
 
 
@@ -50,29 +64,194 @@ def metadata(instance: DagsterInstance, table: str, day: str) -> dict[str, objec
     return {name: getattr(value, "value", None) for name, value in shown.items()}
 
 
+def evaluations(instance: DagsterInstance, table: str) -> dict[str | None, str]:
+    """Give the audit's last status of each partition."""
+    key = AssetCheckKey(AssetKey(table), "audit")
+    history = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
+    return {row.partition: row.status.value for row in reversed(history)}
+
+
+def break_ledger(settings: Settings, day: str, items_sold: int) -> None:
+    """Make the ledger say something about a day that its events do not."""
+    with closing(connect(settings.database_path)) as connection:
+        connection.execute("UPDATE day_ledger SET items_sold = ? WHERE day = ?", (items_sold, day))
+
+
 def test_a_range_is_one_run_and_each_day_is_shown(
     store: Settings, instance: DagsterInstance
 ) -> None:
-    """Each table has a materialisation and a passed audit for each day, also an empty one."""
+    """Each table has a materialisation and a passed audit for each day, also for an empty one."""
     store_events(store, year_of_days(3))
-    assert run(store, instance).success
+    result = run(store, instance)
+    assert result.success
     for table in DAY_TABLES:
-        assert instance.get_materialized_partitions(AssetKey(table)) == {
-            "2024-01-01",
-            "2024-01-02",
-            "2024-01-03",
-            "2024-01-04",
-        }
-        key = AssetCheckKey(AssetKey(table), "audit")
-        history = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
-        assert {row.status.value for row in history} == {"SUCCEEDED"}
-        assert {row.partition for row in history} == {
-            "2024-01-01",
-            "2024-01-02",
-            "2024-01-03",
-            "2024-01-04",
-        }
+        assert instance.get_materialized_partitions(AssetKey(table)) == set(DAYS)
+        assert evaluations(instance, table) == dict.fromkeys(DAYS, "SUCCEEDED")
+    assert len(result.get_asset_materialization_events()) == len(DAYS) * len(DAY_TABLES)
     shown = metadata(instance, "daily_sales", "2024-01-02")
-    assert (shown["events"], shown["items_sold"], shown["change"]) == (1, 2, "+1 events, +5.00")
+    assert (shown["events"], shown["items_sold"], shown["net_revenue"]) == (1, 2, 5.0)
+    assert (shown["rows"], shown["ledger_version"]) == (1, 3)
     assert shown["stream_offsets"] == {"analytics-0": 3}
+    assert shown["built_by"] == result.run_id
+    assert len(str(shown["digest"])) == 64
     assert metadata(instance, "daily_sales", "2024-01-04")["events"] == 0
+
+
+def test_a_late_event_shows_as_the_change(store: Settings, instance: DagsterInstance) -> None:
+    """Numbers that Dagster plots, and a text for people."""
+    store_events(store, year_of_days(3))
+    run(store, instance, ["daily_sales"])
+    assert metadata(instance, "daily_sales", "2024-01-02")["change"] == "+1 events, +5.00"
+    late = [
+        event(number, micros("2024-01-02 09:00"), quantity, order_id=f"late-{number}")
+        for number, quantity in ((7, 1), (8, -4))
+    ]
+    store_events(store, late)
+    run(store, instance, ["daily_sales"])
+    shown = metadata(instance, "daily_sales", "2024-01-02")
+    assert shown["change"] == "+2 events, -7.50"
+    assert (shown["change_events"], shown["change_items_sold"]) == (2, -3)
+    assert shown["change_net_revenue"] == -7.5
+    assert shown["computed"] is True
+    assert metadata(instance, "daily_sales", "2024-01-01")["computed"] is False
+
+
+def test_a_failing_day_does_not_stop_the_others(store: Settings, instance: DagsterInstance) -> None:
+    """The run fails and names it; it shows as failed, an empty day as passed, others as nothing."""
+    store_events(store, year_of_days(3))
+    break_ledger(store, "2024-01-02", 99)
+    result = run(store, instance)
+    assert not result.success
+    failure = result.failure_data_for_node("day_tables")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    told = str(failure.user_failure_data.description)
+    assert told.startswith("4 builds failed, whose figures stay as they were: hourly_sales of 2024")
+    assert told.endswith("daily_country_sales of 2024-01-02.")
+    for table in DAY_TABLES:
+        assert instance.get_materialized_partitions(AssetKey(table)) == set(DAYS) - {"2024-01-02"}
+        assert evaluations(instance, table) == {
+            **dict.fromkeys(DAYS, "SUCCEEDED"),
+            "2024-01-02": "FAILED",
+        }
+    evaluation = next(e for e in result.get_asset_check_evaluations() if not e.passed)
+    assert evaluation.metadata["items_sold"].value == 2
+    assert "the stream counted 99" in str(evaluation.metadata["problem 1"].value)
+
+
+def test_run_again_only_the_failed_day_is_computed(
+    store: Settings, instance: DagsterInstance
+) -> None:
+    """The others are shown as current all the same; with `force` all are computed."""
+    store_events(store, year_of_days(3))
+    break_ledger(store, "2024-01-02", 99)
+    run(store, instance)
+    break_ledger(store, "2024-01-02", 2)
+    assert run(store, instance).success
+    computed = {day: metadata(instance, "hourly_sales", day)["computed"] for day in DAYS}
+    assert computed == {**dict.fromkeys(DAYS, False), "2024-01-02": True}
+    assert evaluations(instance, "hourly_sales") == dict.fromkeys(DAYS, "SUCCEEDED")
+    assert run(store, instance, force=True).success
+    assert all(metadata(instance, "hourly_sales", day)["computed"] for day in DAYS)
+
+
+def test_any_table_can_be_chosen(store: Settings, instance: DagsterInstance) -> None:
+    """A backfill of one table touches no other one."""
+    store_events(store, year_of_days(3))
+    assert run(store, instance, ["daily_item_sales"], days=("2024-01-02", "2024-01-03")).success
+    chosen = instance.get_materialized_partitions(AssetKey("daily_item_sales"))
+    assert chosen == {"2024-01-02", "2024-01-03"}
+    assert instance.get_materialized_partitions(AssetKey("daily_sales")) == set()
+
+
+def test_the_summaries_are_whole(store: Settings, instance: DagsterInstance) -> None:
+    """They have no partitions, and say of which columns they are made."""
+    store_events(store, year_of_days(3))
+    result = materialize(
+        [*stream_specs(store), *table_assets(store)],
+        selection=["customer_summary", "sales_summary"],
+        instance=instance,
+    )
+    assert result.success
+    assert evaluations(instance, "sales_summary") == {None: "SUCCEEDED"}
+    record = instance.get_latest_materialization_event(AssetKey("sales_summary"))
+    assert record is not None
+    assert record.asset_materialization is not None
+    shown = record.asset_materialization.metadata
+    assert shown["events"].value == 3
+    lineage = shown["dagster/column_lineage"].value
+    assert isinstance(lineage, TableColumnLineage)
+    assert [dep.column_name for dep in lineage.deps_by_column["customers"]] == ["user"]
+
+
+def test_a_lock_named_by_the_run_is_held_while_it_builds(
+    store: Settings, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that whoever looks can tell a run that works from one whose process died."""
+    store_events(store, year_of_days(1))
+    found: list[tuple[str, bool]] = []
+    build = Workshop.build
+
+    def looking(shop: Workshop, *arguments: Any, **options: Any) -> list[Outcome]:  # noqa: ANN401
+        found.append((shop.run_id, run_lives(store.home, shop.run_id)))
+        return build(shop, *arguments, **options)
+
+    monkeypatch.setattr(Workshop, "build", looking)
+    result = run(store, instance, days=("2024-01-01", "2024-01-01"))
+    assert found == [(result.run_id, True)]
+    assert not run_lives(store.home, result.run_id)
+
+
+def test_lineage_leads_from_the_topic_to_the_last_table(store: Settings) -> None:
+    """From `purchases` one can follow the arrows to `sales_summary`."""
+    definitions = Definitions(assets=[*stream_specs(store), *table_assets(store)])
+    graph = definitions.resolve_asset_graph()
+    assert graph.get_ancestor_asset_keys(AssetKey("sales_summary")) == {
+        AssetKey("analytics_event"),
+        AssetKey("analytics"),
+        AssetKey("purchases"),
+    }
+    assert AssetKey("purchases_dlq") in graph.get(AssetKey("purchases")).child_keys
+    for node in graph.asset_nodes:
+        assert node.description, node.key
+        assert node.group_name in {"stream", "daily", "summaries"}
+        assert node.owners, node.key
+        assert node.kinds, node.key
+
+
+def test_every_column_says_what_it_is(store: Settings) -> None:
+    """Its type, its meaning and its unit, from the models; lineage names columns that are there."""
+    schemas = {
+        key.to_user_string(): {column.name: column for column in found.columns}
+        for assets in table_assets(store)
+        for key, metadata in assets.metadata_by_key.items()
+        for found in [metadata["dagster/column_schema"]]
+    }
+    for table, columns in schemas.items():
+        assert list(columns) == [column.name for column in Table.metadata.tables[table].columns]
+        assert all(column.description and column.type for column in columns.values()), table
+    for table in SOURCES:
+        lineage = column_lineage(table)
+        assert lineage is not None
+        assert set(lineage.deps_by_column) == set(schemas[table]) - {"id"}
+        sources = {dep.column_name for deps in lineage.deps_by_column.values() for dep in deps}
+        assert sources <= set(AnalyticsEventRow.model_fields)
+
+
+@pytest.mark.parametrize("start", [date(2024, 1, 5), date(2023, 12, 1)])
+def test_the_start_of_history_may_move(
+    store: Settings, instance: DagsterInstance, start: date
+) -> None:
+    """Later: days before it have no partition, and keep what was built; earlier: they get one."""
+    store_events(store, year_of_days(10))
+    assert run(store, instance, ["daily_sales"]).success
+    moved = store.model_copy(update={"history_start": start})
+    keys = day_partitions(moved).get_partition_keys()
+    assert keys[0] == start.isoformat()
+    assert keys[-1] == today(moved, datetime.now(UTC)).isoformat()
+    assert ("2024-01-02" in keys) is (start < date(2024, 1, 2))
+    days = (max(start, date(2024, 1, 1)).isoformat(), "2024-01-06")
+    assert run(moved, instance, ["daily_sales"], days=days).success
+    assert {*DAYS, "2024-01-05", "2024-01-06"} == instance.get_materialized_partitions(
+        AssetKey("daily_sales")
+    )
