@@ -150,7 +150,8 @@ _PARITY_OF_DAYS: Final = """
 SELECT l.day, coalesce(s.events, 0), coalesce(s.items_sold, 0), coalesce(s.net_revenue_micros, 0),
   l.events, l.items_sold, l.net_revenue_micros
 FROM day_ledger l
-JOIN table_build b ON b.table_name = :table AND b.partition = l.day AND b.version = l.version
+JOIN table_build b ON b.table_name = :table AND b.partition = CAST(l.day AS TEXT)
+  AND b.version = l.version
 LEFT JOIN (SELECT day, sum(events) AS events, sum(items_sold) AS items_sold,
   sum(net_revenue_micros) AS net_revenue_micros FROM {table} GROUP BY day) s ON s.day = l.day
 UNION ALL

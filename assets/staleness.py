@@ -124,7 +124,8 @@ _DIFFERENCES: Final = f"""
 WITH day_table(name) AS (VALUES {_values(DAY_TABLE_NAMES)}),
 whole_table(name) AS (VALUES {_values(WHOLE_TABLE_NAMES)}),
 wanted AS (
-  SELECT name, day AS partition, version, changed_at, events FROM day_ledger CROSS JOIN day_table
+  SELECT name, CAST(day AS TEXT) AS partition, version, changed_at, events
+  FROM day_ledger CROSS JOIN day_table
   UNION ALL
   SELECT name, '{WHOLE}', events, changed_at, events FROM live_totals CROSS JOIN whole_table
 )

@@ -1,0 +1,93 @@
+"""The locks of runs: one writes at a time, and a dead one is told from a living one."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from assets import runs
+from assets.runs import run_lives, run_lock, write_lock, writing
+from streaming.errors import PurchasesError, Unavailable
+from tests.support import wait_until
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from assets.runs import writing
+with writing(Path(sys.argv[1]), "other"):
+    time.sleep(120)
+"""
+
+
+@contextmanager
+def other_run(home: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Let another process hold the locks of the run `other`."""
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(home)])
+    try:
+        wait_until(lambda: run_lives(home, "other"), 30, "the other run does not start")
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_run_lives_as_long_as_its_process(tmp_path: Path) -> None:
+    """The kernel frees the lock of a process that was killed."""
+    assert not run_lives(tmp_path, "other")
+    with other_run(tmp_path) as child:
+        assert run_lives(tmp_path, "other")
+        child.kill()
+        child.wait()
+        assert not run_lives(tmp_path, "other")
+
+
+def test_a_run_that_ended_leaves_no_file(tmp_path: Path) -> None:
+    """Runs are many; the write lock alone stays."""
+    with writing(tmp_path, "mine"):
+        assert run_lives(tmp_path, "mine")
+    assert not run_lives(tmp_path, "mine")
+    assert list(run_lock(tmp_path, "mine").parent.iterdir()) == [write_lock(tmp_path)]
+
+
+def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
+    """The next one waits, alive, until the first has ended."""
+    entered = threading.Event()
+
+    def wait_and_write() -> None:
+        with writing(tmp_path, "mine"):
+            entered.set()
+
+    waiting = threading.Thread(target=wait_and_write)
+    with other_run(tmp_path):
+        waiting.start()
+        wait_until(lambda: run_lives(tmp_path, "mine"), 10, "the second run does not start")
+        assert not entered.is_set()
+    waiting.join(30)
+    assert entered.is_set()
+
+
+def test_the_wait_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that never ends is named by its process."""
+    monkeypatch.setattr(runs, "PATIENCE_SECONDS", 0.0)
+    with (
+        other_run(tmp_path) as child,
+        pytest.raises(Unavailable, match=f"{child.pid} writes"),
+        writing(tmp_path, "mine"),
+    ):
+        pass
+    assert not run_lives(tmp_path, "mine")
+
+
+def test_a_run_is_not_run_twice(tmp_path: Path) -> None:
+    """The same id in another process is refused."""
+    with (
+        other_run(tmp_path) as child,
+        pytest.raises(PurchasesError, match=str(child.pid)),
+        writing(tmp_path, "other"),
+    ):
+        pass
+    assert not run_lives(tmp_path, "other")

@@ -1,0 +1,175 @@
+"""Which partitions are stale: a comparison of two tables, that needs no other memory."""
+
+import sqlite3
+from datetime import date
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from assets import staleness
+from assets.build import workshop
+from assets.replace import record_failure
+from assets.staleness import (
+    DAY_TABLE_NAMES,
+    WHOLE_TABLE_NAMES,
+    Difference,
+    Failure,
+    days_out_of_range,
+    is_provisional,
+    read_differences,
+    retry_at,
+    stale_days,
+    stale_summaries,
+)
+from assets.tables import BuildFailure
+from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
+from streaming.settings import Settings
+from streaming.store.engine import open_store
+from tests.assets.stored import store_events
+from tests.store.rows import event, micros, year_of_days
+
+FIRST, LAST = date(2024, 1, 1), date(2024, 1, 31)
+MINUTE = 60_000_000
+NOW = micros("2024-01-31 12:00")
+
+
+def build(settings: Settings, *days: str) -> None:
+    """Build the day tables of some days, or with `all` the summaries."""
+    with workshop(settings, "run-1") as shop:
+        for day in days:
+            shop.build(day, WHOLE_TRANSFORMS if day == "all" else DAY_TRANSFORMS)
+
+
+def fail(settings: Settings, day: str, version: int, at: int) -> None:
+    """Record a failed build of `daily_sales`."""
+    engine = open_store(settings.database_path)
+    with engine.begin() as connection:
+        record_failure(
+            connection,
+            BuildFailure(
+                table_name="daily_sales",
+                partition=day,
+                version=version,
+                attempts=1,
+                reason="broken",
+                run_id="run-1",
+                failed_at=at,
+            ),
+        )
+    engine.dispose()
+
+
+def test_what_was_stored_and_not_built_is_stale(
+    store: Settings, connection: sqlite3.Connection
+) -> None:
+    """Newest first, all tables of each day, and the summaries."""
+    assert read_differences(connection) == []
+    store_events(store, year_of_days(3))
+    differences = read_differences(connection)
+    stale = stale_days(differences, FIRST, LAST, NOW)
+    assert list(stale) == [date(2024, 1, 3), date(2024, 1, 2), date(2024, 1, 1)]
+    assert set(stale.values()) == {frozenset(DAY_TABLE_NAMES)}
+    assert stale_summaries(differences, NOW) == frozenset(WHOLE_TABLE_NAMES)
+    assert {difference.behind for difference in differences} == {1, 3}
+
+
+def test_what_was_built_is_not(store: Settings, connection: sqlite3.Connection) -> None:
+    """Until an event comes late: then exactly its day, by one event, and the summaries."""
+    store_events(store, year_of_days(3))
+    build(store, "2024-01-01", "2024-01-02", "2024-01-03", "all")
+    assert read_differences(connection) == []
+    store_events(store, [event(7, micros("2024-01-02 09:00"))])
+    differences = read_differences(connection)
+    assert list(stale_days(differences, FIRST, LAST, NOW)) == [date(2024, 1, 2)]
+    assert stale_summaries(differences, NOW) == frozenset(WHOLE_TABLE_NAMES)
+    assert {(d.version, d.built_version, d.behind) for d in differences} == {(4, 3, 1)}
+
+
+def test_a_built_day_without_events_is_not_stale(
+    store: Settings, connection: sqlite3.Connection
+) -> None:
+    """A missing row has version 0 on either side."""
+    build(store, "2024-01-15")
+    assert stale_days(read_differences(connection), FIRST, LAST, NOW) == {}
+
+
+def test_one_table_may_be_stale_alone(store: Settings, connection: sqlite3.Connection) -> None:
+    """The others of the day are left alone."""
+    store_events(store, year_of_days(1))
+    with workshop(store, "run-1") as shop:
+        shop.build("2024-01-01", DAY_TRANSFORMS[1:])
+    stale = stale_days(read_differences(connection), FIRST, LAST, NOW)
+    assert stale == {FIRST: frozenset({"hourly_sales"})}
+
+
+def test_days_without_a_partition_are_neither_stale_nor_lost(
+    store: Settings, connection: sqlite3.Connection
+) -> None:
+    """Tomorrow's early birds and what lies before history are left out, and counted."""
+    store_events(store, year_of_days(5))
+    stale = stale_days(read_differences(connection), date(2024, 1, 2), date(2024, 1, 4), NOW)
+    assert list(stale) == [date(2024, 1, 4), date(2024, 1, 3), date(2024, 1, 2)]
+    ledger = {date(2024, 1, day): 1 for day in range(1, 6)} | {date(2023, 5, 5): 0}
+    outside = days_out_of_range(ledger, date(2024, 1, 2), date(2024, 1, 4))
+    assert outside == {date(2024, 1, 1): 1, date(2024, 1, 5): 1}
+
+
+def test_a_failed_day_waits_until_its_version_changes(
+    store: Settings, connection: sqlite3.Connection
+) -> None:
+    """Five minutes at first; at once when there are new events."""
+    store_events(store, year_of_days(1))
+    build(store, "all")
+    fail(store, "2024-01-01", 1, NOW)
+
+    def tables(now: int) -> frozenset[str]:
+        return stale_days(read_differences(connection), FIRST, LAST, now)[FIRST]
+
+    assert "daily_sales" not in tables(NOW + 4 * MINUTE)
+    assert "hourly_sales" in tables(NOW + 4 * MINUTE)
+    assert "daily_sales" in tables(NOW + 5 * MINUTE)
+    fail(store, "2024-01-01", 1, NOW)
+    assert "daily_sales" not in tables(NOW + 9 * MINUTE)
+    store_events(store, [event(7, micros("2024-01-01 09:00"))])
+    assert "daily_sales" in tables(NOW)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "minutes"), [(1, 5), (2, 10), (3, 20), (7, 320), (8, 360), (1000, 360)]
+)
+def test_the_wait_doubles_to_six_hours(attempts: int, minutes: int) -> None:
+    """After 5 minutes, 10, 20, and so on."""
+    assert retry_at(Failure(1, attempts, "", "", NOW)) == NOW + minutes * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("built", "provisional"),
+    [(None, True), ("2024-07-02 23:14", True), ("2024-07-02 23:15", False)],
+)
+def test_a_day_is_provisional_until_a_build_of_the_next(
+    built: str | None, *, provisional: bool
+) -> None:
+    """A quarter past midnight in the deployment's zone, here in British summer time."""
+    at = None if built is None else micros(built)
+    assert is_provisional(date(2024, 7, 2), at, ZoneInfo("Europe/London")) is provisional
+
+
+def test_ten_thousand_days_are_compared_in_one_statement(connection: sqlite3.Connection) -> None:
+    """Only what differs is read, and each build is looked up by its key."""
+    connection.execute("BEGIN")
+    connection.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)"
+        " INSERT INTO day_ledger SELECT date('2000-01-01', i || ' days'), i + 1, 1, 1, 1, 0 FROM n"
+    )
+    connection.execute(
+        "INSERT INTO table_build SELECT name, day, version, 1, 1, 1, 1, '{}', '', '1', '', 0"
+        " FROM day_ledger, (SELECT 'hourly_sales' AS name UNION SELECT 'daily_sales'"
+        " UNION SELECT 'daily_item_sales' UNION SELECT 'daily_country_sales')"
+    )
+    connection.execute("UPDATE day_ledger SET version = 99999 WHERE day = '2011-05-05'")
+    connection.execute("COMMIT")
+    found = read_differences(connection)
+    assert {type(difference) for difference in found} == {Difference}
+    assert [difference.partition for difference in found] == ["2011-05-05"] * 4
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {staleness._DIFFERENCES}").fetchall()
+    assert any("SEARCH b" in row[3] and "partition=?" in row[3] for row in plan)
