@@ -146,18 +146,22 @@ class TableBuild(Table, table=True):
 
     __tablename__ = "table_build"
 
-    table_name: str = Field(primary_key=True)
-    partition: str = Field(primary_key=True)
-    version: int = big()
-    events: int = big()
-    items_sold: int = big()
-    net_revenue_micros: int = big()
-    rows: int = big()
-    stream_offsets: str
-    digest: str
-    code_version: str
-    run_id: str
-    built_at: int = big()
+    table_name: str = Field(primary_key=True, description="The table.")
+    partition: str = Field(primary_key=True, description="The day, such as 2011-03-27, or `all`.")
+    version: int = big(description="The ledger's version of the day that the rows stand for.")
+    events: int = big(description="Stored events, as the stream counted them then.")
+    items_sold: int = big(description="Σ quantity, as the stream counted it then.")
+    net_revenue_micros: int = big(
+        description="Σ amount, as the stream counted it then, in millionths of the currency."
+    )
+    rows: int = big(description="How many rows the partition has.")
+    stream_offsets: str = Field(
+        description="Up to where `analytics` was read: next offset by partition, as JSON."
+    )
+    digest: str = Field(description="SHA-256 of the rows by their key, as JSON.")
+    code_version: str = Field(description="The version of the transform.")
+    run_id: str = Field(description="The run of Dagster that built it.")
+    built_at: int = big(description="When, µs since 1970 UTC.")
 
 
 class BuildFailure(Table, table=True):
@@ -165,13 +169,13 @@ class BuildFailure(Table, table=True):
 
     __tablename__ = "build_failure"
 
-    table_name: str = Field(primary_key=True)
-    partition: str = Field(primary_key=True)
-    version: int = big()
-    attempts: int
-    reason: str
-    run_id: str
-    failed_at: int = big()
+    table_name: str = Field(primary_key=True, description="The table.")
+    partition: str = Field(primary_key=True, description="The day, such as 2011-03-27, or `all`.")
+    version: int = big(description="The ledger's version of the day that could not be built.")
+    attempts: int = Field(description="How often it failed at that version.")
+    reason: str = Field(description="Why it failed last.")
+    run_id: str = Field(description="The run of Dagster that failed last.")
+    failed_at: int = big(description="When, µs since 1970 UTC.")
 
 
 DAY_TABLES: Final[tuple[type[Table], ...]] = (

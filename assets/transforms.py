@@ -42,7 +42,8 @@ class Transform:
     """How a table is computed: the grains it needs, and its rows from their figures.
 
     `rows` takes the partition too; when it changes, `code_version` does, and what an older one
-    built is not current. `guests` says whether events of guests are in the table's sums.
+    built is not current. `guests` says whether events of guests are in the table's sums, which
+    only a whole table may leave out.
     """
 
     model: type[Table]

@@ -1,0 +1,27 @@
+"""The tables' columns as Markdown, from the models; `python -m tests.assets.table_reference`."""
+
+from assets.lineage import column_schema
+from assets.tables import DAY_TABLES, WHOLE_TABLES, BuildFailure, TableBuild
+from streaming.store.models import Table, table_name
+
+
+def reference() -> str:
+    """Give each table with its columns, and what the models say of them."""
+    tables: tuple[type[Table], ...] = (*DAY_TABLES, *WHOLE_TABLES, TableBuild, BuildFailure)
+    return "\n\n".join(_section(model) for model in tables) + "\n"
+
+
+def _section(model: type[Table]) -> str:
+    text = " ".join(str(model.__doc__).split())
+    key = [column.name for column in Table.metadata.tables[table_name(model)].primary_key]
+    rows = [
+        f"| `{column.name}`{' (key)' if column.name in key else ''} | {column.type} |"
+        f" {column.description or ''} |"
+        for column in column_schema(model).columns
+    ]
+    head = [f"### {table_name(model)}", "", text, "", "| column | type | what |", "|---|---|---|"]
+    return "\n".join([*head, *rows])
+
+
+if __name__ == "__main__":
+    print(reference(), end="")  # noqa: T201 - what it is for

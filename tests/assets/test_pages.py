@@ -1,0 +1,64 @@
+"""The page about the tables: its columns are the models', and its example is a table."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from assets.staleness import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
+from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
+from tests.assets.table_reference import reference
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "tables.md"
+FOLLOW = """
+import sys
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from assets.build import workshop
+from assets.findings import Scene
+from assets.reconciled import parity, unchanged
+from streaming.settings import Settings
+from streaming.store.connection import connect
+from tests.assets.stored import opened, store_events
+from tests.store.rows import year_of_days
+
+settings = Settings(home=sys.argv[1])
+with opened(settings) as engine, engine.begin() as connection:
+    with Operations.context(MigrationContext.configure(connection)):
+        upgrade()
+store_events(settings, year_of_days(3))
+with workshop(settings, "run") as shop:
+    outcomes = shop.build("2024-01-02", [TRANSFORM])
+assert [(o.worked, o.failure) for o in outcomes] == [(True, None)], outcomes
+connection = connect(settings.database_path)
+rows = connection.execute("SELECT * FROM daily_line_sales_readable").fetchall()
+assert rows == [("2024-01-02", 2, 1, "5.00")], rows
+for find in (parity, unchanged):
+    assert find(connection, Scene(settings, 0), TRANSFORM).well
+"""
+
+
+def test_the_columns_are_the_models() -> None:
+    """`python -m tests.assets.table_reference` writes the end of the page."""
+    assert PAGE.read_text().endswith(reference())
+
+
+def test_a_table_is_added_as_the_page_says(tmp_path: Path) -> None:
+    """In under 60 lines: after its migration it is built, audited and checked like the others."""
+    example = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)[0]
+    assert len(example.splitlines()) < 60
+    done = subprocess.run(
+        [sys.executable, "-c", example + FOLLOW, str(tmp_path / "home")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_table_has_its_transform() -> None:
+    """What is compared for staleness is what is built."""
+    assert tuple(transform.table for transform in DAY_TRANSFORMS) == DAY_TABLE_NAMES
+    assert tuple(transform.table for transform in WHOLE_TRANSFORMS) == WHOLE_TABLE_NAMES
