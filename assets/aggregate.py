@@ -13,8 +13,6 @@ import polars as pl
 
 from assets.days import with_local_time
 
-Grain = tuple[str, ...]
-
 EVENT_COLUMNS: Final = {
     "event_time": pl.Int64,
     "user": pl.String,
@@ -30,13 +28,26 @@ SUMS: Final = ("events", "items_sold", "gross_revenue_micros", "net_revenue_micr
 METRICS: Final = (*SUMS, "orders", "customers")
 
 
+DISTINCT: Final = {"orders": "order_id", "customers": "user"}
+
+
+@dataclass(frozen=True)
+class Grain:
+    """What one row of figures is of: its columns, and which metrics of distinct things it needs.
+
+    Counting those takes memory that grows with their number, so a table asks only for its own.
+    """
+
+    columns: tuple[str, ...]
+    distinct: tuple[str, ...] = tuple(DISTINCT)
+
+
 @dataclass(frozen=True)
 class _Part:
-    """What some events add to the figures of a grain: sums, and what is counted once."""
+    """What some events add to the figures of a grain: sums, and by metric what is counted once."""
 
     sums: pl.DataFrame
-    orders: pl.DataFrame
-    customers: pl.DataFrame
+    distinct: Mapping[str, pl.DataFrame]
 
 
 def prepared(events: pl.DataFrame, zone: ZoneInfo) -> pl.LazyFrame:
@@ -73,44 +84,51 @@ def figures(
 
 def _parts(frame: pl.LazyFrame, grains: Sequence[Grain]) -> dict[Grain, _Part]:
     """Give what one frame adds, computed: of its events nothing is kept."""
+    events = frame.collect().lazy()
     plans = []
     for grain in grains:
-        known = frame.drop_nulls(grain)
-        plans += [_summed(known, grain), _distinct(known, grain, "order_id")]
-        plans.append(_distinct(known.with_columns(customer="user"), grain, "customer"))
+        known = events.drop_nulls(grain.columns)
+        plans.append(_summed(known, grain))
+        plans += [_once(known, grain, metric) for metric in grain.distinct]
     found = iter(pl.collect_all(plans))
-    return {grain: _Part(next(found), next(found), next(found)) for grain in grains}
+    return {
+        grain: _Part(next(found), {metric: next(found) for metric in grain.distinct})
+        for grain in grains
+    }
 
 
 def _added(one: dict[Grain, _Part], other: dict[Grain, _Part]) -> dict[Grain, _Part]:
     return {
         grain: _Part(
             _summed(pl.concat([part.sums, other[grain].sums]).lazy(), grain).collect(),
-            pl.concat([part.orders, other[grain].orders]).unique(),
-            pl.concat([part.customers, other[grain].customers]).unique(),
+            {
+                metric: pl.concat([known, other[grain].distinct[metric]]).unique()
+                for metric, known in part.distinct.items()
+            },
         )
         for grain, part in one.items()
     }
 
 
 def _summed(frame: pl.LazyFrame, grain: Grain) -> pl.LazyFrame:
-    return frame.group_by(grain).agg(
+    return frame.group_by(grain.columns).agg(
         pl.col(SUMS).sum(),
         pl.col("first_event", "utc_offset").min(),
         pl.col("last_event").max(),
     )
 
 
-def _distinct(frame: pl.LazyFrame, grain: Grain, column: str) -> pl.LazyFrame:
-    return frame.select(*grain, column).drop_nulls().unique()
+def _once(frame: pl.LazyFrame, grain: Grain, metric: str) -> pl.LazyFrame:
+    """Give what a metric counts, under its name, once in each row of the grain."""
+    counted = pl.col(DISTINCT[metric]).alias(metric)
+    return frame.select(*grain.columns, counted).drop_nulls().unique()
 
 
 def _finished(part: _Part, grain: Grain) -> pl.LazyFrame:
-    orders = part.orders.lazy().group_by(grain).agg(orders=pl.len().cast(pl.Int64))
-    customers = part.customers.lazy().group_by(grain).agg(customers=pl.len().cast(pl.Int64))
-    return (
-        part.sums.lazy()
-        .join(orders, on=grain, how="left")
-        .join(customers, on=grain, how="left")
-        .with_columns(pl.col("orders", "customers").fill_null(0))
-    )
+    finished = part.sums.lazy()
+    for metric, known in part.distinct.items():
+        counts = known.lazy().group_by(grain.columns).agg(pl.len().cast(pl.Int64).alias(metric))
+        finished = finished.join(counts, on=grain.columns, how="left").with_columns(
+            pl.col(metric).fill_null(0)
+        )
+    return finished

@@ -89,22 +89,15 @@ def recomputed(connection: sqlite3.Connection, scene: Scene) -> Finding:
 def on_time(connection: sqlite3.Connection, scene: Scene, transform: Transform) -> Finding:
     """Find days of which an event has waited too long: today's 30 minutes, a past day's 10."""
     behind = [d for d in _behind(connection, scene) if d.table == transform.table]
-    waited = {
-        d.partition: (scene.now - _waits_since(connection, d, scene)) / SECOND for d in behind
-    }
-    today = scene.last.isoformat()
-    late = {
-        day: seconds
-        for day, seconds in waited.items()
-        if seconds > (PAST_DAY_SECONDS if day < today else TODAY_SECONDS)
-    }
+    waited = {d.partition: _late_seconds(connection, d, scene) for d in behind}
+    late = {partition: seconds for partition, seconds in waited.items() if seconds}
     return Finding(
         well=not late,
         sentence=f"{len(behind)} partitions are behind the stream, {len(late)} for too long.",
         numbers={
             "behind": len(behind),
             "late": len(late),
-            "longest_seconds": round(max(waited.values(), default=0.0), 1),
+            "longest_seconds": round(max(late.values(), default=0.0), 1),
         },
         examples=tuple(
             f"{day} has waited for {seconds / 60:.0f} minutes."
@@ -122,6 +115,19 @@ def _behind(connection: sqlite3.Connection, scene: Scene) -> Sequence[Difference
         for difference in read_differences(connection)
         if difference.partition == WHOLE or first <= difference.partition <= last
     ]
+
+
+def _late_seconds(connection: sqlite3.Connection, difference: Difference, scene: Scene) -> float:
+    """Give for how long an event has waited where that is too long, else 0; the whole is as today.
+
+    Only where the build is old enough the events are looked at.
+    """
+    past = difference.partition < scene.last.isoformat()
+    limit = (PAST_DAY_SECONDS if past else TODAY_SECONDS) * SECOND
+    if scene.now - (difference.built_at or 0) <= limit:
+        return 0.0
+    waited = scene.now - _waits_since(connection, difference, scene)
+    return waited / SECOND if waited > limit else 0.0
 
 
 def _waits_since(connection: sqlite3.Connection, difference: Difference, scene: Scene) -> int:

@@ -26,13 +26,13 @@ from streaming.store.models import Table, table_name
 
 Figures = Mapping[Grain, pl.DataFrame]
 
-ALL: Final[Grain] = ("all",)
-DAY: Final[Grain] = ("day",)
-HOUR: Final[Grain] = ("day", "hour")
-DAY_ITEM: Final[Grain] = ("day", "item")
-DAY_COUNTRY: Final[Grain] = ("day", "country")
-ITEM: Final[Grain] = ("item",)
-USER: Final[Grain] = ("user",)
+ALL: Final = Grain(("all",))
+DAY: Final = Grain(("day",))
+HOUR: Final = Grain(("day", "hour"))
+DAY_ITEM: Final = Grain(("day", "item"))
+DAY_COUNTRY: Final = Grain(("day", "country"))
+ITEM: Final = Grain(("item",), distinct=())
+USER: Final = Grain(("user",), distinct=("orders",))
 BEST_FIRST: Final = ("items_sold", "net_revenue_micros", "item")
 DAY_MICROS: Final = 86_400_000_000
 
@@ -81,7 +81,7 @@ def compute(
     At least one frame, of `EVENT_COLUMNS`; events of other days in it are left out. Rows are sorted
     by the table's primary key, with the table's columns in their order.
     """
-    needed = sorted({grain for transform in transforms for grain in transform.grains})
+    needed = list({grain: None for transform in transforms for grain in transform.grains})
     parts = (_of_partition(prepared(frame, zone), partition) for frame in events)
     added = figures(parts, needed)
     return [
