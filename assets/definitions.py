@@ -24,7 +24,7 @@ from pydantic import Field
 from assets.build import Outcome, workshop
 from assets.lineage import EVENTS, column_schema
 from assets.partitions import day_partitions
-from assets.runs import writing
+from assets.runs import WRITE_POOL, writing
 from assets.shown import AUDIT, failed, shown
 from assets.tables import WHOLE
 from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
@@ -32,8 +32,6 @@ from streaming.kafka.names import Names
 from streaming.settings import Settings
 from streaming.store.models import AnalyticsEventRow
 
-WRITE_POOL: Final = "purchases_writer"
-"""The pool of the runs that write; its limit of 1 is set when the home is made."""
 DAY_STEP: Final = "day_tables"
 WHOLE_STEP: Final = "summaries"
 OWNERS: Final = ["team:shop"]

@@ -13,6 +13,8 @@ from typing import Final
 from streaming.errors import PurchasesError, Unavailable
 from streaming.lease import acquire, holder
 
+WRITE_POOL: Final = "purchases_writer"
+"""The pool of the runs that write; its limit of 1 is set when the home is made."""
 LOOK_SECONDS: Final = 0.2
 PATIENCE_SECONDS: Final = 3_600.0
 
@@ -27,9 +29,9 @@ def write_lock(home: Path) -> Path:
     return home / "runs" / "write.lock"
 
 
-def run_lives(home: Path, run_id: str) -> bool:
-    """Say whether a process of this host holds the run's lock."""
-    return holder(run_lock(home, run_id)) is not None
+def run_died(lock: Path) -> bool:
+    """Say whether a run's lock is there, but held by nobody: who lives removes it when it ends."""
+    return lock.exists() and holder(lock) is None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Final
 
 import typer
 
+from orchestration.hosting import end_dagster
 from streaming.broker.embedded import stop_broker
 from streaming.lease import holder
 from streaming.settings import load_settings
@@ -16,6 +17,7 @@ UP_LEASE: Final = "up.lock"
 FEEDER_LEASE: Final = "feeder.lock"
 PATIENCE_SECONDS: Final = 9.5
 LEFTOVER_SECONDS: Final = 3.0
+DAGSTER_SECONDS: Final = 1.0
 
 
 def run_down() -> None:
@@ -29,10 +31,22 @@ def run_down() -> None:
 
 
 def end_leftovers(home: Path) -> int:
-    """End what an `up` that was killed left behind; give how many processes there were."""
+    """End what an `up` that was killed left behind; give how many processes there were.
+
+    Dagster first: its sensors would start again what is ended here.
+    """
+    ended = end_dagster(home, DAGSTER_SECONDS)
+    for wish in (home / "workers").glob("*.wanted"):
+        wish.unlink(missing_ok=True)
+    ended += end_holders([home / FEEDER_LEASE], LEFTOVER_SECONDS)
+    return ended + end_supervisors(home, LEFTOVER_SECONDS)
+
+
+def end_supervisors(home: Path, seconds: float) -> int:
+    """End supervisors, and workers that have none; give how many processes there were."""
     supervisors = sorted((home / "workers").glob("*.supervisor.lock"))
     workers = sorted(set((home / "workers").glob("*.lock")) - set(supervisors))
-    return end_holders([home / FEEDER_LEASE, *supervisors, *workers], LEFTOVER_SECONDS)
+    return end_holders(supervisors, seconds) + end_holders(workers, 1.0)
 
 
 def end_holders(leases: list[Path], seconds: float) -> int:

@@ -5,7 +5,7 @@ import sys
 import time
 from collections import deque
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from rich.console import Console
@@ -13,7 +13,9 @@ from rich.live import Live
 
 from orchestration.demo import Feeder
 from orchestration.down import UP_LEASE, end_leftovers
+from orchestration.hosting import Dagster
 from orchestration.view import View, render
+from orchestration.wanted import WantedApps
 from streaming.broker.embedded import start_broker, stop_broker
 from streaming.broker.keeper import BrokerKeeper
 from streaming.commands.console import stopping
@@ -27,10 +29,9 @@ from streaming.lease import acquire, holder
 from streaming.logs import configure_logs, get_logger
 from streaming.running import prepare_store
 from streaming.settings import PREFIX, Settings, load_settings
+from streaming.status.slots import look_at_app
 from streaming.store.connection import connect, store_errors
 from streaming.store.figures import live_figures, refusals, snapshot, top_items
-from streaming.supervisor import Supervisor
-from streaming.worker import read_status
 
 CHILDREN_STOP_SECONDS: Final = 5.0
 BROKER_STOP_SECONDS: Final = 4.0
@@ -66,15 +67,17 @@ def run_up(*, demo: bool) -> None:
             children.keeper = BrokerKeeper(settings)
         if demo:
             children.feeder = Feeder(settings)
+        children.dagster = Dagster(settings)
         ending.callback(_ignore_signals)
         _watch(settings, children)
 
 
 @dataclass
 class Children:
-    """What `up` runs: a supervisor per app, the broker's keeper, the demonstration's feeder."""
+    """What `up` runs: Dagster, the apps, the broker's keeper, the demonstration's feeder."""
 
-    supervisors: list[Supervisor] = field(default_factory=list)
+    dagster: Dagster | None = None
+    apps: WantedApps | None = None
     keeper: BrokerKeeper | None = None
     feeder: Feeder | None = None
 
@@ -91,9 +94,10 @@ class Children:
         for part in self._parts():
             part.stop(max(deadline - time.monotonic(), 0.1))
 
-    def _parts(self) -> list[Supervisor | BrokerKeeper | Feeder]:
-        others = [part for part in (self.keeper, self.feeder) if part is not None]
-        return [*self.supervisors, *others]
+    def _parts(self) -> list[Dagster | WantedApps | BrokerKeeper | Feeder]:
+        """Give the parts in the order of their ending: Dagster would start the apps again."""
+        parts = (self.dagster, self.feeder, self.apps, self.keeper)
+        return [part for part in parts if part is not None]
 
 
 def _take_home(settings: Settings, ending: ExitStack) -> None:
@@ -121,13 +125,7 @@ def _start(settings: Settings, children: Children) -> None:
         writes=[names.analytics, names.dead_letters],
         group=names.analytics_group(deployment_id),
     )
-    for app, slots in (
-        ("processor", settings.processor_slots),
-        ("analytics", settings.analytics_slots),
-    ):
-        supervisor = Supervisor(settings, app, slots)
-        supervisor.start()
-        children.supervisors.append(supervisor)
+    children.apps = WantedApps(settings)
 
 
 def _watch(settings: Settings, children: Children) -> None:
@@ -159,15 +157,18 @@ def read_view(settings: Settings, children: Children, rates: deque[tuple[float, 
         reasons = refusals(store)
         top = top_items(store, TOP_ITEMS)
     workers = [
-        status
-        for supervisor in children.supervisors
-        for slot in supervisor.slots
-        if (status := read_status(settings.home, supervisor.app, slot.number))
+        worker
+        for app, slots in (
+            ("processor", settings.processor_slots),
+            ("analytics", settings.analytics_slots),
+        )
+        for worker in look_at_app(settings.home, app, slots)[1]
     ]
     rates.append((time.monotonic(), figures.events))
     seconds = rates[-1][0] - rates[0][0]
     return View(
         doing=children.feeder.doing if children.feeder else "",
+        dagster=children.dagster.url if children.dagster else "",
         currency=settings.currency,
         stored=figures.events,
         refused=figures.refused,

@@ -20,6 +20,7 @@ class View:
     """
 
     doing: str
+    dagster: str
     currency: str
     stored: int
     refused: int
@@ -35,6 +36,7 @@ class View:
     def fields(self) -> dict[str, object]:
         """Give the figures as fields of a log line, without items."""
         return {
+            "dagster": self.dagster,
             "events_per_second": round(self.events_per_second, 1),
             "stored": self.stored,
             "refused": self.refused,
@@ -69,6 +71,7 @@ def render(view: View) -> RenderableType:
         _most_popular(view.top),
         Text(),
         _workers(view.workers),
+        Text(f"Dagster: {view.dagster}"),
         Text("Ctrl-C ends it; the next start goes on where this one stopped.", style="dim"),
     )
 

@@ -105,6 +105,9 @@ def _supervise(
     keep_alive: Path | None,
 ) -> None:
     configure_logs()
+    if keep_alive is not None and not keep_alive.exists():
+        get_logger().info("not_wanted", app=supervisor.app)
+        return
     wish = None if keep_alive is None else Wish(keep_alive)
     with stopping() as stop, nullcontext() if keep_alive is None else _lease(keep_alive):
         supervisor.start()

@@ -35,7 +35,7 @@ from streaming.status.model import (
     Section,
     Status,
 )
-from streaming.status.slots import live_supervisor, look_at_slots, time_text, worst
+from streaming.status.slots import look_at_app, time_text
 from streaming.store.connection import connect_current, store_errors
 from streaming.store.figures import live_figures, snapshot
 from streaming.store.migrate import recorded_deployment
@@ -64,8 +64,8 @@ def gather(settings: Settings, sections: Mapping[str, SectionOf]) -> Status:
     stored, names = _read_database(settings), Names.of(settings)
     with ThreadPoolExecutor(1) as background:
         asked = background.submit(_ask_broker, settings, stored.positions)
-        processor, writers = _look_at(settings, "processor", settings.processor_slots)
-        analytics, readers = _look_at(settings, "analytics", settings.analytics_slots)
+        processor, writers = look_at_app(settings.home, "processor", settings.processor_slots)
+        analytics, readers = look_at_app(settings.home, "analytics", settings.analytics_slots)
         added = {name: _section(settings, section) for name, section in sections.items()}
         broker, lags = asked.result()
     if broker.state == "down":
@@ -159,28 +159,6 @@ def _ask_broker(
     except PurchasesError as error:
         return Broker("down", servers, str(error)), []
     return Broker("answering", servers, ""), lags
-
-
-def _look_at(settings: Settings, app: str, configured: int) -> tuple[App, list[WorkerStatus]]:
-    supervisor = live_supervisor(settings.home, app)
-    slots, living = look_at_slots(settings.home, app, configured, supervisor)
-    committed = max((worker.committed_at for worker in living), default=0.0)
-    return App(
-        app=app,
-        state=worst(slots),
-        supervisor_pid=None if supervisor is None else supervisor.pid,
-        in_per_second=round(sum(slot.in_per_second for slot in slots), 1),
-        out_per_second=round(sum(slot.out_per_second for slot in slots), 1),
-        refused_per_second=round(sum(slot.refused_per_second for slot in slots), 1),
-        duplicates_per_second=round(sum(slot.duplicates_per_second for slot in slots), 1),
-        lag_records=None,
-        lag_seconds=None,
-        hidden_records=None,
-        closing_per_second=round(sum(slot.closing_per_second for slot in slots), 1),
-        seconds_to_drain=None,
-        committed_at=time_text(committed),
-        slots=tuple(slots),
-    ), living
 
 
 def _section(settings: Settings, section: SectionOf) -> Section:

@@ -13,7 +13,7 @@ from typing import Final
 from streaming.events.values import rfc_3339
 from streaming.lease import holder
 from streaming.restarts import SlotRestarts, SupervisorStatus, read_supervisor_status
-from streaming.status.model import Slot
+from streaming.status.model import App, Slot
 from streaming.supervisor import supervisor_path
 from streaming.worker import WorkerStatus, lease_path, read_status
 
@@ -31,6 +31,29 @@ WORST_FIRST: Final = (
     "running",
     "caught_up",
 )
+
+
+def look_at_app(home: Path, app: str, configured: int) -> tuple[App, list[WorkerStatus]]:
+    """Look once at an app's slots, without its lag; give also what its living workers said."""
+    supervisor = live_supervisor(home, app)
+    slots, living = look_at_slots(home, app, configured, supervisor)
+    committed = max((worker.committed_at for worker in living), default=0.0)
+    return App(
+        app=app,
+        state=worst(slots),
+        supervisor_pid=None if supervisor is None else supervisor.pid,
+        in_per_second=round(sum(slot.in_per_second for slot in slots), 1),
+        out_per_second=round(sum(slot.out_per_second for slot in slots), 1),
+        refused_per_second=round(sum(slot.refused_per_second for slot in slots), 1),
+        duplicates_per_second=round(sum(slot.duplicates_per_second for slot in slots), 1),
+        lag_records=None,
+        lag_seconds=None,
+        hidden_records=None,
+        closing_per_second=round(sum(slot.closing_per_second for slot in slots), 1),
+        seconds_to_drain=None,
+        committed_at=time_text(committed),
+        slots=tuple(slots),
+    ), living
 
 
 def live_supervisor(home: Path, app: str) -> SupervisorStatus | None:

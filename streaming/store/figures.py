@@ -93,6 +93,28 @@ def distinct_figures(connection: sqlite3.Connection) -> DistinctFigures:
     return DistinctFigures(*row)
 
 
+@dataclass(frozen=True)
+class ChangedDay:
+    """A day of the ledger, as `2011-03-27`, at a version."""
+
+    day: str
+    version: int
+    events: int
+    items_sold: int
+
+
+def changed_days(
+    connection: sqlite3.Connection, after: int, until: int, limit: int
+) -> list[ChangedDay]:
+    """Give the days last changed after one version and up to another, in their order."""
+    rows = connection.execute(
+        "SELECT day, version, events, items_sold FROM day_ledger"
+        " WHERE version > ? AND version <= ? ORDER BY version LIMIT ?",
+        (after, until, limit),
+    )
+    return [ChangedDay(*row) for row in rows]
+
+
 def stored_positions(connection: sqlite3.Connection, group: str, topic: str) -> Mapping[int, int]:
     """Give the next offset of each partition of a topic that the group has stored."""
     rows = connection.execute(

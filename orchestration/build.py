@@ -1,0 +1,28 @@
+"""The one place where Dagster's definitions are put together, for its processes and for tests."""
+
+from dagster import Definitions, in_process_executor
+
+from assets.checks import asset_checks
+from assets.definitions import stream_specs, table_assets
+from orchestration.run_sensors import run_sensors
+from orchestration.schedules import schedules
+from orchestration.stream_sensors import stream_sensors
+from orchestration.table_sensors import stale_days_sensor
+from orchestration.upkeep import upkeep_job
+from streaming.settings import Settings, load_settings
+
+
+def build_defs(settings: Settings | None = None) -> Definitions:
+    """Give all definitions over these settings, or over those of the environment."""
+    chosen = settings or load_settings()
+    return Definitions(
+        assets=[*stream_specs(chosen), *table_assets(chosen)],
+        asset_checks=asset_checks(chosen),
+        sensors=[
+            *stream_sensors(chosen),
+            stale_days_sensor(chosen),
+            *run_sensors(chosen, upkeep_job(chosen)),
+        ],
+        schedules=schedules(chosen),
+        executor=in_process_executor,
+    )

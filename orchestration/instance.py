@@ -1,0 +1,85 @@
+"""Dagster's instance in the home: its configuration, its storages, and how a process finds them.
+
+Dagster is imported only where a storage is opened: the command line must not wait for it.
+"""
+
+import os
+import shutil
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from assets.runs import WRITE_POOL
+from streaming.errors import PurchasesError
+from streaming.lease import Lease, acquire, holder
+from streaming.settings import Settings
+from streaming.supervisor import worker_environment
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+TEMPLATE: Final = Path(__file__).parent / "dagster.yaml"
+OPENING_SECONDS: Final = 120.0
+
+
+def dagster_home(home: Path) -> Path:
+    """Give the directory that is `DAGSTER_HOME`."""
+    return home / "dagster"
+
+
+def dagster_environment(settings: Settings) -> dict[str, str]:
+    """Give the environment in which Dagster's processes find this home and these settings."""
+    return {**worker_environment(settings), "DAGSTER_HOME": os.fspath(dagster_home(settings.home))}
+
+
+def prepare_instance(settings: Settings) -> None:
+    """Make the instance where there is none, and bring an older one to this Dagster's schema.
+
+    All storages are opened under a lock: webserver and daemon that do it at once leave two
+    migration heads. Raises `PurchasesError` where another process does not get ready with it.
+    """
+    directory = dagster_home(settings.home)
+    if _prepared(directory) == version("dagster"):
+        return
+    with _lock(directory / "opening.lock"):
+        if _prepared(directory) == version("dagster"):
+            return
+        if not (directory / "dagster.yaml").exists():
+            shutil.copyfile(TEMPLATE, directory / "dagster.yaml")
+        with open_instance(settings) as instance:
+            if _prepared(directory) is not None:
+                instance.upgrade()
+            _open_storages(instance)
+        (directory / "prepared").write_text(version("dagster"))
+
+
+def open_instance(settings: Settings) -> "DagsterInstance":
+    """Open the home's instance, as a context manager."""
+    from dagster import DagsterInstance
+
+    return DagsterInstance.from_config(os.fspath(dagster_home(settings.home)))
+
+
+def _open_storages(instance: "DagsterInstance") -> None:
+    """Let each storage make its file; the pool's default limit would not hold on its first use."""
+    instance.get_runs(limit=1)
+    instance.all_instigator_state()
+    instance.event_log_storage.set_concurrency_slots(WRITE_POOL, 1)
+
+
+def _prepared(directory: Path) -> str | None:
+    """Give the version of Dagster that last opened all storages; None where none did."""
+    try:
+        return (directory / "prepared").read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _lock(path: Path) -> Lease:
+    deadline = time.monotonic() + OPENING_SECONDS
+    while (lease := acquire(path)) is None:
+        if time.monotonic() > deadline:
+            raise PurchasesError(f"Process {holder(path)} does not get ready with {path.parent}.")
+        time.sleep(0.1)
+    return lease
