@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from assets.replace import record_failure
-from assets.staleness import Difference, read_differences
+from assets.staleness import Difference, read_differences, read_failures
 from assets.tables import WHOLE, BuildFailure
 from streaming.settings import Settings
 from streaming.store.connection import connect_current, store_errors
@@ -71,3 +71,14 @@ def _failure(difference: Difference, run: DiedRun) -> BuildFailure:
         run_id=run.run_id,
         failed_at=time.time_ns() // 1000,
     )
+
+
+def failures_of(settings: Settings, run_id: str) -> dict[str, str]:
+    """Give the reasons of what a run failed at, by table and partition."""
+    path = settings.database_path
+    with closing(connect_current(path, read_only=True)) as store, store_errors(path):
+        return {
+            f"{table} of {partition}": failure.reason
+            for (table, partition), failure in sorted(read_failures(store).items())
+            if failure.run_id == run_id
+        }

@@ -1,8 +1,23 @@
-"""`up` and `down`: everything of one home, started and ended together."""
+"""`up` and `down`, `backfill` and `env`: everything of one home, and its Dagster.
 
-from typing import Annotated
+Options become requests here, and results sentences; the work is in modules of their names.
+"""
+
+import shlex
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from streaming.errors import PurchasesError, UsageError
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from orchestration.backfill import Backfilled
+    from orchestration.requests import DayRange
+
+NAMED_FAILURES = 5
 
 
 def up(
@@ -27,3 +42,87 @@ def down() -> None:
     from orchestration.down import run_down
 
     run_down()
+
+
+def env() -> None:
+    """Print the settings with which Dagster's own commands find this home, for a shell.
+
+    Example: purchases env
+    """
+    from orchestration.instance import dagster_home, prepare_instance
+    from streaming.settings import load_settings
+
+    settings = load_settings()
+    prepare_instance(settings)
+    typer.echo(f"export DAGSTER_HOME={shlex.quote(str(dagster_home(settings.home)))}")
+    typer.echo(f"export PURCHASES_HOME={shlex.quote(str(settings.home))}")
+
+
+def backfill(
+    first: Annotated[str, typer.Option("--from", metavar="DAY", help="The first day.")],
+    last: Annotated[str, typer.Option("--to", metavar="DAY", help="The last day, included.")],
+    table: Annotated[
+        list[str] | None, typer.Option(help="Only this table; may be repeated. Default: all four.")
+    ] = None,
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compute also what is at the stream's version already.")
+    ] = False,
+) -> None:
+    """Build the day tables of a range of days anew, recorded as one run in Dagster.
+
+    A day that fails keeps its figures, the others go on; exit code 1 then, naming the days.
+
+    Example: purchases backfill --from 2011-03-01 --to 2011-03-31
+    """
+    from orchestration.backfill import backfill as build
+    from orchestration.requests import DayRange
+    from streaming.settings import load_settings
+
+    settings = load_settings()
+    days = DayRange(_day("--from", first), _day("--to", last))
+    tables = _tables(table or [])
+    _require_partitions(days, settings.history_start, settings.zone)
+    typer.echo(_told(build(settings, days, tables, force=force)))
+
+
+def _told(done: "Backfilled") -> str:
+    """Say what a backfill did. Raises `PurchasesError` where days failed, naming the first."""
+    told = (
+        f"{done.days:,} days: {done.builds:,} builds current, of them {done.computed:,} computed"
+        f" now, in {done.seconds:.1f} s (run {done.run_id})."
+    )
+    if done.failures:
+        named = "; ".join(
+            f"{what}: {why}" for what, why in list(done.failures.items())[:NAMED_FAILURES]
+        )
+        raise PurchasesError(f"{len(done.failures):,} builds failed, {told} First: {named}")
+    return told
+
+
+def _day(option: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} {text} is not a day, such as 2011-03-27.") from None
+
+
+def _tables(names: list[str]) -> list[str]:
+    from assets.staleness import DAY_TABLE_NAMES
+
+    for name in names:
+        if name not in DAY_TABLE_NAMES:
+            raise UsageError(f"--table {name} must be one of {', '.join(DAY_TABLE_NAMES)}.")
+    return list(dict.fromkeys(names)) or list(DAY_TABLE_NAMES)
+
+
+def _require_partitions(days: "DayRange", start: date, zone: "ZoneInfo") -> None:
+    """Raise `UsageError` unless the days are in their order, and have partitions."""
+    from datetime import datetime
+
+    today = datetime.now(zone).date()
+    if not start <= days.first <= days.last <= today:
+        raise UsageError(
+            f"--from {days.first} --to {days.last} must be in order, from {start}"
+            f" (PURCHASES_HISTORY_START) to {today}."
+        )

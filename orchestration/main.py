@@ -12,6 +12,8 @@ def build_app() -> typer.Typer:
     app = stream_app()
     app.command()(commands.up)
     app.command()(commands.down)
+    app.command()(commands.env)
+    app.command()(commands.backfill)
     return app
 
 

@@ -26,6 +26,9 @@ from dagster import (
     run_status_sensor,
     sensor,
 )
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)
 
 from assets.checks import RECONCILIATION, selection
 from assets.failures import DiedRun, record_died
@@ -34,6 +37,8 @@ from assets.staleness import WHOLE_TABLE_NAMES
 from orchestration.requests import REASON_TAG, audits_of, days_of, keys_of, tables_of
 from streaming.logs import get_logger
 from streaming.settings import Settings
+
+AnyJob = JobDefinition | UnresolvedAssetJobDefinition
 
 LOOK_SECONDS: Final = 15
 SILENT_SECONDS: Final = 45.0
@@ -60,7 +65,7 @@ def _following(upkeep: JobDefinition) -> list[SensorDefinition]:
     ]
 
 
-def _after(reason: str, name: str, job: JobDefinition) -> SensorDefinition:
+def _after(reason: str, name: str, job: AnyJob) -> SensorDefinition:
     @run_status_sensor(
         DagsterRunStatus.SUCCESS,
         name=f"{name}_sensor",
