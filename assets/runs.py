@@ -29,9 +29,9 @@ def write_lock(home: Path) -> Path:
     return home / "runs" / "write.lock"
 
 
-def run_died(lock: Path) -> bool:
-    """Say whether a run's lock is there, but held by nobody: who lives removes it when it ends."""
-    return lock.exists() and holder(lock) is None
+def run_lives(home: Path, run_id: str) -> bool:
+    """Say whether a process of this host holds the run's lock."""
+    return holder(run_lock(home, run_id)) is not None
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 
 from assets.checks import RECONCILIATION, selection
 from assets.failures import DiedRun, record_died
-from assets.runs import run_died, run_lock
+from assets.runs import run_lives, run_lock
 from assets.staleness import WHOLE_TABLE_NAMES
 from orchestration.requests import REASON_TAG, audits_of, days_of, keys_of, tables_of
 from streaming.logs import get_logger
@@ -133,13 +133,16 @@ def dead_runs_sensor(settings: Settings) -> SensorDefinition:
 def report_dead_runs(settings: Settings, instance: DagsterInstance, now: float) -> Iterator[str]:
     """Report as failed the started runs that build tables and have no process; give their ids.
 
-    A run that is alive holds its lock from its first seconds on; `now` is in epoch seconds.
+    A run that is alive holds its lock from its first seconds on, and removes it in its last; `now`
+    is in epoch seconds.
     """
     for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED])):
         if not tables_of(run):
             continue
+        if run_lives(settings.home, run.run_id):
+            continue
         path = run_lock(settings.home, run.run_id)
-        if run_died(path) or (not path.exists() and _silent(instance, run, now)):
+        if path.exists() or _silent(instance, run, now):
             instance.report_run_failed(run, "The process of this run died.")
             path.unlink(missing_ok=True)
             yield run.run_id

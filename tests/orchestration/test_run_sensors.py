@@ -1,0 +1,124 @@
+"""What looks after runs: dead ones are reported, failed ones recorded, the next ones asked for."""
+
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from dagster import (
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    build_schedule_context,
+)
+
+from assets.runs import run_lock, writing
+from orchestration.build import build_defs
+from orchestration.requests import DayRange, days_of, days_request, tables_of
+from orchestration.run_sensors import SILENT_SECONDS, record_failed_run, report_dead_runs
+from orchestration.schedules import daily_close_schedule
+from streaming.settings import Settings
+from tests.assets.stored import store_events
+from tests.store.rows import event, micros
+from tests.support import wait_until
+
+DAY = date(2024, 3, 1)
+HOLD = """
+import sys, time
+from pathlib import Path
+from assets.runs import writing
+with writing(Path(sys.argv[1]), sys.argv[2]):
+    time.sleep(60)
+"""
+
+
+def started(settings: Settings, instance: DagsterInstance, status: DagsterRunStatus) -> DagsterRun:
+    """Make a run of a day in this state."""
+    request = days_request(DayRange(DAY, DAY), "late", 1)
+    job = build_defs(settings).resolve_implicit_global_asset_job_def()
+    selection = frozenset(request.asset_selection or ())
+    return instance.create_run_for_job(
+        job.get_subset(asset_selection=selection),
+        status=status,
+        tags=request.tags,
+        asset_selection=selection,
+    )
+
+
+def test_a_run_whose_process_was_killed_is_reported_at_once(
+    store: Settings, instance: DagsterInstance
+) -> None:
+    """The kernel freed its lock; a living one is left alone."""
+    run = started(store, instance, DagsterRunStatus.STARTED)
+    holding = subprocess.Popen([sys.executable, "-c", HOLD, str(store.home), run.run_id])
+    lock = run_lock(store.home, run.run_id)
+    wait_until(lambda: list(report_dead_runs(store, instance, 0)) == [] and lock.exists(), 20, "-")
+    time_of_day = time.time() + 10 * SILENT_SECONDS
+    assert list(report_dead_runs(store, instance, time_of_day)) == []
+    holding.kill()
+    holding.wait()
+    assert list(report_dead_runs(store, instance, time.time())) == [run.run_id]
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert found.status == DagsterRunStatus.FAILURE
+    assert not lock.exists()
+
+
+def test_a_run_that_never_took_its_lock_is_dead_when_it_is_silent(
+    store: Settings, instance: DagsterInstance
+) -> None:
+    """Its process died before its first step."""
+    run = started(store, instance, DagsterRunStatus.STARTED)
+    instance.report_engine_event("starting", run)
+    now = time.time()
+    assert list(report_dead_runs(store, instance, now)) == []
+    assert list(report_dead_runs(store, instance, now + SILENT_SECONDS + 1)) == [run.run_id]
+
+
+def test_a_failed_run_leaves_a_record_of_what_it_did_not_build(
+    store: Settings, instance: DagsterInstance
+) -> None:
+    """So that the sensor does not ask for it at once again, and the status shows it."""
+    store_events(store, [event(1, micros("2024-03-01 10:00"))])
+    run = started(store, instance, DagsterRunStatus.FAILURE)
+    assert days_of(run) == DayRange(DAY, DAY)
+    assert len(tables_of(run)) == 4
+    assert record_failed_run(store, run, "it died") == 4
+    assert record_failed_run(store, run, "it died") == 0
+
+
+def test_the_close_builds_yesterday_of_the_deployments_zone() -> None:
+    """At 00:15 local time, also across a change of clocks."""
+    settings = Settings(home=Path(os.devnull), timezone="Europe/London")
+    schedule = daily_close_schedule(settings)
+    assert schedule.execution_timezone == "Europe/London"
+    at = datetime(2011, 10, 30, 23, 15, tzinfo=UTC)
+    context = build_schedule_context(scheduled_execution_time=at)
+    found = schedule.evaluate_tick(context).run_requests
+    assert found is not None
+    assert found[0].tags["dagster/asset_partition_range_start"] == "2011-10-29"
+    at = datetime(2011, 10, 31, 0, 15, tzinfo=UTC)
+    found = schedule.evaluate_tick(build_schedule_context(scheduled_execution_time=at)).run_requests
+    assert found is not None
+    assert found[0].tags["purchases/reason"] == "close"
+    assert found[0].tags["dagster/asset_partition_range_end"] == "2011-10-30"
+    assert found[0].run_config["ops"]["day_tables"]["config"]["force"] is True
+
+
+def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
+    """The lock of a run is its own, and gone afterwards."""
+    with writing(tmp_path, "a"):
+        assert run_lock(tmp_path, "a").exists()
+    assert not run_lock(tmp_path, "a").exists()
+
+
+@pytest.mark.parametrize("kind", ["sensors", "schedules"])
+def test_everything_is_on_in_a_fresh_instance(kind: str, store: Settings) -> None:
+    """Dagster's default is off."""
+    repository = build_defs(store).get_repository_def()
+    found = repository.sensor_defs if kind == "sensors" else repository.schedule_defs
+    assert len(found) >= 3
+    assert {definition.default_status.value for definition in found} == {"RUNNING"}

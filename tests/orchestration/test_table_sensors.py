@@ -1,0 +1,130 @@
+"""The sensor of stale days on a real instance: what comes at any moment is in the tables then."""
+
+from collections.abc import Callable
+from datetime import date
+
+import pytest
+from dagster import (
+    AssetKey,
+    DagsterInstance,
+    DagsterRunStatus,
+    SensorResult,
+    build_sensor_context,
+)
+
+from assets.build import Workshop
+from assets.staleness import DAY_TABLE_NAMES, read_differences
+from orchestration.build import build_defs
+from orchestration.requests import DayRange, days_request
+from orchestration.table_sensors import stale_days_sensor
+from streaming.settings import Settings
+from streaming.store.connection import connect
+from tests.assets.stored import store_events
+from tests.store.rows import event, micros
+
+DAY = date(2024, 3, 1)
+TIME = micros("2024-03-01 10:00")
+
+
+def tick(settings: Settings, instance: DagsterInstance) -> SensorResult:
+    """Let the sensor tick."""
+    with build_sensor_context(instance=instance, definitions=build_defs(settings)) as context:
+        found = stale_days_sensor(settings)(context)
+    assert isinstance(found, SensorResult)
+    return found
+
+
+def late_days(found: SensorResult) -> list[str]:
+    """Give the first days of the runs for past days."""
+    return [
+        request.tags["dagster/asset_partition_range_start"]
+        for request in found.run_requests or []
+        if request.tags["purchases/reason"] == "late"
+    ]
+
+
+def execute(settings: Settings, instance: DagsterInstance, run_id: str | None = None) -> None:
+    """Execute the run that the sensor asks for the day, in this process."""
+    request = days_request(DayRange(DAY, DAY), "late", 1)
+    job = build_defs(settings).resolve_implicit_global_asset_job_def()
+    subset = job.get_subset(
+        asset_selection=frozenset(request.asset_selection or ()),
+        asset_check_selection=frozenset(request.asset_check_keys or ()),
+    )
+    assert subset.execute_in_process(instance=instance, tags=request.tags, run_id=run_id).success
+
+
+def stale(settings: Settings) -> set[str]:
+    """Give the days whose tables are not what the stream counted."""
+    connection = connect(settings.database_path, read_only=True)
+    try:
+        return {d.partition for d in read_differences(connection) if d.table in DAY_TABLE_NAMES}
+    finally:
+        connection.close()
+
+
+def test_without_a_database_it_waits(settings: Settings, instance: DagsterInstance) -> None:
+    """A fresh home has none until the consumer made it."""
+    assert not tick(settings, instance).run_requests
+
+
+def test_a_stale_day_is_asked_for_until_it_is_built(
+    store: Settings, instance: DagsterInstance
+) -> None:
+    """And then no more; only the builds' own audits run with it."""
+    store_events(store, [event(1, TIME)])
+    found = tick(store, instance)
+    assert late_days(found) == ["2024-03-01"]
+    request = (found.run_requests or [])[0]
+    assert {key.name for key in request.asset_check_keys or ()} == {"audit"}
+    execute(store, instance)
+    assert late_days(tick(store, instance)) == []
+    store_events(store, [event(2, TIME + 1)])
+    assert late_days(tick(store, instance)) == ["2024-03-01"]
+
+
+@pytest.mark.parametrize("status", [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTED])
+def test_an_event_stored_while_the_days_run_waits_or_works_is_there_in_the_end(
+    store: Settings, instance: DagsterInstance, status: DagsterRunStatus
+) -> None:
+    """The run covers the day meanwhile; if it has read before, the next tick asks again."""
+    store_events(store, [event(1, TIME)])
+    job = build_defs(store).resolve_implicit_global_asset_job_def()
+    request = days_request(DayRange(DAY, DAY), "late", 1)
+    run = instance.create_run_for_job(
+        job.get_subset(asset_selection=frozenset(request.asset_selection or ())),
+        status=status,
+        tags=request.tags,
+        asset_selection=frozenset(request.asset_selection or ()),
+    )
+    store_events(store, [event(2, TIME + 1)])
+    assert late_days(tick(store, instance)) == []
+    instance.report_run_failed(run)
+    assert late_days(tick(store, instance)) == ["2024-03-01"]
+    execute(store, instance)
+    assert stale(store) == set()
+
+
+def test_an_event_stored_between_a_runs_read_and_its_write_is_there_in_the_end(
+    store: Settings, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The build stands for what it read, and the day stays stale."""
+    store_events(store, [event(1, TIME)])
+    compute: Callable[..., object] = Workshop._compute
+    came: list[int] = []
+
+    def computed_and_late(self: Workshop, *arguments: object, **more: object) -> object:
+        found = compute(self, *arguments, **more)
+        if not came:
+            came.append(1)
+            store_events(store, [event(2, TIME + 1)])
+        return found
+
+    monkeypatch.setattr(Workshop, "_compute", computed_and_late)
+    execute(store, instance)
+    assert stale(store) == {"2024-03-01"}
+    assert late_days(tick(store, instance)) == ["2024-03-01"]
+    execute(store, instance)
+    assert stale(store) == set()
+    record = instance.get_latest_materialization_event(AssetKey("daily_sales"))
+    assert record is not None
