@@ -1,5 +1,21 @@
-"""Fixtures of the orchestration's tests: a started store, and an instance of Dagster."""
+"""Fixtures of the orchestration's tests: a started store, an instance of Dagster, a whole home."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from tests.assets.conftest import connection, instance, settings, store
+from tests.conftest import bring_jars
+from tests.orchestration.home import Home
 
 __all__ = ["connection", "instance", "settings", "store"]
+
+
+@pytest.fixture
+def home(jars: Path, tmp_path: Path) -> Iterator[Home]:
+    """A home with Kafka's jars and nothing else, in which nothing runs at the end."""
+    bring_jars(jars, tmp_path)
+    made = Home(tmp_path)
+    yield made
+    made.run("down")

@@ -1,0 +1,84 @@
+"""Dagster as its UI talks to it: questions and commands over GraphQL."""
+
+import json
+import urllib.request
+from typing import Any
+
+from tests.orchestration.home import Home
+
+SELECTOR = {
+    "repositoryLocationName": "orchestration.definitions",
+    "repositoryName": "__repository__",
+}
+SENSORS = """
+query ($selector: RepositorySelector!) { sensorsOrError(repositorySelector: $selector) {
+  ... on Sensors { results { name sensorState { id status ticks(limit: 5) { status } } } }
+} }
+"""
+SCHEDULES = """
+query ($selector: RepositorySelector!) { schedulesOrError(repositorySelector: $selector) {
+  ... on Schedules { results { name executionTimezone scheduleState { status } } }
+} }
+"""
+BACKFILL = """
+mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+} }
+"""
+BACKFILLED = """
+query ($id: String!) { partitionBackfillOrError(backfillId: $id) {
+  ... on PartitionBackfill { status }
+} }
+"""
+STOP = "mutation ($id: String!) { stopSensor(id: $id) { __typename } }"
+START = "mutation ($s: SensorSelector!) { startSensor(sensorSelector: $s) { __typename } }"
+
+
+def ask(url: str, query: str, **variables: object) -> dict[str, Any]:
+    """Send a query; give its data."""
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    request = urllib.request.Request(  # noqa: S310 - the webserver of this test
+        f"{url}/graphql", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        found: dict[str, Any] = json.load(answer)
+    assert "errors" not in found, found
+    data: dict[str, Any] = found["data"]
+    return data
+
+
+def url_of(home: Home) -> str:
+    """Give where the home's webserver listens."""
+    return f"http://127.0.0.1:{(home.path / 'dagster' / 'webserver.port').read_text().strip()}"
+
+
+def sensors(home: Home) -> dict[str, dict[str, Any]]:
+    """Give the state of each sensor; none before the webserver answers."""
+    try:
+        found = ask(url_of(home), SENSORS, selector=SELECTOR)["sensorsOrError"]
+    except (OSError, ValueError):
+        return {}
+    return {sensor["name"]: sensor["sensorState"] for sensor in found.get("results", [])}
+
+
+def schedules(home: Home) -> dict[str, str]:
+    """Give the status of each schedule."""
+    found = ask(url_of(home), SCHEDULES, selector=SELECTOR)["schedulesOrError"]["results"]
+    return {schedule["name"]: schedule["scheduleState"]["status"] for schedule in found}
+
+
+def launch_backfill(home: Home, tables: list[str], days: list[str]) -> str:
+    """Start a backfill, as the UI's dialog does; give its id."""
+    params = {
+        "assetSelection": [{"path": [table]} for table in tables],
+        "partitionNames": days,
+    }
+    found = ask(url_of(home), BACKFILL, params=params)["launchPartitionBackfill"]
+    assert "backfillId" in found, found
+    return str(found["backfillId"])
+
+
+def backfill_status(home: Home, backfill_id: str) -> str:
+    """Give how a backfill stands."""
+    found = ask(url_of(home), BACKFILLED, id=backfill_id)["partitionBackfillOrError"]
+    return str(found["status"])

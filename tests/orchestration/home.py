@@ -1,0 +1,67 @@
+"""A home of its own in which tests run `purchases`, as somebody at a terminal does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+
+class Home:
+    """A home of its own, and the commands on it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log = path / "up.log"
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
+        self.environment = {**clean, "PURCHASES_HOME": str(path)}
+
+    def command(self, *arguments: str) -> list[str]:
+        """Give the command line of `purchases`."""
+        return [sys.executable, "-c", "from orchestration.main import run; run()", *arguments]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            self.command(*arguments),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def up(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start `up` in a session of its own, as a terminal does."""
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self.command("up", *arguments),
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def progress(self) -> dict[str, object]:
+        """Give the fields of the last progress line."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        found = [json.loads(line) for line in lines if '"event": "progress"' in line]
+        return found[-1] if found else {}
+
+    def events(self) -> int:
+        """Give the stored events that `totals` tells, 0 before there is a database."""
+        done = self.run("totals", "--json")
+        return int(json.loads(done.stdout)["events"]) if done.returncode == 0 else 0
+
+    def processes(self) -> list[psutil.Process]:
+        """Give all processes that have this home in their environment."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("PURCHASES_HOME") == str(self.path):
+                    found.append(process)
+            except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+                continue
+        return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]

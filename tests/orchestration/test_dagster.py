@@ -1,0 +1,82 @@
+"""Dagster as `up` runs it: its sensors tick, its backfills build, its workers come back."""
+
+import os
+import signal
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from streaming.lease import holder
+from tests.orchestration import graphql
+from tests.orchestration.home import Home
+from tests.support import wait_until
+
+DAY_TABLES = ["hourly_sales", "daily_sales", "daily_item_sales", "daily_country_sales"]
+
+
+def figures(home: Home, statement: str) -> list[tuple[object, ...]]:
+    """Query the home's database."""
+    with closing(sqlite3.connect(f"file:{home.path / 'purchases.db'}?mode=ro", uri=True)) as store:
+        return list(store.execute(statement))
+
+
+def ticked(home: Home) -> bool:
+    """Say whether every sensor has ticked, none of them with an error."""
+    found = graphql.sensors(home)
+    statuses = {name: {tick["status"] for tick in state["ticks"]} for name, state in found.items()}
+    assert all("FAILURE" not in seen for seen in statuses.values()), statuses
+    return bool(statuses) and all(statuses.values())
+
+
+@pytest.mark.timeout(300)
+def test_a_fresh_home_ticks_builds_backfills_and_heals(home: Home) -> None:
+    """One story: all is on; stored days are built; a backfill from the UI; a killed supervisor."""
+    home.up()
+    wait_until(home.progress, 60, "up does not work")
+    yesterday = (datetime.now(UTC) - timedelta(1)).date().isoformat()
+    done = home.run("produce", "--rate", "max", "--count", "3000", "--start", yesterday)
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: home.events() == 3_000, 60, "not stored")
+
+    wait_until(lambda: ticked(home), 90, "a sensor does not tick")
+    assert {state["status"] for state in graphql.sensors(home).values()} == {"RUNNING"}
+    assert set(graphql.schedules(home).values()) == {"RUNNING"}
+    built = f"SELECT count(*) FROM table_build WHERE partition = '{yesterday}'"
+    wait_until(lambda: figures(home, built) == [(4,)], 90, "yesterday is not built")
+    assert figures(home, "SELECT sum(events) FROM daily_sales") == figures(
+        home, "SELECT sum(events) FROM day_ledger"
+    )
+
+    killed = holder(home.path / "workers" / "processor.supervisor.lock")
+    assert killed
+    os.kill(killed, signal.SIGKILL)
+    backfill = graphql.launch_backfill(home, DAY_TABLES, [yesterday])
+    wait_until(
+        lambda: graphql.backfill_status(home, backfill) == "COMPLETED_SUCCESS",
+        90,
+        "the backfill does not end",
+    )
+    wait_until(
+        lambda: holder(home.path / "workers" / "processor.supervisor.lock") not in {None, killed},
+        30,
+        "the killed supervisor is not back",
+    )
+    home.run("produce", "--rate", "max", "--count", "100", "--start", yesterday)
+    wait_until(lambda: home.events() == 3_100, 60, "it does not go on")
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+def test_a_sensor_switched_off_lets_its_workers_leave_and_on_brings_them_back(home: Home) -> None:
+    """Within a minute, from the UI, while `up` runs."""
+    home.up()
+    worker = home.path / "workers" / "processor-0.lock"
+    wait_until(lambda: ticked(home) and holder(worker), 120, "the sensors do not tick")
+    state = graphql.sensors(home)["purchase_processor_sensor"]
+    graphql.ask(graphql.url_of(home), graphql.STOP, id=state["id"])
+    wait_until(lambda: holder(worker) is None, 60, "its worker stays")
+    selector = {**graphql.SELECTOR, "sensorName": "purchase_processor_sensor"}
+    graphql.ask(graphql.url_of(home), graphql.START, s=selector)
+    wait_until(lambda: holder(worker), 60, "its worker does not come back")
