@@ -46,6 +46,8 @@ with the fixed loop of the same run ({steps} in pure Python), not with another m
 - *The year*: `replay` of the example as recorded, `process` and `analyze`, all started cold at the
   same moment on a running broker, until the last event is in the database.
 - *Memory*: the worker's peak resident memory while it works off a backlog of {backlog:,} records.
+- *Backfill*: the four day tables of 374 days as one run of Dagster, from STARTED to its end; with
+  empty bodies it is what Dagster itself needs, whose 20 s more are the bar.
 - *Import*: in a new process, without the interpreter's own start.
 """
 
@@ -159,6 +161,33 @@ def memory_with_backlog(bench: Bench) -> tuple[float, float]:
         return deployment.worker_memory("processor"), deployment.worker_memory("analytics")
 
 
+def backfill(deployment: Bench, kind: str) -> tuple[float, float]:
+    """Give seconds and peak memory (MiB) of a backfill of the year; `full`, `empty` or `alone`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.backfill", kind],
+        env=deployment.environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds, mebibytes = done.stdout.split()[-2:]
+    return float(seconds), float(mebibytes)
+
+
+def measure_backfill(deployment: Bench) -> list[Figure]:
+    """Measure the year's backfill, beside what Dagster needs for it and what the work needs."""
+    empty, _ = backfill(deployment, "empty")
+    full, memory = backfill(deployment, "full")
+    alone, _ = backfill(deployment, "alone")
+    return [
+        Figure("backfill of the year", "s", (full,), f"< {empty + 20:.0f}"),
+        Figure("the same, empty bodies", "s", (empty,)),
+        Figure("the same, without Dagster", "s", (alone,)),
+        Figure("memory of the backfill", "MiB", (memory,), "< 500"),
+    ]
+
+
 def measure_all(bench: Bench) -> list[Figure]:
     """Measure everything, in the order of the table."""
     loop = Figure("fixed loop", "s", rounds(ROUNDS, fixed_loop))
@@ -189,6 +218,7 @@ def measure_all(bench: Bench) -> list[Figure]:
         ),
         Figure("memory of the processor", "MiB", (processor,), "< 200"),
         Figure("memory of the consumer", "MiB", (analytics,), "< 200"),
+        *measure_backfill(full),
         Figure("fixed loop, again", "s", rounds(ROUNDS, fixed_loop)),
     ]
 
