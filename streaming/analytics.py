@@ -23,6 +23,7 @@ from streaming.kafka.connection import bootstrap_servers
 from streaming.kafka.consumer import GroupConsumer, headers_of
 from streaming.kafka.identity import IdentityWatch
 from streaming.kafka.names import Names
+from streaming.kafka.standing import await_turn
 from streaming.logs import get_logger
 from streaming.settings import Settings
 from streaming.store.batch import (
@@ -77,6 +78,9 @@ class AnalyticsConsumerApp:
         if not self._prepare():
             return
         group = self._source.group
+        common = common_config(self._settings, self._servers, self._client)
+        if not await_turn(self._runtime, common, group, self._client):
+            return
         self._consumer = GroupConsumer(
             consumer_config(self._settings, self._servers, self._client, group, self._client),
             self._topics,
@@ -132,8 +136,8 @@ class AnalyticsConsumerApp:
     def _require_same(self, row: StreamOffset) -> None:
         place = f"{row.topic}-{row.partition} at {row.next_offset}"
         remedy = (
-            "Connect to the one that this database is of, or give the new one a database of its own"
-            " (PURCHASES_HOME)."
+            "Connect to the one that this database is of; or see `purchases offsets list`, and go"
+            " on with `purchases offsets reset analytics --to earliest`."
         )
         if row.cluster_id != self._source.cluster_id:
             raise Mismatch(

@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streaming.commands import broker, db, dlq, produce, run, status, topics, totals, verify
+from streaming.commands import (
+    broker,
+    db,
+    dlq,
+    offsets,
+    produce,
+    run,
+    status,
+    topics,
+    totals,
+    verify,
+)
 
 if TYPE_CHECKING:
     from streaming.status.gather import SectionOf
@@ -42,6 +53,7 @@ def stream_app(sections: "Callable[[], Mapping[str, SectionOf]]" = dict) -> type
     app.command()(status.status_command(sections))
     app.command()(totals.totals)
     app.add_typer(dlq.app, name="dlq")
+    app.add_typer(offsets.app, name="offsets")
     app.add_typer(db.app, name="db")
     app.command()(verify.verify)
     return app

@@ -22,6 +22,7 @@ from streaming.kafka.connection import bootstrap_servers
 from streaming.kafka.consumer import GroupConsumer, headers_of
 from streaming.kafka.identity import IdentityWatch
 from streaming.kafka.names import Names
+from streaming.kafka.standing import await_turn
 from streaming.logs import get_logger
 from streaming.settings import Settings
 from streaming.transform import Output, transform
@@ -50,6 +51,8 @@ class PurchaseProcessorApp:
                 settings, servers, client, names.transactional_id(runtime.status.slot)
             )
         )
+        self._client = client
+        self._common = common_config(settings, servers, client)
         self._consumer_config = consumer_config(
             settings, servers, client, names.processor_group, client
         )
@@ -59,6 +62,9 @@ class PurchaseProcessorApp:
 
     def run(self) -> None:
         """Work until asked to stop. Raises what only a new process or a person can mend."""
+        group = self._names.processor_group
+        if not await_turn(self._runtime, self._common, group, self._client):
+            return
         if not self._prepare():
             return
         self._consumer = GroupConsumer(
@@ -112,7 +118,8 @@ class PurchaseProcessorApp:
                 raise Mismatch(
                     f"The committed offset {partition.offset} of {partition.topic}-"
                     f"{partition.partition} is of a topic that was deleted and created again; what"
-                    " it still held and was not read is lost. Use a new PURCHASES_NAMESPACE."
+                    " it still held and was not read is lost. See `purchases offsets list`, and go"
+                    " on with `purchases offsets reset processor --to earliest`."
                 )
             self._done[partition.topic, partition.partition] = partition.offset
         return found

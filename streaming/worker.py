@@ -104,6 +104,12 @@ class Runtime:
         self._turned.set()
         self._stop.wait(seconds)
 
+    def stand_by(self, of: str, seconds: float) -> None:
+        """Wait for at most `seconds`, as another host's worker has this slot."""
+        self.set_state("standby", of)
+        self._turned.set()
+        self._stop.wait(seconds)
+
     def set_state(self, state: str, detail: str = "") -> None:
         """Change the state, and write it at once where it is another than before."""
         if (state, detail) != (self.status.state, self.status.detail):

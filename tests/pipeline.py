@@ -106,8 +106,16 @@ class Deployment:
         with closing(sqlite3.connect(f"file:{self.home / 'purchases.db'}?mode=ro", uri=True)) as c:
             return list(c.execute(statement, parameters))
 
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Change the database by hand, in a transaction."""
+        with closing(sqlite3.connect(self.home / "purchases.db")) as store, store:
+            yield store
+
     def count(self, table: str) -> int:
-        """Count the rows of a table."""
+        """Count the rows of a table; 0 before there is a database."""
+        if not (self.home / "purchases.db").exists():
+            return 0
         return int(str(self.rows(f"SELECT count(*) FROM {table}")[0][0]))
 
     def read_topic(self, name: str) -> list[Message]:

@@ -102,11 +102,12 @@ def difference(known: Identity, now: Identity) -> str:
     if known.cluster_id != now.cluster_id:
         return (
             f"This is cluster {now.cluster_id}, but the stored positions are of cluster"
-            f" {known.cluster_id}; connect to that one, or start with a new PURCHASES_HOME."
+            f" {known.cluster_id}; connect to that one, or see `purchases offsets list`, and go on"
+            " with `purchases offsets reset`."
         )
     names = [n for n, topic_id in known.topic_ids.items() if now.topic_ids.get(n) != topic_id]
     return (
         f"The topic {names[0]} was deleted and created again since its positions were stored;"
-        " what the old one still held and was not read is lost. Start with a new PURCHASES_HOME"
-        " or namespace, or bring the old topic back."
+        " what the old one still held and was not read is lost. See `purchases offsets list`, and"
+        " go on with `purchases offsets reset`."
     )

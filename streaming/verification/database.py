@@ -98,6 +98,8 @@ def check_positions(connection: sqlite3.Connection, group: str, topic: str) -> C
         if last >= following:
             check.differ(f"{place}: next is {following}, but an event came from {last}.")
     for partition, (events, _) in sorted(held.items()):
+        if partition < 0:  # of a log that was given up, see `store.offsets`
+            continue
         check.differ(f"{events} events came from {topic}-{partition}, which was never read.")
     return check
 

@@ -53,6 +53,11 @@ def deleted_until(
         for place, (first, _) in ranges.items()
         if first > 0
     ]
+    retired = connection.execute(
+        "SELECT max(processed_at) FROM analytics_event WHERE stream_partition < 0"
+    ).fetchone()[0]
+    if retired is not None:  # of a log that was given up, see `store.offsets`
+        times.append(EPOCH + timedelta(microseconds=retired))
     return max(times) + CLOCKS_APART if times else None
 
 

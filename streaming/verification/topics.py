@@ -37,10 +37,14 @@ Range = tuple[int, int]
 
 
 class Position(Struct, frozen=True):
-    """A stored position: the next offset, how many records were read, and of which topic."""
+    """A stored position: the next offset, how many records were read, and of which topic.
+
+    Of the records `duplicates` were known: read twice, where a person moved the position back.
+    """
 
     next_offset: int
     records: int
+    duplicates: int
     topic_id: str
     cluster_id: str
 
@@ -96,7 +100,9 @@ def check_topics(
         }
         read_ranges(reader, outputs, takes, _counting(progress, "outputs", outputs))
     judged = horizon.bounds(purchases)
-    counted = {p: s.records for (t, p), s in moment.stored.items() if t == names.analytics}
+    counted = {
+        p: (s.records, s.duplicates) for (t, p), s in moment.stored.items() if t == names.analytics
+    }
     earliest = trace.earliest(judged)
     return Compared(
         checks=[
@@ -123,8 +129,8 @@ def _moment(
     reader: Consumer,
 ) -> Moment:
     rows = connection.execute(
-        "SELECT topic, partition, next_offset, records, topic_id, cluster_id FROM stream_offset"
-        " WHERE consumer_group = ?",
+        "SELECT topic, partition, next_offset, records, duplicates, topic_id, cluster_id"
+        " FROM stream_offset WHERE consumer_group = ?",
         (group,),
     )
     stored = {(row[0], row[1]): Position(*row[2:]) for row in rows}

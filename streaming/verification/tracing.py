@@ -43,6 +43,10 @@ class Partition(Struct):
         length = max(end - start, 0)
         return cls(start, array("q", [NONE]) * length, bytearray(length))
 
+    def earliest(self) -> int:
+        """Give the append time (ms) of the first record that is there; NONE where none is."""
+        return next((time for time in self.times if time != NONE), NONE)
+
 
 class Trace:
     """Follows the records of `purchases` to where they went."""
@@ -72,6 +76,8 @@ class Trace:
             return
         index = event.source_offset - books.start
         if 0 <= index < len(books.times):
+            if event.source_timestamp < books.earliest():
+                return  # it came from an earlier topic of this name
             if books.times[index] != event.source_timestamp:
                 self._strays.differ(
                     f"The event {event.event_id} is of {self.topic}-{event.source_partition} at"

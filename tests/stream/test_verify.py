@@ -263,7 +263,11 @@ def test_a_purchase_that_went_nowhere_or_twice_is_named(deployment: Deployment) 
     send(deployment, [(purchase(number), ()) for number in range(20)])
     settle(deployment)
     (event, *_) = [json.loads(m.value() or b"") for m in deployment.read_topic("analytics")]
-    stray = {**event, "event_id": str(uuid.uuid4()), "source_timestamp": 5}
+    stray = {
+        **event,
+        "event_id": str(uuid.uuid4()),
+        "source_timestamp": event["source_timestamp"] + 5,
+    }
     send(
         deployment,
         [(json.dumps(event).encode(), ()), (json.dumps(stray).encode(), ())],

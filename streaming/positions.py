@@ -1,0 +1,279 @@
+"""The stored positions of both apps against the log: what is wrong with one, and moving it.
+
+The processor's positions are its group's committed offsets, the consumer's are in the database. A
+position is only moved while nobody works, and by a person who has seen what that loses or repeats.
+"""
+
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import datetime
+from typing import Final
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from msgspec import Struct
+
+from streaming.errors import PurchasesError, Unavailable, UsageError
+from streaming.events.record import topic_id_text
+from streaming.events.values import micros_of
+from streaming.kafka.config import common_config, consumer_config
+from streaming.kafka.names import Names
+from streaming.kafka.offsets import Place, list_bounds
+from streaming.kafka.preflight import Cluster, preflight
+from streaming.lease import holder
+from streaming.settings import Settings
+from streaming.store.connection import connect_current, store_errors
+from streaming.store.migrate import recorded_deployment
+from streaming.store.offsets import StoredOffset, move_offsets, read_offsets
+from streaming.supervisor import supervisor_path
+
+CLIENT: Final = "offsets"
+CALL_SECONDS: Final = 5.0
+SESSION_SECONDS: Final = 8.0
+LOOK_SECONDS: Final = 0.5
+APPS: Final = ("processor", "analytics")
+NEVER: Final = -1
+
+
+class Position(Struct, frozen=True):
+    """Where an app stands in a partition, and what the log holds: from `first` to before `end`.
+
+    `position` is -1 where there is none. `state` is `ok`, `new` (no position yet), `lost` (records
+    were deleted before they were read: `missing` many), `ahead` (of the log's end), `other_topic`
+    (made anew under this name) or `other_cluster`.
+    """
+
+    app: str
+    topic: str
+    partition: int
+    position: int
+    first: int
+    end: int
+    state: str
+    missing: int = 0
+
+
+class Move(Struct, frozen=True):
+    """A position that is, or would be, moved; `skipped` and `repeated` count offsets."""
+
+    app: str
+    topic: str
+    partition: int
+    before: int
+    after: int
+    skipped: int
+    repeated: int
+
+
+class Target(Struct, frozen=True):
+    """Where to: `earliest`, `latest`, an offset, or the first record at or after a time."""
+
+    text: str
+    offset: int | None = None
+    time: datetime | None = None
+
+
+def list_positions(settings: Settings) -> list[Position]:
+    """Give all positions of both apps. Raises `Unavailable` where the brokers do not answer."""
+    return _look(settings)[0]
+
+
+def reset(
+    settings: Settings, app: str, target: Target, partition: int | None, *, do: bool
+) -> list[Move]:
+    """Move an app's positions, of one partition or of all; without `do` only say how.
+
+    Raises `UsageError` for an app or partition that is not there, or an offset outside the log;
+    `PurchasesError` while a worker of the app runs here.
+    """
+    if app not in APPS:
+        raise UsageError(f"{app} must be one of {', '.join(APPS)}.")
+    _require_stopped(settings, app)
+    positions, cluster = _look(settings)
+    chosen = [
+        p for p in positions if p.app == app and (partition is None or p.partition == partition)
+    ]
+    if not chosen:
+        raise UsageError(f"{app} reads no partition {partition}.")
+    times = _offsets_at(settings, cluster, chosen, target.time)
+    moves = [_move(position, target, times) for position in chosen]
+    if do and app == "processor":
+        _commit(settings, cluster, moves)
+    elif do:
+        _store(settings, cluster, moves)
+    return moves
+
+
+def state_of(
+    position: int, first: int, end: int, known: StoredOffset | None, now: StoredOffset
+) -> tuple[str, int]:
+    """Judge a position; give its state, and how many records it has missed."""
+    if known is not None and known.cluster_id and known.cluster_id != now.cluster_id:
+        return "other_cluster", 0
+    if known is not None and known.topic_id and known.topic_id != now.topic_id:
+        return "other_topic", 0
+    if position < 0:
+        return "new", 0
+    if position < first:
+        return "lost", first - position
+    return ("ahead" if position > end else "ok"), 0
+
+
+def _look(settings: Settings) -> tuple[list[Position], Cluster]:
+    names = Names.of(settings)
+    topics = [names.purchases, names.analytics, names.dead_letters]
+    cluster = preflight(settings, reads=topics, group=names.processor_group)
+    read = {"processor": [names.purchases], "analytics": [names.analytics, names.dead_letters]}
+    places = [
+        (topic, number) for topic in topics for number in range(cluster.topics[topic].partitions)
+    ]
+    admin = AdminClient(common_config(settings, cluster.bootstrap_servers, CLIENT))
+    bounds = list_bounds(admin, places, stable=False, timeout=CALL_SECONDS)
+    known = _committed(settings, cluster, [p for p in places if p[0] == names.purchases])
+    known |= _stored(settings)
+    found = []
+    for app, topics_read in read.items():
+        for place in (place for place in places if place[0] in topics_read):
+            first, end = bounds[place]
+            stored = known.get(place)
+            position = NEVER if stored is None else stored.next_offset
+            topic_id = topic_id_text(cluster.topics[place[0]].topic_id)
+            now = StoredOffset(0, topic_id, cluster.cluster_id)
+            state, missing = state_of(position, first, end, stored, now)
+            found.append(Position(app, *place, position, first, end, state, missing))
+    return found, cluster
+
+
+def _committed(
+    settings: Settings, cluster: Cluster, places: Sequence[Place]
+) -> dict[Place, StoredOffset]:
+    """Give the processor's offsets; their metadata is the topic's id."""
+    group = Names.of(settings).processor_group
+    config = consumer_config(settings, cluster.bootstrap_servers, CLIENT, group)
+    with closing(Consumer(config)) as consumer:
+        try:
+            found = consumer.committed(
+                [TopicPartition(*place) for place in places], timeout=CALL_SECONDS
+            )
+        except KafkaException as error:
+            raise Unavailable(f"The broker does not answer: {error.args[0].str()}.") from None
+    return {
+        (p.topic, p.partition): StoredOffset(p.offset, p.metadata or "", "")
+        for p in found
+        if p.offset >= 0
+    }
+
+
+def _stored(settings: Settings) -> Mapping[Place, StoredOffset]:
+    path = settings.database_path
+    if not path.exists():
+        return {}
+    with closing(connect_current(path, read_only=True)) as store, store_errors(path):
+        return read_offsets(store, _group(settings, store))
+
+
+def _group(settings: Settings, store: sqlite3.Connection) -> str:
+    deployment = recorded_deployment(store)
+    return Names.of(settings).analytics_group(deployment.deployment_id if deployment else "")
+
+
+def _require_stopped(settings: Settings, app: str) -> None:
+    leases = [supervisor_path(settings.home, app)]
+    leases += sorted((settings.home / "workers").glob(f"{app}-*.lock"))
+    for path in leases:
+        if pid := holder(path):
+            raise PurchasesError(
+                f"{app} runs as process {pid}; stop it first (`purchases down`), as a position that"
+                " moves under a worker is written over."
+            )
+
+
+def _offsets_at(
+    settings: Settings, cluster: Cluster, chosen: Sequence[Position], since: datetime | None
+) -> dict[Place, int]:
+    """Give for each partition the first offset at or after a time; the end where there is none."""
+    if since is None:
+        return {}
+    milliseconds = micros_of(since) // 1000
+    config = consumer_config(settings, cluster.bootstrap_servers, CLIENT, CLIENT)
+    with closing(Consumer(config)) as consumer:
+        asked = [TopicPartition(p.topic, p.partition, milliseconds) for p in chosen]
+        found = consumer.offsets_for_times(asked, timeout=CALL_SECONDS)
+    return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
+
+
+def _move(position: Position, target: Target, times: Mapping[Place, int]) -> Move:
+    after = position.end
+    if target.offset is not None:
+        after = target.offset
+        if not position.first <= after <= position.end:
+            raise UsageError(
+                f"--to {after} is outside {position.topic}-{position.partition}, which holds"
+                f" {position.first} to {position.end}."
+            )
+    elif target.time is not None:
+        after = times.get((position.topic, position.partition), position.end)
+    elif target.text == "earliest":
+        after = position.first
+    before = position.position if position.state in {"ok", "lost", "ahead"} else position.first
+    return Move(
+        position.app,
+        position.topic,
+        position.partition,
+        position.position,
+        after,
+        skipped=max(after - max(before, position.first), 0),
+        repeated=max(min(before, position.end) - after, 0),
+    )
+
+
+def _commit(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None:
+    """Commit for the group, with the topic's id.
+
+    A member that has just died is still one until its session times out; that is waited for.
+    Raises `PurchasesError` where one lives.
+    """
+    group = Names.of(settings).processor_group
+    admin = AdminClient(common_config(settings, cluster.bootstrap_servers, CLIENT))
+    ids = {name: topic_id_text(topic.topic_id) for name, topic in cluster.topics.items()}
+    offsets = [
+        TopicPartition(move.topic, move.partition, move.after, ids[move.topic]) for move in moves
+    ]
+    deadline = time.monotonic() + SESSION_SECONDS
+    while reason := _refusal(admin, group, offsets):
+        if time.monotonic() > deadline:
+            raise PurchasesError(
+                f"The group {group} takes no offsets: {reason}. Does a processor run elsewhere?"
+            )
+        time.sleep(LOOK_SECONDS)
+
+
+def _refusal(admin: AdminClient, group: str, offsets: list[TopicPartition]) -> str | None:
+    """Alter the group's offsets; give why it would not, None where it did."""
+    asked = [ConsumerGroupTopicPartitions(group, offsets)]
+    try:
+        done = admin.alter_consumer_group_offsets(asked)[group].result(CALL_SECONDS)
+    except KafkaException as error:
+        return str(error.args[0].str())
+    errors = (partition.error for partition in done.topic_partitions)
+    return next((error.str() for error in errors if error is not None), None)
+
+
+def _store(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None:
+    path = settings.database_path
+    positions = {
+        (move.topic, move.partition): StoredOffset(
+            move.after, topic_id_text(cluster.topics[move.topic].topic_id), cluster.cluster_id
+        )
+        for move in moves
+    }
+    with closing(connect_current(path)) as store, store_errors(path):
+        analytics = Names.of(settings).analytics
+        move_offsets(store, _group(settings, store), analytics, positions)

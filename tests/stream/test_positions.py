@@ -1,0 +1,286 @@
+"""Positions that do not fit the log: noticed, said, and mended by a person, on a real broker."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
+
+from streaming.worker import read_status
+from tests.pipeline import Deployment
+from tests.support import wait_until
+
+COUNT = 400
+
+
+def admin(deployment: Deployment) -> AdminClient:
+    """Give an admin client of the broker."""
+    return AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
+
+
+def recreate(deployment: Deployment, name: str) -> None:
+    """Delete a topic and make it anew under its name, with the same settings."""
+    topic = deployment.topic(name)
+    client = admin(deployment)
+    client.delete_topics([topic])[topic].result(10)
+    wait_until(lambda: topic not in client.list_topics(timeout=5).topics, 10, "it stays")
+    deployment.succeed("topics", "create")
+
+
+def produce(deployment: Deployment, count: int = COUNT) -> None:
+    """Send generated purchases."""
+    deployment.succeed("produce", "--rate", "max", "--count", str(count))
+
+
+def drain(deployment: Deployment) -> None:
+    """Let both apps do what is there."""
+    deployment.succeed("process", "--until-caught-up")
+    deployment.succeed("analyze", "--until-caught-up")
+
+
+def positions(deployment: Deployment) -> list[dict[str, Any]]:
+    """Give what `offsets list --json` prints."""
+    found: list[dict[str, Any]] = json.loads(deployment.succeed("offsets", "list", "--json"))[
+        "positions"
+    ]
+    return found
+
+
+def states(deployment: Deployment, app: str) -> set[str]:
+    """Give the states of an app's positions on purchases or analytics."""
+    return {
+        str(p["state"])
+        for p in positions(deployment)
+        if p["app"] == app and not p["topic"].endswith("dlq")
+    }
+
+
+def failure(deployment: Deployment, app: str) -> Callable[[], bool]:
+    """Give the condition that an app's worker has stopped, naming the way out."""
+
+    def stopped() -> bool:
+        status = read_status(deployment.home, app, 0)
+        return status is not None and "purchases offsets reset" in status.detail
+
+    return stopped
+
+
+def test_a_recreated_topic_is_noticed_while_the_processor_runs_and_read_from_its_start(
+    deployment: Deployment,
+) -> None:
+    """Its new log may hold the old offset, so only its id tells; nothing of the new one is lost."""
+    deployment.succeed("db", "upgrade")
+    with deployment.running("process"), deployment.running("analyze"):
+        produce(deployment)
+        wait_until(lambda: deployment.count("analytics_event") == COUNT, 30, "not stored")
+        recreate(deployment, "purchases")
+        wait_until(failure(deployment, "processor"), 30, "it was not noticed")
+        produce(deployment, COUNT + 50)
+        wait_until(lambda: deployment.count("analytics_event") == 2 * COUNT + 50, 60, "it is lost")
+        refused = deployment.run("offsets", "reset", "processor", "--to", "earliest")
+        assert refused.returncode == 1
+        assert "stop it first" in refused.stderr
+    deployment.succeed("verify")
+
+
+def test_offsets_of_an_earlier_topic_are_refused_until_a_person_moves_them(
+    deployment: Deployment,
+) -> None:
+    """As when a cluster was copied with its groups; a dry run changes nothing."""
+    produce(deployment)
+    drain(deployment)
+    topic, group = deployment.topic("purchases"), f"{deployment.namespace}.purchase-processor"
+    wrong = [TopicPartition(topic, partition, 1, "A" * 22) for partition in range(4)]
+    client = admin(deployment)
+    asked = [ConsumerGroupTopicPartitions(group, wrong)]
+
+    def altered() -> bool:
+        done = client.alter_consumer_group_offsets(asked)[group].result(10)
+        return not any(partition.error for partition in done.topic_partitions)
+
+    wait_until(altered, 20, "the group takes no offsets")
+    assert states(deployment, "processor") == {"other_topic"}
+    with deployment.running("process"):
+        wait_until(failure(deployment, "processor"), 30, "it was not noticed")
+    dry = deployment.succeed("offsets", "reset", "processor", "--to", "earliest")
+    assert "--yes" in dry
+    assert states(deployment, "processor") == {"other_topic"}
+    deployment.succeed("offsets", "reset", "processor", "--to", "latest", "--yes")
+    assert states(deployment, "processor") == {"ok"}
+    produce(deployment, 50)
+    drain(deployment)
+    assert deployment.count("analytics_event") == COUNT + 50
+
+
+def test_a_recreated_analytics_topic_is_refused_and_reset_goes_on(deployment: Deployment) -> None:
+    """What was stored stays; what the new log brings is added."""
+    produce(deployment)
+    drain(deployment)
+    recreate(deployment, "analytics")
+    produce(deployment, 50)
+    deployment.succeed("process", "--until-caught-up")
+    with deployment.running("analyze"):
+        wait_until(failure(deployment, "analytics"), 30, "it was not noticed")
+    assert deployment.count("analytics_event") == COUNT
+    deployment.succeed("offsets", "reset", "analytics", "--to", "earliest", "--yes")
+    drain(deployment)
+    assert deployment.count("analytics_event") == COUNT + 50
+    deployment.succeed("verify")
+
+
+def test_what_retention_deleted_unread_is_counted_and_skipped_by_a_person(
+    deployment: Deployment,
+) -> None:
+    """The processor stops at the first lost record; the reset says how many there were."""
+    produce(deployment, 40)
+    drain(deployment)
+    produce(deployment)
+    topic = deployment.topic("purchases")
+    deleted = {
+        TopicPartition(topic, p["partition"], p["end"])
+        for p in positions(deployment)
+        if p["app"] == "processor"
+    }
+    client = admin(deployment)
+    for future in client.delete_records(list(deleted)).values():
+        future.result(10)
+    with deployment.running("process"):
+        wait_until(failure(deployment, "processor"), 30, "it was not noticed")
+    lost = [p for p in positions(deployment) if p["state"] == "lost"]
+    assert sum(p["missing"] for p in lost) == COUNT
+    deployment.succeed("offsets", "reset", "processor", "--to", "earliest", "--yes")
+    produce(deployment, 30)
+    drain(deployment)
+    assert deployment.count("analytics_event") == 70
+
+
+def test_partitions_that_were_added_are_read_from_their_beginning(deployment: Deployment) -> None:
+    """While both run, and nothing of it is lost."""
+    deployment.succeed("db", "upgrade")
+    with deployment.running("process"), deployment.running("analyze"):
+        produce(deployment)
+        client = admin(deployment)
+        for name in ("purchases", "analytics"):
+            topic = deployment.topic(name)
+            client.create_partitions([NewPartitions(topic, 7)])[topic].result(10)
+        produce(deployment, 3 * COUNT)
+        wait_until(
+            lambda: deployment.count("analytics_event") == 4 * COUNT, 60, "some are not stored"
+        )
+    assert {p["partition"] for p in positions(deployment) if p["app"] == "processor"} == set(
+        range(7)
+    )
+    deployment.succeed("verify")
+
+
+def test_yesterdays_backup_is_caught_up_exactly(deployment: Deployment) -> None:
+    """The database says where to go on, and Kafka still holds the difference."""
+    produce(deployment)
+    drain(deployment)
+    backup = deployment.home / "yesterday.db"
+    deployment.succeed("db", "backup", str(backup))
+    produce(deployment)
+    drain(deployment)
+    after = deployment.rows("SELECT sum(items_sold), sum(events) FROM day_ledger")
+    deployment.succeed("db", "restore", str(backup))
+    assert deployment.count("analytics_event") == COUNT
+    drain(deployment)
+    assert deployment.rows("SELECT sum(items_sold), sum(events) FROM day_ledger") == after
+    deployment.succeed("verify")
+
+
+def test_a_database_newer_than_the_log_is_refused(deployment: Deployment) -> None:
+    """A position beyond the end is no position: the log was cut, or it is another one."""
+    produce(deployment)
+    drain(deployment)
+    deployment.succeed("offsets", "reset", "analytics", "--to", "latest", "--yes")
+    with deployment.writing() as store:
+        store.execute("UPDATE stream_offset SET next_offset = next_offset + 1000")
+    assert states(deployment, "analytics") == {"ahead"}
+    with deployment.running("analyze"):
+        wait_until(failure(deployment, "analytics"), 30, "it was not noticed")
+    deployment.succeed("offsets", "reset", "analytics", "--to", "latest", "--yes")
+    assert states(deployment, "analytics") == {"ok"}
+
+
+def test_positions_are_moved_by_offset_and_by_time_and_read_again_once(
+    deployment: Deployment,
+) -> None:
+    """What is read again is known already."""
+    produce(deployment)
+    drain(deployment)
+    told = deployment.succeed("offsets", "reset", "analytics", "--to", "2011-01-01")
+    assert f"{COUNT:,} read again" in told or told.count("read again") == 5
+    wrong = deployment.run("offsets", "reset", "analytics", "--to", "999999")
+    assert wrong.returncode == 2
+    assert "outside" in wrong.stderr
+    deployment.succeed("offsets", "reset", "analytics", "--to", "0", "--partition", "0", "--yes")
+    drain(deployment)
+    assert deployment.count("analytics_event") == COUNT
+    deployment.succeed("verify")
+    deployment.succeed("offsets", "reset", "processor", "--to", "earliest", "--yes")
+    drain(deployment)
+    assert deployment.count("analytics_event") == COUNT
+    assert deployment.run("offsets", "reset", "nobody", "--to", "0").returncode == 2
+
+
+def test_two_databases_on_one_cluster_each_receive_everything(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """Their groups differ by the deployment's id."""
+    other = replace(deployment, home=tmp_path / "other")
+    other.home.mkdir()
+    produce(deployment)
+    drain(deployment)
+    other.succeed("analyze", "--until-caught-up")
+    assert deployment.count("analytics_event") == other.count("analytics_event") == COUNT
+
+
+def test_the_same_slot_on_two_hosts_works_once_and_is_taken_over(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """The second stands by, naming the first, and takes over when that one is killed."""
+    other = replace(deployment, home=tmp_path / "other")
+    other.home.mkdir()
+
+    def state(of: Deployment) -> str:
+        status = read_status(of.home, "processor", 0)
+        return "" if status is None else status.state
+
+    deployment.succeed("db", "upgrade")
+    other.succeed("db", "upgrade")
+    with deployment.running("process") as first:
+        wait_until(lambda: state(deployment) == "caught_up", 30, "it does not work")
+        with other.running("process"), other.running("analyze"):
+            wait_until(lambda: state(other) == "standby", 30, "the second does not stand by")
+            status = read_status(other.home, "processor", 0)
+            assert status is not None
+            assert str(deployment.home) in status.detail
+            assert state(deployment) == "caught_up"
+            worker = deployment.worker_pid("processor")
+            first.kill()
+            first.wait()
+            wait_until(lambda: deployment.worker_pid("processor") is None, 15, str(worker))
+            wait_until(lambda: state(other) == "caught_up", 30, "it does not take over")
+            produce(other)
+            wait_until(lambda: other.count("analytics_event") == COUNT, 30, "not stored")
+
+
+def test_more_slots_than_partitions_share_what_there_is(deployment: Deployment) -> None:
+    """A slot that owns nothing is idle, and none of it is lost or doubled."""
+    deployment.succeed("db", "upgrade")
+    with deployment.running("process", "--slots", "6"), deployment.running("analyze"):
+        produce(deployment)
+        wait_until(lambda: deployment.count("analytics_event") == COUNT, 60, "not stored")
+        wait_until(
+            lambda: all(
+                (s := read_status(deployment.home, "processor", slot)) and s.state == "caught_up"
+                for slot in range(6)
+            ),
+            60,
+            "a slot is not idle",
+        )
+    deployment.succeed("verify")
