@@ -13,6 +13,7 @@ from typing import Final
 from confluent_kafka import Message, TopicPartition
 from sqlalchemy import Engine
 
+from streaming.disk import require_space
 from streaming.errors import Mismatch, Unavailable
 from streaming.events.analytics import decode_analytics
 from streaming.events.dead_letter import Verdict, read_verdict, shown_text
@@ -53,6 +54,7 @@ APP: Final = "analytics"
 BATCH_RECORDS: Final = 5_000
 LINGER_SECONDS: Final = 0.02
 IDLE_SECONDS: Final = 1.0
+DISK_SECONDS: Final = 1.0
 
 
 class AnalyticsConsumerApp:
@@ -72,6 +74,7 @@ class AnalyticsConsumerApp:
         )
         self._next: dict[Place, int | None] = {}
         self._idle_since = time.monotonic()
+        self._looked_at_disk = 0.0
 
     def run(self) -> None:
         """Work until asked to stop. Raises what only a new process or a person can mend."""
@@ -201,6 +204,7 @@ class AnalyticsConsumerApp:
         """Write the batch, waiting for the database; None where it was dropped to be read again."""
         while True:
             try:
+                self._require_space()
                 with store_errors(self._path), self._engine.begin() as connection:
                     written = write_batch(
                         connection,
@@ -223,6 +227,13 @@ class AnalyticsConsumerApp:
                     {p: a.next_offset for p, a in batch.advances.items()}
                 )
                 return written
+
+    def _require_space(self) -> None:
+        """Look once a second whether the disk has room, before it breaks a batch in the middle."""
+        now = time.monotonic()
+        if now - self._looked_at_disk >= DISK_SECONDS:
+            require_space(self._path)
+            self._looked_at_disk = now
 
     def _idle(self) -> None:
         """Store positions that moved past transaction markers, so that lag can reach 0."""

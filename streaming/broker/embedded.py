@@ -5,7 +5,6 @@ inherited, so the kernel frees it at its death. Fetching jars and configuration 
 """
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,12 +20,12 @@ from msgspec import Struct
 
 from streaming.broker.jars import class_path, java
 from streaming.broker.properties import HOST, properties_text, server_properties
+from streaming.disk import LEAST_FREE_BYTES, free_bytes
 from streaming.errors import PurchasesError
 from streaming.events.record import topic_id_text
 from streaming.lease import Lease, acquire, holder
 
 START_SECONDS: Final = 60.0
-FREE_BYTES: Final = 256 * 1024 * 1024
 JAVA_OPTIONS: Final = (
     "-Xms256m",
     "-Xmx512m",
@@ -123,11 +122,11 @@ def stop_broker(home: Path, timeout: float = 8.0) -> bool:
 
 def _start(home: Path, lease: Lease, progress: Callable[[str], None]) -> BrokerStatus:
     directory = _directory(home)
-    free = shutil.disk_usage(directory).free
-    if free < FREE_BYTES:
+    free = free_bytes(directory)
+    if free < LEAST_FREE_BYTES:
         raise PurchasesError(
             f"The disk of {home} has {free // 2**20} MiB free, too little for Kafka's logs; free"
-            f" {FREE_BYTES // 2**20} MiB, or name another PURCHASES_HOME."
+            f" {LEAST_FREE_BYTES // 2**20} MiB, or name another PURCHASES_HOME."
         )
     jars = class_path(home, progress)
     remembered = _require_own_cluster(home, _remembered(home) or _remember(home))

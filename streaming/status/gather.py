@@ -4,7 +4,6 @@ Nothing here waits for what does not answer, and nothing raises for it: that it 
 answer. What is wrong is told by `judge`.
 """
 
-import shutil
 import sqlite3
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from typing import Final
 
 from msgspec import structs
 
+from streaming.disk import LEAST_FREE_BYTES, free_bytes
 from streaming.errors import PurchasesError
 from streaming.kafka.connection import bootstrap_servers
 from streaming.kafka.lag import PartitionLag, read_partitions
@@ -48,7 +48,6 @@ BUSY_MILLISECONDS: Final = 200
 DAY_SECONDS: Final = 86_400
 FEWEST_RECORDS: Final = 20
 FEWEST_EVENTS: Final = 10_000
-FREE_BYTES: Final = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -216,13 +215,12 @@ def _with_lag(app: App, partitions: Sequence[Partition]) -> App:
 
 
 def _disk(settings: Settings, database: Database, stored_per_second: float) -> Disk:
-    place = next(p for p in (settings.home, *settings.home.parents) if p.exists())
-    free = shutil.disk_usage(place).free
+    free = free_bytes(settings.home)
     events, size = database.events or 0, database.bytes or 0
     if events < FEWEST_EVENTS:
         return Disk(free, None, None)
     a_day = size / events * stored_per_second * DAY_SECONDS
-    days = round(max(free - FREE_BYTES, 0) / a_day, 1) if a_day else None
+    days = round(max(free - LEAST_FREE_BYTES, 0) / a_day, 1) if a_day else None
     return Disk(free, round(size / events * 1_000_000), days)
 
 

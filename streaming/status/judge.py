@@ -8,10 +8,10 @@ from typing import Final
 
 from msgspec import structs
 
+from streaming.disk import LEAST_FREE_BYTES
 from streaming.status.model import App, Problem, Slot, Status
 
 COMMANDS: Final = {"processor": "purchases process", "analytics": "purchases analyze"}
-LEAST_FREE_BYTES: Final = 256 * 1024 * 1024
 FEWEST_DAYS: Final = 3.0
 LONG_BEHIND_SECONDS: Final = 60.0
 LONG_TRANSACTION_SECONDS: Final = 70.0

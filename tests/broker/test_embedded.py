@@ -150,7 +150,7 @@ def test_a_disk_with_too_little_space_is_refused_before_anything_is_written(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the disk has is compared with a need that no disk meets."""
-    monkeypatch.setattr(embedded, "FREE_BYTES", 2**62)
+    monkeypatch.setattr(embedded, "LEAST_FREE_BYTES", 2**62)
     with pytest.raises(PurchasesError, match="MiB free"):
         start_broker(home.path, print)
     assert not (home.path / "broker" / "data").exists()
