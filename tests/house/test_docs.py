@@ -57,7 +57,7 @@ def environment(jars: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
     purchases.chmod(0o755)
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
     made = {**clean, "PURCHASES_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    made["PATH"] = f"{programs}:{made['PATH']}"
+    made["PATH"] = f"{programs}:{Path(sys.executable).parent}:{made['PATH']}"
     yield made
     run([*PURCHASES, "down"], made)
 
