@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
@@ -53,7 +53,8 @@ class IdentityWatch:
     def check(self) -> None:
         """Ask every ten seconds, and look at the answer when it has come.
 
-        Raises `Mismatch` when a topic or the cluster is not the one that was learnt.
+        Raises `Mismatch` when a topic or the cluster is not the one that was learnt, `Unavailable`
+        when a topic is gone.
         """
         if self._pending:
             if all(future.done() for future in self._pending.values()):
@@ -83,7 +84,7 @@ class IdentityWatch:
     def _answer(self, timeout: float) -> Identity:
         pending, self._pending = self._pending, {}
         cluster = pending.pop("").result(timeout)
-        topics = {name: future.result(timeout) for name, future in pending.items()}
+        topics = {name: _described(name, future, timeout) for name, future in pending.items()}
         return Identity(
             str(cluster.cluster_id), {name: topic_id_of(topic) for name, topic in topics.items()}
         )
@@ -95,6 +96,18 @@ class IdentityWatch:
             return
         if self.known is not None and now != self.known:
             raise Mismatch(difference(self.known, now))
+
+
+def _described(name: str, future: "Future[Any]", timeout: float) -> Any:  # noqa: ANN401 - untyped
+    """Give a topic's description. Raises `Unavailable` where there is no such topic."""
+    try:
+        return future.result(timeout)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise
+        raise Unavailable(
+            f"the topic {name} is missing; `purchases topics create` makes it"
+        ) from None
 
 
 def difference(known: Identity, now: Identity) -> str:

@@ -1,0 +1,155 @@
+"""Brokers of a test's own, each behind a proxy: to be killed, stopped, cut off, started again."""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from streaming.broker.jars import java
+from streaming.broker.properties import properties_text, server_properties
+from tests.faults.proxy import Proxy
+from tests.support import wait_until
+
+CLUSTER_ID = "ZmF1bHRzLWNsdXN0ZXItaQ"
+DIRECTORY_IDS = ("YWFhYWFhYWFhYWFhYWFhYQ", "YmJiYmJiYmJiYmJiYmJiYg", "Y2NjY2NjY2NjY2NjY2NjYw")
+
+
+@dataclass
+class Node:
+    """One broker that is controller too, its process, and the proxy that clients go through."""
+
+    number: int
+    port: int
+    controller_port: int
+    properties: Path
+    command: list[str]
+    proxy: Proxy
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """Start its process."""
+        with self.properties.with_suffix(".log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self.command, "kafka.Kafka", str(self.properties)], stdout=log, stderr=log
+            )
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to its process."""
+        assert self.process is not None
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        """End it without a word."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass
+class Cluster:
+    """The nodes; clients know them by their proxies."""
+
+    nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where clients connect."""
+        return ",".join(f"127.0.0.1:{node.proxy.port}" for node in self.nodes)
+
+    def serves(self) -> bool:
+        """Tell whether all brokers are known to a client."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+        try:
+            return len(admin.list_topics(timeout=2).brokers) == len(self.nodes)
+        except KafkaException:
+            return False
+
+    def leader_of(self, topic: str, partition: int = 0) -> Node:
+        """Give the node that leads a partition."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+        leader = admin.list_topics(topic, timeout=10).topics[topic].partitions[partition].leader
+        return next(node for node in self.nodes if node.number == leader)
+
+
+@contextmanager
+def running_cluster(jars: Path, directory: Path, number: int) -> Iterator[Cluster]:
+    """Format and run brokers for as long as a test needs them; with three, everything is on all."""
+    directory.mkdir()
+    command = [str(java()), "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
+    ports = _free_ports(2 * number)
+    controllers = ports[number:]
+    with ExitStack() as ending:
+        cluster = Cluster()
+        for index in range(number):
+            proxy = ending.enter_context(Proxy(ports[index]))
+            path = directory / f"node{index + 1}.properties"
+            node = Node(index + 1, ports[index], controllers[index], path, command, proxy)
+            path.write_text(properties_text(_properties(node, directory, controllers)))
+            _format(node, controllers)
+            cluster.nodes.append(node)
+            ending.callback(_end, node)
+            node.start()
+        wait_until(cluster.serves, 90, "the cluster does not serve")
+        yield cluster
+
+
+def _properties(node: Node, directory: Path, controllers: list[int]) -> dict[str, str]:
+    copies = str(len(controllers))
+    return server_properties(directory / f"data{node.number}", node.port, node.controller_port) | {
+        "node.id": str(node.number),
+        "controller.quorum.bootstrap.servers": ",".join(f"127.0.0.1:{p}" for p in controllers),
+        "advertised.listeners": (
+            f"PLAINTEXT://127.0.0.1:{node.proxy.port},CONTROLLER://127.0.0.1:{node.controller_port}"
+        ),
+        "default.replication.factor": copies,
+        "min.insync.replicas": str(min(len(controllers), 2)),
+        "offsets.topic.replication.factor": copies,
+        "transaction.state.log.replication.factor": copies,
+        "transaction.state.log.min.isr": str(min(len(controllers), 2)),
+        "broker.session.timeout.ms": "3000",
+        "log.cleaner.dedupe.buffer.size": "4194304",
+    }
+
+
+def _format(node: Node, controllers: list[int]) -> None:
+    quorum = ",".join(
+        f"{index + 1}@127.0.0.1:{port}:{DIRECTORY_IDS[index]}"
+        for index, port in enumerate(controllers)
+    )
+    subprocess.run(
+        [
+            *node.command,
+            "kafka.tools.StorageTool",
+            "format",
+            "--initial-controllers",
+            quorum,
+            "-t",
+            CLUSTER_ID,
+            "-c",
+            str(node.properties),
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+
+def _end(node: Node) -> None:
+    if node.process is not None and node.process.poll() is None:
+        node.send(signal.SIGCONT)
+        node.process.kill()
+        node.process.wait(20)
+
+
+def _free_ports(number: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

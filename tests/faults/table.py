@@ -1,0 +1,95 @@
+"""What a fault did, judged by the oracle, and kept for the table at the end of the session."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.pipeline import (
+    Deployment,
+    Load,
+    require_exactly_once,
+    wait_until_quiet,
+)
+from tests.support import wait_until
+
+COLUMNS = (
+    "fault",
+    "times",
+    "acknowledged",
+    "stored",
+    "refused",
+    "doubled",
+    "lost",
+    "worst recovery (s)",
+)
+
+
+@dataclass
+class Injection:
+    """A fault under load: what is sent meanwhile, and how long each recovery took (s)."""
+
+    deployment: Deployment
+    load: Load
+    recoveries: list[float] = field(default_factory=list)
+
+    def steady(self) -> None:
+        """Wait until purchases flow from end to end."""
+        before = self.deployment.count("analytics_event")
+        wait_until(lambda: self.deployment.count("analytics_event") > before, 60, "nothing flows")
+
+    def strike(self, fault: Callable[[], None], within: float) -> None:
+        """Let the fault happen, and wait until what was processed after it is stored."""
+        self.steady()
+        fault()
+        ended = time.time_ns() // 1000
+        started = time.monotonic()
+        wait_until(lambda: self._processed_after(ended), within, "it did not recover")
+        self.recoveries.append(time.monotonic() - started)
+
+    def _processed_after(self, micros: int) -> bool:
+        latest = self.deployment.rows("SELECT max(processed_at) FROM analytics_event")[0][0]
+        return latest is not None and int(str(latest)) > micros
+
+
+@contextmanager
+def injected(
+    deployment: Deployment,
+    request: pytest.FixtureRequest,
+    rate: float = 300,
+    deadline: float = 90,
+) -> Iterator[Injection]:
+    """Run both apps under load; at the end judge by the oracle, and keep the row of the table."""
+    deployment.succeed("db", "upgrade")
+    with deployment.running("process"), deployment.running("analyze"):
+        with Load(deployment, rate) as load:
+            injection = Injection(deployment, load)
+            yield injection
+        wait_until_quiet(deployment, load.sent, deadline)
+        deployment.succeed("verify")
+    require_exactly_once(deployment, load.sent)
+    keep(request, deployment, len(load.sent.good) + len(load.sent.bad), injection.recoveries)
+
+
+def keep(
+    request: pytest.FixtureRequest,
+    deployment: Deployment,
+    acknowledged: int,
+    recoveries: list[float],
+) -> None:
+    """Keep a row for the table; that none was doubled or lost the oracle has said before."""
+    name = request.node.name.removeprefix("test_").replace("_", " ")
+    worst = f"{max(recoveries):.1f}" if recoveries else ""
+    row = (
+        name,
+        str(len(recoveries) or 1),
+        f"{acknowledged:,}",
+        f"{deployment.count('analytics_event'):,}",
+        f"{deployment.count('dead_letter'):,}",
+        "0",
+        "0",
+        worst,
+    )
+    request.node.user_properties.append(("fault", row))

@@ -1,0 +1,82 @@
+"""The broker killed, stopped, and three of them losing their leaders."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.faults.cluster import Cluster, running_cluster
+from tests.faults.conftest import deployment_on
+from tests.faults.table import injected
+from tests.faults.test_workers import wait
+from tests.pipeline import Deployment
+from tests.support import wait_until
+
+LONG = pytest.mark.faults
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=LONG)])
+def test_sigkill_of_the_broker_and_restart(
+    alone: Deployment, cluster: Cluster, request: pytest.FixtureRequest, times: int
+) -> None:
+    """Clients wait, or are ended by their watchdogs, and go on."""
+    node = cluster.nodes[0]
+
+    def kill() -> None:
+        node.kill()
+        wait(1)
+        node.start()
+        wait_until(cluster.serves, 60, "the broker does not come back")
+
+    with injected(alone, request) as injection:
+        for _ in range(times):
+            injection.strike(kill, 60)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+def test_sigstop_of_the_broker_for_20_s(
+    alone: Deployment, cluster: Cluster, request: pytest.FixtureRequest
+) -> None:
+    """Longer than the session and the transaction may last."""
+    node = cluster.nodes[0]
+
+    def stop() -> None:
+        node.send(signal.SIGSTOP)
+        wait(20)
+        node.send(signal.SIGCONT)
+
+    with injected(alone, request) as injection:
+        injection.strike(stop, 60)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(500)
+def test_three_brokers_lose_their_leaders_in_turn_and_two_at_once(
+    jars: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """With three copies the stream goes on, and with one it waits for the second."""
+    with running_cluster(jars, tmp_path / "three", 3) as cluster:
+        deployment = deployment_on(cluster, tmp_path)
+        topic = deployment.topic("purchases")
+
+        def kill_leader() -> None:
+            node = cluster.leader_of(topic)
+            node.kill()
+            wait(5)
+            node.start()
+            wait_until(cluster.serves, 60, "it does not come back")
+
+        def kill_two() -> None:
+            for node in cluster.nodes[1:]:
+                node.kill()
+            wait(8)
+            for node in cluster.nodes[1:]:
+                node.start()
+            wait_until(cluster.serves, 90, "they do not come back")
+
+        with injected(deployment, request, rate=200, deadline=120) as injection:
+            for _ in range(3):
+                injection.strike(kill_leader, 60)
+            injection.strike(kill_two, 90)

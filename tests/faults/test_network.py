@@ -1,0 +1,61 @@
+"""The network between the apps and the broker: slow, narrow, cut, reset."""
+
+import pytest
+
+from tests.faults.cluster import Cluster
+from tests.faults.table import injected
+from tests.faults.test_workers import wait
+from tests.pipeline import Deployment
+
+LONG = pytest.mark.faults
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=LONG)])
+def test_the_network_is_cut(
+    alone: Deployment, cluster: Cluster, request: pytest.FixtureRequest, seconds: float
+) -> None:
+    """Connections stay open and nothing comes; nobody is told."""
+    proxy = cluster.nodes[0].proxy
+
+    def cut() -> None:
+        proxy.cut()
+        wait(seconds)
+        proxy.mend()
+
+    with injected(alone, request) as injection:
+        injection.strike(cut, 60)
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("times", [2, pytest.param(10, marks=LONG)])
+def test_connections_are_reset(
+    alone: Deployment, cluster: Cluster, request: pytest.FixtureRequest, times: int
+) -> None:
+    """As by a firewall that restarts."""
+    with injected(alone, request) as injection:
+        for _ in range(times):
+            injection.strike(cluster.nodes[0].proxy.reset, 30)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+def test_latency_of_200_ms_and_10_kilobytes_a_second(
+    alone: Deployment, cluster: Cluster, request: pytest.FixtureRequest
+) -> None:
+    """Slow is no failure: it goes on, and catches up when the line is good again."""
+    proxy = cluster.nodes[0].proxy
+
+    def slow() -> None:
+        proxy.delay = 0.2
+        wait(10)
+        proxy.mend()
+
+    def narrow() -> None:
+        proxy.bytes_per_second = 10_000
+        wait(10)
+        proxy.mend()
+
+    with injected(alone, request, rate=50) as injection:
+        injection.strike(slow, 60)
+        injection.strike(narrow, 60)
