@@ -1,0 +1,48 @@
+"""What docs/deploy starts are commands of this program, as they stand there."""
+
+import configparser
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
+PROGRAM = "/opt/purchases/.venv/bin/purchases"
+
+
+def runs(arguments: list[str]) -> bool:
+    """Say whether the program has this command."""
+    words = [sys.executable, "-c", "from orchestration.main import run; run()"]
+    done = subprocess.run([*words, *arguments, "--help"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("unit", sorted(path.name for path in DEPLOY.glob("*.service")))
+def test_a_unit_starts_a_command_and_gives_it_time_to_drain(unit: str) -> None:
+    """Its workers need up to ten seconds after SIGTERM."""
+    parsed = configparser.ConfigParser(strict=False)
+    parsed.optionxform = str  # type: ignore[assignment, method-assign]
+    parsed.read(DEPLOY / unit)
+    program, *arguments = shlex.split(parsed["Service"]["ExecStart"])
+    assert program == PROGRAM
+    assert runs(arguments)
+    assert int(parsed["Service"]["TimeoutStopSec"]) > 10
+    assert parsed["Service"]["KillMode"] == "mixed"
+
+
+def test_the_container_starts_commands() -> None:
+    """Entry point, default command and health check are this program's."""
+    text = (DEPLOY / "Containerfile").read_text()
+    found = {
+        name: json.loads(words)
+        for name, words in re.findall(r"^(ENTRYPOINT|CMD) (\[.*\])$", text, re.MULTILINE)
+    }
+    health = json.loads(re.findall(r"HEALTHCHECK .* CMD (\[.*\])", text)[0])
+    assert found["ENTRYPOINT"] == [PROGRAM]
+    assert health[0] == PROGRAM
+    assert runs(found["CMD"])
+    assert runs(health[1:])
