@@ -7,6 +7,7 @@ import typer
 
 from streaming.commands import (
     broker,
+    dashboard,
     db,
     dlq,
     offsets,
@@ -52,6 +53,7 @@ def stream_app(sections: "Callable[[], Mapping[str, SectionOf]]" = dict) -> type
     app.command()(run.analyze)
     app.command()(status.status_command(sections))
     app.command()(totals.totals)
+    app.command()(dashboard.dashboard)
     app.add_typer(dlq.app, name="dlq")
     app.add_typer(offsets.app, name="offsets")
     app.add_typer(db.app, name="db")

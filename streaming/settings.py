@@ -37,13 +37,18 @@ class Settings(BaseSettings):
     processor_slots: Annotated[int, Field(ge=1, le=64)] = 1
     analytics_slots: Annotated[int, Field(ge=1, le=64)] = 1
     refusal_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    dashboard_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    dashboard_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    dashboard_token: str | None = Field(default=None, repr=False)
 
     @field_validator("home", "kafka_config")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
 
-    @field_validator("bootstrap_servers", "kafka_config", "database_url", mode="before")
+    @field_validator(
+        "bootstrap_servers", "kafka_config", "database_url", "dashboard_token", mode="before"
+    )
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if value == "" else value
@@ -103,6 +108,9 @@ WHAT_IS_RIGHT = {
     "processor_slots": "a whole number from 1 to 64",
     "analytics_slots": "a whole number from 1 to 64",
     "refusal_share": "a number from 0 to 1, such as 0.05",
+    "dashboard_host": "an address to listen on, such as 127.0.0.1",
+    "dashboard_port": "a port, or 0 for a free one",
+    "dashboard_token": "a text of at least 32 characters",
 }
 
 

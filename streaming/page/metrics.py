@@ -1,0 +1,105 @@
+"""Prometheus' metrics of the whole deployment, on the workers' behalf: from status and figures.
+
+Names follow Prometheus' conventions; no label has more values than there are slots, partitions or
+reasons.
+"""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streaming.status.model import Status
+
+
+def metrics_text(status: Status, reasons: dict[str, int]) -> bytes:
+    """Write the metrics; `reasons` counts the refused that are not stored by reason."""
+    registry = CollectorRegistry()
+    registry.register(_Given([*_store(status, reasons), *_apps(status), *_partitions(status)]))
+    return generate_latest(registry)
+
+
+class _Given(Collector):
+    """Metrics that are known already."""
+
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """Give them."""
+        return iter(self._metrics)
+
+
+def _store(status: Status, reasons: dict[str, int]) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "purchases_healthy", "1 where nothing is wrong.", value=float(status.healthy)
+    )
+    database, disk = status.database, status.disk
+    if database.events is not None:
+        yield CounterMetricFamily("purchases_stored_events", "Stored.", value=database.events)
+        yield CounterMetricFamily(
+            "purchases_duplicate_events", "Known already.", value=database.duplicates or 0
+        )
+        yield GaugeMetricFamily(
+            "purchases_database_bytes", "Size of the database.", value=database.bytes or 0
+        )
+    refused = GaugeMetricFamily(
+        "purchases_refused_records", "Refused, and not stored since.", labels=["reason"]
+    )
+    for reason, number in reasons.items():
+        refused.add_metric([reason], number)
+    yield refused
+    yield GaugeMetricFamily(
+        "purchases_refused_share_ratio",
+        "Refused of the last records.",
+        value=status.refusals.share,
+    )
+    yield GaugeMetricFamily(
+        "purchases_disk_free_bytes", "Free under the home.", value=disk.free_bytes
+    )
+
+
+def _apps(status: Status) -> Iterator[Metric]:
+    up = GaugeMetricFamily("purchases_slot_up", "1 where a slot works.", labels=["app", "slot"])
+    restarts = CounterMetricFamily(
+        "purchases_slot_restarts", "Restarts by its supervisor.", labels=["app", "slot"]
+    )
+    records = CounterMetricFamily(
+        "purchases_slot_records",
+        "Records since the worker's start.",
+        labels=["app", "slot", "outcome"],
+    )
+    lag = GaugeMetricFamily(
+        "purchases_lag_seconds", "Age of the oldest unread record.", labels=["app"]
+    )
+    for app in status.apps:
+        if app.lag_seconds is not None:
+            lag.add_metric([app.app], app.lag_seconds)
+        for slot in app.slots:
+            labels = [app.app, str(slot.slot)]
+            up.add_metric(labels, float(slot.state in {"running", "caught_up", "behind"}))
+            restarts.add_metric(labels, slot.restarts or 0)
+            for outcome, number in (
+                ("done", slot.records_out),
+                ("refused", slot.refused),
+                ("duplicate", slot.duplicates),
+            ):
+                records.add_metric([*labels, outcome], number)
+    yield from (up, restarts, records, lag)
+
+
+def _partitions(status: Status) -> Iterator[Metric]:
+    lag = GaugeMetricFamily(
+        "purchases_lag_records", "Records not read.", labels=["app", "topic", "partition"]
+    )
+    hidden = GaugeMetricFamily(
+        "purchases_hidden_records",
+        "Records behind an open transaction.",
+        labels=["app", "topic", "partition"],
+    )
+    for partition in status.partitions:
+        labels = [partition.app, partition.topic, str(partition.partition)]
+        lag.add_metric(labels, partition.lag_records)
+        hidden.add_metric(labels, partition.hidden_records or 0)
+    yield from (lag, hidden)
