@@ -21,9 +21,11 @@ run: $(STAMP)  ## set up if needed, then the demonstration, until Ctrl-C
 	$(PURCHASES) up --demo
 
 test: $(STAMP)  ## the whole test suite
+	@sh scripts/need-packages chromium=chromium mount=mount
 	.venv/bin/python -m pytest -n 3 --dist loadfile
 
 test-faults: $(STAMP)  ## the long fault injections
+	@sh scripts/need-packages mount=mount
 	.venv/bin/python -m pytest -m faults
 
 lint: $(STAMP)  ## ruff, mypy, import contracts

@@ -8,7 +8,7 @@ from typing import Final
 
 import typer
 
-from orchestration.hosting import end_dagster
+from orchestration.hosting import end_hosted
 from streaming.broker.embedded import stop_broker
 from streaming.lease import holder
 from streaming.settings import load_settings
@@ -17,7 +17,7 @@ UP_LEASE: Final = "up.lock"
 FEEDER_LEASE: Final = "feeder.lock"
 PATIENCE_SECONDS: Final = 9.5
 LEFTOVER_SECONDS: Final = 3.0
-DAGSTER_SECONDS: Final = 1.0
+HOSTED_SECONDS: Final = 1.0
 
 
 def run_down() -> None:
@@ -35,7 +35,7 @@ def end_leftovers(home: Path) -> int:
 
     Dagster first: its sensors would start again what is ended here.
     """
-    ended = end_dagster(home, DAGSTER_SECONDS)
+    ended = end_hosted(home, HOSTED_SECONDS)
     for wish in (home / "workers").glob("*.wanted"):
         wish.unlink(missing_ok=True)
     ended += end_holders([home / FEEDER_LEASE], LEFTOVER_SECONDS)

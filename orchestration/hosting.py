@@ -1,4 +1,4 @@
-"""Dagster's webserver and daemon as children of `up`, each started again when it ends.
+"""Dagster's webserver and daemon, and the page, as children of `up`, started again when they end.
 
 Each leads a session of its own and holds a lease: whoever starts next finds it, and ends it with
 all that it started (code servers, run workers).
@@ -17,17 +17,18 @@ from typing import Final
 from orchestration.instance import dagster_environment, dagster_home
 from streaming.errors import PurchasesError
 from streaming.lease import acquire, holder
+from streaming.page.address import page_url
 from streaming.settings import Settings
 
 HOST: Final = "127.0.0.1"
 LOG_BYTES_KEPT: Final = 10 * 1024 * 1024
 RESTART_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 1.0
-PARTS: Final = ("webserver", "daemon")
+PARTS: Final = ("webserver", "daemon", "page")
 
 
-class Dagster:
-    """Both processes; call `step` a few times a second."""
+class Hosting:
+    """All three processes; call `step` a few times a second."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -36,15 +37,14 @@ class Dagster:
         self._start_at = dict.fromkeys(PARTS, 0.0)
 
     @property
-    def url(self) -> str:
+    def dagster_url(self) -> str:
         """Where the webserver is, or will be."""
         return f"http://{HOST}:{self._port}"
 
-    def serves(self) -> bool:
-        """Tell whether the webserver answers."""
-        with socket.socket() as probe:
-            probe.settimeout(0.5)
-            return probe.connect_ex((HOST, self._port)) == 0
+    @property
+    def page_url(self) -> str:
+        """Where the page is; empty before its first start."""
+        return page_url(self._settings)
 
     def step(self) -> None:
         """Start what does not run, at most every five seconds."""
@@ -56,7 +56,7 @@ class Dagster:
                 self._processes[part] = self._start(part)
 
     def ask_to_stop(self) -> None:
-        """Ask both to leave."""
+        """Ask all to leave."""
         for process in self._processes.values():
             process.terminate()
 
@@ -79,10 +79,11 @@ class Dagster:
             raise PurchasesError(f"Another {part} of this home runs; run `purchases down`.")
         if log.exists() and log.stat().st_size > LOG_BYTES_KEPT:
             log.replace(log.with_suffix(".log.1"))
+        module = ["streaming", "dashboard"] if part == "page" else ["orchestration.serve", part]
         where = ["--host", HOST, "--port", str(self._port)] if part == "webserver" else []
         with lease, log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "orchestration.serve", part, *where],
+                [sys.executable, "-m", *module, *where],
                 env=dagster_environment(self._settings),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -95,12 +96,12 @@ class Dagster:
 
 
 def lease_path(home: Path, part: str) -> Path:
-    """Give the path of the lease that a webserver or daemon holds."""
+    """Give the path of the lease that a part holds."""
     return dagster_home(home) / f"{part}.lock"
 
 
-def end_dagster(home: Path, seconds: float) -> int:
-    """End the webserver and the daemon of an earlier `up`; give how many there were."""
+def end_hosted(home: Path, seconds: float) -> int:
+    """End what an earlier `up` hosted; give how many there were."""
     found = {path: pid for part in PARTS if (pid := holder(path := lease_path(home, part)))}
     for pid in found.values():
         os.kill(pid, signal.SIGTERM)

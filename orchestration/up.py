@@ -13,7 +13,7 @@ from rich.live import Live
 
 from orchestration.demo import Feeder
 from orchestration.down import UP_LEASE, end_leftovers
-from orchestration.hosting import Dagster
+from orchestration.hosting import Hosting
 from orchestration.view import View, render
 from orchestration.wanted import WantedApps
 from streaming.broker.embedded import start_broker, stop_broker
@@ -27,6 +27,7 @@ from streaming.kafka.preflight import preflight
 from streaming.kafka.topics import create_topics
 from streaming.lease import acquire, holder
 from streaming.logs import configure_logs, get_logger
+from streaming.page.address import required_token
 from streaming.running import prepare_store
 from streaming.settings import PREFIX, Settings, load_settings
 from streaming.status.slots import look_at_app
@@ -54,6 +55,7 @@ def run_up(*, demo: bool) -> None:
             "--demo writes a year of invented history, so it runs on the embedded broker only:"
             f" unset {PREFIX}BOOTSTRAP_SERVERS and {PREFIX}KAFKA_CONFIG."
         )
+    required_token(settings)
     configure_logs()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as ending:
@@ -67,16 +69,16 @@ def run_up(*, demo: bool) -> None:
             children.keeper = BrokerKeeper(settings)
         if demo:
             children.feeder = Feeder(settings)
-        children.dagster = Dagster(settings)
+        children.hosting = Hosting(settings)
         ending.callback(_ignore_signals)
         _watch(settings, children)
 
 
 @dataclass
 class Children:
-    """What `up` runs: Dagster, the apps, the broker's keeper, the demonstration's feeder."""
+    """What `up` runs: Dagster and the page, the apps, the broker's keeper, the feeder."""
 
-    dagster: Dagster | None = None
+    hosting: Hosting | None = None
     apps: WantedApps | None = None
     keeper: BrokerKeeper | None = None
     feeder: Feeder | None = None
@@ -94,9 +96,9 @@ class Children:
         for part in self._parts():
             part.stop(max(deadline - time.monotonic(), 0.1))
 
-    def _parts(self) -> list[Dagster | WantedApps | BrokerKeeper | Feeder]:
+    def _parts(self) -> list[Hosting | WantedApps | BrokerKeeper | Feeder]:
         """Give the parts in the order of their ending: Dagster would start the apps again."""
-        parts = (self.dagster, self.feeder, self.apps, self.keeper)
+        parts = (self.hosting, self.feeder, self.apps, self.keeper)
         return [part for part in parts if part is not None]
 
 
@@ -168,7 +170,8 @@ def read_view(settings: Settings, children: Children, rates: deque[tuple[float, 
     seconds = rates[-1][0] - rates[0][0]
     return View(
         doing=children.feeder.doing if children.feeder else "",
-        dagster=children.dagster.url if children.dagster else "",
+        dagster=children.hosting.dagster_url if children.hosting else "",
+        page=children.hosting.page_url if children.hosting else "",
         currency=settings.currency,
         stored=figures.events,
         refused=figures.refused,

@@ -21,6 +21,7 @@ class View:
 
     doing: str
     dagster: str
+    page: str
     currency: str
     stored: int
     refused: int
@@ -36,6 +37,7 @@ class View:
     def fields(self) -> dict[str, object]:
         """Give the figures as fields of a log line, without items."""
         return {
+            "page": self.page,
             "dagster": self.dagster,
             "events_per_second": round(self.events_per_second, 1),
             "stored": self.stored,
@@ -71,7 +73,8 @@ def render(view: View) -> RenderableType:
         _most_popular(view.top),
         Text(),
         _workers(view.workers),
-        Text(f"Dagster: {view.dagster}"),
+        Text(f"The page: {view.page}"),
+        Text(f"Dagster:  {view.dagster}"),
         Text("Ctrl-C ends it; the next start goes on where this one stopped.", style="dim"),
     )
 

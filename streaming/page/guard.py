@@ -14,11 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streaming.errors import UsageError
-from streaming.settings import PREFIX, Settings
-
 COOKIE: Final = "purchases_token"
-SHORTEST_TOKEN: Final = 32
 HEADERS: Final = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -29,35 +25,6 @@ HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-
-
-def required_token(settings: Settings) -> str | None:
-    """Give the token that is asked for; None on loopback where none was set.
-
-    Raises `UsageError` where another address has no token, or one that is too short.
-    """
-    token = settings.dashboard_token
-    if token is not None and len(token) < SHORTEST_TOKEN:
-        raise UsageError(
-            f"{PREFIX}DASHBOARD_TOKEN has {len(token)} characters; use at least {SHORTEST_TOKEN}."
-        )
-    if token is None and not is_loopback(settings.dashboard_host):
-        raise UsageError(
-            f"{PREFIX}DASHBOARD_HOST={settings.dashboard_host} shows the page to others: set"
-            f" {PREFIX}DASHBOARD_TOKEN to at least {SHORTEST_TOKEN} characters, such as what"
-            " `openssl rand -hex 32` gives."
-        )
-    return token
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether an address is this machine's own."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Guard:

@@ -27,7 +27,8 @@ from streaming.dead_letters.show import Listing, listed, shown
 from streaming.errors import PurchasesError, Unavailable, UsageError
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
-from streaming.page.guard import Guard, required_token
+from streaming.page.address import required_token
+from streaming.page.guard import Guard
 from streaming.page.hub import Hub
 from streaming.page.live import Sampler
 from streaming.page.metrics import metrics_text

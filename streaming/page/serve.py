@@ -2,15 +2,13 @@
 
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import uvicorn
 
 from streaming.errors import PurchasesError
+from streaming.page.address import KEPT, page_url, remembered_port
 from streaming.page.routes import stream_page
 from streaming.settings import PREFIX, Settings
-
-KEPT = "dashboard.port"
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> None:
@@ -28,16 +26,9 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
     ).run([listening])
 
 
-def page_url(settings: Settings) -> str:
-    """Give where the page is, or was last."""
-    host = settings.dashboard_host
-    shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - only compared
-    return f"http://{shown}:{_remembered(settings.home) or settings.dashboard_port}"
-
-
 def _listen(settings: Settings) -> socket.socket:
     """Bind the port that is set, or the one of the last time, or a free one."""
-    chosen = settings.dashboard_port or _remembered(settings.home)
+    chosen = settings.dashboard_port or remembered_port(settings.home)
     family = socket.AF_INET6 if ":" in settings.dashboard_host else socket.AF_INET
     for port in dict.fromkeys([chosen, settings.dashboard_port]):
         listening = socket.socket(family)
@@ -55,10 +46,3 @@ def _listen(settings: Settings) -> socket.socket:
         f"{settings.dashboard_host}:{chosen} cannot be listened on: {failure.strerror}. Choose"
         f" another {PREFIX}DASHBOARD_PORT."
     )
-
-
-def _remembered(home: Path) -> int:
-    try:
-        return int((home / KEPT).read_text())
-    except (OSError, ValueError):
-        return 0

@@ -53,7 +53,7 @@ function drawChart(now) {
   chart = new uPlot({
     width: $("chart").clientWidth, height: $("chart").clientHeight - 8, tzDate: (t) => uPlot.tzDate(new Date(t * 1e3), zone), legend: { show: false },
     cursor: { y: false }, scales: { rate: {} },
-    axes: [{ ...axis, grid: { show: false } }, { ...axis, size: 66, values: (_, v) => v.map((n) => number.format(n)) }, { ...axis, side: 1, scale: "rate", grid: { show: false }, values: (_, v) => v.map((n) => oneDecimal.format(n)) }],
+    axes: [{ ...axis, grid: { show: false }, values: (_, v) => v.map((t) => clock(t * 1e3, false)) }, { ...axis, size: 66, values: (_, v) => v.map((n) => number.format(n)) }, { ...axis, side: 1, scale: "rate", grid: { show: false }, values: (_, v) => v.map((n) => oneDecimal.format(n)) }],
     series: [{}, { label: "revenue per minute", stroke: accent, width: 2, fill: accent.trim() + "1f", points: { show: false } }, { label: "purchases per second", scale: "rate", stroke: good, width: 1.5, dash: [4, 3], points: { show: false } }],
   }, data, $("chart"));
 }
@@ -110,7 +110,7 @@ function showStatus(found) {
   const ends = (topic) => number.format(found.partitions.filter((p) => p.topic.endsWith(topic)).reduce((sum, p) => sum + p.end, 0));
   $("verdict").textContent = found.verdict;
   $("verdict").className = "verdict " + (found.healthy ? "good" : "bad");
-  $("problems").replaceChildren(...found.problems.map((problem) => { const line = make("li", problem.sentence); line.append(make("small", problem.remedy)); return line; }));
+  $("problems").replaceChildren(...found.problems.map((problem) => { const line = make("li", problem.sentence === found.verdict ? "" : problem.sentence); line.append(make("small", problem.remedy)); return line; }));
   $("pipeline").replaceChildren(
     stage("purchases", broker ? "topic" : "broker down", broker, `${ends("purchases")} records`),
     stage("processor", processor.state.replace("_", " "), fine(processor), `${oneDecimal.format(processor.in_per_second)} per second`, lag(processor), drain(processor)),
