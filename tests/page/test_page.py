@@ -230,7 +230,7 @@ def test_with_a_token_nothing_is_shown_without_it(deployment: Deployment) -> Non
 class NoRedirect(urllib.request.HTTPRedirectHandler):
     """Shows a redirection instead of following it."""
 
-    def redirect_request(self, *_: object) -> None:  # type: ignore[override]
+    def redirect_request(self, *_: object) -> None:
         """Follow none."""
 
 
