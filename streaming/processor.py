@@ -31,7 +31,9 @@ from streaming.worker import Runtime, run_worker
 APP: Final = "processor"
 BATCH_RECORDS: Final = 5_000
 LINGER_SECONDS: Final = 0.02
-CALL_SECONDS: Final = 8.0
+CALL_SECONDS: Final = 5.0
+OFFSETS_SECONDS: Final = 3.0
+OFFSETS_PATIENCE_SECONDS: Final = 4
 IDLE_COMMIT_SECONDS: Final = 1.0
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
 
@@ -183,9 +185,11 @@ class PurchaseProcessorApp:
             TopicPartition(topic, partition, offset, metadata)
             for (topic, partition), offset in positions.items()
         ]
-        self._producer.send_offsets_to_transaction(
-            offsets, self._consumer.group_metadata(), CALL_SECONDS
-        )
+        # Where a connection breaks meanwhile this call never returns (librdkafka #5456).
+        with self._runtime.at_most(OFFSETS_PATIENCE_SECONDS):
+            self._producer.send_offsets_to_transaction(
+                offsets, self._consumer.group_metadata(), OFFSETS_SECONDS
+            )
 
     def _commit(self, positions: dict[tuple[str, int], int]) -> None:
         """Commit. An outcome that stays unknown ends the process: the producer is spoilt then."""

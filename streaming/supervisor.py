@@ -173,6 +173,7 @@ class Supervisor:
         slot.beat, slot.beat_seen = status.updated_at, now
         if status.pid == slot.said.pid and status.progressed_at:
             slot.deaths.progressed()
+            slot.delay = FIRST_DELAY_SECONDS
             slot.said.failing = False
         return status
 

@@ -8,7 +8,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +34,7 @@ from streaming.progress import (
 )
 from streaming.settings import Settings, load_settings
 
-WATCHDOG_SECONDS: Final = 15
+WATCHDOG_SECONDS: Final = 8
 STATUS_SECONDS: Final = 1.0
 JOINING_SECONDS: Final = 10.0
 EXIT_FAILED: Final = 1
@@ -81,6 +82,7 @@ class Runtime:
         self._stop = threading.Event()
         self._turned = threading.Event()
         self._written = 0.0
+        self._patience = WATCHDOG_SECONDS
         self._rates = RateWindow()
         self._refusals = RefusalWindow()
 
@@ -97,6 +99,16 @@ class Runtime:
             self.write_status()
         orphaned = self._supervisor is not None and os.getppid() != self._supervisor
         return not (orphaned or self._stop.is_set())
+
+    @contextmanager
+    def at_most(self, seconds: int) -> Iterator[None]:
+        """Let the watchdog bear with the call inside for `seconds` only."""
+        self._turned.set()
+        self._patience = seconds
+        try:
+            yield
+        finally:
+            self._patience = WATCHDOG_SECONDS
 
     def pause(self, by: str, seconds: float = 1.0) -> None:
         """Wait inside the living worker, paused by `by`, for at most `seconds`."""
@@ -163,12 +175,12 @@ class Runtime:
         replace_json(self.path, status)
 
     def _watchdog(self) -> None:
-        """End a process whose loop is stuck: some client calls block for ever (KAFKA.md).
+        """End a process whose loop is stuck: some client calls block for ever.
 
         It counts its own seconds, so that a process that was stopped and goes on is not stuck.
         """
         still = 0
-        while still < WATCHDOG_SECONDS:
+        while still < self._patience:
             still = 0 if self._turned.is_set() else still + 1
             self._turned.clear()
             time.sleep(1)

@@ -1,7 +1,7 @@
 """Which cluster and which topics these are, noticed at the start and every ten seconds.
 
 A topic that was deleted and made again keeps its name, and its new log may hold the old offset:
-only the id tells (KAFKA.md, pitfall 2).
+only the id tells.
 """
 
 import time
