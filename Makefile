@@ -1,6 +1,6 @@
 # What one types here. Everything stays inside this directory, but for package caches.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-faults lint bench clean
+.PHONY: help setup run test test-faults lint bench screenshots clean
 
 UV_VERSION := 0.13.9
 UV := .uv/bin/uv
@@ -36,6 +36,10 @@ lint: $(STAMP)  ## ruff, mypy, import contracts
 
 bench: $(STAMP)  ## measure; writes docs/benchmarks.md
 	.venv/bin/python -m benchmarks.bench
+
+screenshots: $(STAMP)  ## photograph the demonstration into docs/images
+	@sh scripts/need-packages chromium=chromium
+	.venv/bin/python -m tests.house.screenshots
 
 clean:  ## remove what was built or fetched; .purchases/ stays
 	rm -rf .venv .uv .pytest_cache .hypothesis .mypy_cache .ruff_cache dist

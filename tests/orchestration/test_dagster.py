@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from streaming.lease import holder
+from tests.browser import browser
 from tests.orchestration import graphql
 from tests.orchestration.home import Home
 from tests.support import wait_until
@@ -65,6 +66,29 @@ def test_a_fresh_home_ticks_builds_backfills_and_heals(home: Home) -> None:
     )
     home.run("produce", "--rate", "max", "--count", "100", "--start", yesterday)
     wait_until(lambda: home.events() == 3_100, 60, "it does not go on")
+
+
+@pytest.mark.timeout(240)
+def test_the_ui_shows_graph_partitions_checks_and_sensors(home: Home) -> None:
+    """In a real browser, without a single error in its console."""
+    home.up()
+    wait_until(home.progress, 60, "up does not work")
+    home.run("produce", "--rate", "max", "--count", "500", "--start", "2024-03-01")
+    wait_until(lambda: home.events() == 500, 60, "not stored")
+    home.run("backfill", "--from", "2024-03-01", "--to", "2024-03-01")
+    wait_until(lambda: graphql.sensors(home), 60, "the webserver does not answer")
+    base = graphql.url_of(home)
+    with browser(base) as (page, _, _):
+        page.set_default_timeout(30_000)
+        page.goto(f"{base}/asset-groups")
+        for group in ("stream", "daily", "summaries"):
+            page.get_by_text(group, exact=True).first.wait_for()
+        page.goto(f"{base}/assets/daily_sales?view=partitions&partition=2024-03-01")
+        page.get_by_text("ledger_version").first.wait_for()
+        page.goto(f"{base}/assets/daily_sales?view=checks")
+        page.get_by_text("audit").first.wait_for()
+        page.goto(f"{base}/automation")
+        page.get_by_text("purchase_processor_sensor").first.wait_for()
 
 
 @pytest.mark.faults

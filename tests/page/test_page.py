@@ -1,7 +1,6 @@
 """The page on a real stream: in a browser, over its API, and at its doors."""
 
 import json
-import shutil
 import threading
 import urllib.error
 import urllib.request
@@ -12,12 +11,12 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from playwright.sync_api import Page, sync_playwright
 from prometheus_client.parser import text_string_to_metric_families
 
 from streaming.errors import UsageError
 from streaming.page.address import required_token
 from streaming.settings import Settings
+from tests.browser import browser
 from tests.pipeline import Deployment
 from tests.support import Broker, wait_until
 
@@ -78,29 +77,6 @@ def send(deployment: Deployment, *items: str, **more: object) -> None:
         event = {"user": "ada", "item": item, "timestamp": int(time.time() * 1000), **more}
         producer.produce(deployment.topic("purchases"), json.dumps(event).encode(), b"ada")
     producer.flush(10)
-
-
-@contextmanager
-def browser(url: str, scheme: str = "light") -> Iterator[tuple[Page, list[str], list[str]]]:
-    """Open a page in Chromium; give it with its console errors and what it asked others for."""
-    chromium = shutil.which("chromium")
-    assert chromium, "Debian's chromium is missing: make test installs it"
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        page = opened.new_context(color_scheme=scheme).new_page()  # type: ignore[arg-type]
-        errors: list[str] = []
-        foreign: list[str] = []
-        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on(
-            "request",
-            lambda r: None if r.url.startswith((url, "data:")) else foreign.append(r.url),
-        )
-        page.goto(url)
-        yield page, errors, foreign
-        opened.close()
 
 
 @pytest.mark.timeout(180)

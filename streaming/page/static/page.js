@@ -40,6 +40,8 @@ function name(item, description) {
   return cell;
 }
 
+const fromZero = (_, least, most) => [Math.min(0, least), Math.max(1, most * 1.08)];
+
 function drawChart(now) {
   const perMinute = 60 / now.bucket_seconds;
   const x = now.buckets.map((b) => b[0]);
@@ -52,7 +54,7 @@ function drawChart(now) {
   const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "12px system-ui" };
   chart = new uPlot({
     width: $("chart").clientWidth, height: $("chart").clientHeight - 8, tzDate: (t) => uPlot.tzDate(new Date(t * 1e3), zone), legend: { show: false },
-    cursor: { y: false }, scales: { rate: {} },
+    cursor: { y: false }, scales: { y: { range: fromZero }, rate: { range: fromZero } },
     axes: [{ ...axis, grid: { show: false }, values: (_, v) => v.map((t) => clock(t * 1e3, false)) }, { ...axis, size: 66, values: (_, v) => v.map((n) => number.format(n)) }, { ...axis, side: 1, scale: "rate", grid: { show: false }, values: (_, v) => v.map((n) => oneDecimal.format(n)) }],
     series: [{}, { label: "revenue per minute", stroke: accent, width: 2, fill: accent.trim() + "1f", points: { show: false } }, { label: "purchases per second", scale: "rate", stroke: good, width: 1.5, dash: [4, 3], points: { show: false } }],
   }, data, $("chart"));
@@ -95,7 +97,7 @@ function showNow(now) {
 }
 
 const lag = (app) => app.lag_records === null ? "lag unknown" : `${number.format(app.lag_records)} behind` + (app.lag_seconds ? `, ${oneDecimal.format(app.lag_seconds)} s` : "");
-const drain = (app) => !app.lag_records ? "" : app.seconds_to_drain === null ? "does not catch up" : `caught up in ${oneDecimal.format(app.seconds_to_drain)} s`;
+const drain = (app) => !app.lag_records || app.lag_seconds < 5 ? "" : app.seconds_to_drain === null ? "does not catch up" : `caught up in ${oneDecimal.format(app.seconds_to_drain)} s`;
 
 function stage(title, state, good, ...lines) {
   const node = make("div", undefined, "stage");

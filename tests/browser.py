@@ -1,0 +1,37 @@
+"""Debian's Chromium, as tests and screenshots open pages in it."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from playwright.sync_api import Page, sync_playwright
+
+Scheme = Literal["light", "dark"]
+
+
+@contextmanager
+def browser(
+    url: str, scheme: Scheme = "light", width: int = 1400, height: int = 1000
+) -> Iterator[tuple[Page, list[str], list[str]]]:
+    """Open a page in Chromium; give it with its console errors and what it asked others for."""
+    chromium = shutil.which("chromium")
+    assert chromium, "Debian's chromium is missing: make test installs it"
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        page = opened.new_context(
+            color_scheme=scheme, viewport={"width": width, "height": height}
+        ).new_page()
+        errors: list[str] = []
+        foreign: list[str] = []
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith((url, "data:")) else foreign.append(r.url),
+        )
+        page.goto(url)
+        yield page, errors, foreign
+        opened.close()

@@ -1,0 +1,76 @@
+"""`make screenshots`: the demonstration, photographed for the README and the docs."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from tests.browser import Scheme, browser
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+SIZES: list[tuple[str, Scheme, int, int]] = [
+    ("light", "light", 1400, 1000),
+    ("dark", "dark", 1400, 1000),
+    ("phone", "light", 390, 900),
+    ("wall", "dark", 2200, 1240),
+]
+DAGSTER = {
+    "dagster-graph": "/asset-groups",
+    "dagster-partitions": "/assets/daily_sales?view=partitions",
+    "dagster-automation": "/automation",
+}
+STORED = 541_907
+WARM_SECONDS = 100
+DRAWN_MILLISECONDS = 5_000
+
+
+def main() -> None:
+    """Run the demonstration in a scratch home, and take every picture."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    home = Path(tempfile.mkdtemp(prefix="purchases-screenshots-"))
+    environment = {**os.environ, "PURCHASES_HOME": str(home)}
+    command = [sys.executable, "-c", "from orchestration.main import run; run()"]
+    with (home / "up.log").open("wb") as log:
+        up = subprocess.Popen([*command, "up", "--demo"], env=environment, stdout=log, stderr=log)
+    try:
+        page = _when_ready(home)
+        time.sleep(WARM_SECONDS)
+        for name, scheme, width, height in SIZES:
+            for view in ("now", "stream", "refused"):
+                _shoot(f"{page}/#{view}", f"page-{view}-{name}", scheme, width, height)
+        port = (home / "dagster" / "webserver.port").read_text().strip()
+        for name, path in DAGSTER.items():
+            _shoot(f"http://127.0.0.1:{port}{path}", name, "light", 1400, 900)
+    finally:
+        up.terminate()
+        up.wait(20)
+
+
+def _when_ready(home: Path) -> str:
+    """Wait until the recorded year is stored; give the page's address."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        time.sleep(1)
+        try:
+            page = f"http://127.0.0.1:{(home / 'dashboard.port').read_text().strip()}"
+            with urllib.request.urlopen(f"{page}/metrics", timeout=10) as answer:  # noqa: S310
+                text = answer.read().decode()
+        except (OSError, ValueError):
+            continue
+        for line in text.splitlines():
+            if line.startswith("purchases_stored_events_total") and float(line.split()[1]) > STORED:
+                return page
+    raise TimeoutError("the year was not stored")
+
+
+def _shoot(url: str, name: str, scheme: Scheme, width: int, height: int) -> None:
+    with browser(url, scheme, width, height) as (page, _, _):
+        page.wait_for_timeout(DRAWN_MILLISECONDS)
+        page.screenshot(path=IMAGES / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
