@@ -136,8 +136,7 @@ class PurchaseProcessorApp:
         positions = self._consumer.positions()
         try:
             self._producer.begin_transaction()
-            for output in outputs:
-                self._send(output)
+            self._send(outputs)
             self._send_offsets(positions)
         except KafkaException as error:
             self._abort(error)
@@ -167,17 +166,20 @@ class PurchaseProcessorApp:
             for message in messages
         ]
 
-    def _send(self, output: Output) -> None:
-        topic = self._names.analytics if output.reason is None else self._names.dead_letters
-        options: dict[str, Any] = {"headers": output.headers} if output.headers else {}
-        while True:
-            try:
-                self._producer.produce(topic, output.value, output.key, **options)
-            except BufferError:
-                self._producer.poll(0.1)
-                self._runtime.turn()
-            else:
-                return
+    def _send(self, outputs: list[Output]) -> None:
+        """Hand the outputs to the producer, waiting while its queue is full."""
+        analytics, dead_letters = self._names.analytics, self._names.dead_letters
+        produce = self._producer.produce
+        for output in outputs:
+            topic = analytics if output.reason is None else dead_letters
+            options: dict[str, Any] = {"headers": output.headers} if output.headers else {}
+            while True:
+                try:
+                    produce(topic, output.value, output.key, **options)
+                    break
+                except BufferError:
+                    self._producer.poll(0.1)
+                    self._runtime.turn()
 
     def _send_offsets(self, positions: dict[tuple[str, int], int]) -> None:
         metadata = topic_id_text(self._topic_id())

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from streaming.events.analytics import encode_analytics, enrich
 from streaming.events.dead_letter import dead_letter
+from streaming.events.plain import plain_event
 from streaming.events.purchase import Rules, read_purchase
 from streaming.events.record import Record, forwarded, record_key
 from streaming.events.refusal import Reason, Refusal
@@ -29,8 +30,12 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
 
     `processed_at` is RFC 3339. Nothing is raised: any record becomes one or the other.
     """
+    key = record.key
+    plain = plain_event(record, rules, processed_at)
+    if plain is not None and (key is None or len(key) <= MAX_CARRIED_BYTES):
+        return Output(record_key(plain.user, plain.order_id) or key, encode_analytics(plain), ())
     origin, verdict = read_purchase(record, rules)
-    carries_much = record.headers or len(record.key or b"") > MAX_CARRIED_BYTES
+    carries_much = record.headers or len(key or b"") > MAX_CARRIED_BYTES
     if carries_much and carried_bytes(record) > MAX_CARRIED_BYTES:
         verdict = Refusal(Reason.TOO_LARGE, f"headers and key are over {MAX_CARRIED_BYTES} bytes")
     if isinstance(verdict, Refusal):
@@ -38,7 +43,7 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
         return Output(letter.key, letter.value, letter.headers, verdict.reason)
     headers = record.headers
     return Output(
-        key=record_key(verdict.user, verdict.order_id) or record.key,
+        key=record_key(verdict.user, verdict.order_id) or key,
         value=encode_analytics(enrich(verdict, record, processed_at)),
         headers=forwarded(headers) if headers else headers,
     )

@@ -21,7 +21,7 @@ TIME_LENGTH: Final = len("2010-12-01T08:26:00.000000Z")
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
-class AnalyticsEvent(Struct, frozen=True, omit_defaults=True, gc=False, kw_only=True):
+class AnalyticsEvent(Struct, frozen=True, omit_defaults=True, gc=False):
     """A purchase, enriched. Absent fields are left out of the JSON.
 
     `event_time` and `processed_at` are RFC 3339 in UTC with six decimals, `source_timestamp` is

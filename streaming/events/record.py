@@ -27,7 +27,7 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}").fullmatch
 _NUMBER = re.compile(rb"-?[0-9]{1,19}").fullmatch
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, gc=False):
     """One record of a topic. `topic_id` is Kafka's 16 bytes, `timestamp` epoch milliseconds."""
 
     topic: str

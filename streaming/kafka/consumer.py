@@ -90,7 +90,9 @@ class GroupConsumer:
             messages += self._consumer.consume(maximum - 1, linger)
         if self._failure is not None:
             raise self._failure
-        good = [message for message in messages if not self._is_error(message)]
+        good = [message for message in messages if message.error() is None]
+        if len(good) < len(messages):
+            self._look_at_errors(messages)
         if not self._void:
             return good
         return self._drop_void(good)
@@ -182,11 +184,15 @@ class GroupConsumer:
         self._void.update((p.topic, p.partition) for p in partitions)
         consumer.incremental_unassign(partitions)
 
-    def _is_error(self, message: Message) -> bool:
-        error = message.error()
-        if error is None:
-            return False
-        place = f"{message.topic()}-{message.partition()} at {message.offset()}"
+    def _look_at_errors(self, messages: Sequence[Message]) -> None:
+        """Note the errors that pass by themselves; raise for the first other one."""
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._look_at(error, f"{message.topic()}-{message.partition()}", message.offset())
+
+    def _look_at(self, error: KafkaError, partition: str, offset: int | None) -> None:
+        place = f"{partition} at {offset}"
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise Mismatch(
                 f"The next record of {place} is no longer (or not yet) in the log: {error.str()}."
@@ -196,4 +202,3 @@ class GroupConsumer:
         if error.code() not in PASSING and not error.retriable():
             raise Unrecoverable(f"the consumer failed at {place}: {error.str()}")
         self.errors(error)
-        return True
