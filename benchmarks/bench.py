@@ -1,38 +1,21 @@
 """`make bench`: the year from file to figures, the commands, the imports, the memory.
 
 Prints the figures and writes docs/benchmarks.md. Everything runs in a scratch home, with an
-embedded broker of its own; how a process is measured lives in `measure`.
+embedded broker of its own (`scratch`); how a process is measured lives in `measure`.
 """
 
-import os
-import shutil
-import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import ExitStack
 
-from benchmarks.measure import (
-    Figure,
-    command_seconds,
-    fixed_loop,
-    import_seconds,
-    machine,
-    peak_mebibytes,
-    rounds,
-)
-from streaming.lease import holder
+from benchmarks.measure import Figure, fixed_loop, import_seconds, machine, rounds
+from benchmarks.scratch import ROOT, Bench, scratch
 
-ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "online_retail.parquet"
 EXAMPLE_EVENTS = 541_907
 BACKLOG = 1_000_000
 ROUNDS = 3
-PURCHASES = [sys.executable, "-c", "from orchestration.main import run; run()"]
 
 PAGE = """# Benchmarks
 
@@ -50,91 +33,6 @@ with the fixed loop of the same run ({steps} in pure Python), not with another m
   empty bodies it is what Dagster itself needs, whose 20 s more are the bar.
 - *Import*: in a new process, without the interpreter's own start.
 """
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A scratch home with its broker; every run has a namespace and a home of its own below."""
-
-    home: Path
-    environment: dict[str, str]
-
-    def deployment(self, name: str) -> "Bench":
-        """Give a deployment of its own on this broker, its topics created."""
-        home = self.home / name
-        home.mkdir()
-        servers = (self.home / "servers").read_text()
-        made = Bench(
-            home,
-            {
-                **self.environment,
-                "PURCHASES_HOME": str(home),
-                "PURCHASES_NAMESPACE": name,
-                "PURCHASES_BOOTSTRAP_SERVERS": servers,
-            },
-        )
-        made.run("topics", "create")
-        return made
-
-    def run(self, *arguments: str) -> float:
-        """Run a command to its end; give its seconds."""
-        return command_seconds([*PURCHASES, *arguments], self.environment)
-
-    @contextmanager
-    def running(self, *arguments: str) -> Iterator[None]:
-        """Keep a command running."""
-        with (self.home / f"{arguments[0]}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [*PURCHASES, *arguments], env=self.environment, stdout=log, stderr=log
-            )
-            try:
-                yield
-            finally:
-                process.terminate()
-                process.wait()
-
-    def stored(self) -> int:
-        """Give the number of stored events."""
-        try:
-            with closing(sqlite3.connect(f"file:{self.home}/purchases.db?mode=ro", uri=True)) as c:
-                found = c.execute("SELECT coalesce(sum(events), 0) FROM live_totals").fetchone()
-        except sqlite3.OperationalError:
-            return 0
-        return int(found[0])
-
-    def wait_until_stored(self, events: int) -> None:
-        """Wait for the number of stored events, at most ten minutes."""
-        deadline = time.monotonic() + 600
-        while self.stored() < events:
-            if time.monotonic() > deadline:
-                raise TimeoutError(events)
-            time.sleep(0.05)
-
-    def worker_memory(self, app: str) -> float:
-        """Give the peak memory (MiB) of an app's first worker."""
-        return peak_mebibytes(holder(self.home / "workers" / f"{app}-0.lock") or 0)
-
-
-@contextmanager
-def scratch() -> Iterator[Bench]:
-    """Start an embedded broker in a scratch home, and remove all of it in the end."""
-    home = Path(tempfile.mkdtemp(prefix="purchases-bench-"))
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
-    bench = Bench(home, {**clean, "PURCHASES_HOME": str(home), "PYTHONPATH": str(ROOT)})
-    try:
-        bench.run("broker", "start")
-        status = subprocess.run(
-            [*PURCHASES, "broker", "status"],
-            env=bench.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        (home / "servers").write_text(status.stdout.split()[2])
-        yield bench
-    finally:
-        bench.run("broker", "stop")
-        shutil.rmtree(home)
 
 
 def the_year(bench: Bench) -> float:

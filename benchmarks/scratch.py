@@ -1,0 +1,125 @@
+"""A scratch home with an embedded broker, and deployments on it; all of it is removed in the end.
+
+What is measured in it lives in `bench` and `speed`.
+"""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measure import command_seconds, peak_mebibytes
+from streaming.lease import holder
+from streaming.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+PURCHASES = [sys.executable, "-c", "from orchestration.main import run; run()"]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A scratch home with its broker; every run has a namespace and a home of its own below."""
+
+    home: Path
+    environment: dict[str, str]
+
+    @property
+    def servers(self) -> str:
+        """Where the broker listens."""
+        return self.environment["PURCHASES_BOOTSTRAP_SERVERS"]
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that its commands read."""
+        namespace = self.environment.get("PURCHASES_NAMESPACE", "")
+        return Settings(home=self.home, bootstrap_servers=self.servers, namespace=namespace)
+
+    def deployment(self, name: str) -> "Bench":
+        """Give a deployment of its own on this broker, its topics created."""
+        home = self.home / name
+        home.mkdir()
+        servers = (self.home / "servers").read_text()
+        made = Bench(
+            home,
+            {
+                **self.environment,
+                "PURCHASES_HOME": str(home),
+                "PURCHASES_NAMESPACE": name,
+                "PURCHASES_BOOTSTRAP_SERVERS": servers,
+            },
+        )
+        made.run("topics", "create")
+        return made
+
+    def run(self, *arguments: str) -> float:
+        """Run a command to its end; give its seconds."""
+        return command_seconds([*PURCHASES, *arguments], self.environment)
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[None]:
+        """Keep a command running."""
+        with self.process([*PURCHASES, *arguments], arguments[0]):
+            yield
+
+    @contextmanager
+    def process(self, command: list[str], name: str) -> "Iterator[subprocess.Popen[bytes]]":
+        """Keep a program running, its output in a log of this home; SIGTERM ends it."""
+        with (self.home / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                command, env=self.environment, cwd=ROOT, stdout=log, stderr=log
+            )
+            try:
+                yield process
+            finally:
+                process.terminate()
+                process.wait()
+
+    def stored(self) -> int:
+        """Give the number of stored events."""
+        try:
+            with closing(sqlite3.connect(f"file:{self.home}/purchases.db?mode=ro", uri=True)) as c:
+                found = c.execute("SELECT coalesce(sum(events), 0) FROM live_totals").fetchone()
+        except sqlite3.OperationalError:
+            return 0
+        return int(found[0])
+
+    def wait_until_stored(self, events: int) -> None:
+        """Wait for the number of stored events, at most ten minutes."""
+        deadline = time.monotonic() + 600
+        while self.stored() < events:
+            if time.monotonic() > deadline:
+                raise TimeoutError(events)
+            time.sleep(0.05)
+
+    def worker_memory(self, app: str) -> float:
+        """Give the peak memory (MiB) of an app's first worker."""
+        return peak_mebibytes(holder(self.home / "workers" / f"{app}-0.lock") or 0)
+
+
+@contextmanager
+def scratch() -> Iterator[Bench]:
+    """Start an embedded broker in a scratch home, and remove all of it in the end."""
+    home = Path(tempfile.mkdtemp(prefix="purchases-bench-"))
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
+    bench = Bench(home, {**clean, "PURCHASES_HOME": str(home), "PYTHONPATH": str(ROOT)})
+    try:
+        bench.run("broker", "start")
+        status = subprocess.run(
+            [*PURCHASES, "broker", "status"],
+            env=bench.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        (home / "servers").write_text(status.stdout.split()[2])
+        yield bench
+    finally:
+        bench.run("broker", "stop")
+        shutil.rmtree(home)
