@@ -1,20 +1,32 @@
 """`purchases`: the whole command line, the stream's commands and `up` and `down`."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from orchestration import commands
 from streaming.cli import stream_app
 from streaming.commands.console import run_app
 
+if TYPE_CHECKING:
+    from streaming.status.gather import SectionOf
+
 
 def build_app() -> typer.Typer:
     """Compose the command line from what the packages bring."""
-    app = stream_app()
+    app = stream_app(_sections)
     app.command()(commands.up)
     app.command()(commands.down)
     app.command()(commands.env)
     app.command()(commands.backfill)
     return app
+
+
+def _sections() -> "dict[str, SectionOf]":
+    """Give what the batch half adds to the status."""
+    from assets.standing import standing
+
+    return {"tables": standing}
 
 
 app = build_app()

@@ -1,0 +1,41 @@
+"""What the status says of the tables."""
+
+from datetime import date
+from typing import Final
+
+from assets.build import workshop
+from assets.failures import DiedRun, record_died
+from assets.standing import standing
+from assets.transforms import DAY_TRANSFORMS
+from streaming.settings import Settings
+from tests.assets.stored import store_events
+from tests.store.rows import event, micros
+
+DAY: Final = "2024-03-01"
+
+
+def test_days_are_behind_until_they_are_built_at_their_version(store: Settings) -> None:
+    """A day that was never built, or changed since, is behind."""
+    assert standing(store).figures == {"days_behind": 0, "failed_builds": 0}
+    store_events(store, [event(1, micros(f"{DAY} 10:00")), event(2, micros("2024-03-02 10:00"))])
+    assert standing(store).figures["days_behind"] == 2
+    with workshop(store, "run") as shop:
+        shop.build(DAY, DAY_TRANSFORMS)
+    assert standing(store).figures["days_behind"] == 1
+    store_events(store, [event(3, micros(f"{DAY} 11:00"))])
+    assert standing(store).figures["days_behind"] == 2
+
+
+def test_a_failed_build_is_a_problem_with_its_reason(store: Settings) -> None:
+    """It names table, day and reason, and is gone with the next good build."""
+    store_events(store, [event(1, micros(f"{DAY} 10:00"))])
+    day = date.fromisoformat(DAY)
+    record_died(store, DiedRun("run", "it died", frozenset({"daily_sales"}), day, day))
+    found = standing(store)
+    assert found.figures["failed_builds"] == 1
+    assert [problem.code for problem in found.problems] == ["build_failed"]
+    assert f"daily_sales of {DAY}" in found.problems[0].sentence
+    assert "it died" in found.problems[0].sentence
+    with workshop(store, "again") as shop:
+        shop.build(DAY, DAY_TRANSFORMS)
+    assert standing(store).problems == ()
