@@ -50,6 +50,10 @@ class Home:
         found = [json.loads(line) for line in lines if '"event": "progress"' in line]
         return found[-1] if found else {}
 
+    def times_told(self) -> int:
+        """Give how many progress lines there are."""
+        return self.log.read_text().count('"event": "progress"') if self.log.exists() else 0
+
     def events(self) -> int:
         """Give the stored events that `totals` tells, 0 before there is a database."""
         done = self.run("totals", "--json")

@@ -24,7 +24,9 @@ def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: Home) -> No
     first.wait()
     before = home.events()
 
+    told = home.times_told()
     second = home.up("--demo")
+    wait_until(lambda: home.times_told() > told, 120, "the second up does not work")
     wait_until(lambda: home.events() > max(before, 100_000), 120, home.log.read_text())
     broker = broker_status(home.path).pid
     assert broker is not None
