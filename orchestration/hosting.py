@@ -24,6 +24,7 @@ HOST: Final = "127.0.0.1"
 LOG_BYTES_KEPT: Final = 10 * 1024 * 1024
 RESTART_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 1.0
+PORT: Final = "webserver.port"
 PARTS: Final = ("webserver", "daemon", "page")
 
 
@@ -32,7 +33,7 @@ class Hosting:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._port = _choose_port(dagster_home(settings.home) / "webserver.port")
+        self._port = _choose_port(dagster_home(settings.home) / PORT)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._start_at = dict.fromkeys(PARTS, 0.0)
 
@@ -79,7 +80,9 @@ class Hosting:
             raise PurchasesError(f"Another {part} of this home runs; run `purchases down`.")
         if log.exists() and log.stat().st_size > LOG_BYTES_KEPT:
             log.replace(log.with_suffix(".log.1"))
-        module = ["streaming", "dashboard"] if part == "page" else ["orchestration.serve", part]
+        module = (
+            ["orchestration.main", "dashboard"] if part == "page" else ["orchestration.serve", part]
+        )
         where = ["--host", HOST, "--port", str(self._port)] if part == "webserver" else []
         with lease, log.open("ab") as output:
             process = subprocess.Popen(
@@ -93,6 +96,14 @@ class Hosting:
             )
             lease.hand_to(process.pid)
         return process
+
+
+def known_dagster_url(settings: Settings) -> str | None:
+    """Give where the webserver of a home is while one runs there."""
+    port = dagster_home(settings.home) / PORT
+    if not port.exists() or holder(lease_path(settings.home, "webserver")) is None:
+        return None
+    return f"http://{HOST}:{port.read_text().strip()}"
 
 
 def lease_path(home: Path, part: str) -> Path:

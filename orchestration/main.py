@@ -9,12 +9,13 @@ from streaming.cli import stream_app
 from streaming.commands.console import run_app
 
 if TYPE_CHECKING:
+    from streaming.page.routes import Parts
     from streaming.status.gather import SectionOf
 
 
 def build_app() -> typer.Typer:
     """Compose the command line from what the packages bring."""
-    app = stream_app(_sections)
+    app = stream_app(_sections, _parts)
     app.command()(commands.up)
     app.command()(commands.down)
     app.command()(commands.env)
@@ -29,9 +30,22 @@ def _sections() -> "dict[str, SectionOf]":
     return {"tables": standing}
 
 
+def _parts() -> "Parts":
+    """Give what the batch half adds to the page."""
+    from assets.api import history_endpoints
+    from orchestration.hosting import known_dagster_url
+    from streaming.page.routes import Parts
+
+    return Parts(history_endpoints(known_dagster_url), _sections(), ("history", "truth"))
+
+
 app = build_app()
 
 
 def run() -> None:
     """Run the console script."""
     run_app(app, "purchases")
+
+
+if __name__ == "__main__":
+    run()

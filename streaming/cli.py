@@ -20,13 +20,17 @@ from streaming.commands import (
 )
 
 if TYPE_CHECKING:
+    from streaming.page.routes import Parts
     from streaming.status.gather import SectionOf
 
 
-def stream_app(sections: "Callable[[], Mapping[str, SectionOf]]" = dict) -> typer.Typer:
+def stream_app(
+    sections: "Callable[[], Mapping[str, SectionOf]]" = dict,
+    parts: "Callable[[], Parts] | None" = None,
+) -> typer.Typer:
     """Build the command line of the stream's half; the composed one adds its own to it.
 
-    `sections` gives what other parts add to `status`, by name.
+    `sections` gives what other parts add to `status`, by name; `parts` what they add to the page.
     """
     app = typer.Typer(
         help="Purchases in, exact figures out.",
@@ -53,9 +57,15 @@ def stream_app(sections: "Callable[[], Mapping[str, SectionOf]]" = dict) -> type
     app.command()(run.analyze)
     app.command()(status.status_command(sections))
     app.command()(totals.totals)
-    app.command()(dashboard.dashboard)
+    app.command()(dashboard.dashboard_command(parts or _no_parts))
     app.add_typer(dlq.app, name="dlq")
     app.add_typer(offsets.app, name="offsets")
     app.add_typer(db.app, name="db")
     app.command()(verify.verify)
     return app
+
+
+def _no_parts() -> "Parts":
+    from streaming.page.routes import Parts
+
+    return Parts()

@@ -17,6 +17,14 @@ class UsageError(PurchasesError):
     exit_code = 2
 
 
+class NotFound(UsageError):
+    """What was named is not there."""
+
+
+class TooLarge(UsageError):
+    """More was given than is taken at once."""
+
+
 class Unavailable(PurchasesError):
     """Broker, database or disk does not answer now; waiting may help."""
 

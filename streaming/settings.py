@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     dashboard_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     dashboard_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     dashboard_token: str | None = Field(default=None, repr=False)
+    http_in: bool = False
 
     @field_validator("home", "kafka_config")
     @classmethod
@@ -111,6 +112,7 @@ WHAT_IS_RIGHT = {
     "dashboard_host": "an address to listen on, such as 127.0.0.1",
     "dashboard_port": "a port, or 0 for a free one",
     "dashboard_token": "a text of at least 32 characters",
+    "http_in": "on or off",
 }
 
 

@@ -6,9 +6,9 @@ The sums are kept in `window`, the statements are in `reading`, sending is `broa
 import sqlite3
 import time
 from datetime import UTC, date, datetime, timedelta
+from threading import Lock
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from streaming.errors import PurchasesError
@@ -84,10 +84,11 @@ class Now(Struct, frozen=True, kw_only=True):
 
 
 class Sampler:
-    """Reads the store once per call of `look`; one thread at a time may call it."""
+    """Reads the store once per call of `look`, whoever calls it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._looking = Lock()
         self._connection: sqlite3.Connection | None = None
         self._window: Window | None = None
         self._row = 0
@@ -100,15 +101,16 @@ class Sampler:
     def look(self) -> Now:
         """Give the figures now. Raises `PurchasesError` where the store cannot be read."""
         path = self._settings.database_path
-        try:
-            with store_errors(path):
-                if self._connection is None:
-                    self._connection = connect_current(path, read_only=True)
-                with snapshot(self._connection):
-                    return self._read(self._connection, datetime.now(self._settings.zone))
-        except PurchasesError:
-            self.close()
-            raise
+        with self._looking:
+            try:
+                with store_errors(path):
+                    if self._connection is None:
+                        self._connection = connect_current(path, read_only=True)
+                    with snapshot(self._connection):
+                        return self._read(self._connection, datetime.now(self._settings.zone))
+            except PurchasesError:
+                self.close()
+                raise
 
     def close(self) -> None:
         """Let go of the store; the next look begins anew."""
@@ -220,11 +222,6 @@ class Sampler:
         if unknown:
             self._described.update(dict.fromkeys(unknown, ""))
             self._described.update(reading.descriptions(store, unknown, self._row))
-
-
-def encode(now: Now) -> bytes:
-    """Write the figures as JSON."""
-    return msgspec.json.encode(now)
 
 
 def _figures(day: str, sums: Sums) -> DayFigures:

@@ -7,16 +7,16 @@ import uvicorn
 
 from streaming.errors import PurchasesError
 from streaming.page.address import KEPT, page_url, remembered_port
-from streaming.page.routes import stream_page
+from streaming.page.routes import Parts, page_app
 from streaming.settings import PREFIX, Settings
 
 
-def serve(settings: Settings, say: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or Ctrl-C; where is said first.
+def serve(settings: Settings, parts: Parts, say: Callable[[str], None]) -> None:
+    """Serve the page with what others add, until SIGTERM or Ctrl-C; where is said first.
 
     Raises `UsageError` where it may not be shown there, `PurchasesError` where the port is taken.
     """
-    app = stream_page(settings)
+    app = page_app(settings, parts)
     listening = _listen(settings)
     say(f"The page: {page_url(settings)}")
     uvicorn.Server(

@@ -5,13 +5,18 @@ What came of a record by itself (`stored`, refused again, `parked`) is written b
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from streaming.errors import UsageError
+from streaming.errors import NotFound, UsageError
 
+QUARTER: Final = 900 * 1_000_000
+"""µs of the longest stretch of time that no zone's midnight cuts."""
 STATES: Final = ("open", "redriven", "stored", "parked", "dropped")
 COLUMNS: Final = (
     "origin_topic_id, origin_partition, origin_offset, origin_topic, origin_timestamp, reason,"
@@ -79,7 +84,7 @@ def find_letters(
 def find_letter(connection: sqlite3.Connection, name: str) -> StoredLetter:
     """Give the dead letter of this id, or of `partition:offset` where only one has it.
 
-    Raises `UsageError` where none or several have.
+    Raises `NotFound` where none has, `UsageError` where several have.
     """
     topic_id, partition, offset = ["", "", *name.rsplit(":", 2)][-3:]
     if not (partition.isdecimal() and offset.isdecimal()):
@@ -90,7 +95,7 @@ def find_letter(connection: sqlite3.Connection, name: str) -> StoredLetter:
         (partition, offset, topic_id or None),
     ).fetchall()
     if not rows:
-        raise UsageError(f"There is no dead letter {name}; `purchases dlq list` shows them.")
+        raise NotFound(f"There is no dead letter {name}; `purchases dlq list` shows them.")
     if len(rows) > 1:
         names = ", ".join(StoredLetter(*row).id for row in rows)
         raise UsageError(f"{name} may be {names}: give one of these.")
@@ -106,6 +111,23 @@ def count_by_reason(connection: sqlite3.Connection, wanted: LetterFilter) -> dic
         values,
     )
     return dict(rows.fetchall())
+
+
+def count_by_day(
+    connection: sqlite3.Connection, wanted: LetterFilter, zone: ZoneInfo
+) -> list[tuple[str, str, int]]:
+    """Count the dead letters that fit by local day (as `2011-03-27`) and reason, in that order."""
+    condition, values = _condition(wanted)
+    rows = connection.execute(
+        f"SELECT refused_at / {QUARTER}, coalesce(reason, ''), count(*) FROM dead_letter"  # noqa: S608
+        f" WHERE {condition} AND refused_at IS NOT NULL GROUP BY 1, 2",
+        values,
+    )
+    found: Counter[tuple[str, str]] = Counter()
+    for quarter, reason, count in rows:
+        day = datetime.fromtimestamp(quarter * QUARTER / 1_000_000, zone).date()
+        found[day.isoformat(), reason] += count
+    return [(day, reason, count) for (day, reason), count in sorted(found.items())]
 
 
 def mark_redriven(connection: sqlite3.Connection, letters: Iterable[StoredLetter]) -> int:
