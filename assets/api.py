@@ -194,7 +194,8 @@ def _ranking(settings: Settings, asked: Ranked, what: str) -> Ranking:
     with reading(settings) as store:
         days = range_of(store, settings, asked.first, asked.last, MOST_DAYS)
         total, page = ranked(store, days, what, asked.order, slice(asked.offset, end))
-        described = descriptions(store, [one.name for one in page]) if what == "item" else {}
+        items = [one.name for one in page] if what == "item" else []
+        described = descriptions(store, items, settings.zone)
         return Ranking(
             first=days.first,
             last=days.last,

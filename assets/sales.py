@@ -11,14 +11,15 @@ from zoneinfo import ZoneInfo
 
 from assets.figures import Customer, Range, Sold, SoldIn, SoldOf, sold, sold_in, sold_of
 from streaming.events.values import decimal_text
-from streaming.page.reading import day_span
+from streaming.page.reading import day_span, last_row
+from streaming.page.reading import descriptions as lately_described
 
 Ordering = Literal["items_sold", "net_revenue", "gross_revenue", "events"]
 CustomerOrdering = Literal["net_revenue", "orders", "items_sold", "last_purchase"]
 
 ADDITIVE: Final = "events, items_sold, gross_revenue_micros, net_revenue_micros"
 SUMS: Final = ", ".join(f"coalesce(sum({name}), 0)" for name in ADDITIVE.split(", "))
-LATELY: Final = 20_000
+LOOKED_AT: Final = 5_000
 PART_OF_HISTORY: Final = 3
 """A range of more than a third of all days is faster summed along the index by name."""
 
@@ -130,16 +131,21 @@ def customers(
     return [Customer(**row, net_revenue=decimal_text(row["net_revenue_micros"])) for row in found]
 
 
-def descriptions(store: sqlite3.Connection, items: Sequence[str]) -> dict[str, str]:
-    """Find how items were described among the last 20,000 events."""
-    marks = ", ".join("?" * len(items))
-    rows = store.execute(
-        "SELECT item, max(description) FROM (SELECT item, description FROM analytics_event"
-        f" ORDER BY event_time DESC LIMIT {LATELY})"
-        f" WHERE item IN ({marks}) AND description IS NOT NULL GROUP BY item",
-        tuple(items),
-    )
-    return dict(rows.fetchall())
+def descriptions(store: sqlite3.Connection, items: Sequence[str], zone: ZoneInfo) -> dict[str, str]:
+    """Find how items were described: lately, or else on the last day on which they were sold."""
+    found = lately_described(store, items, last_row(store))
+    for item in set(items) - found.keys():
+        (day,) = store.execute(
+            "SELECT max(day) FROM daily_item_sales WHERE item = ?", (item,)
+        ).fetchone()
+        row = store.execute(
+            "SELECT description FROM (SELECT item, description FROM analytics_event"
+            f" WHERE event_time >= ? ORDER BY event_time LIMIT {LOOKED_AT})"
+            " WHERE item = ? AND description IS NOT NULL",
+            (day_span(date.fromisoformat(day), zone)[0], item),
+        ).fetchone()
+        found |= {item: row[0]} if row else {}
+    return found
 
 
 def _named(name: tuple[str, str] | None) -> tuple[str, tuple[str, ...]]:

@@ -16,7 +16,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -35,6 +35,7 @@ class Deployment:
     bootstrap_servers: str
     namespace: str
     more: dict[str, str] = field(default_factory=dict)
+    module: str = "streaming"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -55,6 +56,10 @@ class Deployment:
             home=self.home, bootstrap_servers=self.bootstrap_servers, namespace=self.namespace
         )
 
+    def whole(self) -> "Deployment":
+        """Give the same, by the whole command line: the batch half too."""
+        return replace(self, module="orchestration.main")
+
     def topic(self, name: str) -> str:
         """Give a topic's full name."""
         return f"{self.namespace}.{name}"
@@ -62,7 +67,7 @@ class Deployment:
     def run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "streaming", *arguments],
+            [sys.executable, "-m", self.module, *arguments],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -81,7 +86,7 @@ class Deployment:
         """Keep a command running; SIGTERM ends it, and it must then leave within 10 s."""
         log = (self.home / f"{arguments[0]}.log").open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-m", "streaming", *arguments],
+            [sys.executable, "-m", self.module, *arguments],
             env=self.environment,
             stdout=log,
             stderr=log,

@@ -5,6 +5,7 @@ The sums are kept in `window`, the statements are in `reading`, sending is `broa
 
 import sqlite3
 import time
+from collections import deque
 from datetime import UTC, date, datetime, timedelta
 from threading import Lock
 from typing import Final
@@ -14,7 +15,7 @@ from msgspec import Struct
 from streaming.errors import PurchasesError
 from streaming.events.values import decimal_text, rfc_3339
 from streaming.page import reading
-from streaming.page.window import BUCKET_SECONDS, BUCKETS, Sums, Window, best, bucket_of
+from streaming.page.window import BUCKET_SECONDS, BUCKETS, RANKS_KEPT, Sums, Window, best, bucket_of
 from streaming.settings import Settings
 from streaming.store.connection import connect_current, store_errors
 from streaming.store.figures import live_figures, refusals, snapshot, top_items
@@ -22,6 +23,7 @@ from streaming.store.figures import live_figures, refusals, snapshot, top_items
 COMPARE_SECONDS: Final = 15.0
 COMPARE_SHARE: Final = 20
 RANK_SECONDS: Final = 60.0
+RANKED_EVER: Final = 100
 
 
 class Ranked(Struct, frozen=True):
@@ -93,6 +95,7 @@ class Sampler:
         self._window: Window | None = None
         self._row = 0
         self._described: dict[str, str] = {}
+        self._ever: deque[dict[str, int]] = deque(maxlen=RANKS_KEPT)
         self._compared: tuple[Sums, Sums] = (Sums(), Sums())
         self._compare_at = self._rank_at = 0.0
         self._seen: tuple[float, int] | None = None
@@ -175,6 +178,8 @@ class Sampler:
         if time.monotonic() >= self._rank_at:
             self._rank_at = time.monotonic() + RANK_SECONDS
             window.remember_ranks()
+            top = top_items(store, RANKED_EVER)
+            self._ever.append({figures.item: rank for rank, figures in enumerate(top, 1)})
         return window
 
     def _compare(self, store: sqlite3.Connection, moment: datetime) -> None:
@@ -211,7 +216,16 @@ class Sampler:
     def _popular_ever(self, store: sqlite3.Connection) -> list[Ranked]:
         top = top_items(store, 10)
         self._describe(store, [figures.item for figures in top])
-        return [self._ranked(f.item, f.items_sold, f.net_revenue_micros, None) for f in top]
+        before = self._ever[0] if self._ever else {}
+        return [
+            self._ranked(
+                f.item,
+                f.items_sold,
+                f.net_revenue_micros,
+                before[f.item] - rank if f.item in before else None,
+            )
+            for rank, f in enumerate(top, 1)
+        ]
 
     def _ranked(self, item: str, sold: int, micros: int, change: int | None) -> Ranked:
         described = self._described.get(item) or None

@@ -29,9 +29,12 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     schemas, components = msgspec.json.schema_components(records, ref_template=REF)
     gives = schemas[1 : 1 + len(endpoints)]
     asked = schemas[1 + len(endpoints) :]
+    problem = {PROBLEM: {"schema": schemas[0]}}
+    problems = {code: {"description": text, "content": problem} for code, text in PROBLEMS.items()}
     paths: dict[str, dict[str, Any]] = {}
     for endpoint, given, wanted in zip(endpoints, gives, asked, strict=True):
         operation = _operation(endpoint, given, wanted, components)
+        operation["responses"] |= problems
         paths.setdefault(PREFIX + _template(endpoint), {})[endpoint.method.lower()] = operation
     return {
         "openapi": "3.1.0",
@@ -52,10 +55,7 @@ def _operation(
     components: Mapping[str, Any],
 ) -> dict[str, Any]:
     given = {kind: {"schema": gives} for kind in endpoint.media_types}
-    problem = {PROBLEM: {"schema": {"$ref": REF.format(name="Problem")}}}
     answers: dict[str, Any] = {"200": {"description": "The answer.", "content": given}}
-    for code, description in PROBLEMS.items():
-        answers[code] = {"description": description, "content": problem}
     operation: dict[str, Any] = {"summary": endpoint.summary, "responses": answers}
     if endpoint.method == "GET":
         answers["304"] = {"description": "It is what the reader has, by its ETag."}

@@ -16,7 +16,7 @@ from streaming.events.values import MICROS, micros_of
 from streaming.page.window import BUCKET_SECONDS, Group, Sums
 
 LATEST: Final = 12
-DESCRIBED_ROWS: Final = 200_000
+DESCRIBED_ROWS: Final = 50_000
 SUMS: Final = "count(*), sum(quantity), coalesce(sum(amount_micros), 0)"
 
 
@@ -123,11 +123,11 @@ def latest(connection: sqlite3.Connection, limit: int = LATEST) -> list[Purchase
 def descriptions(
     connection: sqlite3.Connection, items: Sequence[str], until: int
 ) -> dict[str, str]:
-    """Find how the items were described lately, among the last 200,000 rows."""
+    """Find how the items were described most often lately, among the last 50,000 rows."""
     marks = ", ".join("?" * len(items))
     rows = connection.execute(
-        f"SELECT item, max(description) FROM analytics_event WHERE rowid > ? AND item IN ({marks})"
-        " AND description IS NOT NULL GROUP BY item",
+        f"SELECT item, description FROM analytics_event WHERE rowid > ? AND item IN ({marks})"
+        " AND description IS NOT NULL GROUP BY 1, 2 ORDER BY count(*)",
         (until - DESCRIBED_ROWS, *items),
     )
     return dict(rows.fetchall())

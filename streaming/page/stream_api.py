@@ -102,7 +102,6 @@ def stream_endpoints(live: Callable[[], Now], sections: Mapping[str, SectionOf])
         ),
         Endpoint("GET", "status", "How every part does", status, Status),
         Endpoint("GET", "dead-letters", "Refused records", _letters, LettersPage, Letters),
-        Endpoint("GET", "dead-letters/{id}", "One with all that is kept", _letter, Shown, Letter),
         Endpoint(
             "POST",
             "dead-letters/redrive",
@@ -112,6 +111,7 @@ def stream_endpoints(live: Callable[[], Now], sections: Mapping[str, SectionOf])
             RedriveBody,
             at_once=1,
         ),
+        Endpoint("GET", "dead-letters/{id}", "One with all that is kept", _letter, Shown, Letter),
         Endpoint("POST", "verify", "Verify everything", _verify, Verified, at_once=1),
     ]
 

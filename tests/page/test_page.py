@@ -4,21 +4,18 @@ import json
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
 from prometheus_client.parser import text_string_to_metric_families
 
 from streaming.errors import UsageError
 from streaming.page.address import required_token
 from streaming.settings import Settings
 from tests.browser import browser
+from tests.page.served import code_of, get, page_of, post, send
 from tests.pipeline import Deployment
-from tests.support import Broker, wait_until
 
 HOSTILE = [
     "<script>document.title='owned'</script>",
@@ -28,55 +25,6 @@ HOSTILE = [
     "🫖" * 128,
 ]
 TOKEN = "a-token-of-thirty-two-characters!"
-
-
-@pytest.fixture
-def deployment(broker: Broker, namespace: str, tmp_path: Path) -> Deployment:
-    """A deployment of its own on the session's broker, its topics and database made."""
-    made = Deployment(tmp_path, broker.bootstrap_servers, namespace)
-    made.succeed("topics", "create")
-    made.succeed("db", "upgrade")
-    return made
-
-
-@contextmanager
-def page_of(deployment: Deployment) -> Iterator[str]:
-    """Serve the page; give its address."""
-    with deployment.running("dashboard"):
-        port = deployment.home / "dashboard.port"
-        wait_until(lambda: port.exists() and port.read_text(), 20, "no page")
-        base = f"http://127.0.0.1:{port.read_text().strip()}"
-        wait_until(lambda: code_of(f"{base}/") in {200, 401}, 20, "the page does not answer")
-        yield base
-
-
-def code_of(url: str, method: str = "GET", **headers: str) -> int:
-    """Give the status of an answer, 0 where there is none."""
-    asked = urllib.request.Request(url, method=method, headers=headers)  # noqa: S310 - ours
-    try:
-        with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-    except OSError:
-        return 0
-
-
-def get(url: str) -> Any:  # noqa: ANN401 - any JSON
-    """Give a JSON answer."""
-    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - ours
-        return json.load(answer)
-
-
-def send(deployment: Deployment, *items: str, **more: object) -> None:
-    """Send a purchase of each item, now."""
-    import time
-
-    producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
-    for item in items:
-        event = {"user": "ada", "item": item, "timestamp": int(time.time() * 1000), **more}
-        producer.produce(deployment.topic("purchases"), json.dumps(event).encode(), b"ada")
-    producer.flush(10)
 
 
 @pytest.mark.timeout(180)
@@ -165,13 +113,6 @@ def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment
         assert post(f"{base}/api/v1/verify", {})["agrees"] is True
         assert code_of(f"{base}/api/v1/dead-letters/nonsense") == 400
         assert code_of(f"{base}/api/v1/dead-letters?state=shut") == 400
-
-
-def post(url: str, body: object) -> Any:  # noqa: ANN401 - any JSON
-    """Send JSON; give the JSON answer."""
-    asked = urllib.request.Request(url, json.dumps(body).encode(), method="POST")  # noqa: S310
-    with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
-        return json.load(answer)
 
 
 def test_foreign_hosts_and_origins_are_refused(deployment: Deployment) -> None:
