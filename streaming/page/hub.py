@@ -1,4 +1,4 @@
-"""One look a second for everybody: sampled once, sent to all who listen, slow ones dropped.
+"""One look for everybody: sampled once, sent to all who listen, slow ones dropped.
 
 What is looked at is given; nothing here knows of figures.
 """
@@ -10,7 +10,6 @@ from typing import Final
 from streaming.errors import PurchasesError
 from streaming.logs import get_logger
 
-TICK_SECONDS: Final = 1.0
 WAITING: Final = 4
 """How many messages may wait for a listener before it is dropped: it comes back by itself."""
 
@@ -20,25 +19,26 @@ Look = Callable[[], bytes]
 class Hub:
     """Calls each `look` in a thread while somebody listens, and keeps its last answer.
 
-    `looks` maps a name to its function and to every how many ticks it is called.
+    `looks` maps a name to its function, and to how many seconds pass before it is called again.
     """
 
-    def __init__(self, looks: Mapping[str, tuple[Look, int]]) -> None:
+    def __init__(self, looks: Mapping[str, tuple[Look, float]]) -> None:
         self._looks = looks
         self._last: dict[str, bytes] = {}
         self._listeners: set[asyncio.Queue[bytes | None]] = set()
         self._awake = asyncio.Event()
 
     async def run(self) -> None:
-        """Tick until cancelled."""
-        number = 0
+        """Look until cancelled; a look that takes long holds up no other."""
+        async with asyncio.TaskGroup() as looking:
+            for name, (look, seconds) in self._looks.items():
+                looking.create_task(self._repeat(name, look, seconds))
+
+    async def _repeat(self, name: str, look: Look, seconds: float) -> None:
         while True:
             await self._awake.wait()
-            for name, (look, every) in self._looks.items():
-                if number % every == 0:
-                    await self._tick(name, look)
-            number += 1
-            await asyncio.sleep(TICK_SECONDS)
+            await self._tick(name, look)
+            await asyncio.sleep(seconds)
 
     async def listen(self) -> AsyncIterator[bytes]:
         """Give what is known now, then every change, as server-sent events."""

@@ -1,8 +1,9 @@
-"""The figures of Now as they stand, read once a second for everybody who looks.
+"""The figures of Now as they stand, read a few times a second for everybody who looks.
 
-The sums are kept in `window`, the statements are in `reading`, sending is `broadcast`'s matter.
+The sums are kept in `window`, the statements are in `reading`; sending is the hub's matter.
 """
 
+import math
 import sqlite3
 import time
 from collections import deque
@@ -22,6 +23,7 @@ from streaming.store.figures import live_figures, refusals, snapshot, top_items
 
 COMPARE_SECONDS: Final = 15.0
 COMPARE_SHARE: Final = 20
+SMOOTH_SECONDS: Final = 3.0
 RANK_SECONDS: Final = 60.0
 RANKED_EVER: Final = 100
 
@@ -198,8 +200,9 @@ class Sampler:
         """Give the rate at which events are stored, smoothed over a few looks."""
         now = time.monotonic()
         if self._seen is not None and now > self._seen[0]:
-            rate = max(events - self._seen[1], 0) / (now - self._seen[0])
-            self._rate += (rate - self._rate) * 0.3
+            seconds = now - self._seen[0]
+            rate = max(events - self._seen[1], 0) / seconds
+            self._rate += (rate - self._rate) * (1 - math.exp(-seconds / SMOOTH_SECONDS))
         self._seen = (now, events)
         return round(self._rate, 1)
 

@@ -44,7 +44,8 @@ from streaming.store.connection import connect_current, store_errors
 from streaming.store.figures import refusals
 
 STATIC: Final = Path(__file__).parent / "static"
-STATUS_TICKS: Final = 2
+NOW_SECONDS: Final = 0.5
+STATUS_SECONDS: Final = 3.0
 VIEWS: Final = ("now", "stream", "refused")
 
 
@@ -68,8 +69,11 @@ def page_app(settings: Settings, parts: Parts) -> Starlette:
     ]
     hub = Hub(
         {
-            "now": (lambda: msgspec.json.encode(sampler.look()), 1),
-            "status": (lambda: msgspec.json.encode(gather(settings, parts.sections)), STATUS_TICKS),
+            "now": (lambda: msgspec.json.encode(sampler.look()), NOW_SECONDS),
+            "status": (
+                lambda: msgspec.json.encode(gather(settings, parts.sections)),
+                STATUS_SECONDS,
+            ),
         }
     )
 

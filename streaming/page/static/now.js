@@ -1,4 +1,4 @@
-// What is selling now, from the `now` event that comes once a second.
+// What is selling now, from the `now` event that comes twice a second.
 import { $, clock, compact, compare, day, decimal, make, micros, money, named, number, rows, state } from "./format.js";
 import { makeChart } from "./chart.js";
 

@@ -8,7 +8,7 @@ import { prepareTruth, showTruth } from "./truth.js";
 
 const views = document.body.dataset.views.split(" ");
 const opened = { now: () => latest.now && showNow(latest.now), stream: () => latest.status && showStream(latest.status), history: showHistory, refused: showRefused, truth: showTruth };
-const TRUTH_EVERY = 10_000;
+const TRUTH_EVERY = 10_000, OLD_SECONDS = 60;
 const latest = { now: null, status: null };
 let lastSeen = 0, view = "";
 
@@ -28,7 +28,9 @@ function aboutStream() {
   const consumer = latest.status?.apps[1];
   const behind = consumer?.lag_records === null ? "lag unknown" : consumer?.lag_records ? `${number(consumer.lag_records)} records behind` : "nothing behind";
   $("behind").textContent = latest.status ? `stored, of the last seconds; ${behind}` : "stored, of the last seconds";
-  return latest.status && consumer?.lag_seconds > 5 ? `, ${behind}` : "";
+  const old = latest.status && (consumer.lag_seconds > OLD_SECONDS || !["running", "caught_up", "behind", "standby"].includes(consumer.state));
+  document.body.classList.toggle("old", Boolean(old));
+  return old ? `: the consumer is ${consumer.state.replaceAll("_", " ")}, ${behind}` : latest.status && consumer.lag_seconds > 5 ? `, ${behind}` : "";
 }
 
 function listen() {

@@ -1,4 +1,4 @@
-// The pipeline as it is, from the `status` event that comes every two seconds.
+// The pipeline as it is, from the `status` event that comes every few seconds.
 import { $, bytes, decimal, duration, make, number, rows } from "./format.js";
 
 const FINE = ["running", "caught_up", "behind", "standby"];
