@@ -16,7 +16,7 @@ REFRESH_SECONDS: Final = 1.0
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 Watch = Annotated[
     bool,
-    typer.Option("--watch", help="Refresh every second, without orders and customers."),
+    typer.Option("--watch", help="Show what the page's Now shows, refreshed every second."),
 ]
 
 
@@ -52,23 +52,25 @@ def _print_once(connection: sqlite3.Connection, settings: "Settings", *, as_json
 
 
 def _watch(connection: sqlite3.Connection, settings: "Settings", *, as_json: bool) -> None:
-    """Print the live figures every second until Ctrl-C; on a terminal in place of the last ones."""
+    """Print every second until Ctrl-C: on a terminal Now in place of the last, else the totals."""
     import time
 
     from rich.console import Console
     from rich.live import Live
 
+    from streaming.page.live import Sampler
+    from streaming.page.terminal import render
     from streaming.report import json_line, read_report, text_lines
 
-    console = Console()
+    console, sampler = Console(), Sampler(settings)
     in_place = console.is_terminal and not as_json
     with Live(console=console, auto_refresh=False) as live:
         try:
             while True:
-                report, unknown = read_report(connection, settings, distinct=False)
                 if in_place:
-                    live.update(text_lines(report, unknown), refresh=True)
+                    live.update(render(sampler.look()), refresh=True)
                 else:
+                    report, unknown = read_report(connection, settings, distinct=False)
                     typer.echo(json_line(report) if as_json else text_lines(report, unknown))
                 time.sleep(REFRESH_SECONDS)
         except KeyboardInterrupt:

@@ -7,7 +7,10 @@ import pytest
 
 from tests.page.served import page_of
 from tests.pipeline import Deployment
+from tests.store.conftest import settings, store
 from tests.support import Broker
+
+__all__ = ["settings", "store"]
 
 
 @pytest.fixture
