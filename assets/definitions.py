@@ -15,6 +15,7 @@ from dagster import (
     AssetSpec,
     BackfillPolicy,
     Config,
+    MetadataValue,
     PartitionsDefinition,
     multi_asset,
 )
@@ -29,6 +30,7 @@ from assets.shown import AUDIT, failed, shown
 from assets.tables import WHOLE
 from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.kafka.names import Names
+from streaming.page.address import page_url
 from streaming.settings import Settings
 from streaming.store.models import AnalyticsEventRow
 
@@ -105,7 +107,7 @@ def _tables(
 ) -> AssetsDefinition:
     @multi_asset(
         name=step,
-        specs=[_spec(transform, group) for transform in transforms],
+        specs=[_spec(settings, transform, group) for transform in transforms],
         check_specs=[_audit_spec(transform, partitions) for transform in transforms],
         partitions_def=partitions,
         backfill_policy=BackfillPolicy.single_run() if partitions else None,
@@ -133,7 +135,9 @@ def _tables(
     return build
 
 
-def _spec(transform: Transform, group: str) -> AssetSpec:
+def _spec(settings: Settings, transform: Transform, group: str) -> AssetSpec:
+    page = page_url(settings)
+    link = {"page": MetadataValue.url(f"{page}/#truth?table={transform.table}")} if page else {}
     return AssetSpec(
         transform.table,
         deps=[EVENTS],
@@ -146,6 +150,7 @@ def _spec(transform: Transform, group: str) -> AssetSpec:
         metadata={
             "dagster/column_schema": column_schema(transform.model),
             "dagster/table_name": transform.table,
+            **link,
         },
     )
 

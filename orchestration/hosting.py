@@ -17,7 +17,7 @@ from typing import Final
 from orchestration.instance import dagster_environment, dagster_home
 from streaming.errors import PurchasesError
 from streaming.lease import acquire, holder
-from streaming.page.address import page_url
+from streaming.page.address import listen, page_url
 from streaming.settings import Settings
 
 HOST: Final = "127.0.0.1"
@@ -29,10 +29,15 @@ PARTS: Final = ("webserver", "daemon", "page")
 
 
 class Hosting:
-    """All three processes; call `step` a few times a second."""
+    """All three processes; call `step` a few times a second.
+
+    The page's port is chosen first, so that what Dagster shows can link to it.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        if not page_url(settings):
+            listen(settings).close()
         self._port = _choose_port(dagster_home(settings.home) / PORT)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._start_at = dict.fromkeys(PARTS, 0.0)

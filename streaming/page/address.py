@@ -1,10 +1,11 @@
 """Where the page is, and whether it asks for a token there. No server here."""
 
 import ipaddress
+import socket
 from pathlib import Path
 from typing import Final
 
-from streaming.errors import UsageError
+from streaming.errors import PurchasesError, UsageError
 from streaming.settings import PREFIX, Settings
 
 KEPT: Final = "dashboard.port"
@@ -25,6 +26,31 @@ def remembered_port(home: Path) -> int:
         return int((home / KEPT).read_text())
     except (OSError, ValueError):
         return 0
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Bind the port that is set, or the one of the last time, or a free one; it is remembered.
+
+    Raises `PurchasesError` where it is taken.
+    """
+    chosen = settings.dashboard_port or remembered_port(settings.home)
+    family = socket.AF_INET6 if ":" in settings.dashboard_host else socket.AF_INET
+    for port in dict.fromkeys([chosen, settings.dashboard_port]):
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((settings.dashboard_host, port))
+        except OSError as error:
+            listening.close()
+            failure = error
+            continue
+        settings.home.mkdir(parents=True, exist_ok=True)
+        (settings.home / KEPT).write_text(f"{listening.getsockname()[1]}\n")
+        return listening
+    raise PurchasesError(
+        f"{settings.dashboard_host}:{chosen} cannot be listened on: {failure.strerror}. Choose"
+        f" another {PREFIX}DASHBOARD_PORT."
+    )
 
 
 def required_token(settings: Settings) -> str | None:

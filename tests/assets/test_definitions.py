@@ -219,6 +219,18 @@ def test_lineage_leads_from_the_topic_to_the_last_table(store: Settings) -> None
         assert node.kinds, node.key
 
 
+def test_a_table_links_to_the_page_once_that_has_an_address(store: Settings) -> None:
+    """And the page links back to it."""
+
+    def links() -> list[object]:
+        found = [m.get("page") for a in table_assets(store) for m in a.metadata_by_key.values()]
+        return [link.value if link else None for link in found]
+
+    assert set(links()) == {None}
+    (store.home / "dashboard.port").write_text("4321\n")
+    assert "http://127.0.0.1:4321/#truth?table=daily_sales" in links()
+
+
 def test_every_column_says_what_it_is(store: Settings) -> None:
     """Its type, its meaning and its unit, from the models; lineage names columns that are there."""
     schemas = {

@@ -12,6 +12,8 @@ function link(table, partition) {
   return node;
 }
 
+// Which table the address names, as a link from Dagster does.
+const wanted = () => new URLSearchParams(location.hash.split("?")[1] ?? "").get("table") ?? "daily_sales";
 const cell = (content) => { const node = make("td"); node.append(content); return node; };
 
 export async function showTruth() {
@@ -20,7 +22,7 @@ export async function showTruth() {
     dagster = found.dagster;
     rows("tables", found.tables, (table) => [make("td", table.table), cell(badge(table)), make("td", number(table.partitions), "n"), make("td", number(table.behind), "n"), make("td", number(table.provisional_days), "n"), make("td", number(table.failed), "n"), make("td", moment(table.built_at)), cell(link(table.table))]);
     const days = found.tables.filter((table) => table.partitions !== 1 || table.behind_days).map((table) => table.table).filter((name) => !name.endsWith("summary"));
-    if (!$("table").options.length) { $("table").replaceChildren(...days.map((name) => new Option(name, name))); $("table").value = days.includes("daily_sales") ? "daily_sales" : days[0]; }
+    if (!$("table").options.length) { $("table").replaceChildren(...days.map((name) => new Option(name, name))); $("table").value = days.includes(wanted()) ? wanted() : days[0]; }
     verified(found.verifications);
     await showCalendar();
   } catch (error) { $("verified").textContent = error.message; }
