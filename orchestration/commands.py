@@ -1,10 +1,11 @@
-"""`up` and `down`, `backfill` and `env`: everything of one home, and its Dagster.
+"""`up` and `down`, `backfill`, `export` and `env`: everything of one home, and its Dagster.
 
 Options become requests here, and results sentences; the work is in modules of their names.
 """
 
 import shlex
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -84,6 +85,42 @@ def backfill(
     tables = _tables(table or [])
     _require_partitions(days, settings.history_start, settings.zone)
     typer.echo(_told(build(settings, days, tables, force=force)))
+
+
+def export(
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="analytics_event, or a table of the batch half.")
+    ],
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="The first day. Default: all.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="DAY", help="The last day, included.")
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", metavar="csv|parquet|jsonl", help="How it is written.")
+    ] = "csv",
+    output: Annotated[
+        Path | None, typer.Option(help="A file, replaced when it is whole. Default: stdout.")
+    ] = None,
+) -> None:
+    """Write a table, or some days of it, as CSV, Parquet or JSON lines; the stream may run.
+
+    Columns, units and order are the table's own; days are cut in the deployment's time zone.
+
+    Example: purchases export daily_sales --from 2011-03-01 --to 2011-03-31 --format csv
+    """
+    from assets.export import read_format
+    from orchestration.export import export as write
+    from streaming.settings import load_settings
+
+    days = (
+        None if first is None else _day("--from", first),
+        None if last is None else _day("--to", last),
+    )
+    rows = write(load_settings(), table, *days, read_format(form), output)
+    if output is not None:
+        typer.echo(f"{output} has {rows:,} rows of {table}.")
 
 
 def _told(done: "Backfilled") -> str:

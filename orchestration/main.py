@@ -20,6 +20,7 @@ def build_app() -> typer.Typer:
     app.command()(commands.down)
     app.command()(commands.env)
     app.command()(commands.backfill)
+    app.command()(commands.export)
     return app
 
 
