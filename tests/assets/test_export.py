@@ -364,3 +364,17 @@ def test_a_wrong_format_is_a_usage_error() -> None:
     assert read_format("csv") is Format.CSV
     with pytest.raises(UsageError, match="csv, parquet, jsonl"):
         read_format("CSV")
+
+
+def test_a_live_file_is_read_with_mode_ro_and_not_as_immutable(store: Settings) -> None:
+    """As docs/data.md says: `immutable=1` does not see what still stands in the WAL."""
+    found = {}
+    with closing(connect(store.database_path)) as writer:
+        writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        add_events(writer, [event(1, 1)])
+        for mode in ("mode=ro", "mode=ro&immutable=1"):
+            address = f"{store.database_path.as_uri()}?{mode}"
+            with closing(sqlite3.connect(address, uri=True)) as reader:
+                rows = reader.execute("SELECT count(*) FROM analytics_event").fetchall()
+                found[mode] = rows[0][0]
+    assert found == {"mode=ro": 1, "mode=ro&immutable=1": 0}
