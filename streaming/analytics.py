@@ -8,6 +8,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Final
 
 from confluent_kafka import Message, TopicPartition
@@ -28,6 +29,7 @@ from streaming.kafka.standing import await_turn
 from streaming.logs import get_logger
 from streaming.settings import Settings
 from streaming.store.batch import (
+    SOURCE_TIMESTAMP,
     STORED,
     EventRow,
     LetterRow,
@@ -55,6 +57,8 @@ BATCH_RECORDS: Final = 5_000
 LINGER_SECONDS: Final = 0.02
 IDLE_SECONDS: Final = 1.0
 DISK_SECONDS: Final = 1.0
+
+_source_timestamp: Final = itemgetter(SOURCE_TIMESTAMP)
 
 
 class AnalyticsConsumerApp:
@@ -252,11 +256,12 @@ class AnalyticsConsumerApp:
     def _count(self, messages: list[Message], batch: Batch, written: Written) -> None:
         self._runtime.committed(
             records=len(messages),
-            stored=written.stored,
+            stored=len(written.new),
             duplicates=written.duplicates,
             refused=[(str(row.reason), None) for row in batch.letters if row.state != STORED],
             last_at=messages[-1].timestamp()[1] / 1000,
         )
+        self._runtime.took(map(_source_timestamp, written.new))
         self._runtime.stands(self._consumer.bounds())
 
 

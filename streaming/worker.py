@@ -18,6 +18,7 @@ import structlog
 from msgspec import Struct
 
 from streaming.errors import PurchasesError
+from streaming.latency import Latencies, with_events
 from streaming.lease import acquire
 from streaming.logs import configure_logs, get_logger
 from streaming.progress import (
@@ -47,9 +48,10 @@ class WorkerStatus(Struct):
 
     `state` is `starting`, `running`, `caught_up`, `paused`, `standby`, `stopped` or `failed`;
     `detail` says by what, of whom or why. Counters are since the start of the process; `stored` are
-    the records that went on. `lag_seconds` is the age of the last record that was read, 0 when
-    caught up; times are epoch seconds, and 0 before: `committed_at` when a batch was last
-    committed, `progressed_at` when that, or nothing to do, was last so.
+    the records that went on, and `latencies` how long they took. `lag_seconds` is the age of the
+    last record that was read, 0 when caught up; times are epoch seconds, and 0 before:
+    `committed_at` when a batch was last committed, `progressed_at` when that, or nothing to do, was
+    last so.
     """
 
     app: str
@@ -65,6 +67,7 @@ class WorkerStatus(Struct):
     lag_seconds: float = 0.0
     rates: Rates = Rates()
     refusals: Refusals = Refusals()
+    latencies: Latencies = Latencies()
     positions: list[Position] = []
     committed_at: float = 0.0
     progressed_at: float = 0.0
@@ -146,6 +149,11 @@ class Runtime:
         self._refusals.add(time.monotonic(), records, letters)
         status.committed_at = status.progressed_at = time.time()
         status.lag_seconds = round(max(status.committed_at - last_at, 0.0), 3)
+
+    def took(self, timestamps: Iterable[int]) -> None:
+        """Count how long stored events took to the last commit since their origins' times (ms)."""
+        status = self.status
+        status.latencies = with_events(status.latencies, timestamps, status.committed_at)
 
     def stands(self, bounds: Bounds) -> None:
         """Take positions and ends of the owned partitions; at all ends it has caught up.

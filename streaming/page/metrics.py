@@ -5,18 +5,26 @@ reasons.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
+from streaming.latency import NAMES
 from streaming.status.model import Status
 
 
 def metrics_text(status: Status, reasons: dict[str, int]) -> bytes:
     """Write the metrics; `reasons` counts the refused that are not stored by reason."""
     registry = CollectorRegistry()
-    registry.register(_Given([*_store(status, reasons), *_apps(status), *_partitions(status)]))
+    parts = (_store(status, reasons), _apps(status), _times(status), _partitions(status))
+    registry.register(_Given([*chain(*parts), *_tables(status)]))
     return generate_latest(registry)
 
 
@@ -87,6 +95,35 @@ def _apps(status: Status) -> Iterator[Metric]:
             ):
                 records.add_metric([*labels, outcome], number)
     yield from (up, restarts, records, lag)
+
+
+def _times(status: Status) -> Iterator[Metric]:
+    """Give the histogram of each slot: summed, one that starts anew would look like all of them."""
+    seconds = HistogramMetricFamily(
+        "purchases_produced_to_stored_seconds",
+        "From the producer's record to the database, of events stored since the worker's start.",
+        labels=["slot"],
+    )
+    for app in status.apps:
+        for slot in app.slots if app.app == "analytics" else ():
+            known = slot.latencies
+            buckets = [(name, float(known.within.get(name, 0))) for name in NAMES]
+            buckets.append(("+Inf", float(known.events)))
+            seconds.add_metric([str(slot.slot)], buckets, known.seconds)
+    yield seconds
+
+
+def _tables(status: Status) -> Iterator[Metric]:
+    """Give what the batch half says, where it is asked."""
+    section = status.sections.get("tables")
+    figures = {} if section is None else section.figures
+    for figure, name, meaning in (
+        ("days_behind", "daily_partitions_behind", "Days of which a table is not up to date."),
+        ("failed_builds", "failed_builds", "Builds that failed and are not made good."),
+    ):
+        value = figures.get(figure)
+        if value is not None:
+            yield GaugeMetricFamily(f"purchases_{name}", meaning, value=float(value))
 
 
 def _partitions(status: Status) -> Iterator[Metric]:

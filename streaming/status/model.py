@@ -6,6 +6,8 @@ otherwise times are RFC 3339 in UTC, durations and ages seconds, sizes bytes; nu
 
 from msgspec import Struct
 
+from streaming.latency import Latencies
+
 
 class Problem(Struct, frozen=True):
     """One thing that is wrong: a stable code, a sentence with figures, and what to do."""
@@ -63,6 +65,7 @@ class Slot(Struct, frozen=True, kw_only=True):
     lag_seconds: float
     closing_per_second: float
     committed_at: str | None
+    latencies: Latencies
     partitions: tuple[str, ...]
 
 

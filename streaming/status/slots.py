@@ -116,6 +116,7 @@ def slot_of(
         lag_seconds=said.lag_seconds,
         closing_per_second=rates.closing,
         committed_at=time_text(said.committed_at),
+        latencies=said.latencies,
         partitions=tuple(f"{p.topic}-{p.partition}" for p in said.positions),
     )
 

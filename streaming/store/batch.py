@@ -20,7 +20,9 @@ EventRow = tuple[
     str, int, str, str | None, str, int, int | None, int | None, str, str | None, str | None,
     str | None, int, str, int, int, int, int, int,
 ]  # fmt: skip
+SOURCE_TIMESTAMP: Final = 16
 STREAM_PARTITION: Final = 17
+STREAM_OFFSET: Final = 18
 
 OPEN: Final = "open"
 PARKED: Final = "parked"

@@ -62,9 +62,9 @@ class Batch(Struct, frozen=True):
 
 
 class Written(Struct, frozen=True):
-    """How many events a batch stored, and how many it knew already, of them with other content."""
+    """The events that a batch stored, how many it knew already, and of them with other content."""
 
-    stored: int
+    new: list[EventRow]
     duplicates: int
     conflicting: int
 
@@ -92,7 +92,7 @@ def write_batch(
     }
     for place, advance in batch.advances.items():
         _advance(connection, source, place, advance, {k: c[place] for k, c in counts.items()})
-    return Written(len(new), len(duplicates), len(conflicting))
+    return Written(new, len(duplicates), len(conflicting))
 
 
 def stored_positions(connection: Connection, group: str) -> dict[Place, StreamOffset]:

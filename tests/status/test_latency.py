@@ -1,0 +1,36 @@
+"""The histogram of how long events took into the database."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.latency import BOUNDS, NAMES, Latencies, with_events
+
+NOW = 1_700_000_000
+
+
+def test_a_bound_counts_what_took_exactly_as_long() -> None:
+    """As Prometheus' `le` does; what is slower than all bounds is only in the number."""
+    sent = [NOW * 1000 - int(bound * 1000) for bound in BOUNDS] + [(NOW - 7_200) * 1000]
+    found = with_events(Latencies(), sent, NOW)
+    assert list(found.within.values()) == list(range(1, len(BOUNDS) + 1))
+    assert found.events == len(BOUNDS) + 1
+    assert found.seconds == sum(BOUNDS) + 7_200
+
+
+def test_what_another_clock_dates_into_the_future_took_no_time() -> None:
+    """It takes nothing from the sum."""
+    found = with_events(Latencies(), [(NOW + 60) * 1000, (NOW - 2) * 1000], NOW)
+    assert (found.events, found.seconds, found.within["0.01"]) == (2, 2.0, 1)
+
+
+@given(st.lists(st.lists(st.integers((NOW - 10_000) * 1000, (NOW + 10) * 1000))))
+def test_batch_by_batch_it_counts_as_one_by_one(batches: list[list[int]]) -> None:
+    """In whatever order the events come, none is left out."""
+    found = Latencies()
+    for batch in batches:
+        found = with_events(found, batch, NOW)
+    ages = [(NOW * 1000 - sent) / 1000 for batch in batches for sent in batch]
+    assert found.events == len(ages)
+    assert abs(found.seconds - sum(max(age, 0) for age in ages)) < 0.01
+    for name, bound in zip(NAMES, BOUNDS, strict=True):
+        assert found.within.get(name, 0) == sum(age <= bound for age in ages)
