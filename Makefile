@@ -21,7 +21,7 @@ run: $(STAMP)  ## set up if needed, then the demonstration, until Ctrl-C
 	$(PURCHASES) up --demo
 
 test: $(STAMP)  ## the whole test suite
-	@sh scripts/need-packages chromium=chromium mount=mount
+	@sh scripts/need-packages chromium=chromium mount=mount promtool=prometheus
 	.venv/bin/python -m pytest -n 3 --dist loadfile
 
 test-faults: $(STAMP)  ## the long fault injections
