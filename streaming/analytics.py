@@ -50,6 +50,7 @@ from streaming.store.write import (
     stored_positions,
     write_batch,
 )
+from streaming.traces import log_stored
 from streaming.worker import Runtime, run_worker
 
 APP: Final = "analytics"
@@ -179,6 +180,8 @@ class AnalyticsConsumerApp:
         written = self._write(batch)
         if written is not None:
             self._count(messages, batch, written)
+            if self._settings.log_level == "debug":
+                log_stored(written.new, messages, self._names.analytics)
 
     def _read(self, message: Message, events: list[EventRow], letters: list[LetterRow]) -> None:
         partition, offset = message.partition() or 0, message.offset() or 0

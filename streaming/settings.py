@@ -5,7 +5,7 @@ Defaults, types and what a right value looks like live here; what is done with a
 
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, field_validator
@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     dashboard_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     dashboard_token: str | None = Field(default=None, repr=False)
     http_in: bool = False
+    log_level: Literal["info", "debug"] = "info"
 
     @field_validator("home", "kafka_config")
     @classmethod
@@ -113,6 +114,7 @@ WHAT_IS_RIGHT = {
     "dashboard_port": "a port, or 0 for a free one",
     "dashboard_token": "a text of at least 32 characters",
     "http_in": "on or off",
+    "log_level": "info or debug",
 }
 
 

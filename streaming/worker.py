@@ -235,6 +235,7 @@ def run_worker(
     structlog.contextvars.bind_contextvars(app=app, slot=slot, pid=os.getpid())
     try:
         settings = load_settings()
+        configure_logs(debug=settings.log_level == "debug")
         lease = acquire(lease_path(settings.home, app, slot))
     except (PurchasesError, OSError) as error:
         get_logger().error("failed", error=str(error))

@@ -82,6 +82,7 @@ def test_what_is_typed_wrong_gets_one_sentence_and_exit_code_2(
         ("NAMESPACE", "a b"),
         ("DATABASE_URL", "postgresql://user:secret@host/db"),
         ("KAFKA_CONFIG", "/no/such/file"),
+        ("LOG_LEVEL", "loud"),
     ],
 )
 def test_a_wrong_setting_stops_at_start_with_its_name(
