@@ -5,7 +5,7 @@ What the bytes are is in `assets.export`.
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -14,8 +14,6 @@ from assets.export import Format, Told, export_chunks
 from streaming.errors import UsageError
 from streaming.settings import Settings
 from streaming.store.connection import store_errors
-
-Chunks = Callable[[Told], Iterator[bytes]]
 
 
 def export(  # noqa: PLR0913, PLR0917 - what an export is, and where it goes
@@ -28,14 +26,14 @@ def export(  # noqa: PLR0913, PLR0917 - what an export is, and where it goes
 ) -> int:
     """Export a table to a file, or to standard output where `output` is None; give its rows.
 
-    Raises `UsageError` for Parquet on a terminal, for an output that is no file, and what
+    Raises `UsageError` for Parquet on a terminal, for an output that can be no file, and what
     `export_chunks` and `store_errors` do.
     """
     to_terminal = output is None and sys.stdout.isatty()
     if to_terminal and form is Format.PARQUET:
         raise UsageError("Parquet is not for a terminal: name a file with --output, or a pipe.")
-    if output is not None and output.exists() and not output.is_file():
-        raise UsageError(f"--output {output} is there, and is no file that can be replaced.")
+    if output is not None:
+        _require_place(output)
     rows = 0
     with _progress(shown=sys.stderr.isatty() and not to_terminal) as show:
 
@@ -54,9 +52,17 @@ def export(  # noqa: PLR0913, PLR0917 - what an export is, and where it goes
     return rows
 
 
+def _require_place(output: Path) -> None:
+    """Raise `UsageError` where no file can stand: in no directory, or in place of what is none."""
+    if output.exists() and not output.is_file():
+        raise UsageError(f"--output {output} is there, and is no file that can be replaced.")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"--output {output} is in a directory that does not exist; make it first.")
+
+
 def _replace(output: Path, chunks: Iterator[bytes]) -> None:
     """Write beside the file and rename, so that nobody sees a half one."""
-    part = output.with_name(f".{output.name}.part")
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
         with store_errors(output), part.open("wb") as file:
             for chunk in chunks:

@@ -316,6 +316,9 @@ WRONG = {
     "customer_summary --from 2011-03-02": ("not cut into days",),
     "sales_summary --to 2011-03-02": ("not cut into days",),
     "daily_sales --format xml": ("format xml", "csv, parquet, jsonl"),
+    "daily_sales --output /no/such/days.csv": (
+        "/no/such/days.csv is in a directory that does not",
+    ),
     "daily_sales --output .": ("--output . is there, and is no file",),
 }
 
