@@ -5,10 +5,12 @@ What was asked for becomes queries of one snapshot; these are in `sales` and `tr
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from itertools import chain
 from sqlite3 import Connection
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Raw, Struct, structs
+from starlette.responses import Response, StreamingResponse
 
 from assets.figures import (
     Customers,
@@ -100,6 +102,15 @@ class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, renam
     last: date | None = None
 
 
+class Export(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=DAYS):
+    """Which table, which of its days (all that there are), and in which format."""
+
+    table: str
+    first: date | None = None
+    last: date | None = None
+    format: Literal["csv", "parquet", "jsonl"] = "csv"
+
+
 def history_endpoints(dagster: Callable[[Settings], str | None]) -> list[Endpoint]:
     """Give the endpoints; `dagster` tells where Dagster's page is, as far as that is known."""
 
@@ -114,6 +125,16 @@ def history_endpoints(dagster: Callable[[Settings], str | None]) -> list[Endpoin
         Endpoint("GET", "countries", "Countries of a range, ranked", _countries, Ranking, Ranked),
         Endpoint("GET", "customers", "Customers, ranked", _customers, Customers, Buyers),
         Endpoint("GET", "tables", "How the tables stand", whole_truth, Truth),
+        Endpoint(
+            "GET",
+            "export/{table}",
+            "A table as a file",
+            _export,
+            Raw,
+            Export,
+            media_types=("text/csv", "application/vnd.apache.parquet", "application/jsonl"),
+            at_once=4,
+        ),
         Endpoint("GET", "tables/{table}", "How the days of one stand", _table, TableTruth, Table),
     ]
 
@@ -226,3 +247,19 @@ def _table(settings: Settings, asked: Table) -> TableTruth:
     with reading(settings) as store:
         days = range_of(store, settings, asked.first, asked.last, MOST_DAYS)
         return table_truth(store, asked.table, days, settings.zone)
+
+
+def _export(settings: Settings, asked: Export) -> Response:
+    """Begin an export, so that what is wrong is told before the first byte is sent."""
+    from assets.export import MEDIA_TYPES, Format, export_chunks
+
+    form = Format(asked.format)
+    chunks = export_chunks(settings, asked.table, asked.first, asked.last, form)
+    first = next(chunks, b"")
+    days = "-".join(day.isoformat() for day in (asked.first, asked.last) if day)
+    name = "-".join(part for part in (asked.table, days) if part)
+    return StreamingResponse(
+        chain([first], chunks),
+        media_type=MEDIA_TYPES[form],
+        headers={"content-disposition": f'attachment; filename="{name}.{form}"'},
+    )

@@ -20,7 +20,7 @@ from sqlalchemy import Table as SqlTable
 
 from assets.days import day_window, with_local_time
 from assets.tables import DAY_TABLES, WHOLE_TABLES, TableBuild
-from streaming.errors import PurchasesError, UsageError
+from streaming.errors import NotFound, PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store.connection import connect_current, store_errors
 from streaming.store.migrate import recorded_deployment, require_same_deployment
@@ -98,9 +98,9 @@ def export_chunks(  # noqa: PLR0913, PLR0917 - what an export is, and who is tol
     then `event_id`), as one statement sees them: the stream may write meanwhile. None leaves a
     side open; days are cut in the deployment's time zone. `told` is given the rows so far.
 
-    Raises before the first chunk: `UsageError` for an unknown table, for days in the wrong order
-    or of a table that is not cut into days; what `connect_current` and `require_same_deployment`
-    do.
+    Raises before the first chunk: `NotFound` for an unknown table, `UsageError` for days in the
+    wrong order or of a table that is not cut into days; what `connect_current` and
+    `require_same_deployment` do.
     """
     days = Days(first, last)
     _require_sense(table, days)
@@ -114,7 +114,7 @@ def export_chunks(  # noqa: PLR0913, PLR0917 - what an export is, and who is tol
 
 def _require_sense(table: str, days: Days) -> None:
     if table not in TABLES:
-        raise UsageError(f"{table} is no table to export; name one of {', '.join(TABLES)}.")
+        raise NotFound(f"{table} is no table to export; name one of {', '.join(TABLES)}.")
     if table not in CUT_BY and not days.all:
         raise UsageError(f"{table} is not cut into days: export it whole, without from and to.")
     first, last = days.bounds()

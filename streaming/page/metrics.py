@@ -4,7 +4,7 @@ Names follow Prometheus' conventions; no label has more values than there are sl
 reasons.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -18,12 +18,22 @@ from prometheus_client.registry import Collector
 
 from streaming.latency import NAMES
 from streaming.status.model import Status
+from streaming.store.figures import LiveFigures
 
 
-def metrics_text(status: Status, reasons: dict[str, int]) -> bytes:
-    """Write the metrics; `reasons` counts the refused that are not stored by reason."""
+def metrics_text(status: Status, live: LiveFigures | None, reasons: Mapping[str, int]) -> bytes:
+    """Write the metrics; `live` are the figures of all time, None where they cannot be read.
+
+    `reasons` counts the refused that are not stored by reason.
+    """
     registry = CollectorRegistry()
-    parts = (_store(status, reasons), _apps(status), _times(status), _partitions(status))
+    parts = (
+        _figures(live, reasons),
+        _store(status),
+        _apps(status),
+        _times(status),
+        _partitions(status),
+    )
     registry.register(_Given([*chain(*parts), *_tables(status)]))
     return generate_latest(registry)
 
@@ -39,25 +49,43 @@ class _Given(Collector):
         return iter(self._metrics)
 
 
-def _store(status: Status, reasons: dict[str, int]) -> Iterator[Metric]:
-    yield GaugeMetricFamily(
-        "purchases_healthy", "1 where nothing is wrong.", value=float(status.healthy)
-    )
-    database, disk = status.database, status.disk
-    if database.events is not None:
-        yield CounterMetricFamily("purchases_stored_events", "Stored.", value=database.events)
-        yield CounterMetricFamily(
-            "purchases_duplicate_events", "Known already.", value=database.duplicates or 0
-        )
-        yield GaugeMetricFamily(
-            "purchases_database_bytes", "Size of the database.", value=database.bytes or 0
-        )
+def _figures(live: LiveFigures | None, reasons: Mapping[str, int]) -> Iterator[Metric]:
+    if live is not None:
+        yield CounterMetricFamily("purchases_stored_events", "Stored.", value=live.events)
+        for name, meaning, value in (
+            ("items_sold", "Items sold, returns negative.", live.items_sold),
+            (
+                "gross_revenue_micros",
+                "Sales, in millionths of the currency.",
+                live.gross_revenue_micros,
+            ),
+            (
+                "net_revenue_micros",
+                "Less returns, in millionths of the currency.",
+                live.net_revenue_micros,
+            ),
+        ):
+            yield GaugeMetricFamily(f"purchases_{name}", meaning, value=value)
     refused = GaugeMetricFamily(
         "purchases_refused_records", "Refused, and not stored since.", labels=["reason"]
     )
     for reason, number in reasons.items():
         refused.add_metric([reason], number)
     yield refused
+
+
+def _store(status: Status) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "purchases_healthy", "1 where nothing is wrong.", value=float(status.healthy)
+    )
+    database, disk = status.database, status.disk
+    if database.events is not None:
+        yield CounterMetricFamily(
+            "purchases_duplicate_events", "Known already.", value=database.duplicates or 0
+        )
+        yield GaugeMetricFamily(
+            "purchases_database_bytes", "Size of the database.", value=database.bytes or 0
+        )
     yield GaugeMetricFamily(
         "purchases_refused_share_ratio",
         "Refused of the last records.",

@@ -6,7 +6,7 @@ together; what an endpoint answers is in `stream_api` and `door`.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -37,11 +37,10 @@ from streaming.page.hub import Hub
 from streaming.page.live import Sampler
 from streaming.page.metrics import metrics_text
 from streaming.page.openapi import document
-from streaming.page.stream_api import stream_endpoints
+from streaming.page.stream_api import reading, stream_endpoints
 from streaming.settings import Settings
 from streaming.status.gather import SectionOf, gather
-from streaming.store.connection import connect_current, store_errors
-from streaming.store.figures import refusals
+from streaming.store.figures import live_figures, refusals
 
 STATIC: Final = Path(__file__).parent / "static"
 NOW_SECONDS: Final = 0.5
@@ -129,15 +128,11 @@ def _metrics(
     settings: Settings, sections: Mapping[str, SectionOf]
 ) -> Callable[[Request, bytes], Response]:
     def metrics(_request: Request, _body: bytes) -> Response:
-        reasons: dict[str, int] = {}
-        with suppress(PurchasesError):
-            reasons = _reasons(settings.database_path)
-        body = metrics_text(gather(settings, sections), reasons)
+        live, reasons = None, {}
+        with suppress(PurchasesError), reading(settings) as store:
+            live, reasons = live_figures(store), refusals(store)
+        named = {reason or "": number for reason, number in reasons.items()}
+        body = metrics_text(gather(settings, sections), live, named)
         return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return metrics
-
-
-def _reasons(path: Path) -> dict[str, int]:
-    with closing(connect_current(path, read_only=True)) as store, store_errors(path):
-        return {reason or "": number for reason, number in refusals(store).items()}

@@ -13,8 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assets.standing import standing
 from streaming.page.metrics import metrics_text
+from streaming.page.stream_api import reading
 from streaming.status.gather import gather
-from tests.page.test_page import page_of
+from streaming.store.figures import live_figures
+from tests.page.served import page_of
 from tests.pipeline import Deployment
 from tests.support import Broker, wait_until
 
@@ -58,7 +60,10 @@ def caught_up(deployment: Deployment) -> bool:
 @pytest.fixture(scope="module")
 def text(deployment: Deployment) -> bytes:
     """The metrics, with what the tables add."""
-    return metrics_text(gather(deployment.settings, {"tables": standing}), {"invalid_price": 1})
+    with reading(deployment.settings) as store:
+        live = live_figures(store)
+    status = gather(deployment.settings, {"tables": standing})
+    return metrics_text(status, live, {"invalid_price": 1})
 
 
 def samples(text: bytes) -> dict[str, float]:
