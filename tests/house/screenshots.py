@@ -6,17 +6,15 @@ import sys
 import tempfile
 import time
 import urllib.request
+from itertools import product
 from pathlib import Path
 
 from tests.browser import Scheme, browser
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-SIZES: list[tuple[str, Scheme, int, int]] = [
-    ("light", "light", 1400, 1000),
-    ("dark", "dark", 1400, 1000),
-    ("phone", "light", 390, 900),
-    ("wall", "dark", 2200, 1240),
-]
+VIEWS = ("now", "history", "stream", "refused", "truth")
+WIDTHS = {"": (1400, 1000), "phone-": (390, 900), "wall-": (2200, 1240)}
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 DAGSTER = {
     "dagster-graph": "/asset-groups",
     "dagster-partitions": "/assets/daily_sales?view=partitions",
@@ -38,9 +36,8 @@ def main() -> None:
     try:
         page = _when_ready(home)
         time.sleep(WARM_SECONDS)
-        for name, scheme, width, height in SIZES:
-            for view in ("now", "stream", "refused"):
-                _shoot(f"{page}/#{view}", f"page-{view}-{name}", scheme, width, height)
+        for view, scheme, (name, size) in product(VIEWS, SCHEMES, WIDTHS.items()):
+            _shoot(f"{page}/#{view}", f"page-{view}-{name}{scheme}", scheme, *size)
         port = (home / "dagster" / "webserver.port").read_text().strip()
         for name, path in DAGSTER.items():
             _shoot(f"http://127.0.0.1:{port}{path}", name, "light", 1400, 900)

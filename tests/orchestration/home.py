@@ -33,6 +33,13 @@ class Home:
             check=False,
         )
 
+    def background(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start a command and go on."""
+        with (self.path / f"{arguments[0]}.log").open("ab") as log:
+            return subprocess.Popen(
+                self.command(*arguments), env=self.environment, stdout=log, stderr=log
+            )
+
     def up(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start `up` in a session of its own, as a terminal does."""
         with self.log.open("ab") as log:
