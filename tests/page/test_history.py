@@ -6,7 +6,7 @@ The tables are built by the assets' own builder; what they must say is computed 
 import json
 import sqlite3
 import urllib.error
-import urllib.parse
+import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
@@ -164,6 +164,8 @@ def test_each_figure_says_how_it_stands(base: str) -> None:
         ("hours?from=2020-01-01&to=2024-01-01", "400 days"),
         ("items?order=colour", "order"),
         ("tables/nothing", "daily_sales"),
+        ("export/nothing", "daily_sales"),
+        ("export/sales_summary?from=2024-01-01", "whole"),
     ],
 )
 def test_wrong_questions_are_told_what_is_wrong(base: str, path: str, said: str) -> None:
@@ -172,6 +174,21 @@ def test_wrong_questions_are_told_what_is_wrong(base: str, path: str, said: str)
         get(f"{base}/api/v1/{path}")
     assert answer.value.code in {400, 404}
     assert said in json.loads(answer.value.read())["detail"]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_file_has_what_is_shown(shop: Deployment, base: str, form: str) -> None:
+    """The same rows as the command's, named by table and days."""
+    url = f"{base}/api/v1/export/daily_sales?from=2024-01-03&to=2024-01-05&format={form}"
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - ours
+        content = answer.read()
+        assert int(answer.headers["content-length"]) == len(content)
+        named = answer.headers["content-disposition"]
+    assert f'filename="daily_sales-2024-01-03-2024-01-05.{form}"' in named
+    path = shop.home / f"days.{form}"
+    days = ("--from", "2024-01-03", "--to", "2024-01-05")
+    shop.succeed("export", "daily_sales", *days, "--format", form, "--output", str(path))
+    assert path.read_bytes() == content
 
 
 def test_history_is_used_by_mouse_and_by_keyboard(base: str) -> None:

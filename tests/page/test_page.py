@@ -1,5 +1,6 @@
 """The page on a real stream: in a browser, over its API, and at its doors."""
 
+import gzip
 import json
 import re
 import threading
@@ -192,6 +193,25 @@ def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment
         assert post(f"{base}/api/v1/verify", {})["agrees"] is True
         assert code_of(f"{base}/api/v1/dead-letters/nonsense") == 400
         assert code_of(f"{base}/api/v1/dead-letters?state=shut") == 400
+
+
+def test_the_whole_page_is_small(deployment: Deployment) -> None:
+    """All that a browser loads before the first figure, as it is sent: under 300 KB."""
+    with page_of(deployment) as base:
+        html = compressed(f"{base}/")
+        named = re.findall(r'(?:src|href)="(/static/[^"]+)"', gzip.decompress(html).decode())
+        assert len(named) > 8
+        sizes = [len(html), *(len(compressed(base + path)) for path in set(named))]
+    assert sum(sizes) < 300_000
+
+
+def compressed(url: str) -> bytes:
+    """Give what is sent to a browser that takes gzip; what is not compressed, compressed."""
+    asked = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})  # noqa: S310 - ours
+    with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+        content: bytes = answer.read()
+        is_small = answer.headers["content-encoding"] != "gzip"
+    return gzip.compress(content) if is_small else content
 
 
 def test_foreign_hosts_and_origins_are_refused(deployment: Deployment) -> None:
