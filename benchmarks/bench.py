@@ -1,38 +1,25 @@
-"""`make bench`: the year from file to figures, the commands, the imports, the memory.
+"""`make bench`: the year from file to figures, commands, imports, memory; and the speed (`speed`).
 
-Prints the figures and writes docs/benchmarks.md. Everything runs in a scratch home, with an
-embedded broker of its own (`scratch`); how a process is measured lives in `measure`.
+Prints the figures and writes benchmarks/results.json and docs/benchmarks.md; `python -m
+benchmarks.bench speed` measures that part only. Everything runs in a scratch home, with an embedded
+broker of its own (`scratch`); how a process is measured lives in `measure`, the page in `page`.
 """
 
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Final
 
 from benchmarks.measure import Figure, fixed_loop, import_seconds, machine, rounds
+from benchmarks.page import BACKLOG, Part, Results, page, read_results, write_results
 from benchmarks.scratch import ROOT, Bench, scratch
+from benchmarks.speed import measure_speed
 
 EXAMPLE = ROOT / "examples" / "online_retail.parquet"
 EXAMPLE_EVENTS = 541_907
-BACKLOG = 1_000_000
 ROUNDS = 3
-
-PAGE = """# Benchmarks
-
-Written by `make bench` on {machine}. Times are wall time; the machine was shared, so compare them
-with the fixed loop of the same run ({steps} in pure Python), not with another machine's seconds.
-
-| figure | unit | min | median | max | bar |
-|---|---|---|---|---|---|
-{rows}
-
-- *The year*: `replay` of the example as recorded, `process` and `analyze`, all started cold at the
-  same moment on a running broker, until the last event is in the database.
-- *Memory*: the worker's peak resident memory while it works off a backlog of {backlog:,} records.
-- *Backfill*: the four day tables of 374 days as one run of Dagster, from STARTED to its end; with
-  empty bodies it is what Dagster itself needs, whose 20 s more are the bar.
-- *Import*: in a new process, without the interpreter's own start.
-"""
 
 
 def the_year(bench: Bench) -> float:
@@ -86,7 +73,7 @@ def measure_backfill(deployment: Bench) -> list[Figure]:
     ]
 
 
-def measure_all(bench: Bench) -> list[Figure]:
+def measure_everyday(bench: Bench) -> list[Figure]:
     """Measure everything, in the order of the table."""
     loop = Figure("fixed loop", "s", rounds(ROUNDS, fixed_loop))
     year = Figure("the year, file to figures", "s", rounds(ROUNDS, lambda: the_year(bench)), "< 30")
@@ -121,18 +108,24 @@ def measure_all(bench: Bench) -> list[Figure]:
     ]
 
 
-def main() -> None:
-    """Measure, print, and write the page."""
+def measure_parts(parts: Sequence[str]) -> Results:
+    """Measure the parts that are named; the others' figures stay as they were measured last."""
+    results = read_results()
     with scratch() as bench:
-        figures = measure_all(bench)
-    page = PAGE.format(
-        machine=machine(),
-        steps="5,000,000 steps",
-        rows="\n".join(figure.row() for figure in figures),
-        backlog=BACKLOG,
-    )
-    print(page)
-    (ROOT / "docs" / "benchmarks.md").write_text(page)
+        for part in parts:
+            results[part] = Part(machine(), PARTS[part](bench))
+            write_results(results)
+    return results
+
+
+PARTS: Final = {"everyday": measure_everyday, "speed": measure_speed}
+
+
+def main() -> None:
+    """Measure what the arguments name, or everything; print, and write the page."""
+    text = page(measure_parts(sys.argv[1:] or list(PARTS)))
+    print(text)
+    (ROOT / "docs" / "benchmarks.md").write_text(text)
 
 
 if __name__ == "__main__":

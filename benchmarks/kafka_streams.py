@@ -25,6 +25,8 @@ COORDINATES: Final = (
 )
 SOURCE: Final = Path(__file__).parent / "streams" / "PurchaseStreams.java"
 GROUP: Final = "bench-streams"
+COLLECTOR: Final = "-XX:+UseSerialGC"
+"""Of the JVM's collectors the one that costs it least CPU here."""
 COMMIT_MILLISECONDS: Final = 100
 """Streams' own for exactly once; the processor commits its batches of 5,000 more often."""
 
@@ -45,6 +47,7 @@ def streams_command(bench: Bench) -> list[str] | None:
     names = Names.of(bench.settings)
     return [
         str(java()),
+        COLLECTOR,
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         "-cp",
         class_path,

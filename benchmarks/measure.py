@@ -3,32 +3,57 @@
 What is measured, and how the figures are shown, lives in `bench`.
 """
 
+import operator
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 LOOP_STEPS = 5_000_000
+DECIMALS_BELOW = 1_000
+HOLDS: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "≤": operator.le,
+    "≥": operator.ge,
+}
 
 
 @dataclass(frozen=True)
 class Figure:
-    """The rounds of one measurement, in its unit."""
+    """The rounds of one measurement, in its unit; ratios have none.
+
+    `bar` is a sign and what the median must be, such as `≤ 2.5`; where there are no rounds, why.
+    """
 
     name: str
     unit: str
     rounds: tuple[float, ...]
     bar: str = ""
+    aim: float | None = None
+
+    def missed(self) -> bool:
+        """Tell whether the median is on the wrong side of the bar."""
+        if not self.rounds or not self.bar:
+            return False
+        sign, number = self.bar.split()
+        return not HOLDS[sign](statistics.median(self.rounds), float(number))
 
     def row(self) -> str:
-        """Give the figure as a row of a Markdown table: min, median, max."""
-        low, middle, high = min(self.rounds), statistics.median(self.rounds), max(self.rounds)
-        return f"| {self.name} | {self.unit} | {low:.2f} | {middle:.2f} | {high:.2f} | {self.bar} |"
+        """Give the figure as a row of a Markdown table: min, median, max, bar."""
+        if not self.rounds:
+            return f"| {self.name} | {self.unit} | | | | {self.bar} |"
+        low, middle, high = (
+            f"{value:,.{0 if value >= DECIMALS_BELOW else 2}f}"
+            for value in (min(self.rounds), statistics.median(self.rounds), max(self.rounds))
+        )
+        aim = "" if self.aim is None else f", aim {self.aim:g}"
+        bar = f"{self.bar}{aim}{': **missed**' if self.missed() else ''}"
+        return f"| {self.name} | {self.unit} | {low} | {middle} | {high} | {bar} |"
 
 
 def fixed_loop() -> float:
@@ -43,6 +68,16 @@ def fixed_loop() -> float:
 def rounds(number: int, measure: Callable[[], float]) -> tuple[float, ...]:
     """Measure `number` times."""
     return tuple(measure() for _ in range(number))
+
+
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> tuple[float, ...]:
+    """Divide round by round, as far as both were measured."""
+    return tuple(a / b for a, b in zip(numerators, denominators, strict=False))
+
+
+def tell(line: str) -> None:
+    """Print a line of progress at once."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
 def command_seconds(command: list[str], environment: Mapping[str, str]) -> float:

@@ -58,6 +58,17 @@ class Bench:
         made.run("topics", "create")
         return made
 
+    def beside(self, name: str) -> "Bench":
+        """Give another home over the same topics."""
+        home = self.home / name
+        home.mkdir()
+        return Bench(home, {**self.environment, "PURCHASES_HOME": str(home)})
+
+    @property
+    def database(self) -> Path:
+        """Where its database is."""
+        return self.home / "purchases.db"
+
     def run(self, *arguments: str) -> float:
         """Run a command to its end; give its seconds."""
         return command_seconds([*PURCHASES, *arguments], self.environment)
@@ -84,7 +95,7 @@ class Bench:
     def stored(self) -> int:
         """Give the number of stored events."""
         try:
-            with closing(sqlite3.connect(f"file:{self.home}/purchases.db?mode=ro", uri=True)) as c:
+            with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as c:
                 found = c.execute("SELECT coalesce(sum(events), 0) FROM live_totals").fetchone()
         except sqlite3.OperationalError:
             return 0

@@ -1,0 +1,90 @@
+"""docs/benchmarks.md and benchmarks/results.json: what was measured, written down.
+
+What is measured lives in `bench` and `speed`.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from benchmarks.measure import LOOP_STEPS, Figure
+from benchmarks.scratch import ROOT
+
+BACKLOG: Final = 1_000_000
+RESULTS: Final = ROOT / "benchmarks" / "results.json"
+HEAD: Final = "| figure | unit | min | median | max | bar |\n|---|---|---|---|---|---|"
+NONE: Final = "Not measured yet."
+PAGE: Final = """# Benchmarks
+
+Written by `make bench`, from its figures in `benchmarks/results.json`. Times are wall time, CPU is
+that of all threads of the processes; the broker's is not counted. The machine was shared, so
+compare times with the fixed loop of the same run ({steps} steps in pure Python), not with another
+machine's seconds. Bars are for the median.
+
+## Every day
+
+{everyday}
+
+- *The year*: `replay` of the example as recorded, `process` and `analyze`, all started cold at the
+  same moment on a running broker, until the last event is in the database.
+- *Memory*: the worker's peak resident memory while it works off a backlog of {backlog:,} records.
+- *Backfill*: the four day tables of 374 days as one run of Dagster, from STARTED to its end; with
+  empty bodies it is what Dagster itself needs, whose 20 s more are the bar.
+- *Import*: in a new process, without the interpreter's own start.
+
+## Speed
+
+{speed}
+
+- All work off the same backlog of {backlog:,} generated purchases, in turns, on the embedded broker
+  on this machine, with the processor's own settings: read committed, lz4, `linger.ms`,
+  transactions. The contenders in Python also have its batches; Kafka Streams commits every 100 ms,
+  as it does of itself. The first third of each run is left out as warming up, where not said
+  otherwise. A ratio is of two runs of the same round.
+- *Raw byte copy*: consume and produce in Python with transactions, nothing decoded.
+- *One by one*: the same validation with `json`, `datetime`, `decimal` and `uuid`, as by hand.
+- *Kafka Streams*: 4.3.1, `exactly_once_v2`, two threads, `benchmarks/streams/PurchaseStreams.java`.
+- *Bare `executemany`*: the consumer's rows in its batches and order into the same schema with its
+  indexes, `synchronous=FULL`, and nothing else: no reading, no decoding, no figures, no positions.
+- *Made → stored*: from the time that `produce` writes into a purchase, before it is sent, to when a
+  reader that asks the database every 2 ms first sees its row, but for the first second, in which
+  the producer connects; broker, processor, consumer, producer and reader share the machine.
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The figures of one part of the benchmarks, and on what machine they were measured."""
+
+    machine: str
+    figures: list[Figure]
+
+
+Results = dict[str, Part]
+
+
+def read_results() -> Results:
+    """Read what was measured last; nothing where that was never."""
+    return msgspec.json.decode(RESULTS.read_bytes(), type=Results) if RESULTS.exists() else {}
+
+
+def write_results(results: Results) -> None:
+    """Write what was measured."""
+    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
+
+
+def page(results: Results) -> str:
+    """Give the page of what was measured."""
+    tables = {name: _table(part) for name, part in results.items()}
+    return PAGE.format(
+        everyday=tables.get("everyday", NONE),
+        speed=tables.get("speed", NONE),
+        steps=f"{LOOP_STEPS:,}",
+        backlog=BACKLOG,
+    )
+
+
+def _table(part: Part) -> str:
+    rows = (figure.row() for figure in part.figures)
+    return "\n".join([f"Measured on {part.machine}.", "", HEAD, *rows])

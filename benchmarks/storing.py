@@ -1,0 +1,64 @@
+"""The consumer beside bare SQLite: the same rows into the same schema, and nothing else done.
+
+The backlog is what the processor published last.
+"""
+
+import sqlite3
+import sys
+import time
+from contextlib import closing
+from typing import Final
+
+from benchmarks.backlog import MILLION, Run, watch
+from benchmarks.measure import Figure, ratios, tell
+from benchmarks.scratch import Bench
+from streaming.analytics import BATCH_RECORDS
+from streaming.store.connection import connect
+
+ROUNDS: Final = 3
+ANALYTICS: Final = [sys.executable, "-m", "streaming.analytics"]
+
+
+def store(home: Bench, events: int) -> Run:
+    """Let the consumer store a backlog of `events` in a new home."""
+    home.run("db", "upgrade")
+    with home.process(ANALYTICS, "analytics") as process:
+        return watch([process.pid], home.stored, events)
+
+
+def bare_rows_per_second(stored: Bench, home: Bench) -> float:
+    """Give the rows/s of `executemany` of what `stored` holds, in its order, in a new home."""
+    home.run("db", "upgrade")
+    seconds, number = 0.0, 0
+    with (
+        closing(sqlite3.connect(f"file:{stored.database}?mode=ro", uri=True)) as source,
+        closing(connect(home.database)) as target,
+    ):
+        rows = source.execute("SELECT * FROM analytics_event ORDER BY rowid")
+        places = ", ".join("?" * len(rows.description))
+        while batch := rows.fetchmany(BATCH_RECORDS):
+            start = time.perf_counter()
+            target.execute("BEGIN IMMEDIATE")
+            target.executemany(f"INSERT INTO analytics_event VALUES ({places})", batch)  # noqa: S608
+            target.execute("COMMIT")
+            seconds += time.perf_counter() - start
+            number += len(batch)
+    return number / seconds
+
+
+def measure_storing(backlog: Bench) -> list[Figure]:
+    """Measure consumer and bare SQLite in turns."""
+    runs: list[Run] = []
+    bare: list[float] = []
+    for number in range(ROUNDS):
+        home = backlog.beside(f"stored{number}")
+        runs.append(store(home, MILLION))
+        bare.append(bare_rows_per_second(home, backlog.beside(f"bare{number}")))
+        tell(f"consumer: {runs[-1].records_per_second():,.0f} rows/s, bare {bare[-1]:,.0f}")
+    rates = tuple(run.records_per_second() for run in runs)
+    return [
+        Figure("consumer", "CPU s per million", tuple(run.cpu_per_million() for run in runs)),
+        Figure("consumer", "rows/s", rates),
+        Figure("bare `executemany`", "rows/s", tuple(bare)),
+        Figure("consumer ÷ bare `executemany`", "", ratios(rates, bare), "≥ 0.5", 0.7),
+    ]
