@@ -1,8 +1,9 @@
-"""`make bench`: the year from file to figures, commands, imports, memory; and the speed (`speed`).
+"""`make bench`: the year from file to figures, commands, imports, memory; the speed, the page.
 
 Prints the figures and writes benchmarks/results.json and docs/benchmarks.md; `python -m
-benchmarks.bench speed` measures that part only. Everything runs in a scratch home, with an embedded
-broker of its own (`scratch`); how a process is measured lives in `measure`, the page in `page`.
+benchmarks.bench speed` (or `everyday`, `page`) measures that part only. Everything runs in a
+scratch home, with an embedded broker of its own (`scratch`); how a process is measured lives in
+`measure`, what is written in `written`.
 """
 
 import subprocess
@@ -12,10 +13,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
+from benchmarks.dashboard import measure_dashboard
 from benchmarks.measure import Figure, fixed_loop, import_seconds, machine, rounds
-from benchmarks.page import BACKLOG, Part, Results, page, read_results, write_results
 from benchmarks.scratch import ROOT, Bench, scratch
 from benchmarks.speed import measure_speed
+from benchmarks.written import BACKLOG, Part, Results, page, read_results, write_results
 
 EXAMPLE = ROOT / "examples" / "online_retail.parquet"
 EXAMPLE_EVENTS = 541_907
@@ -118,7 +120,12 @@ def measure_parts(parts: Sequence[str]) -> Results:
     return results
 
 
-PARTS: Final = {"everyday": measure_everyday, "speed": measure_speed}
+def measure_page(bench: Bench) -> list[Figure]:
+    """Measure the page, in a deployment of its own."""
+    return measure_dashboard(bench.deployment("page"))
+
+
+PARTS: Final = {"everyday": measure_everyday, "speed": measure_speed, "page": measure_page}
 
 
 def main() -> None:

@@ -19,9 +19,9 @@ def page_of(deployment: Deployment) -> Iterator[str]:
     """Serve the page; give its address."""
     with deployment.running("dashboard"):
         port = deployment.home / "dashboard.port"
-        wait_until(lambda: port.exists() and port.read_text(), 20, "no page")
+        wait_until(lambda: port.exists() and port.read_text(), 60, "no page")
         base = f"http://127.0.0.1:{port.read_text().strip()}"
-        wait_until(lambda: code_of(f"{base}/") in {200, 401}, 20, "the page does not answer")
+        wait_until(lambda: code_of(f"{base}/") in {200, 401}, 60, "the page does not answer")
         yield base
 
 

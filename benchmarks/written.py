@@ -51,6 +51,15 @@ machine's seconds. Bars are for the median.
   reader that asks the database every 2 ms first sees its row, but for the first second, in which
   the producer connects; broker, processor, consumer, producer and reader share the machine.
 
+## The page
+
+{page}
+
+- Broker, processor, consumer, producer, page, readers and browser share the machine.
+- *Open pages*: connections that read the page's events; the CPU is the server's.
+- *Sent → on the page*: from before a purchase is handed to Kafka's client to when the text of the
+  page in Chromium counts it, beside 2,000 others a second.
+
 ## Where the time goes
 
 Shares of each worker's CPU over a backlog of 800,000, of another run than the tables: threads by
@@ -107,6 +116,7 @@ def page(results: Results) -> str:
     return PAGE.format(
         everyday=tables.get("everyday", NONE),
         speed=tables.get("speed", NONE),
+        page=tables.get("page", NONE),
         steps=f"{LOOP_STEPS:,}",
         backlog=BACKLOG,
     )
