@@ -24,6 +24,9 @@ SOURCE_TIMESTAMP: Final = 16
 STREAM_PARTITION: Final = 17
 STREAM_OFFSET: Final = 18
 
+_batch_time_micros: Final = lru_cache(maxsize=256)(time_micros)
+"""All records of one batch of the processor have the same `processed_at`."""
+
 OPEN: Final = "open"
 PARKED: Final = "parked"
 PARKED_ATTEMPTS: Final = 5
@@ -106,7 +109,7 @@ def event_row(event: AnalyticsEvent, partition: int, offset: int) -> EventRow:
         event.order_id,
         event.description,
         event.country,
-        time_micros(event.processed_at),
+        _batch_time_micros(event.processed_at),
         event.source_topic,
         event.source_partition,
         event.source_offset,
