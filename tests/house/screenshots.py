@@ -36,6 +36,7 @@ def main() -> None:
     try:
         page = _when_ready(home)
         time.sleep(WARM_SECONDS)
+        subprocess.run([*command, "verify"], env=environment, check=True)
         for view, scheme, (name, size) in product(VIEWS, SCHEMES, WIDTHS.items()):
             _shoot(f"{page}/#{view}", f"page-{view}-{name}{scheme}", scheme, *size)
         port = (home / "dagster" / "webserver.port").read_text().strip()

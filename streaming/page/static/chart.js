@@ -21,6 +21,7 @@ export function makeChart(node, { series, x, left, right, pick, zone }) {
 
   // Both scales have zero at the same height, also when one goes below.
   function bounds(scale) {
+    // What is not known yet is null.
     const of = (name) => series.flatMap((one, i) => (one.scale ?? "y") === name ? data[i + 1] : []).filter((v) => v !== null);
     const below = Math.max(0, ...["y", "rate"].map((name) => { const all = of(name); const most = Math.max(1e-9, ...all); return -Math.min(0, ...all) / most; }));
     const most = Math.max(1e-9, ...of(scale)) * 1.08 || 1;

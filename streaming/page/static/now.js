@@ -14,7 +14,7 @@ function drawHour(now) {
     ],
     x: (t) => clock(t * 1e3, false), left: compact, right: decimal, zone: () => state.zone,
   });
-  chart.set([now.buckets.map((b) => b[0]), revenue, now.buckets.map((b) => b[1] / now.bucket_seconds)]);
+  chart.set([now.buckets.map((b) => b[0]), revenue, now.buckets.map((b, i) => i + 1 < now.buckets.length ? b[1] / now.bucket_seconds : null)]);
 }
 
 function ranking(id, items) {

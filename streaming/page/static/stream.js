@@ -8,9 +8,10 @@ const words = (text) => text.replaceAll("_", " ");
 const lag = (app) => app.lag_records === null ? "lag unknown" : app.lag_records ? `${number(app.lag_records)} behind, ${duration(app.lag_seconds)}` : "nothing behind";
 const drain = (app) => !app.lag_records || app.lag_seconds < 5 ? "" : app.seconds_to_drain === null ? "does not catch up" : `caught up in ${duration(app.seconds_to_drain)}`;
 
+// `good` is true, false, or the class of a state between.
 function stage(title, said, good, ...lines) {
   const node = make("div", undefined, "stage");
-  node.append(make("strong", title), make("span", said, "state " + (good ? "good" : "bad")), ...lines.map((line) => make("p", line)));
+  node.append(make("strong", title), make("span", said, "state " + (good === true ? "good" : good || "bad")), ...lines.map((line) => make("p", line)));
   return node;
 }
 
@@ -37,7 +38,7 @@ export function showStream(found) {
     topic("analytics"),
     stage("consumer", words(analytics.state), fine(analytics), `${decimal(analytics.in_per_second)} per second`, lag(analytics), drain(analytics)),
     stage("database", found.database.state, store, `${number(found.database.events ?? 0)} events`, `${number(found.database.refused ?? 0)} refused`),
-    ...(tables ? [stage("tables", tables.failed_builds ? "failed" : tables.days_behind ? "behind" : "current", !tables.failed_builds, `${number(tables.days_behind)} ${tables.days_behind === 1 ? "day" : "days"} behind`, tables.failed_builds ? `${number(tables.failed_builds)} builds failed` : "")] : []),
+    ...(tables ? [stage("tables", tables.failed_builds ? "failed" : tables.days_behind > 1 ? "behind" : "current", tables.failed_builds ? false : tables.days_behind > 1 ? "late" : true, tables.days_behind === 1 ? "today is being counted" : `${number(tables.days_behind)} days behind`, tables.failed_builds ? `${number(tables.failed_builds)} builds failed` : "")] : []),
   );
   rows("slots", found.apps.flatMap((app) => app.slots.map((slot) => ({ app: app.app, ...slot }))), (slot) => [make("td", `${slot.app}-${slot.slot}`), make("td", words(slot.state) + (slot.detail ? `: ${slot.detail}` : "")), make("td", decimal(slot.in_per_second), "n"), make("td", slot.restarts ?? "–", "n"), make("td", duration(slot.uptime_seconds), "n")]);
   rows("partitions", found.partitions, (p) => [make("td", `${p.topic}-${p.partition}`), make("td", number(p.position), "n"), make("td", number(p.lag_records) + (p.hidden_records ? ` + ${number(p.hidden_records)} hidden` : ""), "n"), make("td", p.lag_seconds === null ? "?" : decimal(p.lag_seconds), "n")]);
