@@ -37,14 +37,16 @@ EVENTS_A_TICK: Final = 50
 class Reported(Struct):
     """A sensor's cursor: when it last observed what, and up to which version it reported days.
 
-    Days changed after `version` and up to `target` are still to be reported in this round.
+    Days changed from `version` (at it those after `day`) up to `target` are still to be reported in
+    this round; it is through when `version` lies beyond.
     """
 
     state: str = ""
     at: float = 0.0
     records: int = 0
     refused: int = 0
-    version: int = 0
+    version: int = 1
+    day: str = ""
     target: int = 0
 
 
@@ -75,7 +77,8 @@ def stream_sensors(settings: Settings) -> list[SensorDefinition]:
         health = health_of(settings, "analytics", settings.analytics_slots)
         before = _read(context.cursor)
         events, reported = observe("analytics", supervision, health, before, time.time())
-        days, reported = report_days(settings, reported, new_round=reported.at > before.at)
+        most = EVENTS_A_TICK - len(events)
+        days, reported = report_days(settings, reported, most, new_round=reported.at > before.at)
         return _result("analytics", supervision, health, [*events, *days], reported)
 
     return [purchase_processor_sensor, analytics_consumer_sensor]
@@ -140,31 +143,35 @@ def observe(
 
 
 def report_days(
-    settings: Settings, reported: Reported, *, new_round: bool
+    settings: Settings, reported: Reported, most: int, *, new_round: bool
 ) -> tuple[list[AssetMaterialization], Reported]:
-    """Give materialisations of the days that new events touched, at most 50, and the new cursor.
+    """Give materialisations of at most so many days that new events touched, and the new cursor.
 
     A new round begins with each observation, unless the one before is not through yet.
     """
-    through = reported.version >= reported.target
+    through = reported.version > reported.target
     if not settings.database_path.exists() or (through and not new_round):
         return [], reported
     path = settings.database_path
     with closing(connect(path, read_only=True)) as store, store_errors(path), snapshot(store):
         target = live_figures(store).events if through else reported.target
-        days = changed_days(store, reported.version, target, EVENTS_A_TICK)
-    version = days[-1].version if len(days) == EVENTS_A_TICK else target
+        days = changed_days(store, (reported.version, reported.day), target, most)
+    version, day = (days[-1].version, days[-1].day) if len(days) == most else (target + 1, "")
     first, last = str(settings.history_start), str(datetime.now(settings.zone).date())
     events = [
         AssetMaterialization(
             "analytics_event",
-            partition=day.day,
-            metadata={"events": day.events, "items_sold": day.items_sold, "version": day.version},
+            partition=changed.day,
+            metadata={
+                "events": changed.events,
+                "items_sold": changed.items_sold,
+                "version": changed.version,
+            },
         )
-        for day in days
-        if first <= day.day <= last
+        for changed in days
+        if first <= changed.day <= last
     ]
-    return events, msgspec.structs.replace(reported, version=version, target=target)
+    return events, msgspec.structs.replace(reported, version=version, day=day, target=target)
 
 
 def _result(

@@ -104,13 +104,16 @@ class ChangedDay:
 
 
 def changed_days(
-    connection: sqlite3.Connection, after: int, until: int, limit: int
+    connection: sqlite3.Connection, after: tuple[int, str], until: int, limit: int
 ) -> list[ChangedDay]:
-    """Give the days last changed after one version and up to another, in their order."""
+    """Give the days last changed after a place (version, day) up to a version, in their order.
+
+    All days that one batch touched have one version, so that a version alone is no place.
+    """
     rows = connection.execute(
         "SELECT day, version, events, items_sold FROM day_ledger"
-        " WHERE version > ? AND version <= ? ORDER BY version LIMIT ?",
-        (after, until, limit),
+        " WHERE (version, day) > (?, ?) AND version <= ? ORDER BY version, day LIMIT ?",
+        (*after, until, limit),
     )
     return [ChangedDay(*row) for row in rows]
 

@@ -1,0 +1,168 @@
+"""How long the sensors' functions take where there is much: 10,000 days, 8 slots, 300 runs.
+
+They are called as Dagster's code server calls them, each with the cursor that it left; what the
+daemon then stores is not measured. `python -m benchmarks.sensors` measures this part only.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final
+
+from dagster import (
+    DagsterEvent,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    SensorDefinition,
+    build_sensor_context,
+)
+from dagster._core.definitions.run_status_sensor_definition import (
+    RunStatusSensorCursor,
+    RunStatusSensorDefinition,
+)
+
+from assets.staleness import DAY_TABLE_NAMES
+from benchmarks.measure import Figure
+from orchestration.build import build_defs
+from orchestration.instance import open_instance, prepare_instance
+from orchestration.requests import DayRange, days_request
+from orchestration.wanted import APPS
+from streaming.detached import wish_path
+from streaming.lease import Lease, acquire
+from streaming.restarts import SlotRestarts, SupervisorStatus, supervisor_status_path
+from streaming.running import prepare_store
+from streaming.settings import Settings
+from streaming.store.connection import connect
+from streaming.supervisor import supervisor_path
+from streaming.worker import Position, WorkerStatus, lease_path, replace_json, status_path
+
+DAYS: Final = 10_000
+STALE_EACH: Final = 100
+SLOTS: Final = 8
+RUNS: Final = 300
+FAILED_EACH: Final = 20
+CALLS: Final = 100
+WARM_UP: Final = 2
+BAR: Final = "< 200"
+LEDGER: Final = """
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+INSERT INTO day_ledger SELECT date('now', -i || ' days'), 1 + i / 60, 50, 60, 70, 0 FROM n
+"""
+BUILDS: Final = """
+INSERT INTO table_build SELECT ?, day, version, events, items_sold, net_revenue_micros, 1, '{}', '',
+  '1', '', 0 FROM day_ledger
+"""
+STALE: Final = "UPDATE day_ledger SET version = version + 1000000 WHERE abs(random()) % ? = 0"
+TOTALS: Final = "UPDATE live_totals SET events = (SELECT max(version) FROM day_ledger)"
+HEAD: Final = "| figure | unit | min | median | max | bar |\n|---|---|---|---|---|---|"
+
+
+def measure_sensors(home: Path) -> list[Figure]:
+    """Measure each sensor's function `CALLS` times, in a new home at `home`."""
+    settings = Settings(home=home, processor_slots=SLOTS, analytics_slots=SLOTS)
+    prepare_store(settings)
+    prepare_instance(settings)
+    _fill(settings)
+    with ExitStack() as leases, open_instance(settings) as instance:
+        for app in APPS:
+            _man(leases, home, app)
+        _remember_runs(instance)
+        sensors = build_defs(settings).get_repository_def().sensor_defs
+        return [figure for sensor in sensors for figure in _measure(sensor, settings, instance)]
+
+
+def _measure(
+    sensor: SensorDefinition, settings: Settings, instance: DagsterInstance
+) -> Iterator[Figure]:
+    wall, cpu = zip(*_calls(sensor, settings, instance), strict=True)
+    for name, seconds, place in (("p50", wall, 49), ("p99", wall, 98), ("CPU, p99", cpu, 98)):
+        milliseconds = 1000 * statistics.quantiles(seconds, n=100)[place]
+        yield Figure(f"`{sensor.name}`, {name}", "ms", (milliseconds,), BAR)
+
+
+def _calls(
+    sensor: SensorDefinition, settings: Settings, instance: DagsterInstance
+) -> list[tuple[float, float]]:
+    """Give wall and CPU seconds of each call; a sensor of runs has all of them before it."""
+    repository = build_defs(settings).get_repository_def()
+    of_runs = isinstance(sensor, RunStatusSensorDefinition)
+    cursor = RunStatusSensorCursor(record_id=0).to_json() if of_runs else None
+    found = []
+    for _ in range(WARM_UP + CALLS):
+        with build_sensor_context(instance, cursor, repository_def=repository) as context:
+            wall, cpu = time.perf_counter(), time.process_time()
+            cursor = sensor.evaluate_tick(context).cursor
+            found.append((time.perf_counter() - wall, time.process_time() - cpu))
+    return found[WARM_UP:]
+
+
+def _fill(settings: Settings) -> None:
+    """Write a ledger of `DAYS` days, and builds of all of them, some at an older version."""
+    with closing(connect(settings.database_path)) as store:
+        store.execute("BEGIN IMMEDIATE")
+        store.execute(LEDGER, (DAYS - 1,))
+        for table in DAY_TABLE_NAMES:
+            store.execute(BUILDS, (table,))
+        store.execute(STALE, (STALE_EACH,))
+        store.execute(TOTALS)
+        store.execute("COMMIT")
+
+
+def _man(leases: ExitStack, home: Path, app: str) -> None:
+    """Hold all leases of an app in this process, and write what its supervisor and workers say."""
+    now, pid = time.time(), os.getpid()
+    for path in (supervisor_path(home, app), wish_path(home, app)):
+        leases.enter_context(_held(path))
+    slots = [SlotRestarts(slot, pid) for slot in range(SLOTS)]
+    replace_json(supervisor_status_path(home, app), SupervisorStatus(app, pid, now, now, slots))
+    for slot in range(SLOTS):
+        leases.enter_context(_held(lease_path(home, app, slot)))
+        positions = [Position("purchases", slot, 1_000_000, 1_000_010)]
+        status = WorkerStatus(
+            app, slot, pid, "running", records=10**6, positions=positions, updated_at=now
+        )
+        replace_json(status_path(home, app, slot), status)
+
+
+def _held(path: Path) -> Lease:
+    lease = acquire(path)
+    if lease is None:
+        raise RuntimeError(path)
+    return lease
+
+
+def _remember_runs(instance: DagsterInstance) -> None:
+    """Give the instance `RUNS` finished runs of a day each, some of them failed."""
+    for number in range(RUNS):
+        day = date(2024, 1, 1) + timedelta(number)
+        request = days_request(DayRange(day, day), "late", number)
+        run = DagsterRun(
+            job_name="__ASSET_JOB",
+            run_id=str(uuid.uuid4()),
+            status=DagsterRunStatus.NOT_STARTED,
+            tags=request.tags,
+            asset_selection=frozenset(request.asset_selection or ()),
+        )
+        instance.add_run(run)
+        end = "FAILURE" if number % FAILED_EACH == 0 else "SUCCESS"
+        for kind in ("START", end):
+            event = DagsterEvent(f"PIPELINE_{kind}", run.job_name, message=kind)
+            instance.report_dagster_event(event, run.run_id)
+
+
+def main() -> None:
+    """Measure this part, and print its table."""
+    with tempfile.TemporaryDirectory(prefix="purchases-sensors-") as directory:
+        figures = measure_sensors(Path(directory))
+    print(HEAD, *(figure.row() for figure in figures), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
