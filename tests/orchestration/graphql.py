@@ -53,9 +53,17 @@ def url_of(home: Home) -> str:
 
 
 def sensors(home: Home) -> dict[str, dict[str, Any]]:
+    """Give the state of each sensor; none before the home's webserver answers."""
+    try:
+        return sensors_at(url_of(home))
+    except FileNotFoundError:
+        return {}
+
+
+def sensors_at(url: str) -> dict[str, dict[str, Any]]:
     """Give the state of each sensor; none before the webserver answers."""
     try:
-        found = ask(url_of(home), SENSORS, selector=SELECTOR)["sensorsOrError"]
+        found = ask(url, SENSORS, selector=SELECTOR)["sensorsOrError"]
     except (OSError, ValueError):
         return {}
     return {sensor["name"]: sensor["sensorState"] for sensor in found.get("results", [])}

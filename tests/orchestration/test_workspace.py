@@ -1,0 +1,68 @@
+"""`workspace.yaml`: Dagster's own commands over a home, in a shell at the repository's root."""
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestration.build import build_defs
+from streaming.settings import Settings
+from tests.orchestration.graphql import sensors_at
+from tests.orchestration.home import Home
+from tests.support import wait_until
+
+pytestmark = pytest.mark.faults
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    """Give a port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    "commands",
+    ["exec dagster dev -p {port}", "dagster-daemon run & exec dagster-webserver -p {port}"],
+    ids=["dev", "apart"],
+)
+def test_dagsters_own_commands_serve_all_sensors_and_let_them_tick(
+    home: Home, commands: str
+) -> None:
+    """The shell's one preparation is `purchases env`; Dagster finds `workspace.yaml` itself."""
+    port = free_port()
+    purchases = shlex.join(home.command("env"))
+    path = f"{PROGRAMS}{os.pathsep}{home.environment['PATH']}"
+    with home.log.open("ab") as log:
+        shell = subprocess.Popen(
+            ["/bin/sh", "-c", f'eval "$({purchases})"; {commands.format(port=port)}'],
+            env={**home.environment, "PATH": path},
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    repository = build_defs(Settings(home=home.path)).get_repository_def()
+    wanted = {sensor.name for sensor in repository.sensor_defs}
+
+    def all_ticked() -> bool:
+        found = sensors_at(f"http://127.0.0.1:{port}")
+        return set(found) == wanted and all(state["ticks"] for state in found.values())
+
+    try:
+        wait_until(all_ticked, 150, "a sensor does not tick")
+    finally:
+        os.killpg(shell.pid, signal.SIGTERM)
+        shell.wait(30)
+    assert "telemetry" not in home.log.read_text().lower()
+    home.run("down")
+    wait_until(lambda: home.processes() == [], 30, "a process stays")
