@@ -1,7 +1,8 @@
 """The sensor of stale days on a real instance: what comes at any moment is in the tables then."""
 
+import sqlite3
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from dagster import (
@@ -13,6 +14,9 @@ from dagster import (
 )
 
 from assets.build import Workshop
+from assets.findings import Scene
+from assets.health import out_of_range
+from assets.partitions import day_partitions
 from assets.staleness import DAY_TABLE_NAMES, read_differences
 from orchestration.build import build_defs
 from orchestration.requests import DayRange, days_request
@@ -128,3 +132,29 @@ def test_an_event_stored_between_a_runs_read_and_its_write_is_there_in_the_end(
     assert stale(store) == set()
     record = instance.get_latest_materialization_event(AssetKey("daily_sales"))
     assert record is not None
+
+
+def test_the_start_of_history_moves_either_way_and_no_day_is_lost(
+    store: Settings, instance: DagsterInstance, connection: sqlite3.Connection
+) -> None:
+    """Days before it are counted and left alone; taken in again they are asked for, and built."""
+    later = store.model_copy(update={"history_start": DAY + timedelta(1)})
+
+    def left_out(settings: Settings) -> float:
+        assert (DAY.isoformat() in day_partitions(settings).get_partition_keys()) is (
+            settings is store
+        )
+        return out_of_range(connection, Scene(settings, TIME)).numbers["events"]
+
+    for number in (1, 2):
+        store_events(store, [event(number, TIME + number)])
+        assert late_days(tick(later, instance)) == []
+        assert left_out(later) == number
+        assert left_out(store) == 0
+        assert late_days(tick(store, instance)) == ["2024-03-01"]
+        execute(store, instance)
+        assert late_days(tick(store, instance)) == []
+        assert stale(store) == set()
+        assert left_out(later) == number
+    found = connection.execute("SELECT events FROM daily_sales WHERE day = '2024-03-01'").fetchone()
+    assert found == (2,)
