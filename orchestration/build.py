@@ -21,8 +21,8 @@ def build_defs(settings: Settings | None = None) -> Definitions:
         sensors=[
             *stream_sensors(chosen),
             stale_days_sensor(chosen),
-            *run_sensors(chosen, upkeep_job(chosen)),
+            *run_sensors(chosen),
         ],
-        schedules=schedules(chosen),
+        schedules=schedules(chosen, upkeep_job(chosen)),
         executor=in_process_executor,
     )

@@ -1,6 +1,6 @@
 """The sensors that look after runs: what follows one, what a failed one leaves, which are dead.
 
-What is deleted in the upkeep is decided in `upkeep`.
+Which old runs are deleted is decided in `upkeep`.
 """
 
 import time
@@ -13,7 +13,6 @@ from dagster import (
     DagsterRun,
     DagsterRunStatus,
     DefaultSensorStatus,
-    JobDefinition,
     RunFailureSensorContext,
     RunRequest,
     RunsFilter,
@@ -26,9 +25,6 @@ from dagster import (
     run_status_sensor,
     sensor,
 )
-from dagster._core.definitions.unresolved_asset_job_definition import (
-    UnresolvedAssetJobDefinition,
-)
 
 from assets.checks import RECONCILIATION, selection
 from assets.failures import DiedRun, record_died
@@ -38,48 +34,39 @@ from orchestration.requests import REASON_TAG, audits_of, days_of, keys_of, tabl
 from streaming.logs import get_logger
 from streaming.settings import Settings
 
-AnyJob = JobDefinition | UnresolvedAssetJobDefinition
-
 LOOK_SECONDS: Final = 15
 SILENT_SECONDS: Final = 45.0
 NAMED_BYTES: Final = 500
 
 
-def run_sensors(settings: Settings, upkeep: JobDefinition) -> list[SensorDefinition]:
-    """Give all of them; `upkeep` is the job that follows the nightly check."""
-    return [*_following(upkeep), _failed(settings), dead_runs_sensor(settings)]
+def run_sensors(settings: Settings) -> list[SensorDefinition]:
+    """Give all of them."""
+    return [_reconciliation_sensor(), _failed(settings), dead_runs_sensor(settings)]
 
 
-def _following(upkeep: JobDefinition) -> list[SensorDefinition]:
-    """Give the sensors that ask for what follows: the summaries a close, the upkeep a night."""
-    whole = keys_of(WHOLE_TABLE_NAMES)
-    reconciliation = define_asset_job(
+def _reconciliation_sensor() -> SensorDefinition:
+    """Give the sensor that asks for the summaries and the parity of each day after a close."""
+    job = define_asset_job(
         "reconciliation",
-        AssetSelection.assets(*whole).without_checks()
+        AssetSelection.assets(*keys_of(WHOLE_TABLE_NAMES)).without_checks()
         | AssetSelection.checks(*audits_of(WHOLE_TABLE_NAMES))
         | selection(RECONCILIATION),
     )
-    return [
-        _after("close", "reconciliation", reconciliation),
-        _after("nightly", "upkeep", upkeep),
-    ]
 
-
-def _after(reason: str, name: str, job: AnyJob) -> SensorDefinition:
     @run_status_sensor(
         DagsterRunStatus.SUCCESS,
-        name=f"{name}_sensor",
+        name="reconciliation_sensor",
         minimum_interval_seconds=LOOK_SECONDS,
         request_job=job,
         default_status=DefaultSensorStatus.RUNNING,
-        description=f"Asks for the {name} when a run of the reason {reason} has succeeded.",
+        description="Asks for summaries and reconciliation when a day's close has succeeded.",
     )
-    def follow(context: RunStatusSensorContext) -> RunRequest | SkipReason:
-        if context.dagster_run.tags.get(REASON_TAG) != reason:
-            return SkipReason(f"not a run of the reason {reason}")
-        return RunRequest(tags={REASON_TAG: "summary" if name == "reconciliation" else name})
+    def reconciliation_sensor(context: RunStatusSensorContext) -> RunRequest | SkipReason:
+        if context.dagster_run.tags.get(REASON_TAG) != "close":
+            return SkipReason("not the close of a day")
+        return RunRequest(tags={REASON_TAG: "summary"})
 
-    return follow
+    return reconciliation_sensor
 
 
 def _failed(settings: Settings) -> SensorDefinition:

@@ -1,6 +1,6 @@
 """The schedules: each day is closed, checked and cleaned up after, in the deployment's time zone.
 
-What follows the closing and the nightly check, in runs of their own, is in `run_sensors`.
+What follows the closing, in a run of its own, is in `run_sensors`.
 """
 
 from datetime import timedelta
@@ -9,6 +9,7 @@ from typing import Final
 from dagster import (
     AssetSelection,
     DefaultScheduleStatus,
+    JobDefinition,
     RunRequest,
     ScheduleDefinition,
     ScheduleEvaluationContext,
@@ -24,17 +25,25 @@ from streaming.settings import Settings
 CLOSE: Final = "15 0 * * *"
 NIGHT: Final = "0 3 * * *"
 FREQUENTLY: Final = "*/30 * * * *"
+HOURLY: Final = "40 * * * *"
 
 
-def schedules(settings: Settings) -> list[ScheduleDefinition]:
-    """Give all schedules."""
+def schedules(settings: Settings, upkeep: JobDefinition) -> list[ScheduleDefinition]:
+    """Give all schedules; `upkeep` is the job that deletes old runs."""
     return [
         daily_close_schedule(settings),
-        _checks(
-            settings, "nightly", NIGHT, NIGHTLY, "Ledger and database looked over, then the upkeep."
-        ),
+        _checks(settings, "nightly", NIGHT, NIGHTLY, "Ledger and database looked over."),
         _checks(
             settings, "frequent", FREQUENTLY, FREQUENT, "Lag, refusals, repeats, and late tables."
+        ),
+        ScheduleDefinition(
+            name="upkeep_schedule",
+            cron_schedule=HOURLY,
+            job=upkeep,
+            tags={REASON_TAG: "upkeep"},
+            execution_timezone=settings.timezone,
+            default_status=DefaultScheduleStatus.RUNNING,
+            description="Deletes old runs that hold nothing current.",
         ),
     ]
 

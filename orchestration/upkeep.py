@@ -1,15 +1,16 @@
 """The upkeep of Dagster's instance: old finished runs are deleted with all that they left on disk.
 
-Kept is whatever holds a partition's or a table's latest materialisation, so that nothing built ever
-shows as missing. Ticks are purged by Dagster's own retention.
+Of a run that holds a partition's or a table's latest materialisation only the log goes, so that
+nothing built ever shows as missing. Ticks are purged by Dagster's own retention.
 """
 
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +19,11 @@ from dagster import (
     AssetRecordsFilter,
     DagsterEventType,
     DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
     JobDefinition,
     OpExecutionContext,
+    RunRecord,
     RunsFilter,
     in_process_executor,
     job,
@@ -35,7 +39,8 @@ from streaming.settings import Settings
 DAY_SECONDS: Final = 86_400.0
 KEPT_DAYS: Final = 30
 PASSING_DAYS: Final = 1
-PASSING: Final = frozenset({"current", "summary", "frequent"})
+MOST_PASSING: Final = 100
+PASSING: Final = frozenset({"late", "current", "summary", "frequent", "upkeep"})
 AT_ONCE: Final = 500
 FREE_SHARE: Final = 0.25
 FREE_BYTES: Final = 8 * 1024 * 1024
@@ -73,11 +78,14 @@ def upkeep(settings: Settings, instance: DagsterInstance, now: float) -> Upkept:
     """Delete what is old at `now` (epoch s) and not needed, and vacuum what became hollow."""
     home = dagster_home(settings.home)
     before = _size(home)
-    needed = _needed(instance)
-    runs = [run_id for run_id in _old(instance, now) if run_id not in needed]
+    finished, needed = list(_finished(instance)), _needed(instance)
+    runs = _passed(finished, now) - needed
     for run_id in runs:
-        _delete(instance, home, run_id)
+        instance.delete_run(run_id)
+    for run_id in runs | _ended(finished, now - KEPT_DAYS * DAY_SECONDS):
+        _forget_log(home, run_id)
     _forget_checks(home, runs)
+    _forget_reports(home, now - KEPT_DAYS * DAY_SECONDS)
     for path in home.rglob("*.db"):
         _vacuum(path)
     done = Upkept(len(runs), max(before - _size(home), 0))
@@ -85,16 +93,36 @@ def upkeep(settings: Settings, instance: DagsterInstance, now: float) -> Upkept:
     return done
 
 
-def _old(instance: DagsterInstance, now: float) -> Iterator[str]:
-    """Give the finished runs that are older than they are kept."""
+def _passed(finished: Sequence[RunRecord], now: float) -> set[str]:
+    """Give the runs that are kept no longer, from all that are finished, newest first.
+
+    Of runs that come all the time, such as a late event's, only the newest are kept if they
+    succeeded: where one comes every minute, a month of them would be gigabytes.
+    """
+    passing = [record for record in finished if _passes(record.dagster_run)]
+    return {
+        *_ended(finished, now - KEPT_DAYS * DAY_SECONDS),
+        *_ended(passing, now - PASSING_DAYS * DAY_SECONDS),
+        *_ended(passing[MOST_PASSING:], now),
+    }
+
+
+def _passes(run: DagsterRun) -> bool:
+    return run.status is DagsterRunStatus.SUCCESS and run.tags.get(REASON_TAG) in PASSING
+
+
+def _ended(finished: Iterable[RunRecord], before: float) -> set[str]:
+    return {
+        r.dagster_run.run_id for r in finished if r.end_time is not None and r.end_time < before
+    }
+
+
+def _finished(instance: DagsterInstance) -> Iterator[RunRecord]:
+    """Give the finished runs, newest first."""
     cursor = None
     finished = RunsFilter(statuses=list(FINISHED_STATUSES))
     while records := instance.get_run_records(finished, limit=AT_ONCE, cursor=cursor):
-        for record in records:
-            run = record.dagster_run
-            days = PASSING_DAYS if run.tags.get(REASON_TAG) in PASSING else KEPT_DAYS
-            if record.end_time is not None and now - record.end_time > days * DAY_SECONDS:
-                yield run.run_id
+        yield from records
         cursor = records[-1].dagster_run.run_id
 
 
@@ -119,10 +147,12 @@ def _runs_of(instance: DagsterInstance, key: AssetKey, storage_ids: list[int]) -
             yield record.run_id
 
 
-def _delete(instance: DagsterInstance, home: Path, run_id: str) -> None:
-    """Delete a run and what Dagster's own deletion leaves behind."""
-    instance.delete_run(run_id)
-    for path in (home / "history" / "runs").glob(f"{run_id}.db*"):
+def _forget_log(home: Path, run_id: str) -> None:
+    """Delete a run's own files: its log, and what its processes printed."""
+    log = home / "history" / "runs" / f"{run_id}.db"
+    if not log.exists():
+        return
+    for path in (log, log.with_suffix(".db-wal"), log.with_suffix(".db-shm")):
         path.unlink(missing_ok=True)
     shutil.rmtree(home / "storage" / run_id, ignore_errors=True)
     for name in ("out", "err", "complete"):
@@ -132,14 +162,27 @@ def _delete(instance: DagsterInstance, home: Path, run_id: str) -> None:
 
 def _forget_checks(home: Path, run_ids: Iterable[str]) -> None:
     """Delete the rows of checks, which `delete_run` leaves."""
-    index = home / "history" / "runs" / "index.db"
-    if not index.exists():
-        return
-    with closing(sqlite3.connect(index, timeout=LOCK_SECONDS)) as connection, connection:
-        connection.executemany(
-            "DELETE FROM asset_check_executions WHERE run_id = ?",
-            [(run_id,) for run_id in run_ids],
-        )
+    _change(
+        home / "history" / "runs" / "index.db",
+        "DELETE FROM asset_check_executions WHERE run_id = ?",
+        [(run_id,) for run_id in run_ids],
+    )
+
+
+def _forget_reports(home: Path, before: float) -> None:
+    """Delete what no run reported, such as a sensor's observations, but for the latest of each.
+
+    Dagster keeps them twice, and for ever.
+    """
+    text = f"{datetime.fromtimestamp(before, UTC):%Y-%m-%d %H:%M:%S}"
+    for name in ("index.db", ".db"):
+        _change(home / "history" / "runs" / name, _DELETE_REPORTS, [(text,)])
+
+
+def _change(path: Path, statement: str, parameters: list[tuple[str]]) -> None:
+    if path.exists():
+        with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection, connection:
+            connection.executemany(statement, parameters)
 
 
 def _vacuum(path: Path) -> None:
@@ -159,3 +202,10 @@ def _vacuum(path: Path) -> None:
 
 def _size(home: Path) -> int:
     return sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
+
+
+_DELETE_REPORTS: Final = """
+DELETE FROM event_logs WHERE run_id = '' AND timestamp < ? AND id NOT IN (
+  SELECT max(id) FROM event_logs WHERE run_id = ''
+  GROUP BY asset_key, partition, dagster_event_type)
+"""

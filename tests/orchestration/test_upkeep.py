@@ -1,15 +1,24 @@
 """The upkeep deletes what is old and needed no more, and gives the space back."""
 
 import time
+import uuid
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterEventType, DagsterInstance
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    AssetObservation,
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRun,
+)
 
 from orchestration.backfill import backfill
-from orchestration.instance import dagster_home, open_instance
-from orchestration.requests import DayRange
+from orchestration.instance import dagster_home, open_instance, prepare_instance
+from orchestration.requests import REASON_TAG, DayRange
 from orchestration.upkeep import DAY_SECONDS, KEPT_DAYS, upkeep
 from streaming.settings import Settings
 from tests.assets.stored import store_events
@@ -35,7 +44,7 @@ def bytes_under(path: Path) -> int:
 def test_old_runs_go_with_their_files_and_no_partition_is_forgotten(
     store: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last run of each day stays, however old; nothing young goes."""
+    """The last run of each day stays, however old, but for its log; nothing young goes."""
     monkeypatch.setattr("orchestration.upkeep.FREE_BYTES", 0)
     store_events(store, [event(n, micros("2024-03-01 10:00") + n * 10**6) for n in range(3)])
     days = DayRange(FIRST, FIRST + timedelta(9))
@@ -50,5 +59,56 @@ def test_old_runs_go_with_their_files_and_no_partition_is_forgotten(
         assert built(instance) == 10
         assert [run.run_id for run in instance.get_runs()] == old[-1:]
         files = {path.stem for path in (dagster_home(store.home) / "history").rglob("*.db")}
-        assert not files & set(old[:2])
+        assert not files & set(old)
         assert upkeep(store, instance, time.time() + LATER).runs == 0
+
+
+def finished(instance: DagsterInstance, reason: str, ending: str) -> str:
+    """Make a run that has just ended; give its id."""
+    run = DagsterRun("a_job", run_id=str(uuid.uuid4()), tags={REASON_TAG: reason})
+    instance.add_run(run)
+    for kind in ("START", ending):
+        event = DagsterEvent(f"PIPELINE_{kind}", run.job_name, message=kind)
+        instance.report_dagster_event(event, run.run_id)
+    return run.run_id
+
+
+def test_of_runs_that_pass_the_newest_are_kept(
+    store: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many late events there are; a failed one, or a backfill's, stays for its month."""
+    monkeypatch.setattr("orchestration.upkeep.MOST_PASSING", 3)
+    prepare_instance(store)
+    with open_instance(store) as instance:
+        kept = [finished(instance, "late", "FAILURE"), finished(instance, "backfill", "SUCCESS")]
+        passing = [
+            finished(instance, reason, "SUCCESS")
+            for reason in ("late", "current", "summary", "frequent", "upkeep", "late")
+        ]
+        assert upkeep(store, instance, time.time()).runs == 3
+        left = {run.run_id for run in instance.get_runs()}
+        assert left == {*kept, *passing[3:]}
+        assert upkeep(store, instance, time.time() + DAY_SECONDS + 60).runs == 3
+        assert {run.run_id for run in instance.get_runs()} == set(kept)
+
+
+def test_of_what_sensors_reported_the_latest_stays(store: Settings) -> None:
+    """Of each day and each app, however long ago it was; Dagster's own copy goes with it."""
+    prepare_instance(store)
+    with open_instance(store) as instance:
+        for day in ("2024-03-01", "2024-03-02", "2024-03-01"):
+            instance.report_runless_asset_event(AssetObservation("analytics"))
+            instance.report_runless_asset_event(
+                AssetMaterialization("analytics_event", partition=day)
+            )
+
+        def reports() -> tuple[int, int]:
+            seen = instance.fetch_observations(AssetKey("analytics"), limit=9).records
+            made = instance.fetch_materializations(AssetKey("analytics_event"), limit=9).records
+            return len(seen), len(made)
+
+        upkeep(store, instance, time.time())
+        assert reports() == (3, 3)
+        upkeep(store, instance, time.time() + LATER)
+        assert reports() == (1, 2)
+        assert len(instance.get_records_for_run("").records) == 3
