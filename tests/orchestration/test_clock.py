@@ -1,0 +1,107 @@
+"""The clock goes over midnight and over a change of hour: every local day is closed, and whole."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from itertools import takewhile
+from zoneinfo import ZoneInfo
+
+import pytest
+from dagster import (
+    DagsterInstance,
+    RunRequest,
+    ScheduleDefinition,
+    build_schedule_context,
+)
+from dagster._utils.schedules import schedule_execution_time_iterator
+
+from assets.days import HOUR, SECOND, day_window
+from assets.partitions import today
+from assets.staleness import CLOSED, is_provisional, read_differences, stale_days
+from orchestration.build import build_defs
+from orchestration.schedules import CLOSE, daily_close_schedule
+from streaming.settings import Settings
+from streaming.store.connection import connect
+from tests.assets.stored import store_events
+from tests.store.rows import event, micros
+
+EVE = date(2023, 12, 31)
+LONDON = ZoneInfo("Europe/London")
+
+
+def closes(settings: Settings) -> Iterator[datetime]:
+    """Give when Dagster's scheduler closes a day, from new year 2024 on to the next."""
+    start = datetime(2024, 1, 1, tzinfo=settings.zone).timestamp()
+    found = schedule_execution_time_iterator(start, CLOSE, settings.timezone, ascending=True)
+    return takewhile(lambda at: at < datetime(2025, 1, 1, tzinfo=settings.zone), found)
+
+
+def asked_at(schedule: ScheduleDefinition, at: datetime) -> RunRequest:
+    """Give what the schedule asks for at a moment."""
+    context = build_schedule_context(scheduled_execution_time=at.astimezone(UTC))
+    (request,) = schedule.evaluate_tick(context).run_requests or ()
+    return request
+
+
+def days_asked(request: RunRequest) -> list[date]:
+    """Give the first and the last day that a run is asked for."""
+    tags = [f"dagster/asset_partition_range_{end}" for end in ("start", "end")]
+    return [date.fromisoformat(request.tags[tag]) for tag in tags]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/London", "America/Havana", "Australia/Lord_Howe"])
+def test_each_day_of_a_year_is_closed_once_when_it_is_over_and_final_then(zone: str) -> None:
+    """Also where clocks change over midnight, so that 00:15 is twice, or never."""
+    settings = Settings(timezone=zone)
+    schedule = daily_close_schedule(settings)
+    found = [(at, days_asked(asked_at(schedule, at))) for at in closes(settings)]
+    days = [EVE + timedelta(number) for number in range(366)]
+    assert [asked for _, asked in found] == [[day, day] for day in days]
+    for at, (day, _) in found:
+        assert today(settings, at) == day + timedelta(1)
+        closed_at = int(at.timestamp()) * SECOND
+        assert is_provisional(day, closed_at - SECOND, settings.zone)
+        assert not is_provisional(day, closed_at, settings.zone)
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"), [(date(2024, 10, 27), 25), (date(2024, 3, 31), 23), (date(2024, 6, 1), 24)]
+)
+def test_the_close_builds_all_hours_of_a_day_and_none_of_its_neighbours(
+    settings: Settings, instance: DagsterInstance, day: date, hours: int
+) -> None:
+    """In London, where clocks change; two events in each hour, and one on either side."""
+    settings = settings.model_copy(update={"timezone": LONDON.key})
+    first, end = day_window(day, LONDON)
+    assert (end - first) // HOUR == hours
+    store_events(settings, [event(n, first + n * HOUR // 2) for n in range(-1, 2 * hours + 1)])
+    at = datetime.combine(day + timedelta(1), CLOSED, LONDON)
+    request = asked_at(daily_close_schedule(settings), at)
+    job = build_defs(settings).resolve_implicit_global_asset_job_def()
+    keys = frozenset(request.asset_selection or ())
+    checks = frozenset(request.asset_check_keys or ())
+    subset = job.get_subset(asset_selection=keys, asset_check_selection=checks)
+    done = subset.execute_in_process(
+        instance=instance, tags=request.tags, run_config=request.run_config
+    )
+    assert done.success
+    with closing(connect(settings.database_path, read_only=True)) as connection:
+        rows = connection.execute(
+            "SELECT hour, events FROM hourly_sales WHERE day = ? ORDER BY hour", (day.isoformat(),)
+        ).fetchall()
+        assert rows == [(first + n * HOUR, 2) for n in range(hours)]
+        left = stale_days(read_differences(connection), day, day + timedelta(1), 0)
+    assert list(left) == [day + timedelta(1)]
+
+
+def test_at_local_midnight_tomorrow_becomes_a_day_to_build(
+    store: Settings, connection: sqlite3.Connection
+) -> None:
+    """An event that is early waits for its day, which begins in summer at 23:00 UTC."""
+    settings = store.model_copy(update={"timezone": LONDON.key})
+    store_events(store, [event(1, micros("2024-06-02 10:00"))])
+    for minute, days in ((59, []), (60, [date(2024, 6, 2)])):
+        now = datetime(2024, 6, 1, 22, tzinfo=UTC) + timedelta(minutes=minute)
+        last = today(settings, now)
+        assert list(stale_days(read_differences(connection), EVE, last, 0)) == days
