@@ -30,18 +30,21 @@ from dagster._core.definitions.run_status_sensor_definition import (
 
 from assets.staleness import DAY_TABLE_NAMES
 from benchmarks.measure import Figure
+from benchmarks.scratch import Bench
+from benchmarks.written import HEAD
 from orchestration.build import build_defs
 from orchestration.instance import open_instance, prepare_instance
 from orchestration.requests import DayRange, days_request
 from orchestration.wanted import APPS
 from streaming.detached import wish_path
 from streaming.lease import Lease, acquire
+from streaming.progress import Position
 from streaming.restarts import SlotRestarts, SupervisorStatus, supervisor_status_path
 from streaming.running import prepare_store
 from streaming.settings import Settings
 from streaming.store.connection import connect
 from streaming.supervisor import supervisor_path
-from streaming.worker import Position, WorkerStatus, lease_path, replace_json, status_path
+from streaming.worker import WorkerStatus, lease_path, replace_json, status_path
 
 DAYS: Final = 10_000
 STALE_EACH: Final = 100
@@ -61,11 +64,11 @@ INSERT INTO table_build SELECT ?, day, version, events, items_sold, net_revenue_
 """
 STALE: Final = "UPDATE day_ledger SET version = version + 1000000 WHERE abs(random()) % ? = 0"
 TOTALS: Final = "UPDATE live_totals SET events = (SELECT max(version) FROM day_ledger)"
-HEAD: Final = "| figure | unit | min | median | max | bar |\n|---|---|---|---|---|---|"
 
 
-def measure_sensors(home: Path) -> list[Figure]:
-    """Measure each sensor's function `CALLS` times, in a new home at `home`."""
+def measure_sensors(bench: Bench) -> list[Figure]:
+    """Measure each sensor's function `CALLS` times, in a home of its own; needs no broker."""
+    home = bench.home / "sensors"
     settings = Settings(home=home, processor_slots=SLOTS, analytics_slots=SLOTS)
     prepare_store(settings)
     prepare_instance(settings)
@@ -93,7 +96,8 @@ def _calls(
     """Give wall and CPU seconds of each call; a sensor of runs has all of them before it."""
     repository = build_defs(settings).get_repository_def()
     of_runs = isinstance(sensor, RunStatusSensorDefinition)
-    cursor = RunStatusSensorCursor(record_id=0).to_json() if of_runs else None
+    first = RunStatusSensorCursor(record_id=0)  # type: ignore[no-untyped-call]
+    cursor = first.to_json() if of_runs else None
     found = []
     for _ in range(WARM_UP + CALLS):
         with build_sensor_context(instance, cursor, repository_def=repository) as context:
@@ -160,7 +164,7 @@ def _remember_runs(instance: DagsterInstance) -> None:
 def main() -> None:
     """Measure this part, and print its table."""
     with tempfile.TemporaryDirectory(prefix="purchases-sensors-") as directory:
-        figures = measure_sensors(Path(directory))
+        figures = measure_sensors(Bench(Path(directory), {}))
     print(HEAD, *(figure.row() for figure in figures), sep="\n")
 
 
