@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from confluent_kafka import KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from streaming.errors import Mismatch, Unavailable, Unrecoverable
+from streaming.errors import Mismatch, PurchasesError, Unavailable, Unrecoverable
 from streaming.events.purchase import Rules
 from streaming.events.record import Record, topic_id_text
 from streaming.events.values import rfc_3339
@@ -22,6 +22,7 @@ from streaming.kafka.connection import bootstrap_servers
 from streaming.kafka.consumer import GroupConsumer, headers_of
 from streaming.kafka.identity import IdentityWatch
 from streaming.kafka.names import Names
+from streaming.kafka.preflight import preflight_processor
 from streaming.kafka.standing import await_turn
 from streaming.logs import get_logger
 from streaming.settings import Settings
@@ -42,6 +43,7 @@ class PurchaseProcessorApp:
     """The processor of one slot, from `purchases` to `analytics` and `purchases.dlq`."""
 
     def __init__(self, settings: Settings, runtime: Runtime) -> None:
+        self._settings = settings
         self._runtime = runtime
         self._names = names = Names.of(settings)
         self._rules = Rules(settings.currency, settings.history_start_time)
@@ -216,6 +218,18 @@ class PurchaseProcessorApp:
         except KafkaException as failed:
             raise Unrecoverable(f"cannot abort: {failed.args[0].str()}") from None
         self._consumer.rewind(self._consumer.assignment())
+        if reason.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            self._await_permissions()
+
+    def _await_permissions(self) -> None:
+        """Wait until we may do all that we do, saying what lacks."""
+        while self._runtime.turn():
+            try:
+                preflight_processor(self._settings)
+            except PurchasesError as error:
+                self._runtime.pause(str(error))
+            else:
+                return
 
     def _idle(self) -> None:
         """Commit positions that moved past transaction markers, so that lag can reach 0."""

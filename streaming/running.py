@@ -19,7 +19,7 @@ from streaming.commands.console import stopping
 from streaming.detached import Wish
 from streaming.errors import PurchasesError
 from streaming.kafka.names import Names
-from streaming.kafka.preflight import preflight
+from streaming.kafka.preflight import preflight, preflight_processor
 from streaming.lease import Lease, acquire
 from streaming.logs import configure_logs, get_logger
 from streaming.settings import Settings, load_settings
@@ -37,14 +37,9 @@ def run_processor(
     With a timeout (s) only until it has caught up, with a file only while somebody touches it.
     """
     settings = load_settings()
-    names = Names.of(settings)
-    cluster = preflight(
-        settings,
-        reads=[names.purchases],
-        writes=[names.analytics, names.dead_letters],
-        group=names.processor_group,
-    )
-    looker = GroupLooker(settings, cluster.bootstrap_servers, names.processor_group)
+    cluster = preflight_processor(settings)
+    group = Names.of(settings).processor_group
+    looker = GroupLooker(settings, cluster.bootstrap_servers, group)
     topics = targets_of(settings, "processor")
     _supervise(
         Supervisor(settings, "processor", slots or settings.processor_slots),

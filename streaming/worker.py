@@ -115,6 +115,8 @@ class Runtime:
 
     def pause(self, by: str, seconds: float = 1.0) -> None:
         """Wait inside the living worker, paused by `by`, for at most `seconds`."""
+        if (self.status.state, self.status.detail) != ("paused", by):
+            get_logger().warning("paused", by=by)
         self.set_state("paused", by)
         self._turned.set()
         self._stop.wait(seconds)

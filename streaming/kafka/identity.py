@@ -21,6 +21,12 @@ from streaming.kafka.topics import topic_id_of
 CHECK_SECONDS: Final = 10.0
 REQUEST_SECONDS: Final = 5.0
 KAFKA_DEFAULT_BYTES: Final = 1_000_000
+REMEDIES: Final = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "is missing; `purchases topics create` makes it",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: (
+        "may not be seen: this user lacks READ or WRITE on it; grant it"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class IdentityWatch:
         """Ask every ten seconds, and look at the answer when it has come.
 
         Raises `Mismatch` when a topic or the cluster is not the one that was learnt, `Unavailable`
-        when a topic is gone.
+        when a topic is gone, or may not be seen any more.
         """
         if self._pending:
             if all(future.done() for future in self._pending.values()):
@@ -99,15 +105,14 @@ class IdentityWatch:
 
 
 def _described(name: str, future: "Future[Any]", timeout: float) -> Any:  # noqa: ANN401 - untyped
-    """Give a topic's description. Raises `Unavailable` where there is no such topic."""
+    """Give a topic's description. Raises `Unavailable` where it is missing or may not be seen."""
     try:
         return future.result(timeout)
     except KafkaException as error:
-        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+        remedy = REMEDIES.get(error.args[0].code())
+        if remedy is None:
             raise
-        raise Unavailable(
-            f"the topic {name} is missing; `purchases topics create` makes it"
-        ) from None
+        raise Unavailable(f"the topic {name} {remedy}") from None
 
 
 def difference(known: Identity, now: Identity) -> str:

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr
 from streaming.errors import PurchasesError
 from streaming.kafka.config import common_config
 from streaming.kafka.connection import bootstrap_servers, no_broker
+from streaming.kafka.names import Names
 from streaming.kafka.topics import Topic, topic_id_of
 from streaming.settings import Settings
 
@@ -99,6 +100,17 @@ def preflight(
     if group is not None:
         _require_group(admin, group, until)
     return Cluster(servers, cluster_id, topics)
+
+
+def preflight_processor(settings: Settings) -> Cluster:
+    """Check what the processor needs: its topics, its group. Raises as `preflight` does."""
+    names = Names.of(settings)
+    return preflight(
+        settings,
+        reads=[names.purchases],
+        writes=[names.analytics, names.dead_letters],
+        group=names.processor_group,
+    )
 
 
 def _require_listener(settings: Settings, servers: str) -> None:
@@ -187,21 +199,21 @@ def _topics(
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART and name in optional:
                 continue
-            raise _topic_problem(name, error.args[0]) from None
+            raise _topic_problem(name, error.args[0], operations[name]) from None
         _require_allowed("topic", name, operations[name], description.authorized_operations)
         found[name] = Topic(name, topic_id_of(description), len(description.partitions))
     return found
 
 
-def _topic_problem(name: str, error: KafkaError) -> PurchasesError:
+def _topic_problem(name: str, error: KafkaError, wanted: set[Any]) -> PurchasesError:
     if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         return PurchasesError(
             f"The topic {name} does not exist; create it with `purchases topics create`."
         )
     if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
         return PurchasesError(
-            f"The topic {name} does not exist, or this user may not see it; it needs the"
-            " permission DESCRIBE, or READ or WRITE as its part demands."
+            f"This user lacks the permission {_names(wanted or {AclOperation.DESCRIBE})} on the"
+            f" topic {name}; grant it. Or there is no such topic: `purchases topics create`."
         )
     return PurchasesError(f"The topic {name} cannot be described: {error.str()}.")
 
@@ -226,7 +238,10 @@ def _require_allowed(kind: str, name: str, wanted: set[Any], allowed: Sequence[A
     """Compare with what the broker says we may do; one that says nothing is believed later."""
     lacking = wanted - set(allowed or wanted)
     if lacking:
-        permissions = " and ".join(sorted(operation.name for operation in lacking))
         raise PurchasesError(
-            f"This user lacks the permission {permissions} on the {kind} {name}; grant it."
+            f"This user lacks the permission {_names(lacking)} on the {kind} {name}; grant it."
         )
+
+
+def _names(operations: set[Any]) -> str:
+    return " and ".join(sorted(operation.name for operation in operations))

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import trustme
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -63,21 +65,32 @@ class Secured:
 
     def allow(self, user: str, kind: str, name: str, *operations: str) -> None:
         """Give a user permissions on a topic, group, transactional id or the cluster."""
+        for operation in operations:
+            self.rule("ALLOW", user, kind, name, operation)
+
+    def rule(self, permission: str, user: str, kind: str, name: str, operation: str) -> None:
+        """Add a rule that lets a user do something, or denies it (`ALLOW`, `DENY`)."""
         admin = AdminClient({"bootstrap.servers": self.plaintext})
-        bindings = [
-            AclBinding(
-                ResourceType[kind],
-                name,
-                ResourcePatternType.LITERAL,
-                f"User:{user}",
-                "*",
-                AclOperation[operation],
-                AclPermissionType.ALLOW,
-            )
-            for operation in operations
-        ]
-        for future in admin.create_acls(bindings).values():
-            future.result(10)
+        binding = AclBinding(*_rule(permission, user, kind, name, operation))
+        admin.create_acls([binding])[binding].result(10)
+
+    def remove_rule(self, permission: str, user: str, kind: str, name: str, operation: str) -> None:
+        """Take such a rule away again."""
+        admin = AdminClient({"bootstrap.servers": self.plaintext})
+        binding = AclBindingFilter(*_rule(permission, user, kind, name, operation))
+        assert admin.delete_acls([binding])[binding].result(10)
+
+
+def _rule(permission: str, user: str, kind: str, name: str, operation: str) -> tuple[Any, ...]:
+    return (
+        ResourceType[kind],
+        name,
+        ResourcePatternType.LITERAL,
+        f"User:{user}",
+        "*",
+        AclOperation[operation],
+        AclPermissionType[permission],
+    )
 
 
 @contextmanager
@@ -93,7 +106,7 @@ def secured_broker(jars: Path, directory: Path) -> Iterator[Secured]:
             | _certificate(directory, authority)
         )
     )
-    command = [str(java()), "-Xmx256m", "-cp", f"{jars}/*"]
+    command = [str(java()), "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
     scram = [
         word
         for user in USERS
@@ -107,7 +120,7 @@ def secured_broker(jars: Path, directory: Path) -> Iterator[Secured]:
     try:
         made = Secured(f"127.0.0.1:{plaintext}", f"localhost:{secured}", authority, directory)
         admin = AdminClient({"bootstrap.servers": made.plaintext, "log_level": 0})
-        wait_until(lambda: _serves(admin), 60, "the secured broker does not serve")
+        wait_until(lambda: _serves(admin), 90, "the secured broker does not serve")
         yield made
     finally:
         process.terminate()
