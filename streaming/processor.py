@@ -189,7 +189,7 @@ class PurchaseProcessorApp:
             TopicPartition(topic, partition, offset, metadata)
             for (topic, partition), offset in positions.items()
         ]
-        # Where a connection breaks meanwhile this call never returns (librdkafka #5456).
+        # This call may never return where a connection breaks meanwhile (librdkafka #5456).
         with self._runtime.at_most(OFFSETS_PATIENCE_SECONDS):
             self._producer.send_offsets_to_transaction(
                 offsets, self._consumer.group_metadata(), OFFSETS_SECONDS

@@ -34,7 +34,10 @@ TRANSACTIONAL: Final[Config] = {
     "delivery.timeout.ms": 10_000,
     "message.max.bytes": 17 * 1024 * 1024,
     "linger.ms": 2,
+    "metadata.recovery.strategy": "none",
 }
+"""With `rebootstrap` librdkafka gives its brokers up when all connections break, and a call that
+waits for one of those as coordinator never returns (#5456)."""
 CONSUMER: Final[Config] = {
     "isolation.level": "read_committed",
     "enable.auto.commit": False,
