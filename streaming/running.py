@@ -6,6 +6,7 @@ What an app is made of lives in `supervisor`, what caught up means in `caught_up
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from streaming.caught_up import (
@@ -25,8 +26,17 @@ from streaming.logs import configure_logs, get_logger
 from streaming.settings import Settings, load_settings
 from streaming.supervisor import Supervisor
 
-STOP_SECONDS = 8.0
+STOP_SECONDS = 7.0
 STEP_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class End:
+    """When to leave by itself: where the positions must be, where they are, patience in s."""
+
+    targets: Positions
+    stored: Callable[[], Positions]
+    timeout: float
 
 
 def run_processor(
@@ -38,16 +48,13 @@ def run_processor(
     """
     settings = load_settings()
     cluster = preflight_processor(settings)
-    group = Names.of(settings).processor_group
-    looker = GroupLooker(settings, cluster.bootstrap_servers, group)
-    topics = targets_of(settings, "processor")
-    _supervise(
-        Supervisor(settings, "processor", slots or settings.processor_slots),
-        looker.ends(topics),
-        lambda: looker.committed(topics),
-        caught_up_timeout,
-        keep_alive,
-    )
+    end = None
+    if caught_up_timeout is not None:
+        group, topics = Names.of(settings).processor_group, targets_of(settings, "processor")
+        looker = GroupLooker(settings, cluster.bootstrap_servers, group)
+        end = End(looker.ends(topics), lambda: looker.committed(topics), caught_up_timeout)
+    supervisor = Supervisor(settings, "processor", slots or settings.processor_slots)
+    _supervise(supervisor, end, keep_alive)
 
 
 def run_analytics(
@@ -66,14 +73,13 @@ def run_analytics(
         sys.stderr.write(
             "SQLite has one writer at a time: more than one slot here is for failover, not speed.\n"
         )
-    looker = GroupLooker(settings, cluster.bootstrap_servers, group)
-    _supervise(
-        Supervisor(settings, "analytics", wanted),
-        looker.ends(targets_of(settings, "analytics")),
-        lambda: database_positions(settings, group),
-        caught_up_timeout,
-        keep_alive,
-    )
+    end = None
+    if caught_up_timeout is not None:
+        looker = GroupLooker(settings, cluster.bootstrap_servers, group)
+        ends = looker.ends(targets_of(settings, "analytics"))
+        looker.close()
+        end = End(ends, lambda: database_positions(settings, group), caught_up_timeout)
+    _supervise(Supervisor(settings, "analytics", wanted), end, keep_alive)
 
 
 def prepare_store(settings: Settings) -> str:
@@ -92,13 +98,7 @@ def prepare_store(settings: Settings) -> str:
         engine.dispose()
 
 
-def _supervise(
-    supervisor: Supervisor,
-    targets: Positions,
-    stored: Callable[[], Positions],
-    caught_up_timeout: float | None,
-    keep_alive: Path | None,
-) -> None:
+def _supervise(supervisor: Supervisor, end: End | None, keep_alive: Path | None) -> None:
     configure_logs()
     if keep_alive is not None and not keep_alive.exists():
         get_logger().info("not_wanted", app=supervisor.app)
@@ -112,10 +112,10 @@ def _supervise(
             return not stop.is_set() and (wish is None or wish.holds())
 
         try:
-            if caught_up_timeout is None:
+            if end is None:
                 while keep_going():
                     stop.wait(STEP_SECONDS)
-            elif wait_until_caught_up(targets, stored, keep_going, caught_up_timeout):
+            elif wait_until_caught_up(end.targets, end.stored, keep_going, end.timeout):
                 get_logger().info("caught_up", app=supervisor.app)
         finally:
             supervisor.stop(STOP_SECONDS)

@@ -1,0 +1,186 @@
+"""SIGTERM to both supervisors amid a fault: all are gone in 10 s, and nothing is lost."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer
+
+from streaming.disk import free_bytes
+from tests.faults.cluster import Cluster
+from tests.faults.table import Injection, keep
+from tests.faults.test_workers import wait, worker_of
+from tests.pipeline import Deployment, Load, require_exactly_once, wait_until_quiet
+from tests.support import wait_until
+
+LONG = pytest.mark.faults
+APPS = {"process": "processor", "analyze": "analytics"}
+STOP_SECONDS = 10
+Fault = Callable[[Deployment, Cluster], AbstractContextManager[None]]
+
+
+@contextmanager
+def no_fault(_deployment: Deployment, _cluster: Cluster) -> Iterator[None]:
+    """Everything works."""
+    yield
+
+
+@contextmanager
+def broker_killed(_deployment: Deployment, cluster: Cluster) -> Iterator[None]:
+    """The broker is gone."""
+    cluster.nodes[0].kill()
+    yield
+    cluster.nodes[0].start()
+    wait_until(cluster.serves, 90, "the broker does not come back")
+
+
+@contextmanager
+def broker_stopped(_deployment: Deployment, cluster: Cluster) -> Iterator[None]:
+    """The broker takes connections and says nothing."""
+    cluster.nodes[0].send(signal.SIGSTOP)
+    yield
+    cluster.nodes[0].send(signal.SIGCONT)
+    wait_until(cluster.serves, 90, "the broker does not go on")
+
+
+@contextmanager
+def network_cut(_deployment: Deployment, cluster: Cluster) -> Iterator[None]:
+    """Connections are open, and nothing passes."""
+    cluster.nodes[0].proxy.cut()
+    yield
+    cluster.nodes[0].proxy.mend()
+
+
+@contextmanager
+def database_locked(deployment: Deployment, _cluster: Cluster) -> Iterator[None]:
+    """Another program writes, and does not end."""
+    path = deployment.home / "purchases.db"
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        yield
+        writer.execute("ROLLBACK")
+
+
+@contextmanager
+def disk_full(deployment: Deployment, _cluster: Cluster) -> Iterator[None]:
+    """The home's disk has 4 MiB left."""
+    filler = deployment.home / "filler"
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free_bytes(deployment.home) - 4 * 1024 * 1024)
+    yield
+    filler.unlink()
+
+
+@contextmanager
+def workers_stopped(deployment: Deployment, _cluster: Cluster) -> Iterator[None]:
+    """Both workers are stopped, and cannot hear a signal."""
+    for app in APPS.values():
+        os.kill(worker_of(deployment, app), signal.SIGSTOP)
+    yield
+
+
+@contextmanager
+def rebalancing(deployment: Deployment, _cluster: Cluster) -> Iterator[None]:
+    """A member joins or leaves every half second."""
+    ended = threading.Event()
+    config = {
+        "bootstrap.servers": deployment.bootstrap_servers,
+        "group.id": f"{deployment.namespace}.purchase-processor",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": 6_000,
+        "enable.auto.commit": False,
+    }
+
+    def storm() -> None:
+        while not ended.is_set():
+            member = Consumer(config)
+            member.subscribe([deployment.topic("purchases")])
+            for _ in range(5):
+                member.poll(0.1)
+            member.close()
+
+    thread = threading.Thread(target=storm, name="storm")
+    thread.start()
+    yield
+    ended.set()
+    thread.join(30)
+
+
+def workers_of(supervisor: int) -> list[int]:
+    """Give the processes that were started by a supervisor and live."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"--supervisor={supervisor}".encode() in words:
+            found.append(int(path.parent.name))
+    return found
+
+
+def stop_all(supervisors: "list[subprocess.Popen[bytes]]") -> float:
+    """Send SIGTERM to the supervisors; they and their workers must be gone in 10 s. Give the s."""
+    asked = time.monotonic()
+    for supervisor in supervisors:
+        supervisor.terminate()
+    wait_until(
+        lambda: all(s.poll() is not None and not workers_of(s.pid) for s in supervisors),
+        STOP_SECONDS,
+        "not all processes are gone",
+    )
+    return time.monotonic() - asked
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("fault", "moments"),
+    [
+        (database_locked, (2,)),
+        *(
+            pytest.param(fault, (0, 7), marks=LONG)
+            for fault in (
+                no_fault,
+                broker_killed,
+                broker_stopped,
+                network_cut,
+                database_locked,
+                disk_full,
+                workers_stopped,
+                rebalancing,
+            )
+        ),
+    ],
+)
+def test_sigterm_in_the_middle_of(
+    cluster: Cluster,
+    small_disk: Path,
+    request: pytest.FixtureRequest,
+    fault: Fault,
+    moments: tuple[int, ...],
+) -> None:
+    """However it stands, the supervisors and workers go, and what they left is taken up again."""
+    deployment = Deployment(small_disk, cluster.bootstrap_servers, "f")
+    deployment.succeed("topics", "create")
+    deployment.succeed("db", "upgrade")
+    stops = []
+    with Load(deployment, 200) as load:
+        for moment in moments:
+            with ExitStack() as running:
+                apps = [running.enter_context(deployment.running(command)) for command in APPS]
+                Injection(deployment, load).steady()
+                with fault(deployment, cluster):
+                    wait(moment)
+                    stops.append(stop_all(apps))
+    with deployment.running("process"), deployment.running("analyze"):
+        wait_until_quiet(deployment, load.sent)
+        deployment.succeed("verify")
+    require_exactly_once(deployment, load.sent)
+    keep(request, deployment, len(load.sent.good) + len(load.sent.bad), stops)
