@@ -8,16 +8,13 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from dagster import (
-    AssetKey,
-    AssetRecordsFilter,
-    DagsterEventType,
     DagsterInstance,
     DagsterRun,
     DagsterRunStatus,
@@ -78,8 +75,8 @@ def upkeep(settings: Settings, instance: DagsterInstance, now: float) -> Upkept:
     """Delete what is old at `now` (epoch s) and not needed, and vacuum what became hollow."""
     home = dagster_home(settings.home)
     before = _size(home)
-    finished, needed = list(_finished(instance)), _needed(instance)
-    runs = _passed(finished, now) - needed
+    finished = list(_finished(instance))
+    runs = _passed(finished, now) - _needed(home)
     for run_id in runs:
         instance.delete_run(run_id)
     for run_id in runs | _ended(finished, now - KEPT_DAYS * DAY_SECONDS):
@@ -126,25 +123,10 @@ def _finished(instance: DagsterInstance) -> Iterator[RunRecord]:
         cursor = records[-1].dagster_run.run_id
 
 
-def _needed(instance: DagsterInstance) -> frozenset[str]:
+def _needed(home: Path) -> frozenset[str]:
     """Give the runs that hold the latest materialisation of a partition, or of a whole table."""
-    runs: set[str] = set()
-    for key in instance.get_asset_keys():
-        latest = instance.fetch_materializations(key, limit=1).records
-        runs.update(record.run_id for record in latest)
-        found = instance.get_latest_storage_id_by_partition(
-            key, DagsterEventType.ASSET_MATERIALIZATION
-        )
-        runs.update(_runs_of(instance, key, sorted(found.values())))
-    return frozenset(runs)
-
-
-def _runs_of(instance: DagsterInstance, key: AssetKey, storage_ids: list[int]) -> Iterator[str]:
-    for start in range(0, len(storage_ids), AT_ONCE):
-        some = storage_ids[start : start + AT_ONCE]
-        wanted = AssetRecordsFilter(key, storage_ids=some)
-        for record in instance.fetch_materializations(wanted, limit=len(some)).records:
-            yield record.run_id
+    with closing(sqlite3.connect(_index(home), timeout=LOCK_SECONDS)) as connection:
+        return frozenset(run_id for (run_id,) in connection.execute(_LATEST))
 
 
 def _forget_log(home: Path, run_id: str) -> None:
@@ -162,27 +144,29 @@ def _forget_log(home: Path, run_id: str) -> None:
 
 def _forget_checks(home: Path, run_ids: Iterable[str]) -> None:
     """Delete the rows of checks, which `delete_run` leaves."""
-    _change(
-        home / "history" / "runs" / "index.db",
-        "DELETE FROM asset_check_executions WHERE run_id = ?",
-        [(run_id,) for run_id in run_ids],
-    )
+    rows = [(run_id,) for run_id in run_ids]
+    _change(_index(home), "DELETE FROM asset_check_executions WHERE run_id = ?", rows)
 
 
 def _forget_reports(home: Path, before: float) -> None:
     """Delete what no run reported, such as a sensor's observations, but for the latest of each.
 
-    Dagster keeps them twice, and for ever.
+    Dagster keeps them for ever, and a copy in the log of a run without a name.
     """
     text = f"{datetime.fromtimestamp(before, UTC):%Y-%m-%d %H:%M:%S}"
-    for name in ("index.db", ".db"):
-        _change(home / "history" / "runs" / name, _DELETE_REPORTS, [(text,)])
+    for path in (_index(home), _index(home).with_name(".db")):
+        if path.exists():
+            _change(path, _DELETE_REPORTS, [(text,)])
+
+
+def _index(home: Path) -> Path:
+    """Give the file of the events of all tables."""
+    return home / "history" / "runs" / "index.db"
 
 
 def _change(path: Path, statement: str, parameters: list[tuple[str]]) -> None:
-    if path.exists():
-        with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection, connection:
-            connection.executemany(statement, parameters)
+    with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection, connection:
+        connection.executemany(statement, parameters)
 
 
 def _vacuum(path: Path) -> None:
@@ -201,9 +185,18 @@ def _vacuum(path: Path) -> None:
 
 
 def _size(home: Path) -> int:
-    return sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
+    size = 0
+    for path in home.rglob("*"):
+        with suppress(FileNotFoundError):  # SQLite's own files come and go
+            size += path.stat().st_size
+    return size
 
 
+_LATEST: Final = """
+SELECT DISTINCT run_id FROM event_logs WHERE id IN (
+  SELECT max(id) FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION'
+  GROUP BY asset_key, partition)
+"""
 _DELETE_REPORTS: Final = """
 DELETE FROM event_logs WHERE run_id = '' AND timestamp < ? AND id NOT IN (
   SELECT max(id) FROM event_logs WHERE run_id = ''
