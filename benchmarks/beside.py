@@ -6,15 +6,18 @@ The way of measuring is that of `long_runs`. `python -m benchmarks.beside` measu
 import os
 import statistics
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from assets.runs import LOOK_SECONDS, write_lock
 from benchmarks.backfill import FIRST, LAST
 from benchmarks.long_runs import WARM_UP, Rate, waits
 from benchmarks.measure import Figure, tell
 from benchmarks.scratch import ROOT, Bench, scratch
 from benchmarks.written import HEAD
+from streaming.lease import holder
 
 EXAMPLE: Final = ROOT / "examples" / "online_retail.parquet"
 EXAMPLE_EVENTS: Final = 541_907
@@ -64,7 +67,7 @@ def _cuts(deployment: Bench, how: str) -> list[float]:
 
 @contextmanager
 def backfilling(deployment: Bench) -> Iterator[list[float]]:
-    """Backfill the year again and again; give the seconds that each has taken."""
+    """Backfill the year again and again, building from now on; give the seconds of each."""
     stop = threading.Event()
     seconds: list[float] = []
 
@@ -75,6 +78,8 @@ def backfilling(deployment: Bench) -> Iterator[list[float]]:
     thread = threading.Thread(target=work, name="backfill")
     thread.start()
     try:
+        while thread.is_alive() and holder(write_lock(deployment.home)) is None:
+            time.sleep(LOOK_SECONDS)
         yield seconds
     finally:
         stop.set()
