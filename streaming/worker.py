@@ -4,6 +4,7 @@ A worker is one process of one slot of one app, started by a supervisor. What it
 lives in `processor` and `analytics`; who starts it again lives in `supervisor`.
 """
 
+import gc
 import os
 import signal
 import threading
@@ -38,6 +39,7 @@ from streaming.settings import Settings, load_settings
 WATCHDOG_SECONDS: Final = 8
 STATUS_SECONDS: Final = 1.0
 JOINING_SECONDS: Final = 10.0
+COLLECTED_AFTER: Final = (200_000, 50, 100)
 EXIT_FAILED: Final = 1
 EXIT_LEASED: Final = 3
 EXIT_STUCK: Final = 70
@@ -245,6 +247,9 @@ def run_worker(
     if lease is None:
         get_logger().warning("leased", detail="another process works this slot")
         return EXIT_LEASED
+    # A batch leaves no cycles, and looking for them in each takes 5 to 10 % of the CPU.
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
     runtime = Runtime(settings.home, app, slot, supervisor)
     runtime.watch()
     with lease:
