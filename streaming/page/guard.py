@@ -14,6 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from streaming.page.api import PREFIX, problem
+
 COOKIE: Final = "purchases_token"
 HEADERS: Final = {
     "content-security-policy": (
@@ -54,11 +56,11 @@ class Guard:
     def _refused(self, scope: Scope, headers: dict[str, str]) -> Response | None:
         host = headers.get("host", "")
         if not self._is_ours(host):
-            return PlainTextResponse("This host name is not ours.", 421)
+            return refusal(scope, 421, "This host name is not ours.")
         if scope["method"] not in {"GET", "HEAD"}:
             origin = headers.get("origin")
             if origin is not None and urlsplit(origin).netloc != host:
-                return PlainTextResponse("Another site may not ask for this.", 403)
+                return refusal(scope, 403, "Another site may not ask for this.")
         return self._without_token(scope, headers) if self._token else None
 
     def _is_ours(self, host: str) -> bool:
@@ -80,11 +82,18 @@ class Guard:
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
         if self._is_token(bearer) or (cookie is not None and self._is_token(cookie.value)):
             return None
-        return PlainTextResponse(
+        return refusal(
+            scope,
+            401,
             "A token is asked for here: open this address once with ?token=… behind it, or send"
             " `Authorization: Bearer …`.",
-            401,
         )
 
     def _is_token(self, text: str) -> bool:
         return hmac.compare_digest(text.encode(), (self._token or "").encode())
+
+
+def refusal(scope: Scope, code: int, why: str) -> Response:
+    """Refuse a program by a problem, and a person by a sentence."""
+    to_program = str(scope["path"]).startswith(PREFIX)
+    return problem(code, why) if to_program else PlainTextResponse(why, code)

@@ -231,6 +231,9 @@ def test_with_a_token_nothing_is_shown_without_it(deployment: Deployment) -> Non
     with page_of(deployment) as base:
         assert code_of(f"{base}/api/v1/totals") == 401
         assert code_of(f"{base}/metrics") == 401
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(f"{base}/api/v1/totals")
+        assert refused.value.headers["content-type"] == "application/problem+json"
         assert code_of(f"{base}/api/v1/totals", Authorization=f"Bearer {TOKEN}") == 200
         asked = urllib.request.Request(f"{base}/?token={TOKEN}")  # noqa: S310 - ours
         opener = urllib.request.build_opener(NoRedirect)
