@@ -4,6 +4,7 @@ Of a run that holds a partition's or a table's latest materialisation only the l
 nothing built ever shows as missing. Ticks are purged by Dagster's own retention.
 """
 
+import os
 import shutil
 import sqlite3
 import time
@@ -28,6 +29,7 @@ from dagster import (
 )
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
+from orchestration.hosting import LOG_BYTES_KEPT
 from orchestration.instance import dagster_home
 from orchestration.requests import REASON_TAG
 from streaming.logs import get_logger
@@ -85,6 +87,8 @@ def upkeep(settings: Settings, instance: DagsterInstance, now: float) -> Upkept:
     _forget_reports(home, now - KEPT_DAYS * DAY_SECONDS)
     for path in home.rglob("*.db"):
         _vacuum(path)
+    for path in home.glob("*.log"):
+        _turn_over(path)
     done = Upkept(len(runs), max(before - _size(home), 0))
     get_logger().info("upkeep", runs=done.runs, freed_bytes=done.freed_bytes)
     return done
@@ -182,6 +186,13 @@ def _vacuum(path: Path) -> None:
             connection.execute("VACUUM")
         except sqlite3.OperationalError as error:
             get_logger().info("not_vacuumed", file=path.name, error=str(error))
+
+
+def _turn_over(log: Path) -> None:
+    """Let a long log begin anew; the process that writes it appends, so its file must stay."""
+    if log.stat().st_size > LOG_BYTES_KEPT:
+        shutil.copyfile(log, log.with_suffix(".log.1"))
+        os.truncate(log, 0)
 
 
 def _size(home: Path) -> int:

@@ -17,6 +17,7 @@ from dagster import (
 )
 
 from orchestration.backfill import backfill
+from orchestration.hosting import LOG_BYTES_KEPT
 from orchestration.instance import dagster_home, open_instance, prepare_instance
 from orchestration.requests import REASON_TAG, DayRange
 from orchestration.upkeep import DAY_SECONDS, KEPT_DAYS, upkeep
@@ -112,3 +113,15 @@ def test_of_what_sensors_reported_the_latest_stays(store: Settings) -> None:
         upkeep(store, instance, time.time() + LATER)
         assert reports() == (1, 2)
         assert len(instance.get_records_for_run("").records) == 3
+
+
+def test_a_long_log_begins_anew_under_the_process_that_writes_it(store: Settings) -> None:
+    """Dagster's processes run for months; the log before stays beside it."""
+    prepare_instance(store)
+    log = dagster_home(store.home) / "daemon.log"
+    with log.open("ab", buffering=0) as writer, open_instance(store) as instance:
+        for line, left in ((b"a" * LOG_BYTES_KEPT, LOG_BYTES_KEPT), (b"b", 0), (b"c", 1)):
+            writer.write(line)
+            upkeep(store, instance, time.time())
+            assert log.stat().st_size == left
+    assert log.with_suffix(".log.1").read_bytes()[-2:] == b"ab"
