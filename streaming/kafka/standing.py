@@ -13,6 +13,7 @@ from streaming.errors import Unavailable
 from streaming.kafka.config import Config
 
 LOOK_SECONDS: Final = 2.0
+PROBE_SECONDS: Final = 1.0
 CALL_SECONDS: Final = 5.0
 
 
@@ -54,6 +55,9 @@ def other_client(admin: AdminClient, group: str, instance: str, own: str) -> str
     Raises `Unavailable` where the brokers do not answer.
     """
     try:
+        # Asked of a broker that is away and comes back, librdkafka's next question ends the process
+        # (an assertion in rd_kafka_enq_once_del_source_return), so see first whether one is there.
+        admin.list_topics(timeout=PROBE_SECONDS)
         asked = admin.describe_consumer_groups([group], request_timeout=CALL_SECONDS)
         members = asked[group].result(CALL_SECONDS).members
     except (KafkaException, TimeoutError) as error:

@@ -32,6 +32,8 @@ def test_sigkill_of_the_broker_and_restart(
     with injected(alone, request) as injection:
         for _ in range(times):
             injection.strike(kill, 60)
+    log = (alone.home / "process.log").read_text()
+    assert f'"code": {-signal.SIGABRT}' not in log, "an assertion in the client ended a worker"
 
 
 @pytest.mark.faults
