@@ -26,7 +26,7 @@ test: $(STAMP)  ## the whole test suite
 
 test-faults: $(STAMP)  ## the long fault injections
 	@sh scripts/need-packages mount=mount
-	.venv/bin/python -m pytest -m faults
+	.venv/bin/python -m pytest -m faults -n 2 --dist loadfile
 
 lint: $(STAMP)  ## ruff, mypy, import contracts
 	.venv/bin/ruff check

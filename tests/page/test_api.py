@@ -1,14 +1,20 @@
 """The API as a whole: attacked by its own document, and the rules that hold for every address."""
 
+import asyncio
 import json
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message
 
+from streaming.page.api import answering
 from tests.page.served import code_of, get, page_of, send
 from tests.pipeline import Deployment
 
@@ -75,6 +81,33 @@ def test_what_is_wrong_is_said_as_a_problem(
     assert answer.value.code == problem["status"] == code
     assert said in problem["detail"]
     assert problem["title"]
+
+
+def test_one_more_at_once_is_told_to_come_again() -> None:
+    """429 with a time to wait, before anything is done; then its turn comes."""
+    begun, going_on = threading.Event(), threading.Event()
+
+    def answer(_request: Request, body: bytes) -> Response:
+        begun.set()
+        going_on.wait(10)
+        return Response(body)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    async def all_three() -> list[Response]:
+        handler = answering(answer, at_once=1, body_bytes=1)
+        request = {"type": "http", "method": "POST", "headers": []}
+        first = asyncio.ensure_future(handler(Request(request, receive)))
+        await asyncio.to_thread(begun.wait, 10)
+        second = await handler(Request(request, receive))
+        going_on.set()
+        return [await first, second, await handler(Request(request, receive))]
+
+    first, second, third = asyncio.run(all_three())
+    assert [answer.status_code for answer in (first, second, third)] == [200, 429, 200]
+    assert second.headers["retry-after"] == "1"
+    assert second.media_type == "application/problem+json"
 
 
 def test_dead_letters_come_in_pages_each_once(deployment: Deployment) -> None:
