@@ -4,6 +4,7 @@ They are called as Dagster's code server calls them, each with the cursor that i
 daemon then stores is not measured. `python -m benchmarks.sensors` measures this part only.
 """
 
+import gc
 import os
 import statistics
 import tempfile
@@ -95,6 +96,7 @@ def _calls(
 ) -> list[tuple[float, float]]:
     """Give wall and CPU seconds of each call; a sensor of runs has all of them before it."""
     repository = build_defs(settings).get_repository_def()
+    gc.freeze()  # as where Dagster loads the definitions
     of_runs = isinstance(sensor, RunStatusSensorDefinition)
     first = RunStatusSensorCursor(record_id=0)  # type: ignore[no-untyped-call]
     cursor = first.to_json() if of_runs else None
