@@ -85,7 +85,13 @@ Shares of each worker's CPU over a backlog of 800,000, of another run than the t
   alone is 0.7 µs of the 2.9. That bound is worked out, not measured.
 - *Consumer*: SQLite is the largest part, and bare `executemany` has it too. The rest of Python
   makes rows, adds up the figures per item and day, and counts positions.
-- *Garbage collector*: it looks through the messages and rows of each batch.
+- *Garbage collector*: it looked through the messages and rows of each batch and found nothing.
+  Since these shares were taken workers keep it from that, which saves the consumer 6 % of its CPU.
+- *What is missed, and why*: the raw copy needs 2.0 CPU s per million, of which nearly all is
+  librdkafka; what a record costs us besides, 3.2 s, is to be read, judged and written. Bare
+  `executemany` is SQLite alone, and the consumer's other half is one thread of Python that reads
+  Kafka, makes rows and adds up figures; at 90,000 rows/s it uses its core to the full. The next
+  step for it would be a process that decodes beside the one that writes.
 """
 
 
