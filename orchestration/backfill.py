@@ -21,7 +21,14 @@ from assets.failures import failures_of
 from assets.partitions import days_between
 from orchestration.build import build_defs
 from orchestration.instance import open_instance, prepare_instance
-from orchestration.requests import REASON_TAG, DayRange, audits_of, keys_of, range_tags
+from orchestration.requests import (
+    REASON_TAG,
+    TABLES_TAG,
+    DayRange,
+    audits_of,
+    keys_of,
+    range_tags,
+)
 from streaming.errors import PurchasesError
 from streaming.running import prepare_store
 from streaming.settings import Settings
@@ -66,7 +73,11 @@ def backfill(
             instance=instance,
             run_id=run_id,
             raise_on_error=False,
-            tags={**range_tags(days), REASON_TAG: "backfill"},
+            tags={
+                **range_tags(days),
+                REASON_TAG: "backfill",
+                TABLES_TAG: ",".join(tables),
+            },
             run_config={"ops": {DAY_STEP: {"config": {"force": force}}}},
         )
         built = result.get_asset_materialization_events()

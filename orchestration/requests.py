@@ -22,6 +22,8 @@ from assets.staleness import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
 
 REASON_TAG: Final = "purchases/reason"
 VERSION_TAG: Final = "purchases/version"
+TABLES_TAG: Final = "purchases/tables"
+"""Which tables a run of the command line builds: Dagster keeps no selection for such a run."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,6 @@ def days_of(run: DagsterRun) -> DayRange | None:
 
 def tables_of(run: DagsterRun) -> frozenset[str]:
     """Give the tables that a run builds."""
-    tables = {*DAY_TABLE_NAMES, *WHOLE_TABLE_NAMES}
-    return frozenset(
-        name for key in run.asset_selection or () if (name := key.to_user_string()) in tables
-    )
+    selected = [key.to_user_string() for key in run.asset_selection or ()]
+    named = selected or run.tags.get(TABLES_TAG, "").split(",")
+    return frozenset(named) & {*DAY_TABLE_NAMES, *WHOLE_TABLE_NAMES}

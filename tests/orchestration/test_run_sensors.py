@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -16,13 +17,18 @@ from dagster import (
 )
 
 from assets.runs import run_lock, writing
+from assets.staleness import DAY_TABLE_NAMES
 from orchestration.build import build_defs
+from orchestration.instance import open_instance
 from orchestration.requests import DayRange, days_of, days_request, tables_of
 from orchestration.run_sensors import SILENT_SECONDS, record_failed_run, report_dead_runs
 from orchestration.schedules import daily_close_schedule
+from streaming.lease import holder
 from streaming.settings import Settings
+from streaming.store.connection import connect
 from tests.assets.stored import store_events
-from tests.store.rows import event, micros
+from tests.orchestration.home import Home
+from tests.store.rows import event, micros, year_of_days
 from tests.support import wait_until
 
 DAY = date(2024, 3, 1)
@@ -65,6 +71,35 @@ def test_a_run_whose_process_was_killed_is_reported_at_once(
     assert found is not None
     assert found.status == DagsterRunStatus.FAILURE
     assert not lock.exists()
+
+
+@pytest.mark.timeout(120)
+def test_a_backfill_of_the_command_line_that_was_killed_is_reported_and_recorded(
+    store: Settings,
+) -> None:
+    """Its run knows its tables too, so that the queue behind it goes on."""
+    store_events(store, year_of_days(200))
+    home = Home(store.home)
+    killed = home.background("backfill", "--from", "2024-01-01", "--to", "2024-07-18")
+    locks = store.home / "runs"
+    wait_until(lambda: [p for p in locks.glob("*-*.lock") if holder(p)], 60, "it does not begin")
+    wait_until(lambda: count(store, "daily_sales") > 3, 30, "it does not build")
+    killed.kill()
+    killed.wait()
+    with open_instance(store) as instance:
+        (dead,) = report_dead_runs(store, instance, time.time())
+        run = instance.get_run_by_id(dead)
+        assert run is not None
+        assert run.status == DagsterRunStatus.FAILURE
+        assert tables_of(run) == set(DAY_TABLE_NAMES)
+        assert record_failed_run(store, run, "it died") > 0
+        assert list(report_dead_runs(store, instance, time.time() + 1_000)) == []
+
+
+def count(settings: Settings, table: str) -> int:
+    """Count the rows of a table."""
+    with closing(connect(settings.database_path, read_only=True)) as found:
+        return int(found.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
 def test_a_run_that_never_took_its_lock_is_dead_when_it_is_silent(
