@@ -6,6 +6,7 @@ import re
 import threading
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +33,24 @@ HOSTILE = [
     "🫖" * 128,
 ]
 TOKEN = "a-token-of-thirty-two-characters!"
+
+
+@pytest.mark.timeout(180)
+def test_a_page_that_was_cut_off_catches_up_by_itself(deployment: Deployment) -> None:
+    """The server is killed and comes back; what was stored meanwhile is shown without a reload."""
+    with ExitStack() as running:
+        for app in ("process", "analyze"):
+            running.enter_context(deployment.running(app))
+        with page_of(deployment) as base:
+            page, _, _ = running.enter_context(browser(base))
+            send(deployment, "before", unit_price="1")
+            page.get_by_text("before", exact=True).first.wait_for(timeout=15_000)
+        send(deployment, "meanwhile", unit_price="2")
+        wait_until(lambda: deployment.count("analytics_event") == 2, 30, "it is not stored")
+        with page_of(deployment) as again:
+            assert again == base
+            page.get_by_text("meanwhile", exact=True).first.wait_for(timeout=30_000)
+            assert page.locator("#revenue").inner_text() == "3.00"
 
 
 class Figures(NamedTuple):
