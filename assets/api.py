@@ -52,6 +52,8 @@ from streaming.settings import Settings
 DEFAULT_DAYS: Final = 30
 MOST_DAYS: Final = 10_000
 MOST_HOURLY_DAYS: Final = 400
+FIRST_YEAR: Final = 1000
+LAST_YEAR: Final = 9998
 CHUNK_BYTES: Final = 1 << 16
 
 DAYS: Final = {"first": "from", "last": "to"}
@@ -96,7 +98,7 @@ class Buyers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=DAYS):
-    """Which table, and which of its days; the last 400 that there are."""
+    """Which table, and which of its days; the last 30 that there are."""
 
     table: str
     first: date | None = None
@@ -145,13 +147,17 @@ def range_of(
 ) -> Range:
     """Give the range that was asked for; what is missing makes it the last 30 days there are.
 
-    Raises `UsageError` where it is in the wrong order, too long, or before the year 1000.
+    Raises `UsageError` where it is in the wrong order, too long, or not of the years 1000 to 9998,
+    around which there is room to reckon.
     """
+    for day in (first, last):
+        if day is not None and not FIRST_YEAR <= day.year <= LAST_YEAR:
+            raise UsageError(f"{day} is not of the years {FIRST_YEAR} to {LAST_YEAR}.")
     today = datetime.now(settings.zone).date()
     lately = last_days(store, DEFAULT_DAYS, today)
     end = last or max(lately.last, first or lately.last)
     begin = first or end - timedelta(DEFAULT_DAYS - 1)
-    if begin.year < 1000 or not begin <= end <= begin + timedelta(most - 1):
+    if not 0 <= (end - begin).days < most:
         raise UsageError(f"from {begin} to {end} must be 1 to {most:,} days, in their order.")
     return Range(begin, end)
 

@@ -160,6 +160,10 @@ def test_each_figure_says_how_it_stands(base: str) -> None:
     [
         ("days?from=2024-02-01&to=2024-01-01", "order"),
         ("days?from=yesterday", "date"),
+        ("days?to=0001-01-05", "0001-01-05"),
+        ("days?from=9999-12-30&to=9999-12-31&customer=anna", "9999-12-30"),
+        ("items?from=9990-01-01&to=9989-01-01", "order"),
+        ("export/daily_sales?from=2024-01-02&to=2024-01-01", "after"),
         ("days?item=lamp&customer=anna", "one of"),
         ("hours?from=2020-01-01&to=2024-01-01", "400 days"),
         ("items?order=colour", "order"),
