@@ -33,8 +33,9 @@ def metrics_text(status: Status, live: LiveFigures | None, reasons: Mapping[str,
         _apps(status),
         _times(status),
         _partitions(status),
+        _tables(status),
     )
-    registry.register(_Given([*chain(*parts), *_tables(status)]))
+    registry.register(_Given(list(chain(*parts))))
     return generate_latest(registry)
 
 

@@ -35,7 +35,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     for endpoint, given, wanted in zip(endpoints, gives, asked, strict=True):
         operation = _operation(endpoint, given, wanted, components)
         operation["responses"] |= problems
-        paths.setdefault(PREFIX + _template(endpoint), {})[endpoint.method.lower()] = operation
+        paths.setdefault(PREFIX + endpoint.path, {})[endpoint.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {"title": "purchases", "version": version("purchases")},
@@ -78,7 +78,3 @@ def _parameters(
             "required": name in in_path or name in record.get("required", ()),
             "schema": schema,
         }
-
-
-def _template(endpoint: Endpoint) -> str:
-    return re.sub(r":\w+}", "}", endpoint.path)

@@ -93,13 +93,7 @@ def stream_endpoints(live: Callable[[], Now], sections: Mapping[str, SectionOf])
 
     return [
         Endpoint("GET", "totals", "What was sold in all", _totals, Report),
-        Endpoint(
-            "GET",
-            "live",
-            "What is selling now, and the last hour",
-            lambda _settings, _: live(),
-            Now,
-        ),
+        Endpoint("GET", "live", "What is selling now, and the last hour", now, Now),
         Endpoint("GET", "status", "How every part does", status, Status),
         Endpoint("GET", "dead-letters", "Refused records", _letters, LettersPage, Letters),
         Endpoint(
