@@ -18,7 +18,6 @@ from orchestration.view import View, render
 from orchestration.wanted import WantedApps
 from streaming.broker.embedded import start_broker, stop_broker
 from streaming.broker.keeper import BrokerKeeper
-from streaming.commands.console import stopping
 from streaming.errors import PurchasesError, UsageError
 from streaming.events.values import decimal_text
 from streaming.kafka.connection import bootstrap_servers
@@ -31,6 +30,7 @@ from streaming.page.address import required_token
 from streaming.running import prepare_store
 from streaming.settings import PREFIX, Settings, load_settings
 from streaming.status.slots import look_at_app
+from streaming.stop import stopping
 from streaming.store.connection import connect, store_errors
 from streaming.store.figures import live_figures, refusals, snapshot, top_items
 

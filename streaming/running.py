@@ -16,7 +16,6 @@ from streaming.caught_up import (
     targets_of,
     wait_until_caught_up,
 )
-from streaming.commands.console import stopping
 from streaming.detached import Wish
 from streaming.errors import PurchasesError
 from streaming.kafka.names import Names
@@ -24,6 +23,7 @@ from streaming.kafka.preflight import preflight, preflight_processor
 from streaming.lease import Lease, acquire
 from streaming.logs import configure_logs, get_logger
 from streaming.settings import Settings, load_settings
+from streaming.stop import stopping
 from streaming.supervisor import Supervisor
 
 STOP_SECONDS = 7.0

@@ -35,6 +35,7 @@ from streaming.progress import (
     positions_of,
 )
 from streaming.settings import Settings, load_settings
+from streaming.stop import Stop
 
 WATCHDOG_SECONDS: Final = 8
 STATUS_SECONDS: Final = 1.0
@@ -84,7 +85,7 @@ class Runtime:
         self.path = status_path(home, app, slot)
         self.status = WorkerStatus(app, slot, os.getpid(), started_at=time.time())
         self._supervisor = supervisor
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._turned = threading.Event()
         self._written = 0.0
         self._patience = WATCHDOG_SECONDS

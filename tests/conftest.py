@@ -3,14 +3,36 @@
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 import pytest
 
 from streaming.broker.embedded import start_broker, stop_broker
+from tests.pipeline import Deployment
 from tests.support import Broker
+
+LOG_TAIL_BYTES = 4_000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failed test what the processes of its deployments said last."""
+    report = yield
+    if report.failed and call.when == "call":
+        for given in getattr(item, "funcargs", {}).values():
+            if isinstance(given, Deployment):
+                report.sections += last_words(given.home)
+    return report
+
+
+def last_words(home: Path) -> list[tuple[str, str]]:
+    """Give the ends of a home's logs, and what its workers said of themselves."""
+    said = [*sorted(home.glob("*.log")), *sorted((home / "workers").glob("*.json"))]
+    return [(path.name, path.read_text(errors="replace")[-LOG_TAIL_BYTES:]) for path in said]
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,7 @@ class Deployment:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
         return {
             **clean,
+            "PYTHONFAULTHANDLER": "1",
             "PURCHASES_HOME": str(self.home),
             "PURCHASES_BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "PURCHASES_NAMESPACE": self.namespace,
@@ -98,6 +99,11 @@ class Deployment:
             process.terminate()
             try:
                 process.wait(10)
+            except subprocess.TimeoutExpired:
+                # Its stack goes to its log, which is shown with the failed test.
+                process.send_signal(signal.SIGABRT)
+                process.wait(10)
+                raise
             finally:
                 process.kill()
                 log.close()

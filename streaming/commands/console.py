@@ -4,13 +4,8 @@
 """
 
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 import typer
 from typer.main import get_command
@@ -57,19 +52,3 @@ def _said(error: Exception) -> int:
         message = f"Unexpected {type(error).__name__}: {error}. Run it with --debug for details."
     sys.stderr.write(f"{' '.join(message.split())}\n")
     return code
-
-
-@contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """Give an event that SIGTERM and Ctrl-C set, in place of ending the process at once."""
-    stop = threading.Event()
-
-    def ask(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from streaming.commands.console import stopping
 from streaming.commands.sending import produced_sentence, replayed_sentence, shown_progress
 from streaming.commands.times import read_time
 from streaming.errors import UsageError
+from streaming.stop import stopping
 
 MOST: str = "max"
 

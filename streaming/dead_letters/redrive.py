@@ -9,7 +9,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from threading import Event
 from typing import Final
 
 from msgspec import Struct
@@ -32,6 +31,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
 from streaming.producer.app import ProducerApp
 from streaming.settings import Settings
+from streaming.stop import Stop
 from streaming.store.connection import connect_current, store_errors
 from streaming.store.letters import LetterFilter, StoredLetter, find_letters, mark_redriven
 from streaming.transform import transform
@@ -167,7 +167,7 @@ def _judged(
 
 def _send(records: Iterator[_Again], settings: Settings, servers: str) -> None:
     """Send in batches; a batch is marked when all of it is acknowledged."""
-    stop, path = Event(), settings.database_path
+    stop, path = Stop(), settings.database_path
     app = ProducerApp(
         producer_config(settings, servers, "redrive"),
         Names.of(settings).purchases,

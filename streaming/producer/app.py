@@ -6,7 +6,6 @@ Sending, pacing and stopping live here; what is sent comes from `produce` and `r
 import re
 import time
 from collections.abc import Callable
-from threading import Event
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -16,6 +15,7 @@ from streaming.events.record import Headers
 from streaming.events.refusal import shown
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import ErrorWatch
+from streaming.stop import Stop
 
 STOP_SECONDS: Final = 6.0
 PURGE_SECONDS: Final = 1.0
@@ -59,7 +59,7 @@ class ProducerApp:
         self,
         config: Config,
         topic: str,
-        stop: Event,
+        stop: Stop,
         report: Callable[[Progress], None],
         total: int | None = None,
     ) -> None:
@@ -166,7 +166,7 @@ class Pace:
     """
 
     def __init__(
-        self, stop: Event, idle: Callable[[], None], clock: Callable[[], float] = time.monotonic
+        self, stop: Stop, idle: Callable[[], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stop = stop
         self._idle = idle

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from threading import Event
 from typing import Final
 
 from streaming.errors import PurchasesError, UsageError
@@ -18,6 +17,7 @@ from streaming.kafka.preflight import preflight
 from streaming.producer.app import Pace, ProducerApp, Progress
 from streaming.producer.generated import ProduceRequest, now_micros, timed
 from streaming.settings import Settings
+from streaming.stop import Stop
 
 AHEAD: Final = timedelta(hours=23)
 
@@ -36,7 +36,7 @@ class ProduceResult:
 
 
 def produce(
-    settings: Settings, request: ProduceRequest, stop: Event, report: Callable[[Progress], None]
+    settings: Settings, request: ProduceRequest, stop: Stop, report: Callable[[Progress], None]
 ) -> ProduceResult:
     """Send generated purchases until `count` is reached or `stop` is set.
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event
 from typing import Final
 
 from msgspec.structs import replace
@@ -27,6 +26,7 @@ from streaming.producer.recorded import Recording, read_recording
 from streaming.producer.rows import rows
 from streaming.producer.scan import Scan
 from streaming.settings import Settings
+from streaming.stop import Stop
 
 CHECKPOINT_SECONDS: Final = 10.0
 
@@ -50,7 +50,7 @@ class ReplayResult:
 
 
 def replay(
-    settings: Settings, request: ReplayRequest, stop: Event, report: Callable[[Progress], None]
+    settings: Settings, request: ReplayRequest, stop: Stop, report: Callable[[Progress], None]
 ) -> ReplayResult:
     """Send the rows of a recording that are not on `purchases` yet, until done or `stop` is set.
 
@@ -87,7 +87,7 @@ class _Run:
     cluster: Cluster
     topic: str
     path: Path
-    stop: Event
+    stop: Stop
 
     def run(self, report: Callable[[Progress], None]) -> ReplayResult:
         height = self.recording.frame.height

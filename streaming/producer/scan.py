@@ -6,7 +6,6 @@ Nothing is committed and no group is joined; what the records mean is not looked
 import re
 import time
 from collections.abc import Iterator, Mapping
-from threading import Event
 from types import TracebackType
 from typing import Final, Self
 
@@ -16,6 +15,7 @@ from confluent_kafka import Message as KafkaMessage
 from streaming.errors import PurchasesError, Unavailable
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import PASSING, ErrorWatch
+from streaming.stop import Stop
 
 REQUEST_SECONDS: Final = 5.0
 SHORTEST_SECONDS: Final = 0.1
@@ -55,7 +55,7 @@ class Scan:
         """Give where each partition ends now. Raises `Unavailable` where the broker does not."""
         return {number: bounds[1] for number, bounds in self._bounds().items()}
 
-    def event_ids(self, positions: Mapping[int, int], stop: Event) -> Iterator[list[str]]:
+    def event_ids(self, positions: Mapping[int, int], stop: Stop) -> Iterator[list[str]]:
         """Give the derived event ids from `positions` to the end as it is now, in batches.
 
         A partition that `positions` do not name is read from its beginning; records that retention

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from threading import Event
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -11,12 +10,13 @@ from confluent_kafka.cimpl import NewTopic
 from streaming.kafka.config import Config
 from streaming.producer import app as app_module
 from streaming.producer.app import Pace, ProducerApp, Progress
+from streaming.stop import Stop
 from tests.support import Broker, wait_until
 
 NOBODY: Config = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
 
 
-class Clock(Event):
+class Clock(Stop):
     """A clock that moves only when somebody waits; told to stop after `end` seconds."""
 
     def __init__(self, end: float) -> None:
@@ -80,7 +80,7 @@ def message(number: int) -> bytes:
 def test_what_was_not_acknowledged_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody answers, stopping takes seconds, and each record is named by its event id."""
     monkeypatch.setattr(app_module, "STOP_SECONDS", 0.3)
-    stop = Event()
+    stop = Stop()
     reported: list[Progress] = []
     app = ProducerApp(dict(NOBODY), "purchases", stop, reported.append, 3)
     for number in range(3):
@@ -95,7 +95,7 @@ def test_what_was_not_acknowledged_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_full_queue_waits_until_told_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     """The record that found no place is left out, and not counted as sent."""
     monkeypatch.setattr(app_module, "STOP_SECONDS", 0.3)
-    stop = Event()
+    stop = Stop()
     app = ProducerApp(
         {**NOBODY, "queue.buffering.max.messages": 2}, "purchases", stop, lambda _: stop.set()
     )
@@ -113,7 +113,7 @@ def test_a_record_that_the_broker_refuses_is_named_with_the_reason(
     admin.create_topics([small])[topic].result(10)
     config = {"bootstrap.servers": broker.bootstrap_servers}
     wait_until(lambda: topic in admin.list_topics(timeout=5).topics, 10, "no topic")
-    app = ProducerApp(dict(config), topic, Event(), lambda _: None)
+    app = ProducerApp(dict(config), topic, Stop(), lambda _: None)
     app.send(b"1", message(1))
     assert app.drained()
     app.send(b"2", message(2)[:-1] + b',"x":"' + b"x" * 5_000 + b'"}')
@@ -125,7 +125,7 @@ def test_a_record_that_the_broker_refuses_is_named_with_the_reason(
 def test_a_record_too_large_to_be_sent_ends_the_sending(broker: Broker) -> None:
     """It is left out and named; nothing hangs and nothing else is lost."""
     config: Config = {"bootstrap.servers": broker.bootstrap_servers}
-    app = ProducerApp(config, "purchases", Event(), lambda _: None)
+    app = ProducerApp(config, "purchases", Stop(), lambda _: None)
     assert not app.send(b"1", message(1) + b" " * app_module.MAX_RECORD_BYTES)
     assert (app.finish(), app.sent) == ([], 0)
     assert app.failure

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event
 
 import pytest
 
@@ -16,6 +15,7 @@ from streaming.producer.app import Progress
 from streaming.producer.generated import ProduceRequest
 from streaming.producer.produce import check_request, produce
 from streaming.settings import Settings
+from streaming.stop import Stop
 from tests.producer.topics import all_of, count_of, deployment, value_of
 from tests.support import Broker, wait_until
 
@@ -34,7 +34,7 @@ def ignore(_progress: Progress) -> None:
 
 def test_a_count_is_sent_and_acknowledged_once(settings: Settings) -> None:
     """The topic has exactly that many records, all different, and the result says so."""
-    result = produce(settings, ProduceRequest(rate=None, count=5_000), Event(), ignore)
+    result = produce(settings, ProduceRequest(rate=None, count=5_000), Stop(), ignore)
     found = all_of(settings)
     assert (result.sent, result.unacknowledged, result.failure) == (5_000, [], None)
     assert len(found) == len({value_of(message) for message in found}) == 5_000
@@ -44,7 +44,7 @@ def test_seed_and_start_give_the_same_records_again(settings: Settings) -> None:
     """Byte for byte, keys too, in the same order within each partition."""
     request = ProduceRequest(rate=None, count=1_000, seed=4, start=START, bad_share=0.05)
     for _ in range(2):
-        produce(settings, request, Event(), ignore)
+        produce(settings, request, Stop(), ignore)
     found: dict[int | None, list[tuple[object, object]]] = {}
     for message in all_of(settings):
         found.setdefault(message.partition(), []).append((message.key(), message.value()))
@@ -54,9 +54,9 @@ def test_seed_and_start_give_the_same_records_again(settings: Settings) -> None:
 
 
 def test_real_time_is_the_time_of_sending(settings: Settings) -> None:
-    """Event times lie between the call and its end, and never go back."""
+    """Stop times lie between the call and its end, and never go back."""
     before = datetime.now(UTC)
-    produce(settings, ProduceRequest(rate=200, count=40), Event(), ignore)
+    produce(settings, ProduceRequest(rate=200, count=40), Stop(), ignore)
     times = sorted(
         datetime.fromisoformat(json.loads(value_of(message))["timestamp"])
         for message in all_of(settings)
@@ -66,7 +66,7 @@ def test_real_time_is_the_time_of_sending(settings: Settings) -> None:
 
 def test_it_runs_until_told_to_stop(settings: Settings) -> None:
     """Without a count; what was sent by then is acknowledged."""
-    stop = Event()
+    stop = Stop()
 
     def enough(progress: Progress) -> None:
         if progress.acknowledged >= 50:
@@ -95,7 +95,7 @@ def test_generated_time_ends_before_the_future(settings: Settings) -> None:
     start = datetime.now(UTC) - timedelta(minutes=5)
     request = ProduceRequest(rate=None, count=100_000, start=start)
     with pytest.raises(PurchasesError, match=r"in the future.*[\d,]+ were sent.*earlier --start"):
-        produce(settings, request, Event(), ignore)
+        produce(settings, request, Stop(), ignore)
     times = [json.loads(value_of(message))["timestamp"] for message in all_of(settings)]
     assert datetime.fromisoformat(max(times)) < datetime.now(UTC) + timedelta(hours=23)
     assert len(times) > 10_000

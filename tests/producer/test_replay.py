@@ -7,7 +7,6 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import polars as pl
@@ -27,6 +26,7 @@ from streaming.producer.recorded import read_recording
 from streaming.producer.replay import ReplayResult, replay
 from streaming.producer.rows import rows
 from streaming.settings import Settings
+from streaming.stop import Stop
 from tests.producer.recordings import EXAMPLE, PURCHASE, write_csv
 from tests.producer.test_produce import start_command
 from tests.producer.topics import all_of, count_of, deployment, value_of
@@ -36,7 +36,7 @@ ROWS = 400
 KILLED_ROWS = 60_000
 
 
-class StopAfter(Event):
+class StopAfter(Stop):
     """Is set once it was asked `number` times: sending asks before each row."""
 
     def __init__(self, number: int) -> None:
@@ -68,12 +68,12 @@ def file(tmp_path: Path) -> Path:
 def run(
     settings: Settings,
     path: Path,
-    stop: Event | None = None,
+    stop: Stop | None = None,
     **options: Any,  # noqa: ANN401 - whatever a request has
 ) -> ReplayResult:
     """Replay in this process, as recorded where nothing else is said."""
     request = ReplayRequest(path, **{"as_recorded": True, **options})
-    return replay(settings, request, stop or Event(), ignore)
+    return replay(settings, request, stop or Stop(), ignore)
 
 
 def ignore(_progress: Progress) -> None:
