@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -174,10 +174,12 @@ class PurchaseProcessorApp:
         produce = self._producer.produce
         for output in outputs:
             topic = analytics if output.reason is None else dead_letters
-            options: dict[str, Any] = {"headers": output.headers} if output.headers else {}
             while True:
                 try:
-                    produce(topic, output.value, output.key, **options)
+                    if output.headers:
+                        produce(topic, output.value, output.key, headers=list(output.headers))
+                    else:
+                        produce(topic, output.value, output.key)
                     break
                 except BufferError:
                     self._producer.poll(0.1)

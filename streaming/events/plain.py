@@ -22,10 +22,8 @@ Name = Annotated[str, Meta(min_length=1, max_length=values.MAX_NAME)]
 Text = Annotated[str, Meta(max_length=values.MAX_TEXT)]
 Quantity = Annotated[int, Meta(ge=-values.MAX_QUANTITY, le=values.MAX_QUANTITY)]
 
-_TIME = re.compile(
-    r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?Z", re.ASCII
-).fullmatch
-_WHOLE_SECOND: Final = len("2010-12-01T08:26:00Z")
+_REST = re.compile(r"(?:\.\d{1,6})?Z", re.ASCII).fullmatch
+_SECOND: Final = len("2010-12-01T08:26:00")
 _MICROSECOND: Final = len("2010-12-01T08:26:00.000000Z")
 _BACKSLASH, _OPEN, _BRACKET, _NUL = b"\\{[\0"
 
@@ -83,7 +81,10 @@ def _event(
     foreign = currency is not None and currency != rules.currency
     if quantity == 0 or foreign or not earliest <= time <= latest:
         return None
-    micros = None if price is None else values.unit_price_micros(price)
+    micros = amount = None
+    if price is not None:
+        micros = values.unit_price_micros(price)
+        amount = values.amount_micros(quantity, micros)
     return AnalyticsEvent(
         origin_id(own_position(record)) if event_id is None else values.event_id(event_id),
         time,
@@ -99,7 +100,7 @@ def _event(
         SCHEMA_VERSION,
         purchase.user,
         micros,
-        None if micros is None else values.amount_micros(quantity, micros),
+        amount,
         purchase.order_id,
         purchase.description,
         purchase.country,
@@ -108,13 +109,17 @@ def _event(
 
 def _time_text(text: str) -> str:
     """Write a time that ends in `Z` with six decimals. Raises `ValueError` for other texts."""
-    if not _TIME(text):
-        raise ValueError(text)
-    datetime.fromisoformat(text)
-    if len(text) == _MICROSECOND:
+    values.second_micros(text[:_SECOND])
+    if (
+        len(text) == _MICROSECOND
+        and text[_SECOND::7] == ".Z"
+        and text[20:26].isdigit()
+        and text.isascii()
+    ):
         return text
-    point = "." if len(text) == _WHOLE_SECOND else ""
-    return f"{text[:-1]}{point}".ljust(_MICROSECOND - 1, "0") + "Z"
+    if not _REST(text, _SECOND):
+        raise ValueError(text)
+    return f"{text[:_SECOND]}.{text[_SECOND + 1 : -1]:0<6}Z"
 
 
 @lru_cache(maxsize=1024)
@@ -123,8 +128,8 @@ def _window(history_start: datetime, appended_at: int) -> tuple[str, str]:
 
     Raises `ValueError` where there is no such time.
     """
-    ahead = timedelta(microseconds=appended_at * 1000 + MAX_AHEAD_MICROS)
     try:
+        ahead = timedelta(microseconds=appended_at * 1000 + MAX_AHEAD_MICROS)
         latest = values.rfc_3339(values.EPOCH + ahead)
     except OverflowError:
         raise ValueError(appended_at) from None

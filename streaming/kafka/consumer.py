@@ -38,9 +38,12 @@ PASSING: Final = frozenset(
 )
 
 
+_headers = cast("Callable[[Message], Headers | None]", Message.headers)
+
+
 def headers_of(message: Message) -> Headers:
     """Give a message's headers; librdkafka always gives a list of pairs of text and bytes."""
-    return cast("Headers", message.headers() or ())
+    return _headers(message) or ()
 
 
 class ErrorWatch:

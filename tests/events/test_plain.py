@@ -1,5 +1,6 @@
 """The short way says what the long one says, or nothing."""
 
+import msgspec
 import pytest
 from hypothesis import given
 
@@ -7,6 +8,7 @@ from streaming.events.analytics import AnalyticsEvent, enrich
 from streaming.events.plain import plain_event
 from streaming.events.purchase import PurchaseEvent, read_purchase
 from streaming.events.record import Record
+from streaming.transform import transform
 from tests.events.given import RULES, record, thorough
 from tests.events.rows import Row
 from tests.events.strategies import RECORDS
@@ -86,3 +88,12 @@ def test_a_record_with_headers_goes_the_long_way() -> None:
     """Headers may say that it was redriven, which the short way does not know."""
     assert plain_event(record(PLAIN), RULES, AT) is not None
     assert plain_event(record(PLAIN, headers=[("trace", b"1")]), RULES, AT) is None
+
+
+@pytest.mark.parametrize("appended_at", [-(2**63), -1, 2**53, 2**63 - 1])
+def test_a_record_may_say_any_time_of_itself(appended_at: int) -> None:
+    """A producer's clock is the record's own, which Kafka takes as it comes."""
+    given_record = msgspec.structs.replace(record(PLAIN), timestamp=appended_at)
+    require_same(given_record)
+    output = transform(given_record, RULES, AT, 1024)
+    assert (output.reason is None) == (long_way(given_record) is not None)
