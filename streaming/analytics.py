@@ -16,27 +16,17 @@ from sqlalchemy import Engine
 
 from streaming.disk import require_space
 from streaming.errors import Mismatch, Unavailable
-from streaming.events.analytics import decode_analytics
-from streaming.events.dead_letter import Verdict, read_verdict, shown_text
-from streaming.events.record import ORIGIN, read_origin, topic_id_text
-from streaming.events.refusal import Refused
+from streaming.events.record import topic_id_text
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.connection import bootstrap_servers
-from streaming.kafka.consumer import GroupConsumer, headers_of
+from streaming.kafka.consumer import GroupConsumer
 from streaming.kafka.identity import IdentityWatch
 from streaming.kafka.names import Names
 from streaming.kafka.standing import await_turn
 from streaming.logs import get_logger
+from streaming.reading import advances, event_rows, letter_rows
 from streaming.settings import Settings
-from streaming.store.batch import (
-    SOURCE_TIMESTAMP,
-    STORED,
-    EventRow,
-    LetterRow,
-    day_cutter,
-    event_row,
-    refused_row,
-)
+from streaming.store.batch import SOURCE_TIMESTAMP, STORED, day_cutter
 from streaming.store.engine import open_store, store_errors
 from streaming.store.migrate import ensure_deployment
 from streaming.store.models import StreamOffset
@@ -54,7 +44,7 @@ from streaming.traces import log_stored
 from streaming.worker import Runtime, run_worker
 
 APP: Final = "analytics"
-BATCH_RECORDS: Final = 5_000
+BATCH_RECORDS: Final = 10_000
 LINGER_SECONDS: Final = 0.02
 IDLE_SECONDS: Final = 1.0
 DISK_SECONDS: Final = 1.0
@@ -160,52 +150,17 @@ class AnalyticsConsumerApp:
 
     def _store(self, messages: list[Message]) -> None:
         self._idle_since = time.monotonic()
-        batch = Batch([], [], {})
-        for message in messages:
-            self._read(message, batch.events, batch.letters)
-        counts: dict[Place, int] = {}
-        last: dict[Place, Message] = {}
-        for message in messages:
-            place = (str(message.topic()), message.partition() or 0)
-            counts[place] = counts.get(place, 0) + 1
-            last[place] = message
-        positions = self._consumer.positions()
-        for place, message in last.items():
-            batch.advances[place] = Advance(
-                self._next[place],
-                max((message.offset() or 0) + 1, positions.get(place, 0)),
-                message.leader_epoch(),
-                counts[place],
-            )
+        analytics = self._names.analytics
+        batch = Batch(
+            list(event_rows(messages, analytics, self._settings.currency)),
+            letter_rows(messages, analytics),
+            advances(messages, self._consumer.positions(), self._next),
+        )
         written = self._write(batch)
         if written is not None:
             self._count(messages, batch, written)
             if self._settings.log_level == "debug":
-                log_stored(written.new, messages, self._names.analytics)
-
-    def _read(self, message: Message, events: list[EventRow], letters: list[LetterRow]) -> None:
-        partition, offset = message.partition() or 0, message.offset() or 0
-        headers = headers_of(message)
-        if message.topic() == self._names.dead_letters:
-            verdict = read_verdict(headers)
-            if isinstance(verdict, Verdict):
-                key = shown_text(message.key())
-                refused_at = message.timestamp()[1] * 1000
-                letters.append(refused_row(verdict, key, refused_at, partition, offset))
-            else:
-                get_logger().warning("foreign_dead_letter", partition=partition, offset=offset)
-            return
-        try:
-            event = decode_analytics(message.value(), self._settings.currency)
-            events.append(event_row(event, partition, offset))
-            if headers and any(name.startswith(ORIGIN) for name, _ in headers):
-                letters.append(LetterRow(read_origin(headers, ORIGIN), STORED))
-        except (Mismatch, Refused) as error:
-            raise Mismatch(
-                f"The record at {self._names.analytics}-{partition}, offset {offset}, cannot be"
-                f" stored: {error}. Is a newer version of purchases, or another deployment, writing"
-                " to this topic?"
-            ) from None
+                log_stored(written.new, messages, analytics)
 
     def _write(self, batch: Batch) -> Written | None:
         """Write the batch, waiting for the database; None where it was dropped to be read again."""
@@ -213,13 +168,8 @@ class AnalyticsConsumerApp:
             try:
                 self._require_space()
                 with store_errors(self._path), self._engine.begin() as connection:
-                    written = write_batch(
-                        connection,
-                        batch,
-                        self._source,
-                        self._day_of,
-                        time.time_ns() // 1000,
-                    )
+                    now = time.time_ns() // 1000
+                    written = write_batch(connection, batch, self._source, self._day_of, now)
             except Unavailable as error:
                 self._runtime.pause(str(error))
                 if not self._runtime.turn():
@@ -229,10 +179,9 @@ class AnalyticsConsumerApp:
                 self._consumer.rewind(self._consumer.assignment())
                 return None
             else:
-                self._next.update((p, a.next_offset) for p, a in batch.advances.items())
-                self._consumer.commit_for_monitoring(
-                    {p: a.next_offset for p, a in batch.advances.items()}
-                )
+                positions = {place: moved.next_offset for place, moved in batch.advances.items()}
+                self._next.update(positions)
+                self._consumer.commit_for_monitoring(positions)
                 return written
 
     def _require_space(self) -> None:

@@ -3,23 +3,29 @@
 Rows come as tuples in the order of the columns of `analytics_event` and `dead_letter`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from streaming.events.analytics import AnalyticsEvent, time_micros
+from streaming.events.analytics import decode_analytics, time_micros
 from streaming.events.dead_letter import Verdict
-from streaming.events.record import Origin, topic_id_text
+from streaming.events.record import ORIGIN, Headers, Origin, read_origin, topic_id_text
 from streaming.events.values import MICROS
 
 EventRow = tuple[
     str, int, str, str | None, str, int, int | None, int | None, str, str | None, str | None,
     str | None, int, str, int, int, int, int, int,
 ]  # fmt: skip
+EVENT_TIME: Final = 1
+USER: Final = 3
+ITEM: Final = 4
+QUANTITY: Final = 5
+AMOUNT_MICROS: Final = 7
 SOURCE_TIMESTAMP: Final = 16
 STREAM_PARTITION: Final = 17
 STREAM_OFFSET: Final = 18
@@ -33,29 +39,17 @@ PARKED_ATTEMPTS: Final = 5
 STORED: Final = "stored"
 
 
-class ItemDelta(Struct):
-    """What a batch adds to one item's additive figures."""
-
-    events: int = 0
-    items_sold: int = 0
-    gross_revenue_micros: int = 0
-    net_revenue_micros: int = 0
+Sums = tuple[int, int, int, int]
+"""Of some rows: events, items sold, gross revenue and net revenue in micros."""
 
 
-class DayDelta(Struct):
-    """What a batch adds to one day's ledger row."""
-
-    events: int = 0
-    items_sold: int = 0
-    net_revenue_micros: int = 0
-
-
-class Deltas(Struct):
+class Deltas(Struct, frozen=True):
     """What the inserted rows of a batch add to the figures; `days` by ISO date."""
 
     guest_events: int
-    items: dict[str, ItemDelta]
-    days: dict[str, DayDelta]
+    total: Sums
+    items: dict[str, Sums]
+    days: dict[str, Sums]
 
 
 class LetterRow(Struct, frozen=True):
@@ -91,11 +85,12 @@ class LetterRow(Struct, frozen=True):
         )
 
 
-def event_row(event: AnalyticsEvent, partition: int, offset: int) -> EventRow:
-    """Make the row of an event that stood at `partition` and `offset` of `analytics`.
+def event_row(value: bytes | None, currency: str, partition: int, offset: int) -> EventRow:
+    """Make the row of the value that stood at `partition` and `offset` of `analytics`.
 
-    Raises `Mismatch` where a time of it is none.
+    Raises `Mismatch` for what is no event of this version and this currency.
     """
+    event = decode_analytics(value, currency)
     return (
         event.event_id,
         time_micros(event.event_time),
@@ -132,31 +127,57 @@ def refused_row(
     )
 
 
+def redriven(headers: Headers) -> list[LetterRow]:
+    """Give what the headers of a stored event say of its dead letter, where it was redriven.
+
+    Raises `Refused` where an `origin.*` header is unreadable.
+    """
+    if any(name.startswith(ORIGIN) for name, _ in headers):
+        return [LetterRow(read_origin(headers, ORIGIN), STORED)]
+    return []
+
+
 def deltas(rows: Iterable[EventRow], day_of: Callable[[int], str]) -> Deltas:
-    """Add up what the rows add to the figures, per item and per day."""
-    items: dict[str, ItemDelta] = {}
-    days: dict[str, DayDelta] = {}
+    """Add up what the rows add to the figures, per item and per day.
+
+    `day_of` gives the ISO date of a time in µs.
+    """
+    found: dict[tuple[str, str], list[int]] = {}
     guests = 0
     for row in rows:
-        quantity, amount = row[5], row[7] or 0
-        if row[3] is None:
+        place = (row[ITEM], day_of(row[EVENT_TIME]))
+        quantity, amount = row[QUANTITY], row[AMOUNT_MICROS] or 0
+        sums = found.get(place)
+        if sums is None:
+            sums = found[place] = [0, 0, 0, 0]
+        sums[0] += 1
+        sums[1] += quantity
+        sums[2] += amount if quantity > 0 else 0
+        sums[3] += amount
+        if row[USER] is None:
             guests += 1
-        item = items.get(row[4])
-        if item is None:
-            item = items[row[4]] = ItemDelta()
-        item.events += 1
-        item.items_sold += quantity
-        item.net_revenue_micros += amount
-        if quantity > 0:
-            item.gross_revenue_micros += amount
-        name = day_of(row[1])
-        day = days.get(name)
-        if day is None:
-            day = days[name] = DayDelta()
-        day.events += 1
-        day.items_sold += quantity
-        day.net_revenue_micros += amount
-    return Deltas(guests, items, days)
+    return Deltas(
+        guests,
+        _added(found.values()),
+        _by(itemgetter(0), found),
+        _by(itemgetter(1), found),
+    )
+
+
+def _added(sums: Iterable[Sequence[int]]) -> Sums:
+    columns = zip((0, 0, 0, 0), *sums, strict=True)
+    events, items_sold, gross, net = (sum(column) for column in columns)
+    return events, items_sold, gross, net
+
+
+def _by(
+    name_of: Callable[[tuple[str, str]], str], found: Mapping[tuple[str, str], Sequence[int]]
+) -> dict[str, Sums]:
+    """Add up the sums of all places of one name."""
+    groups: dict[str, list[Sequence[int]]] = {}
+    for place, sums in found.items():
+        groups.setdefault(name_of(place), []).append(sums)
+    return {name: _added(group) for name, group in groups.items()}
 
 
 def split_known(

@@ -3,13 +3,15 @@
 Everything happens in the caller's transaction. What a batch holds is computed in `batch`.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 from msgspec import Struct
-from msgspec.structs import astuple
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import ColumnClause, Connection, case, func, literal_column, select, update
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert, insert
@@ -29,6 +31,7 @@ from streaming.store.models import StreamOffset, Table
 
 Place = tuple[str, int]
 SELECT_IDS: Final = 10_000
+ROWS_TOGETHER: Final = 100
 
 
 class PositionTaken(PurchasesError):
@@ -80,12 +83,10 @@ def write_batch(
 
     Raises `PositionTaken` where a position is not the expected one; the caller then rolls back.
     """
-    rows = sorted(batch.events, key=_event_id)
-    new, duplicates, conflicting = _insert_events(connection, rows)
+    new, duplicates, conflicting = _insert_events(connection, batch.events)
     if new:
         _add_figures(connection, deltas(new, day_of), now)
-    if batch.letters:
-        _upsert_letters(connection, batch.letters)
+    _upsert_letters(connection, batch.letters)
     counts = {
         "duplicates": _by_partition(source.analytics, duplicates),
         "conflicting": _by_partition(source.analytics, conflicting),
@@ -150,7 +151,14 @@ def _compiled(statement: Insert) -> str:
     return str(statement.compile(dialect=sqlite.dialect()))
 
 
+def _together(statement: str, rows: int) -> str:
+    """Give the insert of many rows at once, which takes a fifth less than one by one."""
+    head, row, tail = re.split(r"(?<=VALUES )(\([?, ]+\))", statement)
+    return head + ", ".join([row] * rows) + tail
+
+
 _INSERT_EVENT: Final = _compiled(insert(_EVENT).on_conflict_do_nothing(index_elements=["event_id"]))
+_INSERT_EVENTS: Final = _together(_INSERT_EVENT, ROWS_TOGETHER)
 _ADD_TOTALS: Final = _adding(
     _TOTALS,
     "id",
@@ -165,11 +173,10 @@ _ADD_DAY: Final = _compiled(
 )
 _UPSERT_LETTER: Final = _upsert_letter()
 _LETTER_COLUMNS: Final = tuple(column.name for column in _LETTER.columns)
+_event_id: Final = itemgetter(0)
+_ROWID: Final[ColumnClause[int]] = literal_column("rowid")
+_LAST_ROWID: Final = select(func.coalesce(func.max(_ROWID), 0)).select_from(_EVENT)
 _CONTENT_COLUMNS: Final = tuple(_EVENT.columns)[:12]
-
-
-def _event_id(row: EventRow) -> str:
-    return row[0]
 
 
 def _insert_events(
@@ -177,53 +184,64 @@ def _insert_events(
 ) -> tuple[list[EventRow], list[EventRow], list[EventRow]]:
     """Insert the rows whose ids are new; give those, the duplicates, and the conflicting ones.
 
-    Nearly always all are new, which one statement finds out. Else it is undone, and the ids that
-    are stored already are looked up.
+    Nearly always all are new, which inserting itself finds out. Else the ids that were stored
+    before are looked up: a new row's rowid is above all others, as SQLite gives them.
     """
     if not rows:
         return [], [], []
-    savepoint = connection.begin_nested()
-    result = connection.exec_driver_sql(_INSERT_EVENT, rows)
-    if result.rowcount == len(rows):
-        savepoint.commit()
+    last = connection.execute(_LAST_ROWID).scalar_one()
+    if _insert_new(connection, rows) == len(rows):
         return rows, [], []
-    savepoint.rollback()
-    new, duplicates, conflicting = split_known(rows, _known_contents(connection, rows))
-    if new:
-        connection.exec_driver_sql(_INSERT_EVENT, new)
-    return new, duplicates, conflicting
+    return split_known(rows, _known_contents(connection, rows, last))
 
 
-def _known_contents(connection: Connection, rows: list[EventRow]) -> dict[str, tuple[object, ...]]:
+def _insert_new(connection: Connection, rows: list[EventRow]) -> int:
+    """Insert the rows whose ids are new; give how many were.
+
+    In the order of the index, and a hundred with one statement: each saves a fifth of the time.
+    """
+    ordered = sorted(rows, key=_event_id)
+    together = len(rows) - len(rows) % ROWS_TOGETHER
+    inserted = 0
+    for start in range(0, together, ROWS_TOGETHER):
+        values = tuple(chain.from_iterable(ordered[start : start + ROWS_TOGETHER]))
+        inserted += connection.exec_driver_sql(_INSERT_EVENTS, values).rowcount
+    if together < len(rows):
+        inserted += connection.exec_driver_sql(_INSERT_EVENT, ordered[together:]).rowcount
+    return inserted
+
+
+def _known_contents(
+    connection: Connection, rows: list[EventRow], last: int
+) -> dict[str, tuple[object, ...]]:
+    """Look up the contents of the rows' ids that were stored up to the rowid `last`."""
     known = {}
     for start in range(0, len(rows), SELECT_IDS):
         ids = [row[0] for row in rows[start : start + SELECT_IDS]]
-        statement = select(*_CONTENT_COLUMNS).where(_EVENT.c.event_id.in_(ids))
+        statement = select(*_CONTENT_COLUMNS).where(_EVENT.c.event_id.in_(ids), last >= _ROWID)
         known.update({row[0]: tuple(row[1:]) for row in connection.execute(statement)})
     return known
 
 
 def _add_figures(connection: Connection, added: Deltas, now: int) -> None:
     """Add to totals, items and ledger; the new count of all events is the version of the days."""
-    items = added.items.values()
+    events, items_sold, gross, net = added.total
     totals = {
         "id": 1,
-        "events": sum(item.events for item in items),
-        "items_sold": sum(item.items_sold for item in items),
-        "gross_revenue_micros": sum(item.gross_revenue_micros for item in items),
-        "net_revenue_micros": sum(item.net_revenue_micros for item in items),
+        "events": events,
+        "items_sold": items_sold,
+        "gross_revenue_micros": gross,
+        "net_revenue_micros": net,
         "guest_events": added.guest_events,
         "changed_at": now,
     }
     version = connection.execute(_ADD_TOTALS, totals).scalar_one()
-    connection.exec_driver_sql(
-        _ADD_ITEM, [(name, *astuple(item)) for name, item in added.items.items()]
-    )
+    connection.exec_driver_sql(_ADD_ITEM, [(name, *sums) for name, sums in added.items.items()])
     connection.exec_driver_sql(
         _ADD_DAY,
         [
-            (name, version, day.events, day.items_sold, day.net_revenue_micros, now)
-            for name, day in added.days.items()
+            (day, version, events, items_sold, net, now)
+            for day, (events, items_sold, _, net) in added.days.items()
         ],
     )
 

@@ -1,0 +1,96 @@
+"""From messages of `analytics` and `purchases.dlq` to what they add to the store.
+
+Nothing is fetched and nothing stored here; that is the consumer's (`analytics`).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import cast
+
+from confluent_kafka import Message
+
+from streaming.errors import Mismatch
+from streaming.events.dead_letter import Verdict, read_verdict, shown_text
+from streaming.events.refusal import Refused
+from streaming.kafka.consumer import headers_of
+from streaming.logs import get_logger
+from streaming.store.batch import (
+    EventRow,
+    LetterRow,
+    event_row,
+    redriven,
+    refused_row,
+)
+from streaming.store.write import Advance, Place
+
+
+def event_rows(messages: Iterable[Message], analytics: str, currency: str) -> Iterator[EventRow]:
+    """Read the events among the messages, those of the topic `analytics`, one by one.
+
+    Raises `Mismatch` naming the record that this version cannot store.
+    """
+    for message in messages:
+        if message.topic() == analytics:
+            partition, offset = message.partition() or 0, message.offset() or 0
+            try:
+                yield event_row(message.value(), currency, partition, offset)
+            except Mismatch as error:
+                raise _cannot_be_stored(message, error) from None
+
+
+def letter_rows(messages: Iterable[Message], analytics: str) -> list[LetterRow]:
+    """Read dead letters, and which of the events were redriven, as their headers say.
+
+    Raises `Mismatch` naming the event whose `origin.*` headers are unreadable.
+    """
+    letters: list[LetterRow] = []
+    for message in messages:
+        if message.topic() != analytics:
+            letters += _letter(message)
+        elif message.headers():
+            try:
+                letters += redriven(headers_of(message))
+            except Refused as error:
+                raise _cannot_be_stored(message, error) from None
+    return letters
+
+
+def _cannot_be_stored(message: Message, error: Exception) -> Mismatch:
+    return Mismatch(
+        f"The record at {message.topic()}-{message.partition()}, offset {message.offset()}, cannot"
+        f" be stored: {error}. Is a newer version of purchases, or another deployment, writing to"
+        " this topic?"
+    )
+
+
+def advances(
+    messages: Sequence[Message],
+    positions: Mapping[Place, int],
+    expected: Mapping[Place, int | None],
+) -> dict[Place, Advance]:
+    """Give how far the messages' partitions were read from what is `expected` to be stored.
+
+    `positions` are past the transaction markers behind the last message.
+    """
+    topics, partitions = map(Message.topic, messages), map(Message.partition, messages)
+    places = cast("list[Place]", list(zip(topics, partitions, strict=True)))
+    counts = Counter(places)
+    return {
+        place: Advance(
+            expected[place],
+            max((last.offset() or 0) + 1, positions.get(place, 0)),
+            last.leader_epoch(),
+            counts[place],
+        )
+        for place, last in dict(zip(places, messages, strict=True)).items()
+    }
+
+
+def _letter(message: Message) -> list[LetterRow]:
+    partition, offset = message.partition() or 0, message.offset() or 0
+    verdict = read_verdict(headers_of(message))
+    if not isinstance(verdict, Verdict):
+        get_logger().warning("foreign_dead_letter", partition=partition, offset=offset)
+        return []
+    refused_at = message.timestamp()[1] * 1000
+    return [refused_row(verdict, shown_text(message.key()), refused_at, partition, offset)]
