@@ -22,7 +22,7 @@ run: $(STAMP)  ## set up if needed, then the demonstration, until Ctrl-C
 
 test: $(STAMP)  ## the whole test suite
 	@sh scripts/need-packages chromium=chromium mount=mount promtool=prometheus
-	.venv/bin/python -m pytest -n 3 --dist loadfile
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 test-faults: $(STAMP)  ## the long fault injections
 	@sh scripts/need-packages mount=mount

@@ -123,8 +123,8 @@ def secured_broker(jars: Path, directory: Path) -> Iterator[Secured]:
         wait_until(lambda: _serves(admin), 90, "the secured broker does not serve")
         yield made
     finally:
-        process.terminate()
-        process.wait(20)
+        process.kill()
+        process.wait()
 
 
 def _listeners(plaintext: int, secured: int, controller: int) -> dict[str, str]:
