@@ -26,7 +26,7 @@ from streaming.settings import Settings, load_settings
 from streaming.stop import stopping
 from streaming.supervisor import Supervisor
 
-STOP_SECONDS = 7.0
+STOP_SECONDS = 5.0
 STEP_SECONDS = 0.1
 
 

@@ -1,0 +1,102 @@
+"""The writer of a batch: each event once, whatever the batches repeat, and figures that agree."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import astuple, replace
+from random import Random
+from typing import cast
+
+import pytest
+
+from streaming.settings import Settings
+from streaming.store.batch import EventRow, day_cutter
+from streaming.store.engine import open_store
+from streaming.store.write import (
+    ROWS_TOGETHER,
+    Advance,
+    Batch,
+    PositionTaken,
+    Source,
+    Written,
+    write_batch,
+)
+from tests.store.rows import GROUP, TOPIC_ID, Event, event, micros
+
+SOURCE = Source(GROUP, "analytics", "cluster", {"analytics": TOPIC_ID})
+NOON = micros("2024-03-01 12:00")
+SUMS = "sum(events), sum(items_sold), sum(net_revenue_micros)"
+
+
+def write(settings: Settings, events: Sequence[Event], expected: int | None, after: int) -> Written:
+    """Write a batch that moves partition 0 from `expected` to `after`."""
+    rows = [cast("EventRow", astuple(each)) for each in events]
+    batch = Batch(rows, [], {("analytics", 0): Advance(expected, after, 0, len(rows))})
+    engine = open_store(settings.database_path)
+    try:
+        with engine.begin() as connection:
+            return write_batch(connection, batch, SOURCE, day_cutter(settings.zone), 0)
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize("size", [1, ROWS_TOGETHER - 1, ROWS_TOGETHER, 3 * ROWS_TOGETHER + 7])
+def test_whatever_batches_repeat_each_event_is_stored_once(
+    store: Settings, connection: sqlite3.Connection, size: int
+) -> None:
+    """The first of several counts, also of one batch; another content is told from the same."""
+    chance, offset = Random(size), 0
+    first: dict[str, Event] = {}
+    repeated = conflicting = 0
+    for _ in range(5):
+        batch = []
+        for _ in range(size):
+            number = chance.randrange(3 * size)
+            made = event(number, NOON + number, chance.choice([1, 1, 2, -1]))
+            batch.append(replace(made, stream_offset=offset))
+            offset += 1
+        new = []
+        for each in batch:
+            known = first.setdefault(each.event_id, each)
+            if known is each:
+                new.append(each)
+            else:
+                repeated += 1
+                conflicting += known.quantity != each.quantity
+        start = offset - size
+        written = write(store, batch, start or None, offset)
+        assert written.new == [astuple(each) for each in new]
+    stored = connection.execute("SELECT * FROM analytics_event ORDER BY event_id").fetchall()
+    assert stored == sorted(astuple(each) for each in first.values())
+    sums = "count(*), sum(quantity), sum(amount_micros)"
+    expected = connection.execute(f"SELECT {sums} FROM analytics_event").fetchall()
+    for table in ("live_totals", "live_item_totals", "day_ledger"):
+        assert connection.execute(f"SELECT {SUMS} FROM {table}").fetchall() == expected
+    counts = "SELECT records, stored, duplicates, conflicting FROM stream_offset"
+    assert connection.execute(counts).fetchall() == [
+        (offset, len(first), repeated, conflicting),
+    ]
+
+
+def test_the_same_offsets_read_again_add_nothing(
+    store: Settings, connection: sqlite3.Connection
+) -> None:
+    """After a reset to the earliest offset even the places of the rows are the same."""
+    events = [event(number, NOON) for number in range(2 * ROWS_TOGETHER + 1)]
+    write(store, events, None, len(events))
+    connection.execute("UPDATE stream_offset SET next_offset = 0")
+    before = connection.execute("SELECT * FROM live_totals").fetchall()
+    again = write(store, events, 0, len(events))
+    assert (again.new, again.duplicates, again.conflicting) == ([], len(events), 0)
+    assert connection.execute("SELECT * FROM live_totals").fetchall() == before
+
+
+def test_a_position_that_another_moved_stores_nothing(
+    store: Settings, connection: sqlite3.Connection
+) -> None:
+    """Whoever comes second has to look up the position again."""
+    write(store, [event(0, NOON)], None, 1)
+    with pytest.raises(PositionTaken):
+        write(store, [event(1, NOON)], None, 2)
+    with pytest.raises(PositionTaken):
+        write(store, [event(1, NOON)], 0, 2)
+    assert connection.execute("SELECT count(*) FROM analytics_event").fetchall() == [(1,)]
