@@ -22,11 +22,11 @@ run: $(STAMP)  ## set up if needed, then the demonstration, until Ctrl-C
 
 test: $(STAMP)  ## the whole test suite
 	@sh scripts/need-packages chromium=chromium mount=mount promtool=prometheus
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-faults: $(STAMP)  ## the long fault injections
 	@sh scripts/need-packages mount=mount
-	.venv/bin/python -m pytest -m faults -n 2 --dist loadfile
+	.venv/bin/python -m pytest -m faults -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## ruff, mypy, import contracts
 	.venv/bin/ruff check
