@@ -35,6 +35,7 @@ LINGER_SECONDS: Final = 0.02
 CALL_SECONDS: Final = 5.0
 OFFSETS_SECONDS: Final = 3.0
 OFFSETS_PATIENCE_SECONDS: Final = 4
+ABORT_PATIENCE_SECONDS: Final = 25
 IDLE_COMMIT_SECONDS: Final = 1.0
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
 
@@ -116,7 +117,12 @@ class PurchaseProcessorApp:
     def _committed(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
         """Look up the group's committed offsets, refusing those of another topic of this name."""
         topic_id = topic_id_text(self._topic_id())
-        found = self._consumer.committed(partitions)
+        try:
+            found = self._consumer.committed(partitions)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError._TIMED_OUT:  # noqa: SLF001 - librdkafka's name
+                self._abort_what_hangs()
+            raise Unrecoverable(f"no answer about the offsets: {error.args[0].str()}") from None
         for partition in found:
             if partition.metadata and partition.metadata != topic_id and partition.offset >= 0:
                 raise Mismatch(
@@ -127,6 +133,39 @@ class PurchaseProcessorApp:
                 )
             self._done[partition.topic, partition.partition] = partition.offset
         return found
+
+    def _abort_what_hangs(self) -> None:
+        """Abort, wherever we write, a transaction of ours that a broker has forgotten to end.
+
+        One that is killed between the decision to commit and its markers may drop these when it
+        starts again (it logs "likely deleted already"). The coordinator takes them for written, so
+        the offsets stay undecided for ever, and what stands behind them unread. The markers of the
+        same producer's next transaction end it. While the offsets are undecided, aborting is right:
+        what it published is published again. With nothing to end this does nothing.
+        """
+        get_logger().warning("aborting_what_hangs")
+        with self._runtime.at_most(ABORT_PATIENCE_SECONDS):
+            try:
+                self._producer.begin_transaction()
+                self._touch_everything()
+            except KafkaException as error:
+                get_logger().warning("touching_failed", error=error.args[0].str())
+            try:
+                self._producer.abort_transaction(CALL_SECONDS)
+            except KafkaException as error:
+                raise Unrecoverable(f"cannot abort: {error.args[0].str()}") from None
+
+    def _touch_everything(self) -> None:
+        """Let the open transaction hold each partition that we write to, and our offsets'."""
+        names, producer = self._names, self._producer
+        for topic in (names.analytics, names.dead_letters):
+            for number in producer.list_topics(topic, CALL_SECONDS).topics[topic].partitions:
+                producer.produce(topic, b"", partition=number)
+        producer.flush(CALL_SECONDS)
+        start = [TopicPartition(names.purchases, 0, 0)]
+        producer.send_offsets_to_transaction(
+            start, self._consumer.group_metadata(), OFFSETS_SECONDS
+        )
 
     def _topic_id(self) -> bytes:
         known = self._identity.known or self._identity.learn()
