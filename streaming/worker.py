@@ -18,7 +18,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from streaming.errors import PurchasesError, Unrecoverable
+from streaming.errors import PurchasesError
 from streaming.latency import Latencies, with_events
 from streaming.lease import acquire
 from streaming.logs import configure_logs, get_logger
@@ -38,7 +38,6 @@ from streaming.settings import Settings, load_settings
 from streaming.stop import Stop
 
 WATCHDOG_SECONDS: Final = 8
-STALLED_SECONDS: Final = 90.0
 STATUS_SECONDS: Final = 1.0
 JOINING_SECONDS: Final = 10.0
 COLLECTED_AFTER: Final = (200_000, 50, 100)
@@ -89,7 +88,6 @@ class Runtime:
         self._stop = Stop()
         self._turned = threading.Event()
         self._written = 0.0
-        self._progressed = time.monotonic()
         self._patience = WATCHDOG_SECONDS
         self._rates = RateWindow()
         self._refusals = RefusalWindow()
@@ -101,17 +99,8 @@ class Runtime:
         threading.Thread(target=self._watchdog, name="watchdog", daemon=True).start()
 
     def turn(self) -> bool:
-        """Mark a turn of the loop; False when asked to stop, or when the supervisor has died.
-
-        Raises `Unrecoverable` where the loop has turned for 90 s without getting anywhere, though
-        nothing paused it: no client is known to end so, but nobody would notice one that does.
-        """
+        """Mark a turn of the loop; False when asked to stop, or when the supervisor has died."""
         self._turned.set()
-        if time.monotonic() - self._progressed > STALLED_SECONDS:
-            raise Unrecoverable(
-                f"{self.status.lag_records:,} records are to be read, but none was for"
-                f" {STALLED_SECONDS:.0f} s; a new process begins anew."
-            )
         if time.monotonic() - self._written >= STATUS_SECONDS:
             self.write_status()
         orphaned = self._supervisor is not None and os.getppid() != self._supervisor
@@ -132,14 +121,12 @@ class Runtime:
         if (self.status.state, self.status.detail) != ("paused", by):
             get_logger().warning("paused", by=by)
         self.set_state("paused", by)
-        self._progressed = time.monotonic()
         self._turned.set()
         self._stop.wait(seconds)
 
     def stand_by(self, of: str, seconds: float) -> None:
         """Wait for at most `seconds`, as another host's worker has this slot."""
         self.set_state("standby", of)
-        self._progressed = time.monotonic()
         self._turned.set()
         self._stop.wait(seconds)
 
@@ -166,7 +153,6 @@ class Runtime:
         status.refused += len(letters)
         self._refusals.add(time.monotonic(), records, letters)
         status.committed_at = status.progressed_at = time.time()
-        self._progressed = time.monotonic()
         status.lag_seconds = round(max(status.committed_at - last_at, 0.0), 3)
 
     def took(self, timestamps: Iterable[int]) -> None:
@@ -186,7 +172,6 @@ class Runtime:
         status.lag_records = lag_of(bounds)
         if at_ends(bounds):
             status.lag_seconds, status.progressed_at = 0.0, now
-            self._progressed = time.monotonic()
             self.set_state("caught_up")
         else:
             self.set_state("running")
