@@ -45,9 +45,8 @@ def write(engine: Engine, settings: Settings, rows: list[EventRow], now: int = 0
         known = stored_positions(connection, GROUP).get(("analytics", 0))
         expected = None if known is None else known.next_offset
         advance = Advance(expected, (expected or 0) + len(rows), 0, len(rows))
-        day_of = day_cutter(settings.zone)
         batch = Batch(rows, [], {("analytics", 0): advance})
-        write_batch(connection, batch, SOURCE, day_of, now)
+        write_batch(connection, batch, SOURCE, day_cutter(settings.zone), now)
 
 
 def store_example_year(settings: Settings) -> None:

@@ -111,7 +111,7 @@ def test_broker_and_page_die_under_http_load(alone: Deployment, cluster: Cluster
             pages.enter_context(alone.running("dashboard"))
             flows(load)
         wait_until(
-            lambda: alone.count("analytics_event") >= len(load.taken), 150, "it is not stored"
+            lambda: alone.count("analytics_event") >= len(load.taken), 90, "it is not stored"
         )
     assert load.sent == len(load.taken)
     stored = [str(row[0]) for row in alone.rows("SELECT event_id FROM analytics_event")]

@@ -19,7 +19,7 @@ from streaming.kafka.consumer import headers_of
 from tests.pipeline import Deployment, Sent, kill_workers, wait_until_quiet
 from tests.support import Broker, wait_until
 
-EVENTS = 1_000
+EVENTS = 2_000
 COMPARED = {
     "analytics_event": "event_id, event_time, kind, user, item, quantity, unit_price_micros,"
     " amount_micros, currency, order_id, description, country",
