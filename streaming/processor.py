@@ -156,12 +156,17 @@ class PurchaseProcessorApp:
                 raise Unrecoverable(f"cannot abort: {error.args[0].str()}") from None
 
     def _touch_everything(self) -> None:
-        """Let the open transaction hold each partition that we write to, and our offsets'."""
+        """Let the open transaction hold each partition that we write to, and then our offsets'.
+
+        These come last, and only after all others: as long as they are undecided it is done again.
+        """
         names, producer = self._names, self._producer
         for topic in (names.analytics, names.dead_letters):
             for number in producer.list_topics(topic, CALL_SECONDS).topics[topic].partitions:
                 producer.produce(topic, b"", partition=number)
-        producer.flush(CALL_SECONDS)
+        if producer.flush(CALL_SECONDS) > 0:
+            get_logger().warning("touching_failed", error="not all was acknowledged in time")
+            return
         start = [TopicPartition(names.purchases, 0, 0)]
         producer.send_offsets_to_transaction(
             start, self._consumer.group_metadata(), OFFSETS_SECONDS
