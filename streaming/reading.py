@@ -14,13 +14,7 @@ from streaming.events.dead_letter import Verdict, read_verdict, shown_text
 from streaming.events.refusal import Refused
 from streaming.kafka.consumer import headers_of
 from streaming.logs import get_logger
-from streaming.store.batch import (
-    EventRow,
-    LetterRow,
-    event_row,
-    redriven,
-    refused_row,
-)
+from streaming.store.batch import EventRow, LetterRow, event_row, redriven, refused_row
 from streaming.store.write import Advance, Place
 
 
