@@ -5,9 +5,8 @@ As few steps and objects as can be. It only ever says yes, and then what `read_p
 """
 
 import re
-from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -23,8 +22,7 @@ Text = Annotated[str, Meta(max_length=values.MAX_TEXT)]
 Quantity = Annotated[int, Meta(ge=-values.MAX_QUANTITY, le=values.MAX_QUANTITY)]
 
 _REST = re.compile(r"(?:\.\d{1,6})?Z", re.ASCII).fullmatch
-_SECOND: Final = len("2010-12-01T08:26:00")
-_MICROSECOND: Final = len("2010-12-01T08:26:00.000000Z")
+_micros_of = lru_cache(maxsize=8)(values.micros_of)
 _BACKSLASH, _OPEN, _BRACKET, _NUL = b"\\{[\0"
 
 
@@ -49,38 +47,48 @@ _decode = msgspec.json.Decoder(PlainPurchase).decode
 def plain_event(record: Record, rules: Rules, processed_at: str) -> AnalyticsEvent | None:
     """Give the analytics event of a record that is plainly right; None where others must decide."""
     value = record.value
-    if not value or record.headers:
+    if not value or record.headers or not _is_plain(value):
         return None
     try:
-        if not _is_plain(value):
-            return None
         return _event(_decode(value), record, rules, processed_at)
     except (ValueError, Refused):
         return None
 
 
 def _is_plain(value: bytes) -> bool:
-    """Tell whether a value can be a flat object of UTF-8 without escapes and U+0000.
+    """Tell whether a value can be a flat object without escapes and U+0000."""
+    return (
+        value.rfind(_OPEN) == 0
+        and _BACKSLASH not in value
+        and _BRACKET not in value
+        and _NUL not in value
+        and len(value) <= MAX_VALUE_BYTES
+        and (value.isascii() or _is_utf_8(value))
+    )
 
-    Raises `ValueError` where it is not UTF-8.
-    """
-    if _BACKSLASH in value or _BRACKET in value or _NUL in value or value.rfind(_OPEN) != 0:
-        return False
-    if not value.isascii():
+
+def _is_utf_8(value: bytes) -> bool:
+    try:
         value.decode()
-    return len(value) <= MAX_VALUE_BYTES
+    except ValueError:
+        return False
+    return True
 
 
 def _event(
     purchase: PlainPurchase, record: Record, rules: Rules, processed_at: str
 ) -> AnalyticsEvent | None:
-    time = _time_text(purchase.timestamp)
-    earliest, latest = _window(rules.history_start, record.timestamp)
-    quantity = 1 if purchase.quantity is None else purchase.quantity
-    currency, price, event_id = purchase.currency, purchase.unit_price, purchase.event_id
-    foreign = currency is not None and currency != rules.currency
-    if quantity == 0 or foreign or not earliest <= time <= latest:
+    time, quantity, currency = purchase.timestamp, purchase.quantity, purchase.currency
+    if len(time) != values.TIME_LENGTH:
+        time = _with_six_decimals(time)
+    latest = record.timestamp * 1000 + MAX_AHEAD_MICROS
+    if not _micros_of(rules.history_start) <= values.utc_micros(time) <= latest:
         return None
+    if quantity is None:
+        quantity = 1
+    if quantity == 0 or (currency is not None and currency != rules.currency):
+        return None
+    price, event_id = purchase.unit_price, purchase.event_id
     micros = amount = None
     if price is not None:
         micros = values.unit_price_micros(price)
@@ -107,30 +115,8 @@ def _event(
     )
 
 
-def _time_text(text: str) -> str:
+def _with_six_decimals(text: str) -> str:
     """Write a time that ends in `Z` with six decimals. Raises `ValueError` for other texts."""
-    values.second_micros(text[:_SECOND])
-    if (
-        len(text) == _MICROSECOND
-        and text[_SECOND::7] == ".Z"
-        and text[20:26].isdigit()
-        and text.isascii()
-    ):
-        return text
-    if not _REST(text, _SECOND):
+    if not _REST(text, values.SECOND_LENGTH):
         raise ValueError(text)
-    return f"{text[:_SECOND]}.{text[_SECOND + 1 : -1]:0<6}Z"
-
-
-@lru_cache(maxsize=1024)
-def _window(history_start: datetime, appended_at: int) -> tuple[str, str]:
-    """Give the first and the last time, as text, of a record that was appended at a time (ms).
-
-    Raises `ValueError` where there is no such time.
-    """
-    try:
-        ahead = timedelta(microseconds=appended_at * 1000 + MAX_AHEAD_MICROS)
-        latest = values.rfc_3339(values.EPOCH + ahead)
-    except OverflowError:
-        raise ValueError(appended_at) from None
-    return values.rfc_3339(history_start), latest
+    return f"{text[: values.SECOND_LENGTH]}.{text[values.SECOND_LENGTH + 1 : -1]:0<6}Z"

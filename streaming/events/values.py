@@ -19,6 +19,8 @@ MAX_PRICE_MICROS: Final = 10**9 * MICROS
 MAX_AMOUNT_MICROS: Final = 10**9 * MICROS
 MAX_NAME: Final = 128
 MAX_TEXT: Final = 1024
+SECOND_LENGTH: Final = len("2010-12-01T08:26:00")
+TIME_LENGTH: Final = len("2010-12-01T08:26:00.000000Z")
 
 _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?"
@@ -27,7 +29,7 @@ _RFC_3339 = re.compile(
 ).fullmatch
 _SECOND = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d", re.ASCII).fullmatch
 _DECIMAL = re.compile(r"(-?)(\d+)(?:\.(\d{1,6}))?", re.ASCII).fullmatch
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII).fullmatch
+_UUID = re.compile("-".join(rf"[\da-f]{{{n}}}" for n in (8, 4, 4, 4, 12)), re.ASCII).fullmatch
 
 
 def timestamp(value: str | int) -> datetime:
@@ -138,6 +140,23 @@ def second_micros(text: str) -> int:
     if not _SECOND(text):
         raise ValueError(text)
     return micros_of(datetime.fromisoformat(text).replace(tzinfo=UTC))
+
+
+def utc_micros(text: str) -> int:
+    """Read RFC 3339 in UTC with six decimals and `Z`, as `rfc_3339` writes it, as µs since 1970.
+
+    Raises `ValueError` for any other text.
+    """
+    fraction = text[20:26]
+    if (
+        len(text) == TIME_LENGTH
+        and text[19] == "."
+        and text[26] == "Z"
+        and fraction.isdigit()
+        and text.isascii()
+    ):
+        return second_micros(text[:19]) + int(fraction)
+    raise ValueError(text)
 
 
 def rfc_3339(time: datetime) -> str:
