@@ -17,6 +17,7 @@ from streaming.errors import Mismatch, PurchasesError, Unavailable, Unrecoverabl
 from streaming.events.purchase import Rules
 from streaming.events.record import Record, topic_id_text
 from streaming.events.values import rfc_3339
+from streaming.kafka import hanging
 from streaming.kafka.config import common_config, consumer_config, transactional_config
 from streaming.kafka.connection import bootstrap_servers
 from streaming.kafka.consumer import GroupConsumer, headers_of
@@ -35,7 +36,6 @@ LINGER_SECONDS: Final = 0.02
 CALL_SECONDS: Final = 5.0
 OFFSETS_SECONDS: Final = 3.0
 OFFSETS_PATIENCE_SECONDS: Final = 4
-ABORT_PATIENCE_SECONDS: Final = 25
 IDLE_COMMIT_SECONDS: Final = 1.0
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
 
@@ -135,42 +135,13 @@ class PurchaseProcessorApp:
         return found
 
     def _abort_what_hangs(self) -> None:
-        """Abort, wherever we write, a transaction of ours that a broker has forgotten to end.
-
-        One that is killed between the decision to commit and its markers may drop these when it
-        starts again (it logs "likely deleted already"). The coordinator takes them for written, so
-        the offsets stay undecided for ever, and what stands behind them unread. The markers of the
-        same producer's next transaction end it. While the offsets are undecided, aborting is right:
-        what it published is published again. With nothing to end this does nothing.
-        """
-        get_logger().warning("aborting_what_hangs")
-        with self._runtime.at_most(ABORT_PATIENCE_SECONDS):
-            try:
-                self._producer.begin_transaction()
-                self._touch_everything()
-            except KafkaException as error:
-                get_logger().warning("touching_failed", error=error.args[0].str())
-            try:
-                self._producer.abort_transaction(CALL_SECONDS)
-            except KafkaException as error:
-                raise Unrecoverable(f"cannot abort: {error.args[0].str()}") from None
-
-    def _touch_everything(self) -> None:
-        """Let the open transaction hold each partition that we write to, and then our offsets'.
-
-        These come last, and only after all others: as long as they are undecided it is done again.
-        """
-        names, producer = self._names, self._producer
-        for topic in (names.analytics, names.dead_letters):
-            for number in producer.list_topics(topic, CALL_SECONDS).topics[topic].partitions:
-                producer.produce(topic, b"", partition=number)
-        if producer.flush(CALL_SECONDS) > 0:
-            get_logger().warning("touching_failed", error="not all was acknowledged in time")
-            return
-        start = [TopicPartition(names.purchases, 0, 0)]
-        producer.send_offsets_to_transaction(
-            start, self._consumer.group_metadata(), OFFSETS_SECONDS
-        )
+        names, metadata = self._names, self._consumer.group_metadata()
+        written = [names.analytics, names.dead_letters]
+        try:
+            with self._runtime.at_most(hanging.MOST_SECONDS):
+                hanging.abort_what_hangs(self._producer, written, names.purchases, metadata)
+        except KafkaException as error:
+            raise Unrecoverable(f"cannot abort: {error.args[0].str()}") from None
 
     def _topic_id(self) -> bytes:
         known = self._identity.known or self._identity.learn()
