@@ -149,58 +149,60 @@ class PurchaseProcessorApp:
 
     def _process(self, messages: list[Message]) -> None:
         self._idle_since = time.monotonic()
-        outputs = self._transformed(messages)
         positions = self._consumer.positions()
         try:
             self._producer.begin_transaction()
-            self._send(outputs)
-            self._send_offsets(positions)
+            refused = self._publish(messages)
+            self._commit(positions)
         except KafkaException as error:
             self._abort(error)
             return
-        self._commit(positions)
-        self._count(messages, outputs)
+        self._count(messages, refused)
 
-    def _transformed(self, messages: list[Message]) -> list[Output]:
+    def _publish(self, messages: list[Message]) -> list[Output]:
+        """Transform the messages and hand the outputs to the producer; give the refused ones.
+
+        One by one, as what was just made is still in the processor's caches.
+        """
         topic, topic_id, rules = self._names.purchases, self._topic_id(), self._rules
-        processed_at = rfc_3339(datetime.now(UTC))
-        return [
-            transform(
-                Record(
-                    topic,
-                    topic_id,
-                    message.partition() or 0,
-                    message.offset() or 0,
-                    message.timestamp()[1],
-                    message.key(),
-                    message.value(),
-                    headers_of(message),
-                ),
-                rules,
-                processed_at,
-                self._letter_bytes,
-            )
-            for message in messages
-        ]
-
-    def _send(self, outputs: list[Output]) -> None:
-        """Hand the outputs to the producer, waiting while its queue is full."""
         analytics, dead_letters = self._names.analytics, self._names.dead_letters
-        produce = self._producer.produce
-        for output in outputs:
-            topic = analytics if output.reason is None else dead_letters
-            while True:
-                try:
-                    if output.headers:
-                        produce(topic, output.value, output.key, headers=list(output.headers))
-                    else:
-                        produce(topic, output.value, output.key)
-                    break
-                except BufferError:
-                    self._producer.poll(0.1)
-                    self._runtime.turn()
+        processed_at = rfc_3339(datetime.now(UTC))
+        refused = []
+        for message in messages:
+            record = Record(
+                topic,
+                topic_id,
+                message.partition() or 0,
+                message.offset() or 0,
+                message.timestamp()[1],
+                message.key(),
+                message.value(),
+                headers_of(message),
+            )
+            output = transform(record, rules, processed_at, self._letter_bytes)
+            if output.reason is None:
+                self._send(analytics, output)
+            else:
+                self._send(dead_letters, output)
+                refused.append(output)
+        return refused
 
-    def _send_offsets(self, positions: dict[tuple[str, int], int]) -> None:
+    def _send(self, topic: str, output: Output) -> None:
+        """Hand an output to the producer, waiting while its queue is full."""
+        produce = self._producer.produce
+        while True:
+            try:
+                if output.headers:
+                    produce(topic, output.value, output.key, headers=list(output.headers))
+                else:
+                    produce(topic, output.value, output.key)
+                break
+            except BufferError:
+                self._producer.poll(0.1)
+                self._runtime.turn()
+
+    def _commit(self, positions: dict[tuple[str, int], int]) -> None:
+        """Commit the open transaction with these positions."""
         metadata = topic_id_text(self._topic_id())
         offsets = [
             TopicPartition(topic, partition, offset, metadata)
@@ -211,20 +213,14 @@ class PurchaseProcessorApp:
             self._producer.send_offsets_to_transaction(
                 offsets, self._consumer.group_metadata(), OFFSETS_SECONDS
             )
-
-    def _commit(self, positions: dict[tuple[str, int], int]) -> None:
-        """Commit. An outcome that stays unknown ends the process: the producer is spoilt then."""
-        try:
-            self._producer.commit_transaction(CALL_SECONDS)
-        except KafkaException as error:
-            self._abort(error)
-        else:
-            self._done.update(positions)
+        self._producer.commit_transaction(CALL_SECONDS)
+        self._done.update(positions)
 
     def _abort(self, error: KafkaException) -> None:
         """Abort what can be, and go back to what is committed.
 
-        Raises `Unrecoverable` for the rest: fatal errors, timeouts of a commit, a failed abort.
+        Raises `Unrecoverable` for the rest: fatal errors, a commit whose outcome stays unknown (the
+        producer is spoilt then), a failed abort.
         """
         reason = error.args[0]
         get_logger().warning("transaction_failed", code=reason.name(), error=reason.str())
@@ -259,21 +255,18 @@ class PurchaseProcessorApp:
         positions = self._consumer.positions()
         moved = {place: p for place, p in positions.items() if p > self._done.get(place, 0)}
         if moved:
-            self._producer.begin_transaction()
             try:
-                self._send_offsets(moved)
+                self._producer.begin_transaction()
+                self._commit(moved)
             except KafkaException as error:
                 self._abort(error)
-            else:
-                self._commit(moved)
 
-    def _count(self, messages: list[Message], outputs: list[Output]) -> None:
-        refused = [(str(o.reason), o.key) for o in outputs if o.reason is not None]
+    def _count(self, messages: list[Message], refused: list[Output]) -> None:
         self._runtime.committed(
             records=len(messages),
             stored=len(messages) - len(refused),
             duplicates=0,
-            refused=refused,
+            refused=[(str(output.reason), output.key) for output in refused],
             last_at=messages[-1].timestamp()[1] / 1000,
         )
         self._runtime.stands(self._consumer.bounds())
