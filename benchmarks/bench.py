@@ -1,9 +1,9 @@
-"""`make bench`: the year from file to figures, commands, imports, memory; the speed, the page.
+"""`make bench`: the year from file to figures, commands, memory; the speed, Dagster, the page.
 
 Prints the figures and writes benchmarks/results.json and docs/benchmarks.md; `python -m
-benchmarks.bench speed` (or `everyday`, `page`) measures that part only. Everything runs in a
-scratch home, with an embedded broker of its own (`scratch`); how a process is measured lives in
-`measure`, what is written in `written`.
+benchmarks.bench speed` (or `everyday`, `dagster`, `page`) measures that part only. Everything runs
+in a scratch home, with an embedded broker of its own (`scratch`); how a process is measured lives
+in `measure`, what is written in `written`.
 """
 
 import subprocess
@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
+from benchmarks.beside import measure_beside
 from benchmarks.dashboard import measure_dashboard
 from benchmarks.measure import Figure, fixed_loop, import_seconds, machine, rounds
 from benchmarks.scratch import ROOT, Bench, scratch
+from benchmarks.sensors import measure_sensors
 from benchmarks.speed import measure_speed
 from benchmarks.written import BACKLOG, Part, Results, page, read_results, write_results
 
@@ -120,12 +122,22 @@ def measure_parts(parts: Sequence[str]) -> Results:
     return results
 
 
+def measure_dagster(bench: Bench) -> list[Figure]:
+    """Measure the sensors, and what a backfill does to the stream beside it."""
+    return [*measure_sensors(bench), *measure_beside(bench)]
+
+
 def measure_page(bench: Bench) -> list[Figure]:
     """Measure the page, in a deployment of its own."""
     return measure_dashboard(bench.deployment("page"))
 
 
-PARTS: Final = {"everyday": measure_everyday, "speed": measure_speed, "page": measure_page}
+PARTS: Final = {
+    "everyday": measure_everyday,
+    "speed": measure_speed,
+    "dagster": measure_dagster,
+    "page": measure_page,
+}
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """What the year's backfill does to the stream beside it: how long purchases wait, without and with.
 
-The way of measuring is that of `long_runs`. `python -m benchmarks.beside` measures this part only.
+The way of measuring is that of `long_runs`.
 """
 
 import os
@@ -15,8 +15,7 @@ from assets.runs import LOOK_SECONDS, write_lock
 from benchmarks.backfill import FIRST, LAST
 from benchmarks.long_runs import WARM_UP, Rate, waits
 from benchmarks.measure import Figure, tell
-from benchmarks.scratch import ROOT, Bench, scratch
-from benchmarks.written import HEAD
+from benchmarks.scratch import ROOT, Bench
 from streaming.lease import holder
 
 EXAMPLE: Final = ROOT / "examples" / "online_retail.parquet"
@@ -84,13 +83,3 @@ def backfilling(deployment: Bench) -> Iterator[list[float]]:
     finally:
         stop.set()
         thread.join()
-
-
-def main() -> None:
-    """Measure this part, and print its table."""
-    with scratch() as bench:
-        print(HEAD, *(figure.row() for figure in measure_beside(bench)), sep="\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -115,22 +115,30 @@ class Bench:
 
 
 @contextmanager
+def clean() -> Iterator[Bench]:
+    """Give a scratch home in which nothing runs, and remove it in the end."""
+    home = Path(tempfile.mkdtemp(prefix="purchases-bench-"))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
+    try:
+        yield Bench(home, {**environment, "PURCHASES_HOME": str(home), "PYTHONPATH": str(ROOT)})
+    finally:
+        shutil.rmtree(home)
+
+
+@contextmanager
 def scratch() -> Iterator[Bench]:
     """Start an embedded broker in a scratch home, and remove all of it in the end."""
-    home = Path(tempfile.mkdtemp(prefix="purchases-bench-"))
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
-    bench = Bench(home, {**clean, "PURCHASES_HOME": str(home), "PYTHONPATH": str(ROOT)})
-    try:
-        bench.run("broker", "start")
-        status = subprocess.run(
-            [*PURCHASES, "broker", "status"],
-            env=bench.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        (home / "servers").write_text(status.stdout.split()[2])
-        yield bench
-    finally:
-        bench.run("broker", "stop")
-        shutil.rmtree(home)
+    with clean() as bench:
+        try:
+            bench.run("broker", "start")
+            status = subprocess.run(
+                [*PURCHASES, "broker", "status"],
+                env=bench.environment,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            (bench.home / "servers").write_text(status.stdout.split()[2])
+            yield bench
+        finally:
+            bench.run("broker", "stop")

@@ -1,13 +1,12 @@
 """How long the sensors' functions take where there is much: 10,000 days, 8 slots, 300 runs.
 
 They are called as Dagster's code server calls them, each with the cursor that it left; what the
-daemon then stores is not measured. `python -m benchmarks.sensors` measures this part only.
+daemon then stores is not measured.
 """
 
 import gc
 import os
 import statistics
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -32,7 +31,6 @@ from dagster._core.definitions.run_status_sensor_definition import (
 from assets.staleness import DAY_TABLE_NAMES
 from benchmarks.measure import Figure
 from benchmarks.scratch import Bench
-from benchmarks.written import HEAD
 from orchestration.build import build_defs
 from orchestration.instance import open_instance, prepare_instance
 from orchestration.requests import DayRange, days_request
@@ -161,14 +159,3 @@ def _remember_runs(instance: DagsterInstance) -> None:
         for kind in ("START", end):
             event = DagsterEvent(f"PIPELINE_{kind}", run.job_name, message=kind)
             instance.report_dagster_event(event, run.run_id)
-
-
-def main() -> None:
-    """Measure this part, and print its table."""
-    with tempfile.TemporaryDirectory(prefix="purchases-sensors-") as directory:
-        figures = measure_sensors(Bench(Path(directory), {}))
-    print(HEAD, *(figure.row() for figure in figures), sep="\n")
-
-
-if __name__ == "__main__":
-    main()

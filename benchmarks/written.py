@@ -51,6 +51,15 @@ machine's seconds. Bars are for the median.
   reader that asks the database every 2 ms first sees its row, but for the first second, in which
   the producer connects; broker, processor, consumer, producer and reader share the machine.
 
+## Dagster
+
+{dagster}
+
+- *Sensors*: the function of each, called 100 times as Dagster's code server calls it, where there
+  is much: 10,000 days, 8 slots, 300 runs. What the daemon then stores is not in it.
+- *Beside a backfill*: made → stored as above, in turns alone and beside backfills of the year, one
+  after another.
+
 ## The page
 
 {page}
@@ -126,6 +135,7 @@ def page(results: Results) -> str:
     return PAGE.format(
         everyday=tables.get("everyday", NONE),
         speed=tables.get("speed", NONE),
+        dagster=tables.get("dagster", NONE),
         page=tables.get("page", NONE),
         steps=f"{LOOP_STEPS:,}",
         backlog=BACKLOG,
