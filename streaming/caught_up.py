@@ -6,11 +6,11 @@ The processor's positions are its group's committed offsets, the consumer's are 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from streaming.errors import PurchasesError
+from streaming.kafka.answers import answer
 from streaming.kafka.config import consumer_config
 from streaming.kafka.names import Names
 from streaming.settings import Settings
@@ -18,7 +18,6 @@ from streaming.store.connection import connect, store_errors
 
 Place = tuple[str, int]
 Positions = Mapping[Place, int]
-CALL_SECONDS: Final = 5.0
 
 
 class GroupLooker:
@@ -30,7 +29,7 @@ class GroupLooker:
     def ends(self, topics: Sequence[str]) -> dict[Place, int]:
         """Give the high watermark of every partition that holds something.
 
-        Raises `PurchasesError` where no broker answers.
+        Raises `Unavailable` where no broker answers.
         """
         marks = {(p.topic, p.partition): self._watermarks(p) for p in self._partitions(topics)}
         return {place: high for place, (low, high) in marks.items() if low < high}
@@ -38,10 +37,7 @@ class GroupLooker:
     def committed(self, topics: Sequence[str]) -> dict[Place, int]:
         """Give the group's committed offset of each partition; the beginning where none is."""
         partitions = self._partitions(topics)
-        try:
-            found = self._consumer.committed(partitions, timeout=CALL_SECONDS)
-        except KafkaException as error:
-            raise _no_answer(error) from None
+        found = answer(lambda seconds: self._consumer.committed(partitions, timeout=seconds))
         return {
             (p.topic, p.partition): p.offset if p.offset >= 0 else self._watermarks(p)[0]
             for p in found
@@ -52,10 +48,7 @@ class GroupLooker:
         self._consumer.close()
 
     def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
-        try:
-            known = self._consumer.list_topics(timeout=CALL_SECONDS).topics
-        except KafkaException as error:
-            raise _no_answer(error) from None
+        known = answer(lambda seconds: self._consumer.list_topics(timeout=seconds)).topics
         return [
             TopicPartition(topic, partition)
             for topic in topics
@@ -65,10 +58,7 @@ class GroupLooker:
 
     def _watermarks(self, partition: TopicPartition) -> tuple[int, int]:
         place = TopicPartition(partition.topic, partition.partition)
-        try:
-            return self._consumer.get_watermark_offsets(place, timeout=CALL_SECONDS)
-        except KafkaException as error:
-            raise _no_answer(error) from None
+        return answer(lambda seconds: self._consumer.get_watermark_offsets(place, timeout=seconds))
 
 
 def database_positions(settings: Settings, group: str) -> dict[Place, int]:
@@ -116,7 +106,3 @@ def targets_of(settings: Settings, app: str) -> list[str]:
     if app == "processor":
         return [names.purchases]
     return [names.analytics, names.dead_letters]
-
-
-def _no_answer(error: KafkaException) -> PurchasesError:
-    return PurchasesError(f"The broker does not answer: {error.args[0].str()}.")

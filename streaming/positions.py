@@ -20,9 +20,10 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
-from streaming.errors import PurchasesError, Unavailable, UsageError
+from streaming.errors import PurchasesError, UsageError
 from streaming.events.record import topic_id_text
 from streaming.events.values import micros_of
+from streaming.kafka.answers import answer
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import Place, list_bounds
@@ -158,12 +159,8 @@ def _committed(
     group = Names.of(settings).processor_group
     config = consumer_config(settings, cluster.bootstrap_servers, CLIENT, group)
     with closing(Consumer(config)) as consumer:
-        try:
-            found = consumer.committed(
-                [TopicPartition(*place) for place in places], timeout=CALL_SECONDS
-            )
-        except KafkaException as error:
-            raise Unavailable(f"The broker does not answer: {error.args[0].str()}.") from None
+        asked = [TopicPartition(*place) for place in places]
+        found = answer(lambda seconds: consumer.committed(asked, timeout=seconds))
     return {
         (p.topic, p.partition): StoredOffset(p.offset, p.metadata or "", "")
         for p in found
@@ -205,7 +202,7 @@ def _offsets_at(
     config = consumer_config(settings, cluster.bootstrap_servers, CLIENT, CLIENT)
     with closing(Consumer(config)) as consumer:
         asked = [TopicPartition(p.topic, p.partition, milliseconds) for p in chosen]
-        found = consumer.offsets_for_times(asked, timeout=CALL_SECONDS)
+        found = answer(lambda seconds: consumer.offsets_for_times(asked, timeout=seconds))
     return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
 
 

@@ -5,12 +5,13 @@ from collections import deque
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import Unavailable
 from streaming.events.dead_letter import Verdict, read_verdict
 from streaming.events.record import topic_id_text
+from streaming.kafka.answers import answer
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.consumer import headers_of
 from streaming.kafka.names import Names
@@ -40,10 +41,8 @@ class LetterReader:
         self._topic = topic = Names.of(settings).dead_letters
         config = consumer_config(settings, servers, CLIENT, CLIENT)
         self._consumer = Consumer({**config, "queued.max.messages.kbytes": 32_768})
-        try:
-            known = self._consumer.list_topics(topic, timeout=CALL_SECONDS).topics[topic]
-        except KafkaException as error:
-            raise Unavailable(f"The broker does not answer: {error.args[0].str()}.") from None
+        listed = answer(lambda seconds: self._consumer.list_topics(topic, timeout=seconds))
+        known = listed.topics[topic]
         places = [(topic, partition) for partition in known.partitions]
         admin = AdminClient(common_config(settings, servers, CLIENT))
         self._bounds = list_bounds(admin, places, stable=True, timeout=CALL_SECONDS)

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from streaming.errors import Unavailable
+from streaming.kafka.answers import answer
 from streaming.kafka.config import consumer_config
 from streaming.kafka.offsets import Place
 from streaming.settings import Settings
@@ -33,10 +34,7 @@ def committed_offsets(
 ) -> dict[Place, tuple[int, str | None]]:
     """Give the group's committed offset (negative: none) and its metadata for each partition."""
     wanted = [TopicPartition(*place) for place in places]
-    try:
-        found = reader.committed(wanted, timeout=CALL_SECONDS)
-    except KafkaException as error:
-        raise Unavailable(f"The broker does not answer: {error.args[0].str()}.") from None
+    found = answer(lambda seconds: reader.committed(wanted, timeout=seconds))
     return {(p.topic, p.partition): (p.offset, p.metadata) for p in found}
 
 
