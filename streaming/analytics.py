@@ -45,7 +45,7 @@ from streaming.worker import Runtime, run_worker
 
 APP: Final = "analytics"
 BATCH_RECORDS: Final = 10_000
-LINGER_SECONDS: Final = 0.02
+LINGER_SECONDS: Final = 0.01
 IDLE_SECONDS: Final = 1.0
 DISK_SECONDS: Final = 1.0
 

@@ -32,7 +32,7 @@ from streaming.worker import Runtime, run_worker
 
 APP: Final = "processor"
 BATCH_RECORDS: Final = 5_000
-LINGER_SECONDS: Final = 0.02
+LINGER_SECONDS: Final = 0.01
 CALL_SECONDS: Final = 5.0
 OFFSETS_SECONDS: Final = 3.0
 OFFSETS_PATIENCE_SECONDS: Final = 4
