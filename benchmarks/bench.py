@@ -1,9 +1,9 @@
-"""`make bench`: the year from file to figures, commands, memory; the speed, Dagster, the page.
+"""`make bench`: the year from file to figures, commands, memory; speed, storing, Dagster, the page.
 
 Prints the figures and writes benchmarks/results.json and docs/benchmarks.md; `python -m
-benchmarks.bench speed` (or `everyday`, `dagster`, `page`) measures that part only. Everything runs
-in a scratch home, with an embedded broker of its own (`scratch`); how a process is measured lives
-in `measure`, what is written in `written`.
+benchmarks.bench speed` (or `everyday`, `storing`, `dagster`, `page`) measures that part only.
+Everything runs in a scratch home, with an embedded broker of its own (`scratch`); how a process is
+measured lives in `measure`, what is written in `written`.
 """
 
 import subprocess
@@ -19,6 +19,7 @@ from benchmarks.measure import Figure, fixed_loop, import_seconds, machine, roun
 from benchmarks.scratch import ROOT, Bench, scratch
 from benchmarks.sensors import measure_sensors
 from benchmarks.speed import measure_speed
+from benchmarks.storing import measure_storing
 from benchmarks.written import BACKLOG, Part, Results, page, read_results, write_results
 
 EXAMPLE = ROOT / "examples" / "online_retail.parquet"
@@ -135,6 +136,7 @@ def measure_page(bench: Bench) -> list[Figure]:
 PARTS: Final = {
     "everyday": measure_everyday,
     "speed": measure_speed,
+    "storing": measure_storing,
     "dagster": measure_dagster,
     "page": measure_page,
 }

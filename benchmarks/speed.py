@@ -16,7 +16,6 @@ from benchmarks.kafka_streams import streams_command
 from benchmarks.long_runs import measure_latency, measure_ten_million
 from benchmarks.measure import Figure, ratios, tell
 from benchmarks.scratch import Bench
-from benchmarks.storing import measure_storing
 from streaming.kafka.names import Names
 
 ROUNDS: Final = 3
@@ -110,7 +109,6 @@ def measure_speed(bench: Bench) -> list[Figure]:
     backlog.run("produce", "--rate", "max", "--count", str(MILLION), "--seed", "1")
     return [
         *measure_processor(backlog),
-        *measure_storing(backlog),
         *measure_latency(bench.deployment("latency")),
         *measure_ten_million(bench.deployment("large")),
     ]

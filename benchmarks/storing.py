@@ -1,6 +1,6 @@
 """The consumer beside bare SQLite: the same rows into the same schema, and nothing else done.
 
-The backlog is what the processor published last.
+The backlog is what the processor published of a million purchases.
 """
 
 import sqlite3
@@ -13,7 +13,6 @@ from benchmarks.backlog import MILLION, Run, watch
 from benchmarks.measure import Figure, ratios, tell
 from benchmarks.scratch import Bench
 from streaming.analytics import BATCH_RECORDS
-from streaming.store.connection import connect
 
 ROUNDS: Final = 3
 ANALYTICS: Final = [sys.executable, "-m", "streaming.analytics"]
@@ -32,8 +31,10 @@ def bare_rows_per_second(stored: Bench, home: Bench) -> float:
     seconds, number = 0.0, 0
     with (
         closing(sqlite3.connect(f"file:{stored.database}?mode=ro", uri=True)) as source,
-        closing(connect(home.database)) as target,
+        closing(sqlite3.connect(home.database, isolation_level=None)) as target,
     ):
+        target.execute("PRAGMA journal_mode = WAL").fetchall()
+        target.execute("PRAGMA synchronous = FULL")
         rows = source.execute("SELECT * FROM analytics_event ORDER BY rowid")
         places = ", ".join("?" * len(rows.description))
         while batch := rows.fetchmany(BATCH_RECORDS):
@@ -46,8 +47,11 @@ def bare_rows_per_second(stored: Bench, home: Bench) -> float:
     return number / seconds
 
 
-def measure_storing(backlog: Bench) -> list[Figure]:
+def measure_storing(bench: Bench) -> list[Figure]:
     """Measure consumer and bare SQLite in turns."""
+    backlog = bench.deployment("storing")
+    backlog.run("produce", "--rate", "max", "--count", str(MILLION), "--seed", "1")
+    backlog.run("process", "--until-caught-up")
     runs: list[Run] = []
     bare: list[float] = []
     for number in range(ROUNDS):

@@ -16,6 +16,10 @@ from streaming.errors import Mismatch, PurchasesError, Unavailable
 
 SCHEMA_VERSION: Final = 3
 BUSY_TIMEOUT_SECONDS: Final = 5.0
+CACHE_KIBIBYTES: Final = 8 * 1024
+"""A full batch touches some thousands of pages; SQLite's 2 MB of cache would write many twice."""
+CHECKPOINT_PAGES: Final = 16_000
+"""64 MB of WAL; with SQLite's 1,000 pages each full batch would also be copied out at once."""
 WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 
 _LOCKED = "{path} is locked by another process."
@@ -146,6 +150,8 @@ def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}").fetchall()
     connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}").fetchall()
 
 
