@@ -44,7 +44,8 @@ from streaming.traces import log_stored
 from streaming.worker import Runtime, run_worker
 
 APP: Final = "analytics"
-BATCH_RECORDS: Final = 10_000
+BATCH_RECORDS: Final = 20_000
+"""Of a backlog: the more ids go in at once, in order, the more of them share an index page."""
 LINGER_SECONDS: Final = 0.01
 IDLE_SECONDS: Final = 1.0
 DISK_SECONDS: Final = 1.0

@@ -31,7 +31,7 @@ from streaming.store.models import StreamOffset, Table
 
 Place = tuple[str, int]
 SELECT_IDS: Final = 10_000
-ROWS_TOGETHER: Final = 100
+ROWS_TOGETHER: Final = 400
 
 
 class PositionTaken(PurchasesError):
@@ -198,7 +198,7 @@ def _insert_events(
 def _insert_new(connection: Connection, rows: list[EventRow]) -> int:
     """Insert the rows whose ids are new; give how many were.
 
-    In the order of the index, and a hundred with one statement: each saves a fifth of the time.
+    In the order of the index, and hundreds with one statement: each saves a fifth of the time.
     """
     ordered = sorted(rows, key=_event_id)
     together = len(rows) - len(rows) % ROWS_TOGETHER
