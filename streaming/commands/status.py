@@ -4,7 +4,7 @@ What is looked at is in `status.gather`, what is wrong in `status.judge`.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -15,15 +15,19 @@ if TYPE_CHECKING:
 REFRESH_SECONDS: Final = 1.0
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
+Alone = Annotated[
+    Literal["processor", "analytics"] | None,
+    typer.Option("--app", help="Judge this app alone, where a home runs no other."),
+]
 Watch = Annotated[bool, typer.Option("--watch", help="Refresh every second, until Ctrl-C.")]
 
 
 def status_command(
     sections: "Callable[[], Mapping[str, SectionOf]]",
-) -> Callable[[bool, bool], None]:
+) -> Callable[[bool, bool, Literal["processor", "analytics"] | None], None]:
     """Make the command; `sections` gives what other parts add to the status, when it is needed."""
 
-    def status(as_json: AsJson = False, watch: Watch = False) -> None:
+    def status(as_json: AsJson = False, watch: Watch = False, app: Alone = None) -> None:
         """Say how every part does, what is wrong, and what to do; exit 0 when healthy, else 1.
 
         Asks the workers' files, the database and the broker, none of them for long.
@@ -36,7 +40,7 @@ def status_command(
         settings, added = load_settings(), sections()
 
         def look() -> "Status":
-            return gather(settings, added)
+            return gather(settings, added, app)
 
         if watch:
             _watch(look, as_json=as_json)

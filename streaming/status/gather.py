@@ -23,7 +23,7 @@ from streaming.kafka.lag import PartitionLag, read_partitions
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import Place
 from streaming.settings import Settings
-from streaming.status.judge import judged
+from streaming.status.judge import judged, of_app
 from streaming.status.model import (
     App,
     Broker,
@@ -58,8 +58,11 @@ class _Stored:
     positions: Mapping[Place, int]
 
 
-def gather(settings: Settings, sections: Mapping[str, SectionOf]) -> Status:
-    """Look at everything once; `sections` are what other parts add, by name."""
+def gather(settings: Settings, sections: Mapping[str, SectionOf], app: str | None = None) -> Status:
+    """Look at everything once, and judge it, or what concerns `app` alone.
+
+    `sections` are what other parts add, by name.
+    """
     stored, names = _read_database(settings), Names.of(settings)
     with ThreadPoolExecutor(1) as background:
         asked = background.submit(_ask_broker, settings, stored.positions)
@@ -73,22 +76,21 @@ def gather(settings: Settings, sections: Mapping[str, SectionOf]) -> Status:
         written = _partitions("processor", [names.purchases], lags)
         read = _partitions("analytics", [names.analytics, names.dead_letters], lags)
     apps = (_with_lag(processor, written), _with_lag(analytics, read))
-    return judged(
-        Status(
-            healthy=False,
-            verdict="",
-            problems=(),
-            as_of=time_text(time.time()) or "",
-            home=str(settings.home),
-            broker=broker,
-            database=stored.database,
-            apps=apps,
-            partitions=(*written, *read),
-            refusals=refusals_of(writers, settings.refusal_share),
-            disk=_disk(settings, stored.database, apps[1].out_per_second),
-            sections=added,
-        )
+    found = Status(
+        healthy=False,
+        verdict="",
+        problems=(),
+        as_of=time_text(time.time()) or "",
+        home=str(settings.home),
+        broker=broker,
+        database=stored.database,
+        apps=apps,
+        partitions=(*written, *read),
+        refusals=refusals_of(writers, settings.refusal_share),
+        disk=_disk(settings, stored.database, apps[1].out_per_second),
+        sections=added,
     )
+    return judged(found if app is None else of_app(found, app))
 
 
 def refusals_of(workers: Sequence[WorkerStatus], limit: float) -> Refusals:

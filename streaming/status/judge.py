@@ -18,6 +18,22 @@ LONG_TRANSACTION_SECONDS: Final = 70.0
 FINE: Final = "All is well."
 
 
+def of_app(status: Status, app: str) -> Status:
+    """Leave of a status what concerns a home in which this app alone runs.
+
+    The database, and what other parts say of its tables, are the consumer's.
+    """
+    apart = structs.replace(
+        status,
+        apps=tuple(one for one in status.apps if one.app == app),
+        partitions=tuple(one for one in status.partitions if one.app == app),
+    )
+    if app == "analytics":
+        return apart
+    database = structs.replace(status.database, state="not_asked", detail="")
+    return structs.replace(apart, database=database, sections={})
+
+
 def judged(status: Status) -> Status:
     """Give the status with its problems, worst first, and the verdict in one sentence."""
     problems = tuple(_problems(status))
@@ -32,7 +48,7 @@ def _problems(status: Status) -> Iterator[Problem]:
             status.broker.detail,
             "See `purchases broker status`; `purchases up` keeps the embedded one alive.",
         )
-    if status.database.state != "ok":
+    if status.database.state == "unreadable":
         yield Problem("database_unreadable", status.database.detail, "Do what it says.")
     if status.disk.free_bytes < LEAST_FREE_BYTES:
         yield Problem(

@@ -9,8 +9,18 @@ from msgspec import Struct, structs
 from streaming.progress import Position, Rates, Refusals
 from streaming.restarts import SlotRestarts
 from streaming.status.gather import refusals_of
-from streaming.status.judge import FINE, judged
-from streaming.status.model import App, Broker, Database, Disk, Partition, Section, Slot, Status
+from streaming.status.judge import FINE, judged, of_app
+from streaming.status.model import (
+    App,
+    Broker,
+    Database,
+    Disk,
+    Partition,
+    Problem,
+    Section,
+    Slot,
+    Status,
+)
 from streaming.status.slots import slot_of, slot_state, worst
 from streaming.worker import WorkerStatus
 from tests.house.test_docs import ROOT
@@ -215,3 +225,24 @@ def test_every_field_of_the_json_is_documented(record: type[Struct]) -> None:
     page = (ROOT / "docs" / "status.md").read_text()
     for name in record.__struct_fields__:
         assert f"`{name}`" in page, name
+
+
+UNREADABLE = Database("unreadable", "no file", "/x", *[None] * 5)
+FAILED = Section({}, (Problem("build_failed", "it failed", "look"),))
+
+
+def test_a_home_of_one_app_is_healthy_without_the_other() -> None:
+    """On a host that only processes there is no consumer, and so no database."""
+    stopped = app("analytics", slot("stopped", pid=None))
+    alone = status(
+        apps=(app("processor"), stopped),
+        partitions=(OPEN, structs.replace(OPEN, app="analytics", topic="analytics")),
+        database=UNREADABLE,
+        sections={"tables": FAILED},
+    )
+    whole = structs.replace(alone, partitions=())
+    codes = {"database_unreadable", "analytics_stopped", "build_failed"}
+    assert {problem.code for problem in judged(whole).problems} == codes
+    assert judged(of_app(whole, "processor")).healthy
+    assert [one.topic for one in of_app(alone, "processor").partitions] == ["purchases"]
+    assert {problem.code for problem in judged(of_app(whole, "analytics")).problems} == codes
