@@ -149,11 +149,11 @@ class PurchaseProcessorApp:
 
     def _process(self, messages: list[Message]) -> None:
         self._idle_since = time.monotonic()
-        positions = self._consumer.positions()
+        offsets = self._offsets()
         try:
             self._producer.begin_transaction()
             refused = self._publish(messages)
-            self._commit(positions)
+            self._commit(offsets)
         except KafkaException as error:
             self._abort(error)
             return
@@ -201,20 +201,18 @@ class PurchaseProcessorApp:
                 self._producer.poll(0.1)
                 self._runtime.turn()
 
-    def _commit(self, positions: dict[tuple[str, int], int]) -> None:
-        """Commit the open transaction with these positions."""
-        metadata = topic_id_text(self._topic_id())
-        offsets = [
-            TopicPartition(topic, partition, offset, metadata)
-            for (topic, partition), offset in positions.items()
-        ]
+    def _offsets(self) -> list[TopicPartition]:
+        return self._consumer.offsets(topic_id_text(self._topic_id()))
+
+    def _commit(self, offsets: list[TopicPartition]) -> None:
+        """Commit the open transaction with these offsets."""
         # This call may never return where a connection breaks meanwhile (librdkafka #5456).
         with self._runtime.at_most(OFFSETS_PATIENCE_SECONDS):
             self._producer.send_offsets_to_transaction(
                 offsets, self._consumer.group_metadata(), OFFSETS_SECONDS
             )
         self._producer.commit_transaction(CALL_SECONDS)
-        self._done.update(positions)
+        self._done.update({(o.topic, o.partition): o.offset for o in offsets})
 
     def _abort(self, error: KafkaException) -> None:
         """Abort what can be, and go back to what is committed.
@@ -252,8 +250,7 @@ class PurchaseProcessorApp:
         if time.monotonic() - self._idle_since < IDLE_COMMIT_SECONDS:
             return
         self._idle_since = time.monotonic()
-        positions = self._consumer.positions()
-        moved = {place: p for place, p in positions.items() if p > self._done.get(place, 0)}
+        moved = [o for o in self._offsets() if o.offset > self._done.get((o.topic, o.partition), 0)]
         if moved:
             try:
                 self._producer.begin_transaction()

@@ -25,6 +25,7 @@ LookUp = Callable[[Sequence[TopicPartition]], list[TopicPartition]]
 
 ERROR_LOG_SECONDS: Final = 1.0
 CALL_SECONDS: Final = 5.0
+START_LOOK_SECONDS: Final = 0.01
 PASSING: Final = frozenset(
     {
         KafkaError._PARTITION_EOF,
@@ -116,6 +117,18 @@ class GroupConsumer:
         found = self._consumer.position(self.assignment())
         return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
 
+    def offsets(self, metadata: str) -> list[TopicPartition]:
+        """Give the positions as offsets to commit, with their leader epochs and this metadata.
+
+        By the epoch a later assignment notices a log that was cut meanwhile and grew again.
+        """
+        found = self._consumer.position(self.assignment())
+        return [
+            TopicPartition(p.topic, p.partition, p.offset, metadata, p.leader_epoch)
+            for p in found
+            if p.offset >= 0
+        ]
+
     def rewind(self, partitions: Sequence[TopicPartition]) -> None:
         """Go back to where the stored positions are, dropping what was read ahead."""
         for partition in self._started(partitions):
@@ -178,10 +191,32 @@ class GroupConsumer:
 
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            consumer.incremental_assign(self._started(partitions))
+            started = self._started(partitions)
+            consumer.incremental_assign(started)
+            self._validate(started)
         except Exception as error:
             self._failure = error
             consumer.incremental_assign([])
+
+    def _validate(self, partitions: Sequence[TopicPartition]) -> None:
+        """Have the leader compare the positions' epochs with its log, which only a seek does.
+
+        A log that was cut and has grown again is then an error of the next fetch.
+        """
+        for partition in partitions:
+            if partition.offset > 0 and partition.leader_epoch is not None:
+                self._seek_when_started(partition)
+
+    def _seek_when_started(self, partition: TopicPartition) -> None:
+        deadline = time.monotonic() + CALL_SECONDS
+        while True:
+            try:
+                return self._consumer.seek(partition)
+            except KafkaException as error:
+                starting = error.args[0].code() == KafkaError._STATE
+                if not starting or time.monotonic() > deadline:
+                    raise Unrecoverable(f"cannot seek: {error.args[0].str()}") from None
+            time.sleep(START_LOOK_SECONDS)
 
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._void.update((p.topic, p.partition) for p in partitions)

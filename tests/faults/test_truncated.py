@@ -1,0 +1,52 @@
+"""A log that was cut and grew again past where an app stands: only its leader's epoch tells."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from tests.faults.cluster import Cluster
+from tests.pipeline import Deployment
+from tests.stream.test_positions import drain, failure, positions, produce
+from tests.support import wait_until
+
+BATCH_HEAD = struct.Struct(">qiibih")
+TRANSACTIONAL, CONTROL = 0x10, 0x20
+
+
+def cut(log: Path) -> None:
+    """Cut a log after its first batch, or where that is of a transaction after its marker."""
+    content, end = log.read_bytes(), 0
+    while end < len(content):
+        _, length, _, _, _, attributes = BATCH_HEAD.unpack_from(content, end)
+        end += 12 + length
+        if attributes & CONTROL or not attributes & TRANSACTIONAL:
+            break
+    log.write_bytes(content[:end])
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("app", "topic"), [("processor", "purchases"), ("analytics", "analytics")])
+def test_a_log_that_was_cut_and_grew_again_is_noticed(
+    alone: Deployment, cluster: Cluster, app: str, topic: str
+) -> None:
+    """As after an unclean election: the stored offset is there again, but of another record."""
+    produce(alone)
+    drain(alone)
+    produce(alone)
+    drain(alone)
+    before = {(p["topic"], p["partition"]): p["position"] for p in positions(alone)}
+    node = cluster.nodes[0]
+    node.kill()
+    for log in node.properties.parent.glob(f"data*/{alone.topic(topic)}-*/*0.log"):
+        cut(log)
+    node.start()
+    wait_until(cluster.serves, 60, "the broker does not come back")
+    produce(alone, 4_000)
+    if app == "analytics":
+        alone.succeed("process", "--until-caught-up")
+    ends = {(p["topic"], p["partition"]): p["end"] for p in positions(alone)}
+    grown = [place for place in before if place[0] == alone.topic(topic)]
+    assert all(ends[place] > before[place] for place in grown)
+    with alone.running("process" if app == "processor" else "analyze"):
+        wait_until(failure(alone, app), 30, "it was not noticed")
