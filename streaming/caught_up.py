@@ -8,15 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
-from streaming.errors import PurchasesError
-from streaming.kafka.answers import answer
-from streaming.kafka.config import consumer_config
+from streaming.errors import PurchasesError, Unavailable
+from streaming.kafka.answers import ANSWER_SECONDS, answer
+from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.names import Names
+from streaming.kafka.offsets import Place, list_bounds
 from streaming.settings import Settings
 from streaming.store.connection import connect, store_errors
 
-Place = tuple[str, int]
 Positions = Mapping[Place, int]
 
 
@@ -25,14 +26,17 @@ class GroupLooker:
 
     def __init__(self, settings: Settings, servers: str, group: str) -> None:
         self._consumer = Consumer(consumer_config(settings, servers, "looker", group))
+        self._admin = AdminClient(common_config(settings, servers, "looker"))
 
     def ends(self, topics: Sequence[str]) -> dict[Place, int]:
         """Give the high watermark of every partition that holds something.
 
-        Raises `Unavailable` where no broker answers.
+        What stands behind an open transaction is below it. Raises `Unavailable` where no broker
+        answers.
         """
-        marks = {(p.topic, p.partition): self._watermarks(p) for p in self._partitions(topics)}
-        return {place: high for place, (low, high) in marks.items() if low < high}
+        places = [(p.topic, p.partition) for p in self._partitions(topics)]
+        bounds = list_bounds(self._admin, places, stable=False, timeout=ANSWER_SECONDS)
+        return {place: end for place, (first, end) in bounds.items() if first < end}
 
     def committed(self, topics: Sequence[str]) -> dict[Place, int]:
         """Give the group's committed offset of each partition; the beginning where none is."""
@@ -79,16 +83,20 @@ def wait_until_caught_up(
     """Wait until the stored positions have reached the targets; False where told to stop before.
 
     Raises `PurchasesError` after `timeout` seconds without any progress, naming the partition,
-    its position and its end: an open transaction hides what is behind it.
+    its position and its end: an open transaction hides what is behind it. Who does not answer for
+    a while has made no progress.
     """
-    moved_at, before = time.monotonic(), -1
+    moved_at, before = time.monotonic(), dict[Place, int]()
     while keep_going():
-        now = stored()
+        try:
+            now = stored()
+        except Unavailable:
+            now = before
         behind = {place: end for place, end in targets.items() if now.get(place, 0) < end}
         if not behind:
             return True
-        if sum(now.values()) != before:
-            moved_at, before = time.monotonic(), sum(now.values())
+        if now != before:
+            moved_at, before = time.monotonic(), dict(now)
         if time.monotonic() - moved_at > timeout:
             (topic, partition), end = next(iter(behind.items()))
             raise PurchasesError(

@@ -81,28 +81,45 @@ class Target(Struct, frozen=True):
     time: datetime | None = None
 
 
+class Where(Struct, frozen=True):
+    """Which partitions: of one topic or of all that an app reads, of one number or of all."""
+
+    topic: str | None = None
+    partition: int | None = None
+
+    def __str__(self) -> str:
+        """Give it as a message names it."""
+        place = [] if self.partition is None else [f"partition {self.partition}"]
+        return " of ".join([*place, *([] if self.topic is None else [f"topic {self.topic}"])])
+
+
 def list_positions(settings: Settings) -> list[Position]:
     """Give all positions of both apps. Raises `Unavailable` where the brokers do not answer."""
     return _look(settings)[0]
 
 
-def reset(
-    settings: Settings, app: str, target: Target, partition: int | None, *, do: bool
-) -> list[Move]:
-    """Move an app's positions, of one partition or of all; without `do` only say how.
+def reset(settings: Settings, app: str, target: Target, where: Where, *, do: bool) -> list[Move]:
+    """Move an app's positions `where` it is said; without `do` only say how.
 
-    Raises `UsageError` for an app or partition that is not there, or an offset outside the log;
-    `PurchasesError` while a worker of the app runs here.
+    Raises `UsageError` for an app, topic or partition that is not there, an offset outside the log,
+    or one of several topics; `PurchasesError` while a worker of the app runs here.
     """
     if app not in APPS:
         raise UsageError(f"{app} must be one of {', '.join(APPS)}.")
     _require_stopped(settings, app)
     positions, cluster = _look(settings)
     chosen = [
-        p for p in positions if p.app == app and (partition is None or p.partition == partition)
+        p
+        for p in positions
+        if p.app == app
+        and where.topic in (None, p.topic)
+        and where.partition in (None, p.partition)
     ]
     if not chosen:
-        raise UsageError(f"{app} reads no partition {partition}.")
+        raise UsageError(f"{app} reads no {where}; see `purchases offsets list`.")
+    topics = sorted({p.topic for p in chosen})
+    if target.offset is not None and len(topics) > 1:
+        raise UsageError(f"--to {target.offset} is of one topic: add --topic {topics[0]}, say.")
     times = _offsets_at(settings, cluster, chosen, target.time)
     moves = [_move(position, target, times) for position in chosen]
     if do and app == "processor":
@@ -272,5 +289,10 @@ def _store(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None:
         for move in moves
     }
     with closing(connect_current(path)) as store, store_errors(path):
+        if recorded_deployment(store) is None:
+            raise PurchasesError(
+                f"{path} has no positions yet; the first `purchases analyze` begins with the first"
+                " record."
+            )
         analytics = Names.of(settings).analytics
         move_offsets(store, _group(settings, store), analytics, positions)

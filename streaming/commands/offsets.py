@@ -57,6 +57,7 @@ def reset(
         str,
         typer.Option(metavar="earliest|latest|OFFSET|TIME", help="Where to go on."),
     ],
+    topic: Annotated[str | None, typer.Option(help="Only of this topic.")] = None,
     partition: Annotated[int | None, typer.Option(min=0, help="Only this partition.")] = None,
     *,
     yes: Annotated[
@@ -69,11 +70,13 @@ def reset(
 
     Example: purchases offsets reset analytics --to earliest --yes
     """
+    from streaming.positions import Where
     from streaming.positions import reset as move
     from streaming.settings import load_settings
 
     settings = load_settings()
-    for moved in move(settings, name, _target(to, settings), partition, do=yes):
+    where = Where(topic, partition)
+    for moved in move(settings, name, _target(to, settings), where, do=yes):
         before = "no position" if moved.before < 0 else f"{moved.before:,}"
         typer.echo(
             f"{moved.topic}-{moved.partition}: {before} → {moved.after:,}"

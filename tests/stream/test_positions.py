@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
 from streaming.worker import read_status
@@ -217,10 +217,16 @@ def test_positions_are_moved_by_offset_and_by_time_and_read_again_once(
     drain(deployment)
     told = deployment.succeed("offsets", "reset", "analytics", "--to", "2011-01-01")
     assert f"{COUNT:,} read again" in told or told.count("read again") == 5
-    wrong = deployment.run("offsets", "reset", "analytics", "--to", "999999")
+    of = ("--topic", deployment.topic("analytics"))
+    wrong = deployment.run("offsets", "reset", "analytics", "--to", "999999", *of)
     assert wrong.returncode == 2
     assert "outside" in wrong.stderr
-    deployment.succeed("offsets", "reset", "analytics", "--to", "0", "--partition", "0", "--yes")
+    both = deployment.run("offsets", "reset", "analytics", "--to", "0", "--partition", "0")
+    assert both.returncode == 2
+    assert "--topic" in both.stderr
+    deployment.succeed(
+        "offsets", "reset", "analytics", "--to", "0", "--partition", "0", *of, "--yes"
+    )
     drain(deployment)
     assert deployment.count("analytics_event") == COUNT
     deployment.succeed("verify")
@@ -228,6 +234,41 @@ def test_positions_are_moved_by_offset_and_by_time_and_read_again_once(
     drain(deployment)
     assert deployment.count("analytics_event") == COUNT
     assert deployment.run("offsets", "reset", "nobody", "--to", "0").returncode == 2
+
+
+def test_a_database_without_positions_has_none_to_move(deployment: Deployment) -> None:
+    """Before the first `analyze` nobody knows the group that it will be."""
+    deployment.succeed("db", "upgrade")
+    with deployment.writing() as store:
+        store.execute("DELETE FROM deployment")
+    refused = deployment.run("offsets", "reset", "analytics", "--to", "latest", "--yes")
+    assert refused.returncode == 1
+    assert "no positions yet" in refused.stderr
+
+
+def test_what_stands_behind_an_open_transaction_is_waited_for_and_named(
+    deployment: Deployment,
+) -> None:
+    """The target is the high watermark at the start, of which the stable end is short."""
+    produce(deployment)
+    drain(deployment)
+    topic = deployment.topic("analytics")
+    producer = Producer(
+        {
+            "bootstrap.servers": deployment.bootstrap_servers,
+            "transactional.id": deployment.topic("stranger"),
+            "transaction.timeout.ms": 60_000,
+        }
+    )
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    producer.produce(topic, b"{}", partition=0)
+    producer.flush(10)
+    waited = deployment.run("analyze", "--until-caught-up", "--timeout", "3")
+    assert waited.returncode == 1
+    assert f"{topic}-0 stands at" in waited.stderr
+    producer.abort_transaction(10)
+    deployment.succeed("analyze", "--until-caught-up")
 
 
 def test_two_databases_on_one_cluster_each_receive_everything(
