@@ -139,7 +139,8 @@ def redrive(
     """Send refused records again, as they are or repaired; the original stays in the topic.
 
     A dry run without --yes: it says how many, and what would become of them under today's rules.
-    Without --state the open ones. However often it is repeated, each is stored once.
+    Without --state the open ones, with --force the parked ones too. However often it is repeated,
+    each is stored once.
 
     Example: purchases dlq redrive --reason invalid_price --set unit_price=5 --yes
     """
@@ -155,7 +156,7 @@ def redrive(
     settings = load_settings()
     edits = {} if edit is None else read_edits(edit)
     names = None if not (ids or edit) else [*(ids or []), *edits]
-    states = tuple(state or ("open", *(["parked"] if force else [])))
+    states = tuple(state or ("open", "parked"))
     if "stored" in states:
         raise UsageError("--state stored: what is stored needs no redrive.")
     full = _full_ids(settings, names or [])
@@ -295,7 +296,7 @@ def _redriven(found: "Redriven") -> str:
         "gone": "no longer in the topic, which keeps 30 days",
         "cut": "too large to be kept whole; correct them with --edit",
         "no_object": "not a JSON object, in which a field could be set; correct them with --edit",
-        "parked": "refused five times already; --force moves them",
+        "parked": "refused five times already; --force sends them",
     }
     lines += [f"{number:,} left: {meanings[code]}." for code, number in found.left.items()]
     return "\n".join(lines)

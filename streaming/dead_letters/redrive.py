@@ -32,13 +32,13 @@ from streaming.kafka.preflight import preflight
 from streaming.producer.app import ProducerApp
 from streaming.settings import Settings
 from streaming.stop import Stop
+from streaming.store.batch import PARKED, PARKED_ATTEMPTS
 from streaming.store.connection import connect_current, store_errors
 from streaming.store.letters import LetterFilter, StoredLetter, find_letters, mark_redriven
 from streaming.transform import transform
 
 BATCH: Final = 500
 GONE: Final = "gone"
-PARKED: Final = "parked"
 ACCEPTED: Final = "stored"
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
 
@@ -125,7 +125,7 @@ def _again(
 ) -> Iterator[_Again]:
     """Give the records to send, repaired; count those that are left."""
     for letter in letters:
-        if letter.state == PARKED and not request.force:
+        if letter.attempts >= PARKED_ATTEMPTS and not request.force:
             count.left[PARKED] += 1
             continue
         kept = reader.find(letter)

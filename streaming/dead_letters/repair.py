@@ -91,7 +91,7 @@ def read_edits(path: Path) -> dict[str, bytes]:
     """Read a file of corrected values: JSON Lines of `id` and `value`.
 
     A value that is an object is sent as JSON, a string as its own text. Raises `UsageError` naming
-    the first line that is wrong.
+    the first line that is wrong, or the file where it corrects nothing.
     """
     try:
         lines = path.read_bytes().splitlines()
@@ -111,6 +111,8 @@ def read_edits(path: Path) -> dict[str, bytes]:
             raise UsageError(f"--edit {path}:{number} names {edit.id} a second time.")
         text = bytes(edit.value)
         edits[edit.id] = msgspec.json.decode(text, type=str).encode() if text[:1] == b'"' else text
+    if not edits:
+        raise UsageError(f"--edit {path} holds no corrected value.")
     return edits
 
 

@@ -103,3 +103,12 @@ def test_one_id_has_one_correction(tmp_path: Path) -> None:
         read_edits(path)
     with pytest.raises(UsageError, match="cannot be read"):
         read_edits(tmp_path / "none")
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_a_file_that_corrects_nothing_is_refused(text: str, tmp_path: Path) -> None:
+    """Else all that is open would be sent again as it is."""
+    path = tmp_path / "edits.jsonl"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="no corrected value"):
+        read_edits(path)

@@ -145,9 +145,12 @@ def test_what_is_refused_five_times_is_parked_until_forced(deployment: Deploymen
             await_states(deployment, [("invalid_quantity", "open", attempt)])
             assert redriven(deployment, "--yes")["outcomes"] == {"invalid_quantity": 1}
         await_states(deployment, [("invalid_quantity", "parked", 5)])
-        assert redriven(deployment, "--yes")["outcomes"] == {}
-        assert redriven(deployment, "--state", "parked")["left"] == {"parked": 1}
+        left = {"sent": True, "outcomes": {}, "left": {"parked": 1}}
+        assert redriven(deployment, "--yes") == left
         name = listed(deployment)[0]["id"]
+        assert redriven(deployment, name, "--yes") == left
+        deployment.succeed("dlq", "drop", name, "--because", "a test", "--yes")
+        assert redriven(deployment, "--state", "dropped", "--yes") == left
         shown = json.loads(deployment.succeed("dlq", "show", name, "--json"))
         assert [refusal["attempt"] for refusal in shown["refusals"]] == [1, 2, 3, 4, 5]
         forced = redriven(deployment, "--force", "--set", "quantity=2", "--yes")
