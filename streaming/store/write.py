@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import ColumnClause, Connection, case, func, literal_column, select, update
+from sqlalchemy import ColumnClause, Connection, case, func, literal_column, select, tuple_, update
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert, insert
@@ -123,12 +123,15 @@ def _adding(
 def _upsert_letter() -> Insert:
     """Build the upsert of a dead letter, which gives the same row in either order of reading.
 
-    The last dead letter of an origin describes it; `stored` wins, `attempts` is the maximum.
+    The last dead letter of an origin describes it: the last of its partition, or of more attempts
+    where they are in several. `stored` wins, `attempts` is the maximum.
     """
     statement = insert(_LETTER)
     old, new = _LETTER.c, statement.excluded
+    same_log = new.dlq_partition == old.dlq_partition
+    beside = tuple_(new.attempts, new.dlq_partition) > tuple_(old.attempts, old.dlq_partition)
     later = new.dlq_offset.is_not(None) & (
-        old.dlq_offset.is_(None) | (new.dlq_offset > old.dlq_offset)
+        old.dlq_offset.is_(None) | case((same_log, new.dlq_offset > old.dlq_offset), else_=beside)
     )
     described = ("reason", "detail", "key", "refused_at", "dlq_partition", "dlq_offset")
     chosen: dict[str, Any] = {name: case((later, new[name]), else_=old[name]) for name in described}

@@ -3,13 +3,15 @@
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import astuple, replace
+from itertools import permutations
 from random import Random
 from typing import cast
 
 import pytest
 
+from streaming.events.record import Origin
 from streaming.settings import Settings
-from streaming.store.batch import EventRow, day_cutter
+from streaming.store.batch import OPEN, STORED, EventRow, LetterRow, day_cutter
 from streaming.store.engine import open_store
 from streaming.store.write import (
     ROWS_TOGETHER,
@@ -100,3 +102,31 @@ def test_a_position_that_another_moved_stores_nothing(
     with pytest.raises(PositionTaken):
         write(store, [event(1, NOON)], 0, 2)
     assert connection.execute("SELECT count(*) FROM analytics_event").fetchall() == [(1,)]
+
+
+def letter(attempt: int, partition: int, offset: int) -> LetterRow:
+    """Make the dead letter of the same origin's refusal number `attempt`."""
+    origin = Origin("purchases", bytes(16), 0, 7, 0, attempt)
+    return LetterRow(origin, OPEN, f"reason {attempt}", "", None, 0, partition, offset)
+
+
+FIRST, SECOND, THIRD = letter(1, 0, 500), letter(2, 1, 20), letter(3, 1, 30)
+ATTEMPTS = [FIRST, SECOND, THIRD, LetterRow(THIRD.origin, STORED)]
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_the_last_attempt_describes_an_origin_whatever_partition_it_stands_in(
+    store: Settings, connection: sqlite3.Connection, number: int
+) -> None:
+    """An offset says what came later in its own partition only; any order of reading does."""
+    source = Source(GROUP, "analytics", "cluster", {})
+    last = [row for row in ATTEMPTS[:number] if row.reason][-1]
+    engine = open_store(store.database_path)
+    for order in permutations(ATTEMPTS[:number]):
+        connection.execute("DELETE FROM dead_letter")
+        for row in order:
+            with engine.begin() as writer:
+                write_batch(writer, Batch([], [row], {}), source, str, 0)
+        found = connection.execute("SELECT reason, attempts, state FROM dead_letter").fetchall()
+        assert found == [(last.reason, last.origin.attempt, ATTEMPTS[number - 1].state)], order
+    engine.dispose()
