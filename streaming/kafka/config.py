@@ -1,7 +1,8 @@
 """librdkafka configurations: one place for each option that exactly-once or liveness needs.
 
 A `client.properties` file (`PURCHASES_KAFKA_CONFIG`) wins over every default here, but what
-exactly-once needs is refused by name when the file says otherwise.
+exactly-once needs is refused by name when the file says otherwise. Its `client.id`, which Confluent
+Cloud's has, is passed over: ours says which host works a slot.
 """
 
 import socket
@@ -61,7 +62,7 @@ REQUIRED: Final[Config] = {
     "group.protocol": "classic",
     "partition.assignment.strategy": "cooperative-sticky",
 }
-OURS: Final = frozenset({"group.id", "group.instance.id", "transactional.id", "client.id"})
+OURS: Final = frozenset({"group.id", "group.instance.id", "transactional.id"})
 SAME: Final = {"-1": "all", "true": "True", "false": "False"}
 
 
@@ -70,8 +71,8 @@ def common_config(settings: Settings, bootstrap_servers: str, client: str) -> Co
     return {
         **COMMON,
         "bootstrap.servers": bootstrap_servers,
-        "client.id": f"purchases-{client}@{socket.gethostname()}:{settings.home}",
         **_connection(settings),
+        "client.id": f"purchases-{client}@{socket.gethostname()}:{settings.home}",
     }
 
 

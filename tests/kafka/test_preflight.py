@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 import trustme
+from confluent_kafka import Consumer
 
+from streaming.kafka.config import consumer_config
+from streaming.settings import Settings
 from tests.kafka.secured import PASSWORD, Secured, secured_broker
 from tests.support import Broker
 
@@ -151,6 +154,24 @@ def test_an_option_that_exactly_once_needs_otherwise(secured: Secured, tmp_path:
     done = run(tmp_path, "process", KAFKA_CONFIG=str(file))
     assert done.returncode == 2
     assert "isolation.level" in done.stderr
+
+
+def test_the_client_id_of_confluent_clouds_file_is_passed_over(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """Ours says which host and home works a slot; the file is used as it is handed out."""
+    file = tmp_path / "client.properties"
+    file.write_text(
+        "# Required connection configs\n"
+        f"bootstrap.servers={broker.bootstrap_servers}\n"
+        "session.timeout.ms=45000\n"
+        "client.id=ccloud-python-client-5c7d2f9a\n"
+    )
+    settings = Settings(home=tmp_path, kafka_config=file)
+    config = consumer_config(settings, broker.bootstrap_servers, "processor-0", "group")
+    assert str(config["client.id"]).startswith("purchases-processor-0@")
+    assert config["session.timeout.ms"] == "45000"
+    Consumer(config).close()
 
 
 @pytest.mark.timeout(180)
