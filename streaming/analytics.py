@@ -46,6 +46,8 @@ from streaming.worker import Runtime, run_worker
 APP: Final = "analytics"
 BATCH_RECORDS: Final = 20_000
 """Of a backlog: the more ids go in at once, in order, the more of them share an index page."""
+WRITE_PATIENCE_SECONDS: Final = 25
+"""Waiting for another writer, a large batch and a checkpoint on a slow disk come together."""
 LINGER_SECONDS: Final = 0.01
 IDLE_SECONDS: Final = 1.0
 DISK_SECONDS: Final = 1.0
@@ -168,7 +170,11 @@ class AnalyticsConsumerApp:
         while True:
             try:
                 self._require_space()
-                with store_errors(self._path), self._engine.begin() as connection:
+                with (
+                    self._runtime.at_most(WRITE_PATIENCE_SECONDS),
+                    store_errors(self._path),
+                    self._engine.begin() as connection,
+                ):
                     now = time.time_ns() // 1000
                     written = write_batch(connection, batch, self._source, self._day_of, now)
             except Unavailable as error:

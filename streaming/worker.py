@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -202,13 +202,18 @@ class Runtime:
 
 
 def replace_json(path: Path, content: Struct) -> None:
-    """Replace a status file at once for its readers; a full disk is no reason to stop."""
+    """Replace a status file at once for its readers; a full disk is no reason to stop.
+
+    There the old content stays, and its file's time shows that its writer lives.
+    """
     temporary = path.with_suffix(".tmp")
     try:
         temporary.write_bytes(msgspec.json.encode(content))
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.utime(path)
 
 
 def status_path(home: Path, app: str, slot: int) -> Path:
@@ -222,11 +227,17 @@ def lease_path(home: Path, app: str, slot: int) -> Path:
 
 
 def read_status(home: Path, app: str, slot: int) -> WorkerStatus | None:
-    """Read a slot's status file; None where there is none."""
+    """Read a slot's status file; None where there is none.
+
+    Where a full disk keeps the old content, the file's time is when the worker last tried to write.
+    """
+    path = status_path(home, app, slot)
     try:
-        return msgspec.json.decode(status_path(home, app, slot).read_bytes(), type=WorkerStatus)
+        status = msgspec.json.decode(path.read_bytes(), type=WorkerStatus)
+        status.updated_at = max(status.updated_at, path.stat().st_mtime)
     except (OSError, ValueError):
         return None
+    return status
 
 
 def run_worker(

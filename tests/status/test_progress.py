@@ -1,8 +1,12 @@
 """A worker's rates and share of refusals, and what its supervisor makes of its deaths."""
 
+import os
+import time
+from pathlib import Path
+
 from streaming.progress import KEYS_SHOWN, RateWindow, RefusalWindow, Sample
 from streaming.restarts import DeathWatch, death_reason
-from streaming.worker import EXIT_STUCK, WorkerStatus
+from streaming.worker import EXIT_STUCK, WorkerStatus, read_status, replace_json, status_path
 
 
 def test_rates_are_of_the_last_ten_seconds() -> None:
@@ -71,3 +75,18 @@ def test_a_death_is_told_in_words() -> None:
     assert "exit code 1" in death_reason(1, status, 8)
     assert death_reason(-9, None, 7) == "killed by SIGKILL"
     assert "stuck" in death_reason(EXIT_STUCK, None, 7)
+
+
+def test_a_heartbeat_goes_on_where_the_disk_is_full(tmp_path: Path) -> None:
+    """The old content stays, but the worker is not taken for a silent one."""
+    path = status_path(tmp_path, "processor", 0)
+    path.parent.mkdir()
+    replace_json(path, WorkerStatus("processor", 0, 7, updated_at=1.0))
+    os.utime(path, (2.0, 2.0))
+    path.with_suffix(".tmp").symlink_to("/dev/full")
+    replace_json(path, WorkerStatus("processor", 0, 8, updated_at=3.0))
+    found = read_status(tmp_path, "processor", 0)
+    assert found is not None
+    assert found.pid == 7
+    assert time.time() - found.updated_at < 60
+    assert not path.with_suffix(".tmp").is_symlink()
