@@ -26,7 +26,7 @@ class Broker(Struct, frozen=True):
 
 
 class Database(Struct, frozen=True):
-    """Whether the database is `ok`, `unreadable` or `not_asked`, and what it counted of all time."""
+    """Whether the database is `ok`, `unreadable` or `not_asked`, and what it counted so far."""
 
     state: str
     detail: str

@@ -12,8 +12,8 @@ from orchestration.main import app
 INTRODUCTION = """# Commands
 
 Printed from the program by `python -m tests.house.cli_reference`. Exit codes: 0 done, 1 it failed,
-2 wrong usage. `--debug`, anywhere on the line, shows the traceback of an error. `python -m
-streaming` has the stream's commands alone, without `up` and `down`.
+2 wrong usage, 130 Ctrl-C. `--debug`, anywhere on the line, shows the traceback of an error. `python
+-m streaming` has the stream's commands alone, without `up`, `down`, `env`, `backfill` and `export`.
 """
 
 

@@ -32,6 +32,8 @@ def test_a_unit_starts_a_command_and_gives_it_time_to_drain(unit: str) -> None:
     assert runs(arguments)
     assert int(parsed["Service"]["TimeoutStopSec"]) > 10
     assert parsed["Service"]["KillMode"] == "mixed"
+    assert parsed["Service"]["Restart"] == "on-failure"
+    assert parsed["Unit"]["StartLimitIntervalSec"] == "0"
 
 
 def test_the_container_starts_commands() -> None:
