@@ -6,6 +6,7 @@ reasons.
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
+from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -19,6 +20,9 @@ from prometheus_client.registry import Collector
 from streaming.latency import NAMES
 from streaming.status.model import Status
 from streaming.store.figures import LiveFigures
+
+UP: Final = frozenset({"running", "caught_up", "behind", "standby"})
+"""A standby needs nobody: another host works its slot."""
 
 
 def metrics_text(status: Status, live: LiveFigures | None, reasons: Mapping[str, int]) -> bytes:
@@ -98,7 +102,9 @@ def _store(status: Status) -> Iterator[Metric]:
 
 
 def _apps(status: Status) -> Iterator[Metric]:
-    up = GaugeMetricFamily("purchases_slot_up", "1 where a slot works.", labels=["app", "slot"])
+    up = GaugeMetricFamily(
+        "purchases_slot_up", "1 where a slot works or stands by.", labels=["app", "slot"]
+    )
     restarts = CounterMetricFamily(
         "purchases_slot_restarts", "Restarts by its supervisor.", labels=["app", "slot"]
     )
@@ -115,7 +121,7 @@ def _apps(status: Status) -> Iterator[Metric]:
             lag.add_metric([app.app], app.lag_seconds)
         for slot in app.slots:
             labels = [app.app, str(slot.slot)]
-            up.add_metric(labels, float(slot.state in {"running", "caught_up", "behind"}))
+            up.add_metric(labels, float(slot.state in UP))
             restarts.add_metric(labels, slot.restarts or 0)
             for outcome, number in (
                 ("done", slot.records_out),
