@@ -42,6 +42,12 @@ PASSING: Final = frozenset(
 _headers = cast("Callable[[Message], Headers | None]", Message.headers)
 
 
+def offset_at(position: TopicPartition, metadata: str) -> TopicPartition:
+    """Give a position as the offset to commit; records of Kafka's old formats have no epoch."""
+    epoch = -1 if position.leader_epoch is None else position.leader_epoch
+    return TopicPartition(position.topic, position.partition, position.offset, metadata, epoch)
+
+
 def headers_of(message: Message) -> Headers:
     """Give a message's headers; librdkafka always gives a list of pairs of text and bytes."""
     return _headers(message) or ()
@@ -123,11 +129,7 @@ class GroupConsumer:
         By the epoch a later assignment notices a log that was cut meanwhile and grew again.
         """
         found = self._consumer.position(self.assignment())
-        return [
-            TopicPartition(p.topic, p.partition, p.offset, metadata, p.leader_epoch)
-            for p in found
-            if p.offset >= 0
-        ]
+        return [offset_at(p, metadata) for p in found if p.offset >= 0]
 
     def rewind(self, partitions: Sequence[TopicPartition]) -> None:
         """Go back to where the stored positions are, dropping what was read ahead."""
