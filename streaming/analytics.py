@@ -205,9 +205,9 @@ class AnalyticsConsumerApp:
             return
         self._idle_since = time.monotonic()
         moved = {
-            place: Advance(self._next.get(place), position, None, 0)
-            for place, position in self._consumer.positions().items()
-            if position > (self._next.get(place) or 0)
+            place: Advance(self._next.get(place), at.offset, at.leader_epoch, 0)
+            for place, at in self._consumer.positions().items()
+            if at.offset > (self._next.get(place) or 0)
         }
         if moved:
             self._write(Batch([], [], moved))

@@ -20,7 +20,7 @@ from streaming.events.values import rfc_3339
 from streaming.kafka import hanging
 from streaming.kafka.config import common_config, consumer_config, transactional_config
 from streaming.kafka.connection import bootstrap_servers
-from streaming.kafka.consumer import GroupConsumer, headers_of
+from streaming.kafka.consumer import GroupConsumer, headers_of, offset_at
 from streaming.kafka.identity import IdentityWatch
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight_processor
@@ -202,7 +202,8 @@ class PurchaseProcessorApp:
                 self._runtime.turn()
 
     def _offsets(self) -> list[TopicPartition]:
-        return self._consumer.offsets(topic_id_text(self._topic_id()))
+        metadata = topic_id_text(self._topic_id())
+        return [offset_at(p, metadata) for p in self._consumer.positions().values()]
 
     def _commit(self, offsets: list[TopicPartition]) -> None:
         """Commit the open transaction with these offsets."""

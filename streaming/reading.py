@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
-from confluent_kafka import Message
+from confluent_kafka import Message, TopicPartition
 
 from streaming.errors import Mismatch
 from streaming.events.dead_letter import Verdict, read_verdict, shown_text
@@ -59,25 +59,29 @@ def _cannot_be_stored(message: Message, error: Exception) -> Mismatch:
 
 def advances(
     messages: Sequence[Message],
-    positions: Mapping[Place, int],
+    positions: Mapping[Place, TopicPartition],
     expected: Mapping[Place, int | None],
 ) -> dict[Place, Advance]:
     """Give how far the messages' partitions were read from what is `expected` to be stored.
 
-    `positions` are past the transaction markers behind the last message.
+    `positions` are past the transaction markers behind the last message, which may be of a later
+    leader epoch than it: an offset is only ever given with its own.
     """
     topics, partitions = map(Message.topic, messages), map(Message.partition, messages)
     places = cast("list[Place]", list(zip(topics, partitions, strict=True)))
     counts = Counter(places)
     return {
-        place: Advance(
-            expected[place],
-            max((last.offset() or 0) + 1, positions.get(place, 0)),
-            last.leader_epoch(),
-            counts[place],
-        )
+        place: Advance(expected[place], *_behind(last, positions.get(place)), counts[place])
         for place, last in dict(zip(places, messages, strict=True)).items()
     }
+
+
+def _behind(last: Message, position: TopicPartition | None) -> tuple[int, int | None]:
+    """Give the next offset and its leader epoch: behind the last message, or further."""
+    offset = (last.offset() or 0) + 1
+    if position is not None and position.offset > offset:
+        return position.offset, position.leader_epoch
+    return offset, last.leader_epoch()
 
 
 def _letter(message: Message) -> list[LetterRow]:

@@ -118,18 +118,14 @@ class GroupConsumer:
         """Give the partitions that this member owns now."""
         return self._consumer.assignment()
 
-    def positions(self) -> dict[tuple[str, int], int]:
-        """Give the next offset of each owned partition that was read, past transaction markers."""
-        found = self._consumer.position(self.assignment())
-        return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
+    def positions(self) -> dict[tuple[str, int], TopicPartition]:
+        """Give the position in each owned partition that was read, past transaction markers.
 
-    def offsets(self, metadata: str) -> list[TopicPartition]:
-        """Give the positions as offsets to commit, with their leader epochs and this metadata.
-
-        By the epoch a later assignment notices a log that was cut meanwhile and grew again.
+        With the leader epoch of what stands before it, by which a later assignment notices a log
+        that was cut meanwhile and grew again.
         """
         found = self._consumer.position(self.assignment())
-        return [offset_at(p, metadata) for p in found if p.offset >= 0]
+        return {(p.topic, p.partition): p for p in found if p.offset >= 0}
 
     def rewind(self, partitions: Sequence[TopicPartition]) -> None:
         """Go back to where the stored positions are, dropping what was read ahead."""

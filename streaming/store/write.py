@@ -39,7 +39,10 @@ class PositionTaken(PurchasesError):
 
 
 class Advance(Struct, frozen=True):
-    """How far a partition was read: from `expected` (None: no row yet) to `next_offset`."""
+    """How far a partition was read: from `expected` (None: no row yet) to `next_offset`.
+
+    `leader_epoch` is that of what stands before `next_offset`; None where that is not known.
+    """
 
     expected: int | None
     next_offset: int
@@ -273,9 +276,7 @@ def _advance(
         "stored": advance.records - counts["duplicates"],
         **counts,
     }
-    now = {"next_offset": advance.next_offset}
-    if advance.leader_epoch is not None:
-        now["leader_epoch"] = advance.leader_epoch
+    now = {"next_offset": advance.next_offset, "leader_epoch": advance.leader_epoch}
     if advance.expected is None:
         ids = {"topic_id": source.topic_ids[place[0]], "cluster_id": source.cluster_id}
         try:

@@ -4,10 +4,11 @@ import struct
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from tests.faults.cluster import Cluster
 from tests.pipeline import Deployment
-from tests.stream.test_positions import drain, failure, positions, produce
+from tests.stream.test_positions import COUNT, drain, failure, positions, produce
 from tests.support import wait_until
 
 BATCH_HEAD = struct.Struct(">qiibih")
@@ -23,6 +24,34 @@ def cut(log: Path) -> None:
         if attributes & CONTROL or not attributes & TRANSACTIONAL:
             break
     log.write_bytes(content[:end])
+
+
+@pytest.mark.timeout(240)
+def test_a_transaction_that_outlived_its_leader_is_no_cut(
+    alone: Deployment, cluster: Cluster
+) -> None:
+    """Its marker is of a later epoch than what it ends: a position is stored with its own."""
+    produce(alone)
+    drain(alone)
+    servers = {"bootstrap.servers": cluster.bootstrap_servers, "transactional.id": "stranger"}
+    producer = Producer({**servers, "transaction.timeout.ms": 60_000})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for name in ("purchases", "analytics"):
+        for partition in range(4):
+            producer.produce(alone.topic(name), b"{}", partition=partition)
+    producer.flush(30)
+    node = cluster.nodes[0]
+    node.kill()
+    node.start()
+    wait_until(cluster.serves, 60, "the broker does not come back")
+    producer.abort_transaction(60)
+    drain(alone)
+    drain(alone)
+    produce(alone)
+    drain(alone)
+    assert alone.count("analytics_event") == 2 * COUNT
+    alone.succeed("verify")
 
 
 @pytest.mark.timeout(240)
