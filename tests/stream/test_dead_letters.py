@@ -153,7 +153,9 @@ def test_what_is_refused_five_times_is_parked_until_forced(deployment: Deploymen
         assert redriven(deployment, "--state", "dropped", "--yes") == left
         shown = json.loads(deployment.succeed("dlq", "show", name, "--json"))
         assert [refusal["attempt"] for refusal in shown["refusals"]] == [1, 2, 3, 4, 5]
-        forced = redriven(deployment, "--force", "--set", "quantity=2", "--yes")
+        forced = redriven(
+            deployment, "--state", "dropped", "--force", "--set", "quantity=2", "--yes"
+        )
         assert forced["outcomes"] == {"stored": 1}
         await_states(deployment, [("invalid_quantity", "stored", 5)])
         wait_until(lambda: deployment.count("analytics_event") == 2, 30, "not stored")
