@@ -255,13 +255,14 @@ def _commit(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None
     Raises `PurchasesError` where one lives.
     """
     group = Names.of(settings).processor_group
-    admin = AdminClient(common_config(settings, cluster.bootstrap_servers, CLIENT))
+    config = common_config(settings, cluster.bootstrap_servers, CLIENT)
     ids = {name: topic_id_text(topic.topic_id) for name, topic in cluster.topics.items()}
     offsets = [
         TopicPartition(move.topic, move.partition, move.after, ids[move.topic]) for move in moves
     ]
     deadline = time.monotonic() + SESSION_SECONDS
-    while reason := _refusal(admin, group, offsets):
+    # Each time by a new client: one asks its first coordinator for ever.
+    while reason := _refusal(AdminClient(config), group, offsets):
         if time.monotonic() > deadline:
             raise PurchasesError(
                 f"The group {group} takes no offsets: {reason}. Does a processor run elsewhere?"

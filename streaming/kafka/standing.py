@@ -42,6 +42,8 @@ def await_turn(runtime: Waiting, config: Config, group: str, instance: str) -> b
             other = other_client(admin, group, instance, own)
         except Unavailable as error:
             runtime.pause(str(error))
+            # A client asks its first coordinator for ever, also when that is one no more.
+            admin = AdminClient(config)
             continue
         if other is None:
             return True

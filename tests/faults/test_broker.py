@@ -1,10 +1,12 @@
 """The broker killed, stopped, and three of them losing their leaders."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from streaming.worker import read_status
 from tests.faults.cluster import Cluster, running_cluster
 from tests.faults.conftest import deployment_on
 from tests.faults.table import injected
@@ -51,6 +53,39 @@ def test_sigstop_of_the_broker_for_20_s(
 
     with injected(alone, request) as injection:
         injection.strike(stop, 60)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+def test_a_standby_takes_over_after_the_groups_coordinator_moved(
+    jars: Path, tmp_path: Path
+) -> None:
+    """It has asked the old coordinator before, which still answers, but knows the group no more."""
+
+    def state(of: Deployment) -> str:
+        status = read_status(of.home, "processor", 0)
+        return "" if status is None else status.state
+
+    with running_cluster(jars, tmp_path / "three", 3) as cluster:
+        deployment = deployment_on(cluster, tmp_path)
+        other = replace(deployment, home=tmp_path / "other")
+        other.home.mkdir()
+        with deployment.running("process") as first:
+            wait_until(lambda: state(deployment) == "caught_up", 60, "it does not work")
+            with other.running("process"):
+                wait_until(lambda: state(other) == "standby", 60, "the second does not stand by")
+                coordinator = cluster.leader_of("__consumer_offsets")
+                coordinator.send(signal.SIGSTOP)
+                wait_until(
+                    lambda: cluster.leader_of("__consumer_offsets") is not coordinator,
+                    60,
+                    "the coordinator does not move",
+                )
+                coordinator.send(signal.SIGCONT)
+                wait_until(cluster.serves, 60, "it does not come back")
+                first.kill()
+                first.wait()
+                wait_until(lambda: state(other) == "caught_up", 60, "it does not take over")
 
 
 @pytest.mark.timeout(500)
