@@ -14,7 +14,8 @@ help:  ## show this
 setup: $(STAMP)  ## bring everything into .venv, from the lock, without root
 
 $(STAMP): pyproject.toml uv.lock
-	@python=$$(sh scripts/find-python) && { [ -x $(UV) ] || { "$$python" -m venv .uv && .uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }; } && $(UV) sync --quiet --frozen --all-extras --all-groups --python "$$python"
+	@python=$$(sh scripts/find-python) && { [ -x $(UV) ] || { "$$python" -m venv .uv && .uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }; } && $(UV) sync --quiet --frozen --all-extras --all-groups --compile-bytecode --python "$$python"
+	@.venv/bin/python -m compileall -q assets orchestration streaming
 	@touch $@
 
 run: $(STAMP)  ## set up if needed, then the demonstration, until Ctrl-C

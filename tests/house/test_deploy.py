@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,12 @@ def test_the_container_starts_commands() -> None:
     assert health[0] == PROGRAM
     assert runs(found["CMD"])
     assert runs(health[1:])
+
+
+@pytest.mark.parametrize("module", ["streaming.analytics", "orchestration.main", "sqlalchemy.orm"])
+def test_setup_compiles_what_a_worker_imports(module: str) -> None:
+    """Who may not write into the installation would compile it anew at each start of a worker."""
+    found = find_spec(module)
+    assert found is not None
+    assert found.cached is not None
+    assert Path(found.cached).exists()
