@@ -19,7 +19,7 @@ from streaming.errors import Mismatch, Unavailable
 from streaming.events.record import topic_id_text
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.connection import bootstrap_servers
-from streaming.kafka.consumer import GroupConsumer
+from streaming.kafka.consumer import GroupConsumer, offset_at
 from streaming.kafka.identity import IdentityWatch
 from streaming.kafka.names import Names
 from streaming.kafka.standing import await_turn
@@ -129,9 +129,8 @@ class AnalyticsConsumerApp:
             if row is not None:
                 self._require_same(row)
             self._next[place] = None if row is None else row.next_offset
-            epoch = None if row is None else row.leader_epoch
-            offset = -1 if row is None else row.next_offset
-            found.append(TopicPartition(*place, offset, "", -1 if epoch is None else epoch))
+            known = (-1, None) if row is None else (row.next_offset, row.leader_epoch)
+            found.append(offset_at(place, *known))
         return found
 
     def _require_same(self, row: StreamOffset) -> None:

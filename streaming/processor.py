@@ -203,7 +203,10 @@ class PurchaseProcessorApp:
 
     def _offsets(self) -> list[TopicPartition]:
         metadata = topic_id_text(self._topic_id())
-        return [offset_at(p, metadata) for p in self._consumer.positions().values()]
+        return [
+            offset_at(place, at.offset, at.leader_epoch, metadata)
+            for place, at in self._consumer.positions().items()
+        ]
 
     def _commit(self, offsets: list[TopicPartition]) -> None:
         """Commit the open transaction with these offsets."""

@@ -42,10 +42,11 @@ PASSING: Final = frozenset(
 _headers = cast("Callable[[Message], Headers | None]", Message.headers)
 
 
-def offset_at(position: TopicPartition, metadata: str) -> TopicPartition:
-    """Give a position as the offset to commit; records of Kafka's old formats have no epoch."""
-    epoch = -1 if position.leader_epoch is None else position.leader_epoch
-    return TopicPartition(position.topic, position.partition, position.offset, metadata, epoch)
+def offset_at(
+    place: tuple[str, int], offset: int, leader_epoch: int | None, metadata: str = ""
+) -> TopicPartition:
+    """Give an offset as the client takes it; without an epoch, as of Kafka's old formats, too."""
+    return TopicPartition(*place, offset, metadata, -1 if leader_epoch is None else leader_epoch)
 
 
 def headers_of(message: Message) -> Headers:
@@ -228,7 +229,7 @@ class GroupConsumer:
                 self._look_at(error, f"{message.topic()}-{message.partition()}", message.offset())
 
     def _look_at(self, error: KafkaError, partition: str, offset: int | None) -> None:
-        place = f"{partition} at {offset}"
+        place = partition if offset is None else f"{partition} at {offset}"
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise Mismatch(
                 f"The next record of {place} is no longer (or not yet) in the log: {error.str()}."

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from streaming.worker import read_status
 from tests.faults.cluster import Cluster
 from tests.pipeline import Deployment
 from tests.stream.test_positions import COUNT, drain, failure, positions, produce
@@ -77,6 +78,10 @@ def test_a_log_that_was_cut_and_grew_again_is_noticed_and_read_anew(
         assert all(end > before[place] for place, end in ends.items() if "dlq" not in place[0])
         with alone.running(command):
             wait_until(failure(alone, app), 30, "it was not noticed")
+        status = read_status(alone.home, app, 0)
+        assert status is not None
+        assert "truncation" in status.detail
+        assert "None" not in status.detail
         alone.succeed("offsets", "reset", app, "--to", "earliest", "--yes")
         alone.succeed(command, "--until-caught-up")
     assert alone.count("analytics_event") == 2 * COUNT + MORE
