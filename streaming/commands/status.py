@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 REFRESH_SECONDS: Final = 1.0
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Refresh every second, until Ctrl-C.")]
+AppName = Literal["processor", "analytics"]
 Alone = Annotated[
-    Literal["processor", "analytics"] | None,
+    AppName | None,
     typer.Option("--app", help="Judge this app alone, where a home runs no other."),
 ]
-Watch = Annotated[bool, typer.Option("--watch", help="Refresh every second, until Ctrl-C.")]
 
 
 def status_command(
     sections: "Callable[[], Mapping[str, SectionOf]]",
-) -> Callable[[bool, bool, Literal["processor", "analytics"] | None], None]:
+) -> Callable[[bool, bool, AppName | None], None]:
     """Make the command; `sections` gives what other parts add to the status, when it is needed."""
 
     def status(as_json: AsJson = False, watch: Watch = False, app: Alone = None) -> None:

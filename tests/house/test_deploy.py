@@ -34,6 +34,7 @@ def test_a_unit_starts_a_command_and_gives_it_time_to_drain(unit: str) -> None:
     assert int(parsed["Service"]["TimeoutStopSec"]) > 10
     assert parsed["Service"]["KillMode"] == "mixed"
     assert parsed["Service"]["Restart"] == "on-failure"
+    assert parsed["Service"]["PrivateTmp"] == "yes"
     assert parsed["Unit"]["StartLimitIntervalSec"] == "0"
 
 
