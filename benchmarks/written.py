@@ -20,8 +20,8 @@ PAGE: Final = """# Benchmarks
 Written by `make bench`, from its figures in `benchmarks/results.json`. Times are wall time, CPU is
 that of all threads of the processes; the broker's is not counted. The parts were measured on
 different days, on machines that were shared and not equally fast, so compare times with the fixed
-loop of the same part ({steps} steps in pure Python), not with another part's or machine's seconds.
-Bars are for the median.
+loop of the same part ({steps} steps in pure Python; parts that were measured before it came to them
+have none), not with another part's or machine's seconds. Bars are for the median.
 
 ## Every day
 
