@@ -73,7 +73,7 @@ def test_a_run_whose_process_was_killed_is_reported_at_once(
     assert not lock.exists()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_a_backfill_of_the_command_line_that_was_killed_is_reported_and_recorded(
     store: Settings,
 ) -> None:
@@ -82,7 +82,7 @@ def test_a_backfill_of_the_command_line_that_was_killed_is_reported_and_recorded
     home = Home(store.home)
     killed = home.background("backfill", "--from", "2024-01-01", "--to", "2024-02-29")
     locks = store.home / "runs"
-    wait_until(lambda: [p for p in locks.glob("*-*.lock") if holder(p)], 60, "it does not begin")
+    wait_until(lambda: [p for p in locks.glob("*-*.lock") if holder(p)], 90, "it does not begin")
     wait_until(lambda: count(store, "daily_sales") > 3, 30, "it does not build")
     killed.kill()
     killed.wait()

@@ -1,6 +1,9 @@
 """Whatever is killed: acknowledged = stored ∪ dead-lettered, disjoint, each once, in order."""
 
+import json
+import sqlite3
 from collections import Counter
+from contextlib import closing
 
 import pytest
 
@@ -11,6 +14,7 @@ from tests.pipeline import (
     require_exactly_once,
     wait_until_quiet,
 )
+from tests.support import wait_until
 
 
 def run_under_fire(deployment: Deployment, kills: int) -> None:
@@ -36,3 +40,30 @@ def test_six_kills_of_each_app_lose_and_double_nothing(deployment: Deployment) -
 def test_twenty_kills_of_each_app_lose_and_double_nothing(deployment: Deployment) -> None:
     """The whole form: 20 SIGKILLs of the processor and 20 of the consumer."""
     run_under_fire(deployment, 20)
+
+
+def test_a_batch_whose_position_another_consumer_moved_is_dropped_and_read_again(
+    deployment: Deployment,
+) -> None:
+    """The consumer goes back to where the database stands, once, without being started anew."""
+    deployment.succeed("db", "upgrade")
+    with deployment.running("process"), deployment.running("analyze"):
+        with Load(deployment, rate=500) as load:
+            wait_until(lambda: deployment.count("analytics_event") > 100, 60, "nothing is stored")
+            worker = deployment.worker_pid("analytics")
+            with closing(sqlite3.connect(deployment.home / "purchases.db", timeout=30)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                wait_until(lambda: "paused" in logged(deployment), 60, "it does not wait")
+                other.execute("UPDATE stream_offset SET next_offset = max(next_offset - 1, 0)")
+                other.commit()
+            wait_until(lambda: "position_taken" in logged(deployment), 60, "it does not notice")
+        wait_until_quiet(deployment, load.sent)
+        assert deployment.worker_pid("analytics") == worker
+    assert logged(deployment).count("position_taken") == 1
+    require_exactly_once(deployment, load.sent)
+
+
+def logged(deployment: Deployment) -> list[str]:
+    """Give the events that `analyze` logged, in order."""
+    lines = (deployment.home / "analyze.log").read_text().splitlines()
+    return [json.loads(line)["event"] for line in lines if line.startswith("{")]
