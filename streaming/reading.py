@@ -13,7 +13,7 @@ from streaming.errors import Mismatch
 from streaming.events.dead_letter import Verdict, read_verdict, shown_text
 from streaming.events.refusal import Refused
 from streaming.kafka.consumer import headers_of
-from streaming.logs import get_logger
+from streaming.logs import Seldom
 from streaming.store.batch import EventRow, LetterRow, event_row, redriven, refused_row
 from streaming.store.write import Advance, Place
 
@@ -32,18 +32,19 @@ def event_rows(messages: Iterable[Message], analytics: str, currency: str) -> It
                 raise _cannot_be_stored(message, error) from None
 
 
-def letter_rows(messages: Iterable[Message], analytics: str) -> list[LetterRow]:
+def letter_rows(messages: Iterable[Message], analytics: str, log: Seldom) -> list[LetterRow]:
     """Read dead letters, and which of the events were redriven, as their headers say.
 
+    Others' records among the dead letters are passed over, and told to the log.
     Raises `Mismatch` naming the event whose `origin.*` headers are unreadable.
     """
     letters: list[LetterRow] = []
     for message in messages:
         if message.topic() != analytics:
-            letters += _letter(message)
-        elif message.headers():
+            letters += _letter(message, log)
+        elif headers := headers_of(message):
             try:
-                letters += redriven(headers_of(message))
+                letters += redriven(headers)
             except Refused as error:
                 raise _cannot_be_stored(message, error) from None
     return letters
@@ -84,11 +85,11 @@ def _behind(last: Message, position: TopicPartition | None) -> tuple[int, int | 
     return offset, last.leader_epoch()
 
 
-def _letter(message: Message) -> list[LetterRow]:
+def _letter(message: Message, log: Seldom) -> list[LetterRow]:
     partition, offset = message.partition() or 0, message.offset() or 0
     verdict = read_verdict(headers_of(message))
     if not isinstance(verdict, Verdict):
-        get_logger().warning("foreign_dead_letter", partition=partition, offset=offset)
+        log.warning("foreign_dead_letter", partition=partition, offset=offset)
         return []
     refused_at = message.timestamp()[1] * 1000
     return [refused_row(verdict, shown_text(message.key()), refused_at, partition, offset)]

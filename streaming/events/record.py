@@ -19,6 +19,8 @@ Headers = Sequence[Header]
 
 ORIGIN = "origin."
 DEAD_LETTER = "dlq."
+UNREADABLE: Header = ("origin.unreadable", b"a header's name is not UTF-8")
+"""Stands for all headers of a record of which the client cannot read one: it may be an origin."""
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 MAX_ATTEMPT = INT32_MAX
@@ -77,6 +79,8 @@ def read_origin(headers: Headers, prefix: str) -> Origin:
 
     Raises `Refused` (`invalid_origin`) naming the first header that is missing or unreadable.
     """
+    if prefix == ORIGIN and UNREADABLE in headers:
+        raise Refused(Reason.INVALID_ORIGIN, "the headers are unreadable: one's name is not UTF-8")
     found = {
         name[len(prefix) :]: value or b"" for name, value in headers if name.startswith(prefix)
     }

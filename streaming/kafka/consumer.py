@@ -5,6 +5,7 @@ Fetching, ownership and the identity of topics live here; what is done with the 
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from operator import methodcaller
 from typing import Final, cast
 
 from confluent_kafka import (
@@ -17,13 +18,12 @@ from confluent_kafka import (
 )
 
 from streaming.errors import Mismatch, Unrecoverable
-from streaming.events.record import Headers
+from streaming.events.record import UNREADABLE, Headers
 from streaming.kafka.config import Config
-from streaming.logs import get_logger
+from streaming.logs import Seldom, get_logger
 
 LookUp = Callable[[Sequence[TopicPartition]], list[TopicPartition]]
 
-ERROR_LOG_SECONDS: Final = 1.0
 CALL_SECONDS: Final = 5.0
 START_LOOK_SECONDS: Final = 0.01
 PASSING: Final = frozenset(
@@ -40,6 +40,8 @@ PASSING: Final = frozenset(
 
 
 _headers = cast("Callable[[Message], Headers | None]", Message.headers)
+_notice_a_failure = methodcaller("__len__")
+"""Where the client fails and gives a result all the same, Python sees it at the next such call."""
 
 
 def offset_at(
@@ -50,8 +52,20 @@ def offset_at(
 
 
 def headers_of(message: Message) -> Headers:
-    """Give a message's headers; librdkafka always gives a list of pairs of text and bytes."""
-    return _headers(message) or ()
+    """Give a message's headers; librdkafka always gives a list of pairs of text and bytes.
+
+    A name that is not UTF-8 makes the client fail, and what it then keeps of the headers ends the
+    process when they are asked for again: so they are replaced at once.
+    """
+    try:
+        headers = _headers(message)
+        if headers is None:
+            return ()
+        _notice_a_failure(headers)
+    except (SystemError, UnicodeDecodeError):
+        message.set_headers([UNREADABLE])
+        return (UNREADABLE,)
+    return headers
 
 
 class ErrorWatch:
@@ -59,15 +73,13 @@ class ErrorWatch:
 
     def __init__(self) -> None:
         self.all_brokers_down = False
-        self._logged = 0.0
+        self._log = Seldom()
 
     def __call__(self, error: KafkaError) -> None:
         """Take one error, from any of the clients' threads."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self.all_brokers_down = True
-        if time.monotonic() - self._logged >= ERROR_LOG_SECONDS:
-            self._logged = time.monotonic()
-            get_logger().warning("kafka_error", code=error.name(), error=error.str())
+        self._log.warning("kafka_error", code=error.name(), error=error.str())
 
 
 class GroupConsumer:
