@@ -23,7 +23,7 @@ from streaming.kafka.consumer import GroupConsumer, offset_at
 from streaming.kafka.identity import IdentityWatch
 from streaming.kafka.names import Names
 from streaming.kafka.standing import await_turn
-from streaming.logs import get_logger
+from streaming.logs import Seldom, get_logger
 from streaming.reading import advances, event_rows, letter_rows
 from streaming.settings import Settings
 from streaming.store.batch import SOURCE_TIMESTAMP, STORED, day_cutter
@@ -71,6 +71,7 @@ class AnalyticsConsumerApp:
             common_config(settings, self._servers, f"{self._client}-admin"), self._topics
         )
         self._next: dict[Place, int | None] = {}
+        self._log = Seldom()
         self._idle_since = time.monotonic()
         self._looked_at_disk = 0.0
 
@@ -80,7 +81,7 @@ class AnalyticsConsumerApp:
             return
         group = self._source.group
         common = common_config(self._settings, self._servers, self._client)
-        if not await_turn(self._runtime, common, group, self._client):
+        if not await_turn(self._runtime, common, group, self._client, self._topics):
             return
         self._consumer = GroupConsumer(
             consumer_config(self._settings, self._servers, self._client, group, self._client),
@@ -101,14 +102,16 @@ class AnalyticsConsumerApp:
 
     def _prepare(self) -> bool:
         """Open the store and learn who cluster and topics are, waiting for both."""
+        engine = None
         while self._runtime.turn():
             try:
-                self._engine: Engine = open_store(self._path)
-                deployment = ensure_deployment(self._engine, self._settings)
+                engine = engine or open_store(self._path)
+                deployment = ensure_deployment(engine, self._settings)
                 identity = self._identity.learn()
             except Unavailable as error:
                 self._runtime.pause(str(error))
                 continue
+            self._engine: Engine = engine
             self._source = Source(
                 self._names.analytics_group(deployment.deployment_id),
                 self._names.analytics,
@@ -155,7 +158,7 @@ class AnalyticsConsumerApp:
         analytics = self._names.analytics
         batch = Batch(
             list(event_rows(messages, analytics, self._settings.currency)),
-            letter_rows(messages, analytics),
+            letter_rows(messages, analytics, self._log),
             advances(messages, self._consumer.positions(), self._next),
         )
         written = self._write(batch)

@@ -38,6 +38,9 @@ OFFSETS_SECONDS: Final = 3.0
 OFFSETS_PATIENCE_SECONDS: Final = 4
 IDLE_COMMIT_SECONDS: Final = 1.0
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
+ABORTS_IN_TURN: Final = 5
+PERHAPS_FORBIDDEN: Final = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._STATE)  # noqa: SLF001 - librdkafka's name
+"""A transaction that failed while it was still produced to does not say why: it is not open."""
 
 
 class PurchaseProcessorApp:
@@ -51,11 +54,11 @@ class PurchaseProcessorApp:
         servers, client = bootstrap_servers(settings), f"{APP}-{runtime.status.slot}"
         topics = [names.purchases, names.analytics, names.dead_letters]
         self._identity = IdentityWatch(common_config(settings, servers, f"{client}-admin"), topics)
-        self._producer = Producer(
-            transactional_config(
-                settings, servers, client, names.transactional_id(runtime.status.slot)
-            )
+        producing = transactional_config(
+            settings, servers, client, names.transactional_id(runtime.status.slot)
         )
+        self._producer = Producer(producing)
+        self._most_bytes = int(producing["message.max.bytes"])
         self._client = client
         self._common = common_config(settings, servers, client)
         self._consumer_config = consumer_config(
@@ -63,18 +66,18 @@ class PurchaseProcessorApp:
         )
         self._letter_bytes = DEAD_LETTER_BYTES
         self._done: dict[tuple[str, int], int] = {}
+        self._aborts = 0
         self._idle_since = time.monotonic()
 
     def run(self) -> None:
         """Work until asked to stop. Raises what only a new process or a person can mend."""
         group = self._names.processor_group
-        if not await_turn(self._runtime, self._common, group, self._client):
+        topics = [self._names.purchases]
+        if not await_turn(self._runtime, self._common, group, self._client, topics):
             return
         if not self._prepare():
             return
-        self._consumer = GroupConsumer(
-            self._consumer_config, [self._names.purchases], self._committed
-        )
+        self._consumer = GroupConsumer(self._consumer_config, topics, self._committed)
         while self._runtime.turn():
             if not self._consumer.broker_answers():
                 self._runtime.pause("broker")
@@ -109,7 +112,8 @@ class PurchaseProcessorApp:
 
     def _letter_limit(self) -> int:
         """Give how large a dead letter may be, saying it where that is below the usual 16 MiB."""
-        limit = self._identity.message_limit(self._names.dead_letters, DEAD_LETTER_BYTES)
+        wanted = min(DEAD_LETTER_BYTES, self._most_bytes)
+        limit = self._identity.message_limit(self._names.dead_letters, wanted)
         if limit < DEAD_LETTER_BYTES:
             get_logger().warning("dead_letters_are_cut", above_bytes=limit)
         return limit
@@ -216,25 +220,33 @@ class PurchaseProcessorApp:
                 offsets, self._consumer.group_metadata(), OFFSETS_SECONDS
             )
         self._producer.commit_transaction(CALL_SECONDS)
+        self._aborts = 0
         self._done.update({(o.topic, o.partition): o.offset for o in offsets})
 
     def _abort(self, error: KafkaException) -> None:
         """Abort what can be, and go back to what is committed.
 
         Raises `Unrecoverable` for the rest: fatal errors, a commit whose outcome stays unknown (the
-        producer is spoilt then), a failed abort.
+        producer is spoilt then), a failed abort, a topic whose limit was lowered (a new worker asks
+        for it), and what comes again and again, a second apart.
         """
         reason = error.args[0]
         get_logger().warning("transaction_failed", code=reason.name(), error=reason.str())
-        if reason.fatal() or (reason.retriable() and not reason.txn_requires_abort()):
+        unknown = reason.retriable() and not reason.txn_requires_abort()
+        if reason.fatal() or unknown or reason.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             raise Unrecoverable(f"the transaction failed: {reason.str()}")
         try:
             self._producer.abort_transaction(CALL_SECONDS)
         except KafkaException as failed:
             raise Unrecoverable(f"cannot abort: {failed.args[0].str()}") from None
         self._consumer.rewind(self._consumer.assignment())
-        if reason.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        self._aborts += 1
+        if self._aborts >= ABORTS_IN_TURN:
+            raise Unrecoverable(f"the transaction failed {self._aborts} times: {reason.str()}")
+        if reason.code() in PERHAPS_FORBIDDEN:
             self._await_permissions()
+        if self._aborts > 1:
+            self._runtime.pause(f"the transaction failed: {reason.str()}")
 
     def _await_permissions(self) -> None:
         """Wait until we may do all that we do, saying what lacks."""
@@ -242,6 +254,7 @@ class PurchaseProcessorApp:
             try:
                 preflight_processor(self._settings)
             except PurchasesError as error:
+                self._aborts = 0
                 self._runtime.pause(str(error))
             else:
                 return

@@ -4,17 +4,20 @@ Within a host a slot's lease is a file lock; between hosts Kafka's static ids fe
 asks first who holds its id: to join all the same would end the other, who would end us, for ever.
 """
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import ConsumerGroupState, KafkaException
+from confluent_kafka.admin import AdminClient, MemberDescription  # type: ignore[attr-defined]
 
 from streaming.errors import Unavailable
 from streaming.kafka.config import Config
+from streaming.kafka.offsets import Place
 
 LOOK_SECONDS: Final = 2.0
 PROBE_SECONDS: Final = 1.0
 CALL_SECONDS: Final = 5.0
+ADDED: Final = "partitions were added; the group forgets who left before within its session timeout"
 
 
 class Waiting(Protocol):
@@ -30,39 +33,64 @@ class Waiting(Protocol):
         """Wait, as another works this slot."""
 
 
-def await_turn(runtime: Waiting, config: Config, group: str, instance: str) -> bool:
-    """Wait until no other client holds the static id; False where asked to stop meanwhile.
+def await_turn(
+    runtime: Waiting, config: Config, group: str, instance: str, topics: Sequence[str]
+) -> bool:
+    """Wait until the static id may be taken in the group; False where asked to stop meanwhile.
 
-    A member of our own `client.id` is what a process of ours left, and is taken over at once.
+    A member of our own `client.id` is what a process of ours left, and is taken over at once. But
+    that gives it back the partitions that it had: where some of the `topics` were added since, the
+    group is waited for to forget it.
     """
     admin = AdminClient(config)
     own = str(config["client.id"])
     while runtime.turn():
         try:
-            other = other_client(admin, group, instance, own)
+            partitions, members = _ask(admin, group, topics)
         except Unavailable as error:
             runtime.pause(str(error))
             # A client asks its first coordinator for ever, also when that is one no more.
             admin = AdminClient(config)
             continue
-        if other is None:
+        holding = [member for member in members if member.group_instance_id == instance]
+        other = next((str(m.client_id) for m in holding if m.client_id != own), None)
+        if other is not None:
+            runtime.stand_by(f"of {other}", LOOK_SECONDS)
+        elif holding and partitions - _assigned(members):
+            runtime.pause(ADDED)
+        else:
             return True
-        runtime.stand_by(f"of {other}", LOOK_SECONDS)
     return False
 
 
-def other_client(admin: AdminClient, group: str, instance: str, own: str) -> str | None:
-    """Give the client that holds the static id in the group; None where it is ours or nobody's.
+def _ask(
+    admin: AdminClient, group: str, topics: Sequence[str]
+) -> tuple[set[Place], Sequence[MemberDescription]]:
+    """Ask for the topics' partitions (none while the group rebalances), and the group's members.
 
     Raises `Unavailable` where the brokers do not answer.
     """
     try:
         # Asked of a broker that is away and comes back, librdkafka's next question ends the process
         # (an assertion in rd_kafka_enq_once_del_source_return), so see first whether one is there.
-        admin.list_topics(timeout=PROBE_SECONDS)
+        known = admin.list_topics(timeout=PROBE_SECONDS).topics
         asked = admin.describe_consumer_groups([group], request_timeout=CALL_SECONDS)
-        members = asked[group].result(CALL_SECONDS).members
+        found = asked[group].result(CALL_SECONDS)
     except (KafkaException, TimeoutError) as error:
         raise Unavailable(f"the broker does not answer: {error}") from None
-    held = (str(m.client_id) for m in members if m.group_instance_id == instance)
-    return next((client for client in held if client != own), None)
+    stable = found.state == ConsumerGroupState.STABLE
+    places = {
+        (topic, partition)
+        for topic in topics
+        if stable and topic in known
+        for partition in known[topic].partitions
+    }
+    return places, found.members
+
+
+def _assigned(members: Sequence[MemberDescription]) -> set[Place]:
+    return {
+        (place.topic, place.partition)
+        for member in members
+        for place in member.assignment.topic_partitions
+    }
