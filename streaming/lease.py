@@ -8,7 +8,9 @@ import os
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
+
+PID_BYTES: Final = 20
 
 
 class Lease:
@@ -31,8 +33,8 @@ class Lease:
 
     def hand_to(self, pid: int) -> None:
         """Write the id of a child that inherited the descriptor, and holds the lease with it."""
-        os.ftruncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, b"%d\n" % pid, 0)
+        # Always as long, in its place: so a full disk does not keep a worker from starting again.
+        os.pwrite(self.descriptor, b"%-*d\n" % (PID_BYTES - 1, pid), 0)
 
     def close(self) -> None:
         """Give the lease up."""
@@ -60,7 +62,7 @@ def holder(path: Path) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return int(os.pread(descriptor, 20, 0).strip() or b"0")
+        return int(os.pread(descriptor, PID_BYTES, 0).strip() or b"0")
     else:
         return None
     finally:

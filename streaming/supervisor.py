@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -92,8 +93,8 @@ class Supervisor:
             if code is not None:
                 self._reap(slot, code, now)
             elif self._silent_for(slot, now) > SILENT_SECONDS:
-                get_logger().error("silent_worker_killed", app=self.app, slot=slot.number)
                 slot.process.kill()
+                get_logger().error("silent_worker_killed", app=self.app, slot=slot.number)
         if now - self._written >= STATUS_SECONDS:
             self._write_status()
 
@@ -121,17 +122,18 @@ class Supervisor:
         return [slot.process for slot in self.slots if slot.process is not None]
 
     def _spawn(self, slot: Slot, now: float) -> None:
-        slot.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                MODULES[self.app],
-                f"--slot={slot.number}",
-                f"--supervisor={os.getpid()}",
-            ],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-        )
+        module, number, own_pid = MODULES[self.app], slot.number, os.getpid()
+        command = [sys.executable, "-m", module, f"--slot={number}", f"--supervisor={own_pid}"]
+        try:
+            slot.process = subprocess.Popen(
+                command, env=self._environment, stdin=subprocess.DEVNULL
+            )
+        except OSError as error:
+            # No process or memory is to be had just now; the other slots work on.
+            slot.said.last_error = f"it cannot be started: {error.strerror}"
+            slot.start_at = now + LONGEST_DELAY_SECONDS
+            get_logger().error("worker_not_started", app=self.app, slot=number, error=str(error))
+            return
         slot.said.pid = slot.process.pid
         slot.said.restarts += 1
         slot.started = slot.beat_seen = now
@@ -184,7 +186,8 @@ class Supervisor:
         if status is None or status.pid != pid:
             return
         if time.time() - status.updated_at > SILENT_SECONDS:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _silent_for(self, slot: Slot, now: float) -> float:
         """Give the seconds since the worker's status file last changed, by our own clock."""

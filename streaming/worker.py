@@ -114,6 +114,7 @@ class Runtime:
         try:
             yield
         finally:
+            self._turned.set()
             self._patience = WATCHDOG_SECONDS
 
     def pause(self, by: str, seconds: float = 1.0) -> None:
@@ -193,12 +194,17 @@ class Runtime:
         It counts its own seconds, so that a process that was stopped and goes on is not stuck.
         """
         still = 0
-        while still < self._patience:
+        while True:
+            time.sleep(1)
+            patience = self._patience
             still = 0 if self._turned.is_set() else still + 1
             self._turned.clear()
-            time.sleep(1)
-        get_logger().error("stuck", seconds=still)
-        os._exit(EXIT_STUCK)
+            if still >= patience:
+                break
+        try:
+            get_logger().error("stuck", seconds=still)
+        finally:
+            os._exit(EXIT_STUCK)
 
 
 def replace_json(path: Path, content: Struct) -> None:

@@ -1,0 +1,69 @@
+"""What keeps a worker alive, and what ends it: the watchdog's patience, logs that fail, no room."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streaming.settings import Settings
+from streaming.supervisor import Supervisor
+from streaming.worker import EXIT_STUCK, WATCHDOG_SECONDS
+
+LIFE = """
+import sys, time
+from pathlib import Path
+from streaming.logs import configure_logs
+from streaming.worker import Runtime
+configure_logs()
+runtime = Runtime(Path(sys.argv[1]), "processor", 0, None)
+runtime.watch()
+{}
+"""
+PATIENT = "with runtime.at_most(25): time.sleep({})\ntime.sleep(3)"
+HASTY = "time.sleep({})\nwith runtime.at_most(4): time.sleep(2)"
+STUCK = "time.sleep({})"
+LOG = """
+from streaming.logs import configure_logs, get_logger
+configure_logs()
+get_logger().warning("x")
+"""
+
+
+def life(home: Path, body: str) -> "subprocess.Popen[bytes]":
+    """Start a worker's runtime that does this."""
+    (home / "workers").mkdir(exist_ok=True)
+    return subprocess.Popen([sys.executable, "-c", LIFE.format(body), str(home)])
+
+
+def test_the_watchdog_has_the_patience_that_it_was_asked_for(tmp_path: Path) -> None:
+    """A long call that ends is no stuck loop, nor a short one that begins late."""
+    patient = life(tmp_path, PATIENT.format(WATCHDOG_SECONDS + 3))
+    hasty = life(tmp_path, HASTY.format(WATCHDOG_SECONDS - 2))
+    stuck = life(tmp_path, STUCK.format(60))
+    assert [process.wait(60) for process in (patient, hasty, stuck)] == [0, 0, EXIT_STUCK]
+
+
+@pytest.mark.parametrize("log", ["/dev/full", "a pipe whose reader left"])
+def test_a_log_that_cannot_be_written_ends_nobody(log: str) -> None:
+    """Neither a full disk under it, nor `| tee` that was closed."""
+    sink = f"2>{log}" if log.startswith("/") else "2>&1 | true"
+    command = f"\"{sys.executable}\" -c '{LOG}' {sink}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], timeout=60, check=False)
+    assert done.returncode == 0
+
+
+def test_a_worker_that_cannot_be_started_is_tried_again_and_ends_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where there is no process or memory to be had just then."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    supervisor = Supervisor(Settings(home=tmp_path), "processor", 1)
+    supervisor.start()
+    (slot,) = supervisor.slots
+    assert "cannot be started" in slot.said.last_error
+    monkeypatch.undo()
+    slot.start_at = 0
+    supervisor.step()
+    assert slot.process is not None
+    supervisor.stop(10)
