@@ -17,6 +17,9 @@ from streaming.events.refusal import shown
 SCHEMA_VERSION: Final = 1
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Quantity = Annotated[int, Meta(ge=-values.MAX_QUANTITY, le=values.MAX_QUANTITY)]
+Price = Annotated[int, Meta(ge=0, le=values.MAX_PRICE_MICROS)]
+Amount = Annotated[int, Meta(ge=-values.MAX_AMOUNT_MICROS, le=values.MAX_AMOUNT_MICROS)]
 
 
 class AnalyticsEvent(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -30,7 +33,7 @@ class AnalyticsEvent(Struct, frozen=True, omit_defaults=True, gc=False):
     event_time: str
     kind: Literal["sale", "return"]
     item: str
-    quantity: Int64
+    quantity: Quantity
     currency: str
     processed_at: str
     source_topic: str
@@ -39,8 +42,8 @@ class AnalyticsEvent(Struct, frozen=True, omit_defaults=True, gc=False):
     source_timestamp: Int64
     schema_version: int
     user: str | None = None
-    unit_price_micros: Int64 | None = None
-    amount_micros: Int64 | None = None
+    unit_price_micros: Price | None = None
+    amount_micros: Amount | None = None
     order_id: str | None = None
     description: str | None = None
     country: str | None = None
@@ -86,7 +89,8 @@ def enrich(purchase: PurchaseEvent, source: Record, processed_at: str) -> Analyt
 def decode_analytics(value: bytes | None, currency: str) -> AnalyticsEvent:
     """Read a value of `analytics`.
 
-    Raises `Mismatch` for what this version cannot read: no event, another schema or currency.
+    Raises `Mismatch` for what this version cannot read: no event, another schema or currency, or
+    one that contradicts itself, which the database would not take.
     """
     content = value or b""
     try:
@@ -98,6 +102,11 @@ def decode_analytics(value: bytes | None, currency: str) -> AnalyticsEvent:
         _refuse_other_version(content)
     if event.currency != currency:
         raise Mismatch(f"its currency is {shown(event.currency)}, not {currency}")
+    quantity, kind = event.quantity, event.kind
+    if quantity == 0 or (quantity > 0) != (kind == "sale"):
+        raise Mismatch(f"its quantity and its kind, {kind}, contradict each other")
+    if (event.amount_micros is None) != (event.unit_price_micros is None):
+        raise Mismatch("it has one of price and amount without the other")
     return event
 
 

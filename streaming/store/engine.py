@@ -28,6 +28,7 @@ def engine_over(path: Path, *, read_only: bool = False, create: bool = False) ->
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         creator=lambda: connect(path, read_only=read_only, create=create),
+        hide_parameters=True,
     )
     statement = "BEGIN" if read_only else "BEGIN IMMEDIATE"
 

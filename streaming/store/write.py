@@ -17,7 +17,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.exc import IntegrityError
 
-from streaming.errors import PurchasesError
+from streaming.errors import Mismatch, PurchasesError
+from streaming.events.record import INT64_MAX
 from streaming.store.batch import (
     STORED,
     STREAM_PARTITION,
@@ -32,6 +33,10 @@ from streaming.store.models import StreamOffset, Table
 Place = tuple[str, int]
 SELECT_IDS: Final = 10_000
 ROWS_TOGETHER: Final = 400
+BEYOND: Final = (
+    "The revenue of all events would be beyond 9.2 trillion of the currency, more than a total"
+    " holds; begin a new deployment for what comes now (PURCHASES_HOME and PURCHASES_NAMESPACE)."
+)
 
 
 class PositionTaken(PurchasesError):
@@ -170,7 +175,7 @@ _ADD_TOTALS: Final = _adding(
     "id",
     ["events", "items_sold", "gross_revenue_micros", "net_revenue_micros", "guest_events"],
     ["changed_at"],
-).returning(_TOTALS.c.events)
+).returning(_TOTALS.c.events, _TOTALS.c.gross_revenue_micros, _TOTALS.c.net_revenue_micros)
 _ADD_ITEM: Final = _compiled(
     _adding(_ITEM, "item", ["events", "items_sold", "gross_revenue_micros", "net_revenue_micros"])
 )
@@ -230,8 +235,13 @@ def _known_contents(
 
 
 def _add_figures(connection: Connection, added: Deltas, now: int) -> None:
-    """Add to totals, items and ledger; the new count of all events is the version of the days."""
+    """Add to totals, items and ledger; the new count of all events is the version of the days.
+
+    Raises `Mismatch` where a total is beyond 64 bits, which SQLite would round from then on.
+    """
     events, items_sold, gross, net = added.total
+    if max(gross, gross - net) > INT64_MAX:
+        raise Mismatch(BEYOND)
     totals = {
         "id": 1,
         "events": events,
@@ -241,7 +251,9 @@ def _add_figures(connection: Connection, added: Deltas, now: int) -> None:
         "guest_events": added.guest_events,
         "changed_at": now,
     }
-    version = connection.execute(_ADD_TOTALS, totals).scalar_one()
+    version, *revenues = connection.execute(_ADD_TOTALS, totals).one()
+    if not all(isinstance(revenue, int) for revenue in revenues):
+        raise Mismatch(BEYOND)
     connection.exec_driver_sql(_ADD_ITEM, [(name, *sums) for name, sums in added.items.items()])
     connection.exec_driver_sql(
         _ADD_DAY,

@@ -113,6 +113,14 @@ def changed(**fields: object) -> bytes:
         (changed(schema_version=0), "schema version 0"),
         (b'{"schema_version":2,"event":{}}', "schema version 2"),
         (changed(currency="EUR"), "currency is 'EUR', not GBP"),
+        (changed(quantity=6), "quantity and its kind, return, contradict"),
+        (changed(quantity=0), "quantity and its kind, return, contradict"),
+        (changed(kind="sale"), "quantity and its kind, sale, contradict"),
+        (changed(amount_micros=None), "one of price and amount"),
+        (changed(unit_price_micros=None), "one of price and amount"),
+        (changed(quantity=-(10**6) - 1), "no analytics event"),
+        (changed(unit_price_micros=-1), "no analytics event"),
+        (changed(amount_micros=10**15 + 1), "no analytics event"),
     ],
 )
 def test_what_this_version_cannot_read_is_a_mismatch(value: bytes | None, message: str) -> None:

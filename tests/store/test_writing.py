@@ -9,7 +9,9 @@ from typing import cast
 
 import pytest
 
+from streaming.errors import Mismatch
 from streaming.events.record import Origin
+from streaming.events.values import MAX_AMOUNT_MICROS
 from streaming.settings import Settings
 from streaming.store.batch import OPEN, STORED, EventRow, LetterRow, day_cutter
 from streaming.store.engine import open_store
@@ -102,6 +104,24 @@ def test_a_position_that_another_moved_stores_nothing(
     with pytest.raises(PositionTaken):
         write(store, [event(1, NOON)], 0, 2)
     assert connection.execute("SELECT count(*) FROM analytics_event").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_revenue_beyond_64_bits_is_refused_and_never_rounded(
+    store: Settings, connection: sqlite3.Connection, batches: int
+) -> None:
+    """SQLite would go on in floating point, and every figure would be inexact from then on."""
+    most = replace(event(0, NOON), amount_micros=MAX_AMOUNT_MICROS)
+    events = [replace(most, event_id=f"e{n}", stream_offset=n) for n in range(9_224)]
+    half = len(events) // batches
+    if batches > 1:
+        write(store, events[:half], None, half)
+    with pytest.raises(Mismatch, match="trillion"):
+        write(store, events[-half:], half if batches > 1 else None, len(events))
+    stored = connection.execute("SELECT count(*) FROM analytics_event").fetchone()[0]
+    assert stored == (half if batches > 1 else 0)
+    kept = "SELECT DISTINCT typeof(gross_revenue_micros) FROM live_totals"
+    assert connection.execute(kept).fetchall() == ([("integer",)] if stored else [])
 
 
 def letter(attempt: int, partition: int, offset: int) -> LetterRow:
