@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -78,27 +79,38 @@ class LetterReader:
         return None
 
     def attempts(self, letter: StoredLetter) -> list[Kept]:
-        """Give the records of all attempts of the letter that the topic still holds, in order."""
-        if letter.dlq_partition is None or letter.dlq_offset is None:
+        """Give the records of all attempts of the letter that the topic still holds, in order.
+
+        They may be in any partition, between the times of the record and of its last refusal.
+        """
+        if letter.dlq_partition is None or letter.refused_at is None:
             return []
-        place = (self._topic, letter.dlq_partition)
-        first, end = self._bounds.get(place, (0, 0))
-        start = max(first, self._offset_at(place, letter.timestamp - CLOCKS_APART_MILLISECONDS))
+        refused_at = letter.refused_at // 1000
+        since = min(letter.timestamp, refused_at) - CLOCKS_APART_MILLISECONDS
+        until = refused_at + CLOCKS_APART_MILLISECONDS
+        found = [
+            attempt
+            for place in self._bounds
+            for message in self._between(place, since, until)
+            if (attempt := kept(message, letter)) is not None
+        ]
+        return sorted(found, key=lambda attempt: attempt.verdict.origin.attempt)
+
+    def _between(self, place: Place, since: int, until: int) -> Iterator[Message]:
+        """Give what was appended to a partition between two times (ms)."""
+        start, end = self._offset_at(place, since), self._offset_at(place, until)
         if start >= end:
-            return []
+            return
         self._go_to(place, start)
-        found = []
-        while (message := self._next(place)) is not None:
-            if (attempt := kept(message, letter)) is not None:
-                found.append(attempt)
-            if (message.offset() or 0) >= min(letter.dlq_offset, end - 1):
-                break
-        return found
+        while (message := self._next(place)) is not None and (message.offset() or 0) < end:
+            yield message
 
     def _offset_at(self, place: Place, milliseconds: int) -> int:
+        """Give the first offset at or after a time, the partition's end where there is none."""
+        first, end = self._bounds[place]
         asked = [TopicPartition(*place, max(milliseconds, 0))]
         found = self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS)[0].offset
-        return max(found, 0)
+        return max(found, first) if found >= 0 else end
 
     def _go_to(self, place: Place, offset: int) -> None:
         """Have `offset` before us: it is read on to where it is near, else jumped to."""

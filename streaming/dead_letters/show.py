@@ -176,4 +176,8 @@ def _foreign(headers: Headers) -> dict[str, str | None]:
 def _time(micros: int | None) -> str | None:
     if micros is None:
         return None
-    return rfc_3339(datetime.fromtimestamp(micros / 1_000_000, UTC))
+    try:
+        return rfc_3339(datetime.fromtimestamp(micros / 1_000_000, UTC))
+    except (ValueError, OverflowError):
+        # Of a header that anybody may have written.
+        return f"{micros // 1000} ms"

@@ -11,8 +11,16 @@ from msgspec import Struct
 
 Place = tuple[str, int]
 
-RETIRED: Final = -1
-"""Partitions of an earlier log are counted down from here: their offsets mean nothing any more."""
+RETIRE_EVENTS: Final = (
+    "UPDATE analytics_event SET stream_partition = -1 - :partition"
+    " WHERE stream_partition = :partition"
+)
+"""Partitions of an earlier log are counted down from -1: their offsets mean nothing any more."""
+RETIRE_LETTERS: Final = (
+    "UPDATE dead_letter SET dlq_partition = NULL, dlq_offset = NULL"
+    " WHERE dlq_partition = :partition"
+)
+"""A dead letter of an earlier log is described by the next one of its origin."""
 
 
 class StoredOffset(Struct, frozen=True):
@@ -41,15 +49,18 @@ def move_offsets(
 ) -> None:
     """Move positions in one transaction.
 
-    Where the log is another one, its counts begin anew, and the events that came from the old one
-    are marked: their place is in a log that is no more.
+    Where the log is another one, its counts begin anew, and the events and dead letters that came
+    from the old one are marked: their place is in a log that is no more.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
         known = read_offsets(connection, group)
         for place, moved in positions.items():
-            key, events = (group, *place), place[0] == analytics
-            _move(connection, key, known.get(place), moved, events=events)
+            before = known.get(place)
+            _move(connection, group, place, before, moved)
+            if before is not None and not _of_one_log(before, moved):
+                retire = RETIRE_EVENTS if place[0] == analytics else RETIRE_LETTERS
+                connection.execute(retire, {"partition": place[1]})
     except BaseException:
         connection.execute("ROLLBACK")
         raise
@@ -58,18 +69,13 @@ def move_offsets(
 
 def _move(
     connection: sqlite3.Connection,
-    key: tuple[str, str, int],
+    group: str,
+    place: Place,
     known: StoredOffset | None,
     moved: StoredOffset,
-    *,
-    events: bool,
 ) -> None:
-    group, topic, partition = key
-    same = known is not None and (known.topic_id, known.cluster_id) == (
-        moved.topic_id,
-        moved.cluster_id,
-    )
-    if same:
+    topic, partition = place
+    if known is not None and _of_one_log(known, moved):
         connection.execute(
             "UPDATE stream_offset SET next_offset = ?, leader_epoch = NULL"
             " WHERE consumer_group = ? AND topic = ? AND partition = ?",
@@ -82,8 +88,7 @@ def _move(
         " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0)",
         (group, topic, partition, moved.next_offset, moved.topic_id, moved.cluster_id),
     )
-    if events and known is not None:
-        connection.execute(
-            "UPDATE analytics_event SET stream_partition = ? WHERE stream_partition = ?",
-            (RETIRED - partition, partition),
-        )
+
+
+def _of_one_log(one: StoredOffset, other: StoredOffset) -> bool:
+    return (one.topic_id, one.cluster_id) == (other.topic_id, other.cluster_id)
