@@ -198,6 +198,8 @@ def drop(
     from streaming.store.connection import connect_current, store_errors
     from streaming.store.letters import find_letters, mark_dropped
 
+    if not because.strip():
+        raise UsageError("--because must say why nobody will repair them.")
     settings = load_settings()
     full = _full_ids(settings, ids or [])
     wanted = _filter(settings, ids and full, reason, since, until, key, state or ("open", "parked"))
@@ -222,11 +224,14 @@ def _filter(
     states: Sequence[str],
 ) -> "LetterFilter":
     """Make the filter; with `ids`, only those that it maps to. Raises `UsageError` where wrong."""
+    from streaming.events.refusal import Reason as Code
     from streaming.store.letters import STATES, LetterFilter
 
     for state in states:
         if state not in STATES:
             raise UsageError(f"--state {state} must be one of {', '.join(STATES)}.")
+    if reason is not None and reason not in set(Code):
+        raise UsageError(f"--reason {reason} must be one of {', '.join(Code)}.")
     return LetterFilter(
         states=tuple(states),
         reason=reason,
@@ -297,6 +302,9 @@ def _redriven(found: "Redriven") -> str:
         "cut": "too large to be kept whole; correct them with --edit",
         "no_object": "not a JSON object, in which a field could be set; correct them with --edit",
         "parked": "refused five times already; --force sends them",
+        "redriven": "sent again already; --state redriven sends them once more",
+        "dropped": "given up; --state dropped sends them",
+        "stored": "stored already",
     }
     lines += [f"{number:,} left: {meanings[code]}." for code, number in found.left.items()]
     return "\n".join(lines)

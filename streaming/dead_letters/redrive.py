@@ -4,6 +4,7 @@ Each carries its origin, so that a redrive that is repeated, or dies in the midd
 dry run goes the same way, but for the sending.
 """
 
+import sqlite3
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from streaming.dead_letters.reading import Kept, LetterReader
 from streaming.dead_letters.repair import Repair, Unrepairable, repaired
@@ -34,7 +35,13 @@ from streaming.settings import Settings
 from streaming.stop import Stop
 from streaming.store.batch import PARKED, PARKED_ATTEMPTS
 from streaming.store.connection import connect_current, store_errors
-from streaming.store.letters import LetterFilter, StoredLetter, find_letters, mark_redriven
+from streaming.store.letters import (
+    STATES,
+    LetterFilter,
+    StoredLetter,
+    find_letters,
+    mark_redriven,
+)
 from streaming.transform import transform
 
 BATCH: Final = 500
@@ -50,7 +57,7 @@ class Redriven(Struct, frozen=True):
 
     `outcomes` says of each what becomes of it under today's rules: `stored`, or the code of its
     refusal. `left` are not sent: `gone` from the topic, `cut` there, `no_object` to set a field
-    in, `parked` without force.
+    in, `parked` without force, and of those that were named the ones in another state, by it.
     """
 
     sent: bool
@@ -100,6 +107,7 @@ def redrive(
         store_errors(path),
         LetterReader(settings, cluster.bootstrap_servers) as reader,
     ):
+        count.left.update(_named_in_other_states(store, request.wanted))
         letters = _counted(find_letters(store, request.wanted), report)
         topic_id = cluster.topics[names.purchases].topic_id
         again = _again(letters, reader, request, count)
@@ -109,6 +117,14 @@ def redrive(
         else:
             deque(judged, maxlen=0)
     return Redriven(send, dict(count.outcomes.most_common()), dict(count.left.most_common()))
+
+
+def _named_in_other_states(store: sqlite3.Connection, wanted: LetterFilter) -> Iterator[str]:
+    """Give the states of the letters that were named, but are in none of the wanted states."""
+    if wanted.ids is not None:
+        others = tuple(state for state in STATES if state not in wanted.states)
+        for letter in find_letters(store, structs.replace(wanted, states=others)):
+            yield letter.state
 
 
 def _counted(letters: Iterator[StoredLetter], report: Report) -> Iterator[StoredLetter]:

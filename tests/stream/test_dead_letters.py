@@ -15,6 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     ResourceType,
 )
 
@@ -186,6 +187,21 @@ def test_a_record_is_shown_with_all_that_is_kept_of_it(deployment: Deployment) -
     assert "\x1b" not in deployment.succeed("dlq", "list")
 
 
+def test_every_attempt_is_shown_whatever_partition_it_went_to(deployment: Deployment) -> None:
+    """A dead-letter topic that was given more partitions spreads the records without a key."""
+    send(deployment, b'{"user": null, "item"', key=b"")
+    drain(deployment)
+    topic = deployment.topic("purchases.dlq")
+    admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
+    admin.create_partitions([NewPartitions(topic, 4)])[topic].result(10)
+    for _ in range(3):
+        redriven(deployment, "--force", "--yes")
+        drain(deployment)
+    (letter,) = listed(deployment, "--state", "open", "--state", "parked")
+    found = json.loads(deployment.succeed("dlq", "show", letter["id"], "--json"))
+    assert [refusal["attempt"] for refusal in found["refusals"]] == [1, 2, 3, 4]
+
+
 def test_a_dropped_letter_keeps_its_reason_and_its_record(deployment: Deployment) -> None:
     """A dry run first; it can be redriven all the same."""
     send(deployment, purchase(quantity=0, item="a"), purchase(unit_price=-1))
@@ -197,6 +213,9 @@ def test_a_dropped_letter_keeps_its_reason_and_its_record(deployment: Deployment
     dropped = listed(deployment, "--state", "dropped")
     assert [letter["dropped_because"] for letter in dropped] == ["a test till"]
     assert redriven(deployment)["outcomes"] == {"invalid_price": 1}
+    named = redriven(deployment, dropped[0]["id"], "--yes")
+    assert named == {"sent": True, "outcomes": {}, "left": {"dropped": 1}}
+    assert "given up; --state dropped" in deployment.succeed("dlq", "redrive", dropped[0]["id"])
     fixed = redriven(deployment, "--state", "dropped", "--set", "quantity=1", "--yes")
     assert fixed["outcomes"] == {"stored": 1}
     drain(deployment)
@@ -246,6 +265,8 @@ def set_limit(admin: AdminClient, topic: str, size: int) -> None:
         (("dlq", "redrive", "--state", "stored"), "no redrive"),
         (("dlq", "redrive", "--set", "price=5"), "FIELD=VALUE"),
         (("dlq", "drop"), "because"),
+        (("dlq", "drop", "--because", " "), "--because must say why"),
+        (("dlq", "list", "--reason", "typo"), "--reason typo must be one of malformed_json"),
     ],
 )
 def test_what_is_typed_wrong_is_named(
