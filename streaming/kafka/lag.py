@@ -20,6 +20,10 @@ from streaming.settings import Settings
 CLIENT: Final = "lag"
 
 
+class TopicMissing(Unavailable):
+    """The cluster answers, but does not have a topic, or does not let us see it."""
+
+
 @dataclass(frozen=True)
 class Lag:
     """Records that are not in the figures yet, and the age in seconds of the oldest of them.
@@ -53,11 +57,12 @@ def read_lag(settings: Settings, servers: str, stored: Mapping[int, int], deadli
     """Compare the logs' ends with the positions: `stored` on `analytics`, the processor's before.
 
     A partition without a position counts from its beginning; `deadline` is in seconds. Raises
-    `Unavailable` where the cluster does not answer in time, or lacks a topic.
+    `Unavailable` where the cluster does not answer in time, `TopicMissing` where it lacks one.
     """
-    analytics = Names.of(settings).analytics
-    places = {(analytics, partition): position for partition, position in stored.items()}
-    return lag_in_all(read_partitions(settings, servers, [analytics], places, deadline))
+    names = Names.of(settings)
+    topics = [names.purchases, names.analytics]
+    places = {(names.analytics, partition): position for partition, position in stored.items()}
+    return lag_in_all(read_partitions(settings, servers, topics, places, deadline))
 
 
 def lag_in_all(partitions: Sequence[PartitionLag]) -> Lag:
@@ -75,7 +80,7 @@ def read_partitions(
     stored: Mapping[Place, int],
     deadline: float,
 ) -> list[PartitionLag]:
-    """Look at each partition of `purchases` and of the `topics` whose positions are `stored`.
+    """Look at each partition of the `topics`; positions are `stored`, but those on `purchases`.
 
     Otherwise as `read_lag`.
     """
@@ -87,7 +92,7 @@ def read_partitions(
     }
     consumer = Consumer(client)
     try:
-        places = _partitions(consumer, [names.purchases, *topics], until)
+        places = _partitions(consumer, topics, until)
         positions = _committed(consumer, [p for p in places if p[0] == names.purchases], until)
         positions |= {p: stored.get(p, -1) for p in places if p[0] != names.purchases}
         bounds = _bounds(settings, servers, positions, until)
@@ -116,11 +121,13 @@ def _partitions(consumer: Consumer, topics: Sequence[str], until: float) -> list
     known = consumer.list_topics(timeout=_left(until)).topics
     for topic in topics:
         if topic not in known or known[topic].error is not None:
-            raise Unavailable(f"The topic {topic} is missing.")
+            raise TopicMissing(f"The topic {topic} is missing, or may not be seen by this user.")
     return [(topic, partition) for topic in topics for partition in known[topic].partitions]
 
 
 def _committed(consumer: Consumer, places: Sequence[Place], until: float) -> dict[Place, int]:
+    if not places:
+        return {}
     found = consumer.committed([TopicPartition(*place) for place in places], timeout=_left(until))
     return {(p.topic, p.partition): p.offset for p in found}
 

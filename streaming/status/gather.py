@@ -19,7 +19,7 @@ from msgspec import structs
 from streaming.disk import LEAST_FREE_BYTES, free_bytes
 from streaming.errors import PurchasesError
 from streaming.kafka.connection import bootstrap_servers
-from streaming.kafka.lag import PartitionLag, read_partitions
+from streaming.kafka.lag import PartitionLag, TopicMissing, read_partitions
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import Place
 from streaming.settings import Settings
@@ -65,12 +65,12 @@ def gather(settings: Settings, sections: Mapping[str, SectionOf], app: str | Non
     """
     stored, names = _read_database(settings), Names.of(settings)
     with ThreadPoolExecutor(1) as background:
-        asked = background.submit(_ask_broker, settings, stored.positions)
+        asked = background.submit(_ask_broker, settings, stored.positions, app)
         processor, writers = look_at_app(settings.home, "processor", settings.processor_slots)
         analytics, readers = look_at_app(settings.home, "analytics", settings.analytics_slots)
         added = {name: _section(settings, section) for name, section in sections.items()}
         broker, lags = asked.result()
-    if broker.state == "down":
+    if broker.state != "answering":
         written, read = _own_word("processor", writers), _own_word("analytics", readers)
     else:
         written = _partitions("processor", [names.purchases], lags)
@@ -150,13 +150,17 @@ def _stored(settings: Settings, store: sqlite3.Connection, path: Path) -> _Store
 
 
 def _ask_broker(
-    settings: Settings, positions: Mapping[Place, int]
+    settings: Settings, positions: Mapping[Place, int], app: str | None
 ) -> tuple[Broker, list[PartitionLag]]:
+    """Ask about what `app` reads, as its user may see no more; about all where None is named."""
     names, servers = Names.of(settings), None
+    read = {"processor": [names.purchases], "analytics": [names.analytics, names.dead_letters]}
+    topics = [topic for one, topics in read.items() if app in (None, one) for topic in topics]
     try:
         servers = bootstrap_servers(settings)
-        topics = [names.analytics, names.dead_letters]
         lags = read_partitions(settings, servers, topics, positions, BROKER_SECONDS)
+    except TopicMissing as error:
+        return Broker("topic_missing", servers, str(error)), []
     except PurchasesError as error:
         return Broker("down", servers, str(error)), []
     return Broker("answering", servers, ""), lags
@@ -217,7 +221,7 @@ def _with_lag(app: App, partitions: Sequence[Partition]) -> App:
 
 
 def _disk(settings: Settings, database: Database, stored_per_second: float) -> Disk:
-    free = free_bytes(settings.home)
+    free = min(free_bytes(settings.home), free_bytes(settings.database_path))
     events, size = database.events or 0, database.bytes or 0
     if events < FEWEST_EVENTS:
         return Disk(free, None, None)

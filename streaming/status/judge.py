@@ -48,6 +48,12 @@ def _problems(status: Status) -> Iterator[Problem]:
             status.broker.detail,
             "See `purchases broker status`; `purchases up` keeps the embedded one alive.",
         )
+    if status.broker.state == "topic_missing":
+        yield Problem(
+            "topic_missing",
+            status.broker.detail,
+            "`purchases topics create` makes it; where it is there, let this user describe it.",
+        )
     if status.database.state == "unreadable":
         yield Problem("database_unreadable", status.database.detail, "Do what it says.")
     if status.disk.free_bytes < LEAST_FREE_BYTES:
@@ -119,7 +125,7 @@ def _log_problems(status: Status) -> Iterator[Problem]:
             )
     for app in status.apps:
         seconds = app.lag_seconds or 0
-        works = any(slot.pid is not None for slot in app.slots)
+        works = any(slot.pid is not None and slot.state != "standby" for slot in app.slots)
         if works and seconds > LONG_BEHIND_SECONDS and app.closing_per_second <= 0:
             yield Problem(
                 "falling_behind",

@@ -18,7 +18,7 @@ class Problem(Struct, frozen=True):
 
 
 class Broker(Struct, frozen=True):
-    """Whether the cluster `answering` or is `down`, and if so why."""
+    """Whether the cluster is `answering`, with `topic_missing`, or `down`, and if so why."""
 
     state: str
     bootstrap_servers: str | None
@@ -118,7 +118,7 @@ class Refusals(Struct, frozen=True):
 
 
 class Disk(Struct, frozen=True):
-    """The disk under the home, and how soon it is full at the present rate of stored events."""
+    """The disk under home or database, the fuller one; how soon it is full at the present rate."""
 
     free_bytes: int
     bytes_per_million_events: int | None

@@ -74,6 +74,7 @@ def _rest(status: Status) -> Table:
         figures = f"{database.events:,} events, {database.refused:,} refused"
         table.add_row("database", f"{figures}, {database.duplicates:,} known already")
     for app in status.apps:
+        table.add_row(f"{app.app} so far", _counted(app))
         if app.lag_records:
             drain = app.seconds_to_drain
             table.add_row(
@@ -81,9 +82,24 @@ def _rest(status: Status) -> Table:
             )
     table.add_row("refused lately", f"{refusals.share:.2%} of {refusals.records:,} records")
     full = "" if disk.days_until_full is None else f", full in {disk.days_until_full:,.1f} days"
-    table.add_row("disk free", f"{disk.free_bytes / 2**30:,.1f} GiB{full}")
+    size = disk.bytes_per_million_events
+    each = "" if size is None else f", {size / 2**20:,.0f} MiB a million events"
+    table.add_row("disk free", f"{disk.free_bytes / 2**30:,.1f} GiB{full}{each}")
     table.add_row("as of", f"{status.as_of[:19].replace('T', ' ')} UTC")
     return table
+
+
+def _counted(app: App) -> str:
+    """Say what the living workers did since they began, and when the last batch was committed."""
+    slots = app.slots
+    committed = "none yet" if app.committed_at is None else f"{app.committed_at[11:19]} UTC"
+    return (
+        f"{sum(slot.records_in for slot in slots):,} in,"
+        f" {sum(slot.records_out for slot in slots):,} out,"
+        f" {sum(slot.refused for slot in slots):,} refused,"
+        f" {sum(slot.duplicates for slot in slots):,} duplicate"
+        f" ({app.duplicates_per_second:,.0f}/s); last batch {committed}"
+    )
 
 
 def _section(name: str, section: Section) -> Table:

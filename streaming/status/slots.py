@@ -19,6 +19,9 @@ from streaming.worker import WorkerStatus, lease_path, read_status
 
 SILENT_SECONDS: Final = 15.0
 BEHIND_SECONDS: Final = 10.0
+STEADY_SECONDS: Final = 10.0
+WAITING: Final = frozenset({"paused", "standby"})
+"""Who waits makes no progress, but does not die again and again, if for longer than a restart."""
 WORST_FIRST: Final = (
     "failing",
     "failed",
@@ -125,7 +128,9 @@ def slot_state(
     pid: int | None, written: WorkerStatus | None, supervised: SlotRestarts | None, now: float
 ) -> tuple[str, str]:
     """Give a slot's state (see docs/status.md) and by what, of whom or why."""
-    if supervised is not None and supervised.failing:
+    waits = written is not None and written.pid == pid and written.state in WAITING
+    steady = waits and written is not None and now - written.started_at > STEADY_SECONDS
+    if supervised is not None and supervised.failing and not steady:
         return "failing", supervised.last_error
     if pid is None:
         return _state_without_worker(written, supervised)

@@ -59,6 +59,18 @@ CASES = [
     Case("stopped", pid=None, written=worker("running")),
     Case("failed", pid=None, written=worker("failed", detail="why"), detail="why"),
     Case(
+        "standby",
+        written=worker("standby", detail="of b"),
+        supervised=SlotRestarts(0, failing=True, last_error="it dies"),
+        detail="of b",
+    ),
+    Case(
+        "failing",
+        written=structs.replace(worker("paused"), started_at=NOW - 5),
+        supervised=SlotRestarts(0, failing=True, last_error="it dies"),
+        detail="it dies",
+    ),
+    Case(
         "failing",
         written=worker(),
         supervised=SlotRestarts(0, failing=True, last_error="it dies"),
@@ -156,6 +168,11 @@ OPEN = Partition("processor", "purchases", 0, 1, 1, 0, 0.0, 5, 80.0)
     [
         ("broker_down", {"broker": Broker("down", None, "No broker runs")}, "No broker"),
         (
+            "topic_missing",
+            {"broker": Broker("topic_missing", "b:9092", "The topic analytics is missing")},
+            "The topic analytics",
+        ),
+        (
             "database_unreadable",
             {"database": Database("unreadable", "no file", "/x", *[None] * 5)},
             "no file",
@@ -207,6 +224,8 @@ def test_standing_by_and_catching_up_are_no_problems() -> None:
         closing_per_second=100.0,
     )
     assert judged(status(apps=(app("processor"), closing))).healthy
+    beside = structs.replace(closing, slots=(slot("standby", "of b"),), closing_per_second=0.0)
+    assert judged(status(apps=(app("processor"), beside))).healthy
 
 
 def test_a_few_refused_records_exceed_nothing() -> None:
