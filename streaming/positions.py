@@ -37,7 +37,7 @@ from streaming.supervisor import supervisor_path
 
 CLIENT: Final = "offsets"
 CALL_SECONDS: Final = 5.0
-SESSION_SECONDS: Final = 8.0
+LEAVING_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.5
 APPS: Final = ("processor", "analytics")
 NEVER: Final = -1
@@ -95,7 +95,7 @@ class Where(Struct, frozen=True):
 
 def list_positions(settings: Settings) -> list[Position]:
     """Give all positions of both apps. Raises `Unavailable` where the brokers do not answer."""
-    return _look(settings)[0]
+    return _look(settings, APPS)[0]
 
 
 def reset(settings: Settings, app: str, target: Target, where: Where, *, do: bool) -> list[Move]:
@@ -107,7 +107,7 @@ def reset(settings: Settings, app: str, target: Target, where: Where, *, do: boo
     if app not in APPS:
         raise UsageError(f"{app} must be one of {', '.join(APPS)}.")
     _require_stopped(settings, app)
-    positions, cluster = _look(settings)
+    positions, cluster = _look(settings, [app])
     chosen = [
         p
         for p in positions
@@ -144,11 +144,14 @@ def state_of(
     return ("ahead" if position > end else "ok"), 0
 
 
-def _look(settings: Settings) -> tuple[list[Position], Cluster]:
+def _look(settings: Settings, apps: Sequence[str]) -> tuple[list[Position], Cluster]:
+    """Look at the apps' positions, asking for no more than these may see."""
     names = Names.of(settings)
-    topics = [names.purchases, names.analytics, names.dead_letters]
-    cluster = preflight(settings, reads=topics, group=names.processor_group)
-    read = {"processor": [names.purchases], "analytics": [names.analytics, names.dead_letters]}
+    every = {"processor": [names.purchases], "analytics": [names.analytics, names.dead_letters]}
+    read = {app: every[app] for app in apps}
+    topics = [topic for topics in read.values() for topic in topics]
+    group = names.processor_group if "processor" in apps else None
+    cluster = preflight(settings, reads=topics, group=group)
     places = [
         (topic, number) for topic in topics for number in range(cluster.topics[topic].partitions)
     ]
@@ -173,6 +176,8 @@ def _committed(
     settings: Settings, cluster: Cluster, places: Sequence[Place]
 ) -> dict[Place, StoredOffset]:
     """Give the processor's offsets; their metadata is the topic's id."""
+    if not places:
+        return {}
     group = Names.of(settings).processor_group
     config = consumer_config(settings, cluster.bootstrap_servers, CLIENT, group)
     with closing(Consumer(config)) as consumer:
@@ -260,7 +265,8 @@ def _commit(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None
     offsets = [
         TopicPartition(move.topic, move.partition, move.after, ids[move.topic]) for move in moves
     ]
-    deadline = time.monotonic() + SESSION_SECONDS
+    session = int(consumer_config(settings, "", CLIENT, group)["session.timeout.ms"]) / 1000
+    deadline = time.monotonic() + session + LEAVING_SECONDS
     # Each time by a new client: one asks its first coordinator for ever.
     while reason := _refusal(AdminClient(config), group, offsets):
         if time.monotonic() > deadline:
@@ -274,9 +280,13 @@ def _refusal(admin: AdminClient, group: str, offsets: list[TopicPartition]) -> s
     """Alter the group's offsets; give why it would not, None where it did."""
     asked = [ConsumerGroupTopicPartitions(group, offsets)]
     try:
-        done = admin.alter_consumer_group_offsets(asked)[group].result(CALL_SECONDS)
+        done = admin.alter_consumer_group_offsets(asked, request_timeout=CALL_SECONDS)[
+            group
+        ].result(CALL_SECONDS)
     except KafkaException as error:
         return str(error.args[0].str())
+    except TimeoutError:
+        return "the brokers do not answer"
     errors = (partition.error for partition in done.topic_partitions)
     return next((error.str() for error in errors if error is not None), None)
 

@@ -18,7 +18,7 @@ from streaming.errors import PurchasesError
 from streaming.kafka.config import common_config
 from streaming.kafka.connection import bootstrap_servers, no_broker
 from streaming.kafka.names import Names
-from streaming.kafka.topics import Topic, topic_id_of
+from streaming.kafka.topics import NO_DESCRIPTION, Topic, topic_id_of
 from streaming.settings import Settings
 
 DEADLINE_SECONDS: Final = 4.5
@@ -196,6 +196,8 @@ def _topics(
     for name, future in futures.items():
         try:
             description = future.result(left)
+        except TimeoutError:
+            raise PurchasesError(NO_DESCRIPTION.format(name=name)) from None
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART and name in optional:
                 continue
@@ -230,6 +232,8 @@ def _require_group(admin: AdminClient, group: str, until: float) -> None:
             raise PurchasesError(
                 f"This user lacks the permission READ on the group {group}; grant it."
             ) from None
+        return
+    except TimeoutError:
         return
     _require_allowed("group", group, {AclOperation.READ}, allowed)
 

@@ -16,6 +16,7 @@ from streaming.settings import Settings
 
 REQUEST_SECONDS: Final = 5.0
 CREATE_SECONDS: Final = 30.0
+NO_DESCRIPTION: Final = "The brokers do not describe the topic {name} in time; try again."
 POLL_SECONDS: Final = 0.1
 DAY_MILLISECONDS: Final = 86_400_000
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
@@ -72,6 +73,8 @@ def describe_topics(
     for name, future in futures.items():
         try:
             description = future.result(timeout)
+        except TimeoutError:
+            raise PurchasesError(NO_DESCRIPTION.format(name=name)) from None
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise PurchasesError(
@@ -114,6 +117,11 @@ def _try_to_create(
     topic = NewTopic(name, partitions, -1, config=configuration)
     try:
         admin.create_topics([topic], operation_timeout=CREATE_SECONDS)[name].result(CREATE_SECONDS)
+    except TimeoutError:
+        raise PurchasesError(
+            f"The brokers did not say within {CREATE_SECONDS:g} s whether the topic {name} was"
+            " created; try again."
+        ) from None
     except KafkaException as error:
         reason: KafkaError = error.args[0]
         return reason
