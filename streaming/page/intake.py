@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from streaming.errors import TooLarge, UsageError
 from streaming.events import values
-from streaming.events.purchase import MAX_VALUE_BYTES
+from streaming.events.purchase import MAX_VALUE_BYTES, decode_slow
 from streaming.events.record import Header, derived_id, record_key
 from streaming.events.refusal import Refused
 from streaming.page.api import JSON
@@ -75,9 +75,8 @@ def outgoing(record: bytes, idempotency_key: str | None, index: int) -> Outgoing
 
     Raises `UsageError` where there is neither.
     """
-    try:
-        named = msgspec.json.decode(record, type=_Named)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    named = _named(record)
+    if named is None:
         return Outgoing(None, None, record)
     key = _key(named)
     if named.event_id is not None:
@@ -88,6 +87,19 @@ def outgoing(record: bytes, idempotency_key: str | None, index: int) -> Outgoing
             " each an event_id (a UUID), or the request an Idempotency-Key."
         )
     return _with_id(record, named.timestamp, idempotency_key, index, key)
+
+
+def _named(record: bytes) -> _Named | None:
+    """Read what decides on id and key; None of what the processor's slow reader refuses too."""
+    try:
+        return msgspec.json.decode(record, type=_Named)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        wire = decode_slow(record.decode())
+    except (Refused, UnicodeDecodeError):
+        return None
+    return _Named(wire.event_id, wire.timestamp, wire.user, wire.order_id)
 
 
 def _with_id(

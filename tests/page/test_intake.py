@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from streaming.errors import TooLarge, UsageError
-from streaming.events.purchase import MAX_VALUE_BYTES
+from streaming.events.purchase import MAX_VALUE_BYTES, decode_slow
 from streaming.page.intake import MOST_RECORDS, Batch, read_batch
 
 TIME = "2026-03-01T12:00:00.5Z"
@@ -87,6 +87,24 @@ def test_lines_are_split_and_one_that_is_no_json_goes_as_it_is() -> None:
     found = batch(lines, "application/x-ndjson; charset=utf-8", idempotency_key="k")
     assert [record.value for record in found.records[1:]] == [b"not json", b"[]"]
     assert found.records[0].key == b"a"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\xef\xbb\xbf" + json.dumps(LAMP).encode(),
+        json.dumps({**LAMP, "note": "\ud800"}).encode(),
+    ],
+    ids=["byte order mark", "half a surrogate pair"],
+)
+def test_what_only_the_slow_reader_takes_has_an_id_too(line: bytes) -> None:
+    """Else the processor would give it another one each time that it is sent."""
+    found = batch(line, "application/x-ndjson", idempotency_key="k").records[0]
+    assert (found.event_id, found.key) == (derived("k", 0), b"ada")
+    read = decode_slow(found.value.decode())
+    assert (read.event_id, read.item) == (derived("k", 0), "lamp")
+    with pytest.raises(UsageError, match="has no event_id"):
+        batch(line, "application/x-ndjson")
 
 
 def test_the_trace_of_the_request_goes_along() -> None:
