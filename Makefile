@@ -25,9 +25,9 @@ test: $(STAMP)  ## the whole test suite
 	@sh scripts/need-packages chromium=chromium mount=mount promtool=prometheus
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-faults: $(STAMP)  ## the long fault injections
+test-faults: $(STAMP)  ## all fault injections, the long ones too
 	@sh scripts/need-packages mount=mount
-	.venv/bin/python -m pytest -m faults -n 2 --dist loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest -m "faults or injection" -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## ruff, mypy, import contracts
 	.venv/bin/ruff check

@@ -12,6 +12,16 @@ from tests.pipeline import Deployment
 from tests.support import Broker
 
 SMALL_DISK = "320m"
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test-faults` injects too: all here, but shorter forms of its long ones."""
+    longer = {item.nodeid.partition("[")[0] for item in items if item.get_closest_marker("faults")}
+    for item in items:
+        if item.path.parent == HERE and item.nodeid.partition("[")[0] not in longer:
+            item.add_marker("injection")
 
 
 @pytest.fixture

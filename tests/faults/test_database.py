@@ -17,6 +17,7 @@ from tests.pipeline import Deployment
 from tests.support import wait_until
 
 LONG = pytest.mark.faults
+ALSO = pytest.mark.injection
 
 
 def state(deployment: Deployment) -> str:
@@ -26,7 +27,10 @@ def state(deployment: Deployment) -> str:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seconds", [8, pytest.param(30, marks=LONG), pytest.param(90, marks=LONG)])
+@pytest.mark.parametrize(
+    "seconds",
+    [pytest.param(8, marks=ALSO), *(pytest.param(seconds, marks=LONG) for seconds in (30, 90))],
+)
 def test_another_writer_locks_the_database(
     deployment: Deployment, request: pytest.FixtureRequest, seconds: float
 ) -> None:

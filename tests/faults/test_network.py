@@ -8,10 +8,11 @@ from tests.faults.test_workers import wait
 from tests.pipeline import Deployment
 
 LONG = pytest.mark.faults
+ALSO = pytest.mark.injection
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=LONG)])
+@pytest.mark.parametrize("seconds", [pytest.param(5, marks=ALSO), pytest.param(60, marks=LONG)])
 def test_the_network_is_cut(
     alone: Deployment, cluster: Cluster, request: pytest.FixtureRequest, seconds: float
 ) -> None:

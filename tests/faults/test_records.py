@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 import uuid
 
 import pytest
@@ -12,6 +13,7 @@ from tests.pipeline import Deployment, Load, require_exactly_once, wait_until_qu
 from tests.support import wait_until
 
 LONG = pytest.mark.faults
+DAY = 86_400_000
 
 
 @pytest.mark.parametrize("share", [0.6, 1.0])
@@ -40,6 +42,36 @@ def test_records_of_a_megabyte_among_others(
             producer.produce(deployment.topic("purchases"), value, b"k")
             injection.load.sent.bad.add(value)
         producer.flush(30)
+
+
+def test_event_times_of_other_days_and_a_clients_own_record_time(
+    deployment: Deployment, request: pytest.FixtureRequest
+) -> None:
+    """Two days ahead is refused, two days back is stored, and the record's time says nothing."""
+    now = int(time.time() * 1000)
+    times = {"ahead": now + 2 * DAY, "back": now - 2 * DAY, "now": now}
+    with injected(deployment, request) as injection:
+        injection.steady()
+        producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
+        for item, event_time in times.items():
+            for order, record_time in enumerate((now, now - 300 * DAY, now + DAY // 48)):
+                event = {"event_id": str(uuid.uuid4()), "user": item, "item": item}
+                event["order_id"] = str(order)
+                value = json.dumps({**event, "timestamp": event_time}).encode()
+                topic = deployment.topic("purchases")
+                producer.produce(topic, value, item.encode(), timestamp=record_time)
+                if item == "ahead":
+                    injection.load.sent.bad.add(value)
+                else:
+                    injection.load.sent.good[event["event_id"]] = item
+        assert producer.flush(30) == 0
+    stored = deployment.rows(
+        "SELECT item, count(*), min(event_time) FROM analytics_event WHERE item NOT LIKE 'item-%'"
+        " GROUP BY item ORDER BY item"
+    )
+    assert stored == [("back", 3, (now - 2 * DAY) * 1000), ("now", 3, now * 1000)]
+    refused = "SELECT count(*) FROM dead_letter WHERE reason = 'timestamp_in_future'"
+    assert deployment.rows(refused) == [(3,)]
 
 
 @pytest.mark.parametrize("count", [5_000, pytest.param(50_000, marks=LONG)])

@@ -2,15 +2,20 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from functools import partial
 
 import pytest
 
+from streaming.worker import read_status
 from tests.faults.table import injected
 from tests.pipeline import Deployment
 from tests.support import wait_until
 
 LONG = pytest.mark.faults
+ALSO = pytest.mark.injection
 
 
 def worker_of(deployment: Deployment, app: str) -> int:
@@ -42,8 +47,44 @@ def test_sigkill_of_processor_consumer_and_both(
             injection.strike(lambda: kill(deployment, "processor", "analytics"), 15)
 
 
+def test_sigkill_while_idle(deployment: Deployment, request: pytest.FixtureRequest) -> None:
+    """With nothing to do too, each comes back and goes on with the next purchase."""
+    with injected(deployment, request) as injection:
+        injection.steady()
+    deployment.succeed("process", "--until-caught-up")
+    with deployment.running("process"), deployment.running("analyze"):
+        for app in ("processor", "analytics"):
+            wait_until(partial(idle, deployment, app), 60, f"the {app} is not idle")
+        kill(deployment, "processor", "analytics")
+        deployment.succeed("produce", "--rate", "max", "--count", "100")
+        before = deployment.count("analytics_event")
+        wait_until(lambda: deployment.count("analytics_event") == before + 100, 60, "no hundred")
+    deployment.succeed("verify")
+
+
+def test_sigkill_during_a_rebalance(deployment: Deployment, request: pytest.FixtureRequest) -> None:
+    """A worker of another slot joins; the first one is killed while partitions move to it."""
+    with injected(deployment, request) as injection:
+        injection.steady()
+        first = worker_of(deployment, "processor")
+        joining = subprocess.Popen(
+            [sys.executable, "-m", "streaming.processor", "--slot=1"],
+            env=deployment.environment,
+        )
+        wait_until(lambda: deployment.worker_pid("processor", 1), 30, "no second slot")
+        injection.strike(lambda: os.kill(first, signal.SIGKILL), 15)
+        injection.strike(joining.kill, 15)
+        joining.wait()
+
+
+def idle(deployment: Deployment, app: str) -> bool:
+    """Tell whether an app's worker has nothing to do."""
+    status = read_status(deployment.home, app, 0)
+    return status is not None and status.state == "caught_up"
+
+
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("seconds", [3, pytest.param(15, marks=LONG)])
+@pytest.mark.parametrize("seconds", [pytest.param(3, marks=ALSO), pytest.param(15, marks=LONG)])
 @pytest.mark.parametrize("app", ["processor", "analytics"])
 def test_sigstop_then_sigcont(
     deployment: Deployment, request: pytest.FixtureRequest, app: str, seconds: float

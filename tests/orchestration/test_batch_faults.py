@@ -95,9 +95,9 @@ def year(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]
     home = Home(path)
     home.up()
     wait_until(home.progress, 90, "up does not work")
-    assert home.run("replay", str(EXAMPLE), "--as-recorded").returncode == 0
-    wait_until(lambda: figure(home, "SELECT sum(events) FROM live_totals") == YEAR, 120, "no year")
-    wait_until(lambda: behind(home) == 0, 300, "the year is not built")
+    assert home.run("replay", str(EXAMPLE), "--as-recorded", timeout=300).returncode == 0
+    wait_until(lambda: figure(home, "SELECT sum(events) FROM live_totals") == YEAR, 300, "no year")
+    wait_until(lambda: behind(home) == 0, 600, "the year is not built")
     yield home
     home.run("down")
 

@@ -4,6 +4,8 @@ import os
 import signal
 from collections import Counter
 
+import pytest
+
 from tests.pipeline import Deployment, Load, require_exactly_once, wait_until_quiet
 from tests.support import wait_until
 
@@ -25,6 +27,7 @@ def test_workers_leave_when_their_supervisor_is_killed(deployment: Deployment) -
         wait_until(lambda: deployment.worker_pid("processor") is None, 15, "the orphan stayed")
 
 
+@pytest.mark.injection
 def test_a_worker_stopped_for_good_is_replaced_and_nothing_is_lost(deployment: Deployment) -> None:
     """SIGSTOP keeps the lease; the supervisor kills what is silent and starts it again."""
     with deployment.running("process"), deployment.running("analyze"):
