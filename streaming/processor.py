@@ -238,6 +238,9 @@ class PurchaseProcessorApp:
         try:
             self._producer.abort_transaction(CALL_SECONDS)
         except KafkaException as failed:
+            # As where the first partition was forbidden: the broker knows of no transaction then.
+            if reason.code() in PERHAPS_FORBIDDEN:
+                self._await_permissions()
             raise Unrecoverable(f"cannot abort: {failed.args[0].str()}") from None
         self._consumer.rewind(self._consumer.assignment())
         self._aborts += 1
