@@ -55,9 +55,9 @@ def test_sigkill_while_idle(deployment: Deployment, request: pytest.FixtureReque
     with deployment.running("process"), deployment.running("analyze"):
         for app in ("processor", "analytics"):
             wait_until(partial(idle, deployment, app), 60, f"the {app} is not idle")
+        before = deployment.count("analytics_event")
         kill(deployment, "processor", "analytics")
         deployment.succeed("produce", "--rate", "max", "--count", "100")
-        before = deployment.count("analytics_event")
         wait_until(lambda: deployment.count("analytics_event") == before + 100, 60, "no hundred")
     deployment.succeed("verify")
 
