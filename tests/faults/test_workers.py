@@ -8,6 +8,7 @@ import threading
 from functools import partial
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from streaming.worker import read_status
 from tests.faults.table import injected
@@ -63,18 +64,27 @@ def test_sigkill_while_idle(deployment: Deployment, request: pytest.FixtureReque
 
 
 def test_sigkill_during_a_rebalance(deployment: Deployment, request: pytest.FixtureRequest) -> None:
-    """A worker of another slot joins; the first one is killed while partitions move to it."""
-    with injected(deployment, request) as injection:
-        injection.steady()
+    """A worker of another slot joins; the first is killed as soon as the group knows of it."""
+    admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
+    group = deployment.topic("purchase-processor")
+
+    def joined() -> bool:
+        found = admin.describe_consumer_groups([group])[group].result(10)
+        return any(member.group_instance_id == "processor-1" for member in found.members)
+
+    def kill_when_it_joins() -> None:
         first = worker_of(deployment, "processor")
-        joining = subprocess.Popen(
-            [sys.executable, "-m", "streaming.processor", "--slot=1"],
-            env=deployment.environment,
-        )
-        wait_until(lambda: deployment.worker_pid("processor", 1), 30, "no second slot")
-        injection.strike(lambda: os.kill(first, signal.SIGKILL), 15)
-        injection.strike(joining.kill, 15)
-        joining.wait()
+        command = [sys.executable, "-m", "streaming.processor", "--slot=1"]
+        joining = subprocess.Popen(command, env=deployment.environment)
+        try:
+            wait_until(joined, 30, "no second slot")
+            os.kill(first, signal.SIGKILL)
+        finally:
+            joining.kill()
+            joining.wait()
+
+    with injected(deployment, request) as injection:
+        injection.strike(kill_when_it_joins, 15)
 
 
 def idle(deployment: Deployment, app: str) -> bool:
