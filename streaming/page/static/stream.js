@@ -47,10 +47,11 @@ export function showStream(found) {
     fine = (app) => FINE.includes(app.state);
   const broker = found.broker.state === "answering",
     store = found.database.state === "ok";
+  const unseen = found.broker.state === "down" ? "broker down" : "topic missing";
   const end = (topic) =>
     found.partitions.filter((p) => p.topic.endsWith(topic)).reduce((sum, p) => sum + p.end, 0);
   const topic = (name) =>
-    stage(name, broker ? "topic" : "broker down", broker, `${number(end(name))} offsets`);
+    stage(name, broker ? "topic" : unseen, broker, `${number(end(name))} offsets`);
   const coming = incoming(found, end("purchases"));
   const tables = found.sections?.tables?.figures;
   $("verdict").textContent = found.verdict;
