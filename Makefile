@@ -1,6 +1,6 @@
 # What one types here. Everything stays inside this directory, but for package caches.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-faults lint bench screenshots clean
+.PHONY: help setup run test test-faults test-batch-faults lint bench screenshots clean
 
 UV_VERSION := 0.13.9
 UV := .uv/bin/uv
@@ -25,10 +25,13 @@ test: $(STAMP)  ## the whole test suite
 	@sh scripts/need-packages chromium=chromium mount=mount promtool=prometheus
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# The longest file comes first, so that no process is left with it at the end.
-test-faults: $(STAMP)  ## all fault injections, the long ones too
+test-faults: $(STAMP)  ## all fault injections into the stream, the long ones too
 	@sh scripts/need-packages mount=mount
-	.venv/bin/python -m pytest -m "faults or injection" -n 2 --dist loadfile --no-loadscope-reorder tests/orchestration tests/stream tests/faults
+	.venv/bin/python -m pytest -m "faults or injection" -n 2 --dist loadfile --no-loadscope-reorder tests/stream tests/faults
+
+# Alone on the machine: within how many minutes days are current again is what it judges.
+test-batch-faults: $(STAMP)  ## the long fault injections into Dagster and the batch half
+	.venv/bin/python -m pytest -m faults tests/orchestration
 
 lint: $(STAMP)  ## ruff, mypy, import contracts
 	.venv/bin/ruff check

@@ -193,7 +193,7 @@ FAULTS: list[Callable[[Home], None]] = [
 ]
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_in_mid_backfill_costs_nothing(year: Home, fault: Callable[[Home], None]) -> None:
     """A backfill of a hundred days runs, and purchases of past days come in."""
@@ -225,12 +225,13 @@ def test_after_all_of_it_today_and_the_summaries_are_current_and_everything_agre
     assert figure(year, "SELECT count(*) FROM build_failure") == 0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_stream_runs_at_full_speed_during_a_years_backfill(year: Home) -> None:
     """Both end, and the days that the stream touched are built again."""
     with Reader(year) as reader, backfilling(year, FIRST) as backfill:
-        done = year.run("produce", "--rate", "max", "--count", "300000", "--start", "2011-06-01")
+        purchases = ("--rate", "max", "--count", "300000", "--start", "2011-06-01")
+        done = year.run("produce", *purchases, timeout=200)
         assert done.returncode == 0, done.stderr
-        assert backfill.wait(200) == 0
+        assert backfill.wait(400) == 0
         wait_until(lambda: behind(year) == 0, CURRENT_SECONDS, "past days are behind")
     assert reader.half == []
