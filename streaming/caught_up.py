@@ -14,7 +14,7 @@ from streaming.errors import PurchasesError, Unavailable
 from streaming.kafka.answers import ANSWER_SECONDS, answer
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.names import Names
-from streaming.kafka.offsets import Place, list_bounds
+from streaming.kafka.offsets import Place, committed_offsets, list_bounds
 from streaming.settings import Settings
 from streaming.store.connection import connect, store_errors
 
@@ -25,6 +25,7 @@ class GroupLooker:
     """Looks at a group from outside, without joining it."""
 
     def __init__(self, settings: Settings, servers: str, group: str) -> None:
+        self._group = group
         self._consumer = Consumer(consumer_config(settings, servers, "looker", group))
         self._admin = AdminClient(common_config(settings, servers, "looker"))
 
@@ -40,11 +41,11 @@ class GroupLooker:
 
     def committed(self, topics: Sequence[str]) -> dict[Place, int]:
         """Give the group's committed offset of each partition; the beginning where none is."""
-        partitions = self._partitions(topics)
-        found = answer(lambda seconds: self._consumer.committed(partitions, timeout=seconds))
+        found = answer(lambda seconds: committed_offsets(self._admin, self._group, seconds))
         return {
-            (p.topic, p.partition): p.offset if p.offset >= 0 else self._watermarks(p)[0]
-            for p in found
+            (p.topic, p.partition): at.offset if at else self._watermarks(p)[0]
+            for p in self._partitions(topics)
+            for at in [found.get((p.topic, p.partition))]
         }
 
     def close(self) -> None:

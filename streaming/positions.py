@@ -20,13 +20,13 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
-from streaming.errors import PurchasesError, UsageError
+from streaming.errors import Mismatch, PurchasesError, UsageError
 from streaming.events.record import topic_id_text
 from streaming.events.values import micros_of
 from streaming.kafka.answers import answer
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.names import Names
-from streaming.kafka.offsets import Place, list_bounds
+from streaming.kafka.offsets import Place, committed_offsets, list_bounds
 from streaming.kafka.preflight import Cluster, preflight
 from streaming.lease import holder
 from streaming.settings import Settings
@@ -41,6 +41,12 @@ LEAVING_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.5
 APPS: Final = ("processor", "analytics")
 NEVER: Final = -1
+MEANINGS: Final = {
+    "lost": "what comes next was deleted before it was read",
+    "ahead": "that is past its end",
+    "other_topic": "the topic was deleted and created again",
+    "other_cluster": "the position is of another cluster",
+}
 
 
 class Position(Struct, frozen=True):
@@ -96,6 +102,20 @@ class Where(Struct, frozen=True):
 def list_positions(settings: Settings) -> list[Position]:
     """Give all positions of both apps. Raises `Unavailable` where the brokers do not answer."""
     return _look(settings, APPS)[0]
+
+
+def require_positions_of_this_log(settings: Settings, app: str) -> None:
+    """Raise `Mismatch` where a position of the app is of another log, or not in it any more.
+
+    Its workers would stop there too; but a position past the end looks like one that is caught up.
+    """
+    for at in _look(settings, [app])[0]:
+        if at.state not in {"ok", "new"}:
+            raise Mismatch(
+                f"{app} stands at {at.position} of {at.topic}-{at.partition}, which holds"
+                f" {at.first} to {at.end}: {MEANINGS[at.state]}. See `purchases offsets list`, and"
+                f" go on with `purchases offsets reset {app}`."
+            )
 
 
 def reset(settings: Settings, app: str, target: Target, where: Where, *, do: bool) -> list[Move]:
@@ -179,14 +199,12 @@ def _committed(
     if not places:
         return {}
     group = Names.of(settings).processor_group
-    config = consumer_config(settings, cluster.bootstrap_servers, CLIENT, group)
-    with closing(Consumer(config)) as consumer:
-        asked = [TopicPartition(*place) for place in places]
-        found = answer(lambda seconds: consumer.committed(asked, timeout=seconds))
+    admin = AdminClient(common_config(settings, cluster.bootstrap_servers, CLIENT))
+    found = answer(lambda seconds: committed_offsets(admin, group, seconds))
     return {
-        (p.topic, p.partition): StoredOffset(p.offset, p.metadata or "", "")
-        for p in found
-        if p.offset >= 0
+        place: StoredOffset(found[place].offset, found[place].metadata or "", "")
+        for place in places
+        if place in found
     }
 
 

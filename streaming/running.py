@@ -22,6 +22,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight, preflight_processor
 from streaming.lease import Lease, acquire
 from streaming.logs import configure_logs, get_logger
+from streaming.positions import require_positions_of_this_log
 from streaming.settings import Settings, load_settings
 from streaming.stop import stopping
 from streaming.supervisor import Supervisor
@@ -50,6 +51,7 @@ def run_processor(
     cluster = preflight_processor(settings)
     end = None
     if caught_up_timeout is not None:
+        require_positions_of_this_log(settings, "processor")
         group, topics = Names.of(settings).processor_group, targets_of(settings, "processor")
         looker = GroupLooker(settings, cluster.bootstrap_servers, group)
         end = End(looker.ends(topics), lambda: looker.committed(topics), caught_up_timeout)
@@ -75,6 +77,7 @@ def run_analytics(
         )
     end = None
     if caught_up_timeout is not None:
+        require_positions_of_this_log(settings, "analytics")
         looker = GroupLooker(settings, cluster.bootstrap_servers, group)
         ends = looker.ends(targets_of(settings, "analytics"))
         looker.close()

@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from streaming.errors import Unavailable
 from streaming.kafka.config import Config, common_config, consumer_config
 from streaming.kafka.names import Names
-from streaming.kafka.offsets import Place, list_bounds
+from streaming.kafka.offsets import Place, committed_offsets, list_bounds
 from streaming.settings import Settings
 
 CLIENT: Final = "lag"
@@ -93,9 +93,12 @@ def read_partitions(
     consumer = Consumer(client)
     try:
         places = _partitions(consumer, topics, until)
-        positions = _committed(consumer, [p for p in places if p[0] == names.purchases], until)
-        positions |= {p: stored.get(p, -1) for p in places if p[0] != names.purchases}
-        bounds = _bounds(settings, servers, positions, until)
+        admin = AdminClient(common_config(settings, servers, CLIENT))
+        offsets = dict(stored)
+        if names.purchases in topics:
+            committed = committed_offsets(admin, names.processor_group, _left(until))
+            offsets |= {place: partition.offset for place, partition in committed.items()}
+        bounds = _bounds(admin, {place: offsets.get(place, -1) for place in places}, until)
         next_at = _timestamps(
             consumer, {b.place: b.position for b in bounds if b.position < b.stable}, until
         )
@@ -125,17 +128,7 @@ def _partitions(consumer: Consumer, topics: Sequence[str], until: float) -> list
     return [(topic, partition) for topic in topics for partition in known[topic].partitions]
 
 
-def _committed(consumer: Consumer, places: Sequence[Place], until: float) -> dict[Place, int]:
-    if not places:
-        return {}
-    found = consumer.committed([TopicPartition(*place) for place in places], timeout=_left(until))
-    return {(p.topic, p.partition): p.offset for p in found}
-
-
-def _bounds(
-    settings: Settings, servers: str, positions: Mapping[Place, int], until: float
-) -> list[_Bound]:
-    admin = AdminClient(common_config(settings, servers, CLIENT))
+def _bounds(admin: AdminClient, positions: Mapping[Place, int], until: float) -> list[_Bound]:
     stable = list_bounds(admin, positions, stable=True, timeout=_left(until))
     high = list_bounds(admin, positions, stable=False, timeout=_left(until))
     return [

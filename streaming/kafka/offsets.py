@@ -1,9 +1,14 @@
-"""The bounds of partitions, asked of the brokers in one request for all of them."""
+"""Bounds of partitions and offsets of groups, asked of the brokers for all at once."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from streaming.errors import Unavailable
@@ -37,6 +42,24 @@ def list_bounds(
     except TimeoutError:
         raise Unavailable("The broker does not answer in time.") from None
     return {place: (begins[place], ends[place]) for place in wanted}
+
+
+def committed_offsets(
+    admin: AdminClient, group: str, timeout: float
+) -> dict[Place, TopicPartition]:
+    """Give what the group has committed, with its metadata.
+
+    An open transaction changes nothing of it; a consumer is not told before that is decided.
+    Raises `KafkaException`, or `Unavailable` where no answer comes within `timeout` seconds.
+    """
+    asked = [ConsumerGroupTopicPartitions(group)]
+    try:
+        found = admin.list_consumer_group_offsets(asked, request_timeout=timeout)[group].result(
+            timeout
+        )
+    except TimeoutError:
+        raise Unavailable("The broker does not answer in time.") from None
+    return {(p.topic, p.partition): p for p in found.topic_partitions if p.offset >= 0}
 
 
 def _specifications() -> list[Any]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
 from streaming.worker import read_status
@@ -203,6 +203,9 @@ def test_a_database_newer_than_the_log_is_refused(deployment: Deployment) -> Non
     with deployment.writing() as store:
         store.execute("UPDATE stream_offset SET next_offset = next_offset + 1000")
     assert states(deployment, "analytics") == {"ahead"}
+    once = deployment.run("analyze", "--until-caught-up")
+    assert once.returncode == 1
+    assert "past its end" in once.stderr
     with deployment.running("analyze"):
         wait_until(failure(deployment, "analytics"), 30, "it was not noticed")
     deployment.succeed("offsets", "reset", "analytics", "--to", "latest", "--yes")
@@ -249,13 +252,16 @@ def test_a_database_without_positions_has_none_to_move(deployment: Deployment) -
 def test_what_stands_behind_an_open_transaction_is_waited_for_and_named(
     deployment: Deployment,
 ) -> None:
-    """The target is the high watermark at the start, of which the stable end is short."""
+    """The target is the high watermark at the start, of which the stable end is short.
+
+    With undecided offsets too: status and positions are told meanwhile.
+    """
     produce(deployment)
     drain(deployment)
-    topic = deployment.topic("analytics")
+    servers, topic = deployment.bootstrap_servers, deployment.topic("analytics")
     producer = Producer(
         {
-            "bootstrap.servers": deployment.bootstrap_servers,
+            "bootstrap.servers": servers,
             "transactional.id": deployment.topic("stranger"),
             "transaction.timeout.ms": 60_000,
         }
@@ -264,6 +270,16 @@ def test_what_stands_behind_an_open_transaction_is_waited_for_and_named(
     producer.begin_transaction()
     producer.produce(topic, b"{}", partition=0)
     producer.flush(10)
+    group = Consumer(
+        {"bootstrap.servers": servers, "group.id": deployment.topic("purchase-processor")}
+    )
+    offsets = [TopicPartition(deployment.topic("purchases"), 0, 0)]
+    producer.send_offsets_to_transaction(offsets, group.consumer_group_metadata(), 10)
+    group.close()
+    status = json.loads(deployment.run("status", "--json").stdout)
+    assert status["broker"]["state"] == "answering"
+    assert any(partition["hidden_records"] for partition in status["partitions"])
+    assert states(deployment, "processor") == {"ok"}
     waited = deployment.run("analyze", "--until-caught-up", "--timeout", "3")
     assert waited.returncode == 1
     assert f"{topic}-0 stands at" in waited.stderr
