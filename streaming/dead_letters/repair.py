@@ -75,7 +75,8 @@ def repaired(letter_id: str, value: bytes | None, repair: Repair, *, cut: bool) 
 def read_rules(rules: list[str]) -> dict[str, bytes]:
     """Read `--set field=value` options; a value that is no JSON is a string.
 
-    Raises `UsageError` for what is none, or names a field that purchases do not have.
+    Raises `UsageError` for what is none, names a field that purchases do not have, or gives all the
+    same event id, of which one would be stored; none (null) is made from where each first stood.
     """
     fields = {}
     for rule in rules:
@@ -84,6 +85,11 @@ def read_rules(rules: list[str]) -> dict[str, bytes]:
             known = ", ".join(FIELDS)
             raise UsageError(f"--set {rule} must be FIELD=VALUE, with one of {known}.")
         fields[name] = _as_json(value)
+        if name == "event_id" and fields[name] != b"null":
+            raise UsageError(
+                f"--set {rule} would give all of them one id; take event_id=null, which makes one"
+                " for each, or --edit FILE."
+            )
     return fields
 
 

@@ -76,6 +76,13 @@ def test_a_wrong_rule_is_named(rule: str) -> None:
         read_rules([rule])
 
 
+def test_one_event_id_for_all_is_refused_and_none_is_taken() -> None:
+    """Of many records with one id one would be stored; without one each gets its own."""
+    with pytest.raises(UsageError, match="event_id=null"):
+        read_rules(["event_id=7f1b9a3e-0000-4000-8000-000000000000"])
+    assert read_rules(["event_id=null"]) == {"event_id": b"null"}
+
+
 def test_a_file_of_corrections_has_objects_and_texts(tmp_path: Path) -> None:
     """An object is sent as it stands, a string as its own text."""
     path = tmp_path / "edits.jsonl"
