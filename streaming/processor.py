@@ -23,6 +23,7 @@ from streaming.kafka.connection import bootstrap_servers
 from streaming.kafka.consumer import GroupConsumer, headers_of, offset_at
 from streaming.kafka.identity import IdentityWatch
 from streaming.kafka.names import Names
+from streaming.kafka.offsets import Place
 from streaming.kafka.preflight import preflight_processor
 from streaming.kafka.standing import await_turn
 from streaming.logs import get_logger
@@ -67,6 +68,7 @@ class PurchaseProcessorApp:
         self._letter_bytes = DEAD_LETTER_BYTES
         self._done: dict[tuple[str, int], int] = {}
         self._aborts = 0
+        self._looked = False
         self._idle_since = time.monotonic()
 
     def run(self) -> None:
@@ -125,9 +127,11 @@ class PurchaseProcessorApp:
             found = self._consumer.committed(partitions)
         except KafkaException as error:
             if error.args[0].code() == KafkaError._TIMED_OUT:  # noqa: SLF001 - librdkafka's name
-                self._abort_what_hangs()
+                self._abort_with_offsets()
             raise Unrecoverable(f"no answer about the offsets: {error.args[0].str()}") from None
         for partition in found:
+            if partition.error is not None:
+                raise Unrecoverable(f"no answer about the offsets: {partition.error.str()}")
             if partition.metadata and partition.metadata != topic_id and partition.offset >= 0:
                 raise Mismatch(
                     f"The committed offset {partition.offset} of {partition.topic}-"
@@ -136,16 +140,34 @@ class PurchaseProcessorApp:
                     " on with `purchases offsets reset processor --to earliest`."
                 )
             self._done[partition.topic, partition.partition] = partition.offset
+        if not self._looked:
+            self._abort_what_was_left_open()
+            self._looked = True
         return found
 
-    def _abort_what_hangs(self) -> None:
-        names, metadata = self._names, self._consumer.group_metadata()
-        written = [names.analytics, names.dead_letters]
+    def _abort_what_was_left_open(self) -> None:
+        """Abort what a forgotten abort left: with our next commit it would be published too."""
         try:
             with self._runtime.at_most(hanging.MOST_SECONDS):
-                hanging.abort_what_hangs(self._producer, written, names.purchases, metadata)
+                group = self._names.processor_group
+                places = hanging.left_open(self._common, self._written(), group)
+                if places:
+                    hanging.abort_over(self._producer, places)
+        except (KafkaException, Unavailable) as error:
+            raise Unrecoverable(f"cannot end what stands open: {error}") from None
+
+    def _abort_with_offsets(self) -> None:
+        """Abort what is undecided together with the offsets."""
+        offsets = self._names.purchases, self._consumer.group_metadata()
+        try:
+            with self._runtime.at_most(hanging.MOST_SECONDS):
+                hanging.abort_over(self._producer, self._written(), offsets)
         except KafkaException as error:
             raise Unrecoverable(f"cannot abort: {error.args[0].str()}") from None
+
+    def _written(self) -> list[Place]:
+        topics = [self._names.analytics, self._names.dead_letters]
+        return hanging.places_of(self._producer, topics)
 
     def _topic_id(self) -> bytes:
         known = self._identity.known or self._identity.learn()
@@ -242,6 +264,7 @@ class PurchaseProcessorApp:
             if reason.code() in PERHAPS_FORBIDDEN:
                 self._await_permissions()
             raise Unrecoverable(f"cannot abort: {failed.args[0].str()}") from None
+        self._looked = False
         self._consumer.rewind(self._consumer.assignment())
         self._aborts += 1
         if self._aborts >= ABORTS_IN_TURN:

@@ -103,13 +103,14 @@ def preflight(
 
 
 def preflight_processor(settings: Settings) -> Cluster:
-    """Check what the processor needs: its topics, its group. Raises as `preflight` does."""
+    """Check what the processor needs: its topics, its group. Raises as `preflight` does.
+
+    What it writes it reads too, to end what a broker forgot to end there.
+    """
     names = Names.of(settings)
+    written = [names.analytics, names.dead_letters]
     return preflight(
-        settings,
-        reads=[names.purchases],
-        writes=[names.analytics, names.dead_letters],
-        group=names.processor_group,
+        settings, reads=[names.purchases, *written], writes=written, group=names.processor_group
     )
 
 

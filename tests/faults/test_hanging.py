@@ -1,15 +1,29 @@
-"""Offsets that stay undecided: the processor ends what a broker forgot to end, and goes on.
+"""Transactions that a broker forgot to end: the processor ends them, and goes on.
 
-A broker forgets it once in some dozens of kills (see docs/faults.md), too seldom for a test. Here
-the processor is told once that the offsets are undecided, in the middle of the stream.
+A broker forgets one in some dozens of kills and stops (see docs/faults.md), too seldom for a test.
+Here the processor is told once that the offsets are undecided, in the middle of the stream, and
+what such a transaction published is put into the log by the protocol's bytes.
 """
 
+import json
 import subprocess
 import sys
+import uuid
+from collections import Counter
 
 import pytest
+from confluent_kafka import Message
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
+from tests.faults.cluster import Cluster
 from tests.faults.test_workers import worker_of
+from tests.faults.wire import left_open
 from tests.pipeline import Deployment, Load, require_exactly_once, wait_until_quiet
 from tests.support import wait_until
 
@@ -52,3 +66,60 @@ def test_ending_what_hangs_leaves_nothing_behind(deployment: Deployment) -> None
         wait_until_quiet(deployment, load.sent)
         deployment.succeed("verify")
     require_exactly_once(deployment, load.sent)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("forgotten", ["abort", "commit"])
+def test_what_was_left_open_is_decided_by_the_offsets(
+    alone: Deployment, cluster: Cluster, forgotten: str
+) -> None:
+    """Published by an aborted transaction it is aborted, by a committed one it is not lost."""
+    let_producers_write_unasked(cluster)
+    alone.succeed("produce", "--rate", "max", "--count", "200")
+    alone.succeed("process", "--until-caught-up")
+    like = alone.read_topic("analytics")[-1]
+    event = json.loads(like.value() or b"")
+    alone.succeed("produce", "--rate", "max", "--count", "50", "--seed", "2")
+    committed = set(published(alone))
+    if forgotten == "abort":
+        unread = next(m for m in alone.read_topic("purchases") if event_id(m) not in committed)
+        place = {"source_partition": unread.partition(), "source_offset": unread.offset()}
+        event |= {"event_id": event_id(unread), **place}
+    else:
+        event["event_id"] = str(uuid.uuid4())
+    left_open(
+        cluster.nodes[0].port,
+        f"{alone.namespace}.processor-0",
+        alone.topic("analytics"),
+        like.partition() or 0,
+        json.dumps(event).encode(),
+    )
+    assert event["event_id"] not in published(alone)
+
+    done = alone.run("process", "--until-caught-up")
+    assert done.returncode == 0, done.stderr
+    found = published(alone)
+    assert set(found.values()) == {1}
+    purchases = {event_id(message) for message in alone.read_topic("purchases")}
+    assert set(found) == purchases | {event["event_id"]}
+    assert ("aborting_what_hangs" in done.stderr) == (forgotten == "abort")
+
+
+def event_id(message: Message) -> str:
+    """Give the event id of a purchase or of an analytics event."""
+    return str(json.loads(message.value() or b"")["event_id"])
+
+
+def published(deployment: Deployment) -> Counter[str]:
+    """Count the committed events on `analytics` by their ids."""
+    return Counter(event_id(message) for message in deployment.read_topic("analytics"))
+
+
+def let_producers_write_unasked(cluster: Cluster) -> None:
+    """Have the broker take what its coordinator knows nothing of, as a forgotten end leaves it."""
+    option = "transaction.partition.verification.enable"
+    entry = ConfigEntry(option, "false", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(10)

@@ -196,7 +196,7 @@ def test_a_lacking_permission_is_named_and_the_documented_ones_suffice(
 
     secured.allow("processor", "TOPIC", "purchases", "READ")
     for topic in ("analytics", "purchases.dlq"):
-        secured.allow("processor", "TOPIC", topic, "WRITE")
+        secured.allow("processor", "TOPIC", topic, "READ", "WRITE")
     lacking = said(tmp_path, KAFKA_CONFIG=processor)
     assert "lacks the permission READ on the group purchase-processor" in lacking
     secured.allow("processor", "GROUP", "purchase-processor", "READ")
