@@ -1,5 +1,6 @@
 """What a fault did, judged by the oracle, and kept for the table at the end of the session."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,8 +70,16 @@ def injected(
             yield injection
         wait_until_quiet(deployment, load.sent, deadline)
         deployment.succeed("verify")
+        wait_until(lambda: lag(deployment) == 0, 30, "the lag is not back at 0")
     require_exactly_once(deployment, load.sent)
     keep(request, deployment, len(load.sent.good) + len(load.sent.bad), injection.recoveries)
+
+
+def lag(deployment: Deployment) -> int | None:
+    """Give the records that both apps have before them; None where the broker does not tell."""
+    status = json.loads(deployment.run("status", "--json").stdout)
+    lags = [app["lag_records"] for app in status["apps"]]
+    return None if None in lags else sum(lags)
 
 
 def keep(
