@@ -25,7 +25,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
 from streaming.kafka.topics import create_topics
 from streaming.lease import acquire, holder
-from streaming.logs import configure_logs, get_logger
+from streaming.logs import Seldom, configure_logs, get_logger
 from streaming.page.address import required_token
 from streaming.running import prepare_store
 from streaming.settings import PREFIX, Settings, load_settings
@@ -131,7 +131,10 @@ def _start(settings: Settings, children: Children) -> None:
 
 
 def _watch(settings: Settings, children: Children) -> None:
-    """Step the children and show how it goes: a live view, or a log line every ten seconds."""
+    """Step the children and show how it goes: a live view, or a log line every ten seconds.
+
+    A database that cannot be read stops no more than what needs it.
+    """
     console = Console()
     with stopping() as stop, ExitStack() as shown:
         live = None
@@ -139,12 +142,16 @@ def _watch(settings: Settings, children: Children) -> None:
             live = shown.enter_context(Live(console=console, auto_refresh=False, screen=False))
         every = VIEW_SECONDS if live else LOG_SECONDS
         rates: deque[tuple[float, int]] = deque(maxlen=RATE_VIEWS if live else 2)
-        due = time.monotonic()
+        due, seldom = time.monotonic(), Seldom()
         while not stop.wait(STEP_SECONDS):
             children.step()
             if time.monotonic() >= due:
                 due += every
-                view = read_view(settings, children, rates)
+                try:
+                    view = read_view(settings, children, rates)
+                except PurchasesError as error:
+                    seldom.warning("figures_not_read", error=str(error))
+                    continue
                 if live:
                     live.update(render(view), refresh=True)
                 else:

@@ -106,7 +106,8 @@ class Bucket:
 class RefusalWindow:
     """Counts refusals over the longer of a time and a number of records.
 
-    Of each five seconds only the most frequent keys are kept, so that its size is bounded.
+    Of each five seconds only the most frequent keys are kept, and of a key its first 128 bytes, so
+    that its size is bounded.
     """
 
     def __init__(self) -> None:
@@ -123,7 +124,7 @@ class RefusalWindow:
             newest.refused += 1
             newest.reasons[reason] += 1
             if key is not None:
-                newest.keys[key] += 1
+                newest.keys[key[:KEY_BYTES]] += 1
         if len(newest.keys) > KEYS_KEPT:
             newest.keys = Counter(dict(newest.keys.most_common(KEYS_KEPT)))
 
@@ -139,9 +140,7 @@ class RefusalWindow:
             records=sum(bucket.records for bucket in self._buckets),
             refused=sum(bucket.refused for bucket in self._buckets),
             reasons=dict(reasons.most_common()),
-            keys={
-                k[:KEY_BYTES].decode(errors="replace"): n for k, n in keys.most_common(KEYS_SHOWN)
-            },
+            keys={k.decode(errors="replace"): n for k, n in keys.most_common(KEYS_SHOWN)},
         )
 
     def _forget(self, now: float) -> None:

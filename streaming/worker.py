@@ -208,7 +208,7 @@ class Runtime:
 
 
 def replace_json(path: Path, content: Struct) -> None:
-    """Replace a status file at once for its readers; a full disk is no reason to stop.
+    """Replace a status file at once for its readers; a full or read-only disk is no reason to stop.
 
     There the old content stays, and its file's time shows that its writer lives.
     """
@@ -217,7 +217,8 @@ def replace_json(path: Path, content: Struct) -> None:
         temporary.write_bytes(msgspec.json.encode(content))
         temporary.replace(path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         with suppress(OSError):
             os.utime(path)
 

@@ -48,6 +48,13 @@ def test_the_most_frequent_keys_are_kept_and_their_number_is_bounded() -> None:
     assert len(seen.keys) == KEYS_SHOWN
 
 
+def test_of_a_long_key_the_beginning_is_kept() -> None:
+    """Keys may have a megabyte, and the window is kept for minutes."""
+    window = RefusalWindow()
+    window.add(0, 2, [("not_json", b"k" * 200 + b"1"), ("not_json", b"k" * 1_000_000)])
+    assert window.seen(0).keys == {"k" * 128: 2}
+
+
 def test_five_deaths_in_a_minute_without_progress_are_a_crash_loop() -> None:
     """It stays one until the worker gets somewhere; slow deaths, or progress between, are none."""
     watch = DeathWatch()
@@ -66,6 +73,12 @@ def test_five_deaths_in_a_minute_without_progress_are_a_crash_loop() -> None:
     watch.progressed()
     watch.died(5)
     assert not watch.failing
+
+
+def test_where_no_status_can_be_written_nobody_stops(tmp_path: Path) -> None:
+    """Nor where its half-written file cannot be removed, as on a read-only disk."""
+    (tmp_path / "workers").write_text("no directory")
+    replace_json(status_path(tmp_path, "processor", 0), WorkerStatus("processor", 0, 7))
 
 
 def test_a_death_is_told_in_words() -> None:
