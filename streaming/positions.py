@@ -178,7 +178,8 @@ def _look(settings: Settings, apps: Sequence[str]) -> tuple[list[Position], Clus
     admin = AdminClient(common_config(settings, cluster.bootstrap_servers, CLIENT))
     bounds = list_bounds(admin, places, stable=False, timeout=CALL_SECONDS)
     known = _committed(settings, cluster, [p for p in places if p[0] == names.purchases])
-    known |= _stored(settings)
+    if "analytics" in apps:
+        known |= _stored(settings)
     found = []
     for app, topics_read in read.items():
         for place in (place for place in places if place[0] in topics_read):

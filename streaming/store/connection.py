@@ -23,7 +23,7 @@ CHECKPOINT_PAGES: Final = 16_000
 WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 
 _LOCKED = "{path} is locked by another process."
-_READ_ONLY = "{path} or its directory may not be written by this user."
+_READ_ONLY = "{path} or its directory may not be written by this user, or its disk is read-only."
 _WAITING_HELPS: Final = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
