@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from streaming.worker import read_status
 from tests.pipeline import Deployment, Load, require_exactly_once, wait_until_quiet
 from tests.support import wait_until
 
@@ -64,3 +65,35 @@ def test_two_slots_share_the_work_exactly_once(deployment: Deployment) -> None:
         wait_until_quiet(deployment, load.sent)
     assert killed == Counter({0: 2, 1: 1})
     require_exactly_once(deployment, load.sent)
+
+
+@pytest.mark.parametrize(("command", "app"), [("process", "processor"), ("analyze", "analytics")])
+def test_a_slot_that_stands_still_is_stood_in_for_and_joins_again(
+    deployment: Deployment, command: str, app: str
+) -> None:
+    """Within its session timeout, long before its supervisor would replace it."""
+    slots = {command: ("--slots", "2")}
+
+    def owned(slot: int) -> int:
+        status = read_status(deployment.home, app, slot)
+        return 0 if status is None else len(status.positions)
+
+    with (
+        deployment.running("process", *slots.get("process", ())),
+        deployment.running("analyze", *slots.get("analyze", ())),
+        Load(deployment, rate=300) as load,
+    ):
+        wait_until(lambda: owned(0) and owned(1), 60, "the slots do not share the work")
+        all_of_them, stopped = owned(0) + owned(1), deployment.worker_pid(app, 1) or 0
+        os.kill(stopped, signal.SIGSTOP)
+        wait_until(lambda: owned(0) == all_of_them, 25, "nobody stands in")
+        sent = len(load.sent.good)
+        wait_until(lambda: deployment.count("analytics_event") >= sent, 30, "it does not go on")
+        assert deployment.worker_pid(app, 1) == stopped
+        os.kill(stopped, signal.SIGCONT)
+        wait_until(lambda: owned(0) < all_of_them and owned(1), 60, "it does not join again")
+    with deployment.running("process"), deployment.running("analyze"):
+        wait_until_quiet(deployment, load.sent)
+    require_exactly_once(deployment, load.sent)
+    told = "for failover, not speed" in (deployment.home / "analyze.log").read_text()
+    assert told == (app == "analytics")
