@@ -72,7 +72,16 @@ def injected(
         deployment.succeed("verify")
         wait_until(lambda: lag(deployment) == 0, 30, "the lag is not back at 0")
     require_exactly_once(deployment, load.sent)
+    require_no_names_in_logs(deployment)
     keep(request, deployment, len(load.sent.good) + len(load.sent.bad), injection.recoveries)
+
+
+def require_no_names_in_logs(deployment: Deployment) -> None:
+    """Whatever went wrong, no user and no item of the load is in a log."""
+    for log in deployment.home.glob("*.log"):
+        text = log.read_text()
+        assert "user-" not in text, f"{log} names a user"
+        assert "item-" not in text, f"{log} names an item"
 
 
 def lag(deployment: Deployment) -> int | None:
