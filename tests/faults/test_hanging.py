@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from tests.faults.cluster import Cluster
 from tests.faults.test_workers import worker_of
-from tests.faults.wire import left_open
+from tests.faults.wire import leave_open
 from tests.pipeline import Deployment, Load, require_exactly_once, wait_until_quiet
 from tests.support import wait_until
 
@@ -87,7 +87,7 @@ def test_what_was_left_open_is_decided_by_the_offsets(
         event |= {"event_id": event_id(unread), **place}
     else:
         event["event_id"] = str(uuid.uuid4())
-    left_open(
+    leave_open(
         cluster.nodes[0].port,
         f"{alone.namespace}.processor-0",
         alone.topic("analytics"),

@@ -1,4 +1,4 @@
-"""Two requests of Kafka's protocol as bytes, for what no client does: see `left_open`.
+"""Two requests of Kafka's protocol as bytes, for what no client does: see `leave_open`.
 
 The formats are those of https://kafka.apache.org/protocol and of its record batches (version 2).
 """
@@ -11,13 +11,11 @@ TRANSACTIONAL = 0x10
 TIMEOUT_MILLISECONDS = 10_000
 
 
-def left_open(
-    port: int, transactional_id: str, topic: str, partition: int, value: bytes
-) -> tuple[int, int]:
+def leave_open(port: int, transactional_id: str, topic: str, partition: int, value: bytes) -> None:
     """Publish a record of an open transaction that the coordinator knows nothing of.
 
     That is what a forgotten end of a transaction leaves behind. The broker at `port` must not check
-    (`transaction.partition.verification.enable=false`). Gives the producer's id and its epoch.
+    (`transaction.partition.verification.enable=false`).
     """
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
         asked = _text(transactional_id) + struct.pack(">i", TIMEOUT_MILLISECONDS)
@@ -36,7 +34,6 @@ def left_open(
         )
         (error,) = struct.unpack_from(">h", answer, 4 + 2 + len(topic) + 4 + 4)
         assert error == 0, f"not taken: error {error}"
-    return producer, epoch
 
 
 def _ask(connection: socket.socket, request: tuple[int, int], body: bytes) -> bytes:
