@@ -232,6 +232,6 @@ def test_the_stream_runs_at_full_speed_during_a_years_backfill(year: Home) -> No
         purchases = ("--rate", "max", "--count", "300000", "--start", "2011-06-01")
         done = year.run("produce", *purchases, timeout=200)
         assert done.returncode == 0, done.stderr
-        assert backfill.wait(400) == 0
+        assert backfill.wait(200) == 0
         wait_until(lambda: behind(year) == 0, CURRENT_SECONDS, "past days are behind")
     assert reader.half == []
