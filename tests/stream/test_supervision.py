@@ -71,7 +71,7 @@ def test_two_slots_share_the_work_exactly_once(deployment: Deployment) -> None:
 def test_a_slot_that_stands_still_is_stood_in_for_and_joins_again(
     deployment: Deployment, command: str, app: str
 ) -> None:
-    """Within its session timeout, long before its supervisor would replace it."""
+    """By the other slot once its session has timed out, before its supervisor replaces it."""
     slots = {command: ("--slots", "2")}
 
     def owned(slot: int) -> int:
