@@ -24,7 +24,8 @@ from streaming.errors import Mismatch, PurchasesError, UsageError
 from streaming.events.record import topic_id_text
 from streaming.events.values import micros_of
 from streaming.kafka.answers import answer
-from streaming.kafka.config import common_config, consumer_config
+from streaming.kafka.config import Config, common_config, consumer_config
+from streaming.kafka.deleted import published_without
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import Place, committed_offsets, list_bounds
 from streaming.kafka.preflight import Cluster, preflight
@@ -46,6 +47,7 @@ MEANINGS: Final = {
     "ahead": "that is past its end",
     "other_topic": "the topic was deleted and created again",
     "other_cluster": "the position is of another cluster",
+    "deleted": "Kafka deleted the position, with its topic or as nothing was read for a week",
 }
 
 
@@ -54,7 +56,8 @@ class Position(Struct, frozen=True):
 
     `position` is -1 where there is none. `state` is `ok`, `new` (no position yet), `lost` (records
     were deleted before they were read: `missing` many), `ahead` (of the log's end), `other_topic`
-    (made anew under this name) or `other_cluster`.
+    (made anew under this name), `other_cluster` or `deleted` (by Kafka: with the topic, or as the
+    processor did not run for a week).
     """
 
     app: str
@@ -167,17 +170,18 @@ def state_of(
 def _look(settings: Settings, apps: Sequence[str]) -> tuple[list[Position], Cluster]:
     """Look at the apps' positions, asking for no more than these may see."""
     names = Names.of(settings)
-    every = {"processor": [names.purchases], "analytics": [names.analytics, names.dead_letters]}
+    published = [names.analytics, names.dead_letters]
+    every = {"processor": [names.purchases], "analytics": published}
     read = {app: every[app] for app in apps}
     topics = [topic for topics in read.values() for topic in topics]
     group = names.processor_group if "processor" in apps else None
-    cluster = preflight(settings, reads=topics, group=group)
-    places = [
-        (topic, number) for topic in topics for number in range(cluster.topics[topic].partitions)
-    ]
-    admin = AdminClient(common_config(settings, cluster.bootstrap_servers, CLIENT))
-    bounds = list_bounds(admin, places, stable=False, timeout=CALL_SECONDS)
-    known = _committed(settings, cluster, [p for p in places if p[0] == names.purchases])
+    read_too = published if group else []
+    cluster = preflight(settings, reads=[*read_too, *topics], group=group)
+    places = _places(cluster, topics)
+    common = common_config(settings, cluster.bootstrap_servers, CLIENT)
+    bounds = list_bounds(AdminClient(common), places, stable=False, timeout=CALL_SECONDS)
+    known = {} if group is None else _committed(common, group)
+    deleted = group is not None and not known and _is_deleted(common, group, cluster, published)
     if "analytics" in apps:
         known |= _stored(settings)
     found = []
@@ -189,23 +193,28 @@ def _look(settings: Settings, apps: Sequence[str]) -> tuple[list[Position], Clus
             topic_id = topic_id_text(cluster.topics[place[0]].topic_id)
             now = StoredOffset(0, topic_id, cluster.cluster_id)
             state, missing = state_of(position, first, end, stored, now)
+            if deleted and app == "processor":
+                state = "deleted"
             found.append(Position(app, *place, position, first, end, state, missing))
     return found, cluster
 
 
-def _committed(
-    settings: Settings, cluster: Cluster, places: Sequence[Place]
-) -> dict[Place, StoredOffset]:
+def _places(cluster: Cluster, topics: Sequence[str]) -> list[Place]:
+    return [(topic, n) for topic in topics for n in range(cluster.topics[topic].partitions)]
+
+
+def _is_deleted(common: Config, group: str, cluster: Cluster, published: Sequence[str]) -> bool:
+    places = _places(cluster, published)
+    return answer(lambda _: published_without(common, group, places)) is not None
+
+
+def _committed(common: Config, group: str) -> dict[Place, StoredOffset]:
     """Give the processor's offsets; their metadata is the topic's id."""
-    if not places:
-        return {}
-    group = Names.of(settings).processor_group
-    admin = AdminClient(common_config(settings, cluster.bootstrap_servers, CLIENT))
+    admin = AdminClient(common)
     found = answer(lambda seconds: committed_offsets(admin, group, seconds))
     return {
-        place: StoredOffset(found[place].offset, found[place].metadata or "", "")
-        for place in places
-        if place in found
+        place: StoredOffset(offset.offset, offset.metadata or "", "")
+        for place, offset in found.items()
     }
 
 

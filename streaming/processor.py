@@ -17,19 +17,18 @@ from streaming.errors import Mismatch, PurchasesError, Unavailable, Unrecoverabl
 from streaming.events.purchase import Rules
 from streaming.events.record import Record, topic_id_text
 from streaming.events.values import rfc_3339
-from streaming.kafka import hanging
 from streaming.kafka.config import common_config, consumer_config, transactional_config
 from streaming.kafka.connection import bootstrap_servers
 from streaming.kafka.consumer import GroupConsumer, headers_of, offset_at
 from streaming.kafka.identity import IdentityWatch
 from streaming.kafka.names import Names
-from streaming.kafka.offsets import Place
 from streaming.kafka.preflight import preflight_processor
 from streaming.kafka.standing import await_turn
 from streaming.logs import get_logger
 from streaming.settings import Settings
 from streaming.transform import Output, transform
 from streaming.worker import Runtime, run_worker
+from streaming.written import Written
 
 APP: Final = "processor"
 BATCH_RECORDS: Final = 5_000
@@ -62,9 +61,9 @@ class PurchaseProcessorApp:
         self._most_bytes = int(producing["message.max.bytes"])
         self._client = client
         self._common = common_config(settings, servers, client)
-        self._consumer_config = consumer_config(
-            settings, servers, client, names.processor_group, client
-        )
+        group = names.processor_group
+        self._consumer_config = consumer_config(settings, servers, client, group, client)
+        self._written = Written(self._common, self._producer, topics[1:], group, runtime)
         self._letter_bytes = DEAD_LETTER_BYTES
         self._done: dict[tuple[str, int], int] = {}
         self._aborts = 0
@@ -84,7 +83,7 @@ class PurchaseProcessorApp:
             if not self._consumer.broker_answers():
                 self._runtime.pause("broker")
                 continue
-            self._identity.check()
+            self._identity.check(APP, self._done)
             messages = self._consumer.fetch(BATCH_RECORDS, LINGER_SECONDS)
             if messages:
                 self._process(messages)
@@ -127,7 +126,8 @@ class PurchaseProcessorApp:
             found = self._consumer.committed(partitions)
         except KafkaException as error:
             if error.args[0].code() == KafkaError._TIMED_OUT:  # noqa: SLF001 - librdkafka's name
-                self._abort_with_offsets()
+                metadata = self._consumer.group_metadata()
+                self._written.abort_with_offsets(self._names.purchases, metadata)
             raise Unrecoverable(f"no answer about the offsets: {error.args[0].str()}") from None
         for partition in found:
             if partition.error is not None:
@@ -141,33 +141,11 @@ class PurchaseProcessorApp:
                 )
             self._done[partition.topic, partition.partition] = partition.offset
         if not self._looked:
-            self._abort_what_was_left_open()
+            self._written.abort_what_was_left_open()
+            if all(partition.offset < 0 for partition in found):
+                self._written.require_offsets()
             self._looked = True
         return found
-
-    def _abort_what_was_left_open(self) -> None:
-        """Abort what a forgotten abort left: with our next commit it would be published too."""
-        try:
-            with self._runtime.at_most(hanging.MOST_SECONDS):
-                group = self._names.processor_group
-                places = hanging.left_open(self._common, self._written(), group)
-                if places:
-                    hanging.abort_over(self._producer, places)
-        except (KafkaException, Unavailable) as error:
-            raise Unrecoverable(f"cannot end what stands open: {error}") from None
-
-    def _abort_with_offsets(self) -> None:
-        """Abort what is undecided together with the offsets."""
-        offsets = self._names.purchases, self._consumer.group_metadata()
-        try:
-            with self._runtime.at_most(hanging.MOST_SECONDS):
-                hanging.abort_over(self._producer, self._written(), offsets)
-        except KafkaException as error:
-            raise Unrecoverable(f"cannot abort: {error.args[0].str()}") from None
-
-    def _written(self) -> list[Place]:
-        topics = [self._names.analytics, self._names.dead_letters]
-        return hanging.places_of(self._producer, topics)
 
     def _topic_id(self) -> bytes:
         known = self._identity.known or self._identity.learn()

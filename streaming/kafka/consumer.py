@@ -245,8 +245,9 @@ class GroupConsumer:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise Mismatch(
                 f"The next record of {place} is no longer (or not yet) in the log: {error.str()}."
-                " Was the topic truncated, or did retention delete what was not read? See"
-                " `purchases offsets list`, and go on with `purchases offsets reset`."
+                " Was the topic truncated, or deleted and created again, or did retention delete"
+                " what was not read? See `purchases offsets list`, and go on with `purchases"
+                " offsets reset`."
             )
         if error.code() not in PASSING and not error.retriable():
             raise Unrecoverable(f"the consumer failed at {place}: {error.str()}")

@@ -16,6 +16,7 @@ from confluent_kafka.admin._config import ConfigResource
 
 from streaming.errors import Mismatch, Unavailable
 from streaming.kafka.config import Config
+from streaming.kafka.offsets import Place
 from streaming.kafka.topics import topic_id_of
 
 CHECK_SECONDS: Final = 10.0
@@ -56,15 +57,16 @@ class IdentityWatch:
             raise Unavailable(f"the broker does not answer: {error}") from None
         return self.known
 
-    def check(self) -> None:
+    def check(self, app: str, positions: Mapping[Place, int | None]) -> None:
         """Ask every ten seconds, and look at the answer when it has come.
 
-        Raises `Mismatch` when a topic or the cluster is not the one that was learnt, `Unavailable`
-        when a topic is gone, or may not be seen any more.
+        Raises `Mismatch`, with the positions that `app` has reached, when a topic or the cluster is
+        not the one that was learnt; `Unavailable` when a topic is gone, or may not be seen any
+        more.
         """
         if self._pending:
             if all(future.done() for future in self._pending.values()):
-                self._compare()
+                self._compare(app, positions)
         elif time.monotonic() - self._asked >= CHECK_SECONDS:
             self._ask()
 
@@ -95,13 +97,13 @@ class IdentityWatch:
             str(cluster.cluster_id), {name: topic_id_of(topic) for name, topic in topics.items()}
         )
 
-    def _compare(self) -> None:
+    def _compare(self, app: str, positions: Mapping[Place, int | None]) -> None:
         try:
             now = self._answer(0)
         except (KafkaException, TimeoutError):
             return
         if self.known is not None and now != self.known:
-            raise Mismatch(difference(self.known, now))
+            raise Mismatch(difference(self.known, now, app, positions))
 
 
 def _described(name: str, future: "Future[Any]", timeout: float) -> Any:  # noqa: ANN401 - untyped
@@ -115,17 +117,24 @@ def _described(name: str, future: "Future[Any]", timeout: float) -> Any:  # noqa
         raise Unavailable(f"the topic {name} {remedy}") from None
 
 
-def difference(known: Identity, now: Identity) -> str:
-    """Say in a sentence what is another than it was."""
+def difference(
+    known: Identity, now: Identity, app: str, positions: Mapping[Place, int | None]
+) -> str:
+    """Say what is another than it was, how far `app` had read there, and how it goes on."""
     if known.cluster_id != now.cluster_id:
         return (
             f"This is cluster {now.cluster_id}, but the stored positions are of cluster"
             f" {known.cluster_id}; connect to that one, or see `purchases offsets list`, and go on"
-            " with `purchases offsets reset`."
+            f" with `purchases offsets reset {app} --to earliest`."
         )
-    names = [n for n, topic_id in known.topic_ids.items() if now.topic_ids.get(n) != topic_id]
+    name = next(n for n, topic_id in known.topic_ids.items() if now.topic_ids.get(n) != topic_id)
+    again = f"The topic {name} was deleted and created again while {app} ran."
+    read = {number: max(at or 0, 0) for (topic, number), at in positions.items() if topic == name}
+    if not read:
+        return f"{again} A new worker goes on with the new one."
+    stood = ", ".join(f"{name}-{number} at {read[number]}" for number in sorted(read))
     return (
-        f"The topic {names[0]} was deleted and created again since its positions were stored;"
-        " what the old one still held and was not read is lost. See `purchases offsets list`, and"
-        " go on with `purchases offsets reset`."
+        f"{again} What the old one still held and was not read is lost; it was read up to {stood}."
+        " See `purchases offsets list`, and go on with"
+        f" `purchases offsets reset {app} --to earliest`."
     )

@@ -1,6 +1,7 @@
 """Positions that do not fit the log: noticed, said, and mended by a person, on a real broker."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,11 @@ def states(deployment: Deployment, app: str) -> set[str]:
     }
 
 
+def log_of(deployment: Deployment, command: str) -> str:
+    """Give what the supervisor that the command ran, and its workers, have logged."""
+    return (deployment.home / f"{command}.log").read_text()
+
+
 def failure(deployment: Deployment, app: str) -> Callable[[], bool]:
     """Give the condition that an app's worker has stopped, naming the way out."""
 
@@ -68,22 +74,105 @@ def failure(deployment: Deployment, app: str) -> Callable[[], bool]:
     return stopped
 
 
-def test_a_recreated_topic_is_noticed_while_the_processor_runs_and_read_from_its_start(
+def test_a_recreated_topic_is_noticed_while_the_processor_runs_and_read_after_a_reset(
     deployment: Deployment,
 ) -> None:
-    """Its new log may hold the old offset, so only its id tells; nothing of the new one is lost."""
+    """Its new log may hold the old offset, so only its id tells; nothing of the new one is lost.
+
+    The workers that are started again stop too: Kafka deleted the positions with the topic.
+    """
     deployment.succeed("db", "upgrade")
-    with deployment.running("process"), deployment.running("analyze"):
-        produce(deployment)
-        wait_until(lambda: deployment.count("analytics_event") == COUNT, 30, "not stored")
-        recreate(deployment, "purchases")
-        wait_until(failure(deployment, "processor"), 30, "it was not noticed")
-        produce(deployment, COUNT + 50)
-        wait_until(lambda: deployment.count("analytics_event") == 2 * COUNT + 50, 60, "it is lost")
-        refused = deployment.run("offsets", "reset", "processor", "--to", "earliest")
-        assert refused.returncode == 1
-        assert "stop it first" in refused.stderr
+    topic = deployment.topic("purchases")
+    with deployment.running("analyze"):
+        with deployment.running("process"):
+            produce(deployment)
+            wait_until(lambda: deployment.count("analytics_event") == COUNT, 30, "not stored")
+            recreate(deployment, "purchases")
+            wait_until(failure(deployment, "processor"), 30, "it was not noticed")
+            assert re.search(rf"{topic}-\d at \d+", log_of(deployment, "process"))
+            produce(deployment, COUNT + 50)
+            wait_until(
+                lambda: "has no position any more" in log_of(deployment, "process"), 30, "it began"
+            )
+            refused = deployment.run("offsets", "reset", "processor", "--to", "earliest")
+            assert refused.returncode == 1
+            assert "stop it first" in refused.stderr
+        assert deployment.count("analytics_event") == COUNT
+        deployment.succeed("offsets", "reset", "processor", "--to", "earliest", "--yes")
+        with deployment.running("process"):
+            wait_until(
+                lambda: deployment.count("analytics_event") == 2 * COUNT + 50, 60, "it is lost"
+            )
     deployment.succeed("verify")
+
+
+def test_a_topic_recreated_while_no_processor_ran_is_refused_until_a_reset(
+    deployment: Deployment,
+) -> None:
+    """Kafka deletes the positions with it, but what was published shows that there were some."""
+    produce(deployment)
+    drain(deployment)
+    recreate(deployment, "purchases")
+    produce(deployment, 50)
+    assert states(deployment, "processor") == {"deleted"}
+    once = deployment.run("process", "--until-caught-up")
+    assert once.returncode == 1
+    assert "Kafka deleted the position" in once.stderr
+    with deployment.running("process"):
+        wait_until(failure(deployment, "processor"), 30, "it was not noticed")
+    assert f"see {deployment.topic('analytics')}-" in log_of(deployment, "process")
+    deployment.succeed("offsets", "reset", "processor", "--to", "earliest", "--yes")
+    assert states(deployment, "processor") == {"ok"}
+    drain(deployment)
+    assert deployment.count("analytics_event") == COUNT + 50
+    deployment.succeed("verify")
+
+
+def test_positions_that_expired_are_noticed_where_only_dead_letters_were_published(
+    deployment: Deployment,
+) -> None:
+    """As Kafka deletes them after a week without a member; all is read again, and stored once."""
+    topic, group = deployment.topic("purchases"), deployment.topic("purchase-processor")
+    producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
+    for _ in range(3):
+        producer.produce(topic, b"no purchase")
+    assert producer.flush(10) == 0
+    drain(deployment)
+    client = admin(deployment)
+    wait_until(
+        lambda: client.delete_consumer_groups([group])[group].exception(10) is None,
+        20,
+        "the group is not empty",
+    )
+    assert states(deployment, "processor") == {"deleted"}
+    with deployment.running("process"):
+        wait_until(failure(deployment, "processor"), 30, "it was not noticed")
+    deployment.succeed("offsets", "reset", "processor", "--to", "earliest", "--yes")
+    produce(deployment)
+    drain(deployment)
+    assert deployment.count("analytics_event") == COUNT
+    assert deployment.count("dead_letter") == 3
+
+
+def test_a_first_transaction_that_was_aborted_is_no_deleted_position(
+    deployment: Deployment,
+) -> None:
+    """What it published is in the log, but was never committed; so the processor begins."""
+    producer = Producer(
+        {
+            "bootstrap.servers": deployment.bootstrap_servers,
+            "transactional.id": deployment.topic("processor-0"),
+        }
+    )
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    producer.produce(deployment.topic("analytics"), b"{}", partition=0)
+    producer.flush(10)
+    producer.abort_transaction(10)
+    assert states(deployment, "processor") == {"new"}
+    produce(deployment)
+    drain(deployment)
+    assert deployment.count("analytics_event") == COUNT
 
 
 def test_offsets_of_an_earlier_topic_are_refused_until_a_person_moves_them(
