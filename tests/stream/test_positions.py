@@ -106,6 +106,23 @@ def test_a_recreated_topic_is_noticed_while_the_processor_runs_and_read_after_a_
     deployment.succeed("verify")
 
 
+def require_crash_loop(deployment: Deployment) -> None:
+    """Wait until the status tells a crash loop with its cause, which is tried on all the same."""
+    problem: dict[str, str] = {}
+
+    def told() -> bool:
+        found = json.loads(deployment.run("status", "--json").stdout)
+        problem.update(next((p for p in found["problems"] if p["code"] == "crash_loop"), {}))
+        return bool(problem)
+
+    wait_until(told, 60, "no crash loop is told")
+    assert "has no position any more" in problem["sentence"]
+    deaths = log_of(deployment, "process").count("worker_ended")
+    wait_until(
+        lambda: log_of(deployment, "process").count("worker_ended") > deaths, 30, "it was given up"
+    )
+
+
 def test_a_topic_recreated_while_no_processor_ran_is_refused_until_a_reset(
     deployment: Deployment,
 ) -> None:
@@ -120,7 +137,8 @@ def test_a_topic_recreated_while_no_processor_ran_is_refused_until_a_reset(
     assert "Kafka deleted the position" in once.stderr
     with deployment.running("process"):
         wait_until(failure(deployment, "processor"), 30, "it was not noticed")
-    assert f"see {deployment.topic('analytics')}-" in log_of(deployment, "process")
+        assert f"see {deployment.topic('analytics')}-" in log_of(deployment, "process")
+        require_crash_loop(deployment)
     deployment.succeed("offsets", "reset", "processor", "--to", "earliest", "--yes")
     assert states(deployment, "processor") == {"ok"}
     drain(deployment)
