@@ -14,21 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from msgspec import structs
-
-from streaming.disk import LEAST_FREE_BYTES, free_bytes
+from streaming.disk import free_bytes
 from streaming.errors import PurchasesError
 from streaming.kafka.connection import bootstrap_servers
 from streaming.kafka.lag import PartitionLag, TopicMissing, read_partitions
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import Place
 from streaming.settings import Settings
+from streaming.status.estimates import disk_left, with_lag
 from streaming.status.judge import judged, of_app
 from streaming.status.model import (
-    App,
     Broker,
     Database,
-    Disk,
     Partition,
     Problem,
     Refusals,
@@ -45,9 +42,7 @@ SectionOf = Callable[[Settings], Section]
 
 BROKER_SECONDS: Final = 0.8
 BUSY_MILLISECONDS: Final = 200
-DAY_SECONDS: Final = 86_400
 FEWEST_RECORDS: Final = 20
-FEWEST_EVENTS: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,8 @@ def gather(settings: Settings, sections: Mapping[str, SectionOf], app: str | Non
     else:
         written = _partitions("processor", [names.purchases], lags)
         read = _partitions("analytics", [names.analytics, names.dead_letters], lags)
-    apps = (_with_lag(processor, written), _with_lag(analytics, read))
+    apps = (with_lag(processor, written), with_lag(analytics, read))
+    free = min(free_bytes(settings.home), free_bytes(settings.database_path))
     found = Status(
         healthy=False,
         verdict="",
@@ -87,7 +83,7 @@ def gather(settings: Settings, sections: Mapping[str, SectionOf], app: str | Non
         apps=apps,
         partitions=(*written, *read),
         refusals=refusals_of(writers, settings.refusal_share),
-        disk=_disk(settings, stored.database, apps[1].out_per_second),
+        disk=disk_left(free, stored.database, apps[1].out_per_second),
         sections=added,
     )
     return judged(found if app is None else of_app(found, app))
@@ -199,35 +195,6 @@ def _own_word(app: str, workers: Sequence[WorkerStatus]) -> list[Partition]:
         for worker in workers
         for p in worker.positions
     ]
-
-
-def _with_lag(app: App, partitions: Sequence[Partition]) -> App:
-    """Add how far an app is behind; the time to drain is told by how fast its lag closes."""
-    if not partitions:
-        return app
-    seconds = [partition.lag_seconds for partition in partitions if partition.lag_records]
-    known = [value for value in seconds if value is not None]
-    records = sum(partition.lag_records for partition in partitions)
-    drain = 0.0 if not records else None
-    if records and app.closing_per_second > 0:
-        drain = round(records / app.closing_per_second, 1)
-    return structs.replace(
-        app,
-        lag_records=records,
-        lag_seconds=max(known, default=0.0) if len(known) == len(seconds) else None,
-        hidden_records=sum(partition.hidden_records or 0 for partition in partitions),
-        seconds_to_drain=drain,
-    )
-
-
-def _disk(settings: Settings, database: Database, stored_per_second: float) -> Disk:
-    free = min(free_bytes(settings.home), free_bytes(settings.database_path))
-    events, size = database.events or 0, database.bytes or 0
-    if events < FEWEST_EVENTS:
-        return Disk(free, None, None)
-    a_day = size / events * stored_per_second * DAY_SECONDS
-    days = round(max(free - LEAST_FREE_BYTES, 0) / a_day, 1) if a_day else None
-    return Disk(free, round(size / events * 1_000_000), days)
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -1,8 +1,10 @@
 """`status` over a real deployment: broker, workers, database."""
 
 import json
+import signal
 import subprocess
 import sys
+from contextlib import closing
 from typing import Any
 
 from tests.pipeline import Deployment
@@ -67,3 +69,22 @@ def test_the_status_follows_a_deployment_from_nothing_to_work_and_refusals(
         wait_until(refusing, 30, "the refusals are not named")
         assert found["refusals"]["exceeded"]
         assert found["refusals"]["top_reason"]
+
+
+def test_a_watched_status_comes_again_and_again_until_ctrl_c(deployment: Deployment) -> None:
+    """Each time looked up anew: the second tells what has happened since the first."""
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "streaming", "status", "--json", "--watch"],
+        env=deployment.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    with closing(watching.stdout) as printed:
+        first = json.loads(printed.readline())
+        deployment.succeed("db", "upgrade")
+        states = (json.loads(line)["database"]["state"] for line in printed)
+        assert first["database"]["state"] == "unreadable"
+        assert "ok" in states
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 0

@@ -1,0 +1,45 @@
+"""What will be, told by what is: when an app has drained its lag, when the disk is full.
+
+Pure arithmetic over what `gather` has looked up.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import structs
+
+from streaming.disk import LEAST_FREE_BYTES
+from streaming.status.model import App, Database, Disk, Partition
+
+DAY_SECONDS: Final = 86_400
+FEWEST_EVENTS: Final = 10_000
+"""Of fewer the size of an event is not told: most of the file is what an empty one has too."""
+
+
+def with_lag(app: App, partitions: Sequence[Partition]) -> App:
+    """Add how far an app is behind; the time to drain is told by how fast its lag closes."""
+    if not partitions:
+        return app
+    seconds = [partition.lag_seconds for partition in partitions if partition.lag_records]
+    known = [value for value in seconds if value is not None]
+    records = sum(partition.lag_records for partition in partitions)
+    drain = 0.0 if not records else None
+    if records and app.closing_per_second > 0:
+        drain = round(records / app.closing_per_second, 1)
+    return structs.replace(
+        app,
+        lag_records=records,
+        lag_seconds=max(known, default=0.0) if len(known) == len(seconds) else None,
+        hidden_records=sum(partition.hidden_records or 0 for partition in partitions),
+        seconds_to_drain=drain,
+    )
+
+
+def disk_left(free: int, database: Database, stored_per_second: float) -> Disk:
+    """Tell from the database's size how long `free` bytes last, up to where the store pauses."""
+    events, size = database.events or 0, database.bytes or 0
+    if events < FEWEST_EVENTS:
+        return Disk(free, None, None)
+    a_day = size / events * stored_per_second * DAY_SECONDS
+    days = round(max(free - LEAST_FREE_BYTES, 0) / a_day, 1) if a_day else None
+    return Disk(free, round(size / events * 1_000_000), days)

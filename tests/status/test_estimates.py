@@ -1,0 +1,56 @@
+"""How long the lag and the disk last, by arithmetic over a status."""
+
+import pytest
+
+from streaming.disk import LEAST_FREE_BYTES
+from streaming.status.estimates import disk_left, with_lag
+from streaming.status.model import Database, Disk, Partition
+from tests.status.test_judge import app
+
+
+def partition(number: int, lag: int, seconds: float | None, hidden: int | None = 0) -> Partition:
+    """Give a partition of `purchases` with so many unread records."""
+    return Partition("processor", "purchases", number, 10, 10 + lag, lag, seconds, hidden, None)
+
+
+@pytest.mark.parametrize(
+    ("closing", "lags", "drain"),
+    [
+        (50.0, [(200, 4.0), (100, 9.0)], 6.0),
+        (0.0, [(200, 4.0)], None),
+        (-3.0, [(200, 4.0)], None),
+        (0.0, [(0, None)], 0.0),
+    ],
+)
+def test_a_lag_drains_by_how_fast_it_closes(
+    closing: float, lags: list[tuple[int, float | None]], drain: float | None
+) -> None:
+    """A lag that stands or grows has no end; none is drained already."""
+    partitions = [partition(n, lag, seconds, 2) for n, (lag, seconds) in enumerate(lags)]
+    found = with_lag(app("processor", closing_per_second=closing), partitions)
+    assert found.seconds_to_drain == drain
+    assert found.lag_records == sum(lag for lag, _ in lags)
+    assert found.lag_seconds == max((s for lag, s in lags if lag and s is not None), default=0.0)
+    assert found.hidden_records == 2 * len(lags)
+
+
+def test_an_age_that_one_partition_does_not_tell_is_unknown() -> None:
+    """The oldest record may be the one that was not read in time."""
+    found = with_lag(app("processor"), [partition(0, 5, 7.0), partition(1, 5, None, None)])
+    assert found.lag_seconds is None
+    assert with_lag(app("processor", lag_records=None), []).lag_records is None
+
+
+def test_the_disk_lasts_until_the_store_pauses() -> None:
+    """At 400 bytes an event and 1,000 events/s a day takes 34.56 GB."""
+    database = Database("ok", "", "purchases.db", 1_000_000, 0, 0, 0, 400_000_000)
+    free = LEAST_FREE_BYTES + 10 * 34_560_000_000
+    assert disk_left(free, database, 1_000.0) == Disk(free, 400_000_000, 10.0)
+    assert disk_left(LEAST_FREE_BYTES - 1, database, 1_000.0).days_until_full == 0.0
+    assert disk_left(free, database, 0.0).days_until_full is None
+
+
+def test_of_a_few_events_no_size_is_told() -> None:
+    """The pages of an empty database would count as theirs."""
+    database = Database("ok", "", "purchases.db", 9_999, 0, 0, 0, 400_000_000)
+    assert disk_left(10**12, database, 1_000.0) == Disk(10**12, None, None)
