@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
 
 from streaming.errors import Unavailable
 from streaming.kafka.config import Config, common_config, consumer_config
@@ -18,6 +18,8 @@ from streaming.kafka.offsets import Place, committed_offsets, list_bounds
 from streaming.settings import Settings
 
 CLIENT: Final = "lag"
+SLICE_SECONDS: Final = 0.3
+"""Within it a client that is refused has tried the other addresses of a name too."""
 
 
 class TopicMissing(Unavailable):
@@ -90,9 +92,10 @@ def read_partitions(
         **consumer_config(settings, servers, CLIENT, names.processor_group),
         "enable.partition.eof": True,
     }
-    consumer = Consumer(client)
+    heard: list[int] = []
+    consumer = Consumer({**client, "error_cb": lambda error: heard.append(error.code())})
     try:
-        places = _partitions(consumer, topics, until)
+        places = _partitions(_known(consumer, heard, until), topics)
         admin = AdminClient(common_config(settings, servers, CLIENT))
         offsets = dict(stored)
         if names.purchases in topics:
@@ -120,8 +123,21 @@ class _Bound:
     high: int
 
 
-def _partitions(consumer: Consumer, topics: Sequence[str], until: float) -> list[Place]:
-    known = consumer.list_topics(timeout=_left(until)).topics
+def _known(consumer: Consumer, heard: Sequence[int], until: float) -> ClusterMetadata:
+    """Ask for the topics, no longer than until all brokers are heard to be down."""
+    while True:
+        try:
+            found: ClusterMetadata = consumer.list_topics(timeout=min(SLICE_SECONDS, _left(until)))
+        except KafkaException:
+            consumer.poll(0)
+            if KafkaError._ALL_BROKERS_DOWN in heard or time.monotonic() >= until:
+                raise
+        else:
+            return found
+
+
+def _partitions(metadata: ClusterMetadata, topics: Sequence[str]) -> list[Place]:
+    known = metadata.topics
     for topic in topics:
         if topic not in known or known[topic].error is not None:
             raise TopicMissing(f"The topic {topic} is missing, or may not be seen by this user.")
