@@ -20,6 +20,8 @@ NO_DESCRIPTION: Final = "The brokers do not describe the topic {name} in time; t
 POLL_SECONDS: Final = 0.1
 DAY_MILLISECONDS: Final = 86_400_000
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
+APPEND_TIME: Final = {"message.timestamp.type": "LogAppendTime"}
+"""Without it a client could choose the time by which its purchases are judged."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def wanted_topics(names: Names) -> dict[str, tuple[int, dict[str, str]]]:
     Event time lives in the payload, so `purchases` has the time of append: retention reads it.
     """
     return {
-        names.purchases: (4, _retained(7) | {"message.timestamp.type": "LogAppendTime"}),
+        names.purchases: (4, _retained(7) | APPEND_TIME),
         names.analytics: (4, _retained(7)),
         names.dead_letters: (1, _retained(30) | {"max.message.bytes": str(DEAD_LETTER_BYTES)}),
     }
@@ -105,7 +107,8 @@ def _create(
             f"The cluster refuses the wanted limits of {name} ({error.str()}); it gets the"
             " cluster's own.\n"
         )
-        error = _try_to_create(admin, name, partitions, {})
+        kept = dict(APPEND_TIME.items() & configuration.items())
+        error = _try_to_create(admin, name, partitions, kept)
     if error is not None and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
         raise PurchasesError(f"The topic {name} cannot be created: {error.str()}.")
     return error is None
