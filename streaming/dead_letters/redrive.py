@@ -26,6 +26,7 @@ from streaming.events.record import (
     forwarded,
     origin_headers,
 )
+from streaming.events.refusal import Reason
 from streaming.kafka.config import producer_config
 from streaming.kafka.consumer import headers_of
 from streaming.kafka.names import Names
@@ -57,7 +58,8 @@ class Redriven(Struct, frozen=True):
 
     `outcomes` says of each what becomes of it under today's rules: `stored`, or the code of its
     refusal. `left` are not sent: `gone` from the topic, `cut` there, `no_object` to set a field
-    in, `parked` without force, and of those that were named the ones in another state, by it.
+    in, still `too_large`, `parked` without force, and of those that were named the ones in another
+    state, by it.
     """
 
     sent: bool
@@ -170,13 +172,20 @@ def _record_again(letter: StoredLetter, kept: Kept, repair: Repair) -> _Again:
 def _judged(
     again: Iterator[_Again], settings: Settings, topic_id: bytes, count: _Count
 ) -> Iterator[_Again]:
-    """Count what the processor would make of each record, by its own function."""
+    """Count what the processor would make of each record, by its own function.
+
+    What is too large is left: no rule will ever take it, and with its origin it may be more than
+    the topic does.
+    """
     rules = Rules(settings.currency, settings.history_start_time)
     topic = Names.of(settings).purchases
     for record in again:
         now = time.time_ns() // 1_000_000
         sent = Record(topic, topic_id, 0, 0, now, record.key, record.value, record.headers)
         output = transform(sent, rules, "", DEAD_LETTER_BYTES)
+        if output.reason is Reason.TOO_LARGE:
+            count.left[str(output.reason)] += 1
+            continue
         count.outcomes[ACCEPTED if output.reason is None else str(output.reason)] += 1
         yield record
 

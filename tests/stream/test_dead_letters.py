@@ -1,6 +1,7 @@
 """Dead letters on a real broker: looked at, repaired, sent again, given up."""
 
 import json
+import random
 import sqlite3
 import subprocess
 import sys
@@ -245,6 +246,23 @@ def test_what_the_topic_no_longer_holds_or_cut_is_said(deployment: Deployment) -
     found = deployment.succeed("dlq", "redrive")
     assert "no longer in the topic" in found
     assert "too large to be kept whole" in found
+
+
+def test_what_is_still_too_large_is_left_and_holds_up_no_other(deployment: Deployment) -> None:
+    """With its origin it would be more than the topic takes, and end what comes after it."""
+    topic = deployment.topic("purchases")
+    producer = Producer(
+        {"bootstrap.servers": deployment.bootstrap_servers, "message.max.bytes": 2**21}
+    )
+    noise = random.Random(1).randbytes(2**20 - 100)
+    producer.produce(topic, noise, b"ada")
+    assert producer.flush(30) == 0
+    send(deployment, purchase(unit_price=-1))
+    drain(deployment)
+    assert [reason for reason, _, _ in states(deployment)] == ["too_large", "invalid_price"]
+    left = {"sent": True, "outcomes": {"invalid_price": 1}, "left": {"too_large": 1}}
+    assert redriven(deployment, "--yes") == left
+    assert "larger than a purchase may be" in deployment.succeed("dlq", "redrive")
 
 
 def set_limit(admin: AdminClient, topic: str, size: int) -> None:
