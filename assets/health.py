@@ -10,7 +10,6 @@ from assets.findings import EXAMPLES, Finding, Scene
 from assets.history import read_ledger
 from assets.staleness import days_out_of_range
 from streaming.errors import PurchasesError
-from streaming.kafka.connection import bootstrap_servers
 from streaming.kafka.lag import read_lag
 from streaming.kafka.names import Names
 from streaming.store.backup import require_integrity
@@ -46,7 +45,7 @@ def lag(connection: sqlite3.Connection, scene: Scene) -> Finding:
     group = names.analytics_group(deployment.deployment_id if deployment else "")
     stored = stored_positions(connection, group, names.analytics)
     try:
-        found = read_lag(settings, bootstrap_servers(settings), stored, LAG_DEADLINE_SECONDS)
+        found = read_lag(settings, stored, LAG_DEADLINE_SECONDS)
     except PurchasesError as error:
         return Finding(well=False, sentence=f"The lag is unknown: {error}", warns=True)
     seconds = found.seconds

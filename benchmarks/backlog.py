@@ -13,7 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.measure import peak_mebibytes
@@ -131,18 +136,16 @@ def work_off(bench: Bench, group: str, commands: Sequence[list[str]]) -> Run:
 
 
 def forget(bench: Bench, group: str) -> None:
-    """Forget how far a group was, and what was published."""
+    """Let a group begin anew, without what it published before."""
     admin = AdminClient({"bootstrap.servers": bench.servers, "log_level": 0})
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            admin.delete_consumer_groups([group])[group].result(10)
-        except KafkaException as error:
-            if error.args[0].name() == "NON_EMPTY_GROUP" and time.monotonic() < deadline:
-                time.sleep(0.5)
-                continue
-        break
     names = Names.of(bench.settings)
+    partitions = admin.list_topics(names.purchases, timeout=10).topics[names.purchases].partitions
+    begin = [TopicPartition(names.purchases, number, 0) for number in partitions]
+    deadline = time.monotonic() + 60
+    while not _commit(admin, group, begin):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{group} still has members")
+        time.sleep(0.5)
     ends = [
         TopicPartition(topic, number, -1)
         for topic in (names.analytics, names.dead_letters)
@@ -150,3 +153,13 @@ def forget(bench: Bench, group: str) -> None:
     ]
     for future in admin.delete_records(ends).values():
         future.result(10)
+
+
+def _commit(admin: AdminClient, group: str, offsets: list[TopicPartition]) -> bool:
+    """Commit for a group without members; False where it has some."""
+    asked = [ConsumerGroupTopicPartitions(group, offsets)]
+    try:
+        done = admin.alter_consumer_group_offsets(asked)[group].result(10)
+    except KafkaException:
+        return False
+    return not any(partition.error for partition in done.topic_partitions)

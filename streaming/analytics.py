@@ -92,7 +92,7 @@ class AnalyticsConsumerApp:
             if not self._consumer.broker_answers():
                 self._runtime.pause("broker")
                 continue
-            self._identity.check(APP, self._next)
+            self._identity.check(APP, self._consumer.bounds)
             messages = self._consumer.fetch(BATCH_RECORDS, LINGER_SECONDS)
             if messages:
                 self._store(messages)

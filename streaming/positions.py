@@ -47,7 +47,7 @@ MEANINGS: Final = {
     "ahead": "that is past its end",
     "other_topic": "the topic was deleted and created again",
     "other_cluster": "the position is of another cluster",
-    "deleted": "Kafka deleted the position, with its topic or as nothing was read for a week",
+    "deleted": "Kafka deleted the position, with its topic or as nothing was read for long",
 }
 
 
@@ -56,8 +56,8 @@ class Position(Struct, frozen=True):
 
     `position` is -1 where there is none. `state` is `ok`, `new` (no position yet), `lost` (records
     were deleted before they were read: `missing` many), `ahead` (of the log's end), `other_topic`
-    (made anew under this name), `other_cluster` or `deleted` (by Kafka: with the topic, or as the
-    processor did not run for a week).
+    (made anew under this name), `other_cluster` or `deleted` (by Kafka: with the topic, or as
+    the processor did not run for longer than it keeps offsets, a week of itself).
     """
 
     app: str
@@ -71,7 +71,10 @@ class Position(Struct, frozen=True):
 
 
 class Move(Struct, frozen=True):
-    """A position that is, or would be, moved; `skipped` and `repeated` count offsets."""
+    """A position that is, or would be, moved; `skipped` and `repeated` count offsets.
+
+    Of a deleted position nobody knows what was read: both are then the most that it can be.
+    """
 
     app: str
     topic: str
@@ -125,7 +128,8 @@ def reset(settings: Settings, app: str, target: Target, where: Where, *, do: boo
     """Move an app's positions `where` it is said; without `do` only say how.
 
     Raises `UsageError` for an app, topic or partition that is not there, an offset outside the log,
-    or one of several topics; `PurchasesError` while a worker of the app runs here.
+    or one of several topics; `PurchasesError` while a worker of the app runs here, or for one of
+    several partitions whose positions were all deleted.
     """
     if app not in APPS:
         raise UsageError(f"{app} must be one of {', '.join(APPS)}.")
@@ -140,6 +144,11 @@ def reset(settings: Settings, app: str, target: Target, where: Where, *, do: boo
     ]
     if not chosen:
         raise UsageError(f"{app} reads no {where}; see `purchases offsets list`.")
+    if len(chosen) < len(positions) and chosen[0].state == "deleted":
+        raise PurchasesError(
+            "Kafka deleted the positions of all partitions; with one of them set, the others would"
+            " begin with the first record unasked. Leave out --partition and --topic."
+        )
     topics = sorted({p.topic for p in chosen})
     if target.offset is not None and len(topics) > 1:
         raise UsageError(f"--to {target.offset} is of one topic: add --topic {topics[0]}, say.")
@@ -270,6 +279,7 @@ def _move(position: Position, target: Target, times: Mapping[Place, int]) -> Mov
     elif target.text == "earliest":
         after = position.first
     before = position.position if position.state in {"ok", "lost", "ahead"} else position.first
+    known_to = position.end if position.state == "deleted" else before
     return Move(
         position.app,
         position.topic,
@@ -277,7 +287,7 @@ def _move(position: Position, target: Target, times: Mapping[Place, int]) -> Mov
         position.position,
         after,
         skipped=max(after - max(before, position.first), 0),
-        repeated=max(min(before, position.end) - after, 0),
+        repeated=max(min(known_to, position.end) - after, 0),
     )
 
 

@@ -83,7 +83,7 @@ class PurchaseProcessorApp:
             if not self._consumer.broker_answers():
                 self._runtime.pause("broker")
                 continue
-            self._identity.check(APP, self._done)
+            self._identity.check(APP, self._consumer.bounds)
             messages = self._consumer.fetch(BATCH_RECORDS, LINGER_SECONDS)
             if messages:
                 self._process(messages)

@@ -15,7 +15,6 @@ from msgspec import UNSET, Struct, UnsetType
 
 from streaming.errors import PurchasesError
 from streaming.events.values import decimal_text, rfc_3339
-from streaming.kafka.connection import bootstrap_servers
 from streaming.kafka.lag import Lag, read_lag
 from streaming.kafka.names import Names
 from streaming.settings import Settings
@@ -132,7 +131,7 @@ def text_lines(report: Report, unknown: str) -> str:
 
 def _ask_lag(settings: Settings, stored: Mapping[int, int]) -> tuple[Lag | None, str]:
     try:
-        return read_lag(settings, bootstrap_servers(settings), stored, LAG_DEADLINE_SECONDS), ""
+        return read_lag(settings, stored, LAG_DEADLINE_SECONDS), ""
     except PurchasesError as error:
         return None, str(error)
 

@@ -300,7 +300,7 @@ def _redriven(found: "Redriven") -> str:
     meanings = {
         "gone": "no longer in the topic, which keeps 30 days",
         "cut": "too large to be kept whole; correct them with --edit",
-        "too_large": "larger than a purchase may be; correct them with --edit, or drop them",
+        "too_large": "larger than a purchase may be; --edit mends a value, `dlq drop` gives up",
         "no_object": "not a JSON object, in which a field could be set; correct them with --edit",
         "parked": "refused five times already; --force sends them",
         "redriven": "sent again already; --state redriven sends them once more",

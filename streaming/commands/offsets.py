@@ -24,7 +24,7 @@ SAID = {
     "ahead": "beyond the end: the log was truncated, or the database is newer than it",
     "other_topic": "of a topic that was deleted and created again",
     "other_cluster": "of another cluster",
-    "deleted": "deleted by Kafka: with its topic, or as nothing ran for a week",
+    "deleted": "deleted by Kafka: with its topic, or as nothing ran for long",
 }
 
 

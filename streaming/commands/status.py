@@ -45,6 +45,7 @@ def status_command(
 
         if watch:
             _watch(look, as_json=as_json)
+            return
         found = look()
         _print(found, as_json=as_json)
         raise typer.Exit(0 if found.healthy else 1)
@@ -67,22 +68,18 @@ def _print(status: "Status", *, as_json: bool) -> None:
 
 def _watch(look: "Callable[[], Status]", *, as_json: bool) -> None:
     """Print every second until Ctrl-C; on a terminal in place of the last."""
-    import time
-
     from rich.console import Console
     from rich.live import Live
 
     from streaming.status.show import render
+    from streaming.stop import stopping
 
     console = Console()
     in_place = console.is_terminal and not as_json
-    with Live(console=console, auto_refresh=False) as live:
-        try:
-            while True:
-                if in_place:
-                    live.update(render(look()), refresh=True)
-                else:
-                    _print(look(), as_json=as_json)
-                time.sleep(REFRESH_SECONDS)
-        except KeyboardInterrupt:
-            raise typer.Exit from None
+    with Live(console=console, auto_refresh=False) as live, stopping() as stop:
+        while not stop.is_set():
+            if in_place:
+                live.update(render(look()), refresh=True)
+            else:
+                _print(look(), as_json=as_json)
+            stop.wait(REFRESH_SECONDS)

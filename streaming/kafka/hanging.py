@@ -10,14 +10,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from msgspec import Struct
 
 from streaming.errors import Unavailable
-from streaming.events.record import DEAD_LETTER, read_origin
-from streaming.events.refusal import Refused
+from streaming.events.source import source_of
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import headers_of
 from streaming.kafka.offsets import Place, committed_offsets, list_bounds
@@ -26,16 +23,6 @@ from streaming.logs import get_logger
 CALL_SECONDS: Final = 4.0
 MOST_SECONDS: Final = 25
 """What all calls of one function together may take."""
-
-
-class _Source(Struct):
-    """Where the purchase stood that an analytics event was made of."""
-
-    source_partition: int
-    source_offset: int
-
-
-_decode = msgspec.json.Decoder(_Source).decode
 
 
 def places_of(producer: Producer, topics: Sequence[str]) -> list[Place]:
@@ -127,12 +114,5 @@ def _first_records(common: Config, group: str, starts: Mapping[Place, int]) -> d
 
 def _is_committed(record: Message, committed: Mapping[int, int]) -> bool:
     """Tell whether the purchase that the record was made of is behind the committed offsets."""
-    headers = headers_of(record)
-    try:
-        if any(name.startswith(DEAD_LETTER) for name, _ in headers):
-            origin = read_origin(headers, DEAD_LETTER)
-            return origin.offset < committed.get(origin.partition, 0)
-        source = _decode(record.value() or b"")
-    except (Refused, msgspec.MsgspecError, UnicodeDecodeError):
-        return False
-    return source.source_offset < committed.get(source.source_partition, 0)
+    source = source_of(record.value(), headers_of(record))
+    return source is not None and source[1] < committed.get(source[0], 0)

@@ -5,7 +5,7 @@ only the id tells.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,6 +28,10 @@ REMEDIES: Final = {
         "may not be seen: this user lacks READ or WRITE on it; grant it"
     ),
 }
+
+
+Bounds = Callable[[], Mapping[Place, tuple[int, int]]]
+"""Gives where an app stands in each partition that it owns, and the end of that."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,15 @@ class IdentityWatch:
             raise Unavailable(f"the broker does not answer: {error}") from None
         return self.known
 
-    def check(self, app: str, positions: Mapping[Place, int | None]) -> None:
+    def check(self, app: str, bounds: Bounds) -> None:
         """Ask every ten seconds, and look at the answer when it has come.
 
-        Raises `Mismatch`, with the positions that `app` has reached, when a topic or the cluster is
-        not the one that was learnt; `Unavailable` when a topic is gone, or may not be seen any
-        more.
+        Raises `Mismatch` when a topic or the cluster is not the one that was learnt, with the
+        positions of `app` there; `Unavailable` when a topic is gone, or may not be seen any more.
         """
         if self._pending:
             if all(future.done() for future in self._pending.values()):
-                self._compare(app, positions)
+                self._compare(app, bounds)
         elif time.monotonic() - self._asked >= CHECK_SECONDS:
             self._ask()
 
@@ -97,13 +100,14 @@ class IdentityWatch:
             str(cluster.cluster_id), {name: topic_id_of(topic) for name, topic in topics.items()}
         )
 
-    def _compare(self, app: str, positions: Mapping[Place, int | None]) -> None:
+    def _compare(self, app: str, bounds: Bounds) -> None:
         try:
             now = self._answer(0)
         except (KafkaException, TimeoutError):
             return
         if self.known is not None and now != self.known:
-            raise Mismatch(difference(self.known, now, app, positions))
+            read = {place: at for place, (at, _) in bounds().items()}
+            raise Mismatch(difference(self.known, now, app, read))
 
 
 def _described(name: str, future: "Future[Any]", timeout: float) -> Any:  # noqa: ANN401 - untyped
@@ -117,9 +121,7 @@ def _described(name: str, future: "Future[Any]", timeout: float) -> Any:  # noqa
         raise Unavailable(f"the topic {name} {remedy}") from None
 
 
-def difference(
-    known: Identity, now: Identity, app: str, positions: Mapping[Place, int | None]
-) -> str:
+def difference(known: Identity, now: Identity, app: str, read: Mapping[Place, int]) -> str:
     """Say what is another than it was, how far `app` had read there, and how it goes on."""
     if known.cluster_id != now.cluster_id:
         return (
@@ -128,13 +130,15 @@ def difference(
             f" with `purchases offsets reset {app} --to earliest`."
         )
     name = next(n for n, topic_id in known.topic_ids.items() if now.topic_ids.get(n) != topic_id)
-    again = f"The topic {name} was deleted and created again while {app} ran."
-    read = {number: max(at or 0, 0) for (topic, number), at in positions.items() if topic == name}
-    if not read:
-        return f"{again} A new worker goes on with the new one."
-    stood = ", ".join(f"{name}-{number} at {read[number]}" for number in sorted(read))
+    here = sorted((number, at) for (topic, number), at in read.items() if topic == name)
+    stood = ", ".join(f"{name}-{number} at {at}" for number, at in here)
+    again = (
+        f"The topic {name} was deleted and created again; what the old one still held and was not"
+        " read is lost."
+    )
+    if not here:
+        return f"{again} See `purchases offsets list`."
     return (
-        f"{again} What the old one still held and was not read is lost; it was read up to {stood}."
-        " See `purchases offsets list`, and go on with"
+        f"{again} {app} stood at {stood}. See `purchases offsets list`, and go on with"
         f" `purchases offsets reset {app} --to earliest`."
     )

@@ -13,13 +13,14 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[a
 
 from streaming.errors import Unavailable
 from streaming.kafka.config import Config, common_config, consumer_config
+from streaming.kafka.connection import bootstrap_servers
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import Place, committed_offsets, list_bounds
 from streaming.settings import Settings
 
 CLIENT: Final = "lag"
 SLICE_SECONDS: Final = 0.3
-"""Within it a client that is refused has tried the other addresses of a name too."""
+"""Within it a client that is refused has tried twice, each time another address of a name."""
 
 
 class TopicMissing(Unavailable):
@@ -55,7 +56,7 @@ class PartitionLag:
     hidden_seconds: float | None
 
 
-def read_lag(settings: Settings, servers: str, stored: Mapping[int, int], deadline: float) -> Lag:
+def read_lag(settings: Settings, stored: Mapping[int, int], deadline: float) -> Lag:
     """Compare the logs' ends with the positions: `stored` on `analytics`, the processor's before.
 
     A partition without a position counts from its beginning; `deadline` is in seconds. Raises
@@ -64,7 +65,7 @@ def read_lag(settings: Settings, servers: str, stored: Mapping[int, int], deadli
     names = Names.of(settings)
     topics = [names.purchases, names.analytics]
     places = {(names.analytics, partition): position for partition, position in stored.items()}
-    return lag_in_all(read_partitions(settings, servers, topics, places, deadline))
+    return lag_in_all(read_partitions(settings, topics, places, deadline))
 
 
 def lag_in_all(partitions: Sequence[PartitionLag]) -> Lag:
@@ -77,25 +78,32 @@ def lag_in_all(partitions: Sequence[PartitionLag]) -> Lag:
 
 def read_partitions(
     settings: Settings,
-    servers: str,
     topics: Sequence[str],
     stored: Mapping[Place, int],
     deadline: float,
+    *,
+    patient: bool = True,
 ) -> list[PartitionLag]:
     """Look at each partition of the `topics`; positions are `stored`, but those on `purchases`.
 
-    Otherwise as `read_lag`.
+    Without being `patient` brokers that refuse a connection are not waited for. Otherwise as
+    `read_lag`.
     """
-    names = Names.of(settings)
+    names, servers = Names.of(settings), bootstrap_servers(settings)
     until = time.monotonic() + deadline
     client: Config = {
         **consumer_config(settings, servers, CLIENT, names.processor_group),
         "enable.partition.eof": True,
     }
-    heard: list[int] = []
-    consumer = Consumer({**client, "error_cb": lambda error: heard.append(error.code())})
+    refusals: list[KafkaError] = []
+
+    def hear(error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            refusals.append(error)
+
+    consumer = Consumer({**client, "error_cb": hear})
     try:
-        places = _partitions(_known(consumer, heard, until), topics)
+        places = _partitions(_known(consumer, refusals, until, patient=patient), topics)
         admin = AdminClient(common_config(settings, servers, CLIENT))
         offsets = dict(stored)
         if names.purchases in topics:
@@ -123,17 +131,21 @@ class _Bound:
     high: int
 
 
-def _known(consumer: Consumer, heard: Sequence[int], until: float) -> ClusterMetadata:
-    """Ask for the topics, no longer than until all brokers are heard to be down."""
-    while True:
-        try:
-            found: ClusterMetadata = consumer.list_topics(timeout=min(SLICE_SECONDS, _left(until)))
-        except KafkaException:
-            consumer.poll(0)
-            if KafkaError._ALL_BROKERS_DOWN in heard or time.monotonic() >= until:
-                raise
-        else:
-            return found
+def _known(
+    consumer: Consumer, refusals: Sequence[KafkaError], until: float, *, patient: bool
+) -> ClusterMetadata:
+    """Ask for the topics; without patience no longer than until all brokers refused twice."""
+    seconds = _left(until) if patient else min(SLICE_SECONDS, _left(until))
+    found: ClusterMetadata
+    try:
+        found = consumer.list_topics(timeout=seconds)
+    except KafkaException:
+        consumer.poll(0)
+        # Once is heard already where only the first address of a name refuses.
+        if patient or len(refusals) > 1:
+            raise
+        found = consumer.list_topics(timeout=_left(until))
+    return found
 
 
 def _partitions(metadata: ClusterMetadata, topics: Sequence[str]) -> list[Place]:

@@ -154,7 +154,7 @@ def _ask_broker(
     topics = [topic for one, topics in read.items() if app in (None, one) for topic in topics]
     try:
         servers = bootstrap_servers(settings)
-        lags = read_partitions(settings, servers, topics, positions, BROKER_SECONDS)
+        lags = read_partitions(settings, topics, positions, BROKER_SECONDS, patient=False)
     except TopicMissing as error:
         return Broker("topic_missing", servers, str(error)), []
     except PurchasesError as error:

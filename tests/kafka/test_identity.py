@@ -5,7 +5,7 @@ import pytest
 from streaming.kafka.identity import Identity, difference
 
 KNOWN = Identity("one", {"purchases": b"a" * 16, "analytics": b"b" * 16})
-READ = {("purchases", 10): 7, ("purchases", 2): None, ("purchases", 0): -1001}
+READ = {("purchases", 10): 7, ("purchases", 2): 0, ("analytics", 1): 3}
 
 SAID = [
     (
@@ -16,13 +16,9 @@ SAID = [
         Identity("one", {**KNOWN.topic_ids, "purchases": b"c" * 16}),
         [
             "purchases was deleted and created again",
-            "is lost; it was read up to purchases-0 at 0, purchases-2 at 0, purchases-10 at 7.",
+            "is lost. processor stood at purchases-2 at 0, purchases-10 at 7.",
             "reset processor --to earliest",
         ],
-    ),
-    (
-        Identity("one", {**KNOWN.topic_ids, "analytics": b"c" * 16}),
-        ["analytics was deleted and created again", "A new worker goes on"],
     ),
 ]
 
@@ -31,7 +27,15 @@ SAID = [
 def test_another_cluster_or_topic_is_said_with_positions_and_the_way_on(
     now: Identity, parts: list[str]
 ) -> None:
-    """What this app does not read has no positions, and needs no reset of them."""
+    """The positions are those in the topic, in the order of its partitions."""
     said = difference(KNOWN, now, "processor", READ)
     assert [part for part in parts if part not in said] == []
-    assert ("reset" in said) == ("analytics" not in said)
+
+
+def test_of_a_topic_that_is_not_read_here_others_have_the_positions() -> None:
+    """As of `analytics`, which the processor only writes."""
+    now = Identity("one", {**KNOWN.topic_ids, "analytics": b"c" * 16})
+    said = difference(KNOWN, now, "processor", {("purchases", 0): 7})
+    assert "analytics was deleted and created again" in said
+    assert "offsets list" in said
+    assert "reset" not in said
