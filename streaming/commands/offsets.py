@@ -1,6 +1,6 @@
 """`offsets list|reset`: where both apps stand in the log, and the way out when that is wrong.
 
-What a position is and how it is moved is in `positions`.
+What a position is lives in `positions`, how it is moved in `reset`.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ import typer
 from streaming.commands.times import read_time
 
 if TYPE_CHECKING:
-    from streaming.positions import Target
+    from streaming.reset import Target
     from streaming.settings import Settings
 
 app = typer.Typer(help="Stored positions.", no_args_is_help=True, rich_markup_mode=None)
@@ -71,8 +71,8 @@ def reset(
 
     Example: purchases offsets reset analytics --to earliest --yes
     """
-    from streaming.positions import Where
-    from streaming.positions import reset as move
+    from streaming.reset import Where
+    from streaming.reset import reset as move
     from streaming.settings import load_settings
 
     settings = load_settings()
@@ -88,7 +88,7 @@ def reset(
 
 
 def _target(text: str, settings: "Settings") -> "Target":
-    from streaming.positions import Target
+    from streaming.reset import Target
 
     if text in {"earliest", "latest"}:
         return Target(text)
