@@ -12,6 +12,7 @@ import pytest
 from assets import runs
 from assets.runs import run_lives, run_lock, write_lock, writing
 from streaming.errors import PurchasesError, Unavailable
+from streaming.lease import holder
 from tests.support import wait_until
 
 CHILD = """
@@ -25,10 +26,12 @@ with writing(Path(sys.argv[1]), "other"):
 
 @contextmanager
 def other_run(home: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Let another process hold the locks of the run `other`."""
+    """Let another process hold the locks of the run `other`; the last one it takes is to write."""
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(home)])
     try:
-        wait_until(lambda: run_lives(home, "other"), 30, "the other run does not start")
+        wait_until(
+            lambda: holder(write_lock(home)) == child.pid, 30, "the other run does not start"
+        )
         yield child
     finally:
         child.kill()
