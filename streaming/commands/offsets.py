@@ -79,9 +79,10 @@ def reset(
     where = Where(topic, partition)
     for moved in move(settings, name, _target(to, settings), where, do=yes):
         before = "no position" if moved.before < 0 else f"{moved.before:,}"
+        most = "at most " if moved.before < 0 else ""
         typer.echo(
             f"{moved.topic}-{moved.partition}: {before} → {moved.after:,}"
-            f" ({moved.skipped:,} skipped, {moved.repeated:,} read again)"
+            f" ({most}{moved.skipped:,} skipped, {most}{moved.repeated:,} read again)"
         )
     if not yes:
         typer.echo("Nothing was changed; --yes does it.")
