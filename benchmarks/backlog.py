@@ -13,17 +13,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka import (
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.measure import peak_mebibytes
 from benchmarks.scratch import Bench
 from streaming.kafka.names import Names
+from streaming.kafka.offsets import commit_offsets
 
 WARM_FROM: Final = 1 / 3
 LOOK_SECONDS: Final = 0.1
@@ -142,9 +138,9 @@ def forget(bench: Bench, group: str) -> None:
     partitions = admin.list_topics(names.purchases, timeout=10).topics[names.purchases].partitions
     begin = [TopicPartition(names.purchases, number, 0) for number in partitions]
     deadline = time.monotonic() + 60
-    while not _commit(admin, group, begin):
+    while refusal := commit_offsets(admin, group, begin, timeout=10):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{group} still has members")
+            raise TimeoutError(f"{group}: {refusal}")
         time.sleep(0.5)
     ends = [
         TopicPartition(topic, number, -1)
@@ -153,13 +149,3 @@ def forget(bench: Bench, group: str) -> None:
     ]
     for future in admin.delete_records(ends).values():
         future.result(10)
-
-
-def _commit(admin: AdminClient, group: str, offsets: list[TopicPartition]) -> bool:
-    """Commit for a group without members; False where it has some."""
-    asked = [ConsumerGroupTopicPartitions(group, offsets)]
-    try:
-        done = admin.alter_consumer_group_offsets(asked)[group].result(10)
-    except KafkaException:
-        return False
-    return not any(partition.error for partition in done.topic_partitions)

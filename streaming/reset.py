@@ -10,12 +10,7 @@ from contextlib import closing
 from datetime import datetime
 from typing import Final
 
-from confluent_kafka import (
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
@@ -25,7 +20,7 @@ from streaming.events.values import micros_of
 from streaming.kafka.answers import answer
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.names import Names
-from streaming.kafka.offsets import Place
+from streaming.kafka.offsets import Place, commit_offsets
 from streaming.kafka.preflight import Cluster
 from streaming.lease import holder
 from streaming.positions import APPS, CALL_SECONDS, CLIENT, Position, group_of, look
@@ -177,27 +172,12 @@ def _commit(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None
     session = int(consumer_config(settings, "", CLIENT, group)["session.timeout.ms"]) / 1000
     deadline = time.monotonic() + session + LEAVING_SECONDS
     # Each time by a new client: one asks its first coordinator for ever.
-    while reason := _refusal(AdminClient(config), group, offsets):
+    while reason := commit_offsets(AdminClient(config), group, offsets, CALL_SECONDS):
         if time.monotonic() > deadline:
             raise PurchasesError(
                 f"The group {group} takes no offsets: {reason}. Does a processor run elsewhere?"
             )
         time.sleep(LOOK_SECONDS)
-
-
-def _refusal(admin: AdminClient, group: str, offsets: list[TopicPartition]) -> str | None:
-    """Alter the group's offsets; give why it would not, None where it did."""
-    asked = [ConsumerGroupTopicPartitions(group, offsets)]
-    try:
-        done = admin.alter_consumer_group_offsets(asked, request_timeout=CALL_SECONDS)[
-            group
-        ].result(CALL_SECONDS)
-    except KafkaException as error:
-        return str(error.args[0].str())
-    except TimeoutError:
-        return "the brokers do not answer"
-    errors = (partition.error for partition in done.topic_partitions)
-    return next((error.str() for error in errors if error is not None), None)
 
 
 def _store(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None:

@@ -62,5 +62,22 @@ def committed_offsets(
     return {(p.topic, p.partition): p for p in found.topic_partitions if p.offset >= 0}
 
 
+def commit_offsets(
+    admin: AdminClient, group: str, offsets: list[TopicPartition], timeout: float
+) -> str | None:
+    """Commit for a group without members; give why that was refused, None where it was done."""
+    asked = [ConsumerGroupTopicPartitions(group, offsets)]
+    try:
+        done = admin.alter_consumer_group_offsets(asked, request_timeout=timeout)[group].result(
+            timeout
+        )
+    except KafkaException as error:
+        return str(error.args[0].str())
+    except TimeoutError:
+        return "the brokers do not answer"
+    errors = (partition.error for partition in done.topic_partitions)
+    return next((error.str() for error in errors if error is not None), None)
+
+
 def _specifications() -> list[Any]:
     return [OffsetSpec.earliest(), OffsetSpec.latest()]  # type: ignore[no-untyped-call]
