@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException, Producer
 from streaming.errors import Unavailable, Unrecoverable
 from streaming.kafka import deleted, hanging
 from streaming.kafka.config import Config
+from streaming.kafka.offsets import Place
 from streaming.worker import Runtime
 
 
@@ -37,30 +38,28 @@ class Written:
 
     def abort_what_was_left_open(self) -> None:
         """Abort what a forgotten abort left: with our next commit it would be published too."""
-        with self._calls(hanging.MOST_SECONDS):
-            written = hanging.places_of(self._producer, self._topics)
+        with self._calls(hanging.MOST_SECONDS) as written:
             places = hanging.left_open(self._common, written, self._group)
             if places:
                 hanging.abort_over(self._producer, places)
 
     def abort_with_offsets(self, topic: str, group_metadata: object) -> None:
         """Abort what is undecided together with the offsets of `topic`."""
-        with self._calls(hanging.MOST_SECONDS):
-            written = hanging.places_of(self._producer, self._topics)
+        with self._calls(hanging.MOST_SECONDS) as written:
             hanging.abort_over(self._producer, written, (topic, group_metadata))
 
     def require_offsets(self) -> None:
         """Raise `Mismatch` where something was published, but the group has no offset at all."""
-        with self._calls(deleted.MOST_SECONDS):
-            written = hanging.places_of(self._producer, self._topics)
+        with self._calls(deleted.MOST_SECONDS) as written:
             deleted.require_offsets(self._common, self._group, written)
 
     @contextmanager
-    def _calls(self, seconds: int) -> Iterator[None]:
+    def _calls(self, seconds: int) -> Iterator[list[Place]]:
+        """Let calls inside take that long, and give them all partitions of the topics."""
         self._runtime.turn()
         try:
             with self._runtime.at_most(seconds):
-                yield
+                yield hanging.places_of(self._producer, self._topics)
         except KafkaException as error:
             raise Unrecoverable(f"cannot see to what was written: {error.args[0].str()}") from None
         except Unavailable as error:
