@@ -69,11 +69,12 @@ def require_positions_of_this_log(settings: Settings, app: str) -> None:
     """
     for at in look(settings, [app])[0]:
         if at.state not in {"ok", "new"}:
+            target = "latest" if at.state == "ahead" else "earliest"
             position = "no position" if at.position < 0 else f"position {at.position}"
             raise Mismatch(
                 f"{app} has {position} in {at.topic}-{at.partition}, which holds {at.first} to"
                 f" {at.end}: {MEANINGS[at.state]}. See `purchases offsets list`, and"
-                f" go on with `purchases offsets reset {app}`."
+                f" go on with `purchases offsets reset {app} --to {target}`."
             )
 
 
