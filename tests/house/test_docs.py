@@ -1,4 +1,7 @@
-"""Each command and program in README and docs is run, in its order, in a home of its own."""
+"""Each command and program in README and docs is run, in its order, in a home of its own.
+
+What a page shows in a block `output` is compared with what the commands before it really print.
+"""
 
 import os
 import re
@@ -6,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,10 +17,12 @@ import pytest
 from tests.conftest import bring_jars
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+PAGES = sorted(
+    str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+)
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PURCHASES = [sys.executable, "-c", "from orchestration.main import run; run()"]
-KNOWN = {"console", "python", "text"}
+KNOWN = {"console", "output", "python", "text"}
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -24,15 +30,33 @@ def blocks(page: str) -> list[tuple[str, str]]:
     return BLOCK.findall((ROOT / page).read_text())
 
 
-def run_command(line: str, environment: dict[str, str]) -> None:
+def is_run(page: str) -> bool:
+    """Say whether a page has blocks that are run."""
+    return any(language in {"console", "python"} for language, _ in blocks(page))
+
+
+def run_command(line: str, environment: dict[str, str]) -> str:
     """Run one line of a console block in a shell; it must succeed. Of `make`, only its plan."""
     if line.startswith("make "):
         line = line.replace("make ", "make --dry-run ", 1)
-    run(["bash", "-c", line], environment)
+    return run(["bash", "-c", line], environment)
 
 
-def run(words: list[str], environment: dict[str, str]) -> None:
-    """Run a program to its end; it must exit with 0."""
+@contextmanager
+def in_background(line: str, environment: dict[str, str]) -> Iterator[None]:
+    """Run a line that ends in `&` beside the rest of its page; it must still work at the end."""
+    with subprocess.Popen(
+        ["bash", "-c", f"exec {line.removesuffix('&')}"], env=environment, cwd=ROOT
+    ) as process:
+        try:
+            yield
+            assert process.poll() is None, f"{line} ended with {process.returncode}"
+        finally:
+            process.terminate()
+
+
+def run(words: list[str], environment: dict[str, str]) -> str:
+    """Run a program to its end; it must exit with 0. Return what it printed."""
     done = subprocess.run(
         words,
         env=environment,
@@ -43,6 +67,7 @@ def run(words: list[str], environment: dict[str, str]) -> None:
         check=False,
     )
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -63,15 +88,26 @@ def environment(jars: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [page for page in PAGES if is_run(page)])
 def test_what_a_page_shows_works(page: str, environment: dict[str, str]) -> None:
     """Console and Python blocks run in the order in which a reader meets them."""
-    for language, text in blocks(page):
-        if language == "python":
-            run([sys.executable, "-c", text], environment)
-        for line in text.splitlines() if language == "console" else ():
-            assert line.startswith("$ "), f"{page}: {line}"
-            run_command(line.removeprefix("$ "), environment)
+    printed = ""
+    with ExitStack() as beside:
+        for language, text in blocks(page):
+            if language == "python":
+                printed = run([sys.executable, "-c", text], environment)
+            if language == "console":
+                printed = ""
+            for line in text.splitlines() if language == "console" else ():
+                assert line.startswith("$ "), f"{page}: {line}"
+                command = line.removeprefix("$ ")
+                if command.endswith("&"):
+                    beside.enter_context(in_background(command, environment))
+                else:
+                    printed += run_command(command, environment)
+            for line in text.splitlines() if language == "output" else ():
+                for part in line.split("…"):
+                    assert part.strip() in printed, f"{page} shows {line!r}, but not:\n{printed}"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -92,9 +128,35 @@ def test_make_run_is_the_demonstration() -> None:
     assert done.stdout.split()[-3:] == [".venv/bin/purchases", "up", "--demo"]
 
 
-def test_links_between_pages_lead_somewhere() -> None:
-    """A relative link names a file that is there."""
-    for page in PAGES:
-        folder = (ROOT / page).parent
-        for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text()):
-            assert (folder / target).exists(), f"{page}: {target}"
+def links(page: str) -> list[tuple[str, str]]:
+    """Give a page's relative links: (file of the project, anchor or nothing) each."""
+    found = re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", (ROOT / page).read_text())
+    folder = (ROOT / page).parent
+    return [
+        (os.path.relpath(folder / target, ROOT) if target else page, anchor)
+        for target, anchor in found
+    ]
+
+
+def anchors(page: str) -> set[str]:
+    """Give the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", (ROOT / page).read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    """A relative link names a file that is there, and a heading that it has."""
+    for target, anchor in links(page):
+        assert (ROOT / target).exists(), f"{page} links to {target}, which does not exist"
+        assert not anchor or anchor in anchors(target), f"{page}: {target} has no #{anchor}"
+
+
+def test_every_page_of_the_docs_is_reachable_from_their_index() -> None:
+    """Whoever opens docs/README.md finds each page by following links."""
+    found, new = set[str](), {"docs/README.md"}
+    while new:
+        found |= new
+        new = {target for page in new for target, _ in links(page) if target in PAGES} - found
+    lost = {page for page in PAGES if page.startswith("docs/")} - found
+    assert not lost, f"no link from docs/README.md leads to {sorted(lost)}"
