@@ -22,15 +22,15 @@ from dagster import (
 from dagster_shared.utils.warnings import PreviewWarning
 from pydantic import Field
 
-from assets.build import Outcome, workshop
+from assets.builds.builder import Outcome, workshop
+from assets.builds.locks import WRITE_POOL, writing
+from assets.dagster_events import AUDIT, failed, shown
 from assets.lineage import EVENTS, column_schema
 from assets.partitions import day_partitions
-from assets.runs import WRITE_POOL, writing
-from assets.shown import AUDIT, failed, shown
-from assets.tables import WHOLE
-from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
+from assets.tables.models import WHOLE
+from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
+from streaming.api.address import page_url
 from streaming.kafka.names import Names
-from streaming.page.address import page_url
 from streaming.settings import Settings
 from streaming.store.models import AnalyticsEventRow
 

@@ -9,7 +9,7 @@ from typing import Final
 from dagster import AssetKey, TableColumn, TableColumnDep, TableColumnLineage, TableSchema
 from sqlalchemy import Column
 
-from assets.aggregate import METRICS
+from assets.tables.aggregate import METRICS
 from streaming.store.models import AnalyticsEventRow, Table, table_name
 
 EVENTS: Final = AssetKey(table_name(AnalyticsEventRow))

@@ -22,10 +22,10 @@ from dagster import (
     multi_asset,
 )
 
-from assets.build import workshop
+from assets.builds.builder import workshop
 from assets.definitions import stream_specs, table_assets
 from assets.partitions import days_between
-from assets.transforms import DAY_TRANSFORMS
+from assets.tables.transforms import DAY_TRANSFORMS
 from benchmarks.measure import peak_mebibytes
 from streaming.settings import Settings, load_settings
 

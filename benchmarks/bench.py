@@ -95,13 +95,13 @@ def measure_everyday(bench: Bench) -> list[Figure]:
         Figure(
             "import of the processor's worker",
             "s",
-            rounds(many, lambda: import_seconds("streaming.processor")),
+            rounds(many, lambda: import_seconds("streaming.processor.app")),
             "< 0.8",
         ),
         Figure(
             "import of the consumer's worker",
             "s",
-            rounds(many, lambda: import_seconds("streaming.analytics")),
+            rounds(many, lambda: import_seconds("streaming.analytics.app")),
             "< 1.6",
         ),
         Figure("memory of the processor", "MiB", (processor,), "< 200"),

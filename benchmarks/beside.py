@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from assets.runs import LOOK_SECONDS, write_lock
+from assets.builds.locks import LOOK_SECONDS, write_lock
 from benchmarks.backfill import FIRST, LAST
 from benchmarks.long_runs import WARM_UP, Rate, waits
 from benchmarks.measure import Figure, tell
 from benchmarks.scratch import ROOT, Bench
-from streaming.lease import holder
+from streaming.system.lease import holder
 
 EXAMPLE: Final = ROOT / "examples" / "online_retail.parquet"
 EXAMPLE_EVENTS: Final = 541_907

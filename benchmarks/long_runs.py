@@ -14,8 +14,8 @@ from benchmarks.backlog import MILLION, Run, work_off
 from benchmarks.measure import Figure, tell
 from benchmarks.scratch import PURCHASES, Bench
 from benchmarks.storing import store
-from streaming.disk import free_bytes
 from streaming.kafka.names import Names
+from streaming.system.disk_space import free_bytes
 
 ROUNDS: Final = 3
 WARM_UP: Final = 1_000
@@ -94,7 +94,7 @@ def measure_ten_million(deployment: Bench) -> list[Figure]:
             process = running.enter_context(deployment.process(seeded, f"produce{number}"))
             running.callback(process.wait)
     group = Names.of(deployment.settings).processor_group
-    run = work_off(deployment, group, [[sys.executable, "-m", "streaming.processor"]])
+    run = work_off(deployment, group, [[sys.executable, "-m", "streaming.processor.app"]])
     figures = _flat("processor", run)
     return [*figures, *_flat("consumer", store(deployment, MANY))]
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure import command_seconds, peak_mebibytes
-from streaming.lease import holder
 from streaming.settings import Settings
+from streaming.system.lease import holder
 
 ROOT = Path(__file__).parents[1]
-PURCHASES = [sys.executable, "-c", "from orchestration.main import run; run()"]
+PURCHASES = [sys.executable, "-c", "from orchestration.cli.main import run; run()"]
 
 
 @dataclass(frozen=True)

@@ -28,22 +28,22 @@ from dagster._core.definitions.run_status_sensor_definition import (
     RunStatusSensorDefinition,
 )
 
-from assets.staleness import DAY_TABLE_NAMES
+from assets.builds.staleness import DAY_TABLE_NAMES
 from benchmarks.measure import Figure
 from benchmarks.scratch import Bench
+from orchestration.automation.run_requests import DayRange, days_request
 from orchestration.build import build_defs
 from orchestration.instance import open_instance, prepare_instance
-from orchestration.requests import DayRange, days_request
-from orchestration.wanted import APPS
-from streaming.detached import wish_path
-from streaming.lease import Lease, acquire
-from streaming.progress import Position
-from streaming.restarts import SlotRestarts, SupervisorStatus, supervisor_status_path
-from streaming.running import prepare_store
+from orchestration.local.handover import APPS
+from streaming.cli.foreground import prepare_store
+from streaming.runtime.counters import Position
+from streaming.runtime.crash_loop import SlotRestarts, SupervisorStatus, supervisor_status_path
+from streaming.runtime.keep_alive import wish_path
+from streaming.runtime.supervisor import supervisor_path
+from streaming.runtime.worker import WorkerStatus, lease_path, replace_json, status_path
 from streaming.settings import Settings
 from streaming.store.connection import connect
-from streaming.supervisor import supervisor_path
-from streaming.worker import WorkerStatus, lease_path, replace_json, status_path
+from streaming.system.lease import Lease, acquire
 
 DAYS: Final = 10_000
 STALE_EACH: Final = 100

@@ -12,10 +12,10 @@ from typing import Final
 from benchmarks.backlog import MILLION, Run, watch
 from benchmarks.measure import Figure, ratios, tell
 from benchmarks.scratch import Bench
-from streaming.analytics import BATCH_RECORDS
+from streaming.analytics.app import BATCH_RECORDS
 
 ROUNDS: Final = 3
-ANALYTICS: Final = [sys.executable, "-m", "streaming.analytics"]
+ANALYTICS: Final = [sys.executable, "-m", "streaming.analytics.app"]
 
 
 def store(home: Bench, events: int) -> Run:

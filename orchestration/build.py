@@ -2,13 +2,13 @@
 
 from dagster import Definitions, in_process_executor
 
-from assets.checks import asset_checks
+from assets.checks.asset_checks import asset_checks
 from assets.definitions import stream_specs, table_assets
-from orchestration.run_sensors import run_sensors
-from orchestration.schedules import schedules
-from orchestration.stream_sensors import stream_sensors
-from orchestration.table_sensors import stale_days_sensor
-from orchestration.upkeep import upkeep_job
+from orchestration.automation.retention import upkeep_job
+from orchestration.automation.run_sensors import run_sensors
+from orchestration.automation.schedules import schedules
+from orchestration.automation.stream_sensors import stream_sensors
+from orchestration.automation.table_sensors import stale_days_sensor
 from streaming.settings import Settings, load_settings
 
 

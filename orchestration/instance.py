@@ -10,11 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from assets.runs import WRITE_POOL
+from assets.builds.locks import WRITE_POOL
 from streaming.errors import PurchasesError
-from streaming.lease import Lease, acquire, holder
+from streaming.runtime.supervisor import worker_environment
 from streaming.settings import Settings
-from streaming.supervisor import worker_environment
+from streaming.system.lease import Lease, acquire, holder
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

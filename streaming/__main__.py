@@ -1,7 +1,7 @@
 """`python -m streaming`: the command line of the stream's half alone."""
 
-from streaming.cli import stream_app
-from streaming.commands.console import run_app
+from streaming.cli.app import stream_app
+from streaming.cli.exit_codes import run_app
 
 if __name__ == "__main__":
     run_app(stream_app(), "python -m streaming")

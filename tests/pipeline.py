@@ -22,8 +22,8 @@ from typing import Self
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
-from streaming.lease import holder
 from streaming.settings import Settings
+from streaming.system.lease import holder
 from tests.support import wait_until
 
 
@@ -59,7 +59,7 @@ class Deployment:
 
     def whole(self) -> "Deployment":
         """Give the same, by the whole command line: the batch half too."""
-        return replace(self, module="orchestration.main")
+        return replace(self, module="orchestration.cli.main")
 
     def topic(self, name: str) -> str:
         """Give a topic's full name."""

@@ -18,12 +18,12 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from streaming.broker.config import HOST, properties_text, server_properties
 from streaming.broker.jars import class_path, java
-from streaming.broker.properties import HOST, properties_text, server_properties
-from streaming.disk import LEAST_FREE_BYTES, free_bytes
 from streaming.errors import PurchasesError
 from streaming.events.record import topic_id_text
-from streaming.lease import Lease, acquire, holder
+from streaming.system.disk_space import LEAST_FREE_BYTES, free_bytes
+from streaming.system.lease import Lease, acquire, holder
 
 START_SECONDS: Final = 60.0
 JAVA_OPTIONS: Final = (

@@ -9,9 +9,9 @@ import time
 from typing import Final
 
 from streaming.broker.embedded import broker_status
-from streaming.logs import get_logger
+from streaming.runtime.supervisor import worker_environment
 from streaming.settings import Settings
-from streaming.supervisor import worker_environment
+from streaming.system.logs import get_logger
 
 LOOK_SECONDS: Final = 1.0
 

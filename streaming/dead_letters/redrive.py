@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from streaming.dead_letters.reading import Kept, LetterReader
+from streaming.dead_letters.reader import Kept, LetterReader
 from streaming.dead_letters.repair import Repair, Unrepairable, repaired
 from streaming.errors import PurchasesError
 from streaming.events.purchase import Rules
@@ -31,19 +31,19 @@ from streaming.kafka.config import producer_config
 from streaming.kafka.consumer import headers_of
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
-from streaming.producer.app import ProducerApp
+from streaming.processor.transform import transform
+from streaming.producer.sender import ProducerApp
 from streaming.settings import Settings
-from streaming.stop import Stop
-from streaming.store.batch import PARKED, PARKED_ATTEMPTS
 from streaming.store.connection import connect_current, store_errors
-from streaming.store.letters import (
+from streaming.store.dead_letters import (
     STATES,
     LetterFilter,
     StoredLetter,
     find_letters,
     mark_redriven,
 )
-from streaming.transform import transform
+from streaming.store.rows import PARKED, PARKED_ATTEMPTS
+from streaming.system.shutdown import Stop
 
 BATCH: Final = 500
 GONE: Final = "gone"

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streaming.errors import Mismatch
-from streaming.events import values
+from streaming.events import fields
 from streaming.events.purchase import PurchaseEvent
 from streaming.events.record import Record
 from streaming.events.refusal import shown
@@ -17,9 +17,9 @@ from streaming.events.refusal import shown
 SCHEMA_VERSION: Final = 1
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-Quantity = Annotated[int, Meta(ge=-values.MAX_QUANTITY, le=values.MAX_QUANTITY)]
-Price = Annotated[int, Meta(ge=0, le=values.MAX_PRICE_MICROS)]
-Amount = Annotated[int, Meta(ge=-values.MAX_AMOUNT_MICROS, le=values.MAX_AMOUNT_MICROS)]
+Quantity = Annotated[int, Meta(ge=-fields.MAX_QUANTITY, le=fields.MAX_QUANTITY)]
+Price = Annotated[int, Meta(ge=0, le=fields.MAX_PRICE_MICROS)]
+Amount = Annotated[int, Meta(ge=-fields.MAX_AMOUNT_MICROS, le=fields.MAX_AMOUNT_MICROS)]
 
 
 class AnalyticsEvent(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -66,7 +66,7 @@ def enrich(purchase: PurchaseEvent, source: Record, processed_at: str) -> Analyt
     """Make the analytics event of a purchase that stood at `source`."""
     return AnalyticsEvent(
         event_id=purchase.event_id,
-        event_time=values.rfc_3339(purchase.timestamp),
+        event_time=fields.rfc_3339(purchase.timestamp),
         kind="sale" if purchase.quantity > 0 else "return",
         item=purchase.item,
         quantity=purchase.quantity,
@@ -116,7 +116,7 @@ def time_micros(text: str) -> int:
     Raises `Mismatch` for any text but RFC 3339 in UTC with six decimals and `Z`.
     """
     try:
-        return values.utc_micros(text)
+        return fields.utc_micros(text)
     except ValueError:
         message = f"its time {shown(text)} is not RFC 3339 in UTC with six decimals"
         raise Mismatch(message) from None

@@ -12,13 +12,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from streaming.events import values
+from streaming.events import fields
 from streaming.events.record import Origin, Record, origin_id, origin_of, own_position
 from streaming.events.refusal import Reason, Refusal, Refused, shown
 
 MAX_VALUE_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 64
-MAX_AHEAD_MICROS: Final = 24 * 3600 * values.MICROS
+MAX_AHEAD_MICROS: Final = 24 * 3600 * fields.MICROS
 BYTE_ORDER_MARK: Final = "\ufeff"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
@@ -107,10 +107,10 @@ def encode_purchase(event: PurchaseEvent) -> bytes:
         Wire(
             user=event.user,
             item=event.item,
-            timestamp=values.rfc_3339(event.timestamp),
+            timestamp=fields.rfc_3339(event.timestamp),
             event_id=event.event_id,
             quantity=event.quantity,
-            unit_price=None if price is None else values.decimal_text(price),
+            unit_price=None if price is None else fields.decimal_text(price),
             currency=event.currency,
             order_id=event.order_id,
             description=event.description,
@@ -139,10 +139,10 @@ def _wire(record: Record, origin: Origin) -> Wire:
 def _plain_form(key: bytes | None, text: str, origin: Origin) -> Wire | None:
     """Read `key = user, value = item`, as Confluent's getting-started producer sends it."""
     first = text.removeprefix(BYTE_ORDER_MARK).lstrip()[:1]
-    if not key or not first or first in '{["' or len(text) > values.MAX_NAME or _CONTROL(text):
+    if not key or not first or first in '{["' or len(text) > fields.MAX_NAME or _CONTROL(text):
         return None
     try:
-        user = values.name("user", key.decode(), Reason.INVALID_USER)
+        user = fields.name("user", key.decode(), Reason.INVALID_USER)
     except (UnicodeDecodeError, Refused):
         return None
     return Wire(user=user, item=text, timestamp=origin.timestamp)
@@ -216,39 +216,39 @@ def _no_constant(name: str) -> None:
 def _normalised(wire: Wire, record: Record, origin: Origin, rules: Rules) -> PurchaseEvent:
     user, price = wire.user, wire.unit_price
     if user is not None:
-        user = values.name("user", user, Reason.INVALID_USER)
-    item = values.name("item", wire.item, Reason.INVALID_ITEM)
-    quantity = 1 if wire.quantity is None else values.quantity(wire.quantity)
-    micros = None if price is None else values.unit_price_micros(price)
+        user = fields.name("user", user, Reason.INVALID_USER)
+    item = fields.name("item", wire.item, Reason.INVALID_ITEM)
+    quantity = 1 if wire.quantity is None else fields.quantity(wire.quantity)
+    micros = None if price is None else fields.unit_price_micros(price)
     if wire.currency is not None and wire.currency != rules.currency:
         raise Refused(
             Reason.UNSUPPORTED_CURRENCY,
             f"currency {shown(wire.currency)} is not this deployment's {rules.currency}",
         )
     return PurchaseEvent(
-        event_id=origin_id(origin) if wire.event_id is None else values.event_id(wire.event_id),
+        event_id=origin_id(origin) if wire.event_id is None else fields.event_id(wire.event_id),
         timestamp=_event_time(wire.timestamp, record.timestamp, rules.history_start),
         user=user,
         item=item,
         quantity=quantity,
         unit_price_micros=micros,
-        amount_micros=None if micros is None else values.amount_micros(quantity, micros),
+        amount_micros=None if micros is None else fields.amount_micros(quantity, micros),
         currency=rules.currency,
-        order_id=values.text("order_id", wire.order_id),
-        description=values.text("description", wire.description),
-        country=values.text("country", wire.country),
+        order_id=fields.text("order_id", wire.order_id),
+        description=fields.text("description", wire.description),
+        country=fields.text("country", wire.country),
     )
 
 
 def _event_time(value: str | int, appended_at: int, history_start: datetime) -> datetime:
     """Judge the event time by the record's own time, so that the verdict never depends on now."""
-    time = values.timestamp(value)
+    time = fields.timestamp(value)
     if time < history_start:
         raise Refused(
             Reason.TIMESTAMP_TOO_OLD,
             f"timestamp {shown(value)} is before the start of history, {history_start:%Y-%m-%d}",
         )
-    if values.micros_of(time) > appended_at * 1000 + MAX_AHEAD_MICROS:
+    if fields.micros_of(time) > appended_at * 1000 + MAX_AHEAD_MICROS:
         raise Refused(
             Reason.TIMESTAMP_IN_FUTURE,
             f"timestamp {shown(value)} is over 24 h after the record was appended",

@@ -20,7 +20,7 @@ from confluent_kafka import (
 from streaming.errors import Mismatch, Unrecoverable
 from streaming.events.record import UNREADABLE, Headers
 from streaming.kafka.config import Config
-from streaming.logs import Seldom, get_logger
+from streaming.system.logs import Seldom, get_logger
 
 LookUp = Callable[[Sequence[TopicPartition]], list[TopicPartition]]
 

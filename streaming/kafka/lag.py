@@ -12,8 +12,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
 
 from streaming.errors import Unavailable
+from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import Config, common_config, consumer_config
-from streaming.kafka.connection import bootstrap_servers
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import Place, committed_offsets, list_bounds
 from streaming.settings import Settings

@@ -15,8 +15,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]
 
 from streaming.errors import PurchasesError
+from streaming.kafka.bootstrap import bootstrap_servers, no_broker
 from streaming.kafka.config import common_config
-from streaming.kafka.connection import bootstrap_servers, no_broker
 from streaming.kafka.names import Names
 from streaming.kafka.topics import NO_DESCRIPTION, Topic, topic_id_of
 from streaming.settings import Settings

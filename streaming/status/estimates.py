@@ -8,8 +8,8 @@ from typing import Final
 
 from msgspec import structs
 
-from streaming.disk import LEAST_FREE_BYTES
 from streaming.status.model import App, Database, Disk, Partition
+from streaming.system.disk_space import LEAST_FREE_BYTES
 
 DAY_SECONDS: Final = 86_400
 FEWEST_EVENTS: Final = 10_000

@@ -6,7 +6,7 @@ otherwise times are RFC 3339 in UTC, durations and ages seconds, sizes bytes; nu
 
 from msgspec import Struct
 
-from streaming.latency import Latencies
+from streaming.runtime.latency import Latencies
 
 
 class Problem(Struct, frozen=True):

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from streaming.events.values import rfc_3339
-from streaming.lease import holder
-from streaming.restarts import SlotRestarts, SupervisorStatus, read_supervisor_status
+from streaming.events.fields import rfc_3339
+from streaming.runtime.crash_loop import SlotRestarts, SupervisorStatus, read_supervisor_status
+from streaming.runtime.supervisor import supervisor_path
+from streaming.runtime.worker import WorkerStatus, lease_path, read_status
 from streaming.status.model import App, Slot
-from streaming.supervisor import supervisor_path
-from streaming.worker import WorkerStatus, lease_path, read_status
+from streaming.system.lease import holder
 
 SILENT_SECONDS: Final = 15.0
 BEHIND_SECONDS: Final = 10.0

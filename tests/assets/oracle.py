@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from assets.aggregate import EVENT_COLUMNS
+from assets.tables.aggregate import EVENT_COLUMNS
 
 METRICS = """count(*) AS events, sum(quantity) AS items_sold,
  coalesce(sum(CASE WHEN quantity > 0 THEN amount_micros END), 0) AS gross_revenue_micros,

@@ -1,7 +1,7 @@
 """The tables' columns as Markdown, from the models; `python -m tests.assets.table_reference`."""
 
 from assets.lineage import column_schema
-from assets.tables import DAY_TABLES, WHOLE_TABLES, BuildFailure, TableBuild
+from assets.tables.models import DAY_TABLES, WHOLE_TABLES, BuildFailure, TableBuild
 from streaming.store.models import Table, table_name
 
 

@@ -10,12 +10,12 @@ from datetime import date
 import polars as pl
 import pytest
 
-from assets import build as building
-from assets import history
-from assets.build import Outcome, Workshop, workshop
-from assets.history import reading
-from assets.replace import digest
-from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Figures, Transform
+from assets.builds import builder as building
+from assets.builds import event_reader
+from assets.builds.builder import Outcome, Workshop, workshop
+from assets.builds.event_reader import reading
+from assets.builds.writer import digest
+from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Figures, Transform
 from streaming.errors import Mismatch, Unavailable
 from streaming.settings import Settings
 from streaming.store import connection as opening
@@ -242,8 +242,8 @@ def test_frames_are_bounded(
     store: Settings, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many events there are, a frame has at most so many rows."""
-    monkeypatch.setattr(history, "FRAME_ROWS", 10)
-    monkeypatch.setattr(history, "FETCH_ROWS", 4)
+    monkeypatch.setattr(event_reader, "FRAME_ROWS", 10)
+    monkeypatch.setattr(event_reader, "FETCH_ROWS", 4)
     store_events(store, year_of_days(31))
     with reading(connection, None, None, store.zone) as found:
         heights = [frame.height for frame in found.frames]

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import pytest
 from dagster import DagsterInstance, Definitions, define_asset_job, in_process_executor
 
-from assets import health, reconciled
-from assets.build import workshop
-from assets.checks import FREQUENT, NIGHTLY, RECONCILIATION, asset_checks, selection
+from assets.builds.builder import workshop
+from assets.checks import reconciliation, stream_health
+from assets.checks.asset_checks import FREQUENT, NIGHTLY, RECONCILIATION, asset_checks, selection
+from assets.checks.finding import Finding, Scene
 from assets.definitions import stream_specs, table_assets
-from assets.findings import Finding, Scene
-from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
+from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
 from tests.assets.stored import store_events
 from tests.store.rows import add_letter, event, micros, year_of_days
@@ -46,14 +46,14 @@ def test_what_was_built_agrees(
     """Every partition equals the stream's figures, and nobody changed it."""
     scene = Scene(built, NOON)
     partitions = 3 if transform.by_day else 1
-    found = reconciled.parity(connection, scene, transform)
+    found = reconciliation.parity(connection, scene, transform)
     assert (found.well, found.numbers) == (
         True,
         {"equal": partitions, "different": 0, "pending": 0},
     )
-    found = reconciled.unchanged(connection, scene, transform)
+    found = reconciliation.unchanged(connection, scene, transform)
     assert (found.well, found.numbers) == (True, {"unchanged": partitions, "changed": 0})
-    assert reconciled.on_time(connection, scene, transform).well
+    assert reconciliation.on_time(connection, scene, transform).well
 
 
 @by_table
@@ -62,7 +62,7 @@ def test_what_is_behind_is_pending(
 ) -> None:
     """A late event makes its partition pending, which is no difference."""
     store_events(built, [event(7, micros("2024-01-02 09:00"))], now=NOON)
-    found = reconciled.parity(connection, Scene(built, NOON), transform)
+    found = reconciliation.parity(connection, Scene(built, NOON), transform)
     assert found.well
     assert found.numbers["pending"] == 1
     assert found.numbers["equal"] == (2 if transform.by_day else 0)
@@ -76,10 +76,10 @@ def test_a_changed_row_is_found(
     scene = Scene(built, NOON)
     day = " WHERE day = '2024-01-02'" if transform.by_day else ""
     connection.execute(f"UPDATE {transform.table} SET orders = orders + 1{day}")
-    assert reconciled.parity(connection, scene, transform).well
-    assert not reconciled.unchanged(connection, scene, transform).well
+    assert reconciliation.parity(connection, scene, transform).well
+    assert not reconciliation.unchanged(connection, scene, transform).well
     connection.execute(f"UPDATE {transform.table} SET events = events + 1{day}")
-    found = reconciled.parity(connection, scene, transform)
+    found = reconciliation.parity(connection, scene, transform)
     assert not found.well
     assert found.examples[0].startswith("2024-01-02: " if transform.by_day else "all: ")
 
@@ -89,7 +89,7 @@ def test_rows_of_a_day_that_never_was_are_found(
 ) -> None:
     """The stream counted nothing of it."""
     connection.execute("INSERT INTO daily_sales VALUES ('2023-07-07', 1, 1, 1, 1, 1, 1)")
-    found = reconciled.parity(connection, Scene(built, NOON), DAY_TRANSFORMS[1])
+    found = reconciliation.parity(connection, Scene(built, NOON), DAY_TRANSFORMS[1])
     assert found.examples[0].startswith("2023-07-07: 1, 1, 1 ")
 
 
@@ -112,7 +112,7 @@ def test_an_event_may_wait_ten_minutes_and_today_thirty(
         event(8, micros(f"{day} 09:01"), processed_at=NOON, stream_offset=8),
     ]
     store_events(built, late, now=NOON)
-    found = reconciled.on_time(connection, Scene(built, NOON), DAY_TRANSFORMS[0])
+    found = reconciliation.on_time(connection, Scene(built, NOON), DAY_TRANSFORMS[0])
     assert found.well is well
     assert found.numbers["longest_seconds"] == (0 if well else minutes * 60)
     assert found.warns
@@ -123,9 +123,9 @@ def test_figures_of_the_stream_are_recomputed(
 ) -> None:
     """A ledger that is not what the events say is named with its day."""
     scene = Scene(built, NOON)
-    assert reconciled.recomputed(connection, scene).well
+    assert reconciliation.recomputed(connection, scene).well
     connection.execute("UPDATE day_ledger SET items_sold = 99 WHERE day = '2024-01-03'")
-    found = reconciled.recomputed(connection, scene)
+    found = reconciliation.recomputed(connection, scene)
     assert not found.well
     assert "2024-01-03" in found.examples[0]
 
@@ -134,10 +134,10 @@ def test_events_out_of_range_are_counted(store: Settings, connection: sqlite3.Co
     """Before the start of history and after today; moving the start takes them in."""
     times = ["2009-12-31 23:00", "2024-01-03 10:00", "2024-01-04 01:00"]
     store_events(store, [event(number, micros(time)) for number, time in enumerate(times)])
-    found = health.out_of_range(connection, Scene(store, NOON))
+    found = stream_health.out_of_range(connection, Scene(store, NOON))
     assert (found.well, found.warns, found.numbers) == (False, True, {"events": 2, "days": 2})
     earlier = store.model_copy(update={"history_start": datetime(2009, 1, 1, tzinfo=UTC).date()})
-    assert health.out_of_range(connection, Scene(earlier, NOON)).numbers["events"] == 1
+    assert stream_health.out_of_range(connection, Scene(earlier, NOON)).numbers["events"] == 1
 
 
 @pytest.mark.parametrize(("letters", "well"), [(5, True), (6, False)])
@@ -148,7 +148,7 @@ def test_a_large_share_of_refusals_is_told(
     store_events(store, year_of_days(95))
     for offset in range(letters):
         add_letter(connection, offset)
-    found = health.refusals(connection, Scene(store, NOON))
+    found = stream_health.refusals(connection, Scene(store, NOON))
     assert found.well is well
     assert found.examples == (f"invalid_item: {letters}.",)
 
@@ -158,17 +158,17 @@ def test_only_conflicts_need_a_look(store: Settings, connection: sqlite3.Connect
     store_events(store, year_of_days(3))
     store_events(store, year_of_days(2))
     scene = Scene(store, NOON)
-    found = health.repeats(connection, scene)
+    found = stream_health.repeats(connection, scene)
     assert (found.well, found.numbers) == (True, {"duplicates": 2, "conflicting": 0})
     store_events(store, [event(0, micros("2024-01-01 12:00"), item="another")])
-    found = health.repeats(connection, scene)
+    found = stream_health.repeats(connection, scene)
     assert (found.well, found.numbers) == (False, {"duplicates": 3, "conflicting": 1})
 
 
 def test_a_damaged_database_is_told(built: Settings, connection: sqlite3.Connection) -> None:
     """An index that does not fit its table is found."""
     scene = Scene(built, NOON)
-    assert health.integrity(connection, scene).well
+    assert stream_health.integrity(connection, scene).well
     connection.execute("PRAGMA writable_schema = ON")
     connection.execute(
         "UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master"
@@ -177,7 +177,7 @@ def test_a_damaged_database_is_told(built: Settings, connection: sqlite3.Connect
     )
     connection.close()
     damaged = sqlite3.connect(built.database_path)
-    found: Finding = health.integrity(damaged, scene)
+    found: Finding = stream_health.integrity(damaged, scene)
     damaged.close()
     assert not found.well
     assert "damaged" in found.sentence
@@ -185,7 +185,7 @@ def test_a_damaged_database_is_told(built: Settings, connection: sqlite3.Connect
 
 def test_a_lag_that_is_unknown_is_no_pass(store: Settings, connection: sqlite3.Connection) -> None:
     """Without a broker the check says why it does not know."""
-    found = health.lag(connection, Scene(store, NOON))
+    found = stream_health.lag(connection, Scene(store, NOON))
     assert (found.well, found.warns) == (False, True)
     assert "No broker runs" in found.sentence
 

@@ -17,11 +17,11 @@ from dagster import (
     materialize,
 )
 
-from assets.build import Outcome, Workshop
+from assets.builds.builder import Outcome, Workshop
+from assets.builds.locks import run_lives
 from assets.definitions import BuildConfig, stream_specs, table_assets
 from assets.lineage import SOURCES, column_lineage
 from assets.partitions import day_partitions, today
-from assets.runs import run_lives
 from streaming.settings import Settings
 from streaming.store.connection import connect
 from streaming.store.models import AnalyticsEventRow, Table

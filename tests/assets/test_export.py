@@ -17,10 +17,10 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from assets.build import workshop
-from assets.export import CUT_BY, TABLES, Format, export_chunks, read_format
-from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
-from orchestration.export import _replace
+from assets.builds.builder import workshop
+from assets.queries.export import CUT_BY, TABLES, Format, export_chunks, read_format
+from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
+from orchestration.cli.export import _replace
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store.connection import connect
@@ -29,7 +29,7 @@ from tests.assets.stored import store_events
 from tests.store.rows import add_events, event, micros, year_of_days
 
 ROOT = Path(__file__).parents[2]
-PURCHASES = [sys.executable, "-c", "from orchestration.main import run; run()"]
+PURCHASES = [sys.executable, "-c", "from orchestration.cli.main import run; run()"]
 TEXTS = [
     "a,b",
     'say "tea"',
@@ -222,7 +222,7 @@ def test_what_is_written_meanwhile_is_not_in_it_and_is_not_held_up(
 def peak_mib(settings: Settings, form: Format) -> int:
     """Give the peak memory of a child that exports all events."""
     code = (
-        "import resource, sys; from assets.export import *; from streaming.settings import *\n"
+        "import resource, sys; from assets.queries.export import *; from streaming.settings import *\n"
         "for _ in export_chunks(load_settings(), 'analytics_event', None, None, Format(sys.argv[1])"
         "): pass\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"

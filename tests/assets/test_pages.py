@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from assets.staleness import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
-from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
+from assets.builds.staleness import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
+from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from tests.assets.table_reference import reference
 
 ROOT = Path(__file__).parents[2]
@@ -15,9 +15,9 @@ FOLLOW = """
 import sys
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from assets.build import workshop
-from assets.findings import Scene
-from assets.reconciled import parity, unchanged
+from assets.builds.builder import workshop
+from assets.checks.finding import Scene
+from assets.checks.reconciliation import parity, unchanged
 from streaming.settings import Settings
 from streaming.store.connection import connect
 from tests.assets.stored import opened, store_events

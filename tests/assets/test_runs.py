@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from assets import runs
-from assets.runs import run_lives, run_lock, write_lock, writing
+from assets.builds import locks
+from assets.builds.locks import run_lives, run_lock, write_lock, writing
 from streaming.errors import PurchasesError, Unavailable
-from streaming.lease import holder
+from streaming.system.lease import holder
 from tests.support import wait_until
 
 CHILD = """
 import sys, time
 from pathlib import Path
-from assets.runs import writing
+from assets.builds.locks import writing
 with writing(Path(sys.argv[1]), "other"):
     time.sleep(120)
 """
@@ -75,7 +75,7 @@ def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
 
 def test_the_wait_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that never ends is named by its process."""
-    monkeypatch.setattr(runs, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(locks, "PATIENCE_SECONDS", 0.0)
     with (
         other_run(tmp_path) as child,
         pytest.raises(Unavailable, match=f"{child.pid} writes"),

@@ -6,10 +6,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from assets import staleness
-from assets.build import workshop
-from assets.replace import record_failure
-from assets.staleness import (
+from assets.builds import staleness
+from assets.builds.builder import workshop
+from assets.builds.staleness import (
     DAY_TABLE_NAMES,
     WHOLE_TABLE_NAMES,
     Difference,
@@ -21,8 +20,9 @@ from assets.staleness import (
     stale_days,
     stale_summaries,
 )
-from assets.tables import BuildFailure
-from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
+from assets.builds.writer import record_failure
+from assets.tables.models import BuildFailure
+from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.settings import Settings
 from streaming.store.engine import open_store
 from tests.assets.stored import store_events

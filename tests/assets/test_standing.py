@@ -3,10 +3,10 @@
 from datetime import date
 from typing import Final
 
-from assets.build import workshop
-from assets.failures import DiedRun, record_died
-from assets.standing import standing
-from assets.transforms import DAY_TRANSFORMS
+from assets.builds.builder import workshop
+from assets.builds.failures import DiedRun, record_died
+from assets.queries.status_section import standing
+from assets.tables.transforms import DAY_TRANSFORMS
 from streaming.settings import Settings
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros

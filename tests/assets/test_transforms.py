@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.aggregate import EVENT_COLUMNS, METRICS
-from assets.replace import database_rows
-from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, compute
+from assets.builds.writer import database_rows
+from assets.tables.aggregate import EVENT_COLUMNS, METRICS
+from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, compute
 from tests.assets import oracle
 
 LONDON = ZoneInfo("Europe/London")

@@ -10,11 +10,11 @@ from datetime import date
 
 import pytest
 
-from assets.build import Outcome, workshop
-from assets.findings import Finding, Scene
+from assets.builds.builder import Outcome, workshop
+from assets.checks.finding import Finding, Scene
+from assets.checks.reconciliation import parity, unchanged
 from assets.partitions import days_between
-from assets.reconciled import parity, unchanged
-from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
+from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
 from tests.assets import oracle
 from tests.assets.stored import store_example_year

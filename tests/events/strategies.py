@@ -4,7 +4,7 @@ import json
 
 from hypothesis import strategies as st
 
-from streaming.events import values
+from streaming.events import fields
 from streaming.events.purchase import PurchaseEvent
 from streaming.events.record import Header, Origin, Record
 from streaming.events.refusal import Reason, Refusal
@@ -139,15 +139,15 @@ REFUSALS = st.builds(Refusal, st.sampled_from(Reason), st.text(max_size=300))
 _LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 _NAMES = st.text(_LETTERS, min_size=1, max_size=128)
 _TEXTS = st.none() | st.text(_LETTERS, max_size=60) | st.just("x" * 1024)
-_HISTORY_MICROS = st.integers(values.micros_of(RULES.history_start), (APPENDED + DAY) * 1000)
-_TIMES = _HISTORY_MICROS.map(lambda micros: values.EPOCH + micros * values.MICROSECOND)
+_HISTORY_MICROS = st.integers(fields.micros_of(RULES.history_start), (APPENDED + DAY) * 1000)
+_TIMES = _HISTORY_MICROS.map(lambda micros: fields.EPOCH + micros * fields.MICROSECOND)
 
 
 @st.composite
 def events(draw: st.DrawFn) -> PurchaseEvent:
     """Give any event that the rules allow for a record of 2025-11-24T16:00:00Z."""
-    magnitude = draw(st.integers(1, values.MAX_QUANTITY))
-    highest = min(values.MAX_PRICE_MICROS, values.MAX_AMOUNT_MICROS // magnitude)
+    magnitude = draw(st.integers(1, fields.MAX_QUANTITY))
+    highest = min(fields.MAX_PRICE_MICROS, fields.MAX_AMOUNT_MICROS // magnitude)
     price = draw(st.none() | st.integers(0, highest))
     quantity = draw(st.sampled_from([magnitude, -magnitude]))
     return PurchaseEvent(

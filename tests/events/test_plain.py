@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 
 from streaming.events.analytics import AnalyticsEvent, enrich
-from streaming.events.plain import plain_event
+from streaming.events.fast_path import plain_event
 from streaming.events.purchase import PurchaseEvent, read_purchase
 from streaming.events.record import Record
-from streaming.transform import transform
+from streaming.processor.transform import transform
 from tests.events.given import RULES, record, thorough
 from tests.events.rows import Row
 from tests.events.strategies import RECORDS

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.events import values
+from streaming.events import fields
 from streaming.events.purchase import (
     PurchaseEvent,
     decode_fast,
@@ -26,9 +26,9 @@ def obeys_the_rules(event: PurchaseEvent) -> bool:
         all("\0" not in text and len(text.encode()) <= 4 * 1024 for text in texts if text)
         and all(1 <= len(name) <= 128 for name in (event.item, event.user) if name is not None)
         and 1 <= abs(event.quantity) <= 1_000_000
-        and (price is None or 0 <= price <= values.MAX_PRICE_MICROS)
+        and (price is None or 0 <= price <= fields.MAX_PRICE_MICROS)
         and event.amount_micros == (None if price is None else price * event.quantity)
-        and abs(event.amount_micros or 0) <= values.MAX_AMOUNT_MICROS
+        and abs(event.amount_micros or 0) <= fields.MAX_AMOUNT_MICROS
         and event.timestamp >= RULES.history_start
         and event.timestamp.utcoffset() is not None
         and event.currency == RULES.currency
@@ -81,8 +81,8 @@ def test_an_encoded_event_is_read_as_itself(event: PurchaseEvent, key: bytes | N
 
 
 @thorough
-@given(st.integers(0, values.MAX_PRICE_MICROS))
+@given(st.integers(0, fields.MAX_PRICE_MICROS))
 def test_a_price_written_as_text_or_number_is_read_as_itself(micros: int) -> None:
     """Every price in micros survives as decimal text, and as the double nearest to it."""
-    assert values.unit_price_micros(values.decimal_text(micros)) == micros
-    assert values.unit_price_micros(micros / values.MICROS) == micros
+    assert fields.unit_price_micros(fields.decimal_text(micros)) == micros
+    assert fields.unit_price_micros(micros / fields.MICROS) == micros

@@ -12,8 +12,8 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from streaming.broker.config import properties_text, server_properties
 from streaming.broker.jars import java
-from streaming.broker.properties import properties_text, server_properties
 from tests.faults.proxy import Proxy
 from tests.support import wait_until
 

@@ -5,8 +5,8 @@ import threading
 from contextlib import closing, suppress
 from pathlib import Path
 
-from assets.build import Outcome, workshop
-from assets.transforms import DAY_TRANSFORMS
+from assets.builds.builder import Outcome, workshop
+from assets.tables.transforms import DAY_TRANSFORMS
 from streaming.settings import Settings
 from tests.assets.stored import store_events
 from tests.faults.test_workers import wait

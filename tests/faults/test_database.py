@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from streaming.disk import free_bytes
-from streaming.worker import read_status
+from streaming.runtime.worker import read_status
+from streaming.system.disk_space import free_bytes
 from tests.faults.table import injected
 from tests.faults.test_workers import wait
 from tests.pipeline import Deployment

@@ -30,11 +30,11 @@ from tests.support import wait_until
 TOLD_ONCE = """
 import sys
 from confluent_kafka import KafkaError, KafkaException
-from streaming import processor
+from streaming.processor import app
 def undecided(*_):
     raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-processor.GroupConsumer.committed = undecided
-sys.exit(processor.main())
+app.GroupConsumer.committed = undecided
+sys.exit(app.main())
 """
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer
 
-from streaming.disk import free_bytes
+from streaming.system.disk_space import free_bytes
 from tests.faults.cluster import Cluster
 from tests.faults.table import Injection, keep
 from tests.faults.test_workers import wait, worker_of

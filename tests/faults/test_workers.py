@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from streaming.worker import read_status
+from streaming.runtime.worker import read_status
 from tests.faults.table import injected
 from tests.pipeline import Deployment
 from tests.support import wait_until
@@ -74,7 +74,7 @@ def test_sigkill_during_a_rebalance(deployment: Deployment, request: pytest.Fixt
 
     def kill_when_it_joins() -> None:
         first = worker_of(deployment, "processor")
-        command = [sys.executable, "-m", "streaming.processor", "--slot=1"]
+        command = [sys.executable, "-m", "streaming.processor.app", "--slot=1"]
         joining = subprocess.Popen(command, env=deployment.environment)
         try:
             wait_until(joined, 30, "no second slot")

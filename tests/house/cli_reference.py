@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from orchestration.main import app
+from orchestration.cli.main import app
 
 INTRODUCTION = """# Commands
 

@@ -30,7 +30,7 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     home = Path(tempfile.mkdtemp(prefix="purchases-screenshots-"))
     environment = {**os.environ, "PURCHASES_HOME": str(home)}
-    command = [sys.executable, "-c", "from orchestration.main import run; run()"]
+    command = [sys.executable, "-c", "from orchestration.cli.main import run; run()"]
     with (home / "up.log").open("wb") as log:
         up = subprocess.Popen([*command, "up", "--demo"], env=environment, stdout=log, stderr=log)
     try:

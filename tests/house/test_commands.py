@@ -36,7 +36,7 @@ WRONG = [
 def run(*arguments: str, home: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run a command with a home of its own."""
     return subprocess.run(
-        [sys.executable, "-c", "from orchestration.main import run; run()", *arguments],
+        [sys.executable, "-c", "from orchestration.cli.main import run; run()", *arguments],
         env={"PURCHASES_HOME": str(home), "PATH": "/usr/bin:/bin", **settings},
         cwd=ROOT,
         capture_output=True,
@@ -136,7 +136,7 @@ def test_a_reader_that_left_is_no_error(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-c", "from orchestration.main import run; run()", "totals"],
+        [sys.executable, "-c", "from orchestration.cli.main import run; run()", "totals"],
         env={"PURCHASES_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
         cwd=ROOT,
         stdout=writing,

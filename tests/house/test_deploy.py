@@ -17,7 +17,7 @@ PROGRAM = "/opt/purchases/.venv/bin/purchases"
 
 def runs(arguments: list[str]) -> bool:
     """Say whether the program has this command."""
-    words = [sys.executable, "-c", "from orchestration.main import run; run()"]
+    words = [sys.executable, "-c", "from orchestration.cli.main import run; run()"]
     done = subprocess.run([*words, *arguments, "--help"], capture_output=True, check=False)
     return done.returncode == 0
 
@@ -52,7 +52,9 @@ def test_the_container_starts_commands() -> None:
     assert runs(health[1:])
 
 
-@pytest.mark.parametrize("module", ["streaming.analytics", "orchestration.main", "sqlalchemy.orm"])
+@pytest.mark.parametrize(
+    "module", ["streaming.analytics.app", "orchestration.cli.main", "sqlalchemy.orm"]
+)
 def test_setup_compiles_what_a_worker_imports(module: str) -> None:
     """Who may not write into the installation would compile it anew at each start of a worker."""
     found = find_spec(module)

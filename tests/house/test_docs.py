@@ -21,7 +21,7 @@ PAGES = sorted(
     str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
 )
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PURCHASES = [sys.executable, "-c", "from orchestration.main import run; run()"]
+PURCHASES = [sys.executable, "-c", "from orchestration.cli.main import run; run()"]
 KNOWN = {"console", "output", "python", "text"}
 
 

@@ -30,8 +30,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from streaming.broker.config import properties_text, server_properties
 from streaming.broker.jars import java
-from streaming.broker.properties import properties_text, server_properties
 from tests.support import wait_until
 
 PASSWORD = "correct-horse"

@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from streaming.errors import Unavailable
-from streaming.kafka.answers import answer
+from streaming.kafka.retry import answer
 
 
 def refusal() -> KafkaException:

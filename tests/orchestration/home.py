@@ -20,7 +20,7 @@ class Home:
 
     def command(self, *arguments: str) -> list[str]:
         """Give the command line of `purchases`."""
-        return [sys.executable, "-c", "from orchestration.main import run; run()", *arguments]
+        return [sys.executable, "-c", "from orchestration.cli.main import run; run()", *arguments]
 
     def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""

@@ -18,8 +18,8 @@ from typing import Self
 import psutil
 import pytest
 
-from orchestration.hosting import lease_path
-from streaming.lease import holder
+from orchestration.local.dagster_processes import lease_path
+from streaming.system.lease import holder
 from tests.conftest import bring_jars
 from tests.faults.test_workers import wait
 from tests.orchestration.home import Home

@@ -16,11 +16,11 @@ from dagster import (
 )
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from assets.days import HOUR, SECOND, day_window
+from assets.builds.staleness import CLOSED, is_provisional, read_differences, stale_days
 from assets.partitions import today
-from assets.staleness import CLOSED, is_provisional, read_differences, stale_days
+from assets.tables.calendar import HOUR, SECOND, day_window
+from orchestration.automation.schedules import CLOSE, daily_close_schedule
 from orchestration.build import build_defs
-from orchestration.schedules import CLOSE, daily_close_schedule
 from streaming.settings import Settings
 from streaming.store.connection import connect
 from tests.assets.stored import store_events

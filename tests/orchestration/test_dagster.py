@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streaming.lease import holder
+from streaming.system.lease import holder
 from tests.browser import browser
 from tests.orchestration import graphql
 from tests.orchestration.home import Home

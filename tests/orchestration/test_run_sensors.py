@@ -16,16 +16,16 @@ from dagster import (
     build_schedule_context,
 )
 
-from assets.runs import run_lock, writing
-from assets.staleness import DAY_TABLE_NAMES
+from assets.builds.locks import run_lock, writing
+from assets.builds.staleness import DAY_TABLE_NAMES
+from orchestration.automation.run_requests import DayRange, days_of, days_request, tables_of
+from orchestration.automation.run_sensors import SILENT_SECONDS, record_failed_run, report_dead_runs
+from orchestration.automation.schedules import daily_close_schedule
 from orchestration.build import build_defs
 from orchestration.instance import open_instance
-from orchestration.requests import DayRange, days_of, days_request, tables_of
-from orchestration.run_sensors import SILENT_SECONDS, record_failed_run, report_dead_runs
-from orchestration.schedules import daily_close_schedule
-from streaming.lease import holder
 from streaming.settings import Settings
 from streaming.store.connection import connect
+from streaming.system.lease import holder
 from tests.assets.stored import store_events
 from tests.orchestration.home import Home
 from tests.store.rows import event, micros, year_of_days
@@ -35,7 +35,7 @@ DAY = date(2024, 3, 1)
 HOLD = """
 import sys, time
 from pathlib import Path
-from assets.runs import writing
+from assets.builds.locks import writing
 with writing(Path(sys.argv[1]), sys.argv[2]):
     time.sleep(60)
 """

@@ -9,9 +9,9 @@ from dagster import RunRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.staleness import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES, Difference, Failure
-from orchestration.requests import DayRange, range_tags
-from orchestration.staleness_plan import BRIDGED_DAYS, LastRun, Moment, UnderWay, plan, ranges
+from assets.builds.staleness import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES, Difference, Failure
+from orchestration.automation.run_plan import BRIDGED_DAYS, LastRun, Moment, UnderWay, plan, ranges
+from orchestration.automation.run_requests import DayRange, range_tags
 
 TODAY = date(2024, 6, 15)
 NOW = 1_718_445_600_000_000

@@ -13,11 +13,11 @@ from dagster import (
     build_sensor_context,
 )
 
-from orchestration.stream_sensors import EVENTS_A_TICK, stream_sensors
-from streaming.lease import acquire
+from orchestration.automation.stream_sensors import EVENTS_A_TICK, stream_sensors
+from streaming.runtime.supervisor import supervisor_path
+from streaming.runtime.worker import WorkerStatus, lease_path, replace_json, status_path
 from streaming.settings import Settings
-from streaming.supervisor import supervisor_path
-from streaming.worker import WorkerStatus, lease_path, replace_json, status_path
+from streaming.system.lease import acquire
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros, year_of_days
 

@@ -13,14 +13,14 @@ from dagster import (
     build_sensor_context,
 )
 
-from assets.build import Workshop
-from assets.findings import Scene
-from assets.health import out_of_range
+from assets.builds.builder import Workshop
+from assets.builds.staleness import DAY_TABLE_NAMES, read_differences
+from assets.checks.finding import Scene
+from assets.checks.stream_health import out_of_range
 from assets.partitions import day_partitions
-from assets.staleness import DAY_TABLE_NAMES, read_differences
+from orchestration.automation.run_requests import DayRange, days_request
+from orchestration.automation.table_sensors import stale_days_sensor
 from orchestration.build import build_defs
-from orchestration.requests import DayRange, days_request
-from orchestration.table_sensors import stale_days_sensor
 from streaming.settings import Settings
 from streaming.store.connection import connect
 from tests.assets.stored import store_events

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from streaming.broker.embedded import broker_status
-from streaming.lease import holder
+from streaming.system.lease import holder
 from tests.orchestration.home import Home
 from tests.support import wait_until
 

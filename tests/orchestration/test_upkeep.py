@@ -16,11 +16,11 @@ from dagster import (
     DagsterRun,
 )
 
-from orchestration.backfill import backfill
-from orchestration.hosting import LOG_BYTES_KEPT
+from orchestration.automation.retention import DAY_SECONDS, KEPT_DAYS, upkeep
+from orchestration.automation.run_requests import REASON_TAG, DayRange
+from orchestration.cli.backfill import backfill
 from orchestration.instance import dagster_home, open_instance, prepare_instance
-from orchestration.requests import REASON_TAG, DayRange
-from orchestration.upkeep import DAY_SECONDS, KEPT_DAYS, upkeep
+from orchestration.local.dagster_processes import LOG_BYTES_KEPT
 from streaming.settings import Settings
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros
@@ -46,7 +46,7 @@ def test_old_runs_go_with_their_files_and_no_partition_is_forgotten(
     store: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last run of each day stays, however old, but for its log; nothing young goes."""
-    monkeypatch.setattr("orchestration.upkeep.FREE_BYTES", 0)
+    monkeypatch.setattr("orchestration.automation.retention.FREE_BYTES", 0)
     store_events(store, [event(n, micros("2024-03-01 10:00") + n * 10**6) for n in range(3)])
     days = DayRange(FIRST, FIRST + timedelta(9))
     old = [backfill(store, days, ["daily_sales"], force=True).run_id for _ in range(3)]
@@ -78,7 +78,7 @@ def test_of_runs_that_pass_the_newest_are_kept(
     store: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many late events there are; a failed one, or a backfill's, stays for its month."""
-    monkeypatch.setattr("orchestration.upkeep.MOST_PASSING", 3)
+    monkeypatch.setattr("orchestration.automation.retention.MOST_PASSING", 3)
     prepare_instance(store)
     with open_instance(store) as instance:
         kept = [finished(instance, "late", "FAILURE"), finished(instance, "backfill", "SUCCESS")]

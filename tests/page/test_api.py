@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from streaming.page.api import answering
+from streaming.api.endpoint import answering
 from tests.page.served import code_of, get, page_of, send
 from tests.pipeline import Deployment
 

@@ -17,10 +17,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from assets.build import workshop
-from assets.failures import DiedRun, record_died
-from assets.tables import WHOLE
-from assets.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
+from assets.builds.builder import workshop
+from assets.builds.failures import DiedRun, record_died
+from assets.tables.models import WHOLE
+from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from tests.assets.stored import store_events
 from tests.browser import Scheme, browser
 from tests.page.served import get, page_of

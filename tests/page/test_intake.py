@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from streaming.dashboard.ingest_records import MOST_RECORDS, Batch, read_batch
 from streaming.errors import TooLarge, UsageError
 from streaming.events.purchase import MAX_VALUE_BYTES, decode_slow
-from streaming.page.intake import MOST_RECORDS, Batch, read_batch
 
 TIME = "2026-03-01T12:00:00.5Z"
 MILLISECONDS = 1_772_366_400_500

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from assets.standing import standing
-from streaming.page.metrics import metrics_text
-from streaming.page.stream_api import reading
-from streaming.status.gather import gather
-from streaming.store.figures import live_figures
+from assets.queries.status_section import standing
+from streaming.dashboard.endpoints import reading
+from streaming.dashboard.metrics import metrics_text
+from streaming.status.collect import gather
+from streaming.store.live_totals import live_figures
 from tests.page.served import page_of
 from tests.pipeline import Deployment
 from tests.support import Broker, wait_until

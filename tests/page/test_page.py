@@ -14,11 +14,11 @@ import pytest
 from playwright.sync_api import Page
 from prometheus_client.parser import text_string_to_metric_families
 
-from assets.build import workshop
-from assets.tables import WHOLE
-from assets.transforms import WHOLE_TRANSFORMS
+from assets.builds.builder import workshop
+from assets.tables.models import WHOLE
+from assets.tables.transforms import WHOLE_TRANSFORMS
+from streaming.api.address import required_token
 from streaming.errors import UsageError
-from streaming.page.address import required_token
 from streaming.settings import Settings
 from tests.browser import browser
 from tests.page.served import code_of, get, page_of, post, send

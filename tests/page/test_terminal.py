@@ -5,9 +5,9 @@ from io import StringIO
 
 from rich.console import Console
 
-from streaming.page.live import Sampler
-from streaming.page.terminal import render
 from streaming.settings import Settings
+from streaming.totals.render import render
+from streaming.totals.sampler import Sampler
 from tests.assets.stored import store_events
 from tests.store.rows import event
 

@@ -8,9 +8,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from streaming.kafka.config import Config
-from streaming.producer import app as app_module
-from streaming.producer.app import Pace, ProducerApp, Progress
-from streaming.stop import Stop
+from streaming.producer import sender as app_module
+from streaming.producer.sender import Pace, ProducerApp, Progress
+from streaming.system.shutdown import Stop
 from tests.support import Broker, wait_until
 
 NOBODY: Config = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}

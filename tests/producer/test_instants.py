@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from streaming.errors import UsageError
-from streaming.producer.instants import read_times, utc_text
+from streaming.producer.replay.timestamps import read_times, utc_text
 
 LONDON = "Europe/London"
 INSTANT = "2010-12-01T08:26:00.000000Z"

@@ -3,7 +3,7 @@
 import pytest
 
 from streaming.errors import UsageError
-from streaming.producer.mapping import ONLINE_RETAIL, columns_by_field, read_mapping
+from streaming.producer.replay.columns import ONLINE_RETAIL, columns_by_field, read_mapping
 
 COLUMNS = list(ONLINE_RETAIL.values())
 

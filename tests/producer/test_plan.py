@@ -7,9 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from streaming.errors import PurchasesError, UsageError
-from streaming.producer.memory import Begun, memory_path, recall, remember
-from streaming.producer.plan import Place, ReplayRequest, plan
-from streaming.producer.recorded import Recording
+from streaming.producer.replay.checkpoint import Begun, memory_path, recall, remember
+from streaming.producer.replay.plan import Place, ReplayRequest, plan
+from streaming.producer.replay.recording import Recording
 from tests.producer.recordings import PURCHASE, read_csv
 
 NOW = datetime(2024, 3, 1, 12, 0, 0, 700_000, tzinfo=UTC)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from streaming.errors import PurchasesError, UsageError
-from streaming.producer.app import Progress
-from streaming.producer.generated import ProduceRequest
-from streaming.producer.produce import check_request, produce
+from streaming.producer.generator.messages import ProduceRequest
+from streaming.producer.generator.run import check_request, produce
+from streaming.producer.sender import Progress
 from streaming.settings import Settings
-from streaming.stop import Stop
+from streaming.system.shutdown import Stop
 from tests.producer.topics import all_of, count_of, deployment, value_of
 from tests.support import Broker, wait_until
 

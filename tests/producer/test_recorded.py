@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from streaming.errors import UsageError
-from streaming.producer.recorded import read_recording
-from streaming.producer.rows import rows
+from streaming.producer.replay.messages import rows
+from streaming.producer.replay.recording import read_recording
 from tests.producer.recordings import EXAMPLE, HEADER, PURCHASE, read_csv, sent, write_csv
 
 GOOD = {

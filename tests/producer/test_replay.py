@@ -18,15 +18,15 @@ from msgspec.structs import replace
 from streaming.errors import PurchasesError, UsageError
 from streaming.kafka.names import Names
 from streaming.kafka.topics import create_topics
-from streaming.lease import acquire
-from streaming.producer.app import Progress
-from streaming.producer.memory import Begun, recall, remember
-from streaming.producer.plan import ReplayRequest
-from streaming.producer.recorded import read_recording
-from streaming.producer.replay import ReplayResult, replay
-from streaming.producer.rows import rows
+from streaming.producer.replay.checkpoint import Begun, recall, remember
+from streaming.producer.replay.messages import rows
+from streaming.producer.replay.plan import ReplayRequest
+from streaming.producer.replay.recording import read_recording
+from streaming.producer.replay.run import ReplayResult, replay
+from streaming.producer.sender import Progress
 from streaming.settings import Settings
-from streaming.stop import Stop
+from streaming.system.lease import acquire
+from streaming.system.shutdown import Stop
 from tests.producer.recordings import EXAMPLE, PURCHASE, write_csv
 from tests.producer.test_produce import start_command
 from tests.producer.topics import all_of, count_of, deployment, value_of

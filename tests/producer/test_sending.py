@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from streaming.commands import sending
-from streaming.commands.sending import produced_sentence, replayed_sentence, shown_progress
+from streaming.cli import progress
+from streaming.cli.progress import produced_sentence, replayed_sentence, shown_progress
 from streaming.errors import PurchasesError
-from streaming.producer.app import Progress
-from streaming.producer.produce import ProduceResult
-from streaming.producer.replay import ReplayResult
+from streaming.producer.generator.run import ProduceResult
+from streaming.producer.replay.run import ReplayResult
+from streaming.producer.sender import Progress
 from tests.producer.topics import deployment
 from tests.support import Broker
 
@@ -87,7 +87,7 @@ def test_off_a_terminal_progress_is_a_line_now_and_then(monkeypatch: pytest.Monk
     """Every ten seconds, with what is acknowledged of how many."""
     with capture_logs() as logs, shown_progress() as show:
         show(Progress(100, 90, 1.0, 500))
-        monkeypatch.setattr(sending, "LOG_SECONDS", 0)
+        monkeypatch.setattr(progress, "LOG_SECONDS", 0)
         show(Progress(200, 180, 2.0, 500))
     (line,) = logs
     assert (line["event"], line["acknowledged"], line["total"]) == ("sending", 180, 500)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from streaming.disk import LEAST_FREE_BYTES
 from streaming.status.estimates import disk_left, with_lag
 from streaming.status.model import Database, Disk, Partition
+from streaming.system.disk_space import LEAST_FREE_BYTES
 from tests.status.test_judge import app
 
 

@@ -6,10 +6,11 @@ import msgspec
 import pytest
 from msgspec import Struct, structs
 
-from streaming.progress import Position, Rates, Refusals
-from streaming.restarts import SlotRestarts
-from streaming.status.gather import refusals_of
-from streaming.status.judge import FINE, judged, of_app
+from streaming.runtime.counters import Position, Rates, Refusals
+from streaming.runtime.crash_loop import SlotRestarts
+from streaming.runtime.worker import WorkerStatus
+from streaming.status.collect import refusals_of
+from streaming.status.diagnose import FINE, judged, of_app
 from streaming.status.model import (
     App,
     Broker,
@@ -22,7 +23,6 @@ from streaming.status.model import (
     Status,
 )
 from streaming.status.slots import slot_of, slot_state, worst
-from streaming.worker import WorkerStatus
 from tests.house.test_docs import ROOT
 
 NOW = 1_000_000.0

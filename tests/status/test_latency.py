@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.latency import BOUNDS, NAMES, Latencies, with_events
+from streaming.runtime.latency import BOUNDS, NAMES, Latencies, with_events
 
 NOW = 1_700_000_000
 

@@ -4,9 +4,15 @@ import os
 import time
 from pathlib import Path
 
-from streaming.progress import KEYS_SHOWN, RateWindow, RefusalWindow, Sample
-from streaming.restarts import DeathWatch, death_reason
-from streaming.worker import EXIT_STUCK, WorkerStatus, read_status, replace_json, status_path
+from streaming.runtime.counters import KEYS_SHOWN, RateWindow, RefusalWindow, Sample
+from streaming.runtime.crash_loop import DeathWatch, death_reason
+from streaming.runtime.worker import (
+    EXIT_STUCK,
+    WorkerStatus,
+    read_status,
+    replace_json,
+    status_path,
+)
 
 
 def test_rates_are_of_the_last_ten_seconds() -> None:

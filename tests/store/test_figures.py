@@ -5,7 +5,7 @@ import sqlite3
 from collections import Counter
 
 from streaming.settings import Settings
-from streaming.store.figures import (
+from streaming.store.live_totals import (
     ItemFigures,
     distinct_figures,
     live_figures,

@@ -19,7 +19,7 @@ from sqlalchemy import create_engine
 from streaming.errors import Mismatch, PurchasesError
 from streaming.settings import Settings
 from streaming.store import connection as opening
-from streaming.store import migrate
+from streaming.store import schema
 from streaming.store.engine import engine_over, open_store
 from streaming.store.models import Table
 from tests.store.rows import add_events, year_of_days
@@ -46,10 +46,10 @@ def future(store: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """After the store was made, the program needs one revision more; gives the history."""
     assert store.database_path.exists()
     history = tmp_path / "history"
-    shutil.copytree(migrate.MIGRATIONS, history, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(schema.MIGRATIONS, history, ignore=shutil.ignore_patterns("__pycache__"))
     write_revision(history, "UPDATE deployment SET nickname = 'shop'")
-    monkeypatch.setattr(migrate, "MIGRATIONS", history)
-    for module in (migrate, opening):
+    monkeypatch.setattr(schema, "MIGRATIONS", history)
+    for module in (schema, opening):
         monkeypatch.setattr(module, "SCHEMA_VERSION", FOLLOWING)
     return history
 
@@ -104,7 +104,7 @@ def constraints(sql: str) -> set[str]:
 
 def test_the_program_needs_the_last_revision() -> None:
     """The schema version in the code is the head of one linear history, numbered from 0001."""
-    script = ScriptDirectory(str(migrate.MIGRATIONS))
+    script = ScriptDirectory(str(schema.MIGRATIONS))
     revisions = [revision.revision for revision in script.walk_revisions()][::-1]
     assert script.get_heads() == [f"{opening.SCHEMA_VERSION:04d}"]
     assert revisions == [f"{number + 1:04d}" for number in range(len(revisions))]
@@ -112,7 +112,7 @@ def test_the_program_needs_the_last_revision() -> None:
 
 def test_the_first_upgrade_makes_the_database_without_a_backup(settings: Settings) -> None:
     """Home and file are made; there was nothing to keep."""
-    assert migrate.upgrade(settings) is None
+    assert schema.upgrade(settings) is None
     open_store(settings.database_path).dispose()
     assert not (settings.home / "backups").exists()
 
@@ -120,14 +120,14 @@ def test_the_first_upgrade_makes_the_database_without_a_backup(settings: Setting
 def test_a_current_database_is_left_alone(store: Settings) -> None:
     """A second upgrade changes no byte."""
     before = store.database_path.read_bytes()
-    assert migrate.upgrade(store) is None
+    assert schema.upgrade(store) is None
     assert store.database_path.read_bytes() == before
 
 
 def test_several_processes_may_upgrade_at_once(settings: Settings) -> None:
     """`up` and `analyze` started together: one migrates, the others find it done."""
     script = (
-        "from streaming.settings import Settings; from streaming.store.migrate import upgrade;"
+        "from streaming.settings import Settings; from streaming.store.schema import upgrade;"
         f"upgrade(Settings(home={str(settings.home)!r}))"
     )
     processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
@@ -141,7 +141,7 @@ def test_an_older_schema_is_migrated_after_a_backup(store: Settings) -> None:
     with closing(sqlite3.connect(store.database_path)) as connection:
         connection.isolation_level = None
         add_events(connection, year_of_days(30))
-        kept = migrate.upgrade(store)
+        kept = schema.upgrade(store)
         assert kept is not None
         assert kept.parent == store.home / "backups"
     assert "nickname" in columns(store.database_path, "deployment")
@@ -149,7 +149,7 @@ def test_an_older_schema_is_migrated_after_a_backup(store: Settings) -> None:
     for path in (store.database_path, kept):
         with closing(sqlite3.connect(path)) as connection:
             assert connection.execute("SELECT count(*) FROM analytics_event").fetchone() == (30,)
-    assert migrate.upgrade(store) is None
+    assert schema.upgrade(store) is None
     open_store(store.database_path).dispose()
 
 
@@ -158,7 +158,7 @@ def test_the_first_schema_is_brought_up(settings: Settings) -> None:
     settings.home.mkdir()
     engine = engine_over(settings.database_path, create=True)
     config = Config()
-    config.set_main_option("script_location", str(migrate.MIGRATIONS))
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
@@ -167,7 +167,7 @@ def test_the_first_schema_is_brought_up(settings: Settings) -> None:
         add_events(connection, year_of_days(30))
         events = connection.execute("SELECT * FROM analytics_event").fetchall()
     assert columns(settings.database_path, "daily_sales") == []
-    kept = migrate.upgrade(settings)
+    kept = schema.upgrade(settings)
     assert kept is not None
     assert columns(kept, "daily_sales") == []
     assert columns(settings.database_path, "daily_sales")[:2] == ["day", "events"]
@@ -188,7 +188,7 @@ def test_a_migration_that_fails_changes_nothing(store: Settings, future: Path) -
     """Schema changes before the failing statement are undone with it."""
     write_revision(future, "UPDATE no_such_table SET x = 1")
     with pytest.raises(Exception, match="no_such_table"):
-        migrate.upgrade(store)
+        schema.upgrade(store)
     assert "nickname" not in columns(store.database_path, "deployment")
     with closing(sqlite3.connect(store.database_path)) as connection:
         stays = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -201,7 +201,7 @@ def test_a_newer_schema_is_refused(store: Settings) -> None:
         connection.execute("UPDATE alembic_version SET version_num = '0997'")
         connection.commit()
     told = rf"schema version 997, newer than this program's {CURRENT}"
-    for attempt in (migrate.upgrade, lambda s: open_store(s.database_path)):
+    for attempt in (schema.upgrade, lambda s: open_store(s.database_path)):
         with pytest.raises(Mismatch, match=told):
             attempt(store)
 
@@ -212,7 +212,7 @@ def test_a_database_of_another_program_is_not_migrated(settings: Settings) -> No
     with closing(sqlite3.connect(settings.database_path)) as other:
         other.execute("CREATE TABLE bookmarks (url)")
     with pytest.raises(PurchasesError, match="not one of purchases"):
-        migrate.upgrade(settings)
+        schema.upgrade(settings)
     assert columns(settings.database_path, "bookmarks") == ["url"]
     assert columns(settings.database_path, "deployment") == []
 
@@ -221,14 +221,14 @@ def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """A file in the way of the home's directory is named."""
     (tmp_path / "file").write_text("")
     with pytest.raises(PurchasesError, match=r"file.* cannot be used: "):
-        migrate.upgrade(Settings(home=tmp_path / "file" / "home"))
+        schema.upgrade(Settings(home=tmp_path / "file" / "home"))
 
 
 def test_the_deployment_is_recorded_once(store: Settings) -> None:
     """The first start decides; later starts give the same id."""
     engine = open_store(store.database_path)
-    first = migrate.ensure_deployment(engine, store)
-    assert migrate.ensure_deployment(engine, store) == first
+    first = schema.ensure_deployment(engine, store)
+    assert schema.ensure_deployment(engine, store) == first
     assert re.fullmatch("[0-9a-f]{32}", first.deployment_id)
     assert (first.currency, first.timezone) == ("GBP", "UTC")
     engine.dispose()
@@ -247,5 +247,5 @@ def test_another_currency_or_zone_is_refused(
     """What the figures are in cannot change under them; the message says what to set."""
     engine = open_store(store.database_path)
     with pytest.raises(Mismatch, match=told):
-        migrate.ensure_deployment(engine, store.model_copy(update=change))
+        schema.ensure_deployment(engine, store.model_copy(update=change))
     engine.dispose()

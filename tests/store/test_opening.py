@@ -225,9 +225,9 @@ def test_opening_leaves_no_files_open(store: Settings) -> None:
 def test_opening_imports_no_alembic() -> None:
     """What a worker imports to open its store stays small; readers do without SQLAlchemy too."""
     script = (
-        "import sys, streaming.report, streaming.store.figures;"
+        "import sys, streaming.totals.report, streaming.store.live_totals;"
         "assert 'sqlalchemy' not in sys.modules;"
-        "import streaming.store.engine, streaming.store.models, streaming.store.migrate;"
+        "import streaming.store.engine, streaming.store.models, streaming.store.schema;"
         "assert not {'alembic', 'polars', 'typer', 'dagster'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from streaming.errors import Mismatch, PurchasesError, UsageError
-from streaming.lease import acquire
 from streaming.settings import Settings
 from streaming.store.connection import connect, connect_current
-from streaming.store.maintenance import backup, restore
+from streaming.store.restore import backup, restore
+from streaming.system.lease import acquire
 from tests.pipeline import Deployment
 from tests.store.rows import add_events, fill, year_of_days
 
@@ -84,7 +84,7 @@ def test_restore_waits_for_no_worker(store: Settings, lock: str) -> None:
     """While one holds its lease nothing is touched, and its process id is named."""
     copy = backup(store)
     script = (
-        "from pathlib import Path; from streaming.lease import acquire; import sys;"
+        "from pathlib import Path; from streaming.system.lease import acquire; import sys;"
         f"lease = acquire(Path({str(store.home / 'workers' / lock)!r} + '.lock'));"
         "print('held', flush=True); sys.stdin.read()"
     )

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.settings import Settings
-from streaming.verification.checks import Check
-from streaming.verification.database import (
+from streaming.verification.check import Check
+from streaming.verification.database_checks import (
     check_days,
     check_items,
     check_positions,

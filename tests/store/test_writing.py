@@ -10,12 +10,12 @@ from typing import cast
 import pytest
 
 from streaming.errors import Mismatch
+from streaming.events.fields import MAX_AMOUNT_MICROS
 from streaming.events.record import Origin
-from streaming.events.values import MAX_AMOUNT_MICROS
 from streaming.settings import Settings
-from streaming.store.batch import OPEN, STORED, EventRow, LetterRow, day_cutter
 from streaming.store.engine import open_store
-from streaming.store.write import (
+from streaming.store.rows import OPEN, STORED, EventRow, LetterRow, day_cutter
+from streaming.store.writer import (
     ROWS_TOGETHER,
     Advance,
     Batch,

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from streaming.runtime.supervisor import Supervisor
+from streaming.runtime.worker import EXIT_STUCK, WATCHDOG_SECONDS
 from streaming.settings import Settings
-from streaming.supervisor import Supervisor
-from streaming.worker import EXIT_STUCK, WATCHDOG_SECONDS
 
 LIFE = """
 import sys, time
 from pathlib import Path
-from streaming.logs import configure_logs
-from streaming.worker import Runtime
+from streaming.system.logs import configure_logs
+from streaming.runtime.worker import Runtime
 configure_logs()
 runtime = Runtime(Path(sys.argv[1]), "processor", 0, None)
 runtime.watch()
@@ -24,7 +24,7 @@ PATIENT = "with runtime.at_most(25): time.sleep({})\ntime.sleep(3)"
 HASTY = "time.sleep({})\nwith runtime.at_most(4): time.sleep(2)"
 STUCK = "time.sleep({})"
 LOG = """
-from streaming.logs import configure_logs, get_logger
+from streaming.system.logs import configure_logs, get_logger
 configure_logs()
 get_logger().warning("x")
 """

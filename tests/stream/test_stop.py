@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from streaming.stop import Stop
+from streaming.system.shutdown import Stop
 
 Tracer = Callable[[FrameType, str, Any], Any]
 

@@ -24,10 +24,10 @@ from confluent_kafka.admin import AdminClient
 
 from streaming.store.backup import copy_database
 from streaming.store.connection import connect
-from streaming.store.maintenance import rebuild
-from streaming.verification import horizon
+from streaming.store.restore import rebuild
+from streaming.verification import retention
 from streaming.verification.records import headers_of
-from streaming.verify import Verdict, verify
+from streaming.verification.verify import Verdict, verify
 from tests.pipeline import Deployment, Load, wait_until_quiet
 from tests.support import Broker, wait_until
 
@@ -315,7 +315,7 @@ def test_what_retention_deleted_is_not_missed(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only purchases whose outputs are all still held are followed; the rest is no difference."""
-    monkeypatch.setattr(horizon, "CLOCKS_APART", timedelta(milliseconds=10))
+    monkeypatch.setattr(retention, "CLOCKS_APART", timedelta(milliseconds=10))
     send(deployment, [(purchase(number, quantity=number % 10), ()) for number in range(100)])
     settle(deployment)
     send(deployment, [(purchase(number, quantity=number % 10), ()) for number in range(200, 300)])

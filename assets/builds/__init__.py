@@ -1,0 +1,1 @@
+"""How a partition of a table is built: read, computed, audited, written."""

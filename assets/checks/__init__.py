@@ -1,0 +1,1 @@
+"""Asset checks: what Dagster shows as passed or failed beside a table."""

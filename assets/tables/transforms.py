@@ -1,0 +1,166 @@
+"""From figures by grain to the rows of each table: its columns, its order, its ranks and scores.
+
+Pure: frames in, frames out. A new table is one more `Transform` here; reading and writing know
+nothing of any table.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from assets.tables.aggregate import METRICS, Grain, figures, prepared
+from assets.tables.models import (
+    WHOLE,
+    CustomerSummary,
+    DailyCountrySales,
+    DailyItemSales,
+    DailySales,
+    HourlySales,
+    SalesSummary,
+)
+from streaming.store.models import Table, table_name
+
+Figures = Mapping[Grain, pl.DataFrame]
+
+ALL: Final = Grain(("all",))
+DAY: Final = Grain(("day",))
+HOUR: Final = Grain(("day", "hour"))
+DAY_ITEM: Final = Grain(("day", "item"))
+DAY_COUNTRY: Final = Grain(("day", "country"))
+ITEM: Final = Grain(("item",), distinct=())
+USER: Final = Grain(("user",), distinct=("orders",))
+BEST_FIRST: Final = ("items_sold", "net_revenue_micros", "item")
+DAY_MICROS: Final = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Transform:
+    """How a table is computed: the grains it needs, and its rows from their figures.
+
+    `rows` takes the partition too; when it changes, `code_version` does, and what an older one
+    built is not current. `guests` says whether events of guests are in the table's sums, which
+    only a whole table may leave out.
+    """
+
+    model: type[Table]
+    grains: tuple[Grain, ...]
+    rows: Callable[[Figures, str], pl.DataFrame]
+    code_version: str = "1"
+    guests: bool = True
+
+    @property
+    def table(self) -> str:
+        """The table's name in the database, which is its asset's name too."""
+        return table_name(self.model)
+
+    @property
+    def by_day(self) -> bool:
+        """Whether its partitions are days; otherwise the one is `all`."""
+        return "day" in self.columns
+
+    @property
+    def columns(self) -> list[str]:
+        """The table's columns in their order."""
+        return list(self.model.model_fields)
+
+    @property
+    def key(self) -> list[str]:
+        """The columns of the primary key, by which the rows are sorted."""
+        return [column.name for column in Table.metadata.tables[self.table].primary_key]
+
+
+def compute(
+    events: Iterable[pl.DataFrame], transforms: Sequence[Transform], partition: str, zone: ZoneInfo
+) -> list[pl.DataFrame]:
+    """Compute the rows of each table for one partition: a day such as `2011-03-27`, or `all`.
+
+    At least one frame, of `EVENT_COLUMNS`; events of other days in it are left out. Rows are sorted
+    by the table's primary key, with the table's columns in their order.
+    """
+    needed = list({grain: None for transform in transforms for grain in transform.grains})
+    parts = (_of_partition(prepared(frame, zone), partition) for frame in events)
+    added = figures(parts, needed)
+    return [
+        transform.rows(added, partition).select(transform.columns).sort(transform.key)
+        for transform in transforms
+    ]
+
+
+def _of_partition(frame: pl.LazyFrame, partition: str) -> pl.LazyFrame:
+    if partition == WHOLE:
+        return frame
+    return frame.filter(pl.col("day") == date.fromisoformat(partition))
+
+
+def _hourly_sales(by: Figures, _: str) -> pl.DataFrame:
+    return by[HOUR]
+
+
+def _daily_sales(by: Figures, partition: str) -> pl.DataFrame:
+    """Give the day's row, of zeros where it has no events."""
+    if not by[DAY].is_empty():
+        return by[DAY]
+    return pl.DataFrame({"day": [date.fromisoformat(partition)], **{name: [0] for name in METRICS}})
+
+
+def _daily_item_sales(by: Figures, _: str) -> pl.DataFrame:
+    return _best_first(by[DAY_ITEM]).with_row_index("rank", offset=1)
+
+
+def _daily_country_sales(by: Figures, _: str) -> pl.DataFrame:
+    return by[DAY_COUNTRY]
+
+
+def _customer_summary(by: Figures, _: str) -> pl.DataFrame:
+    last = by[ALL]["last_event"].max()
+    end = last if isinstance(last, int) else 0
+    customers = by[USER].with_columns(
+        first_purchase=pl.col("first_event"),
+        last_purchase=pl.col("last_event"),
+        recency_days=(end - pl.col("last_event")) // DAY_MICROS,
+    )
+    return customers.with_columns(
+        recency_score=_score("recency_days", fewer_is_better=True),
+        frequency_score=_score("orders"),
+        monetary_score=_score("net_revenue_micros"),
+    )
+
+
+def _sales_summary(by: Figures, _: str) -> pl.DataFrame:
+    """Give the one row, also before the first event."""
+    total, best = by[ALL], _best_first(by[ITEM]).head(1)
+    times = {name: [None] for name in ("first_event", "last_event")}
+    zeros = pl.DataFrame({**{name: [0] for name in METRICS}, **times})
+    popular = {
+        "most_popular_item": best["item"].first(),
+        "most_popular_items_sold": best["items_sold"].first(),
+    }
+    row = zeros if total.is_empty() else total
+    return row.with_columns(id=1, **{name: pl.lit(value) for name, value in popular.items()})
+
+
+def _best_first(items: pl.DataFrame) -> pl.DataFrame:
+    """Sort by most items sold; then net revenue, then the item decides."""
+    return items.sort(BEST_FIRST, descending=[True, True, False])
+
+
+def _score(column: str, *, fewer_is_better: bool = False) -> pl.Expr:
+    """Give 1 to 5: one and five times the share of customers that are worse, cut to whole."""
+    worse = pl.col(column).rank("min", descending=fewer_is_better).cast(pl.Int64) - 1
+    return 1 + 5 * worse // pl.len()
+
+
+DAY_TRANSFORMS: Final = (
+    Transform(HourlySales, (HOUR,), _hourly_sales),
+    Transform(DailySales, (DAY,), _daily_sales),
+    Transform(DailyItemSales, (DAY_ITEM,), _daily_item_sales),
+    Transform(DailyCountrySales, (DAY_COUNTRY,), _daily_country_sales),
+)
+WHOLE_TRANSFORMS: Final = (
+    Transform(CustomerSummary, (ALL, USER), _customer_summary, guests=False),
+    Transform(SalesSummary, (ALL, ITEM), _sales_summary),
+)

@@ -1,0 +1,1 @@
+"""What Dagster does unasked: sensors, schedules, run requests, retention."""

@@ -1,0 +1,1 @@
+"""The composed command line `purchases`: the stream's commands and Dagster's."""

@@ -1,0 +1,165 @@
+"""`up` and `down`, `backfill`, `export` and `env`: everything of one home, and its Dagster.
+
+Options become requests here, and results sentences; the work is in modules of their names.
+"""
+
+import shlex
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streaming.errors import PurchasesError, UsageError
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from orchestration.automation.run_requests import DayRange
+    from orchestration.cli.backfill import Backfilled
+
+NAMED_FAILURES = 5
+
+
+def up(
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Replay a recorded year, then generate purchases.")
+    ] = False,
+) -> None:
+    """Run broker, topics, processor and consumer until Ctrl-C, with a live view.
+
+    Example: purchases up --demo
+    """
+    from orchestration.local.up import run_up
+
+    run_up(demo=demo)
+
+
+def down() -> None:
+    """End everything that runs in this home, within ten seconds.
+
+    Example: purchases down
+    """
+    from orchestration.local.down import run_down
+
+    run_down()
+
+
+def env() -> None:
+    """Print the settings with which Dagster's own commands find this home, for a shell.
+
+    Example: purchases env
+    """
+    from orchestration.instance import dagster_home, prepare_instance
+    from streaming.settings import load_settings
+
+    settings = load_settings()
+    prepare_instance(settings)
+    typer.echo(f"export DAGSTER_HOME={shlex.quote(str(dagster_home(settings.home)))}")
+    typer.echo(f"export PURCHASES_HOME={shlex.quote(str(settings.home))}")
+
+
+def backfill(
+    first: Annotated[str, typer.Option("--from", metavar="DAY", help="The first day.")],
+    last: Annotated[str, typer.Option("--to", metavar="DAY", help="The last day, included.")],
+    table: Annotated[
+        list[str] | None, typer.Option(help="Only this table; may be repeated. Default: all four.")
+    ] = None,
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compute also what is at the stream's version already.")
+    ] = False,
+) -> None:
+    """Build the day tables of a range of days anew, recorded as one run in Dagster.
+
+    A day that fails keeps its figures, the others go on; exit code 1 then, naming the days.
+
+    Example: purchases backfill --from 2011-03-01 --to 2011-03-31
+    """
+    from orchestration.automation.run_requests import DayRange
+    from orchestration.cli.backfill import backfill as build
+    from streaming.settings import load_settings
+
+    settings = load_settings()
+    days = DayRange(_day("--from", first), _day("--to", last))
+    tables = _tables(table or [])
+    _require_partitions(days, settings.history_start, settings.zone)
+    typer.echo(_told(build(settings, days, tables, force=force)))
+
+
+def export(
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="analytics_event, or a table of the batch half.")
+    ],
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="The first day. Default: all.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="DAY", help="The last day, included.")
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", metavar="csv|parquet|jsonl", help="How it is written.")
+    ] = "csv",
+    output: Annotated[
+        Path | None, typer.Option(help="A file, replaced when it is whole. Default: stdout.")
+    ] = None,
+) -> None:
+    """Write a table, or some days of it, as CSV, Parquet or JSON lines; the stream may run.
+
+    Columns, units and order are the table's own; days are cut in the deployment's time zone.
+
+    Example: purchases export daily_sales --from 2011-03-01 --to 2011-03-31 --format csv
+    """
+    from assets.queries.export import read_format
+    from orchestration.cli.export import export as write
+    from streaming.settings import load_settings
+
+    days = (
+        None if first is None else _day("--from", first),
+        None if last is None else _day("--to", last),
+    )
+    rows = write(load_settings(), table, *days, read_format(form), output)
+    if output is not None:
+        typer.echo(f"{output} has {rows:,} rows of {table}.")
+
+
+def _told(done: "Backfilled") -> str:
+    """Say what a backfill did. Raises `PurchasesError` where days failed, naming the first."""
+    told = (
+        f"{done.days:,} days: {done.builds:,} builds current, of them {done.computed:,} computed"
+        f" now, in {done.seconds:.1f} s (run {done.run_id})."
+    )
+    if done.failures:
+        named = "; ".join(
+            f"{what}: {why}" for what, why in list(done.failures.items())[:NAMED_FAILURES]
+        )
+        raise PurchasesError(f"{len(done.failures):,} builds failed, {told} First: {named}")
+    return told
+
+
+def _day(option: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} {text} is not a day, such as 2011-03-27.") from None
+
+
+def _tables(names: list[str]) -> list[str]:
+    from assets.builds.staleness import DAY_TABLE_NAMES
+
+    for name in names:
+        if name not in DAY_TABLE_NAMES:
+            raise UsageError(f"--table {name} must be one of {', '.join(DAY_TABLE_NAMES)}.")
+    return list(dict.fromkeys(names)) or list(DAY_TABLE_NAMES)
+
+
+def _require_partitions(days: "DayRange", start: date, zone: "ZoneInfo") -> None:
+    """Raise `UsageError` unless the days are in their order, and have partitions."""
+    from datetime import datetime
+
+    today = datetime.now(zone).date()
+    if not start <= days.first <= days.last <= today:
+        raise UsageError(
+            f"--from {days.first} --to {days.last} must be in order, from {start}"
+            f" (PURCHASES_HISTORY_START) to {today}."
+        )

@@ -1,0 +1,87 @@
+"""Where an export goes: standard output, or a file that appears when it is whole.
+
+What the bytes are is in `assets.export`.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+from assets.queries.export import Format, Told, export_chunks
+from streaming.errors import UsageError
+from streaming.settings import Settings
+from streaming.store.connection import store_errors
+
+
+def export(  # noqa: PLR0913, PLR0917 - what an export is, and where it goes
+    settings: Settings,
+    table: str,
+    first: date | None,
+    last: date | None,
+    form: Format,
+    output: Path | None,
+) -> int:
+    """Export a table to a file, or to standard output where `output` is None; give its rows.
+
+    Raises `UsageError` for Parquet on a terminal, for an output that can be no file, and what
+    `export_chunks` and `store_errors` do.
+    """
+    to_terminal = output is None and sys.stdout.isatty()
+    if to_terminal and form is Format.PARQUET:
+        raise UsageError("Parquet is not for a terminal: name a file with --output, or a pipe.")
+    if output is not None:
+        _require_place(output)
+    rows = 0
+    with _progress(shown=sys.stderr.isatty() and not to_terminal) as show:
+
+        def told(so_far: int) -> None:
+            nonlocal rows
+            rows = so_far
+            show(rows)
+
+        chunks = export_chunks(settings, table, first, last, form, told)
+        if output is None:
+            for chunk in chunks:
+                sys.stdout.buffer.write(chunk)
+            sys.stdout.flush()
+        else:
+            _replace(output, chunks)
+    return rows
+
+
+def _require_place(output: Path) -> None:
+    """Raise `UsageError` where no file can stand: in no directory, or in place of what is none."""
+    if output.exists() and not output.is_file():
+        raise UsageError(f"--output {output} is there, and is no file that can be replaced.")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"--output {output} is in a directory that does not exist; make it first.")
+
+
+def _replace(output: Path, chunks: Iterator[bytes]) -> None:
+    """Write beside the file and rename, so that nobody sees a half one."""
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        with store_errors(output), part.open("wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Told]:
+    """Show the rows so far on stderr."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} rows"), TimeElapsedColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown)
+    with bar:
+        task = bar.add_task("")
+        yield lambda rows: bar.update(task, completed=rows)

@@ -1,0 +1,52 @@
+"""`purchases`: the whole command line, the stream's commands and `up` and `down`."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from orchestration.cli import commands
+from streaming.cli.app import stream_app
+from streaming.cli.exit_codes import run_app
+
+if TYPE_CHECKING:
+    from streaming.dashboard.app import Parts
+    from streaming.status.collect import SectionOf
+
+
+def build_app() -> typer.Typer:
+    """Compose the command line from what the packages bring."""
+    app = stream_app(_sections, _parts)
+    app.command()(commands.up)
+    app.command()(commands.down)
+    app.command()(commands.env)
+    app.command()(commands.backfill)
+    app.command()(commands.export)
+    return app
+
+
+def _sections() -> "dict[str, SectionOf]":
+    """Give what the batch half adds to the status."""
+    from assets.queries.status_section import standing
+
+    return {"tables": standing}
+
+
+def _parts() -> "Parts":
+    """Give what the batch half adds to the page."""
+    from assets.queries.endpoints import history_endpoints
+    from orchestration.local.dagster_processes import known_dagster_url
+    from streaming.dashboard.app import Parts
+
+    return Parts(history_endpoints(known_dagster_url), _sections(), ("history", "truth"))
+
+
+app = build_app()
+
+
+def run() -> None:
+    """Run the console script."""
+    run_app(app, "purchases")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""`up` and `down`: everything on one machine, as processes of one terminal."""

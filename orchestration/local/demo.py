@@ -1,0 +1,86 @@
+"""The demonstration's purchases: a recorded year first, then generated ones, in a child process.
+
+The child inherits the feeder's lease, so that whoever starts next finds it even after SIGKILL.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import streaming
+from orchestration.local.down import FEEDER_LEASE
+from streaming.errors import PurchasesError
+from streaming.runtime.supervisor import worker_environment
+from streaming.settings import Settings
+from streaming.system.lease import acquire
+
+EVENTS_PER_SECOND: Final = 20
+EXAMPLE: Final = "online_retail.parquet"
+
+
+class Feeder:
+    """Runs the replay to its end, then the generator for as long as it is stepped."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        replay = ["replay", str(example_file()), "--speed", "max"]
+        self._next = [replay, ["produce", "--rate", str(EVENTS_PER_SECOND)]]
+        self._command: list[str] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self.doing = ""
+
+    def step(self) -> None:
+        """Start the next part when the one before has ended well; a failed one is tried again."""
+        if self._process is not None:
+            code = self._process.poll()
+            if code is None:
+                return
+            if code != 0:
+                self._next.insert(0, self._command)
+            self._process = None
+        if self._next:
+            self._command = self._next.pop(0)
+            self.doing = self._command[0]
+            self._process = self._start(self._command)
+
+    def ask_to_stop(self) -> None:
+        """Ask the child to leave."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def stop(self, seconds: float) -> None:
+        """Wait for the child for `seconds`, then kill it."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
+        log = self._settings.home / "feeder.log"
+        lease = acquire(self._settings.home / FEEDER_LEASE)
+        if lease is None:
+            raise PurchasesError("Another demonstration feeds this home; run `purchases down`.")
+        with lease, log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "streaming", *command],
+                env=worker_environment(self._settings),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[lease.descriptor],
+            )
+            lease.hand_to(process.pid)
+        return process
+
+
+def example_file() -> Path:
+    """Give the recorded year: in the installed package, or in the checkout's `examples/`."""
+    package = Path(streaming.__file__).parent
+    for folder in (package / "examples", package.parent / "examples"):
+        if (folder / EXAMPLE).is_file():
+            return folder / EXAMPLE
+    raise PurchasesError(f"{EXAMPLE} is missing from this installation; install it again.")

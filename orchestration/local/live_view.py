@@ -1,0 +1,100 @@
+"""The live view in the terminal, and its one line where there is none: figures in, text out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from streaming.formatting import grouped, printable
+from streaming.runtime.worker import WorkerStatus
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown: the figures as stored, the lag, and what each worker says of itself.
+
+    `events_per_second` is of the last seconds, `net_revenue` a decimal text, `lag_seconds` the age
+    of what is being read; `top` holds items with their `items_sold`.
+    """
+
+    doing: str
+    dagster: str
+    page: str
+    currency: str
+    stored: int
+    refused: int
+    top_reason: str | None
+    items_sold: int
+    net_revenue: str
+    events_per_second: float
+    lag_records: int
+    lag_seconds: float
+    top: Sequence[tuple[str, int]]
+    workers: Sequence[WorkerStatus]
+
+    def fields(self) -> dict[str, object]:
+        """Give the figures as fields of a log line, without items."""
+        return {
+            "page": self.page,
+            "dagster": self.dagster,
+            "events_per_second": round(self.events_per_second, 1),
+            "stored": self.stored,
+            "refused": self.refused,
+            "top_reason": self.top_reason,
+            "lag_records": self.lag_records,
+            "lag_seconds": self.lag_seconds,
+            "items_sold": self.items_sold,
+            "net_revenue": self.net_revenue,
+            "workers": {f"{w.app}-{w.slot}": w.state for w in self.workers},
+        }
+
+
+def render(view: View) -> RenderableType:
+    """Draw the view for a terminal of 80 columns or more."""
+    figures = Table.grid(padding=(0, 3))
+    figures.add_column(style="dim")
+    figures.add_column(justify="right", min_width=18)
+    figures.add_column(style="dim")
+    figures.add_column(justify="right", min_width=14)
+    refused = f"{view.refused:,}" + (f" ({view.top_reason})" if view.top_reason else "")
+    revenue = f"{grouped(view.net_revenue)} {view.currency}"
+    rate = f"{view.events_per_second:,.0f}"
+    figures.add_row("items sold", f"{view.items_sold:,}", "events/s", rate)
+    figures.add_row("net revenue", revenue, "lag records", f"{view.lag_records:,}")
+    figures.add_row("stored", f"{view.stored:,}", "lag seconds", f"{view.lag_seconds:,.1f}")
+    figures.add_row("refused", refused, "", "")
+    return Group(
+        Text("purchases", style="bold") + Text(f"  {view.doing}", style="dim"),
+        Text(),
+        figures,
+        Text(),
+        _most_popular(view.top),
+        Text(),
+        _workers(view.workers),
+        Text(f"The page: {view.page}"),
+        Text(f"Dagster:  {view.dagster}"),
+        Text("Ctrl-C ends it; the next start goes on where this one stopped.", style="dim"),
+    )
+
+
+def _most_popular(top: Sequence[tuple[str, int]]) -> RenderableType:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("most popular", min_width=24, max_width=40, no_wrap=True)
+    table.add_column("items sold", justify="right")
+    for item, items_sold in top:
+        table.add_row(Text(printable(item)), f"{items_sold:,}")
+    return table
+
+
+def _workers(workers: Sequence[WorkerStatus]) -> RenderableType:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("worker", "state", "pid"):
+        table.add_column(column)
+    table.add_column("records", justify="right")
+    for worker in workers:
+        state = f"{worker.state}: {worker.detail}" if worker.detail else worker.state
+        name, records = f"{worker.app}-{worker.slot}", f"{worker.records:,}"
+        table.add_row(name, Text(printable(state)), str(worker.pid), records)
+    return table

@@ -1,0 +1,203 @@
+"""`up`: broker, topics, database and both apps of one home, watched until somebody ends it."""
+
+import signal
+import sys
+import time
+from collections import deque
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import Console
+from rich.live import Live
+
+from orchestration.local.dagster_processes import Hosting
+from orchestration.local.demo import Feeder
+from orchestration.local.down import UP_LEASE, end_leftovers
+from orchestration.local.handover import WantedApps
+from orchestration.local.live_view import View, render
+from streaming.api.address import required_token
+from streaming.broker.embedded import start_broker, stop_broker
+from streaming.broker.keeper import BrokerKeeper
+from streaming.cli.foreground import prepare_store
+from streaming.errors import PurchasesError, UsageError
+from streaming.events.fields import decimal_text
+from streaming.kafka.bootstrap import bootstrap_servers
+from streaming.kafka.names import Names
+from streaming.kafka.preflight import preflight
+from streaming.kafka.topics import create_topics
+from streaming.settings import PREFIX, Settings, load_settings
+from streaming.status.slots import look_at_app
+from streaming.store.connection import connect, store_errors
+from streaming.store.live_totals import live_figures, refusals, snapshot, top_items
+from streaming.system.lease import acquire, holder
+from streaming.system.logs import Seldom, configure_logs, get_logger
+from streaming.system.shutdown import stopping
+
+CHILDREN_STOP_SECONDS: Final = 5.0
+BROKER_STOP_SECONDS: Final = 4.0
+STEP_SECONDS: Final = 0.1
+VIEW_SECONDS: Final = 1.0
+LOG_SECONDS: Final = 10.0
+RATE_VIEWS: Final = 5
+TOP_ITEMS: Final = 10
+
+
+def run_up(*, demo: bool) -> None:
+    """Run everything until SIGTERM or Ctrl-C, then end all of it within ten seconds.
+
+    Raises `UsageError` for a demonstration on somebody's own broker, `PurchasesError` where another
+    `up` has this home or a part does not start.
+    """
+    settings = load_settings()
+    if demo and not settings.embedded_broker:
+        raise UsageError(
+            "--demo writes a year of invented history, so it runs on the embedded broker only:"
+            f" unset {PREFIX}BOOTSTRAP_SERVERS and {PREFIX}KAFKA_CONFIG."
+        )
+    required_token(settings)
+    configure_logs()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with ExitStack() as ending:
+        _take_home(settings, ending)
+        if settings.embedded_broker:
+            ending.callback(stop_broker, settings.home, BROKER_STOP_SECONDS)
+        children = Children()
+        ending.callback(children.stop)
+        _start(settings, children)
+        if settings.embedded_broker:
+            children.keeper = BrokerKeeper(settings)
+        if demo:
+            children.feeder = Feeder(settings)
+        children.hosting = Hosting(settings)
+        ending.callback(_ignore_signals)
+        _watch(settings, children)
+
+
+@dataclass
+class Children:
+    """What `up` runs: Dagster and the page, the apps, the broker's keeper, the feeder."""
+
+    hosting: Hosting | None = None
+    apps: WantedApps | None = None
+    keeper: BrokerKeeper | None = None
+    feeder: Feeder | None = None
+
+    def step(self) -> None:
+        """Look after all of them once."""
+        for part in self._parts():
+            part.step()
+
+    def stop(self) -> None:
+        """Ask all to leave, then wait for each within one common deadline."""
+        for part in self._parts():
+            part.ask_to_stop()
+        deadline = time.monotonic() + CHILDREN_STOP_SECONDS
+        for part in self._parts():
+            part.stop(max(deadline - time.monotonic(), 0.1))
+
+    def _parts(self) -> list[Hosting | WantedApps | BrokerKeeper | Feeder]:
+        """Give the parts in the order of their ending: Dagster would start the apps again."""
+        parts = (self.hosting, self.feeder, self.apps, self.keeper)
+        return [part for part in parts if part is not None]
+
+
+def _take_home(settings: Settings, ending: ExitStack) -> None:
+    path = settings.home / UP_LEASE
+    lease = acquire(path)
+    if lease is None:
+        raise PurchasesError(
+            f"`up` runs in {settings.home} already, as process {holder(path)};"
+            " end it with `purchases down`."
+        )
+    ending.enter_context(lease)
+    end_leftovers(settings.home)
+
+
+def _start(settings: Settings, children: Children) -> None:
+    if settings.embedded_broker:
+        start_broker(settings.home, _say)
+    names = Names.of(settings)
+    preflight(settings)
+    create_topics(settings, bootstrap_servers(settings))
+    deployment_id = prepare_store(settings)
+    preflight(
+        settings,
+        reads=[names.purchases, names.analytics, names.dead_letters],
+        writes=[names.analytics, names.dead_letters],
+        group=names.analytics_group(deployment_id),
+    )
+    children.apps = WantedApps(settings)
+
+
+def _watch(settings: Settings, children: Children) -> None:
+    """Step the children and show how it goes: a live view, or a log line every ten seconds.
+
+    A database that cannot be read stops no more than what needs it.
+    """
+    console = Console()
+    with stopping() as stop, ExitStack() as shown:
+        live = None
+        if console.is_terminal:
+            live = shown.enter_context(Live(console=console, auto_refresh=False, screen=False))
+        every = VIEW_SECONDS if live else LOG_SECONDS
+        rates: deque[tuple[float, int]] = deque(maxlen=RATE_VIEWS if live else 2)
+        due, seldom = time.monotonic(), Seldom()
+        while not stop.wait(STEP_SECONDS):
+            children.step()
+            if time.monotonic() >= due:
+                due += every
+                try:
+                    view = read_view(settings, children, rates)
+                except PurchasesError as error:
+                    seldom.warning("figures_not_read", error=str(error))
+                    continue
+                if live:
+                    live.update(render(view), refresh=True)
+                else:
+                    get_logger().info("progress", **view.fields())
+
+
+def read_view(settings: Settings, children: Children, rates: deque[tuple[float, int]]) -> View:
+    """Read what is shown now; `rates` keeps (monotonic s, records) of the last views."""
+    path = settings.database_path
+    with closing(connect(path, read_only=True)) as store, store_errors(path), snapshot(store):
+        figures = live_figures(store)
+        reasons = refusals(store)
+        top = top_items(store, TOP_ITEMS)
+    workers = [
+        worker
+        for app, slots in (
+            ("processor", settings.processor_slots),
+            ("analytics", settings.analytics_slots),
+        )
+        for worker in look_at_app(settings.home, app, slots)[1]
+    ]
+    rates.append((time.monotonic(), figures.events))
+    seconds = rates[-1][0] - rates[0][0]
+    return View(
+        doing=children.feeder.doing if children.feeder else "",
+        dagster=children.hosting.dagster_url if children.hosting else "",
+        page=children.hosting.page_url if children.hosting else "",
+        currency=settings.currency,
+        stored=figures.events,
+        refused=figures.refused,
+        top_reason=next(iter(reasons), None),
+        items_sold=figures.items_sold,
+        net_revenue=decimal_text(figures.net_revenue_micros),
+        events_per_second=(rates[-1][1] - rates[0][1]) / seconds if seconds else 0.0,
+        lag_records=sum(worker.lag_records for worker in workers),
+        lag_seconds=max((worker.lag_seconds for worker in workers), default=0.0),
+        top=[(item.item, item.items_sold) for item in top],
+        workers=workers,
+    )
+
+
+def _ignore_signals() -> None:
+    """Let a second Ctrl-C not interrupt the ending."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")

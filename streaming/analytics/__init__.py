@@ -1,0 +1,1 @@
+"""AnalyticsConsumerApp: stores what the processor published, exactly once."""

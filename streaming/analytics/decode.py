@@ -1,0 +1,95 @@
+"""From messages of `analytics` and `purchases.dlq` to what they add to the store.
+
+Nothing is fetched and nothing stored here; that is the consumer's (`analytics`).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import cast
+
+from confluent_kafka import Message, TopicPartition
+
+from streaming.errors import Mismatch
+from streaming.events.dead_letter import Verdict, read_verdict, shown_text
+from streaming.events.refusal import Refused
+from streaming.kafka.consumer import headers_of
+from streaming.store.rows import EventRow, LetterRow, event_row, redriven, refused_row
+from streaming.store.writer import Advance, Place
+from streaming.system.logs import Seldom
+
+
+def event_rows(messages: Iterable[Message], analytics: str, currency: str) -> Iterator[EventRow]:
+    """Read the events among the messages, those of the topic `analytics`, one by one.
+
+    Raises `Mismatch` naming the record that this version cannot store.
+    """
+    for message in messages:
+        if message.topic() == analytics:
+            partition, offset = message.partition() or 0, message.offset() or 0
+            try:
+                yield event_row(message.value(), currency, partition, offset)
+            except Mismatch as error:
+                raise _cannot_be_stored(message, error) from None
+
+
+def letter_rows(messages: Iterable[Message], analytics: str, log: Seldom) -> list[LetterRow]:
+    """Read dead letters, and which of the events were redriven, as their headers say.
+
+    Others' records among the dead letters are passed over, and told to the log.
+    Raises `Mismatch` naming the event whose `origin.*` headers are unreadable.
+    """
+    letters: list[LetterRow] = []
+    for message in messages:
+        if message.topic() != analytics:
+            letters += _letter(message, log)
+        elif headers := headers_of(message):
+            try:
+                letters += redriven(headers)
+            except Refused as error:
+                raise _cannot_be_stored(message, error) from None
+    return letters
+
+
+def _cannot_be_stored(message: Message, error: Exception) -> Mismatch:
+    return Mismatch(
+        f"The record at {message.topic()}-{message.partition()}, offset {message.offset()}, cannot"
+        f" be stored: {error}. Is a newer version of purchases, or another deployment, writing to"
+        " this topic?"
+    )
+
+
+def advances(
+    messages: Sequence[Message],
+    positions: Mapping[Place, TopicPartition],
+    expected: Mapping[Place, int | None],
+) -> dict[Place, Advance]:
+    """Give how far the messages' partitions were read from what is `expected` to be stored.
+
+    `positions` are past the transaction markers behind the last message, which may be of a later
+    leader epoch than it: an offset is only ever given with its own.
+    """
+    topics, partitions = map(Message.topic, messages), map(Message.partition, messages)
+    places = cast("list[Place]", list(zip(topics, partitions, strict=True)))
+    counts = Counter(places)
+    return {
+        place: Advance(expected[place], *_behind(last, positions.get(place)), counts[place])
+        for place, last in dict(zip(places, messages, strict=True)).items()
+    }
+
+
+def _behind(last: Message, position: TopicPartition | None) -> tuple[int, int | None]:
+    """Give the next offset and its leader epoch: behind the last message, or further."""
+    offset = (last.offset() or 0) + 1
+    if position is not None and position.offset > offset:
+        return position.offset, position.leader_epoch
+    return offset, last.leader_epoch()
+
+
+def _letter(message: Message, log: Seldom) -> list[LetterRow]:
+    partition, offset = message.partition() or 0, message.offset() or 0
+    verdict = read_verdict(headers_of(message))
+    if not isinstance(verdict, Verdict):
+        log.warning("foreign_dead_letter", partition=partition, offset=offset)
+        return []
+    refused_at = message.timestamp()[1] * 1000
+    return [refused_row(verdict, shown_text(message.key()), refused_at, partition, offset)]

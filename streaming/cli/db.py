@@ -1,0 +1,109 @@
+"""`db`: the database's schema, backups, and rebuilding its figures.
+
+What is done is in `store.migrate` and `store.maintenance`; here it is asked for and told.
+"""
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streaming.store.backup import Progress
+
+app = typer.Typer(
+    name="db",
+    help="The database: schema, backups, and figures computed anew from the events.",
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def upgrade() -> None:
+    """Create the database, or bring an older one to this version's schema after a backup.
+
+    Example: purchases db upgrade
+    """
+    from streaming.settings import load_settings
+    from streaming.store.connection import SCHEMA_VERSION
+    from streaming.store.schema import upgrade as upgrade_store
+
+    settings = load_settings()
+    kept = upgrade_store(settings)
+    if kept is not None:
+        typer.echo(f"The older database is kept in {kept}.")
+    typer.echo(f"{settings.database_path} has schema version {SCHEMA_VERSION}.")
+
+
+@app.command()
+def backup(
+    path: Annotated[
+        Path | None, typer.Argument(help="A new file, or a directory; default: backups/ at home.")
+    ] = None,
+) -> None:
+    """Copy the database, also while the stream runs, and check the copy.
+
+    Example: purchases db backup /mnt/safe/purchases-monday.db
+    """
+    from streaming.settings import load_settings
+    from streaming.store import restore
+
+    with _progress("Copying") as progress:
+        copy = restore.backup(load_settings(), path, progress)
+    typer.echo(f"The backup is {copy}.")
+
+
+@app.command()
+def restore(path: Annotated[Path, typer.Argument(help="The backup.")]) -> None:
+    """Put a backup in the place of the database, which is kept; the workers must be stopped.
+
+    What came after the backup is read from Kafka again, as far back as it still holds it.
+
+    Example: purchases db restore .purchases/backups/purchases-20260301T101500.000000Z-backup.db
+    """
+    from streaming.settings import load_settings
+    from streaming.store import restore
+
+    settings = load_settings()
+    with _progress("Restoring") as progress:
+        kept = restore.restore(settings, path, progress)
+    if kept is not None:
+        typer.echo(f"What was there is kept in {kept}.")
+    typer.echo(f"{settings.database_path} is restored from {path}.")
+
+
+@app.command()
+def rebuild() -> None:
+    """Compute live totals, item totals and day ledger anew from the events, after a backup.
+
+    The stream may go on meanwhile; the batch half then builds its tables again.
+
+    Example: purchases db rebuild
+    """
+    from streaming.settings import load_settings
+    from streaming.store import restore
+
+    with _progress("Backing up") as progress:
+        done = restore.rebuild(load_settings(), progress)
+    typer.echo(f"The database as it was is kept in {done.backup}.")
+    typer.echo(
+        f"Rebuilt from {done.events:,} events:"
+        f" {done.changed_days:,} days and {done.changed_items:,} items had other figures."
+    )
+    if done.forgotten_builds:
+        typer.echo(f"{done.forgotten_builds:,} partitions of the tables are to be built again.")
+
+
+@contextmanager
+def _progress(what: str) -> "Iterator[Progress]":
+    """Show pages done and pages in all on stderr, where it is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

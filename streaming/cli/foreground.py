@@ -1,0 +1,132 @@
+"""Running one app in the foreground: check, supervise, wait for a signal or for the end.
+
+What an app is made of lives in `supervisor`, what caught up means in `caught_up`.
+"""
+
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from streaming.errors import PurchasesError
+from streaming.kafka.names import Names
+from streaming.kafka.preflight import preflight, preflight_processor
+from streaming.offsets.catch_up import (
+    GroupLooker,
+    Positions,
+    database_positions,
+    targets_of,
+    wait_until_caught_up,
+)
+from streaming.offsets.inspect import require_positions_of_this_log
+from streaming.runtime.keep_alive import Wish
+from streaming.runtime.supervisor import Supervisor
+from streaming.settings import Settings, load_settings
+from streaming.system.lease import Lease, acquire
+from streaming.system.logs import configure_logs, get_logger
+from streaming.system.shutdown import stopping
+
+STOP_SECONDS = 5.0
+STEP_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class End:
+    """When to leave by itself: where the positions must be, where they are, patience in s."""
+
+    targets: Positions
+    stored: Callable[[], Positions]
+    timeout: float
+
+
+def run_processor(
+    slots: int | None, caught_up_timeout: float | None, keep_alive: Path | None
+) -> None:
+    """Supervise the processor until stopped.
+
+    With a timeout (s) only until it has caught up, with a file only while somebody touches it.
+    """
+    settings = load_settings()
+    cluster = preflight_processor(settings)
+    end = None
+    if caught_up_timeout is not None:
+        require_positions_of_this_log(settings, "processor")
+        group, topics = Names.of(settings).processor_group, targets_of(settings, "processor")
+        looker = GroupLooker(settings, cluster.bootstrap_servers, group)
+        end = End(looker.ends(topics), lambda: looker.committed(topics), caught_up_timeout)
+    supervisor = Supervisor(settings, "processor", slots or settings.processor_slots)
+    _supervise(supervisor, end, keep_alive)
+
+
+def run_analytics(
+    slots: int | None, caught_up_timeout: float | None, keep_alive: Path | None
+) -> None:
+    """Supervise the consumer until stopped.
+
+    With a timeout (s) only until it has caught up, with a file only while somebody touches it.
+    """
+    settings = load_settings()
+    names = Names.of(settings)
+    group = names.analytics_group(prepare_store(settings))
+    cluster = preflight(settings, reads=[names.analytics, names.dead_letters], group=group)
+    wanted = slots or settings.analytics_slots
+    if wanted > 1:
+        sys.stderr.write(
+            "SQLite has one writer at a time: more than one slot here is for failover, not speed.\n"
+        )
+    end = None
+    if caught_up_timeout is not None:
+        require_positions_of_this_log(settings, "analytics")
+        looker = GroupLooker(settings, cluster.bootstrap_servers, group)
+        ends = looker.ends(targets_of(settings, "analytics"))
+        looker.close()
+        end = End(ends, lambda: database_positions(settings, group), caught_up_timeout)
+    _supervise(Supervisor(settings, "analytics", wanted), end, keep_alive)
+
+
+def prepare_store(settings: Settings) -> str:
+    """Bring the database to this schema and record the deployment; give its id.
+
+    Raises `Mismatch` for a newer schema, another currency or another time zone.
+    """
+    from streaming.store.engine import open_store
+    from streaming.store.schema import ensure_deployment, upgrade
+
+    upgrade(settings)
+    engine = open_store(settings.database_path)
+    try:
+        return ensure_deployment(engine, settings).deployment_id
+    finally:
+        engine.dispose()
+
+
+def _supervise(supervisor: Supervisor, end: End | None, keep_alive: Path | None) -> None:
+    configure_logs()
+    if keep_alive is not None and not keep_alive.exists():
+        get_logger().info("not_wanted", app=supervisor.app)
+        return
+    wish = None if keep_alive is None else Wish(keep_alive)
+    with stopping() as stop, nullcontext() if keep_alive is None else _lease(keep_alive):
+        supervisor.start()
+
+        def keep_going() -> bool:
+            supervisor.step()
+            return not stop.is_set() and (wish is None or wish.holds())
+
+        try:
+            if end is None:
+                while keep_going():
+                    stop.wait(STEP_SECONDS)
+            elif wait_until_caught_up(end.targets, end.stored, keep_going, end.timeout):
+                get_logger().info("caught_up", app=supervisor.app)
+        finally:
+            supervisor.stop(STOP_SECONDS)
+
+
+def _lease(keep_alive: Path) -> Lease:
+    """Hold the wish, so that others can tell by whom this supervisor is kept."""
+    lease = acquire(keep_alive)
+    if lease is None:
+        raise PurchasesError(f"{keep_alive} keeps another supervisor alive already.")
+    return lease

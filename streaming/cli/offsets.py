@@ -1,0 +1,98 @@
+"""`offsets list|reset`: where both apps stand in the log, and the way out when that is wrong.
+
+What a position is lives in `positions`, how it is moved in `reset`.
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streaming.cli.times import read_time
+
+if TYPE_CHECKING:
+    from streaming.offsets.reset import Target
+    from streaming.settings import Settings
+
+app = typer.Typer(help="Stored positions.", no_args_is_help=True, rich_markup_mode=None)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
+
+SAID = {
+    "ok": "",
+    "new": "no position yet: begins with the first record",
+    "lost": "{missing:,} records were deleted before they were read",
+    "ahead": "beyond the end: the log was truncated, or the database is newer than it",
+    "other_topic": "of a topic that was deleted and created again",
+    "other_cluster": "of another cluster",
+    "deleted": "deleted by Kafka: with its topic, or as nothing ran for long",
+}
+
+
+@app.command("list")
+def list_offsets(as_json: AsJson = False) -> None:
+    """Print the stored positions of both apps, what the log holds, and what is wrong with them.
+
+    Example: purchases offsets list
+    """
+    import msgspec
+
+    from streaming.offsets.inspect import list_positions
+    from streaming.settings import load_settings
+
+    positions = list_positions(load_settings())
+    if as_json:
+        typer.echo(msgspec.json.encode({"positions": positions}).decode())
+        return
+    typer.echo(f"{'app':<10}{'partition':<24}{'position':>12}{'log from':>12}{'to':>12}")
+    for p in positions:
+        at = "none" if p.position < 0 else f"{p.position:,}"
+        said = SAID[p.state].format(missing=p.missing)
+        place = f"{p.topic}-{p.partition}"
+        typer.echo(f"{p.app:<10}{place:<24}{at:>12}{p.first:>12,}{p.end:>12,}  {said}".rstrip())
+
+
+@app.command()
+def reset(
+    name: Annotated[str, typer.Argument(metavar="APP", help="processor or analytics.")],
+    to: Annotated[
+        str,
+        typer.Option(metavar="earliest|latest|OFFSET|TIME", help="Where to go on."),
+    ],
+    topic: Annotated[str | None, typer.Option(help="Only of this topic.")] = None,
+    partition: Annotated[int | None, typer.Option(min=0, help="Only this partition.")] = None,
+    *,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do it; without, only say what it would do.")
+    ] = False,
+) -> None:
+    """Move an app's stored positions; a dry run without --yes, refused while the app runs.
+
+    What is read again is stored once all the same; what is skipped is not stored.
+
+    Example: purchases offsets reset analytics --to earliest --yes
+    """
+    from streaming.offsets.reset import Where
+    from streaming.offsets.reset import reset as move
+    from streaming.settings import load_settings
+
+    settings = load_settings()
+    where = Where(topic, partition)
+    for moved in move(settings, name, _target(to, settings), where, do=yes):
+        before = "no position" if moved.before < 0 else f"{moved.before:,}"
+        most = "at most " if moved.before < 0 else ""
+        typer.echo(
+            f"{moved.topic}-{moved.partition}: {before} → {moved.after:,}"
+            f" ({most}{moved.skipped:,} skipped, {most}{moved.repeated:,} read again)"
+        )
+    if not yes:
+        typer.echo("Nothing was changed; --yes does it.")
+
+
+def _target(text: str, settings: "Settings") -> "Target":
+    from streaming.offsets.reset import Target
+
+    if text in {"earliest", "latest"}:
+        return Target(text)
+    if text.isdecimal():
+        return Target(text, offset=int(text))
+    return Target(text, time=read_time("--to", text, settings))

@@ -1,0 +1,135 @@
+"""`produce` and `replay`: send generated or recorded purchases.
+
+Options become requests here, and results one sentence; sending is in `streaming.producer`.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streaming.cli.progress import produced_sentence, replayed_sentence, shown_progress
+from streaming.cli.times import read_time
+from streaming.errors import UsageError
+from streaming.system.shutdown import stopping
+
+MOST: str = "max"
+
+Rate = Annotated[str, typer.Option(metavar="NUMBER|max", help="Purchases per second.")]
+Count = Annotated[int | None, typer.Option(help="How many; without it, until Ctrl-C.")]
+Seed = Annotated[int | None, typer.Option(help="Give the same purchases again.")]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Event time of the first, such as 2024-03-01; the others follow as a shop's days"
+        " do, about 20,000 a day. Without it: now, in real time.",
+    ),
+]
+BadShare = Annotated[
+    float, typer.Option(help="The share that is broken on purpose, 0 to 1, such as 0.01.")
+]
+RecordedFile = Annotated[Path, typer.Argument(metavar="FILE", help="A Parquet or CSV file.")]
+Speed = Annotated[
+    str,
+    typer.Option(metavar="NUMBER|max", help="Recorded seconds per second: 1, 60, … or max."),
+]
+AsRecorded = Annotated[
+    bool | None,
+    typer.Option(
+        "--as-recorded/--shifted",
+        help="Keep the recorded times, or shift them so that the last event is now. Default: as"
+        " it was begun, or else shifted.",
+        show_default=False,
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN",
+        help="The column of a field; may be repeated. Default: the columns of Online Retail.",
+    ),
+]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Choose the shift anew, and begin from the start.")
+]
+
+
+def produce(
+    rate: Rate = "10",
+    count: Count = None,
+    seed: Seed = None,
+    start: Start = None,
+    bad_share: BadShare = 0.0,
+) -> None:
+    """Send generated purchases: popular items, returning customers, guests, returns.
+
+    With --seed the same purchases come again, as new events; with --start as well, the same bytes.
+
+    Example: purchases produce --rate 100 --count 6000 --bad-share 0.01
+    """
+    from streaming.producer.generator.messages import ProduceRequest
+    from streaming.producer.generator.run import produce as send
+    from streaming.settings import load_settings
+    from streaming.system.logs import configure_logs
+
+    configure_logs()
+    settings = load_settings()
+    request = ProduceRequest(
+        rate=_number("--rate", rate),
+        count=count,
+        seed=seed,
+        start=read_time("--start", start, settings),
+        bad_share=bad_share,
+    )
+    with stopping() as stop, shown_progress() as show:
+        result = send(settings, request, stop, show)
+    typer.echo(produced_sentence(result, count, settings.home))
+
+
+def replay(
+    file: RecordedFile,
+    speed: Speed = MOST,
+    as_recorded: AsRecorded = None,
+    columns: Columns = None,
+    restart: Restart = False,
+) -> None:
+    """Send a recorded history, each row once, however often it is interrupted and run again.
+
+    Times without an offset are in PURCHASES_TIMEZONE. A row that breaks the rules is sent as it
+    stands, so that it is refused and kept.
+
+    Example: purchases replay examples/online_retail.parquet --as-recorded
+    """
+    from streaming.producer.replay.columns import read_mapping
+    from streaming.producer.replay.plan import ReplayRequest
+    from streaming.producer.replay.run import replay as send
+    from streaming.settings import load_settings
+    from streaming.system.logs import configure_logs
+
+    configure_logs()
+    settings = load_settings()
+    request = ReplayRequest(
+        path=file,
+        mapping=read_mapping(columns or []),
+        speed=_number("--speed", speed),
+        as_recorded=as_recorded,
+        restart=restart,
+    )
+    with stopping() as stop, shown_progress() as show:
+        result = send(settings, request, stop, show)
+    typer.echo(replayed_sentence(result, file))
+
+
+def _number(option: str, text: str) -> float | None:
+    """Read a positive number, or None for `max`."""
+    if text == MOST:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise UsageError(f"{option} {text} must be a number over 0, or max.")
+    return number

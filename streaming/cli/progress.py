@@ -1,0 +1,129 @@
+"""What `produce` and `replay` show while they send, and say of what was not acknowledged."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from streaming.errors import PurchasesError
+
+if TYPE_CHECKING:
+    from streaming.producer.generator.run import ProduceResult
+    from streaming.producer.replay.run import ReplayResult
+    from streaming.producer.sender import Progress
+
+LOG_SECONDS: Final = 10.0
+NAMED: Final = 5
+
+
+@contextmanager
+def shown_progress() -> Iterator[Callable[["Progress"], None]]:
+    """Give a function that shows progress on stderr: a bar, or off a terminal a line each 10 s."""
+    if sys.stderr.isatty():
+        with _bar() as show:
+            yield show
+    else:
+        yield _lines()
+
+
+def produced_sentence(result: "ProduceResult", count: int | None, home: Path) -> str:
+    """Say what came of `produce`, of which `count` was asked for.
+
+    Raises `PurchasesError` where that many were not sent and acknowledged; it names those without
+    an acknowledgement, in a file of `home` where they are many.
+    """
+    if result.unacknowledged:
+        names = _named(result.unacknowledged, home)
+        raise PurchasesError(f"{_unacknowledged(result)}: {names}.")
+    if result.failure:
+        raise PurchasesError(f"{result.failure}. {result.sent:,} purchases were sent before.")
+    if count is not None and result.sent < count:
+        raise PurchasesError(f"Stopped: {result.sent:,} of {count:,} purchases were sent.")
+    return f"{result.sent:,} purchases sent, all acknowledged, in {result.seconds:.1f} s."
+
+
+def replayed_sentence(result: "ReplayResult", file: Path) -> str:
+    """Say what came of `replay`.
+
+    Raises `PurchasesError` where not every row is known to be there; running it again mends that.
+    """
+    again = "the same command again sends only what is missing"
+    if result.finished_before:
+        return (
+            f"All {result.rows:,} purchases of {file} were sent by {result.finished_before};"
+            " nothing was sent. Choose a new shift with --restart to send them as new events."
+        )
+    if result.unacknowledged:
+        raise PurchasesError(f"{_unacknowledged(result)}; {again}.")
+    if result.done < result.rows:
+        why = result.failure or "Stopped"
+        raise PurchasesError(
+            f"{why}, after {result.done:,} of the {result.rows:,} purchases of {file}; {again}."
+        )
+    before = result.rows - result.sent
+    there = f"; {before:,} were there before" if before else ""
+    return (
+        f"{result.sent:,} purchases of {file} sent, all acknowledged, in {result.seconds:.1f} s"
+        f"{there}."
+    )
+
+
+def _unacknowledged(result: "ProduceResult | ReplayResult") -> str:
+    reason = f"{result.failure}. " if result.failure else ""
+    return (
+        f"{reason}{len(result.unacknowledged):,} of the {result.sent:,} purchases sent were not"
+        " acknowledged, and may be in Kafka or not"
+    )
+
+
+def _named(names: list[str], home: Path) -> str:
+    """Name all, or the first and a file with all of them."""
+    first = ", ".join(names[:NAMED])
+    if len(names) <= NAMED:
+        return first
+    path = home / "unacknowledged" / f"{time.time_ns() // 1_000_000}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(names) + "\n")
+    return f"{first} and the others in {path}"
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[["Progress"], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} acknowledged, {task.fields[rate]:,.0f} events/s"),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, rate=0.0)
+
+        def show(progress: "Progress") -> None:
+            rate = progress.acknowledged / max(progress.seconds, 0.001)
+            bar.update(task, total=progress.total, completed=progress.acknowledged, rate=rate)
+
+        yield show
+
+
+def _lines() -> Callable[["Progress"], None]:
+    from streaming.system.logs import get_logger
+
+    shown = time.monotonic()
+
+    def show(progress: "Progress") -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= LOG_SECONDS:
+            shown = time.monotonic()
+            get_logger().info(
+                "sending",
+                acknowledged=progress.acknowledged,
+                total=progress.total,
+                events_per_second=round(progress.acknowledged / progress.seconds, 1),
+            )
+
+    return show

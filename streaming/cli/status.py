@@ -1,0 +1,85 @@
+"""`status`: how the deployment is, for people, for programs, and as a health check.
+
+What is looked at is in `status.gather`, what is wrong in `status.judge`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from streaming.status.collect import SectionOf
+    from streaming.status.model import Status
+
+REFRESH_SECONDS: Final = 1.0
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Refresh every second, until Ctrl-C.")]
+AppName = Literal["processor", "analytics"]
+Alone = Annotated[
+    AppName | None,
+    typer.Option("--app", help="Judge this app alone, where a home runs no other."),
+]
+
+
+def status_command(
+    sections: "Callable[[], Mapping[str, SectionOf]]",
+) -> Callable[[bool, bool, AppName | None], None]:
+    """Make the command; `sections` gives what other parts add to the status, when it is needed."""
+
+    def status(as_json: AsJson = False, watch: Watch = False, app: Alone = None) -> None:
+        """Say how every part does, what is wrong, and what to do; exit 0 when healthy, else 1.
+
+        Asks the workers' files, the database and the broker, none of them for long.
+
+        Example: purchases status --watch
+        """
+        from streaming.settings import load_settings
+        from streaming.status.collect import gather
+
+        settings, added = load_settings(), sections()
+
+        def look() -> "Status":
+            return gather(settings, added, app)
+
+        if watch:
+            _watch(look, as_json=as_json)
+            return
+        found = look()
+        _print(found, as_json=as_json)
+        raise typer.Exit(0 if found.healthy else 1)
+
+    return status
+
+
+def _print(status: "Status", *, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(status).decode())
+        return
+    from rich.console import Console
+
+    from streaming.status.render import render
+
+    Console().print(render(status))
+
+
+def _watch(look: "Callable[[], Status]", *, as_json: bool) -> None:
+    """Print every second until Ctrl-C; on a terminal in place of the last."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from streaming.status.render import render
+    from streaming.system.shutdown import stopping
+
+    console = Console()
+    in_place = console.is_terminal and not as_json
+    with Live(console=console, auto_refresh=False) as live, stopping() as stop:
+        while not stop.is_set():
+            if in_place:
+                live.update(render(look()), refresh=True)
+            else:
+                _print(look(), as_json=as_json)
+            stop.wait(REFRESH_SECONDS)

@@ -1,0 +1,77 @@
+"""`totals`: the figures as they stand, for people, as JSON, or refreshed in place.
+
+What is printed is made in `report`.
+"""
+
+import sqlite3
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from streaming.settings import Settings
+
+REFRESH_SECONDS: Final = 1.0
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
+Watch = Annotated[
+    bool,
+    typer.Option("--watch", help="Show what the page's Now shows, refreshed every second."),
+]
+
+
+def totals(as_json: AsJson = False, watch: Watch = False) -> None:
+    """Print what was sold: items, revenue, the most popular product, customers, orders.
+
+    Orders and customers are counted from the events, everything else is always at hand. Behind are
+    the records that are not in these figures yet, and the age of the oldest of them.
+
+    Example: purchases totals --json
+    """
+    from contextlib import closing
+
+    from streaming.settings import load_settings
+    from streaming.store.connection import connect_current, store_errors
+
+    settings = load_settings()
+    path = settings.database_path
+    with closing(connect_current(path, read_only=True)) as connection, store_errors(path):
+        if watch:
+            _watch(connection, settings, as_json=as_json)
+        else:
+            _print_once(connection, settings, as_json=as_json)
+
+
+def _print_once(connection: sqlite3.Connection, settings: "Settings", *, as_json: bool) -> None:
+    from streaming.totals.report import json_line, read_report, text_lines
+
+    report, unknown = read_report(connection, settings, distinct=True)
+    typer.echo(json_line(report) if as_json else text_lines(report, unknown))
+    if as_json and unknown:
+        typer.echo(f"The lag is unknown: {unknown}", err=True)
+
+
+def _watch(connection: sqlite3.Connection, settings: "Settings", *, as_json: bool) -> None:
+    """Print every second until Ctrl-C: on a terminal Now in place of the last, else the totals."""
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from streaming.totals.render import render
+    from streaming.totals.report import json_line, read_report, text_lines
+    from streaming.totals.sampler import Sampler
+
+    console, sampler = Console(), Sampler(settings)
+    in_place = console.is_terminal and not as_json
+    with Live(console=console, auto_refresh=False) as live:
+        try:
+            while True:
+                if in_place:
+                    live.update(render(sampler.look()), refresh=True)
+                else:
+                    report, unknown = read_report(connection, settings, distinct=False)
+                    typer.echo(json_line(report) if as_json else text_lines(report, unknown))
+                time.sleep(REFRESH_SECONDS)
+        except KeyboardInterrupt:
+            return

@@ -1,0 +1,68 @@
+"""`verify`: asks for the proof, and tells what was compared and what it found.
+
+How it is proved is in `streaming.verify`.
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from streaming.verification.verify import Verdict
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
+
+
+def verify(as_json: AsJson = False) -> None:
+    """Prove that the figures are those of the events, and that no purchase is lost or twice.
+
+    Recounts live totals, items and days from the events, and follows every record of purchases
+    that Kafka still holds to where it went. The stream may run meanwhile. Exit code 1 where
+    something does not agree. The result is kept in the table verification.
+
+    Example: purchases verify
+    """
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    from streaming.errors import PurchasesError
+    from streaming.settings import load_settings
+    from streaming.verification.verify import verify as compare
+
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("Verifying", total=None)
+        verdict = compare(
+            load_settings(),
+            lambda what, done, total: bar.update(
+                task, description=f"Reading {what}", completed=done, total=total or None
+            ),
+        )
+    typer.echo(_json(verdict) if as_json else _text(verdict))
+    if verdict.differences:
+        raise PurchasesError(f"Differences: {verdict.differences:,}. {verdict.examples[0]}")
+
+
+def _json(verdict: "Verdict") -> str:
+    import msgspec
+
+    return msgspec.json.encode(
+        {"agrees": not verdict.differences, **msgspec.structs.asdict(verdict)}
+    ).decode()
+
+
+def _text(verdict: "Verdict") -> str:
+    """Write a line per check, the offsets that were compared, and the differences."""
+    lines = [
+        f"{'DIFFERS' if check.differing else 'agrees'}  {check.name} ({check.compared:,})"
+        for check in verdict.checks
+    ]
+    for topic, ranges in verdict.offsets.items():
+        places = ", ".join(f"{number}: {first}-{end}" for number, (first, end) in ranges.items())
+        lines.append(f"{topic}, offsets by partition: {places}")
+    if verdict.since is not None:
+        lines.append(f"Purchases were followed since {verdict.since[:19].replace('T', ' ')} UTC.")
+    seconds = (verdict.finished_at - verdict.started_at) / 1_000_000
+    lines += verdict.examples
+    lines.append(f"{'Not all' if verdict.differences else 'All'} of it agrees ({seconds:.1f} s).")
+    return "\n".join(lines)

@@ -1,0 +1,149 @@
+"""Reading dead letters back from `purchases.dlq`, each by its place, or all of one origin."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from streaming.errors import Unavailable
+from streaming.events.dead_letter import Verdict, read_verdict
+from streaming.events.record import topic_id_text
+from streaming.kafka.config import common_config, consumer_config
+from streaming.kafka.consumer import headers_of
+from streaming.kafka.names import Names
+from streaming.kafka.offsets import Place, list_bounds
+from streaming.kafka.retry import answer
+from streaming.settings import Settings
+from streaming.store.dead_letters import StoredLetter
+
+CLIENT: Final = "dead-letters"
+CALL_SECONDS: Final = 5.0
+READ_SECONDS: Final = 15.0
+READ_ON: Final = 1_000
+AT_ONCE: Final = 500
+CLOCKS_APART_MILLISECONDS: Final = 60_000
+
+
+class Kept(NamedTuple):
+    """A record of `purchases.dlq`, and what its headers say."""
+
+    message: Message
+    verdict: Verdict
+
+
+class LetterReader:
+    """Reads without a group; letters asked for in the topic's order are read in one go."""
+
+    def __init__(self, settings: Settings, servers: str) -> None:
+        self._topic = topic = Names.of(settings).dead_letters
+        config = consumer_config(settings, servers, CLIENT, CLIENT)
+        self._consumer = Consumer({**config, "queued.max.messages.kbytes": 32_768})
+        listed = answer(lambda seconds: self._consumer.list_topics(topic, timeout=seconds))
+        known = listed.topics[topic]
+        places = [(topic, partition) for partition in known.partitions]
+        admin = AdminClient(common_config(settings, servers, CLIENT))
+        self._bounds = list_bounds(admin, places, stable=True, timeout=CALL_SECONDS)
+        self._read: deque[Message] = deque()
+        self._at: tuple[Place, int] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._consumer.close()
+
+    def find(self, letter: StoredLetter) -> Kept | None:
+        """Give the record of the letter's last attempt; None where the topic no longer holds it.
+
+        Raises `Unavailable` where the brokers stop answering.
+        """
+        if letter.dlq_partition is None or letter.dlq_offset is None:
+            return None
+        place, offset = (self._topic, letter.dlq_partition), letter.dlq_offset
+        first, end = self._bounds.get(place, (0, 0))
+        if not first <= offset < end:
+            return None
+        self._go_to(place, offset)
+        while (message := self._next(place)) is not None:
+            if (message.offset() or 0) >= offset:
+                return kept(message, letter) if message.offset() == offset else None
+        return None
+
+    def attempts(self, letter: StoredLetter) -> list[Kept]:
+        """Give the records of all attempts of the letter that the topic still holds, in order.
+
+        They may be in any partition, between the times of the record and of its last refusal.
+        """
+        if letter.dlq_partition is None or letter.refused_at is None:
+            return []
+        refused_at = letter.refused_at // 1000
+        since = min(letter.timestamp, refused_at) - CLOCKS_APART_MILLISECONDS
+        until = refused_at + CLOCKS_APART_MILLISECONDS
+        found = [
+            attempt
+            for place in self._bounds
+            for message in self._between(place, since, until)
+            if (attempt := kept(message, letter)) is not None
+        ]
+        return sorted(found, key=lambda attempt: attempt.verdict.origin.attempt)
+
+    def _between(self, place: Place, since: int, until: int) -> Iterator[Message]:
+        """Give what was appended to a partition between two times (ms)."""
+        start, end = self._offset_at(place, since), self._offset_at(place, until)
+        if start >= end:
+            return
+        self._go_to(place, start)
+        while (message := self._next(place)) is not None and (message.offset() or 0) < end:
+            yield message
+
+    def _offset_at(self, place: Place, milliseconds: int) -> int:
+        """Give the first offset at or after a time, the partition's end where there is none."""
+        first, end = self._bounds[place]
+        asked = [TopicPartition(*place, max(milliseconds, 0))]
+        found = self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS)[0].offset
+        return max(found, first) if found >= 0 else end
+
+    def _go_to(self, place: Place, offset: int) -> None:
+        """Have `offset` before us: it is read on to where it is near, else jumped to."""
+        if self._at is not None and self._at[0] == place and 0 <= offset - self._at[1] <= READ_ON:
+            return
+        self._read.clear()
+        self._consumer.assign([TopicPartition(*place, offset)])
+        self._consumer.list_topics(self._topic, timeout=CALL_SECONDS)
+        self._at = (place, offset)
+
+    def _next(self, place: Place) -> Message | None:
+        """Give the next record of the partition; None at its end."""
+        deadline = time.monotonic() + READ_SECONDS
+        while not self._read:
+            end = self._bounds[place][1]
+            position = self._consumer.position([TopicPartition(*place)])[0].offset
+            if position >= end:
+                return None
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{place[0]}-{place[1]} gives nothing from {position} on.")
+            messages = self._consumer.consume(AT_ONCE, 0.05)
+            self._read.extend(m for m in messages if m.error() is None)
+        message = self._read.popleft()
+        self._at = (place, (message.offset() or 0) + 1)
+        return message
+
+
+def kept(message: Message, letter: StoredLetter) -> Kept | None:
+    """Read a record of `purchases.dlq`; None where it is not of this letter's origin."""
+    verdict = read_verdict(headers_of(message))
+    if not isinstance(verdict, Verdict):
+        return None
+    origin = verdict.origin
+    named = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
+    same = named == (letter.topic_id, letter.partition, letter.offset)
+    return Kept(message, verdict) if same else None

@@ -1,0 +1,183 @@
+"""Dead letters for people and for programs: records in, text or JSON-able records out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from msgspec import Struct
+
+from streaming.dead_letters.reader import Kept
+from streaming.events.dead_letter import shown_text
+from streaming.events.fields import rfc_3339
+from streaming.events.record import DEAD_LETTER, Headers
+from streaming.formatting import printable
+from streaming.kafka.consumer import headers_of
+from streaming.store.dead_letters import StoredLetter
+
+HEX_COLUMNS: Final = 16
+SHOWN_BYTES: Final = 64 * 1024
+
+
+class Attempt(Struct, frozen=True):
+    """One refusal of a record, as its dead letter tells it; times are RFC 3339 in UTC."""
+
+    attempt: int
+    refused_at: str
+    reason: str
+    detail: str
+    dlq_partition: int
+    dlq_offset: int
+
+
+class Shown(Struct, frozen=True):
+    """A dead letter with what the topic holds of it; null where that is no longer there.
+
+    `value` and `key` are text in which what is none is escaped, `value_hex` all bytes; headers are
+    those that the record came with.
+    """
+
+    id: str
+    state: str
+    reason: str | None
+    detail: str | None
+    attempts: int
+    refused_at: str | None
+    dropped_because: str | None
+    origin_topic: str
+    origin_partition: int
+    origin_offset: int
+    origin_timestamp: str
+    in_topic: bool
+    truncated_bytes: int | None
+    key: str | None
+    headers: dict[str, str | None]
+    value: str | None
+    value_hex: str | None
+    refusals: tuple[Attempt, ...]
+
+
+class Listed(Struct, frozen=True):
+    """A dead letter as `dlq list --json` gives it; times are RFC 3339 in UTC."""
+
+    id: str
+    state: str
+    reason: str | None
+    detail: str | None
+    key: str | None
+    attempts: int
+    refused_at: str | None
+    dropped_because: str | None
+
+
+class Listing(Struct, frozen=True):
+    """What `dlq list --json` prints."""
+
+    counts: Mapping[str, int]
+    dead_letters: Sequence[Listed]
+
+
+def listed(letter: StoredLetter) -> Listed:
+    """Give the letter as a list shows it."""
+    return Listed(
+        letter.id,
+        letter.state,
+        letter.reason,
+        letter.detail,
+        letter.key,
+        letter.attempts,
+        _time(letter.refused_at),
+        letter.dropped_because,
+    )
+
+
+def shown(letter: StoredLetter, kept: Kept | None, attempts: Iterable[Kept]) -> Shown:
+    """Put together what store and topic hold of a letter; `kept` is its last attempt."""
+    message = None if kept is None else kept.message
+    value = None if message is None else message.value()
+    headers = () if message is None else headers_of(message)
+    truncated = dict(headers).get(f"{DEAD_LETTER}truncated")
+    return Shown(
+        id=letter.id,
+        state=letter.state,
+        reason=letter.reason,
+        detail=letter.detail,
+        attempts=letter.attempts,
+        refused_at=_time(letter.refused_at),
+        dropped_because=letter.dropped_because,
+        origin_topic=letter.topic,
+        origin_partition=letter.partition,
+        origin_offset=letter.offset,
+        origin_timestamp=_time(letter.timestamp * 1000) or "",
+        in_topic=message is not None,
+        truncated_bytes=None if truncated is None else int(truncated),
+        key=letter.key if message is None else shown_text(message.key()),
+        headers=_foreign(headers),
+        value=None if value is None else value.decode(errors="backslashreplace"),
+        value_hex=None if value is None else value.hex(),
+        refusals=tuple(_attempt(attempt) for attempt in attempts),
+    )
+
+
+def lines(found: Shown) -> str:
+    """Write a letter as lines of a name and what it is, then its value as text and as hex."""
+    named = {
+        "dead letter": found.id,
+        "state": found.state + (f": {found.dropped_because}" if found.dropped_because else ""),
+        "reason": found.reason or "",
+        "detail": found.detail or "",
+        "refused at": found.refused_at or "",
+        "came as": f"{found.origin_topic}-{found.origin_partition} at {found.origin_offset}"
+        f" ({found.origin_timestamp})",
+        "key": "none" if found.key is None else found.key,
+        **{f"header {name}": value or "" for name, value in found.headers.items()},
+    }
+    text = [f"{printable(name):<13} {printable(value)}".rstrip() for name, value in named.items()]
+    text += [
+        f"attempt {a.attempt:<5} {a.refused_at} {printable(a.reason)}: {printable(a.detail)}"
+        for a in found.refusals
+    ]
+    if not found.in_topic:
+        return "\n".join([*text, "", "The topic no longer holds its value (it keeps 30 days)."])
+    if found.truncated_bytes is not None:
+        text.append(f"size          {found.truncated_bytes:,} bytes, of which the first are kept")
+    if found.value is None or found.value_hex is None:
+        return "\n".join([*text, "", "It has no value."])
+    content = bytes.fromhex(found.value_hex)
+    more = [] if len(content) <= SHOWN_BYTES else [f"… {len(content):,} bytes in all"]
+    value = printable(content[:SHOWN_BYTES].decode(errors="backslashreplace"))
+    return "\n".join([*text, "", value, "", *_hex_lines(content[:SHOWN_BYTES]), *more])
+
+
+def _hex_lines(content: bytes) -> list[str]:
+    found = []
+    for start in range(0, len(content), HEX_COLUMNS):
+        row = content[start : start + HEX_COLUMNS]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        found.append(f"{start:08x}  {row.hex(' '):<{HEX_COLUMNS * 3}} {text}")
+    return found
+
+
+def _attempt(kept: Kept) -> Attempt:
+    message, verdict = kept
+    return Attempt(
+        verdict.origin.attempt,
+        _time(message.timestamp()[1] * 1000) or "",
+        verdict.reason,
+        verdict.detail,
+        message.partition() or 0,
+        message.offset() or 0,
+    )
+
+
+def _foreign(headers: Headers) -> dict[str, str | None]:
+    return {name: shown_text(v) for name, v in headers if not name.startswith(DEAD_LETTER)}
+
+
+def _time(micros: int | None) -> str | None:
+    if micros is None:
+        return None
+    try:
+        return rfc_3339(datetime.fromtimestamp(micros / 1_000_000, UTC))
+    except (ValueError, OverflowError):
+        # Of a header that anybody may have written.
+        return f"{micros // 1000} ms"

@@ -1,0 +1,1 @@
+"""Where the apps stand on their topics, and how that is moved."""

@@ -1,0 +1,1 @@
+"""PurchaseProcessorApp: validates, enriches and republishes, exactly once."""

@@ -1,0 +1,55 @@
+"""The processor's pure middle: a record of `purchases` in, the record to publish out."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from streaming.events.analytics import encode_analytics, enrich
+from streaming.events.dead_letter import dead_letter
+from streaming.events.fast_path import plain_event
+from streaming.events.purchase import Rules, read_purchase
+from streaming.events.record import Record, forwarded, record_key
+from streaming.events.refusal import Reason, Refusal
+
+MAX_CARRIED_BYTES: Final = 512 * 1024
+"""With a value of at most 256 KiB this stays below the 1 MiB that a topic takes by default."""
+
+
+class Output(Struct, frozen=True, gc=False):
+    """What a record became: a value for `analytics`, or a dead letter with its `reason`."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+    reason: Reason | None = None
+
+
+def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes: int) -> Output:
+    """Validate and enrich one record, or make its dead letter of at most `dead_letter_bytes`.
+
+    `processed_at` is RFC 3339. Nothing is raised: any record becomes one or the other.
+    """
+    key = record.key
+    plain = plain_event(record, rules, processed_at)
+    if plain is not None and (key is None or len(key) <= MAX_CARRIED_BYTES):
+        return Output(record_key(plain.user, plain.order_id) or key, encode_analytics(plain), ())
+    origin, verdict = read_purchase(record, rules)
+    carries_much = record.headers or len(key or b"") > MAX_CARRIED_BYTES
+    if carries_much and carried_bytes(record) > MAX_CARRIED_BYTES:
+        verdict = Refusal(Reason.TOO_LARGE, f"headers and key are over {MAX_CARRIED_BYTES} bytes")
+    if isinstance(verdict, Refusal):
+        letter = dead_letter(record, origin, verdict, dead_letter_bytes)
+        return Output(letter.key, letter.value, letter.headers, verdict.reason)
+    headers = record.headers
+    return Output(
+        key=record_key(verdict.user, verdict.order_id) or key,
+        value=encode_analytics(enrich(verdict, record, processed_at)),
+        headers=forwarded(headers) if headers else headers,
+    )
+
+
+def carried_bytes(record: Record) -> int:
+    """Give the bytes of key and headers, which go along to `analytics` as they are."""
+    headers = sum(len(name.encode()) + len(value or b"") for name, value in record.headers)
+    return len(record.key or b"") + headers

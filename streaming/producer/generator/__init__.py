@@ -1,0 +1,1 @@
+"""Generated purchases: orders, their times, and deliberate corruption."""

@@ -1,0 +1,1 @@
+"""Recorded purchases, replayed from a file."""

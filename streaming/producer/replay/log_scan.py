@@ -1,0 +1,118 @@
+"""Reads `purchases` itself, to tell which of our records arrived before a process died.
+
+Nothing is committed and no group is joined; what the records mean is not looked at.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Final, Self
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from streaming.errors import PurchasesError, Unavailable
+from streaming.kafka.config import Config
+from streaming.kafka.consumer import PASSING, ErrorWatch
+from streaming.system.shutdown import Stop
+
+REQUEST_SECONDS: Final = 5.0
+SHORTEST_SECONDS: Final = 0.1
+SILENCE_SECONDS: Final = 30.0
+BATCH: Final = 5_000
+BATCH_SECONDS: Final = 0.2
+
+_EVENT_ID = re.compile(rb'"event_id":"([0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f-]{21})"').search
+
+
+class Scan:
+    """A plain reader of one topic's partitions, for positions and for event ids.
+
+    It reads uncommitted: our records are committed when they are written, and somebody else's open
+    transaction must not hide them.
+    """
+
+    def __init__(self, config: Config, topic: str, partitions: int) -> None:
+        self._consumer = Consumer(
+            {**config, "isolation.level": "read_uncommitted", "error_cb": ErrorWatch()}
+        )
+        self._topic = topic
+        self._partitions = range(partitions)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._consumer.close()
+
+    def ends(self) -> dict[int, int]:
+        """Give where each partition ends now. Raises `Unavailable` where the broker does not."""
+        return {number: bounds[1] for number, bounds in self._bounds().items()}
+
+    def event_ids(self, positions: Mapping[int, int], stop: Stop) -> Iterator[list[str]]:
+        """Give the derived event ids from `positions` to the end as it is now, in batches.
+
+        A partition that `positions` do not name is read from its beginning; records that retention
+        removed are passed over. Ends early where `stop` is set. Raises `Unavailable` where the
+        broker sends nothing for 30 s, `PurchasesError` where the topic may not be read.
+        """
+        ends: dict[int, int] = {}
+        assigned = []
+        for number, (low, high) in self._bounds().items():
+            first = max(positions.get(number, 0), low)
+            if first < high:
+                ends[number] = high
+                assigned.append(TopicPartition(self._topic, number, first))
+        self._consumer.assign(assigned)
+        heard = time.monotonic()
+        while ends and not stop.is_set():
+            batch = self._consumer.consume(BATCH, BATCH_SECONDS)
+            yield _ids(batch)
+            if batch:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > SILENCE_SECONDS:
+                raise Unavailable(f"{self._topic} cannot be read: the broker sends nothing.")
+            for place in self._consumer.position(assigned):
+                if place.offset >= ends.get(place.partition, 0):
+                    ends.pop(place.partition, None)
+        self._consumer.unassign()
+
+    def _bounds(self) -> dict[int, tuple[int, int]]:
+        until = time.monotonic() + REQUEST_SECONDS
+        return {number: self._bounds_of(number, until) for number in self._partitions}
+
+    def _bounds_of(self, partition: int, until: float) -> tuple[int, int]:
+        """Ask where a partition begins and ends; one just made may need a moment to answer."""
+        place = TopicPartition(self._topic, partition)
+        while True:
+            left = max(until - time.monotonic(), SHORTEST_SECONDS)
+            try:
+                low, high = self._consumer.get_watermark_offsets(place, timeout=left)
+            except KafkaException as error:
+                reason = error.args[0]
+                if reason.code() not in PASSING or time.monotonic() >= until:
+                    raise Unavailable(
+                        f"The broker does not say where {self._topic} ends: {reason.str()}."
+                    ) from None
+                time.sleep(SHORTEST_SECONDS)
+            else:
+                return low, high
+
+
+def _ids(batch: list[KafkaMessage]) -> list[str]:
+    found = []
+    for message in batch:
+        error = message.error()
+        if error is None:
+            match = _EVENT_ID(message.value() or b"")
+            if match:
+                found.append(match[1].decode())
+        elif error.code() not in PASSING:
+            raise PurchasesError(f"{message.topic()} cannot be read: {error.str()}.")
+    return found

@@ -1,0 +1,101 @@
+"""Whether a run of `replay` begins or goes on, and with which shift: pure decisions.
+
+What is remembered comes from `memory`, what is in the log from `scan`; both are given.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from streaming.errors import UsageError
+from streaming.events.fields import MICROS, micros_of
+from streaming.producer.replay.checkpoint import Begun
+from streaming.producer.replay.recording import Recording
+
+
+@dataclass(frozen=True)
+class ReplayRequest:
+    """What to replay. `mapping` gives columns by field (see `mapping.read_mapping`).
+
+    `speed` is recorded seconds per second (None: as fast as it goes). `as_recorded` None means as
+    begun, or else shifted so that the last event is now. `restart` chooses the shift anew.
+    """
+
+    path: Path
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    speed: float | None = None
+    as_recorded: bool | None = None
+    restart: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a replay goes, and when it is run: the topic's id as text, the time zone, now (UTC)."""
+
+    topic_id: str
+    timezone: str
+    now: datetime
+
+
+def plan(
+    before: Begun | None,
+    request: ReplayRequest,
+    recording: Recording,
+    place: Place,
+    ends: Callable[[], dict[int, int]],
+) -> Begun:
+    """Give the replay to go on with, or a new one, whose records will lie behind `ends()`.
+
+    A restart with the shift of before is no new replay, because its events have the same ids: then
+    the whole log tells what is there. So it does where the topic was made anew. Raises `UsageError`
+    where going on would give the same events other contents, or nothing can be shifted.
+    """
+    if before is None or request.restart:
+        shift = 0 if request.as_recorded else _shift_to_end_now(recording, place.now)
+        same = before is not None and before.shift_micros == shift
+        return Begun(
+            file=str(request.path.absolute()),
+            digest=recording.digest.hex(),
+            timezone=place.timezone,
+            columns=dict(recording.columns),
+            as_recorded=bool(request.as_recorded),
+            shift_micros=shift,
+            begun_at=place.now.isoformat(timespec="seconds"),
+            topic_id=place.topic_id,
+            positions={} if same else ends(),
+        )
+    _refuse_otherwise(before, request, recording, place)
+    if before.topic_id == place.topic_id:
+        return before
+    return replace(before, topic_id=place.topic_id, positions={}, acknowledged=0, finished_at=None)
+
+
+def _shift_to_end_now(recording: Recording, now: datetime) -> int:
+    """Give the whole seconds, in µs, that bring the last event to `now` or just before."""
+    last = recording.last_micros
+    if last is None:
+        raise UsageError(
+            f"{recording.path} has no row with a time, so it cannot be shifted to end now;"
+            " replay it with --as-recorded."
+        )
+    return (micros_of(now) - last) // MICROS * MICROS
+
+
+def _refuse_otherwise(
+    before: Begun, request: ReplayRequest, recording: Recording, place: Place
+) -> None:
+    begun = None
+    if request.as_recorded is not None and request.as_recorded != before.as_recorded:
+        begun = "as recorded" if before.as_recorded else "shifted to end then"
+    elif before.columns != recording.columns:
+        begun = "with other columns"
+    elif before.timezone != place.timezone:
+        begun = f"in the time zone {before.timezone}"
+    if begun:
+        raise UsageError(
+            f"The replay of {request.path} was begun {begun} at {before.begun_at}; run it so again,"
+            " or choose anew with --restart."
+        )

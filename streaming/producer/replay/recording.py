@@ -1,0 +1,138 @@
+"""A recording of purchases: a Parquet or CSV file as a frame with one column per field.
+
+Reading and refusing files lives here; what is sent of a row does not.
+"""
+
+import csv
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from streaming.errors import UsageError
+from streaming.producer.replay.columns import columns_by_field
+from streaming.producer.replay.timestamps import read_times
+
+PARQUET_MAGIC: Final = b"PAR1"
+HEAD_BYTES: Final = 64 * 1024
+SEPARATORS: Final = ",;\t|"
+TEXTS: Final = ("user", "item", "order_id", "description", "country", "currency")
+WHOLE_FLOAT: Final = r"^([0-9]+)\.0$"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The rows of a file, in its order.
+
+    `digest` is the SHA-256 of the file's bytes, `columns` are by field. `frame` has `time` and
+    `raw` (see `read_times`), and the fields that the file has: texts as text, `quantity` and
+    `unit_price` as they came.
+    """
+
+    path: Path
+    digest: bytes
+    columns: Mapping[str, str]
+    frame: pl.DataFrame
+
+    @property
+    def last_micros(self) -> int | None:
+        """The time of the last event, in µs since 1970 UTC; None where no row has one."""
+        last = self.frame["time"].max()
+        return last if isinstance(last, int) else None
+
+
+def read_recording(path: Path, mapping: Mapping[str, str], zone: str) -> Recording:
+    """Read a file whole; naive times are in the IANA time zone `zone`.
+
+    Raises `UsageError` where there is no such file, it is neither Parquet nor CSV, a column is
+    missing, or it has no rows.
+    """
+    digest, head = _digest_and_head(path)
+    try:
+        if head.startswith(PARQUET_MAGIC):
+            columns, frame = _from_parquet(path, mapping)
+        else:
+            columns, frame = _from_csv(path, head, mapping)
+        if frame.is_empty():
+            raise UsageError(f"{path} has no rows.")
+        times = read_times(frame["timestamp"], zone)
+        texts = [
+            _as_text(column)
+            for column in frame.drop("timestamp")
+            if column.name in TEXTS or not column.dtype.is_numeric()
+        ]
+    except PolarsError as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"{path} cannot be read as Parquet or CSV: {reason}.") from None
+    fields = frame.drop("timestamp").with_columns(*texts, *times)
+    return Recording(path, digest, columns, fields)
+
+
+def _digest_and_head(path: Path) -> tuple[bytes, bytes]:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+            file.seek(0)
+            return digest, file.read(HEAD_BYTES)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _from_parquet(path: Path, mapping: Mapping[str, str]) -> tuple[dict[str, str], pl.DataFrame]:
+    scan = pl.scan_parquet(path, glob=False)
+    columns = columns_by_field(mapping, scan.collect_schema().names(), path.name)
+    return columns, _by_field(scan, columns).collect()
+
+
+def _from_csv(
+    path: Path, head: bytes, mapping: Mapping[str, str]
+) -> tuple[dict[str, str], pl.DataFrame]:
+    """Read every cell as text: a guessed type would lose the zeros of `00123`.
+
+    A cell without text is null, and a row without any is no row.
+    """
+    names, separator = _header(path, head)
+    columns = columns_by_field(mapping, names, path.name)
+    scan = pl.scan_csv(path, separator=separator, infer_schema=False, glob=False)
+    cells = scan.select(pl.when(pl.all() != "").then(pl.all()))
+    filled = cells.filter(~pl.all_horizontal(pl.all().is_null()))
+    return columns, _by_field(filled, columns).collect()
+
+
+def _header(path: Path, head: bytes) -> tuple[list[str], str]:
+    """Give the column names, and the separator: the one that makes most of them."""
+    try:
+        line = head.rpartition(b"\n")[0] or head
+        text = line.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if not text.strip() or "\0" in text:
+        raise UsageError(f"{path} is neither a Parquet file nor CSV in UTF-8.")
+    best: tuple[list[str], str] = ([], ",")
+    for separator in SEPARATORS:
+        names = next(csv.reader(text.splitlines(), delimiter=separator))
+        if len(names) > len(best[0]):
+            best = names, separator
+    if len(best[0]) < 2:
+        raise UsageError(f"{path} is neither a Parquet file nor CSV with a line of column names.")
+    return best
+
+
+def _by_field(scan: pl.LazyFrame, columns: Mapping[str, str]) -> pl.LazyFrame:
+    """Name the columns by field; one column may give several fields."""
+    return scan.select(pl.col(column).alias(field) for field, column in columns.items())
+
+
+def _as_text(column: pl.Series) -> pl.Series:
+    """Give a column as text; a whole number that was kept as a float is written as one.
+
+    So the customer `17850.0`, a float because others are missing, is `17850`.
+    """
+    text = column.cast(pl.String)
+    if column.dtype.is_float() or column.name == "user":
+        return text.str.replace(WHOLE_FLOAT, "$1")
+    return text

@@ -1,0 +1,199 @@
+"""`replay`: a recording sent to `purchases` once, however often it is interrupted.
+
+What was begun is remembered before the first record is sent; after a death the log itself says
+which rows are there, and only the others are sent. Rows become messages in `rows`.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from streaming.errors import PurchasesError, UsageError
+from streaming.events.record import topic_id_text
+from streaming.kafka.config import consumer_config, producer_config
+from streaming.kafka.names import Names
+from streaming.kafka.preflight import Cluster, preflight
+from streaming.producer.replay.checkpoint import Begun, memory_path, recall, remember
+from streaming.producer.replay.log_scan import Scan
+from streaming.producer.replay.messages import rows
+from streaming.producer.replay.plan import Place, ReplayRequest, plan
+from streaming.producer.replay.recording import Recording, read_recording
+from streaming.producer.sender import Pace, ProducerApp, Progress
+from streaming.settings import Settings
+from streaming.system.lease import acquire, holder
+from streaming.system.shutdown import Stop
+
+CHECKPOINT_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """What came of it: of `rows` in the file the first `done` are there, `sent` by this run.
+
+    `unacknowledged` names the events of which one cannot say whether they are in the log.
+    `finished_before` is when an earlier run had sent everything, so that this one sent nothing.
+    """
+
+    rows: int
+    done: int
+    sent: int
+    seconds: float
+    shift_micros: int
+    unacknowledged: list[str]
+    failure: str | None
+    finished_before: str | None
+
+
+def replay(
+    settings: Settings, request: ReplayRequest, stop: Stop, report: Callable[[Progress], None]
+) -> ReplayResult:
+    """Send the rows of a recording that are not on `purchases` yet, until done or `stop` is set.
+
+    Raises `UsageError` for a file or option that is wrong, before anything is sent;
+    `PurchasesError` where there is no connection, or another process replays the same recording.
+    """
+    if request.speed is not None and not 0 < request.speed < float("inf"):
+        raise UsageError(f"--speed {request.speed} must be over 0, or max.")
+    recording = read_recording(request.path, request.mapping, settings.timezone)
+    topic = Names.of(settings).purchases
+    cluster = preflight(settings, writes=[topic])
+    path = memory_path(settings.home, recording.digest, cluster.cluster_id, settings.namespace)
+    lock = path.with_suffix(".lock")
+    try:
+        lease = acquire(lock)
+    except OSError as error:
+        raise PurchasesError(f"{lock} cannot be written: {error.strerror}.") from None
+    if lease is None:
+        raise PurchasesError(
+            f"{request.path} is being replayed already, by process {holder(lock)};"
+            " wait until it is done, or stop it."
+        )
+    with lease:
+        return _Run(settings, request, recording, cluster, topic, path, stop).run(report)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of a replay, by the process that holds its lease."""
+
+    settings: Settings
+    request: ReplayRequest
+    recording: Recording
+    cluster: Cluster
+    topic: str
+    path: Path
+    stop: Stop
+
+    def run(self, report: Callable[[Progress], None]) -> ReplayResult:
+        height = self.recording.frame.height
+        before = self._recall()
+        begun = self._plan(before)
+        if begun.finished_at is not None:
+            return self._result(begun, height, None)
+        remember(self.path, begun)
+        present = frozenset() if before is None else self._present(begun)
+        if self.stop.is_set():
+            return self._result(begun, begun.acknowledged, None)
+        servers = self.cluster.bootstrap_servers
+        config = producer_config(self.settings, servers, "replay")
+        missing = height - begun.acknowledged - len(present)
+        app = ProducerApp(config, self.topic, self.stop, report, max(missing, 0))
+        done = self._send(app, begun, present)
+        if not app.finish():
+            finished_at = _now().isoformat(timespec="seconds") if done == height else None
+            remember(self.path, replace(begun, acknowledged=done, finished_at=finished_at))
+        return self._result(begun, done, app)
+
+    def _recall(self) -> Begun | None:
+        try:
+            return recall(self.path)
+        except PurchasesError:
+            if self.request.restart:
+                return None
+            raise
+
+    def _plan(self, before: Begun | None) -> Begun:
+        def ends() -> dict[int, int]:
+            with self._scan() as scan:
+                return scan.ends()
+
+        topic_id = topic_id_text(self.cluster.topics[self.topic].topic_id)
+        place = Place(topic_id, self.settings.timezone, _now())
+        return plan(before, self.request, self.recording, place, ends)
+
+    def _scan(self) -> Scan:
+        group = f"{self.settings.namespace}replay-scan"
+        servers = self.cluster.bootstrap_servers
+        config = consumer_config(self.settings, servers, "replay-scan", group)
+        return Scan(config, self.topic, self.cluster.topics[self.topic].partitions)
+
+    def _present(self, begun: Begun) -> frozenset[str]:
+        """Give the event ids in the log where this replay's may be."""
+        with self._scan() as scan:
+            batches = scan.event_ids(begun.positions, self.stop)
+            return frozenset(event_id for batch in batches for event_id in batch)
+
+    def _send(self, app: ProducerApp, begun: Begun, present: frozenset[str]) -> int:
+        """Send the rows not present; give how many, from the first, are then there or under way.
+
+        Every 10 s, when all of them are acknowledged, that is remembered.
+        """
+        done = begun.acknowledged
+        schedule = _Schedule(self.request.speed, Pace(self.stop, app.tick))
+        checkpoint = time.monotonic() + CHECKPOINT_SECONDS
+        for row in rows(self.recording, begun.shift_micros, done, present):
+            if row.value is not None:
+                if app.failure or app.unacknowledged or self.stop.is_set():
+                    break
+                if not schedule.reached(row.micros):
+                    break
+                if not app.send(row.key, row.value):
+                    break
+            done = row.number + 1
+            if time.monotonic() >= checkpoint and app.drained():
+                remember(self.path, replace(begun, acknowledged=done))
+                checkpoint = time.monotonic() + CHECKPOINT_SECONDS
+        return done
+
+    def _result(self, begun: Begun, done: int, app: ProducerApp | None) -> ReplayResult:
+        return ReplayResult(
+            rows=self.recording.frame.height,
+            done=done,
+            sent=0 if app is None else app.sent,
+            seconds=0.0 if app is None else app.progress().seconds,
+            shift_micros=begun.shift_micros,
+            unacknowledged=[] if app is None else app.unacknowledged,
+            failure=None if app is None else app.failure,
+            finished_before=begun.finished_at,
+        )
+
+
+class _Schedule:
+    """Holds recorded times to `speed`; where that is None, nothing is ever waited for."""
+
+    def __init__(self, speed: float | None, pace: Pace) -> None:
+        self._speed = speed
+        self._pace = pace
+        self._first: int | None = None
+        self._due = 0.0
+
+    def reached(self, micros: int | None) -> bool:
+        """Wait for the moment of a row recorded at `micros`; False where told to stop instead.
+
+        A row without a time, or with an earlier one than the row before, goes with that.
+        """
+        if self._speed is None or micros is None:
+            return True
+        if self._first is None:
+            self._first = micros
+        self._due = max(self._due, (micros - self._first) / 1e6 / self._speed)
+        return self._pace.reached(self._due)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

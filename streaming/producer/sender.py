@@ -1,0 +1,192 @@
+"""ProducerApp: sends messages to `purchases` and knows of each whether it was acknowledged.
+
+Sending, pacing and stopping live here; what is sent comes from `produce` and `replay`.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as KafkaMessage
+
+from streaming.events.record import Headers
+from streaming.events.refusal import shown
+from streaming.kafka.config import Config
+from streaming.kafka.consumer import ErrorWatch
+from streaming.system.shutdown import Stop
+
+STOP_SECONDS: Final = 6.0
+PURGE_SECONDS: Final = 1.0
+SLICE_SECONDS: Final = 0.2
+REPORT_SECONDS: Final = 0.2
+SHORTEST_SLEEP: Final = 0.002
+CATCH_UP_SECONDS: Final = 10.0
+TICK_EVERY: Final = 1_000
+FULL_QUEUE_SECONDS: Final = 0.02
+QUEUED_RECORDS: Final = 30_000
+MAX_RECORD_BYTES: Final = 17 * 1024 * 1024
+
+UNKNOWN: Final = frozenset(
+    {
+        KafkaError._MSG_TIMED_OUT,  # noqa: SLF001 - librdkafka's local codes are spelled so
+        KafkaError._PURGE_QUEUE,  # noqa: SLF001
+        KafkaError._PURGE_INFLIGHT,  # noqa: SLF001
+    }
+)
+
+_EVENT_ID = re.compile(rb'"event_id":"([^"]{1,64})"').search
+
+
+class Progress(NamedTuple):
+    """How far sending has come; `seconds` since the start, `total` where an end is known."""
+
+    sent: int
+    acknowledged: int
+    seconds: float
+    total: int | None
+
+
+class ProducerApp:
+    """Sends to one topic, idempotently and in the order of the calls.
+
+    `stop` may be set by a signal handler: then waiting ends, and `finish` takes 7 s at most.
+    `report` is called a few times a second. `failure` says why no more can be sent.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        topic: str,
+        stop: Stop,
+        report: Callable[[Progress], None],
+        total: int | None = None,
+    ) -> None:
+        self.unacknowledged: list[str] = []
+        self.failure: str | None = None
+        self.sent = 0
+        self._topic = topic
+        self._total = total
+        self._stop = stop
+        self._report = report
+        self._begun = self._reported = time.monotonic()
+        self._producer = Producer(
+            {
+                "message.max.bytes": MAX_RECORD_BYTES,
+                "queue.buffering.max.messages": QUEUED_RECORDS,
+                **config,
+                "on_delivery": self._on_failed_delivery,
+                "delivery.report.only.error": True,
+                "error_cb": ErrorWatch(),
+            }
+        )
+
+    def send(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> bool:
+        """Queue one record; waits while the queue is full, as long as the broker does not answer.
+
+        False, with the record left out, where told to stop while it waits, or where this producer
+        can send no more; then `failure` says why.
+        """
+        options: dict[str, Any] = {"headers": list(headers)} if headers else {}
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, **options)
+            except BufferError:
+                self.tick(FULL_QUEUE_SECONDS)
+                if self._stop.is_set() or self.failure:
+                    return False
+            except KafkaException as error:
+                self._fail(error.args[0], _name_of(value))
+                return False
+            else:
+                break
+        self.sent += 1
+        if self.sent % TICK_EVERY == 0:
+            self.tick()
+        return True
+
+    def tick(self, seconds: float = 0.0) -> None:
+        """Take delivery errors, waiting up to `seconds`, and report progress when it is due."""
+        self._serve(self._producer.poll, seconds)
+        now = time.monotonic()
+        if now - self._reported >= REPORT_SECONDS:
+            self._reported = now
+            self._report(self.progress())
+
+    def progress(self) -> Progress:
+        """Give how far sending has come."""
+        known = self.sent - len(self._producer) - len(self.unacknowledged)
+        return Progress(self.sent, max(known, 0), time.monotonic() - self._begun, self._total)
+
+    def drained(self) -> bool:
+        """Wait until everything sent is acknowledged, or told to stop; give whether it is."""
+        while len(self._producer) and not self._stop.is_set() and not self.failure:
+            self._serve(self._producer.flush, SLICE_SECONDS)
+            self.tick()
+        return not len(self._producer) and not self.unacknowledged
+
+    def finish(self) -> list[str]:
+        """Wait for the acknowledgements and name what has none, by event id.
+
+        What is not acknowledged may be in the log or not. Once told to stop, waits for 7 s at most
+        and gives up what is still under way.
+        """
+        self.drained()
+        deadline = time.monotonic() + STOP_SECONDS
+        while len(self._producer) and time.monotonic() < deadline:
+            self._serve(self._producer.flush, SLICE_SECONDS)
+            self.tick()
+        if len(self._producer):
+            self._producer.purge()
+            self._serve(self._producer.flush, PURGE_SECONDS)
+        self._report(self.progress())
+        return self.unacknowledged
+
+    def _serve(self, wait: Callable[[float], int], seconds: float) -> None:
+        try:
+            wait(seconds)
+        except KafkaException as error:
+            self._fail(error.args[0], "this producer")
+
+    def _on_failed_delivery(self, error: KafkaError, message: KafkaMessage) -> None:
+        name = _name_of(message.value() or b"")
+        self.unacknowledged.append(name)
+        if error.code() not in UNKNOWN:
+            self._fail(error, name)
+
+    def _fail(self, error: KafkaError, name: str) -> None:
+        self.failure = self.failure or f"Kafka takes no more of {name}: {error.str()}"
+
+
+class Pace:
+    """Waits for the moment at which a record is due; `idle` is called about every 0.2 s meanwhile.
+
+    What could not be sent in time is caught up, up to 10 s of it; older delay moves the schedule.
+    """
+
+    def __init__(
+        self, stop: Stop, idle: Callable[[], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stop = stop
+        self._idle = idle
+        self._clock = clock
+        self._begun = clock()
+
+    def reached(self, due: float) -> bool:
+        """Wait until `due` seconds after the start; False where told to stop instead."""
+        while True:
+            wait = self._begun + due - self._clock()
+            if wait <= 0 or self._stop.is_set():
+                break
+            self._stop.wait(min(max(wait, SHORTEST_SLEEP), SLICE_SECONDS))
+            self._idle()
+        if wait < -CATCH_UP_SECONDS:
+            self._begun -= wait + CATCH_UP_SECONDS
+        return not self._stop.is_set()
+
+
+def _name_of(value: bytes | None) -> str:
+    """Give the event id of a value, or the value itself where it has none."""
+    found = _EVENT_ID(value or b"")
+    return found[1].decode() if found else shown(value)

@@ -1,0 +1,153 @@
+"""What is wrong with a status: each problem in a sentence, with what to do. Pure.
+
+A problem's `code` is stable, so that an alert can name it (docs/status.md lists them).
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec import structs
+
+from streaming.status.model import App, Problem, Slot, Status
+from streaming.system.disk_space import LEAST_FREE_BYTES
+
+COMMANDS: Final = {"processor": "purchases process", "analytics": "purchases analyze"}
+FEWEST_DAYS: Final = 3.0
+LONG_BEHIND_SECONDS: Final = 60.0
+LONG_TRANSACTION_SECONDS: Final = 70.0
+FINE: Final = "All is well."
+
+
+def of_app(status: Status, app: str) -> Status:
+    """Leave of a status what concerns a home in which this app alone runs.
+
+    The database, and what other parts say of its tables, are the consumer's.
+    """
+    apart = structs.replace(
+        status,
+        apps=tuple(one for one in status.apps if one.app == app),
+        partitions=tuple(one for one in status.partitions if one.app == app),
+    )
+    if app == "analytics":
+        return apart
+    database = structs.replace(status.database, state="not_asked", detail="")
+    return structs.replace(apart, database=database, sections={})
+
+
+def judged(status: Status) -> Status:
+    """Give the status with its problems, worst first, and the verdict in one sentence."""
+    problems = tuple(_problems(status))
+    verdict = problems[0].sentence if problems else FINE
+    return structs.replace(status, healthy=not problems, problems=problems, verdict=verdict)
+
+
+def _problems(status: Status) -> Iterator[Problem]:
+    if status.broker.state == "down":
+        yield Problem(
+            "broker_down",
+            status.broker.detail,
+            "See `purchases broker status`; `purchases up` keeps the embedded one alive.",
+        )
+    if status.broker.state == "topic_missing":
+        yield Problem(
+            "topic_missing",
+            status.broker.detail,
+            "`purchases topics create` makes it; where it is there, let this user describe it.",
+        )
+    if status.database.state == "unreadable":
+        yield Problem("database_unreadable", status.database.detail, "Do what it says.")
+    if status.disk.free_bytes < LEAST_FREE_BYTES:
+        yield Problem(
+            "disk_full",
+            f"Only {status.disk.free_bytes // 2**20:,} MiB are free under {status.home}; below 256"
+            " MiB nothing is stored.",
+            "Free some space; the stream then goes on by itself.",
+        )
+    for app in status.apps:
+        yield from _app_problems(app)
+    yield from _log_problems(status)
+    yield from _slow_problems(status)
+    for section in status.sections.values():
+        yield from section.problems
+
+
+def _app_problems(app: App) -> Iterator[Problem]:
+    if all(slot.state in {"stopped", "failed"} for slot in app.slots):
+        last = next((f" Its last word: {slot.detail}" for slot in app.slots if slot.detail), "")
+        yield Problem(
+            f"{app.app}_stopped",
+            f"No worker of {app.app} runs.{last}",
+            f"Start it with `purchases up` or `{COMMANDS[app.app]}`.",
+        )
+        return
+    for slot in app.slots:
+        problem = _slot_problem(app.app, slot)
+        if problem is not None:
+            yield problem
+
+
+def _slot_problem(app: str, slot: Slot) -> Problem | None:
+    name = f"{app}-{slot.slot}"
+    log = f"Its log says more (workers/{app}.log in the home, or where its supervisor writes)."
+    match slot.state:
+        case "failing":
+            return Problem(
+                "crash_loop",
+                f"{name} dies again and again without getting anywhere: {slot.detail}",
+                f"It is tried again every 5 s. {log}",
+            )
+        case "failed" | "stopped":
+            return Problem("worker_down", f"{name} does not run. {slot.detail}".strip(), log)
+        case "silent":
+            return Problem(
+                "worker_silent",
+                f"{name} (process {slot.pid}) hangs: {slot.detail}.",
+                "Its supervisor kills it after 30 s; without one, end it yourself.",
+            )
+        case "paused":
+            return Problem(
+                "paused",
+                f"{name} waits: {slot.detail}.".replace("..", "."),
+                "It goes on by itself as soon as that is mended.",
+            )
+    return None
+
+
+def _log_problems(status: Status) -> Iterator[Problem]:
+    for partition in status.partitions:
+        if (partition.hidden_seconds or 0) > LONG_TRANSACTION_SECONDS:
+            yield Problem(
+                "open_transaction",
+                f"{partition.hidden_records:,} records of {partition.topic}-{partition.partition}"
+                f" stand behind a transaction that has been open for"
+                f" {partition.hidden_seconds:.0f} s.",
+                "A producer died in it; the broker ends it at that producer's own timeout.",
+            )
+    for app in status.apps:
+        seconds = app.lag_seconds or 0
+        works = any(slot.pid is not None and slot.state != "standby" for slot in app.slots)
+        if works and seconds > LONG_BEHIND_SECONDS and app.closing_per_second <= 0:
+            yield Problem(
+                "falling_behind",
+                f"{app.app} is {app.lag_records:,} records ({seconds:.0f} s) behind, and does not"
+                " catch up.",
+                "Give it another slot (--slots), or a faster disk for the database.",
+            )
+
+
+def _slow_problems(status: Status) -> Iterator[Problem]:
+    refusals, days = status.refusals, status.disk.days_until_full
+    if refusals.exceeded:
+        key = f", most often with the key {refusals.top_key!r}" if refusals.top_key else ""
+        yield Problem(
+            "refusals",
+            f"{refusals.share:.1%} of the last {refusals.records:,} records were refused (the limit"
+            f" is {refusals.limit:.1%}), most of them for {refusals.top_reason}{key}.",
+            "Look at them with `purchases dlq list`; nothing is lost, the stream goes on.",
+        )
+    if days is not None and days < FEWEST_DAYS:
+        yield Problem(
+            "disk_soon_full",
+            f"At this rate the disk is full in {days:.1f} days.",
+            "Give the home a larger disk.",
+        )

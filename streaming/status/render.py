@@ -1,0 +1,118 @@
+"""The status on a terminal: its records in, tables out."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from streaming.formatting import printable
+from streaming.status.model import App, Partition, Section, Slot, Status
+
+
+def render(status: Status) -> RenderableType:
+    """Draw a status for 80 columns or more: the verdict first, then what it rests on."""
+    style = "bold green" if status.healthy else "bold red"
+    parts: list[RenderableType] = [Text(printable(status.verdict), style=style)]
+    for problem in status.problems:
+        if problem.sentence != status.verdict:
+            parts.append(Text(printable(problem.sentence), style="red"))
+        parts.append(Text(f"  {printable(problem.remedy)}", style="dim"))
+    parts += [Text(), _slots(status.apps), Text(), _partitions(status.partitions), Text()]
+    parts.append(_rest(status))
+    parts += [_section(name, section) for name, section in status.sections.items()]
+    return Group(*parts)
+
+
+def _table(*columns: str, right: int) -> Table:
+    """Make a table whose columns from the one numbered `right` on hold figures."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number >= right else "left")
+    return table
+
+
+def _slots(apps: tuple[App, ...]) -> Table:
+    table = _table(
+        "worker", "state", "pid", "up", "restarts", "in/s", "out/s", "refused/s", right=2
+    )
+    for app in apps:
+        for slot in app.slots:
+            state = slot.state.replace("_", " ") + (f": {slot.detail}" if slot.detail else "")
+            table.add_row(f"{app.app}-{slot.slot}", Text(printable(state)), *_figures(slot))
+    return table
+
+
+def _figures(slot: Slot) -> list[str]:
+    return [
+        "" if slot.pid is None else str(slot.pid),
+        _age(slot.uptime_seconds),
+        "" if slot.restarts is None else str(slot.restarts),
+        f"{slot.in_per_second:,.0f}",
+        f"{slot.out_per_second:,.0f}",
+        f"{slot.refused_per_second:,.0f}",
+    ]
+
+
+def _partitions(partitions: tuple[Partition, ...]) -> Table:
+    table = _table("partition", "position", "end", "behind", "seconds", "hidden", right=1)
+    for partition in partitions:
+        table.add_row(
+            f"{partition.topic}-{partition.partition}",
+            f"{partition.position:,}",
+            f"{partition.end:,}",
+            f"{partition.lag_records:,}",
+            "?" if partition.lag_seconds is None else f"{partition.lag_seconds:,.1f}",
+            "?" if partition.hidden_records is None else f"{partition.hidden_records:,}",
+        )
+    return table
+
+
+def _rest(status: Status) -> Table:
+    table = Table.grid(padding=(0, 3))
+    table.add_column(style="dim")
+    database, disk, refusals = status.database, status.disk, status.refusals
+    if database.events is not None:
+        figures = f"{database.events:,} events, {database.refused:,} refused"
+        table.add_row("database", f"{figures}, {database.duplicates:,} known already")
+    for app in status.apps:
+        table.add_row(f"{app.app} so far", _counted(app))
+        if app.lag_records:
+            drain = app.seconds_to_drain
+            table.add_row(
+                f"{app.app} drains", "never at this rate" if drain is None else _age(drain)
+            )
+    table.add_row("refused lately", f"{refusals.share:.2%} of {refusals.records:,} records")
+    full = "" if disk.days_until_full is None else f", full in {disk.days_until_full:,.1f} days"
+    size = disk.bytes_per_million_events
+    each = "" if size is None else f", {size / 2**20:,.0f} MiB a million events"
+    table.add_row("disk free", f"{disk.free_bytes / 2**30:,.1f} GiB{full}{each}")
+    table.add_row("as of", f"{status.as_of[:19].replace('T', ' ')} UTC")
+    return table
+
+
+def _counted(app: App) -> str:
+    """Say what the living workers did since they began, and when the last batch was committed."""
+    slots = app.slots
+    committed = "none yet" if app.committed_at is None else f"{app.committed_at[11:19]} UTC"
+    return (
+        f"{sum(slot.records_in for slot in slots):,} in,"
+        f" {sum(slot.records_out for slot in slots):,} out,"
+        f" {sum(slot.refused for slot in slots):,} refused,"
+        f" {sum(slot.duplicates for slot in slots):,} duplicate"
+        f" ({app.duplicates_per_second:,.0f}/s); last batch {committed}"
+    )
+
+
+def _section(name: str, section: Section) -> Table:
+    table = Table.grid(padding=(0, 3))
+    table.add_column(style="dim")
+    for figure, value in section.figures.items():
+        table.add_row(f"{name} {figure.replace('_', ' ')}", printable(str(value)))
+    return table
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

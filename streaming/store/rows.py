@@ -1,0 +1,224 @@
+"""What a batch of messages adds to the store, computed before the database is touched; pure.
+
+Rows come as tuples in the order of the columns of `analytics_event` and `dead_letter`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from operator import itemgetter
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from streaming.events.analytics import decode_analytics, time_micros
+from streaming.events.dead_letter import Verdict
+from streaming.events.fields import MICROS
+from streaming.events.record import ORIGIN, Headers, Origin, read_origin, topic_id_text
+
+EventRow = tuple[
+    str, int, str, str | None, str, int, int | None, int | None, str, str | None, str | None,
+    str | None, int, str, int, int, int, int, int,
+]  # fmt: skip
+EVENT_TIME: Final = 1
+USER: Final = 3
+ITEM: Final = 4
+QUANTITY: Final = 5
+AMOUNT_MICROS: Final = 7
+SOURCE_TIMESTAMP: Final = 16
+STREAM_PARTITION: Final = 17
+STREAM_OFFSET: Final = 18
+
+_batch_time_micros: Final = lru_cache(maxsize=256)(time_micros)
+"""All records of one batch of the processor have the same `processed_at`."""
+
+OPEN: Final = "open"
+PARKED: Final = "parked"
+PARKED_ATTEMPTS: Final = 5
+STORED: Final = "stored"
+
+
+Sums = tuple[int, int, int, int]
+"""Of some rows: events, items sold, gross revenue and net revenue in micros."""
+
+
+class Deltas(Struct, frozen=True):
+    """What the inserted rows of a batch add to the figures; `days` by ISO date."""
+
+    guest_events: int
+    total: Sums
+    items: dict[str, Sums]
+    days: dict[str, Sums]
+
+
+class LetterRow(Struct, frozen=True):
+    """One refused origin: its place, and what the dead letter says (None: not read yet)."""
+
+    origin: Origin
+    state: str
+    reason: str | None = None
+    detail: str | None = None
+    key: str | None = None
+    refused_at: int | None = None
+    dlq_partition: int | None = None
+    dlq_offset: int | None = None
+
+    def values(self) -> tuple[object, ...]:
+        """Give the values in the order of the table's columns."""
+        origin = self.origin
+        return (
+            topic_id_text(origin.topic_id),
+            origin.partition,
+            origin.offset,
+            origin.topic,
+            origin.timestamp,
+            self.reason,
+            self.detail,
+            self.key,
+            self.refused_at,
+            origin.attempt,
+            self.dlq_partition,
+            self.dlq_offset,
+            self.state,
+            None,
+        )
+
+
+def event_row(value: bytes | None, currency: str, partition: int, offset: int) -> EventRow:
+    """Make the row of the value that stood at `partition` and `offset` of `analytics`.
+
+    Raises `Mismatch` for what is no event of this version and this currency.
+    """
+    event = decode_analytics(value, currency)
+    return (
+        event.event_id,
+        time_micros(event.event_time),
+        event.kind,
+        event.user,
+        event.item,
+        event.quantity,
+        event.unit_price_micros,
+        event.amount_micros,
+        event.currency,
+        event.order_id,
+        event.description,
+        event.country,
+        _batch_time_micros(event.processed_at),
+        event.source_topic,
+        event.source_partition,
+        event.source_offset,
+        event.source_timestamp,
+        partition,
+        offset,
+    )
+
+
+def refused_row(
+    verdict: Verdict, key: str | None, refused_at: int, partition: int, offset: int
+) -> LetterRow:
+    """Make the row of a dead letter that stood at `partition` and `offset` of `purchases.dlq`.
+
+    One that was refused too often is parked.
+    """
+    state = PARKED if verdict.origin.attempt >= PARKED_ATTEMPTS else OPEN
+    return LetterRow(
+        verdict.origin, state, verdict.reason, verdict.detail, key, refused_at, partition, offset
+    )
+
+
+def redriven(headers: Headers) -> list[LetterRow]:
+    """Give what the headers of a stored event say of its dead letter, where it was redriven.
+
+    Raises `Refused` where an `origin.*` header is unreadable.
+    """
+    if any(name.startswith(ORIGIN) for name, _ in headers):
+        return [LetterRow(read_origin(headers, ORIGIN), STORED)]
+    return []
+
+
+def deltas(rows: Iterable[EventRow], day_of: Callable[[int], str]) -> Deltas:
+    """Add up what the rows add to the figures, per item and per day.
+
+    `day_of` gives the ISO date of a time in µs.
+    """
+    found: dict[tuple[str, str], list[int]] = {}
+    guests = 0
+    for row in rows:
+        place = (row[ITEM], day_of(row[EVENT_TIME]))
+        quantity, amount = row[QUANTITY], row[AMOUNT_MICROS] or 0
+        sums = found.get(place)
+        if sums is None:
+            sums = found[place] = [0, 0, 0, 0]
+        sums[0] += 1
+        sums[1] += quantity
+        sums[2] += amount if quantity > 0 else 0
+        sums[3] += amount
+        if row[USER] is None:
+            guests += 1
+    return Deltas(
+        guests,
+        _added(found.values()),
+        _by(itemgetter(0), found),
+        _by(itemgetter(1), found),
+    )
+
+
+def _added(sums: Iterable[Sequence[int]]) -> Sums:
+    columns = zip((0, 0, 0, 0), *sums, strict=True)
+    events, items_sold, gross, net = (sum(column) for column in columns)
+    return events, items_sold, gross, net
+
+
+def _by(
+    name_of: Callable[[tuple[str, str]], str], found: Mapping[tuple[str, str], Sequence[int]]
+) -> dict[str, Sums]:
+    """Add up the sums of all places of one name."""
+    groups: dict[str, list[Sequence[int]]] = {}
+    for place, sums in found.items():
+        groups.setdefault(name_of(place), []).append(sums)
+    return {name: _added(group) for name, group in groups.items()}
+
+
+def split_known(
+    rows: Sequence[EventRow], known: dict[str, tuple[object, ...]]
+) -> tuple[list[EventRow], list[EventRow], list[EventRow]]:
+    """Split rows into new ones, duplicates, and of these the ones whose content is another.
+
+    `known` maps the ids that are stored to their content; the first of several wins.
+    """
+    new: list[EventRow] = []
+    duplicates: list[EventRow] = []
+    conflicting: list[EventRow] = []
+    contents = dict(known)
+    for row in rows:
+        content = contents.get(row[0])
+        if content is None:
+            contents[row[0]] = content_of(row)
+            new.append(row)
+            continue
+        duplicates.append(row)
+        if content != content_of(row):
+            conflicting.append(row)
+    return new, duplicates, conflicting
+
+
+def content_of(row: EventRow) -> tuple[object, ...]:
+    """Give what makes two events with one id the same: all that the purchase itself said."""
+    return row[1:12]
+
+
+def day_cutter(zone: ZoneInfo) -> Callable[[int], str]:
+    """Give the function from µs to the ISO date of the day in `zone`.
+
+    It remembers by the second: offsets of zones are whole seconds, and events come in crowds.
+    """
+
+    @lru_cache(maxsize=65_536)
+    def day_of_second(second: int) -> str:
+        return datetime.fromtimestamp(second, UTC).astimezone(zone).date().isoformat()
+
+    def day_of(micros: int) -> str:
+        return day_of_second(micros // MICROS)
+
+    return day_of

@@ -1,0 +1,306 @@
+"""The one writer of a batch: rows, dead letters, totals, ledger and positions, or nothing.
+
+Everything happens in the caller's transaction. What a batch holds is computed in `batch`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any, Final
+
+from msgspec import Struct
+from sqlalchemy import ColumnClause, Connection, case, func, literal_column, select, tuple_, update
+from sqlalchemy import Table as SqlTable
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.exc import IntegrityError
+
+from streaming.errors import Mismatch, PurchasesError
+from streaming.events.record import INT64_MAX
+from streaming.store.models import StreamOffset, Table
+from streaming.store.rows import (
+    STORED,
+    STREAM_PARTITION,
+    Deltas,
+    EventRow,
+    LetterRow,
+    deltas,
+    split_known,
+)
+
+Place = tuple[str, int]
+SELECT_IDS: Final = 10_000
+ROWS_TOGETHER: Final = 400
+BEYOND: Final = (
+    "The revenue of all events would be beyond 9.2 trillion of the currency, more than a total"
+    " holds; begin a new deployment for what comes now (PURCHASES_HOME and PURCHASES_NAMESPACE)."
+)
+
+
+class PositionTaken(PurchasesError):
+    """Another consumer of this database advanced the position: roll back, look up, seek."""
+
+
+class Advance(Struct, frozen=True):
+    """How far a partition was read: from `expected` (None: no row yet) to `next_offset`.
+
+    `leader_epoch` is that of what stands before `next_offset`; None where that is not known.
+    """
+
+    expected: int | None
+    next_offset: int
+    leader_epoch: int | None
+    records: int
+
+
+class Source(Struct, frozen=True):
+    """What is read: the group, its cluster, the topics' ids as text; `analytics` holds events."""
+
+    group: str
+    analytics: str
+    cluster_id: str
+    topic_ids: Mapping[str, str]
+
+
+class Batch(Struct, frozen=True):
+    """What was read: rows in the order of reading, dead letters, and how far each partition was."""
+
+    events: list[EventRow]
+    letters: list[LetterRow]
+    advances: dict[Place, Advance]
+
+
+class Written(Struct, frozen=True):
+    """The events that a batch stored, how many it knew already, and of them with other content."""
+
+    new: list[EventRow]
+    duplicates: int
+    conflicting: int
+
+
+def write_batch(
+    connection: Connection,
+    batch: Batch,
+    source: Source,
+    day_of: Callable[[int], str],
+    now: int,
+) -> Written:
+    """Write a batch; `day_of` gives the ISO date of a time in µs, `now` is in µs.
+
+    Raises `PositionTaken` where a position is not the expected one; the caller then rolls back.
+    """
+    new, duplicates, conflicting = _insert_events(connection, batch.events)
+    if new:
+        _add_figures(connection, deltas(new, day_of), now)
+    _upsert_letters(connection, batch.letters)
+    counts = {
+        "duplicates": _by_partition(source.analytics, duplicates),
+        "conflicting": _by_partition(source.analytics, conflicting),
+    }
+    for place, advance in batch.advances.items():
+        _advance(connection, source, place, advance, {k: c[place] for k, c in counts.items()})
+    return Written(new, len(duplicates), len(conflicting))
+
+
+def stored_positions(connection: Connection, group: str) -> dict[Place, StreamOffset]:
+    """Read the group's rows of `stream_offset` by topic and partition."""
+    rows = connection.execute(select(_OFFSET).where(_OFFSET.c.consumer_group == group)).mappings()
+    return {(row["topic"], row["partition"]): StreamOffset(**row) for row in rows}
+
+
+_EVENT: Final = Table.metadata.tables["analytics_event"]
+_LETTER: Final = Table.metadata.tables["dead_letter"]
+_OFFSET: Final = Table.metadata.tables["stream_offset"]
+_TOTALS: Final = Table.metadata.tables["live_totals"]
+_ITEM: Final = Table.metadata.tables["live_item_totals"]
+_DAY: Final = Table.metadata.tables["day_ledger"]
+
+
+def _adding(
+    table: SqlTable, key: str, columns: Sequence[str], setting: Sequence[str] = ()
+) -> Insert:
+    """Build an upsert that adds `columns` to what is there, and replaces the ones of `setting`."""
+    statement = insert(table)
+    added = {name: table.c[name] + statement.excluded[name] for name in columns}
+    replaced = {name: statement.excluded[name] for name in setting}
+    return statement.on_conflict_do_update(index_elements=[key], set_={**added, **replaced})
+
+
+def _upsert_letter() -> Insert:
+    """Build the upsert of a dead letter, which gives the same row in either order of reading.
+
+    The last dead letter of an origin describes it: the last of its partition, or of more attempts
+    where they are in several. `stored` wins, `attempts` is the maximum.
+    """
+    statement = insert(_LETTER)
+    old, new = _LETTER.c, statement.excluded
+    same_log = new.dlq_partition == old.dlq_partition
+    beside = tuple_(new.attempts, new.dlq_partition) > tuple_(old.attempts, old.dlq_partition)
+    later = new.dlq_offset.is_not(None) & (
+        old.dlq_offset.is_(None) | case((same_log, new.dlq_offset > old.dlq_offset), else_=beside)
+    )
+    described = ("reason", "detail", "key", "refused_at", "dlq_partition", "dlq_offset")
+    chosen: dict[str, Any] = {name: case((later, new[name]), else_=old[name]) for name in described}
+    chosen["dropped_because"] = case(
+        ((new.state == STORED) | (new.attempts > old.attempts), None), else_=old.dropped_because
+    )
+    chosen["attempts"] = func.max(old.attempts, new.attempts)
+    chosen["state"] = case(
+        ((old.state == STORED) | (new.state == STORED), STORED),
+        (new.attempts > old.attempts, new.state),
+        else_=old.state,
+    )
+    return statement.on_conflict_do_update(
+        index_elements=["origin_topic_id", "origin_partition", "origin_offset"], set_=chosen
+    )
+
+
+def _compiled(statement: Insert) -> str:
+    """Give the statement's text, for rows as tuples in the order of the table's columns."""
+    return str(statement.compile(dialect=sqlite.dialect()))
+
+
+def _together(statement: str, rows: int) -> str:
+    """Give the insert of many rows at once, which takes a fifth less than one by one."""
+    head, row, tail = re.split(r"(?<=VALUES )(\([?, ]+\))", statement)
+    return head + ", ".join([row] * rows) + tail
+
+
+_INSERT_EVENT: Final = _compiled(insert(_EVENT).on_conflict_do_nothing(index_elements=["event_id"]))
+_INSERT_EVENTS: Final = _together(_INSERT_EVENT, ROWS_TOGETHER)
+_ADD_TOTALS: Final = _adding(
+    _TOTALS,
+    "id",
+    ["events", "items_sold", "gross_revenue_micros", "net_revenue_micros", "guest_events"],
+    ["changed_at"],
+).returning(_TOTALS.c.events, _TOTALS.c.gross_revenue_micros, _TOTALS.c.net_revenue_micros)
+_ADD_ITEM: Final = _compiled(
+    _adding(_ITEM, "item", ["events", "items_sold", "gross_revenue_micros", "net_revenue_micros"])
+)
+_ADD_DAY: Final = _compiled(
+    _adding(_DAY, "day", ["events", "items_sold", "net_revenue_micros"], ["version", "changed_at"])
+)
+_UPSERT_LETTER: Final = _upsert_letter()
+_LETTER_COLUMNS: Final = tuple(column.name for column in _LETTER.columns)
+_event_id: Final = itemgetter(0)
+_ROWID: Final[ColumnClause[int]] = literal_column("rowid")
+_LAST_ROWID: Final = select(func.coalesce(func.max(_ROWID), 0)).select_from(_EVENT)
+_CONTENT_COLUMNS: Final = tuple(_EVENT.columns)[:12]
+
+
+def _insert_events(
+    connection: Connection, rows: list[EventRow]
+) -> tuple[list[EventRow], list[EventRow], list[EventRow]]:
+    """Insert the rows whose ids are new; give those, the duplicates, and the conflicting ones.
+
+    Nearly always all are new, which inserting itself finds out. Else the ids that were stored
+    before are looked up: a new row's rowid is above all others, as SQLite gives them.
+    """
+    if not rows:
+        return [], [], []
+    last = connection.execute(_LAST_ROWID).scalar_one()
+    if _insert_new(connection, rows) == len(rows):
+        return rows, [], []
+    return split_known(rows, _known_contents(connection, rows, last))
+
+
+def _insert_new(connection: Connection, rows: list[EventRow]) -> int:
+    """Insert the rows whose ids are new; give how many were.
+
+    In the order of the index, and hundreds with one statement: each saves a fifth of the time.
+    """
+    ordered = sorted(rows, key=_event_id)
+    together = len(rows) - len(rows) % ROWS_TOGETHER
+    inserted = 0
+    for start in range(0, together, ROWS_TOGETHER):
+        values = tuple(chain.from_iterable(ordered[start : start + ROWS_TOGETHER]))
+        inserted += connection.exec_driver_sql(_INSERT_EVENTS, values).rowcount
+    if together < len(rows):
+        inserted += connection.exec_driver_sql(_INSERT_EVENT, ordered[together:]).rowcount
+    return inserted
+
+
+def _known_contents(
+    connection: Connection, rows: list[EventRow], last: int
+) -> dict[str, tuple[object, ...]]:
+    """Look up the contents of the rows' ids that were stored up to the rowid `last`."""
+    known = {}
+    for start in range(0, len(rows), SELECT_IDS):
+        ids = [row[0] for row in rows[start : start + SELECT_IDS]]
+        statement = select(*_CONTENT_COLUMNS).where(_EVENT.c.event_id.in_(ids), last >= _ROWID)
+        known.update({row[0]: tuple(row[1:]) for row in connection.execute(statement)})
+    return known
+
+
+def _add_figures(connection: Connection, added: Deltas, now: int) -> None:
+    """Add to totals, items and ledger; the new count of all events is the version of the days.
+
+    Raises `Mismatch` where a total is beyond 64 bits, which SQLite would round from then on.
+    """
+    events, items_sold, gross, net = added.total
+    if max(gross, gross - net) > INT64_MAX:
+        raise Mismatch(BEYOND)
+    totals = {
+        "id": 1,
+        "events": events,
+        "items_sold": items_sold,
+        "gross_revenue_micros": gross,
+        "net_revenue_micros": net,
+        "guest_events": added.guest_events,
+        "changed_at": now,
+    }
+    version, *revenues = connection.execute(_ADD_TOTALS, totals).one()
+    if not all(isinstance(revenue, int) for revenue in revenues):
+        raise Mismatch(BEYOND)
+    connection.exec_driver_sql(_ADD_ITEM, [(name, *sums) for name, sums in added.items.items()])
+    connection.exec_driver_sql(
+        _ADD_DAY,
+        [
+            (day, version, events, items_sold, net, now)
+            for day, (events, items_sold, _, net) in added.days.items()
+        ],
+    )
+
+
+def _upsert_letters(connection: Connection, letters: list[LetterRow]) -> None:
+    for letter in letters:
+        values = dict(zip(_LETTER_COLUMNS, letter.values(), strict=True))
+        connection.execute(_UPSERT_LETTER, values)
+
+
+def _by_partition(topic: str, rows: list[EventRow]) -> Counter[Place]:
+    return Counter((topic, row[STREAM_PARTITION]) for row in rows)
+
+
+def _advance(
+    connection: Connection,
+    source: Source,
+    place: Place,
+    advance: Advance,
+    counts: Mapping[str, int],
+) -> None:
+    """Move a position from the expected one to the next, and count what was read between."""
+    key = {"consumer_group": source.group, "topic": place[0], "partition": place[1]}
+    counted = {
+        "records": advance.records,
+        "stored": advance.records - counts["duplicates"],
+        **counts,
+    }
+    now = {"next_offset": advance.next_offset, "leader_epoch": advance.leader_epoch}
+    if advance.expected is None:
+        ids = {"topic_id": source.topic_ids[place[0]], "cluster_id": source.cluster_id}
+        try:
+            connection.execute(insert(_OFFSET).values(**key, **now, **ids, **counted))
+        except IntegrityError:
+            raise PositionTaken(f"{place[0]}-{place[1]} is read by another consumer") from None
+        return
+    statement = (
+        update(_OFFSET)
+        .where(*(_OFFSET.c[name] == value for name, value in key.items()))
+        .where(_OFFSET.c.next_offset == advance.expected)
+        .values(**now, **{name: _OFFSET.c[name] + count for name, count in counted.items()})
+    )
+    if connection.execute(statement).rowcount != 1:
+        raise PositionTaken(f"{place[0]}-{place[1]} is read by another consumer")

@@ -1,0 +1,1 @@
+"""What a process needs of its host: locks, signals, disk, files, child processes."""

@@ -1,0 +1,147 @@
+"""What the page reads of the store: groups of new rows, a part of a day, the latest purchases.
+
+Plain `sqlite3`, reading only. Times are µs in UTC, money is in micros; a range of row ids stands
+for what was stored between two looks, as rows are only ever added.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from streaming.events.fields import MICROS, micros_of
+from streaming.totals.window import BUCKET_SECONDS, Group, Sums
+
+LATEST: Final = 12
+DESCRIBED_ROWS: Final = 50_000
+SUMS: Final = "count(*), sum(quantity), coalesce(sum(amount_micros), 0)"
+
+
+class Purchase(Struct, frozen=True):
+    """One of the latest purchases, as the ticker shows it."""
+
+    event_id: str
+    event_time: int
+    kind: str
+    item: str
+    description: str | None
+    quantity: int
+    amount_micros: int | None
+    country: str | None
+
+
+def last_row(connection: sqlite3.Connection) -> int:
+    """Give the id of the last stored row, 0 where there is none."""
+    row = connection.execute("SELECT coalesce(max(rowid), 0) FROM analytics_event").fetchone()
+    return int(row[0])
+
+
+def buckets(
+    connection: sqlite3.Connection, after: int, until: int, since: int
+) -> list[tuple[int, int, int, int]]:
+    """Sum the rows after one id up to another by bucket, of event times from `since` (µs) on."""
+    width = BUCKET_SECONDS * MICROS
+    return connection.execute(
+        f"SELECT event_time / ? * ?, {SUMS} FROM analytics_event"
+        " WHERE rowid > ? AND rowid <= ? AND event_time >= ? GROUP BY 1",
+        (width, BUCKET_SECONDS, after, until, since),
+    ).fetchall()
+
+
+def recent_buckets(
+    connection: sqlite3.Connection, until: int, since: int
+) -> list[tuple[int, int, int, int]]:
+    """Sum all rows up to an id by bucket, by the index on time."""
+    width = BUCKET_SECONDS * MICROS
+    return connection.execute(
+        f"SELECT event_time / ? * ?, {SUMS} FROM analytics_event"
+        " WHERE event_time >= ? AND rowid <= ? GROUP BY 1",
+        (width, BUCKET_SECONDS, since, until),
+    ).fetchall()
+
+
+def groups(
+    connection: sqlite3.Connection, column: str, after: int, until: int, span: tuple[int, int]
+) -> list[Group]:
+    """Sum the rows after one id up to another by `item` or `country`, within a span of time."""
+    return connection.execute(
+        f"SELECT coalesce({column}, ''), {SUMS} FROM analytics_event"
+        " WHERE rowid > ? AND rowid <= ? AND event_time >= ? AND event_time < ? GROUP BY 1",
+        (after, until, *span),
+    ).fetchall()
+
+
+def groups_of_span(
+    connection: sqlite3.Connection, column: str, until: int, span: tuple[int, int]
+) -> list[Group]:
+    """Sum all rows up to an id by `item` or `country`, within a span of time, by its index."""
+    return connection.execute(
+        f"SELECT coalesce({column}, ''), {SUMS}"
+        " FROM analytics_event INDEXED BY ix_analytics_event_event_time"
+        " WHERE event_time >= ? AND event_time < ? AND rowid <= ? GROUP BY 1",
+        (*span, until),
+    ).fetchall()
+
+
+def sums_of_span(connection: sqlite3.Connection, span: tuple[int, int]) -> Sums:
+    """Sum what happened within a span of time."""
+    row = connection.execute(
+        f"SELECT {SUMS} FROM analytics_event WHERE event_time >= ? AND event_time < ?", span
+    ).fetchone()
+    return Sums(row[0], row[1] or 0, row[2])
+
+
+def day_sums(connection: sqlite3.Connection, day: str) -> Sums | None:
+    """Read a day of the ledger; None where it has none."""
+    row = connection.execute(
+        "SELECT events, items_sold, net_revenue_micros FROM day_ledger WHERE day = ?", (day,)
+    ).fetchone()
+    return None if row is None else Sums(*row)
+
+
+def last_day(connection: sqlite3.Connection, until: str) -> str | None:
+    """Give the last day up to `until` that has purchases."""
+    row = connection.execute(
+        "SELECT max(day) FROM day_ledger WHERE day <= ? AND events > 0", (until,)
+    ).fetchone()
+    return None if row[0] is None else str(row[0])
+
+
+def latest(connection: sqlite3.Connection, limit: int = LATEST) -> list[Purchase]:
+    """Give the purchases that were stored last, newest first."""
+    rows = connection.execute(
+        "SELECT event_id, event_time, kind, item, description, quantity, amount_micros, country"
+        " FROM analytics_event ORDER BY rowid DESC LIMIT ?",
+        (limit,),
+    )
+    return [Purchase(*row) for row in rows]
+
+
+def descriptions(
+    connection: sqlite3.Connection, items: Sequence[str], until: int
+) -> dict[str, str]:
+    """Find how the items were described most often lately, among the last 50,000 rows."""
+    marks = ", ".join("?" * len(items))
+    rows = connection.execute(
+        f"SELECT item, description FROM analytics_event WHERE rowid > ? AND item IN ({marks})"
+        " AND description IS NOT NULL GROUP BY 1, 2 ORDER BY count(*)",
+        (until - DESCRIBED_ROWS, *items),
+    )
+    return dict(rows.fetchall())
+
+
+def day_span(day: date, zone: ZoneInfo) -> tuple[int, int]:
+    """Give the first moment of a day in `zone` and that of the next, in µs."""
+    start = datetime(day.year, day.month, day.day, tzinfo=zone)
+    after = day + timedelta(days=1)
+    return micros_of(start), micros_of(datetime(after.year, after.month, after.day, tzinfo=zone))
+
+
+def same_time(moment: datetime, days_before: int) -> tuple[int, int]:
+    """Give the span from midnight to the same time of day, some days before a local moment."""
+    then = moment - timedelta(days=days_before)
+    midnight = then.replace(hour=0, minute=0, second=0, microsecond=0)
+    return micros_of(midnight), micros_of(then)

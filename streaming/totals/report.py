@@ -1,0 +1,141 @@
+"""The figures as a report by the names of the contract: for programs as JSON, for people as lines.
+
+What the figures are is in `store.figures`, how far behind they are in `kafka.lag`; the command that
+prints them is in `commands.totals`.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from streaming.errors import PurchasesError
+from streaming.events.fields import decimal_text, rfc_3339
+from streaming.formatting import grouped
+from streaming.kafka.lag import Lag, read_lag
+from streaming.kafka.names import Names
+from streaming.settings import Settings
+from streaming.store.live_totals import (
+    ItemFigures,
+    LiveFigures,
+    distinct_figures,
+    live_figures,
+    snapshot,
+    stored_positions,
+)
+from streaming.store.schema import recorded_deployment
+
+LAG_DEADLINE_SECONDS: Final = 0.7
+
+
+class MostPopular(Struct, frozen=True):
+    """The item of which most were sold."""
+
+    item: str
+    items_sold: int
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What `totals --json` prints; `as_of` is when the figures were read.
+
+    `orders` and `customers` are left out where they were not counted; the lag is null where Kafka
+    could not be asked. Money is in micros, and without that word an exact decimal.
+    """
+
+    events: int
+    items_sold: int
+    gross_revenue_micros: int
+    gross_revenue: str
+    net_revenue_micros: int
+    net_revenue: str
+    currency: str
+    orders: int | UnsetType = UNSET
+    customers: int | UnsetType = UNSET
+    guest_events: int
+    most_popular_item: MostPopular | None
+    refused: int
+    as_of: str
+    lag_records: int | None
+    lag_seconds: float | None
+
+
+def read_report(
+    connection: sqlite3.Connection, settings: Settings, *, distinct: bool
+) -> tuple[Report, str]:
+    """Read all figures at one moment, and how far they are behind.
+
+    With `distinct`, orders and customers are counted too. Gives the report, and why the lag is
+    unknown ("" where it is known).
+    """
+    names = Names.of(settings)
+    with ThreadPoolExecutor(1) as background, snapshot(connection):
+        as_of = rfc_3339(datetime.now(UTC))
+        deployment = recorded_deployment(connection)
+        group = names.analytics_group(deployment.deployment_id if deployment else "")
+        stored = stored_positions(connection, group, names.analytics)
+        asked = background.submit(_ask_lag, settings, stored)
+        live = live_figures(connection)
+        counted = distinct_figures(connection) if distinct else None
+        lag, unknown = asked.result()
+    report = Report(
+        events=live.events,
+        items_sold=live.items_sold,
+        gross_revenue_micros=live.gross_revenue_micros,
+        gross_revenue=decimal_text(live.gross_revenue_micros),
+        net_revenue_micros=live.net_revenue_micros,
+        net_revenue=decimal_text(live.net_revenue_micros),
+        currency=deployment.currency if deployment else settings.currency,
+        orders=counted.orders if counted else UNSET,
+        customers=counted.customers if counted else UNSET,
+        guest_events=live.guest_events,
+        most_popular_item=_most_popular(live),
+        refused=live.refused,
+        as_of=as_of,
+        lag_records=None if lag is None else lag.records,
+        lag_seconds=None if lag is None or lag.seconds is None else round(lag.seconds, 3),
+    )
+    return report, unknown
+
+
+def json_line(report: Report) -> str:
+    """Write the report as one JSON object on one line."""
+    return msgspec.json.encode(report).decode()
+
+
+def text_lines(report: Report, unknown: str) -> str:
+    """Write the report as lines of a name and a figure; `unknown` says why the lag is."""
+    best = report.most_popular_item
+    age = "" if report.lag_seconds is None else f", {report.lag_seconds:,.1f} s"
+    lines = {
+        "Items sold": f"{report.items_sold:,}",
+        "Most popular": f"{best.item} ({best.items_sold:,} sold)" if best else "nothing yet",
+        "Net revenue": f"{grouped(report.net_revenue)} {report.currency}",
+        "Gross revenue": f"{grouped(report.gross_revenue)} {report.currency}",
+        "Orders": report.orders,
+        "Customers": report.customers,
+        "Events": f"{report.events:,} ({report.guest_events:,} by guests)",
+        "Refused": report.refused,
+        "Behind": f"unknown: {unknown}" if unknown else f"{report.lag_records:,} records{age}",
+        "As of": f"{report.as_of[:19].replace('T', ' ')} UTC",
+    }
+    return "\n".join(
+        f"{name:<14}{figure if isinstance(figure, str) else format(figure, ',')}"
+        for name, figure in lines.items()
+        if not isinstance(figure, UnsetType)
+    )
+
+
+def _ask_lag(settings: Settings, stored: Mapping[int, int]) -> tuple[Lag | None, str]:
+    try:
+        return read_lag(settings, stored, LAG_DEADLINE_SECONDS), ""
+    except PurchasesError as error:
+        return None, str(error)
+
+
+def _most_popular(live: LiveFigures) -> MostPopular | None:
+    best: ItemFigures | None = live.most_popular_item
+    return None if best is None else MostPopular(best.item, best.items_sold)

@@ -1,0 +1,275 @@
+"""The figures of Now as they stand, read a few times a second for everybody who looks.
+
+The sums are kept in `window`, the statements are in `reading`; sending is the hub's matter.
+"""
+
+import math
+import sqlite3
+import time
+from collections import deque
+from datetime import UTC, date, datetime, timedelta
+from threading import Lock
+from typing import Final
+
+from msgspec import Struct
+
+from streaming.errors import PurchasesError
+from streaming.events.fields import decimal_text, rfc_3339
+from streaming.settings import Settings
+from streaming.store.connection import connect_current, store_errors
+from streaming.store.live_totals import live_figures, refusals, snapshot, top_items
+from streaming.totals import queries
+from streaming.totals.window import (
+    BUCKET_SECONDS,
+    BUCKETS,
+    RANKS_KEPT,
+    Sums,
+    Window,
+    best,
+    bucket_of,
+)
+
+COMPARE_SECONDS: Final = 15.0
+COMPARE_SHARE: Final = 20
+SMOOTH_SECONDS: Final = 3.0
+RANK_SECONDS: Final = 60.0
+RANKED_EVER: Final = 100
+
+
+class Ranked(Struct, frozen=True):
+    """One item of a ranking; `change` is by how many places it climbed within the hour."""
+
+    item: str
+    description: str | None
+    items_sold: int
+    net_revenue: str
+    change: int | None
+
+
+class DayFigures(Struct, frozen=True):
+    """A day, or a part of one."""
+
+    day: str
+    events: int
+    items_sold: int
+    net_revenue_micros: int
+    net_revenue: str
+
+
+class Verified(Struct, frozen=True):
+    """When `verify` last ended, and whether it found everything in agreement."""
+
+    finished_at: str
+    agrees: bool
+
+
+class Now(Struct, frozen=True, kw_only=True):
+    """What the page's Now shows, as of one moment of the store.
+
+    `day` is today in the deployment's zone, or the last day with purchases (`is_today` says which).
+    `yesterday` and `last_week` go up to the same time of day. `buckets` are of ten seconds, oldest
+    first: epoch second, events, net revenue in micros.
+    """
+
+    as_of: str
+    timezone: str
+    currency: str
+    day: DayFigures
+    is_today: bool
+    yesterday: DayFigures
+    last_week: DayFigures
+    events: int
+    items_sold: int
+    net_revenue_micros: int
+    net_revenue: str
+    refused: int
+    refused_share: float
+    top_reason: str | None
+    events_per_second: float
+    bucket_seconds: int
+    buckets: list[tuple[int, int, int]]
+    popular_today: list[Ranked]
+    popular_ever: list[Ranked]
+    countries: list[tuple[str, int, str]]
+    latest: list[queries.Purchase]
+    verified: Verified | None
+
+
+class Sampler:
+    """Reads the store once per call of `look`, whoever calls it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._looking = Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._window: Window | None = None
+        self._row = 0
+        self._described: dict[str, str] = {}
+        self._ever: deque[dict[str, int]] = deque(maxlen=RANKS_KEPT)
+        self._compared: tuple[Sums, Sums] = (Sums(), Sums())
+        self._compare_at = self._rank_at = 0.0
+        self._seen: tuple[float, int] | None = None
+        self._rate = 0.0
+
+    def look(self) -> Now:
+        """Give the figures now. Raises `PurchasesError` where the store cannot be read."""
+        path = self._settings.database_path
+        with self._looking:
+            try:
+                with store_errors(path):
+                    if self._connection is None:
+                        self._connection = connect_current(path, read_only=True)
+                    with snapshot(self._connection):
+                        return self._read(self._connection, datetime.now(self._settings.zone))
+            except PurchasesError:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Let go of the store; the next look begins anew."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._window = None
+
+    def _read(self, store: sqlite3.Connection, moment: datetime) -> Now:
+        today = moment.date().isoformat()
+        day = queries.last_day(store, today) or today
+        window = self._advanced(store, day, moment)
+        sums = queries.day_sums(store, day) or Sums()
+        live = live_figures(store)
+        reasons = refusals(store)
+        self._compare(store, moment)
+        return Now(
+            as_of=rfc_3339(moment.astimezone(UTC)),
+            timezone=self._settings.timezone,
+            currency=self._settings.currency,
+            day=_figures(day, sums),
+            is_today=day == today,
+            yesterday=_figures(_before(moment, 1), self._compared[0]),
+            last_week=_figures(_before(moment, 7), self._compared[1]),
+            events=live.events,
+            items_sold=live.items_sold,
+            net_revenue_micros=live.net_revenue_micros,
+            net_revenue=decimal_text(live.net_revenue_micros),
+            refused=live.refused,
+            refused_share=live.refused / max(live.refused + live.events, 1),
+            top_reason=next(iter(reasons), None),
+            events_per_second=self._events_per_second(live.events),
+            bucket_seconds=BUCKET_SECONDS,
+            buckets=_last_hour(window, moment.timestamp()),
+            popular_today=self._popular_today(store, window),
+            popular_ever=self._popular_ever(store),
+            countries=[
+                (name, sums.items_sold, decimal_text(sums.net_revenue_micros))
+                for name, sums in best(window.countries, 8)
+                if name
+            ],
+            latest=queries.latest(store),
+            verified=_verified(store),
+        )
+
+    def _advanced(self, store: sqlite3.Connection, day: str, moment: datetime) -> Window:
+        """Bring the window up to the last row: by the new rows, or anew for another day."""
+        last = queries.last_row(store)
+        span = queries.day_span(date.fromisoformat(day), self._settings.zone)
+        since = (bucket_of(moment.timestamp()) - BUCKETS * BUCKET_SECONDS) * 1_000_000
+        window = self._window
+        if window is None or window.day != day or last < self._row:
+            window = self._window = Window(day)
+            window.add_buckets(queries.recent_buckets(store, last, since))
+            window.add_items(queries.groups_of_span(store, "item", last, span))
+            window.add_countries(queries.groups_of_span(store, "country", last, span))
+        elif last > self._row:
+            window.add_buckets(queries.buckets(store, self._row, last, since))
+            window.add_items(queries.groups(store, "item", self._row, last, span))
+            window.add_countries(queries.groups(store, "country", self._row, last, span))
+        self._row = last
+        window.forget_before(moment.timestamp())
+        if time.monotonic() >= self._rank_at:
+            self._rank_at = time.monotonic() + RANK_SECONDS
+            window.remember_ranks()
+            top = top_items(store, RANKED_EVER)
+            self._ever.append({figures.item: rank for rank, figures in enumerate(top, 1)})
+        return window
+
+    def _compare(self, store: sqlite3.Connection, moment: datetime) -> None:
+        """Sum the same part of yesterday and of last week, for at most a twentieth of the time."""
+        if time.monotonic() < self._compare_at:
+            return
+        started = time.monotonic()
+        self._compared = (
+            queries.sums_of_span(store, queries.same_time(moment, 1)),
+            queries.sums_of_span(store, queries.same_time(moment, 7)),
+        )
+        took = time.monotonic() - started
+        self._compare_at = time.monotonic() + max(COMPARE_SECONDS, COMPARE_SHARE * took)
+
+    def _events_per_second(self, events: int) -> float:
+        """Give the rate at which events are stored, smoothed over a few looks."""
+        now = time.monotonic()
+        if self._seen is not None and now > self._seen[0]:
+            seconds = now - self._seen[0]
+            rate = max(events - self._seen[1], 0) / seconds
+            self._rate += (rate - self._rate) * (1 - math.exp(-seconds / SMOOTH_SECONDS))
+        self._seen = (now, events)
+        return round(self._rate, 1)
+
+    def _popular_today(self, store: sqlite3.Connection, window: Window) -> list[Ranked]:
+        top = best(window.items, 10)
+        self._describe(store, [item for item, _ in top])
+        return [
+            self._ranked(
+                item, s.items_sold, s.net_revenue_micros, window.change_of_rank(item, rank)
+            )
+            for rank, (item, s) in enumerate(top, 1)
+        ]
+
+    def _popular_ever(self, store: sqlite3.Connection) -> list[Ranked]:
+        top = top_items(store, 10)
+        self._describe(store, [figures.item for figures in top])
+        before = self._ever[0] if self._ever else {}
+        return [
+            self._ranked(
+                f.item,
+                f.items_sold,
+                f.net_revenue_micros,
+                before[f.item] - rank if f.item in before else None,
+            )
+            for rank, f in enumerate(top, 1)
+        ]
+
+    def _ranked(self, item: str, sold: int, micros: int, change: int | None) -> Ranked:
+        described = self._described.get(item) or None
+        return Ranked(item, described, sold, decimal_text(micros), change)
+
+    def _describe(self, store: sqlite3.Connection, items: list[str]) -> None:
+        unknown = [item for item in items if item not in self._described]
+        if unknown:
+            self._described.update(dict.fromkeys(unknown, ""))
+            self._described.update(queries.descriptions(store, unknown, self._row))
+
+
+def _figures(day: str, sums: Sums) -> DayFigures:
+    micros = sums.net_revenue_micros
+    return DayFigures(day, sums.events, sums.items_sold, micros, decimal_text(micros))
+
+
+def _before(moment: datetime, days: int) -> str:
+    return (moment.date() - timedelta(days=days)).isoformat()
+
+
+def _last_hour(window: Window, now: float) -> list[tuple[int, int, int]]:
+    end = bucket_of(now)
+    starts = range(end - (BUCKETS - 1) * BUCKET_SECONDS, end + 1, BUCKET_SECONDS)
+    none = Sums()
+    found = [(start, window.buckets.get(start, none)) for start in starts]
+    return [(start, sums.events, sums.net_revenue_micros) for start, sums in found]
+
+
+def _verified(store: sqlite3.Connection) -> Verified | None:
+    row = store.execute(
+        "SELECT finished_at, agrees FROM verification ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        return None
+    return Verified(rfc_3339(datetime.fromtimestamp(row[0] / 1e6, UTC)), bool(row[1]))

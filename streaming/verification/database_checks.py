@@ -1,0 +1,153 @@
+"""The database against itself: its events against all that the consumer counted of them.
+
+Every function reads inside the caller's snapshot and gives a `Check`; nothing is written.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from streaming.verification.check import Check
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+SLOT: Final = 15 * 60 * 1_000_000
+TOTALS: Final = (
+    "events",
+    "items_sold",
+    "gross_revenue_micros",
+    "net_revenue_micros",
+    "guest_events",
+)
+ITEM_FIGURES: Final = TOTALS[:4]
+DAY_FIGURES: Final = ("events", "items_sold", "net_revenue_micros")
+
+Figures = tuple[int, ...]
+
+
+def check_totals(connection: sqlite3.Connection) -> Check:
+    """Compare `live_totals` with the sums over all events."""
+    check = Check("live totals")
+    counted = connection.execute(
+        "SELECT count(*), coalesce(sum(quantity), 0),"
+        " coalesce(sum(CASE WHEN quantity > 0 THEN amount_micros END), 0),"
+        " coalesce(sum(amount_micros), 0), coalesce(sum(user IS NULL), 0) FROM analytics_event"
+    ).fetchone()
+    stored = connection.execute(f"SELECT {', '.join(TOTALS)} FROM live_totals").fetchone()  # noqa: S608
+    _compare(check, "live_totals", TOTALS, {"": counted}, {"": stored or (0,) * len(TOTALS)})
+    return check
+
+
+def check_items(connection: sqlite3.Connection) -> Check:
+    """Compare each row of `live_item_totals` with the sums over the item's events."""
+    counted = _figures(
+        connection,
+        "SELECT item, count(*), sum(quantity),"
+        " coalesce(sum(CASE WHEN quantity > 0 THEN amount_micros END), 0),"
+        " coalesce(sum(amount_micros), 0) FROM analytics_event GROUP BY item",
+    )
+    stored = _figures(
+        connection,
+        f"SELECT item, {', '.join(ITEM_FIGURES)} FROM live_item_totals",  # noqa: S608 - constants
+    )
+    check = Check("items")
+    _compare(check, "live_item_totals of item", ITEM_FIGURES, counted, stored)
+    return check
+
+
+def check_days(connection: sqlite3.Connection, zone: ZoneInfo) -> Check:
+    """Compare each row of `day_ledger` with the sums over the events of that day in `zone`."""
+    connection.create_function("verified_day", 1, day_in(zone), deterministic=True)
+    counted = _figures(
+        connection,
+        "SELECT verified_day(event_time), count(*), sum(quantity), coalesce(sum(amount_micros), 0)"
+        " FROM analytics_event GROUP BY 1",
+    )
+    stored = _figures(
+        connection,
+        f"SELECT day, {', '.join(DAY_FIGURES)} FROM day_ledger",  # noqa: S608 - constants
+    )
+    check = Check("days")
+    _compare(check, "day_ledger of", DAY_FIGURES, counted, stored)
+    return check
+
+
+def check_positions(connection: sqlite3.Connection, group: str, topic: str) -> Check:
+    """Compare the counts of each partition of `analytics` with the events stored from it."""
+    check = Check("partitions of analytics")
+    rows = connection.execute(
+        "SELECT stream_partition, count(*), max(stream_offset) FROM analytics_event GROUP BY 1"
+    )
+    held: dict[int, tuple[int, int]] = {row[0]: (row[1], row[2]) for row in rows}
+    positions = connection.execute(
+        "SELECT partition, next_offset, records, stored, duplicates, conflicting"
+        " FROM stream_offset WHERE consumer_group = ? AND topic = ? ORDER BY partition",
+        (group, topic),
+    ).fetchall()
+    for partition, following, records, stored, duplicates, conflicting in positions:
+        check.compared += 1
+        place = f"stream_offset of {topic}-{partition}"
+        events, last = held.pop(partition, (0, -1))
+        if records != stored + duplicates:
+            check.differ(f"{place}: {records} records, but {stored} stored + {duplicates} known.")
+        if conflicting > duplicates:
+            check.differ(f"{place}: {conflicting} conflicting, but {duplicates} duplicates.")
+        if stored != events:
+            check.differ(f"{place}: {stored} stored, but analytics_event holds {events} from it.")
+        if last >= following:
+            check.differ(f"{place}: next is {following}, but an event came from {last}.")
+    for partition, (events, _) in sorted(held.items()):
+        if partition < 0:  # of a log that was given up, see `store.offsets`
+            continue
+        check.differ(f"{events} events came from {topic}-{partition}, which was never read.")
+    return check
+
+
+def day_in(zone: ZoneInfo) -> Callable[[int], str]:
+    """Give the function from µs to the ISO date in `zone`.
+
+    A quarter of an hour whose first and last instants share a date and offset is asked for once.
+    """
+    whole: dict[int, str | None] = {}
+
+    def date_at(micros: int) -> tuple[str, timedelta | None]:
+        local = (EPOCH + timedelta(microseconds=micros)).astimezone(zone)
+        return local.date().isoformat(), local.utcoffset()
+
+    def day_of(micros: int) -> str:
+        slot = micros // SLOT
+        if slot not in whole:
+            first, last = date_at(slot * SLOT), date_at(slot * SLOT + SLOT - 1)
+            whole[slot] = first[0] if first == last else None
+        return whole[slot] or date_at(micros)[0]
+
+    return day_of
+
+
+def _figures(connection: sqlite3.Connection, statement: str) -> dict[str, Figures]:
+    return {str(row[0]): tuple(row[1:]) for row in connection.execute(statement)}
+
+
+def _compare(
+    check: Check,
+    what: str,
+    names: tuple[str, ...],
+    counted: dict[str, Figures],
+    stored: dict[str, Figures],
+) -> None:
+    """Compare row by row; one that is missing is the same as one of zeros."""
+    zeros = (0,) * len(names)
+    keys = counted.keys() | stored.keys()
+    check.compared += len(keys)
+    if counted == stored:
+        return
+    for key in sorted(keys):
+        right, found = counted.get(key, zeros), stored.get(key, zeros)
+        wrong = [
+            f"{name} is {is_}, the events say {should}"
+            for name, is_, should in zip(names, found, right, strict=True)
+            if is_ != should
+        ]
+        if wrong:
+            check.differ(f"{what} {key}: {'; '.join(wrong)}.".replace(" :", ":"))

@@ -1,0 +1,91 @@
+"""How far back the three topics still hold everything, where retention deleted some of it.
+
+A record of `purchases` can only be judged if its output cannot have been deleted. Outputs follow
+their partition's order, so all deleted ones were made before the first one that is left.
+"""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from confluent_kafka import Consumer
+
+from streaming.kafka.offsets import Place
+from streaming.verification.records import Published, read_published
+from streaming.verification.topic_reader import Ranges, first_record
+
+CLOCKS_APART: Final = timedelta(minutes=1)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Horizon:
+    """Learns from the events that were made after `since` where each partition's judging begins."""
+
+    def __init__(self, since: datetime | None) -> None:
+        self._since = since
+        self._first: dict[int, int] = {}
+        self.bounded = since is not None
+
+    def event(self, event: Published) -> None:
+        """Note the source of an event."""
+        if self._since is None:
+            return
+        if datetime.fromisoformat(event.processed_at) > self._since:
+            number, offset = event.source_partition, event.source_offset
+            self._first[number] = min(offset, self._first.get(number, offset))
+
+    def bounds(self, ranges: dict[int, tuple[int, int]]) -> dict[int, int]:
+        """Give the first offset to judge of each partition: all, where nothing was deleted."""
+        if self._since is None:
+            return {number: first for number, (first, _) in ranges.items()}
+        return {number: self._first.get(number, end) for number, (_, end) in ranges.items()}
+
+
+def deleted_until(
+    reader: Consumer, connection: sqlite3.Connection, analytics: str, ranges: Ranges
+) -> datetime | None:
+    """Give a time after which no output was deleted from `ranges`; None where none was at all.
+
+    For a partition that is empty now, the database knows when its last record was made.
+    """
+    times = [
+        _first_time(reader, connection, analytics, place, first)
+        for place, (first, _) in ranges.items()
+        if first > 0
+    ]
+    retired = connection.execute(
+        "SELECT max(processed_at) FROM analytics_event WHERE stream_partition < 0"
+    ).fetchone()[0]
+    if retired is not None:  # of a log that was given up, see `store.offsets`
+        times.append(EPOCH + timedelta(microseconds=retired))
+    return max(times) + CLOCKS_APART if times else None
+
+
+def made_at(milliseconds: int) -> datetime:
+    """Give the time of a Kafka timestamp."""
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def _first_time(
+    reader: Consumer, connection: sqlite3.Connection, analytics: str, place: Place, first: int
+) -> datetime:
+    message = first_record(reader, place, first)
+    if message is None:
+        return EPOCH + timedelta(microseconds=_last_known(connection, analytics, place, first))
+    if place[0] != analytics:
+        return made_at(message.timestamp()[1])
+    try:
+        return datetime.fromisoformat(read_published(message.value() or b"").processed_at)
+    except ValueError:
+        return made_at(message.timestamp()[1])
+
+
+def _last_known(connection: sqlite3.Connection, analytics: str, place: Place, first: int) -> int:
+    statement = (
+        "SELECT max(processed_at) FROM analytics_event"
+        " WHERE stream_partition = ? AND stream_offset < ?"
+        if place[0] == analytics
+        else "SELECT max(refused_at) FROM dead_letter WHERE dlq_partition = ? AND dlq_offset < ?"
+    )
+    row = connection.execute(statement, (place[1], first)).fetchone()
+    return int(row[0] or 0)

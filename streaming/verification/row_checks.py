@@ -1,0 +1,186 @@
+"""What `analytics` and `purchases.dlq` hold against the rows that were stored of it.
+
+What was read is put into temporary tables, so that the comparing is SQLite's and memory stays
+small. Everything happens inside the caller's snapshot of the database.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from confluent_kafka import Message
+
+from streaming.events.record import DEAD_LETTER, ORIGIN, topic_id_text
+from streaming.verification.check import Check
+from streaming.verification.records import Published, headers_of, readable_origin
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+FLUSH_ROWS: Final = 20_000
+TABLES: Final = """
+CREATE TEMP TABLE read_event (
+    partition INTEGER, offset INTEGER, event_id TEXT, event_time INTEGER, user TEXT, item TEXT,
+    quantity INTEGER, amount_micros INTEGER, PRIMARY KEY (partition, offset)
+) WITHOUT ROWID;
+CREATE TEMP TABLE read_letter (
+    partition INTEGER, offset INTEGER, topic_id TEXT, origin_partition INTEGER,
+    origin_offset INTEGER, attempt INTEGER, PRIMARY KEY (partition, offset)
+) WITHOUT ROWID;
+CREATE TEMP TABLE read_redriven (
+    partition INTEGER, offset INTEGER, topic_id TEXT, origin_partition INTEGER,
+    origin_offset INTEGER
+);
+CREATE TEMP TABLE read_range (
+    topic TEXT, partition INTEGER, first INTEGER, following INTEGER,
+    PRIMARY KEY (topic, partition)
+) WITHOUT ROWID
+"""
+INSERT_EVENT: Final = "INSERT INTO read_event VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_LETTER: Final = "INSERT INTO read_letter VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_REDRIVEN: Final = "INSERT INTO read_redriven VALUES (?, ?, ?, ?, ?)"
+INSERT_RANGE: Final = "INSERT INTO read_range VALUES (?, ?, ?, ?)"
+
+
+class StoredRecords:
+    """Collects what was read below the stored positions, and compares it with the rows."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        analytics: Mapping[int, tuple[int, int]],
+        letters: Mapping[int, tuple[int, int]],
+    ) -> None:
+        self._connection = connection
+        self._analytics = analytics
+        self._letters = letters
+        self._events: list[Sequence[object]] = []
+        self._records: Counter[int] = Counter()
+        for table in TABLES.split(";"):
+            connection.execute(table)
+        for topic, ranges in (("analytics", analytics), ("letters", letters)):
+            rows = [(topic, number, first, end) for number, (first, end) in ranges.items()]
+            connection.executemany(INSERT_RANGE, rows)
+
+    def event(self, message: Message, event: Published) -> None:
+        """Take a record of `analytics`, if it lies below the stored position."""
+        number, offset = message.partition() or 0, message.offset() or 0
+        if offset >= self._analytics.get(number, (0, 0))[1]:
+            return
+        self._records[number] += 1
+        since = event.event_time - EPOCH
+        self._events.append(
+            (
+                number,
+                offset,
+                event.event_id,
+                since // MICROSECOND,
+                event.user,
+                event.item,
+                event.quantity,
+                event.amount_micros,
+            )
+        )
+        if len(self._events) >= FLUSH_ROWS:
+            self._flush()
+        headers = headers_of(message)
+        origin = readable_origin(headers, ORIGIN) if headers else None
+        if origin is not None:
+            place = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
+            self._connection.execute(INSERT_REDRIVEN, (number, offset, *place))
+
+    def letter(self, message: Message) -> None:
+        """Take a record of `purchases.dlq`, if it lies below the stored position and is ours."""
+        number, offset = message.partition() or 0, message.offset() or 0
+        origin = readable_origin(headers_of(message), DEAD_LETTER)
+        if origin is None or offset >= self._letters.get(number, (0, 0))[1]:
+            return
+        place = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
+        self._connection.execute(INSERT_LETTER, (number, offset, *place, origin.attempt))
+
+    def check_events(self, counted: Mapping[int, tuple[int, int]]) -> Check:
+        """Compare the records with the events.
+
+        `counted` is how many the consumer says it read, and of these knew already: reading again
+        after a position was moved back may add only such.
+        """
+        self._flush()
+        check = Check("analytics in the database")
+        check.compared = sum(self._records.values())
+        for number, (records, duplicates) in counted.items():
+            first, _ = self._analytics.get(number, (0, 0))
+            read = self._records[number]
+            if read > records or (first == 0 and records - read > duplicates):
+                check.differ(
+                    f"analytics-{number} holds {read} records below the stored position, but"
+                    f" stream_offset counts {records}."
+                )
+        for number, offset, event_id in self._connection.execute(
+            "SELECT partition, offset, event_id FROM read_event r WHERE NOT EXISTS"
+            " (SELECT 1 FROM analytics_event e WHERE e.event_id = r.event_id)"
+            " ORDER BY partition, offset"
+        ):
+            check.differ(f"The event {event_id} of analytics-{number} at {offset} is not stored.")
+        for event_id, number, offset, is_there in self._connection.execute(
+            "SELECT e.event_id, e.stream_partition, e.stream_offset, r.event_id IS e.event_id"
+            " FROM analytics_event e JOIN read_range g"
+            " ON g.topic = 'analytics' AND g.partition = e.stream_partition"
+            " LEFT JOIN read_event r"
+            " ON r.partition = e.stream_partition AND r.offset = e.stream_offset"
+            " WHERE e.stream_offset >= g.first AND e.stream_offset < g.following AND"
+            " (r.event_id, r.event_time, r.user, r.item, r.quantity, r.amount_micros) IS NOT"
+            " (e.event_id, e.event_time, e.user, e.item, e.quantity, e.amount_micros)"
+            " ORDER BY e.stream_partition, e.stream_offset"
+        ):
+            place = f"analytics-{number} at {offset}"
+            check.differ(
+                f"The event {event_id} is stored otherwise than it stands on {place}."
+                if is_there
+                else f"The event {event_id} is stored, but {place} does not hold it."
+            )
+        return check
+
+    def check_letters(self) -> Check:
+        """Compare the dead letters, and the redriven origins that are stored, with the rows."""
+        check = Check("dead letters in the database")
+        row = self._connection.execute("SELECT count(*) FROM read_letter").fetchone()
+        check.compared = row[0]
+        for number, offset, partition, origin in self._connection.execute(
+            "SELECT l.partition, l.offset, l.origin_partition, l.origin_offset FROM read_letter l"
+            " LEFT JOIN dead_letter d ON d.origin_topic_id = l.topic_id"
+            " AND d.origin_partition = l.origin_partition AND d.origin_offset = l.origin_offset"
+            " WHERE d.state IS NULL OR d.attempts < l.attempt ORDER BY l.partition, l.offset"
+        ):
+            check.differ(
+                f"The dead letter at {offset} of purchases.dlq-{number}, of purchases-{partition}"
+                f" at {origin}, has no row with its attempt in dead_letter."
+            )
+        for number, offset, partition, origin in self._connection.execute(
+            "SELECT d.dlq_partition, d.dlq_offset, d.origin_partition, d.origin_offset"
+            " FROM dead_letter d JOIN read_range g"
+            " ON g.topic = 'letters' AND g.partition = d.dlq_partition"
+            " LEFT JOIN read_letter l ON l.partition = d.dlq_partition AND l.offset = d.dlq_offset"
+            " WHERE d.dlq_offset >= g.first AND d.dlq_offset < g.following AND"
+            " (l.topic_id, l.origin_partition, l.origin_offset) IS NOT"
+            " (d.origin_topic_id, d.origin_partition, d.origin_offset)"
+        ):
+            check.differ(
+                f"dead_letter says that purchases-{partition} at {origin} stands at {offset} of"
+                f" purchases.dlq-{number}, but it does not."
+            )
+        for number, offset, partition, origin in self._connection.execute(
+            "SELECT r.partition, r.offset, r.origin_partition, r.origin_offset FROM read_redriven r"
+            " LEFT JOIN dead_letter d ON d.origin_topic_id = r.topic_id"
+            " AND d.origin_partition = r.origin_partition AND d.origin_offset = r.origin_offset"
+            " WHERE d.state IS NOT 'stored' ORDER BY r.partition, r.offset"
+        ):
+            check.differ(
+                f"The event of analytics-{number} at {offset} was redriven from"
+                f" purchases-{partition} at {origin}, but dead_letter does not say it is stored."
+            )
+        return check
+
+    def _flush(self) -> None:
+        self._connection.executemany(INSERT_EVENT, self._events)
+        self._events.clear()

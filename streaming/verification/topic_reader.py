@@ -1,0 +1,136 @@
+"""Reading fixed ranges of the topics, from outside the apps and without joining a group.
+
+What the records mean is for `tracing.py` and `published.py`.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from streaming.errors import Unavailable
+from streaming.kafka.config import consumer_config
+from streaming.kafka.offsets import Place
+from streaming.kafka.retry import answer
+from streaming.settings import Settings
+
+BATCH: Final = 10_000
+PROGRESS_SECONDS: Final = 30.0
+CALL_SECONDS: Final = 5.0
+
+Ranges = Mapping[Place, tuple[int, int]]
+Take = Callable[[Message], None]
+
+
+def open_reader(settings: Settings, servers: str, group: str) -> Consumer:
+    """Make a read-committed consumer that may ask for the committed offsets of `group`."""
+    config = consumer_config(settings, servers, "verify", group)
+    return Consumer({**config, "enable.partition.eof": True, "queued.max.messages.kbytes": 32_768})
+
+
+def committed_offsets(
+    reader: Consumer, places: Iterable[Place]
+) -> dict[Place, tuple[int, str | None]]:
+    """Give the group's committed offset (negative: none) and its metadata for each partition."""
+    wanted = [TopicPartition(*place) for place in places]
+    found = answer(lambda seconds: reader.committed(wanted, timeout=seconds))
+    return {(p.topic, p.partition): (p.offset, p.metadata) for p in found}
+
+
+def read_ranges(
+    reader: Consumer, ranges: Ranges, takes: Mapping[str, Take], progress: Callable[[int], None]
+) -> None:
+    """Give every committed record of the ranges (first offset, end) to its topic's `takes`.
+
+    The order is that of the partition. `progress` is told how many records came. Raises
+    `Unavailable` where nothing comes for 30 s (an open transaction hides what is behind it), or
+    where records were deleted meanwhile.
+    """
+    ends = {place: end for place, (start, end) in ranges.items() if start < end}
+    _assign(reader, [TopicPartition(*place, ranges[place][0]) for place in ends])
+    moved_at = time.monotonic()
+    while ends:
+        messages = reader.consume(BATCH, 0.1)
+        before = len(ends)
+        taken = _take_all(messages, ends, takes)
+        _drop_finished(reader, ends)
+        progress(taken)
+        if taken or len(ends) < before:
+            moved_at = time.monotonic()
+        elif time.monotonic() - moved_at > PROGRESS_SECONDS:
+            topic, partition = next(iter(ends))
+            raise Unavailable(
+                f"{topic}-{partition} gives nothing more before its end at"
+                f" {ends[topic, partition]}: is a transaction open there? Try again."
+            )
+    reader.unassign()
+
+
+def first_record(reader: Consumer, place: Place, start: int) -> Message | None:
+    """Give the first committed record from `start` on; None where the partition holds none."""
+    _assign(reader, [TopicPartition(*place, start)])
+    deadline = time.monotonic() + PROGRESS_SECONDS
+    try:
+        while time.monotonic() < deadline:
+            message = reader.poll(1)
+            if message is None:
+                continue
+            if message.error() is None:
+                return message
+            if _end_of(message) is not None:
+                return None
+        raise Unavailable(f"{place[0]}-{place[1]} gives no record and no end; try again.")
+    finally:
+        reader.unassign()
+
+
+def _assign(reader: Consumer, partitions: list[TopicPartition]) -> None:
+    reader.assign(partitions)
+    for topic in {partition.topic for partition in partitions}:
+        # Else the leader of a topic that is new to this client is only looked for once a second.
+        reader.list_topics(topic, timeout=CALL_SECONDS)
+
+
+def _take_all(messages: list[Message], ends: dict[Place, int], takes: Mapping[str, Take]) -> int:
+    """Take what lies before the ends; a partition's end that was reached is removed."""
+    taken = 0
+    for message in messages:
+        topic = message.topic() or ""
+        place = (topic, message.partition() or 0)
+        if message.error() is None:
+            if (message.offset() or 0) < ends.get(place, 0):
+                takes[topic](message)
+                taken += 1
+            continue
+        end = _end_of(message)
+        if end is not None and end >= ends.get(place, end + 1):
+            del ends[place]
+    return taken
+
+
+def _drop_finished(reader: Consumer, ends: dict[Place, int]) -> None:
+    """Stop fetching partitions whose position, past transaction markers, has reached the end."""
+    known = reader.position([TopicPartition(*place) for place in ends])
+    finished = {(p.topic, p.partition) for p in known if p.offset >= ends[p.topic, p.partition]}
+    for place in finished:
+        del ends[place]
+    assigned = reader.assignment()
+    gone = [p for p in assigned if (p.topic, p.partition) not in ends]
+    if gone:
+        reader.incremental_unassign(gone)
+
+
+def _end_of(message: Message) -> int | None:
+    """Give the offset of an end-of-partition event, None for a passing error."""
+    error = message.error()
+    if error is None:
+        return None
+    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name
+        return message.offset()
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
+        raise Unavailable(
+            f"Records of {message.topic()}-{message.partition()} were deleted while they were read"
+            " (retention); try again."
+        )
+    return None

@@ -1,0 +1,111 @@
+"""`verify`: proves by a path of its own that what was stored is what came.
+
+It shares no code with the consumer (`analytics`, `store.batch`, `store.write`). The comparisons are
+in `verification`; here they are put together, and the result is kept in the table `verification`.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+
+from streaming.errors import PurchasesError
+from streaming.kafka.names import Names
+from streaming.kafka.preflight import preflight
+from streaming.settings import Settings
+from streaming.store.connection import connect_current, store_errors
+from streaming.store.live_totals import snapshot
+from streaming.store.schema import recorded_deployment
+from streaming.verification.check import Check
+from streaming.verification.database_checks import (
+    check_days,
+    check_items,
+    check_positions,
+    check_totals,
+)
+from streaming.verification.topic_checks import check_topics
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What one run compared and found; times in µs.
+
+    `offsets` are first offset and end of what was compared of each partition, by topic; `since` is
+    the append time (RFC 3339) of the oldest record of `purchases` that was followed, None where
+    none was.
+    """
+
+    started_at: int
+    finished_at: int
+    checks: list[Check]
+    offsets: dict[str, dict[int, tuple[int, int]]]
+    since: str | None
+
+    @property
+    def differences(self) -> int:
+        """How many differences there are in all."""
+        return sum(check.differing for check in self.checks)
+
+    @property
+    def examples(self) -> list[str]:
+        """The first differences of each check."""
+        return [sentence for check in self.checks for sentence in check.examples]
+
+
+def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> Verdict:
+    """Compare everything, also while the stream runs, and keep the verdict in the database.
+
+    `progress` is told what is being read, records done and about how many in all. Raises
+    `PurchasesError` where there is nothing to verify, and `Unavailable` where Kafka or the
+    database does not answer.
+    """
+    started_at = time.time_ns() // 1000
+    path, names = settings.database_path, Names.of(settings)
+    with closing(connect_current(path, read_only=True)) as connection, store_errors(path):
+        topics = [names.purchases, names.analytics, names.dead_letters]
+        cluster = preflight(settings, reads=topics, group=names.processor_group)
+        with snapshot(connection):
+            deployment = recorded_deployment(connection)
+            if deployment is None:
+                raise PurchasesError(f"{path} was never used by `purchases up` or `analyze`.")
+            group = names.analytics_group(deployment.deployment_id)
+            progress("the database", 0, 0)
+            checks = [
+                check_totals(connection),
+                check_items(connection),
+                check_days(connection, ZoneInfo(deployment.timezone)),
+                check_positions(connection, group, names.analytics),
+            ]
+            compared = check_topics(connection, settings, cluster, group, progress)
+    verdict = Verdict(
+        started_at=started_at,
+        finished_at=time.time_ns() // 1000,
+        checks=checks + compared.checks,
+        offsets=compared.offsets,
+        since=compared.since,
+    )
+    _keep(path, verdict)
+    return verdict
+
+
+def _keep(path: Path, verdict: Verdict) -> None:
+    compared = {
+        "checks": {check.name: check.compared for check in verdict.checks},
+        "offsets": verdict.offsets,
+        "since": verdict.since,
+    }
+    with closing(connect_current(path)) as connection, store_errors(path):
+        connection.execute(
+            "INSERT INTO verification (started_at, finished_at, agrees, compared, differences)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (
+                verdict.started_at,
+                verdict.finished_at,
+                not verdict.differences,
+                msgspec.json.encode(compared).decode(),
+                msgspec.json.encode(verdict.examples).decode(),
+            ),
+        )
