@@ -23,7 +23,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 from assets.builds.builder import Outcome
 from assets.lineage import column_lineage
 from assets.tables.models import WHOLE, TableBuild
-from streaming.events.fields import MICROS, decimal_text
+from streaming.units import MICROS, decimal_text
 
 AUDIT: Final = "audit"
 NAMED: Final = 20

@@ -28,21 +28,26 @@ from dagster._core.definitions.run_status_sensor_definition import (
     RunStatusSensorDefinition,
 )
 
-from assets.builds.staleness import DAY_TABLE_NAMES
+from assets.tables.models import DAY_TABLE_NAMES
 from benchmarks.measure import Figure
 from benchmarks.scratch import Bench
 from orchestration.automation.run_requests import DayRange, days_request
 from orchestration.build import build_defs
 from orchestration.instance import open_instance, prepare_instance
 from orchestration.local.handover import APPS
-from streaming.cli.foreground import prepare_store
 from streaming.runtime.counters import Position
-from streaming.runtime.crash_loop import SlotRestarts, SupervisorStatus, supervisor_status_path
-from streaming.runtime.keep_alive import wish_path
-from streaming.runtime.supervisor import supervisor_path
-from streaming.runtime.worker import WorkerStatus, lease_path, replace_json, status_path
+from streaming.runtime.crash_loop import SlotRestarts, SupervisorStatus
+from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings
 from streaming.store.connection import connect
+from streaming.store.deployment import prepare_store
+from streaming.system.home import (
+    lease_path,
+    status_path,
+    supervisor_path,
+    supervisor_status_path,
+    wish_path,
+)
 from streaming.system.lease import Lease, acquire
 
 DAYS: Final = 10_000

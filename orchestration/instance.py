@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from assets.builds.locks import WRITE_POOL
 from streaming.errors import PurchasesError
-from streaming.runtime.supervisor import worker_environment
-from streaming.settings import Settings
+from streaming.settings import Settings, worker_environment
 from streaming.system.lease import Lease, acquire, holder
 
 if TYPE_CHECKING:

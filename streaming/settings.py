@@ -3,6 +3,7 @@
 Defaults, types and what a right value looks like live here; what is done with a setting does not.
 """
 
+import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -133,3 +134,14 @@ def load_settings() -> Settings:
         ) from None
     _ = settings.database_path
     return settings
+
+
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """Give the environment in which a child reads these settings, whatever its directory."""
+    given = {
+        f"{PREFIX}{name.upper()}": str(value)
+        for name, value in settings.model_dump().items()
+        if value is not None
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return {**kept, **given}

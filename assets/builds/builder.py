@@ -24,8 +24,8 @@ from assets.tables.transforms import Transform, compute
 from streaming.errors import Unavailable
 from streaming.settings import Settings
 from streaming.store.connection import connect_current, store_errors
+from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.engine import open_store
-from streaming.store.schema import recorded_deployment, require_same_deployment
 
 PATIENCE_SECONDS: Final = 90.0
 LOOK_SECONDS: Final = 0.5

@@ -17,7 +17,7 @@ import polars as pl
 
 from assets.tables.aggregate import EVENT_COLUMNS
 from assets.tables.calendar import day_window
-from streaming.store.live_totals import snapshot
+from streaming.store.connection import snapshot
 
 FRAME_ROWS: Final = 250_000
 FETCH_ROWS: Final = 25_000

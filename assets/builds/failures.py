@@ -12,9 +12,8 @@ from assets.builds.staleness import Difference, read_differences, read_failures
 from assets.builds.writer import record_failure
 from assets.tables.models import WHOLE, BuildFailure
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, store_errors
+from streaming.store.connection import connect_current, snapshot, store_errors
 from streaming.store.engine import open_store
-from streaming.store.live_totals import snapshot
 
 
 @dataclass(frozen=True)

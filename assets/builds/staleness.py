@@ -10,14 +10,11 @@ from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from assets.tables.models import DAY_TABLES, WHOLE, WHOLE_TABLES
-from streaming.store.models import table_name
+from assets.tables.models import DAY_TABLE_NAMES, WHOLE, WHOLE_TABLE_NAMES
 
 RETRY_MICROS: Final = 5 * 60 * 1_000_000
 LONGEST_RETRY_MICROS: Final = 6 * 3_600 * 1_000_000
 CLOSED: Final = time(0, 15)
-DAY_TABLE_NAMES: Final = tuple(table_name(model) for model in DAY_TABLES)
-WHOLE_TABLE_NAMES: Final = tuple(table_name(model) for model in WHOLE_TABLES)
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,7 @@ from assets.checks import reconciliation, stream_health
 from assets.checks.finding import Finding, Scene
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, store_errors
-from streaming.store.live_totals import snapshot
+from streaming.store.connection import connect_current, snapshot, store_errors
 
 EVENTS: Final = "analytics_event"
 NIGHTLY: Final = ("recomputed", "integrity", "unchanged")

@@ -13,8 +13,8 @@ from streaming.errors import PurchasesError
 from streaming.kafka.lag import read_lag
 from streaming.kafka.names import Names
 from streaming.store.backup import require_integrity
+from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import stored_positions
-from streaming.store.schema import recorded_deployment
 
 LAG_DEADLINE_SECONDS: Final = 10.0
 LAG_SECONDS: Final = 60.0

@@ -45,9 +45,9 @@ from assets.queries.sales import (
     summed,
 )
 from streaming.api.endpoint import Endpoint, Nothing
-from streaming.dashboard.endpoints import reading
 from streaming.errors import UsageError
 from streaming.settings import Settings
+from streaming.store.connection import reading
 
 DEFAULT_DAYS: Final = 30
 MOST_DAYS: Final = 10_000

@@ -23,8 +23,8 @@ from assets.tables.models import DAY_TABLES, WHOLE_TABLES, TableBuild
 from streaming.errors import NotFound, PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store.connection import connect_current, store_errors
+from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.models import AnalyticsEventRow, Table, table_name
-from streaming.store.schema import recorded_deployment, require_same_deployment
 
 
 class Format(StrEnum):

@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from assets.builds.staleness import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES, is_provisional
+from assets.builds.staleness import is_provisional
 from assets.queries.records import DayStanding, Range, Standing, TableTruth, Truth, Verification
-from assets.tables.models import WHOLE
+from assets.tables.models import DAY_TABLE_NAMES, WHOLE, WHOLE_TABLE_NAMES
 from streaming.errors import NotFound
-from streaming.events.fields import rfc_3339
 from streaming.store.live_totals import live_figures
+from streaming.units import rfc_3339
 
 VERIFICATIONS: Final = 10
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from streaming.events.fields import decimal_text
+from streaming.units import decimal_text
 
 
 class Range(Struct, frozen=True):

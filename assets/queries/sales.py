@@ -10,9 +10,9 @@ from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from assets.queries.records import Customer, Range, Sold, SoldIn, SoldOf, sold, sold_in, sold_of
-from streaming.events.fields import decimal_text
 from streaming.totals.queries import day_span, last_row
 from streaming.totals.queries import descriptions as lately_described
+from streaming.units import decimal_text
 
 Ordering = Literal["items_sold", "net_revenue", "gross_revenue", "events"]
 CustomerOrdering = Literal["net_revenue", "orders", "items_sold", "last_purchase"]

@@ -10,8 +10,7 @@ from typing import Final
 
 from streaming.settings import Settings
 from streaming.status.model import Problem, Section
-from streaming.store.connection import connect_current, store_errors
-from streaming.store.live_totals import snapshot
+from streaming.store.connection import connect_current, snapshot, store_errors
 
 NAMED: Final = 3
 DAYS_BEHIND: Final = (

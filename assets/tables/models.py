@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import CheckConstraint, Index
 from sqlmodel import Field
 
-from streaming.store.models import Table, big
+from streaming.store.models import Table, big, table_name
 
 WHOLE: Final = "all"
 """The one partition of a table that is not cut into days."""
@@ -185,3 +185,8 @@ DAY_TABLES: Final[tuple[type[Table], ...]] = (
     DailyCountrySales,
 )
 WHOLE_TABLES: Final[tuple[type[Table], ...]] = (CustomerSummary, SalesSummary)
+
+
+DAY_TABLE_NAMES: Final = tuple(table_name(model) for model in DAY_TABLES)
+
+WHOLE_TABLE_NAMES: Final = tuple(table_name(model) for model in WHOLE_TABLES)

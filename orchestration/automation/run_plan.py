@@ -10,7 +10,8 @@ from typing import Final
 
 from dagster import RunRequest
 
-from assets.builds.staleness import DAY_TABLE_NAMES, Difference, stale_days, stale_summaries
+from assets.builds.staleness import Difference, stale_days, stale_summaries
+from assets.tables.models import DAY_TABLE_NAMES
 from orchestration.automation.run_requests import DayRange, days_request, summaries_request
 
 MOST_RUNS: Final = 3

@@ -16,9 +16,9 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from assets.builds.staleness import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
 from assets.dagster_events import AUDIT
 from assets.definitions import DAY_STEP
+from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
 
 REASON_TAG: Final = "purchases/reason"
 VERSION_TAG: Final = "purchases/version"

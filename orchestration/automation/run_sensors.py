@@ -28,8 +28,8 @@ from dagster import (
 
 from assets.builds.failures import DiedRun, record_died
 from assets.builds.locks import run_lives, run_lock
-from assets.builds.staleness import WHOLE_TABLE_NAMES
 from assets.checks.asset_checks import RECONCILIATION, selection
+from assets.tables.models import WHOLE_TABLE_NAMES
 from orchestration.automation.run_requests import REASON_TAG, audits_of, days_of, keys_of, tables_of
 from streaming.settings import Settings
 from streaming.system.logs import get_logger

@@ -17,8 +17,8 @@ from dagster import (
     schedule,
 )
 
-from assets.builds.staleness import DAY_TABLE_NAMES
 from assets.checks.asset_checks import FREQUENT, NIGHTLY, selection
+from assets.tables.models import DAY_TABLE_NAMES
 from orchestration.automation.run_requests import (
     REASON_TAG,
     DayRange,

@@ -26,8 +26,8 @@ from msgspec import Struct
 from streaming.runtime.keep_alive import Supervision, keep_wanted
 from streaming.settings import Settings
 from streaming.status.slots import look_at_app
-from streaming.store.connection import connect, store_errors
-from streaming.store.live_totals import changed_days, live_figures, snapshot
+from streaming.store.connection import connect, snapshot, store_errors
+from streaming.store.live_totals import changed_days, live_figures
 
 TICK_SECONDS: Final = 15
 REPORT_SECONDS: Final = 600

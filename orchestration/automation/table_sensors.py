@@ -20,13 +20,13 @@ from dagster import (
     sensor,
 )
 
-from assets.builds.staleness import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES, Difference, read_differences
+from assets.builds.staleness import Difference, read_differences
 from assets.partitions import today
+from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
 from orchestration.automation.run_plan import LastRun, Moment, UnderWay, plan
 from orchestration.automation.run_requests import REASON_TAG, audits_of, days_of, keys_of, tables_of
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, store_errors
-from streaming.store.live_totals import snapshot
+from streaming.store.connection import connect_current, snapshot, store_errors
 
 TICK_SECONDS = 15
 UNFINISHED = (

@@ -29,9 +29,9 @@ from orchestration.automation.run_requests import (
 )
 from orchestration.build import build_defs
 from orchestration.instance import open_instance, prepare_instance
-from streaming.cli.foreground import prepare_store
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
+from streaming.store.deployment import prepare_store
 
 LOOK_SECONDS: Final = 0.5
 

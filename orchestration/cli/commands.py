@@ -145,7 +145,7 @@ def _day(option: str, text: str) -> date:
 
 
 def _tables(names: list[str]) -> list[str]:
-    from assets.builds.staleness import DAY_TABLE_NAMES
+    from assets.tables.models import DAY_TABLE_NAMES
 
     for name in names:
         if name not in DAY_TABLE_NAMES:

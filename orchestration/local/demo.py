@@ -11,8 +11,7 @@ from typing import Final
 import streaming
 from orchestration.local.down import FEEDER_LEASE
 from streaming.errors import PurchasesError
-from streaming.runtime.supervisor import worker_environment
-from streaming.settings import Settings
+from streaming.settings import Settings, worker_environment
 from streaming.system.lease import acquire
 
 EVENTS_PER_SECOND: Final = 20

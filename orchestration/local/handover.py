@@ -8,8 +8,9 @@ import time
 from typing import Final
 
 from orchestration.local.down import end_supervisors
-from streaming.runtime.keep_alive import keep_wanted, wish_path
+from streaming.runtime.keep_alive import keep_wanted
 from streaming.settings import Settings
+from streaming.system.home import wish_path
 
 APPS: Final = ("processor", "analytics")
 HAND_OVER_SECONDS: Final = 90.0

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streaming.formatting import grouped, printable
-from streaming.runtime.worker import WorkerStatus
+from streaming.runtime.status_file import WorkerStatus
 
 
 @dataclass(frozen=True)

@@ -19,20 +19,20 @@ from orchestration.local.live_view import View, render
 from streaming.api.address import required_token
 from streaming.broker.embedded import start_broker, stop_broker
 from streaming.broker.keeper import BrokerKeeper
-from streaming.cli.foreground import prepare_store
 from streaming.errors import PurchasesError, UsageError
-from streaming.events.fields import decimal_text
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
 from streaming.kafka.topics import create_topics
 from streaming.settings import PREFIX, Settings, load_settings
 from streaming.status.slots import look_at_app
-from streaming.store.connection import connect, store_errors
-from streaming.store.live_totals import live_figures, refusals, snapshot, top_items
+from streaming.store.connection import connect, snapshot, store_errors
+from streaming.store.deployment import prepare_store
+from streaming.store.live_totals import live_figures, refusals, top_items
 from streaming.system.lease import acquire, holder
 from streaming.system.logs import Seldom, configure_logs, get_logger
 from streaming.system.shutdown import stopping
+from streaming.units import decimal_text
 
 CHILDREN_STOP_SECONDS: Final = 5.0
 BROKER_STOP_SECONDS: Final = 4.0

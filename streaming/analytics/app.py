@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from streaming.analytics.decode import advances, event_rows, letter_rows
 from streaming.analytics.trace_log import log_stored
 from streaming.errors import Mismatch, Unavailable
-from streaming.events.record import topic_id_text
+from streaming.events.identifiers import topic_id_text
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.consumer import GroupConsumer, offset_at
@@ -26,10 +26,10 @@ from streaming.kafka.names import Names
 from streaming.kafka.standby import await_turn
 from streaming.runtime.worker import Runtime, run_worker
 from streaming.settings import Settings
+from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_store, store_errors
 from streaming.store.models import StreamOffset
 from streaming.store.rows import SOURCE_TIMESTAMP, STORED, day_cutter
-from streaming.store.schema import ensure_deployment
 from streaming.store.writer import (
     Advance,
     Batch,

@@ -21,7 +21,7 @@ from msgspec import Struct
 from streaming.broker.config import HOST, properties_text, server_properties
 from streaming.broker.jars import class_path, java
 from streaming.errors import PurchasesError
-from streaming.events.record import topic_id_text
+from streaming.events.identifiers import topic_id_text
 from streaming.system.disk_space import LEAST_FREE_BYTES, free_bytes
 from streaming.system.lease import Lease, acquire, holder
 

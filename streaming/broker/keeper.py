@@ -9,8 +9,7 @@ import time
 from typing import Final
 
 from streaming.broker.embedded import broker_status
-from streaming.runtime.supervisor import worker_environment
-from streaming.settings import Settings
+from streaming.settings import Settings, worker_environment
 from streaming.system.logs import get_logger
 
 LOOK_SECONDS: Final = 1.0

@@ -49,10 +49,10 @@ def backup(
     Example: purchases db backup /mnt/safe/purchases-monday.db
     """
     from streaming.settings import load_settings
-    from streaming.store import restore
+    from streaming.store.backup import backup as make_backup
 
     with _progress("Copying") as progress:
-        copy = restore.backup(load_settings(), path, progress)
+        copy = make_backup(load_settings(), path, progress)
     typer.echo(f"The backup is {copy}.")
 
 
@@ -84,10 +84,10 @@ def rebuild() -> None:
     Example: purchases db rebuild
     """
     from streaming.settings import load_settings
-    from streaming.store import restore
+    from streaming.store.rebuild import rebuild as rebuild_store
 
     with _progress("Backing up") as progress:
-        done = restore.rebuild(load_settings(), progress)
+        done = rebuild_store(load_settings(), progress)
     typer.echo(f"The database as it was is kept in {done.backup}.")
     typer.echo(
         f"Rebuilt from {done.events:,} events:"

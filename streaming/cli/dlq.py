@@ -60,9 +60,8 @@ def list_letters(
 
     from streaming.dead_letters.render import Listing, listed
     from streaming.settings import load_settings
-    from streaming.store.connection import connect_current, store_errors
+    from streaming.store.connection import connect_current, snapshot, store_errors
     from streaming.store.dead_letters import count_by_reason, find_letters
-    from streaming.store.live_totals import snapshot
 
     settings = load_settings()
     wanted = _filter(settings, None, reason, since, until, key, state or NOT_STORED)
@@ -243,7 +242,7 @@ def _filter(
 
 
 def _micros(option: str, text: str | None, settings: "Settings") -> int | None:
-    from streaming.events.fields import micros_of
+    from streaming.units import micros_of
 
     time = read_time(option, text, settings)
     return None if time is None else micros_of(time.astimezone(UTC))

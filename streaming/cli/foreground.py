@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streaming.errors import PurchasesError
-from streaming.kafka.names import Names
+from streaming.kafka.names import Names, targets_of
 from streaming.kafka.preflight import preflight, preflight_processor
 from streaming.offsets.catch_up import (
     GroupLooker,
     Positions,
     database_positions,
-    targets_of,
     wait_until_caught_up,
 )
 from streaming.offsets.inspect import require_positions_of_this_log
 from streaming.runtime.keep_alive import Wish
 from streaming.runtime.supervisor import Supervisor
-from streaming.settings import Settings, load_settings
+from streaming.settings import load_settings
+from streaming.store.deployment import prepare_store
 from streaming.system.lease import Lease, acquire
 from streaming.system.logs import configure_logs, get_logger
 from streaming.system.shutdown import stopping
@@ -83,22 +83,6 @@ def run_analytics(
         looker.close()
         end = End(ends, lambda: database_positions(settings, group), caught_up_timeout)
     _supervise(Supervisor(settings, "analytics", wanted), end, keep_alive)
-
-
-def prepare_store(settings: Settings) -> str:
-    """Bring the database to this schema and record the deployment; give its id.
-
-    Raises `Mismatch` for a newer schema, another currency or another time zone.
-    """
-    from streaming.store.engine import open_store
-    from streaming.store.schema import ensure_deployment, upgrade
-
-    upgrade(settings)
-    engine = open_store(settings.database_path)
-    try:
-        return ensure_deployment(engine, settings).deployment_id
-    finally:
-        engine.dispose()
 
 
 def _supervise(supervisor: Supervisor, end: End | None, keep_alive: Path | None) -> None:

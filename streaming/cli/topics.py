@@ -34,7 +34,7 @@ def list_topics(
 
     Example: purchases topics list --json
     """
-    from streaming.events.record import topic_id_text
+    from streaming.events.identifiers import topic_id_text
     from streaming.kafka.names import Names
     from streaming.kafka.preflight import preflight
     from streaming.kafka.topics import wanted_topics

@@ -32,13 +32,14 @@ from streaming.api.endpoint import (
 )
 from streaming.api.openapi import document
 from streaming.dashboard.auth import Guard
-from streaming.dashboard.endpoints import reading, stream_endpoints
+from streaming.dashboard.endpoints import stream_endpoints
 from streaming.dashboard.ingest import Door
 from streaming.dashboard.metrics import metrics_text
 from streaming.dashboard.server_sent_events import Hub
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.status.collect import SectionOf, gather
+from streaming.store.connection import reading
 from streaming.store.live_totals import live_figures, refusals
 from streaming.totals.sampler import Sampler
 

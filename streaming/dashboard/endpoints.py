@@ -3,10 +3,9 @@
 What is answered is made elsewhere; here what was asked for becomes calls.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from itertools import islice
-from sqlite3 import Connection
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
@@ -22,7 +21,7 @@ from streaming.kafka.preflight import preflight
 from streaming.settings import Settings
 from streaming.status.collect import SectionOf, gather
 from streaming.status.model import Status
-from streaming.store.connection import connect_current, store_errors
+from streaming.store.connection import connect_current, reading, store_errors
 from streaming.store.dead_letters import (
     LetterFilter,
     count_by_day,
@@ -30,7 +29,6 @@ from streaming.store.dead_letters import (
     find_letter,
     find_letters,
 )
-from streaming.store.live_totals import snapshot
 from streaming.totals.report import Report, read_report
 from streaming.totals.sampler import Now
 from streaming.verification.verify import verify
@@ -108,15 +106,6 @@ def stream_endpoints(live: Callable[[], Now], sections: Mapping[str, SectionOf])
         Endpoint("GET", "dead-letters/{id}", "One with all that is kept", _letter, Shown, Letter),
         Endpoint("POST", "verify", "Verify everything", _verify, Verified, at_once=1),
     ]
-
-
-@contextmanager
-def reading(settings: Settings) -> Iterator[Connection]:
-    """Read the store at one moment. Raises what `connect_current` does."""
-    path = settings.database_path
-    opened = closing(connect_current(path, read_only=True))
-    with opened as store, store_errors(path), snapshot(store):
-        yield store
 
 
 def _totals(settings: Settings, _: Nothing) -> Report:

@@ -11,11 +11,13 @@ import msgspec
 from msgspec import Raw, Struct
 from starlette.requests import Request
 
+from streaming import units
 from streaming.api.endpoint import JSON
 from streaming.errors import TooLarge, UsageError
 from streaming.events import fields
+from streaming.events.identifiers import derived_id, record_key
 from streaming.events.purchase import MAX_VALUE_BYTES, decode_slow
-from streaming.events.record import Header, derived_id, record_key
+from streaming.events.record import Header
 from streaming.events.refusal import Refused
 
 MOST_RECORDS: Final = 1_000
@@ -111,7 +113,7 @@ def _with_id(
     except Refused:
         return Outgoing(None, key, record)
     content = idempotency_key.encode("latin-1") + struct.pack(">i", index)
-    event_id = derived_id(fields.micros_of(time) // 1000, content)
+    event_id = derived_id(units.micros_of(time) // 1000, content)
     head, _, _ = record.rpartition(b"}")
     comma = b"" if head.rstrip().endswith(b"{") else b","
     return Outgoing(event_id, key, b'%s%s"event_id":"%s"}' % (head, comma, event_id.encode()))

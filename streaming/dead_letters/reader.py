@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from streaming.errors import Unavailable
 from streaming.events.dead_letter import Verdict, read_verdict
-from streaming.events.record import topic_id_text
+from streaming.events.identifiers import topic_id_text
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.consumer import headers_of
 from streaming.kafka.names import Names

@@ -8,11 +8,11 @@ from msgspec import Struct
 
 from streaming.dead_letters.reader import Kept
 from streaming.events.dead_letter import shown_text
-from streaming.events.fields import rfc_3339
 from streaming.events.record import DEAD_LETTER, Headers
 from streaming.formatting import printable
 from streaming.kafka.consumer import headers_of
 from streaming.store.dead_letters import StoredLetter
+from streaming.units import rfc_3339
 
 HEX_COLUMNS: Final = 16
 SHOWN_BYTES: Final = 64 * 1024

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from streaming import units
 from streaming.errors import Mismatch
 from streaming.events import fields
 from streaming.events.purchase import PurchaseEvent
@@ -66,7 +67,7 @@ def enrich(purchase: PurchaseEvent, source: Record, processed_at: str) -> Analyt
     """Make the analytics event of a purchase that stood at `source`."""
     return AnalyticsEvent(
         event_id=purchase.event_id,
-        event_time=fields.rfc_3339(purchase.timestamp),
+        event_time=units.rfc_3339(purchase.timestamp),
         kind="sale" if purchase.quantity > 0 else "return",
         item=purchase.item,
         quantity=purchase.quantity,
@@ -116,7 +117,7 @@ def time_micros(text: str) -> int:
     Raises `Mismatch` for any text but RFC 3339 in UTC with six decimals and `Z`.
     """
     try:
-        return fields.utc_micros(text)
+        return units.utc_micros(text)
     except ValueError:
         message = f"its time {shown(text)} is not RFC 3339 in UTC with six decimals"
         raise Mismatch(message) from None

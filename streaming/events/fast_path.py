@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from streaming import units
 from streaming.events import fields
 from streaming.events.analytics import SCHEMA_VERSION, AnalyticsEvent
 from streaming.events.purchase import MAX_AHEAD_MICROS, MAX_VALUE_BYTES, Rules
@@ -22,7 +23,7 @@ Text = Annotated[str, Meta(max_length=fields.MAX_TEXT)]
 Quantity = Annotated[int, Meta(ge=-fields.MAX_QUANTITY, le=fields.MAX_QUANTITY)]
 
 _REST = re.compile(r"(?:\.\d{1,6})?Z", re.ASCII).fullmatch
-_micros_of = lru_cache(maxsize=8)(fields.micros_of)
+_micros_of = lru_cache(maxsize=8)(units.micros_of)
 _BACKSLASH, _OPEN, _BRACKET, _NUL = b"\\{[\0"
 
 
@@ -79,10 +80,10 @@ def _event(
     purchase: PlainPurchase, record: Record, rules: Rules, processed_at: str
 ) -> AnalyticsEvent | None:
     time, quantity, currency = purchase.timestamp, purchase.quantity, purchase.currency
-    if len(time) != fields.TIME_LENGTH:
+    if len(time) != units.TIME_LENGTH:
         time = _with_six_decimals(time)
     latest = record.timestamp * 1000 + MAX_AHEAD_MICROS
-    if not _micros_of(rules.history_start) <= fields.utc_micros(time) <= latest:
+    if not _micros_of(rules.history_start) <= units.utc_micros(time) <= latest:
         return None
     if quantity is None:
         quantity = 1
@@ -117,6 +118,6 @@ def _event(
 
 def _with_six_decimals(text: str) -> str:
     """Write a time that ends in `Z` with six decimals. Raises `ValueError` for other texts."""
-    if not _REST(text, fields.SECOND_LENGTH):
+    if not _REST(text, units.SECOND_LENGTH):
         raise ValueError(text)
-    return f"{text[: fields.SECOND_LENGTH]}.{text[fields.SECOND_LENGTH + 1 : -1]:0<6}Z"
+    return f"{text[: units.SECOND_LENGTH]}.{text[units.SECOND_LENGTH + 1 : -1]:0<6}Z"

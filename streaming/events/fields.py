@@ -10,24 +10,19 @@ from functools import lru_cache
 from typing import Final
 
 from streaming.events.refusal import Reason, Refused, shown
+from streaming.units import EPOCH, MICROS
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND: Final = timedelta(microseconds=1)
-MICROS: Final = 1_000_000
 MAX_QUANTITY: Final = 1_000_000
 MAX_PRICE_MICROS: Final = 10**9 * MICROS
 MAX_AMOUNT_MICROS: Final = 10**9 * MICROS
 MAX_NAME: Final = 128
 MAX_TEXT: Final = 1024
-SECOND_LENGTH: Final = len("2010-12-01T08:26:00")
-TIME_LENGTH: Final = len("2010-12-01T08:26:00.000000Z")
 
 _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?"
     r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 ).fullmatch
-_SECOND = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d", re.ASCII).fullmatch
 _DECIMAL = re.compile(r"(-?)(\d+)(?:\.(\d{1,6}))?", re.ASCII).fullmatch
 _HEX_AS_ZERO = bytes.maketrans(b"0123456789abcdef", b"0" * 16)
 _UUID_SHAPE = b"00000000-0000-0000-0000-000000000000"
@@ -130,52 +125,6 @@ def encodable(field: str, value: str) -> str:
             Reason.INVALID_TEXT, f"{field} holds U+0000 or a lone surrogate: {shown(value)}"
         )
     return value
-
-
-def micros_of(time: datetime) -> int:
-    """Give a time as integer µs since 1970 in UTC."""
-    return (time - EPOCH) // MICROSECOND
-
-
-@lru_cache(maxsize=16_384)
-def second_micros(text: str) -> int:
-    """Read `YYYY-MM-DDTHH:MM:SS`, in UTC, as µs since 1970. Raises `ValueError` for any other text.
-
-    It remembers: events come in crowds.
-    """
-    if not _SECOND(text):
-        raise ValueError(text)
-    return micros_of(datetime.fromisoformat(text).replace(tzinfo=UTC))
-
-
-def utc_micros(text: str) -> int:
-    """Read RFC 3339 in UTC with six decimals and `Z`, as `rfc_3339` writes it, as µs since 1970.
-
-    Raises `ValueError` for any other text.
-    """
-    fraction = text[20:26]
-    if (
-        len(text) == TIME_LENGTH
-        and text[19] == "."
-        and text[26] == "Z"
-        and fraction.isdigit()
-        and text.isascii()
-    ):
-        return second_micros(text[:19]) + int(fraction)
-    raise ValueError(text)
-
-
-def rfc_3339(time: datetime) -> str:
-    """Write a time of UTC with six decimals and `Z`."""
-    return f"{time.isoformat(timespec='microseconds')[:26]}Z"
-
-
-def decimal_text(micros: int) -> str:
-    """Write micros as a plain decimal, without trailing zeros beyond the second decimal."""
-    sign, magnitude = ("-", -micros) if micros < 0 else ("", micros)
-    whole, fraction = divmod(magnitude, MICROS)
-    decimals = f"{fraction:06d}".rstrip("0").ljust(2, "0")
-    return f"{sign}{whole}.{decimals}"
 
 
 def _decimal_micros(value: str) -> int | None:

@@ -12,13 +12,14 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from streaming import units
 from streaming.events import fields
 from streaming.events.record import Origin, Record, origin_id, origin_of, own_position
 from streaming.events.refusal import Reason, Refusal, Refused, shown
 
 MAX_VALUE_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 64
-MAX_AHEAD_MICROS: Final = 24 * 3600 * fields.MICROS
+MAX_AHEAD_MICROS: Final = 24 * 3600 * units.MICROS
 BYTE_ORDER_MARK: Final = "\ufeff"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
@@ -107,10 +108,10 @@ def encode_purchase(event: PurchaseEvent) -> bytes:
         Wire(
             user=event.user,
             item=event.item,
-            timestamp=fields.rfc_3339(event.timestamp),
+            timestamp=units.rfc_3339(event.timestamp),
             event_id=event.event_id,
             quantity=event.quantity,
-            unit_price=None if price is None else fields.decimal_text(price),
+            unit_price=None if price is None else units.decimal_text(price),
             currency=event.currency,
             order_id=event.order_id,
             description=event.description,
@@ -248,7 +249,7 @@ def _event_time(value: str | int, appended_at: int, history_start: datetime) -> 
             Reason.TIMESTAMP_TOO_OLD,
             f"timestamp {shown(value)} is before the start of history, {history_start:%Y-%m-%d}",
         )
-    if fields.micros_of(time) > appended_at * 1000 + MAX_AHEAD_MICROS:
+    if units.micros_of(time) > appended_at * 1000 + MAX_AHEAD_MICROS:
         raise Refused(
             Reason.TIMESTAMP_IN_FUTURE,
             f"timestamp {shown(value)} is over 24 h after the record was appended",

@@ -46,3 +46,11 @@ class Names:
 
     def _prefixed(self, name: str) -> str:
         return f"{self.namespace}.{name}" if self.namespace else name
+
+
+def targets_of(settings: Settings, app: str) -> list[str]:
+    """Give the topics that an app reads."""
+    names = Names.of(settings)
+    if app == "processor":
+        return [names.purchases]
+    return [names.analytics, names.dead_letters]

@@ -12,7 +12,6 @@ from confluent_kafka.admin import AdminClient
 
 from streaming.errors import PurchasesError, Unavailable
 from streaming.kafka.config import common_config, consumer_config
-from streaming.kafka.names import Names
 from streaming.kafka.offsets import Place, committed_offsets, list_bounds
 from streaming.kafka.retry import ANSWER_SECONDS, answer
 from streaming.settings import Settings
@@ -107,11 +106,3 @@ def wait_until_caught_up(
             )
         time.sleep(0.1)
     return False
-
-
-def targets_of(settings: Settings, app: str) -> list[str]:
-    """Give the topics that an app reads."""
-    names = Names.of(settings)
-    if app == "processor":
-        return [names.purchases]
-    return [names.analytics, names.dead_letters]

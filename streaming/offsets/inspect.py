@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
 from streaming.errors import Mismatch
-from streaming.events.record import topic_id_text
+from streaming.events.identifiers import topic_id_text
 from streaming.kafka.config import Config, common_config
 from streaming.kafka.missing_offsets import published_without
 from streaming.kafka.names import Names
@@ -22,8 +22,8 @@ from streaming.kafka.preflight import Cluster, preflight
 from streaming.kafka.retry import answer
 from streaming.settings import Settings
 from streaming.store.connection import connect_current, store_errors
+from streaming.store.deployment import recorded_deployment
 from streaming.store.offsets import StoredOffset, read_offsets
-from streaming.store.schema import recorded_deployment
 
 CLIENT: Final = "offsets"
 CALL_SECONDS: Final = 5.0

@@ -15,20 +15,20 @@ from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
 from streaming.errors import PurchasesError, UsageError
-from streaming.events.fields import micros_of
-from streaming.events.record import topic_id_text
+from streaming.events.identifiers import topic_id_text
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import Place, commit_offsets
 from streaming.kafka.preflight import Cluster
 from streaming.kafka.retry import answer
 from streaming.offsets.inspect import APPS, CALL_SECONDS, CLIENT, Position, group_of, look
-from streaming.runtime.supervisor import supervisor_path
 from streaming.settings import Settings
 from streaming.store.connection import connect_current, store_errors
+from streaming.store.deployment import recorded_deployment
 from streaming.store.offsets import StoredOffset, move_offsets
-from streaming.store.schema import recorded_deployment
+from streaming.system.home import supervisor_path
 from streaming.system.lease import holder
+from streaming.units import micros_of
 
 LEAVING_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.5

@@ -14,9 +14,9 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from streaming.errors import Mismatch, PurchasesError, Unavailable, Unrecoverable
-from streaming.events.fields import rfc_3339
+from streaming.events.identifiers import topic_id_text
 from streaming.events.purchase import Rules
-from streaming.events.record import Record, topic_id_text
+from streaming.events.record import Record
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config, consumer_config, transactional_config
 from streaming.kafka.consumer import GroupConsumer, headers_of, offset_at
@@ -29,6 +29,7 @@ from streaming.processor.transform import Output, transform
 from streaming.runtime.worker import Runtime, run_worker
 from streaming.settings import Settings
 from streaming.system.logs import get_logger
+from streaming.units import rfc_3339
 
 APP: Final = "processor"
 BATCH_RECORDS: Final = 5_000

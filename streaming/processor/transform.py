@@ -8,8 +8,9 @@ from msgspec import Struct
 from streaming.events.analytics import encode_analytics, enrich
 from streaming.events.dead_letter import dead_letter
 from streaming.events.fast_path import plain_event
+from streaming.events.identifiers import record_key
 from streaming.events.purchase import Rules, read_purchase
-from streaming.events.record import Record, forwarded, record_key
+from streaming.events.record import Record, forwarded
 from streaming.events.refusal import Reason, Refusal
 
 MAX_CARRIED_BYTES: Final = 512 * 1024

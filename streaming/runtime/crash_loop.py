@@ -11,7 +11,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from streaming.runtime.worker import EXIT_LEASED, EXIT_STUCK, WorkerStatus
+from streaming.runtime.status_file import WorkerStatus
+from streaming.runtime.worker import EXIT_LEASED, EXIT_STUCK
+from streaming.system.home import supervisor_status_path
 
 FAILING_DEATHS: Final = 5
 FAILING_SECONDS: Final = 60.0
@@ -74,11 +76,6 @@ def death_reason(code: int, status: WorkerStatus | None, pid: int) -> str:
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return MEANINGS.get(code, f"it ended with exit code {code}; its log says why")
-
-
-def supervisor_status_path(home: Path, app: str) -> Path:
-    """Give the path of the file in which the supervisor of `app` says how its slots do."""
-    return home / "workers" / f"{app}.supervisor.json"
 
 
 def read_supervisor_status(home: Path, app: str) -> SupervisorStatus | None:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from streaming.runtime.supervisor import supervisor_path, worker_environment
-from streaming.settings import Settings
+from streaming.apps import COMMANDS
+from streaming.settings import Settings, worker_environment
+from streaming.system.home import log_path, supervisor_path, wish_path
 from streaming.system.lease import holder
 
 WISH_SECONDS: Final = 45.0
 LOG_BYTES_KEPT: Final = 10 * 1024 * 1024
-COMMANDS: Final = {"processor": "process", "analytics": "analyze"}
 
 
 class Wish:
@@ -62,16 +62,6 @@ def keep_wanted(settings: Settings, app: str) -> Supervision:
         _start(settings, app, wish)
         return Supervision("started", None)
     return Supervision("wanted" if holder(wish) == pid else "by_hand", pid)
-
-
-def wish_path(home: Path, app: str) -> Path:
-    """Give the path of an app's keep-alive file."""
-    return home / "workers" / f"{app}.wanted"
-
-
-def log_path(home: Path, app: str) -> Path:
-    """Give the path of the log of an app's detached supervisor and its workers."""
-    return home / "workers" / f"{app}.log"
 
 
 def _start(settings: Settings, app: str, wish: Path) -> None:

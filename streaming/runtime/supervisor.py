@@ -11,30 +11,18 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
+from streaming.apps import MODULES
 from streaming.errors import PurchasesError
-from streaming.runtime.crash_loop import (
-    DeathWatch,
-    SlotRestarts,
-    SupervisorStatus,
-    death_reason,
-    supervisor_status_path,
-)
-from streaming.runtime.worker import (
-    EXIT_LEASED,
-    STATUS_SECONDS,
-    WorkerStatus,
-    lease_path,
-    read_status,
-    replace_json,
-)
-from streaming.settings import PREFIX, Settings
+from streaming.runtime.crash_loop import DeathWatch, SlotRestarts, SupervisorStatus, death_reason
+from streaming.runtime.status_file import WorkerStatus, read_status, replace_json
+from streaming.runtime.worker import EXIT_LEASED, STATUS_SECONDS
+from streaming.settings import Settings, worker_environment
+from streaming.system.home import lease_path, supervisor_path, supervisor_status_path
 from streaming.system.lease import Lease, acquire, holder
 from streaming.system.logs import get_logger
 
-MODULES: Final = {"processor": "streaming.processor.app", "analytics": "streaming.analytics.app"}
 FIRST_DELAY_SECONDS: Final = 0.2
 LONGEST_DELAY_SECONDS: Final = 5.0
 HEALTHY_SECONDS: Final = 10.0
@@ -193,19 +181,3 @@ class Supervisor:
         """Give the seconds since the worker's status file last changed, by our own clock."""
         self._look(slot, now)
         return now - slot.beat_seen
-
-
-def supervisor_path(home: Path, app: str) -> Path:
-    """Give the path of the lease that a supervisor of `app` holds."""
-    return home / "workers" / f"{app}.supervisor.lock"
-
-
-def worker_environment(settings: Settings) -> dict[str, str]:
-    """Give the environment in which a child reads these settings, whatever its directory."""
-    given = {
-        f"{PREFIX}{name.upper()}": str(value)
-        for name, value in settings.model_dump().items()
-        if value is not None
-    }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return {**kept, **given}

@@ -10,29 +10,26 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
-from msgspec import Struct
 
 from streaming.errors import PurchasesError
 from streaming.runtime.counters import (
     Bounds,
-    Position,
-    Rates,
     RateWindow,
-    Refusals,
     RefusalWindow,
     Sample,
     at_ends,
     lag_of,
     positions_of,
 )
-from streaming.runtime.latency import Latencies, with_events
+from streaming.runtime.latency import with_events
+from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings, load_settings
+from streaming.system.home import lease_path, status_path
 from streaming.system.lease import acquire
 from streaming.system.logs import configure_logs, get_logger
 from streaming.system.shutdown import Stop
@@ -44,38 +41,6 @@ COLLECTED_AFTER: Final = (200_000, 50, 100)
 EXIT_FAILED: Final = 1
 EXIT_LEASED: Final = 3
 EXIT_STUCK: Final = 70
-
-
-class WorkerStatus(Struct):
-    """What a worker says of itself, at most once a second, in `<home>/workers/<app>-<slot>.json`.
-
-    `state` is `starting`, `running`, `caught_up`, `paused`, `standby`, `stopped` or `failed`;
-    `detail` says by what, of whom or why. Counters are since the start of the process; `stored` are
-    the records that went on, and `latencies` how long they took. `lag_seconds` is the age of the
-    last record that was read, 0 when caught up; times are epoch seconds, and 0 before:
-    `committed_at` when a batch was last committed, `progressed_at` when that, or nothing to do, was
-    last so.
-    """
-
-    app: str
-    slot: int
-    pid: int
-    state: str = "starting"
-    detail: str = ""
-    records: int = 0
-    stored: int = 0
-    refused: int = 0
-    duplicates: int = 0
-    lag_records: int = 0
-    lag_seconds: float = 0.0
-    rates: Rates = Rates()
-    refusals: Refusals = Refusals()
-    latencies: Latencies = Latencies()
-    positions: list[Position] = []
-    committed_at: float = 0.0
-    progressed_at: float = 0.0
-    started_at: float = 0.0
-    updated_at: float = 0.0
 
 
 class Runtime:
@@ -205,46 +170,6 @@ class Runtime:
             get_logger().error("stuck", seconds=still)
         finally:
             os._exit(EXIT_STUCK)
-
-
-def replace_json(path: Path, content: Struct) -> None:
-    """Replace a status file at once for its readers; a full or read-only disk is no reason to stop.
-
-    There the old content stays, and its file's time shows that its writer lives.
-    """
-    temporary = path.with_suffix(".tmp")
-    try:
-        temporary.write_bytes(msgspec.json.encode(content))
-        temporary.replace(path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        with suppress(OSError):
-            os.utime(path)
-
-
-def status_path(home: Path, app: str, slot: int) -> Path:
-    """Give the path of a slot's status file."""
-    return home / "workers" / f"{app}-{slot}.json"
-
-
-def lease_path(home: Path, app: str, slot: int) -> Path:
-    """Give the path of a slot's lease."""
-    return home / "workers" / f"{app}-{slot}.lock"
-
-
-def read_status(home: Path, app: str, slot: int) -> WorkerStatus | None:
-    """Read a slot's status file; None where there is none.
-
-    Where a full disk keeps the old content, the file's time is when the worker last tried to write.
-    """
-    path = status_path(home, app, slot)
-    try:
-        status = msgspec.json.decode(path.read_bytes(), type=WorkerStatus)
-        status.updated_at = max(status.updated_at, path.stat().st_mtime)
-    except (OSError, ValueError):
-        return None
-    return status
 
 
 def run_worker(

@@ -19,7 +19,7 @@ from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.lag import PartitionLag, TopicMissing, read_partitions
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import Place
-from streaming.runtime.worker import WorkerStatus
+from streaming.runtime.status_file import WorkerStatus
 from streaming.settings import Settings
 from streaming.status.diagnose import judged, of_app
 from streaming.status.estimates import disk_left, with_lag
@@ -33,9 +33,9 @@ from streaming.status.model import (
     Status,
 )
 from streaming.status.slots import look_at_app, time_text
-from streaming.store.connection import connect_current, store_errors
-from streaming.store.live_totals import live_figures, snapshot
-from streaming.store.schema import recorded_deployment
+from streaming.store.connection import connect_current, snapshot, store_errors
+from streaming.store.deployment import recorded_deployment
+from streaming.store.live_totals import live_figures
 from streaming.system.disk_space import free_bytes
 
 SectionOf = Callable[[Settings], Section]

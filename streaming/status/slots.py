@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from streaming.events.fields import rfc_3339
 from streaming.runtime.crash_loop import SlotRestarts, SupervisorStatus, read_supervisor_status
-from streaming.runtime.supervisor import supervisor_path
-from streaming.runtime.worker import WorkerStatus, lease_path, read_status
+from streaming.runtime.status_file import WorkerStatus, read_status
 from streaming.status.model import App, Slot
+from streaming.system.home import lease_path, supervisor_path
 from streaming.system.lease import holder
+from streaming.units import rfc_3339
 
 SILENT_SECONDS: Final = 15.0
 BEHIND_SECONDS: Final = 10.0

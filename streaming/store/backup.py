@@ -8,10 +8,12 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from streaming.errors import PurchasesError, UsageError
+from streaming.settings import Settings
 from streaming.store.connection import connect, store_errors
 
 PAGES_PER_STEP: Final = 4096
@@ -81,3 +83,26 @@ def _flush_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def backup_path(settings: Settings, why: str) -> Path:
+    """Give a new name in `<home>/backups/`, sorting by the time in UTC that it tells."""
+    now = datetime.now(UTC)
+    return settings.home / "backups" / f"purchases-{now:%Y%m%dT%H%M%S.%f}Z-{why}.db"
+
+
+def backup(
+    settings: Settings, target: Path | None = None, progress: Progress | None = None
+) -> Path:
+    """Copy the database, also while it is written to; give the path of the copy.
+
+    `target` may be a new file or a directory; without it, it is `<home>/backups/`. Raises what
+    `copy_database` does.
+    """
+    path = settings.database_path
+    chosen = backup_path(settings, "backup")
+    if target is not None:
+        chosen = target / chosen.name if target.is_dir() else target
+    with closing(connect(path)) as connection:
+        copy_database(connection, path, chosen, progress)
+    return chosen

@@ -8,11 +8,13 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Final
 
 from streaming.errors import Mismatch, PurchasesError, Unavailable
+from streaming.settings import Settings
 
 SCHEMA_VERSION: Final = 3
 BUSY_TIMEOUT_SECONDS: Final = 5.0
@@ -184,3 +186,22 @@ def _file_error(path: Path, error: OSError) -> PurchasesError:
         return Unavailable(f"The disk of {path} is full; free some space.")
     reason = os.strerror(error.errno) if error.errno else str(error)
     return PurchasesError(f"{error.filename or path} cannot be used: {reason}.")
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let all statements inside see the store at one moment, while others write."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Connection]:
+    """Read the store at one moment. Raises what `connect_current` does."""
+    path = settings.database_path
+    opened = closing(connect_current(path, read_only=True))
+    with opened as store, store_errors(path), snapshot(store):
+        yield store

@@ -4,8 +4,7 @@ Reading only, on plain `sqlite3`, so that a command starts fast. All times are Â
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -42,16 +41,6 @@ class DistinctFigures:
 
     orders: int
     customers: int
-
-
-@contextmanager
-def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
-    """Let all statements inside see the store at one moment, while others write."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
 
 
 def live_figures(connection: sqlite3.Connection) -> LiveFigures:

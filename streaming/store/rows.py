@@ -14,8 +14,9 @@ from msgspec import Struct
 
 from streaming.events.analytics import decode_analytics, time_micros
 from streaming.events.dead_letter import Verdict
-from streaming.events.fields import MICROS
-from streaming.events.record import ORIGIN, Headers, Origin, read_origin, topic_id_text
+from streaming.events.identifiers import topic_id_text
+from streaming.events.record import ORIGIN, Headers, Origin, read_origin
+from streaming.units import MICROS
 
 EventRow = tuple[
     str, int, str, str | None, str, int, int | None, int | None, str, str | None, str | None,

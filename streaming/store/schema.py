@@ -4,18 +4,12 @@ Alembic is imported only where a migration really runs: opening an up-to-date da
 cost its half a second. The migrations themselves are in `streaming/store/migrations`.
 """
 
-import sqlite3
-import time
-import uuid
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from streaming.errors import Mismatch
-from streaming.settings import PREFIX, Settings
-from streaming.store.backup import copy_database
+from streaming.settings import Settings
+from streaming.store.backup import backup_path, copy_database
 from streaming.store.connection import (
     SCHEMA_VERSION,
     connect,
@@ -24,20 +18,7 @@ from streaming.store.connection import (
     store_errors,
 )
 
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-RECORDED: Final = "SELECT deployment_id, currency, timezone FROM deployment"
-
-
-@dataclass(frozen=True)
-class DeploymentInfo:
-    """What the database recorded at its first start; the id names its consumer group."""
-
-    deployment_id: str
-    currency: str
-    timezone: str
 
 
 def upgrade(settings: Settings) -> Path | None:
@@ -81,53 +62,3 @@ def migrate(path: Path) -> None:
             command.upgrade(config, "head")
     finally:
         engine.dispose()
-
-
-def backup_path(settings: Settings, why: str) -> Path:
-    """Give a new name in `<home>/backups/`, sorting by the time in UTC that it tells."""
-    now = datetime.now(UTC)
-    return settings.home / "backups" / f"purchases-{now:%Y%m%dT%H%M%S.%f}Z-{why}.db"
-
-
-def ensure_deployment(engine: "Engine", settings: Settings) -> DeploymentInfo:
-    """Record the deployment at its first start; later compare the settings with what was recorded.
-
-    `engine` is one that writes. Raises `Mismatch` naming the setting that differs.
-    """
-    path = settings.database_path
-    with store_errors(path), engine.begin() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO deployment"
-            " (id, deployment_id, currency, timezone, schema_version, created_at)"
-            " VALUES (1, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-            (
-                uuid.uuid4().hex,
-                settings.currency,
-                settings.timezone,
-                SCHEMA_VERSION,
-                time.time_ns() // 1000,
-            ),
-        )
-        row = connection.exec_driver_sql(RECORDED).one()
-    recorded = DeploymentInfo(*row)
-    require_same_deployment(recorded, settings, path)
-    return recorded
-
-
-def recorded_deployment(connection: sqlite3.Connection) -> DeploymentInfo | None:
-    """Give what the database recorded of its deployment; None where it never started."""
-    row = connection.execute(RECORDED).fetchone()
-    return None if row is None else DeploymentInfo(*row)
-
-
-def require_same_deployment(recorded: DeploymentInfo, settings: Settings, path: Path) -> None:
-    """Raise `Mismatch` naming the first setting that differs from what `path` recorded."""
-    for name, stored, given in (
-        ("CURRENCY", recorded.currency, settings.currency),
-        ("TIMEZONE", recorded.timezone, settings.timezone),
-    ):
-        if stored != given:
-            raise Mismatch(
-                f"{PREFIX}{name} is {given}, but {path} was started with {stored}:"
-                f" set {PREFIX}{name}={stored}, or name another {PREFIX}HOME."
-            )

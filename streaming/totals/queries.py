@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from streaming.events.fields import MICROS, micros_of
 from streaming.totals.window import BUCKET_SECONDS, Group, Sums
+from streaming.units import MICROS, micros_of
 
 LATEST: Final = 12
 DESCRIBED_ROWS: Final = 50_000

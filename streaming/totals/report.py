@@ -14,20 +14,20 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from streaming.errors import PurchasesError
-from streaming.events.fields import decimal_text, rfc_3339
 from streaming.formatting import grouped
 from streaming.kafka.lag import Lag, read_lag
 from streaming.kafka.names import Names
 from streaming.settings import Settings
+from streaming.store.connection import snapshot
+from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import (
     ItemFigures,
     LiveFigures,
     distinct_figures,
     live_figures,
-    snapshot,
     stored_positions,
 )
-from streaming.store.schema import recorded_deployment
+from streaming.units import decimal_text, rfc_3339
 
 LAG_DEADLINE_SECONDS: Final = 0.7
 

@@ -14,10 +14,9 @@ from typing import Final
 from msgspec import Struct
 
 from streaming.errors import PurchasesError
-from streaming.events.fields import decimal_text, rfc_3339
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, store_errors
-from streaming.store.live_totals import live_figures, refusals, snapshot, top_items
+from streaming.store.connection import connect_current, snapshot, store_errors
+from streaming.store.live_totals import live_figures, refusals, top_items
 from streaming.totals import queries
 from streaming.totals.window import (
     BUCKET_SECONDS,
@@ -28,6 +27,7 @@ from streaming.totals.window import (
     best,
     bucket_of,
 )
+from streaming.units import decimal_text, rfc_3339
 
 COMPARE_SECONDS: Final = 15.0
 COMPARE_SHARE: Final = 20

@@ -12,7 +12,8 @@ from typing import Final
 
 from confluent_kafka import Message
 
-from streaming.events.record import DEAD_LETTER, ORIGIN, topic_id_text
+from streaming.events.identifiers import topic_id_text
+from streaming.events.record import DEAD_LETTER, ORIGIN
 from streaming.verification.check import Check
 from streaming.verification.records import Published, headers_of, readable_origin
 

@@ -12,13 +12,13 @@ from confluent_kafka import Consumer, Message
 from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
-from streaming.events.fields import rfc_3339
-from streaming.events.record import topic_id_text
+from streaming.events.identifiers import topic_id_text
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import Place, list_bounds
 from streaming.kafka.preflight import Cluster
 from streaming.settings import Settings
+from streaming.units import rfc_3339
 from streaming.verification.check import Check
 from streaming.verification.records import headers_of, read_published
 from streaming.verification.retention import Horizon, deleted_until, made_at

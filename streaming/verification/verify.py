@@ -17,9 +17,8 @@ from streaming.errors import PurchasesError
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, store_errors
-from streaming.store.live_totals import snapshot
-from streaming.store.schema import recorded_deployment
+from streaming.store.connection import connect_current, snapshot, store_errors
+from streaming.store.deployment import recorded_deployment
 from streaming.verification.check import Check
 from streaming.verification.database_checks import (
     check_days,

@@ -9,13 +9,14 @@ from typing import cast
 
 from sqlalchemy import Engine
 
-from streaming.events.fields import MICROS
 from streaming.producer.replay.recording import read_recording
 from streaming.settings import Settings
+from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_store
 from streaming.store.rows import EventRow, day_cutter
-from streaming.store.schema import ensure_deployment, upgrade
+from streaming.store.schema import upgrade
 from streaming.store.writer import Advance, Batch, Source, stored_positions, write_batch
+from streaming.units import MICROS
 from tests.store.rows import GROUP, TOPIC_ID, Event
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "online_retail.parquet"

@@ -222,7 +222,8 @@ def test_what_is_written_meanwhile_is_not_in_it_and_is_not_held_up(
 def peak_mib(settings: Settings, form: Format) -> int:
     """Give the peak memory of a child that exports all events."""
     code = (
-        "import resource, sys; from assets.queries.export import *; from streaming.settings import *\n"
+        "import resource, sys; from assets.queries.export import *;"
+        " from streaming.settings import *\n"
         "for _ in export_chunks(load_settings(), 'analytics_event', None, None, Format(sys.argv[1])"
         "): pass\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from assets.builds.staleness import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
+from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from tests.assets.table_reference import reference
 

@@ -9,8 +9,6 @@ import pytest
 from assets.builds import staleness
 from assets.builds.builder import workshop
 from assets.builds.staleness import (
-    DAY_TABLE_NAMES,
-    WHOLE_TABLE_NAMES,
     Difference,
     Failure,
     days_out_of_range,
@@ -21,7 +19,7 @@ from assets.builds.staleness import (
     stale_summaries,
 )
 from assets.builds.writer import record_failure
-from assets.tables.models import BuildFailure
+from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES, BuildFailure
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.settings import Settings
 from streaming.store.engine import open_store

@@ -28,7 +28,6 @@ AFTER = micros("2011-12-10 12:00")
 BUILDS = "SELECT table_name || ' of ' || partition, digest FROM table_build"
 CHILD = """
 import sys
-from tests.assets.test_year import build_year
 from streaming.settings import Settings
 list(build_year(Settings(home=sys.argv[1])))
 """

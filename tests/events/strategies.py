@@ -4,6 +4,7 @@ import json
 
 from hypothesis import strategies as st
 
+from streaming import units
 from streaming.events import fields
 from streaming.events.purchase import PurchaseEvent
 from streaming.events.record import Header, Origin, Record
@@ -139,8 +140,8 @@ REFUSALS = st.builds(Refusal, st.sampled_from(Reason), st.text(max_size=300))
 _LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 _NAMES = st.text(_LETTERS, min_size=1, max_size=128)
 _TEXTS = st.none() | st.text(_LETTERS, max_size=60) | st.just("x" * 1024)
-_HISTORY_MICROS = st.integers(fields.micros_of(RULES.history_start), (APPENDED + DAY) * 1000)
-_TIMES = _HISTORY_MICROS.map(lambda micros: fields.EPOCH + micros * fields.MICROSECOND)
+_HISTORY_MICROS = st.integers(units.micros_of(RULES.history_start), (APPENDED + DAY) * 1000)
+_TIMES = _HISTORY_MICROS.map(lambda micros: units.EPOCH + micros * units.MICROSECOND)
 
 
 @st.composite

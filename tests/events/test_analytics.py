@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streaming import units
 from streaming.errors import Mismatch
-from streaming.events import fields
 from streaming.events.analytics import (
     AnalyticsEvent,
     decode_analytics,
@@ -78,11 +78,11 @@ def test_absent_fields_are_left_out() -> None:
 @given(events(), st.datetimes(timezones=st.just(UTC)))
 def test_an_encoded_event_is_decoded_as_itself(event: PurchaseEvent, processed: datetime) -> None:
     """Encode, then decode: the identity; and its times are those that went in."""
-    analytics = enrich(event, record(b"{}"), fields.rfc_3339(processed))
+    analytics = enrich(event, record(b"{}"), units.rfc_3339(processed))
     decoded = decode_analytics(encode_analytics(analytics), "GBP")
     assert decoded == analytics
-    assert time_micros(decoded.event_time) == fields.micros_of(event.timestamp)
-    assert time_micros(decoded.processed_at) == fields.micros_of(processed)
+    assert time_micros(decoded.event_time) == units.micros_of(event.timestamp)
+    assert time_micros(decoded.processed_at) == units.micros_of(processed)
 
 
 def changed(**fields: object) -> bytes:

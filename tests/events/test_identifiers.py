@@ -11,14 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.events.record import (
-    Origin,
-    derived_id,
-    origin_id,
-    record_key,
-    topic_id_bytes,
-    topic_id_text,
-)
+from streaming.events.identifiers import derived_id, record_key, topic_id_bytes, topic_id_text
+from streaming.events.record import Origin, origin_id
 from tests.events.given import OWN_ID, REDRIVEN_ID, TOPIC_ID, TOPIC_ID_TEXT, thorough
 
 FILE = hashlib.sha256(b"online retail").digest()

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streaming import units
 from streaming.events import fields
 from streaming.events.purchase import (
     PurchaseEvent,
@@ -84,5 +85,5 @@ def test_an_encoded_event_is_read_as_itself(event: PurchaseEvent, key: bytes | N
 @given(st.integers(0, fields.MAX_PRICE_MICROS))
 def test_a_price_written_as_text_or_number_is_read_as_itself(micros: int) -> None:
     """Every price in micros survives as decimal text, and as the double nearest to it."""
-    assert fields.unit_price_micros(fields.decimal_text(micros)) == micros
-    assert fields.unit_price_micros(micros / fields.MICROS) == micros
+    assert fields.unit_price_micros(units.decimal_text(micros)) == micros
+    assert fields.unit_price_micros(micros / units.MICROS) == micros

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streaming.runtime.worker import read_status
+from streaming.runtime.status_file import read_status
 from tests.faults.cluster import Cluster, running_cluster
 from tests.faults.conftest import deployment_on
 from tests.faults.table import injected

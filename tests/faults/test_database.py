@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streaming.runtime.worker import read_status
+from streaming.runtime.status_file import read_status
 from streaming.system.disk_space import free_bytes
 from tests.faults.table import injected
 from tests.faults.test_workers import wait

@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from streaming.runtime.worker import read_status
+from streaming.runtime.status_file import read_status
 from tests.faults.table import injected
 from tests.pipeline import Deployment, Load
 from tests.support import wait_until

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streaming.runtime.worker import read_status
+from streaming.runtime.status_file import read_status
 from tests.faults.table import keep
 from tests.faults.test_workers import worker_of
 from tests.kafka.secured import Secured, secured_broker

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from streaming.runtime.worker import read_status
+from streaming.runtime.status_file import read_status
 from tests.faults.cluster import Cluster
 from tests.pipeline import Deployment
 from tests.stream.test_positions import COUNT, drain, failure, positions, produce

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from streaming.runtime.worker import read_status
+from streaming.runtime.status_file import read_status
 from tests.faults.table import injected
 from tests.pipeline import Deployment
 from tests.support import wait_until

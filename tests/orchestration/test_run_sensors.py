@@ -17,7 +17,7 @@ from dagster import (
 )
 
 from assets.builds.locks import run_lock, writing
-from assets.builds.staleness import DAY_TABLE_NAMES
+from assets.tables.models import DAY_TABLE_NAMES
 from orchestration.automation.run_requests import DayRange, days_of, days_request, tables_of
 from orchestration.automation.run_sensors import SILENT_SECONDS, record_failed_run, report_dead_runs
 from orchestration.automation.schedules import daily_close_schedule

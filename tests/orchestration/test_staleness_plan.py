@@ -9,7 +9,8 @@ from dagster import RunRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.builds.staleness import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES, Difference, Failure
+from assets.builds.staleness import Difference, Failure
+from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
 from orchestration.automation.run_plan import BRIDGED_DAYS, LastRun, Moment, UnderWay, plan, ranges
 from orchestration.automation.run_requests import DayRange, range_tags
 

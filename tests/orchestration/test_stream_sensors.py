@@ -14,9 +14,9 @@ from dagster import (
 )
 
 from orchestration.automation.stream_sensors import EVENTS_A_TICK, stream_sensors
-from streaming.runtime.supervisor import supervisor_path
-from streaming.runtime.worker import WorkerStatus, lease_path, replace_json, status_path
+from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings
+from streaming.system.home import lease_path, status_path, supervisor_path
 from streaming.system.lease import acquire
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros, year_of_days

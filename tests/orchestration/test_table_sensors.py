@@ -14,10 +14,11 @@ from dagster import (
 )
 
 from assets.builds.builder import Workshop
-from assets.builds.staleness import DAY_TABLE_NAMES, read_differences
+from assets.builds.staleness import read_differences
 from assets.checks.finding import Scene
 from assets.checks.stream_health import out_of_range
 from assets.partitions import day_partitions
+from assets.tables.models import DAY_TABLE_NAMES
 from orchestration.automation.run_requests import DayRange, days_request
 from orchestration.automation.table_sensors import stale_days_sensor
 from orchestration.build import build_defs

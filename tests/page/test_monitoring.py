@@ -12,9 +12,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from assets.queries.status_section import standing
-from streaming.dashboard.endpoints import reading
 from streaming.dashboard.metrics import metrics_text
 from streaming.status.collect import gather
+from streaming.store.connection import reading
 from streaming.store.live_totals import live_figures
 from tests.page.served import page_of
 from tests.pipeline import Deployment

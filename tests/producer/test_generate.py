@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from streaming.events.fields import EPOCH, MICROSECOND
 from streaming.events.purchase import PurchaseEvent, Rules, read_purchase
 from streaming.events.record import Record
 from streaming.events.refusal import Reason, Refusal
@@ -16,6 +15,7 @@ from streaming.producer.generator.messages import ProduceRequest, as_sent, timed
 from streaming.producer.generator.orders import Line, catalogue, lines
 from streaming.producer.generator.timing import dated
 from streaming.producer.message import Message, encode_sent
+from streaming.units import EPOCH, MICROSECOND
 
 START = datetime(2024, 3, 1, 8, tzinfo=UTC)
 APPENDED = 4_000_000_000_000

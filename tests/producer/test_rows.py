@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from streaming.events.fields import EPOCH, MICROS, MICROSECOND
 from streaming.events.purchase import PurchaseEvent
 from streaming.events.refusal import Reason, Refusal
 from streaming.producer.replay.messages import Value, price, quantity, replay_id, rows
 from streaming.producer.replay.recording import Recording, read_recording
+from streaming.units import EPOCH, MICROS, MICROSECOND
 from tests.producer.recordings import EXAMPLE, PURCHASE, judged, read_csv, sent
 
 REFUSED_NET = Decimal("-22124.12")

@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 
 from streaming.runtime.counters import Position, Rates, Refusals
 from streaming.runtime.crash_loop import SlotRestarts
-from streaming.runtime.worker import WorkerStatus
+from streaming.runtime.status_file import WorkerStatus
 from streaming.status.collect import refusals_of
 from streaming.status.diagnose import FINE, judged, of_app
 from streaming.status.model import (

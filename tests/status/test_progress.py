@@ -6,13 +6,9 @@ from pathlib import Path
 
 from streaming.runtime.counters import KEYS_SHOWN, RateWindow, RefusalWindow, Sample
 from streaming.runtime.crash_loop import DeathWatch, death_reason
-from streaming.runtime.worker import (
-    EXIT_STUCK,
-    WorkerStatus,
-    read_status,
-    replace_json,
-    status_path,
-)
+from streaming.runtime.status_file import WorkerStatus, read_status, replace_json
+from streaming.runtime.worker import EXIT_STUCK
+from streaming.system.home import status_path
 
 
 def test_rates_are_of_the_last_ten_seconds() -> None:

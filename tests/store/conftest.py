@@ -12,8 +12,9 @@ import pytest
 import assets.tables  # noqa: F401 - both packages' tables are in one metadata
 from streaming.settings import Settings
 from streaming.store.connection import connect
+from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_store
-from streaming.store.schema import ensure_deployment, upgrade
+from streaming.store.schema import upgrade
 
 
 @pytest.fixture

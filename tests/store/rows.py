@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 
 from streaming.settings import Settings
-from streaming.store.restore import rebuild
+from streaming.store.rebuild import rebuild
 
 GROUP = "analytics-consumer-test"
 TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"

@@ -19,7 +19,7 @@ from sqlalchemy import create_engine
 from streaming.errors import Mismatch, PurchasesError
 from streaming.settings import Settings
 from streaming.store import connection as opening
-from streaming.store import schema
+from streaming.store import deployment, schema
 from streaming.store.engine import engine_over, open_store
 from streaming.store.models import Table
 from tests.store.rows import add_events, year_of_days
@@ -227,8 +227,8 @@ def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 def test_the_deployment_is_recorded_once(store: Settings) -> None:
     """The first start decides; later starts give the same id."""
     engine = open_store(store.database_path)
-    first = schema.ensure_deployment(engine, store)
-    assert schema.ensure_deployment(engine, store) == first
+    first = deployment.ensure_deployment(engine, store)
+    assert deployment.ensure_deployment(engine, store) == first
     assert re.fullmatch("[0-9a-f]{32}", first.deployment_id)
     assert (first.currency, first.timezone) == ("GBP", "UTC")
     engine.dispose()
@@ -247,5 +247,5 @@ def test_another_currency_or_zone_is_refused(
     """What the figures are in cannot change under them; the message says what to set."""
     engine = open_store(store.database_path)
     with pytest.raises(Mismatch, match=told):
-        schema.ensure_deployment(engine, store.model_copy(update=change))
+        deployment.ensure_deployment(engine, store.model_copy(update=change))
     engine.dispose()

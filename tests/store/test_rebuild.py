@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from streaming.settings import Settings
-from streaming.store.restore import rebuild
+from streaming.store.rebuild import rebuild
 from tests.pipeline import Deployment
 from tests.store.rows import add_events, event, fill, micros, year_of_days
 

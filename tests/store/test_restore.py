@@ -10,8 +10,9 @@ import pytest
 
 from streaming.errors import Mismatch, PurchasesError, UsageError
 from streaming.settings import Settings
+from streaming.store.backup import backup
 from streaming.store.connection import connect, connect_current
-from streaming.store.restore import backup, restore
+from streaming.store.restore import restore
 from streaming.system.lease import acquire
 from tests.pipeline import Deployment
 from tests.store.rows import add_events, fill, year_of_days

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.events.fields import decimal_text
 from streaming.settings import Settings
 from streaming.store.migrations.readable import money, utc, utc_of_milliseconds
 from streaming.store.models import Table
+from streaming.units import decimal_text
 from tests.store.rows import add_letter, event, fill, micros
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

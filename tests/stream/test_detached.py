@@ -6,8 +6,8 @@ from pathlib import Path
 
 import psutil
 
-from streaming.runtime.keep_alive import WISH_SECONDS, Wish, keep_wanted, log_path, wish_path
-from streaming.runtime.supervisor import supervisor_path
+from streaming.runtime.keep_alive import WISH_SECONDS, Wish, keep_wanted
+from streaming.system.home import log_path, supervisor_path, wish_path
 from streaming.system.lease import holder
 from tests.pipeline import Deployment
 from tests.support import wait_until

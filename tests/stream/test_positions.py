@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
-from streaming.runtime.worker import read_status
+from streaming.runtime.status_file import read_status
 from tests.pipeline import Deployment
 from tests.support import wait_until
 

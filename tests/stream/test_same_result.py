@@ -74,7 +74,10 @@ def purchases() -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes]]]:
 @contextmanager
 def worker(deployment: Deployment, module: str, way: Way, slot: int) -> Iterator[Callable[[], int]]:
     """Keep a worker running with batches of a given size; gives a function that tells its pid."""
-    code = f"import streaming.{module}.app as m; m.BATCH_RECORDS = {way.batch}; raise SystemExit(m.main())"
+    code = (
+        f"import streaming.{module}.app as m; m.BATCH_RECORDS = {way.batch};"
+        " raise SystemExit(m.main())"
+    )
     log = (deployment.home / f"{module}-{slot}.log").open("ab")
     process = subprocess.Popen(
         [sys.executable, "-c", code, f"--slot={slot}"],

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from streaming.runtime.worker import read_status
+from streaming.runtime.status_file import read_status
 from tests.pipeline import Deployment, Load, require_exactly_once, wait_until_quiet
 from tests.support import wait_until
 

@@ -24,7 +24,7 @@ from confluent_kafka.admin import AdminClient
 
 from streaming.store.backup import copy_database
 from streaming.store.connection import connect
-from streaming.store.restore import rebuild
+from streaming.store.rebuild import rebuild
 from streaming.verification import retention
 from streaming.verification.records import headers_of
 from streaming.verification.verify import Verdict, verify

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from streaming.events import fields
-from streaming.events.record import derived_id, record_key
+from streaming import units
+from streaming.events.identifiers import derived_id, record_key
 from streaming.producer.generator.corruption import bad_before, spoiled
 from streaming.producer.generator.orders import Line, lines
 from streaming.producer.generator.timing import dated
@@ -46,7 +46,7 @@ def timed(request: ProduceRequest, zone: tzinfo) -> Iterator[tuple[int, Message]
         source: Iterator[tuple[int, Line]] = ((now_micros(), line) for line in lines(seed))
     else:
         fixed = request.seed is not None
-        text = f"produce {seed} {fields.micros_of(request.start)}"
+        text = f"produce {seed} {units.micros_of(request.start)}"
         identity = hashlib.sha256(text.encode()).digest() if fixed else os.urandom(32)
         source = dated(lines(seed), seed, request.start, zone)
     for number, (micros, line) in enumerate(source):
@@ -61,11 +61,11 @@ def timed(request: ProduceRequest, zone: tzinfo) -> Iterator[tuple[int, Message]
 
 def as_sent(line: Line, micros: int, event_id: str) -> Sent:
     """Give a line of an order its time (µs) and its id."""
-    time_of = fields.EPOCH + micros * fields.MICROSECOND
+    time_of = units.EPOCH + micros * units.MICROSECOND
     return Sent(
         user=line.user,
         item=line.item,
-        timestamp=fields.rfc_3339(time_of),
+        timestamp=units.rfc_3339(time_of),
         event_id=event_id,
         quantity=line.quantity,
         unit_price=line.unit_price,

@@ -10,7 +10,6 @@ from itertools import count
 from typing import Final
 
 from streaming.errors import PurchasesError, UsageError
-from streaming.events.fields import MICROSECOND
 from streaming.kafka.config import producer_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
@@ -18,6 +17,7 @@ from streaming.producer.generator.messages import ProduceRequest, now_micros, ti
 from streaming.producer.sender import Pace, ProducerApp, Progress
 from streaming.settings import Settings
 from streaming.system.shutdown import Stop
+from streaming.units import MICROSECOND
 
 AHEAD: Final = timedelta(hours=23)
 

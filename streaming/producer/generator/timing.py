@@ -9,8 +9,8 @@ from math import log
 from random import Random
 from typing import Final
 
-from streaming.events.fields import micros_of
 from streaming.producer.generator.orders import Line
+from streaming.units import micros_of
 
 ORDERS_PER_DAY: Final = 5_700
 SECONDS_PER_DAY: Final = 86_400

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import polars as pl
 
-from streaming.events.record import derived_id, record_key
+from streaming.events.identifiers import derived_id, record_key
 from streaming.producer.message import Sent, encode_sent
 from streaming.producer.replay.recording import Recording
 from streaming.producer.replay.timestamps import utc_text

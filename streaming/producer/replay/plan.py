@@ -11,9 +11,9 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from streaming.errors import UsageError
-from streaming.events.fields import MICROS, micros_of
 from streaming.producer.replay.checkpoint import Begun
 from streaming.producer.replay.recording import Recording
+from streaming.units import MICROS, micros_of
 
 
 @dataclass(frozen=True)

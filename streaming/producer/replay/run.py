@@ -14,7 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from streaming.errors import PurchasesError, UsageError
-from streaming.events.record import topic_id_text
+from streaming.events.identifiers import topic_id_text
 from streaming.kafka.config import consumer_config, producer_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster, preflight

@@ -1,0 +1,89 @@
+"""What the database records of its deployment, and the settings that must agree with it.
+
+The schema itself is made in `schema`.
+"""
+
+import sqlite3
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from streaming.errors import Mismatch
+from streaming.settings import PREFIX, Settings
+from streaming.store.connection import SCHEMA_VERSION, store_errors
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+RECORDED: Final = "SELECT deployment_id, currency, timezone FROM deployment"
+
+
+@dataclass(frozen=True)
+class DeploymentInfo:
+    """What the database recorded at its first start; the id names its consumer group."""
+
+    deployment_id: str
+    currency: str
+    timezone: str
+
+
+def ensure_deployment(engine: "Engine", settings: Settings) -> DeploymentInfo:
+    """Record the deployment at its first start; later compare the settings with what was recorded.
+
+    `engine` is one that writes. Raises `Mismatch` naming the setting that differs.
+    """
+    path = settings.database_path
+    with store_errors(path), engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO deployment"
+            " (id, deployment_id, currency, timezone, schema_version, created_at)"
+            " VALUES (1, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+            (
+                uuid.uuid4().hex,
+                settings.currency,
+                settings.timezone,
+                SCHEMA_VERSION,
+                time.time_ns() // 1000,
+            ),
+        )
+        row = connection.exec_driver_sql(RECORDED).one()
+    recorded = DeploymentInfo(*row)
+    require_same_deployment(recorded, settings, path)
+    return recorded
+
+
+def recorded_deployment(connection: sqlite3.Connection) -> DeploymentInfo | None:
+    """Give what the database recorded of its deployment; None where it never started."""
+    row = connection.execute(RECORDED).fetchone()
+    return None if row is None else DeploymentInfo(*row)
+
+
+def require_same_deployment(recorded: DeploymentInfo, settings: Settings, path: Path) -> None:
+    """Raise `Mismatch` naming the first setting that differs from what `path` recorded."""
+    for name, stored, given in (
+        ("CURRENCY", recorded.currency, settings.currency),
+        ("TIMEZONE", recorded.timezone, settings.timezone),
+    ):
+        if stored != given:
+            raise Mismatch(
+                f"{PREFIX}{name} is {given}, but {path} was started with {stored}:"
+                f" set {PREFIX}{name}={stored}, or name another {PREFIX}HOME."
+            )
+
+
+def prepare_store(settings: Settings) -> str:
+    """Bring the database to this schema and record the deployment; give its id.
+
+    Raises `Mismatch` for a newer schema, another currency or another time zone.
+    """
+    from streaming.store.engine import open_store
+    from streaming.store.schema import upgrade
+
+    upgrade(settings)
+    engine = open_store(settings.database_path)
+    try:
+        return ensure_deployment(engine, settings).deployment_id
+    finally:
+        engine.dispose()
