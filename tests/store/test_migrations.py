@@ -16,14 +16,16 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
+from assets.tables.models import DailySales
 from streaming.errors import Mismatch, PurchasesError
 from streaming.settings import Settings
 from streaming.store import connection as opening
 from streaming.store import deployment, schema
 from streaming.store.engine import engine_over, open_store
-from streaming.store.models import Table
 from tests.store.rows import add_events, year_of_days
 
+# Importing the tables of `assets` puts them beside those of `streaming`.
+METADATA = DailySales.metadata
 CURRENT = opening.SCHEMA_VERSION
 FOLLOWING = CURRENT + 1
 NEXT = '''"""A revision of the future."""
@@ -73,7 +75,7 @@ def test_the_migrations_give_the_models(store: Settings) -> None:
         context = MigrationContext.configure(
             connection, opts={"compare_type": True, "compare_server_default": True}
         )
-        assert compare_metadata(context, Table.metadata) == []
+        assert compare_metadata(context, METADATA) == []
     engine.dispose()
 
 
@@ -89,7 +91,7 @@ def test_the_migrations_give_the_models_constraints(store: Settings) -> None:
     del migrated["alembic_version"]
     fresh = create_engine("sqlite://")
     with fresh.begin() as connection:
-        Table.metadata.create_all(connection)
+        METADATA.create_all(connection)
         modelled = {
             name: constraints(sql) for name, sql in connection.exec_driver_sql(tables).all()
         }
