@@ -29,6 +29,7 @@ BUILDS = "SELECT table_name || ' of ' || partition, digest FROM table_build"
 CHILD = """
 import sys
 from streaming.settings import Settings
+from tests.assets.test_year import build_year
 list(build_year(Settings(home=sys.argv[1])))
 """
 
