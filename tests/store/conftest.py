@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import assets.tables  # noqa: F401 - both packages' tables are in one metadata
 from streaming.settings import Settings
 from streaming.store.connection import connect
 from streaming.store.deployment import ensure_deployment
