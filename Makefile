@@ -44,7 +44,7 @@ bench: $(STAMP)  ## measure; writes docs/benchmarks.md
 
 screenshots: $(STAMP)  ## photograph the demonstration into docs/images
 	@sh scripts/need-packages chromium=chromium
-	.venv/bin/python -m tests.house.screenshots
+	.venv/bin/python -m tests.docs.screenshots
 
 clean:  ## remove what was built or fetched; .purchases/ stays
 	rm -rf .venv .uv .pytest_cache .hypothesis .mypy_cache .ruff_cache dist

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streaming.broker.embedded import start_broker, stop_broker
-from tests.pipeline import Deployment
+from tests.deployment import Deployment
 from tests.support import Broker
 
 LOG_TAIL_BYTES = 4_000
@@ -64,6 +64,14 @@ def broker(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
 def namespace() -> str:
     """A namespace that no other test has."""
     return f"t{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def deployment(broker: Broker, namespace: str, tmp_path: Path) -> Deployment:
+    """A deployment of its own on the session's broker, its topics created."""
+    made = Deployment(tmp_path, broker.bootstrap_servers, namespace)
+    made.succeed("topics", "create")
+    return made
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from streaming.broker import embedded
 from streaming.broker.embedded import Remembered, start_broker
 from streaming.errors import PurchasesError
 from tests.conftest import bring_jars
-from tests.pipeline import read_topic
+from tests.deployment import read_topic
 from tests.support import wait_until
 
 RECORDS = 500

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.deployment import Deployment
 from tests.faults.cluster import Cluster, running_cluster
 from tests.faults.table import COLUMNS
-from tests.pipeline import Deployment
-from tests.support import Broker
 
 SMALL_DISK = "320m"
 HERE = Path(__file__).parent
@@ -22,14 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == HERE and item.nodeid.partition("[")[0] not in longer:
             item.add_marker("injection")
-
-
-@pytest.fixture
-def deployment(broker: Broker, namespace: str, tmp_path: Path) -> Deployment:
-    """A deployment of its own on the session's broker, its topics created."""
-    made = Deployment(tmp_path, broker.bootstrap_servers, namespace)
-    made.succeed("topics", "create")
-    return made
 
 
 @pytest.fixture

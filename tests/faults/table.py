@@ -8,12 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.pipeline import (
-    Deployment,
-    Load,
-    require_exactly_once,
-    wait_until_quiet,
-)
+from tests.deployment import Deployment
+from tests.load import Load
+from tests.oracle import require_exactly_once, wait_until_quiet
 from tests.support import wait_until
 
 COLUMNS = (

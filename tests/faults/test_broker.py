@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from streaming.runtime.status_file import read_status
+from tests.deployment import Deployment
 from tests.faults.cluster import Cluster, running_cluster
 from tests.faults.conftest import deployment_on
 from tests.faults.table import injected
 from tests.faults.test_workers import wait
-from tests.pipeline import Deployment
 from tests.support import wait_until
 
 LONG = pytest.mark.faults

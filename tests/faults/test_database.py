@@ -11,9 +11,9 @@ import pytest
 
 from streaming.runtime.status_file import read_status
 from streaming.system.disk_space import free_bytes
+from tests.deployment import Deployment
 from tests.faults.table import injected
 from tests.faults.test_workers import wait
-from tests.pipeline import Deployment
 from tests.support import wait_until
 
 LONG = pytest.mark.faults

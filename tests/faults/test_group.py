@@ -8,8 +8,9 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streaming.runtime.status_file import read_status
+from tests.deployment import Deployment
 from tests.faults.table import injected
-from tests.pipeline import Deployment, Load
+from tests.load import Load
 from tests.support import wait_until
 
 LONG = pytest.mark.faults

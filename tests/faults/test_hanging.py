@@ -21,10 +21,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from tests.deployment import Deployment
 from tests.faults.cluster import Cluster
 from tests.faults.test_workers import worker_of
 from tests.faults.wire import leave_open
-from tests.pipeline import Deployment, Load, require_exactly_once, wait_until_quiet
+from tests.load import Load
+from tests.oracle import require_exactly_once, wait_until_quiet
 from tests.support import wait_until
 
 TOLD_ONCE = """

@@ -5,9 +5,9 @@ import uuid
 
 import pytest
 
+from tests.deployment import Deployment
 from tests.faults.raw import send_with_header
 from tests.faults.table import injected
-from tests.pipeline import Deployment
 
 ODD = b"gr\xf6sse"
 

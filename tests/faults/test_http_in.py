@@ -12,13 +12,10 @@ from typing import Self
 
 import pytest
 
+from tests.deployment import Deployment
 from tests.faults.cluster import Cluster
 from tests.faults.test_workers import wait
-from tests.pipeline import (
-    Deployment,
-    require_figures_agree,
-    require_order_per_user,
-)
+from tests.oracle import require_figures_agree, require_order_per_user
 from tests.support import wait_until
 
 BATCH = 100

@@ -2,10 +2,10 @@
 
 import pytest
 
+from tests.deployment import Deployment
 from tests.faults.cluster import Cluster
 from tests.faults.table import injected
 from tests.faults.test_workers import wait
-from tests.pipeline import Deployment
 
 LONG = pytest.mark.faults
 ALSO = pytest.mark.injection

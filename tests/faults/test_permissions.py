@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from streaming.runtime.status_file import read_status
+from tests.deployment import Deployment
 from tests.faults.table import keep
 from tests.faults.test_workers import worker_of
 from tests.kafka.secured import Secured, secured_broker
-from tests.pipeline import Deployment, Load, require_exactly_once, wait_until_quiet
+from tests.load import Load
+from tests.oracle import require_exactly_once, wait_until_quiet
 from tests.support import wait_until
 
 LACKS = "lacks the permission WRITE on the topic f.purchases.dlq; grant it."

@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from tests.deployment import Deployment
 from tests.faults.table import keep
-from tests.pipeline import Deployment, require_figures_agree, require_order_per_user
+from tests.oracle import require_figures_agree, require_order_per_user
 from tests.producer.recordings import EXAMPLE
 from tests.support import wait_until
 

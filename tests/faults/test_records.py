@@ -8,8 +8,10 @@ import uuid
 import pytest
 from confluent_kafka import Producer
 
+from tests.deployment import Deployment
 from tests.faults.table import injected, keep
-from tests.pipeline import Deployment, Load, require_exactly_once, wait_until_quiet
+from tests.load import Load
+from tests.oracle import require_exactly_once, wait_until_quiet
 from tests.support import wait_until
 
 LONG = pytest.mark.faults

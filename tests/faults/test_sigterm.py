@@ -14,10 +14,12 @@ import pytest
 from confluent_kafka import Consumer
 
 from streaming.system.disk_space import free_bytes
+from tests.deployment import Deployment
 from tests.faults.cluster import Cluster
 from tests.faults.table import Injection, keep
 from tests.faults.test_workers import wait, worker_of
-from tests.pipeline import Deployment, Load, require_exactly_once, wait_until_quiet
+from tests.load import Load
+from tests.oracle import require_exactly_once, wait_until_quiet
 from tests.support import wait_until
 
 LONG = pytest.mark.faults

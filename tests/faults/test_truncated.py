@@ -7,9 +7,9 @@ import pytest
 from confluent_kafka import Producer
 
 from streaming.runtime.status_file import read_status
+from tests.deployment import Deployment
 from tests.faults.cluster import Cluster
-from tests.pipeline import Deployment
-from tests.stream.test_positions import COUNT, drain, failure, positions, produce
+from tests.offsets.test_offsets import COUNT, drain, failure, positions, produce
 from tests.support import wait_until
 
 BATCH_HEAD = struct.Struct(">qiibih")

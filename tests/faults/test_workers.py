@@ -11,8 +11,8 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from streaming.runtime.status_file import read_status
+from tests.deployment import Deployment
 from tests.faults.table import injected
-from tests.pipeline import Deployment
 from tests.support import wait_until
 
 LONG = pytest.mark.faults

@@ -5,7 +5,7 @@ import pytest
 from streaming.status.estimates import disk_left, with_lag
 from streaming.status.model import Database, Disk, Partition
 from streaming.system.disk_space import LEAST_FREE_BYTES
-from tests.status.test_judge import app
+from tests.status.test_diagnose import app
 
 
 def partition(number: int, lag: int, seconds: float | None, hidden: int | None = 0) -> Partition:

@@ -6,7 +6,7 @@ import pytest
 
 from streaming.settings import Settings
 from streaming.store.rebuild import rebuild
-from tests.pipeline import Deployment
+from tests.deployment import Deployment
 from tests.store.rows import add_events, event, fill, micros, year_of_days
 
 FIGURES = {

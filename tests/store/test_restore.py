@@ -14,7 +14,7 @@ from streaming.store.backup import backup
 from streaming.store.connection import connect, connect_current
 from streaming.store.restore import restore
 from streaming.system.lease import acquire
-from tests.pipeline import Deployment
+from tests.deployment import Deployment
 from tests.store.rows import add_events, fill, year_of_days
 
 

@@ -5,7 +5,7 @@ import time
 
 from confluent_kafka import Producer
 
-from tests.pipeline import Deployment
+from tests.deployment import Deployment
 
 
 def test_what_plain_clients_send_is_stored(deployment: Deployment) -> None:

@@ -7,13 +7,10 @@ from contextlib import closing
 
 import pytest
 
-from tests.pipeline import (
-    Deployment,
-    Load,
-    kill_workers,
-    require_exactly_once,
-    wait_until_quiet,
-)
+from tests.deployment import Deployment
+from tests.kills import kill_workers
+from tests.load import Load
+from tests.oracle import require_exactly_once, wait_until_quiet
 from tests.support import wait_until
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline import Deployment
+from tests.deployment import Deployment
 from tests.support import wait_until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "online_retail.parquet"

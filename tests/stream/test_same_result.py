@@ -16,7 +16,10 @@ import pytest
 from confluent_kafka import Producer
 
 from streaming.kafka.consumer import headers_of
-from tests.pipeline import Deployment, Sent, kill_workers, wait_until_quiet
+from tests.deployment import Deployment
+from tests.kills import kill_workers
+from tests.load import Sent
+from tests.oracle import wait_until_quiet
 from tests.support import Broker, wait_until
 
 EVENTS = 2_000

@@ -1,0 +1,32 @@
+"""Fixtures of the page's tests: a deployment whose page can be served."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.dashboard.served import page_of
+from tests.deployment import Deployment
+from tests.store.conftest import settings, store
+from tests.support import Broker
+
+__all__ = ["settings", "store"]
+
+
+@pytest.fixture
+def deployment(broker: Broker, namespace: str, tmp_path: Path) -> Deployment:
+    """A deployment of its own on the session's broker, its topics and database made."""
+    made = Deployment(tmp_path, broker.bootstrap_servers, namespace)
+    made.succeed("topics", "create")
+    made.succeed("db", "upgrade")
+    return made
+
+
+@pytest.fixture(scope="module")
+def quiet_page(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page of a deployment in which nothing happens, for a whole file of tests."""
+    made = Deployment(tmp_path_factory.mktemp("quiet"), broker.bootstrap_servers, "quiet")
+    made.succeed("topics", "create")
+    made.succeed("db", "upgrade")
+    with page_of(made) as base:
+        yield base

@@ -1,0 +1,59 @@
+"""The page as a test sees it: served over a real deployment, and asked by plain HTTP."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from confluent_kafka import Producer
+
+from tests.deployment import Deployment
+from tests.support import wait_until
+
+
+@contextmanager
+def page_of(deployment: Deployment) -> Iterator[str]:
+    """Serve the page; give its address."""
+    with deployment.running("dashboard"):
+        port = deployment.home / "dashboard.port"
+        wait_until(lambda: port.exists() and port.read_text(), 60, "no page")
+        base = f"http://127.0.0.1:{port.read_text().strip()}"
+        wait_until(lambda: code_of(f"{base}/") in {200, 401}, 60, "the page does not answer")
+        yield base
+
+
+def code_of(url: str, method: str = "GET", **headers: str) -> int:
+    """Give the status of an answer, 0 where there is none."""
+    asked = urllib.request.Request(url, method=method, headers=headers)  # noqa: S310 - ours
+    try:
+        with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def get(url: str) -> Any:  # noqa: ANN401 - any JSON
+    """Give a JSON answer."""
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - ours
+        return json.load(answer)
+
+
+def post(url: str, body: object) -> Any:  # noqa: ANN401 - any JSON
+    """Send JSON; give the JSON answer."""
+    asked = urllib.request.Request(url, json.dumps(body).encode(), method="POST")  # noqa: S310
+    with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+def send(deployment: Deployment, *items: str, **more: object) -> None:
+    """Send a purchase of each item, now."""
+    producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
+    for item in items:
+        event = {"user": "ada", "item": item, "timestamp": int(time.time() * 1000), **more}
+        producer.produce(deployment.topic("purchases"), json.dumps(event).encode(), b"ada")
+    producer.flush(10)

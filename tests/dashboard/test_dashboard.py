@@ -1,0 +1,318 @@
+"""The page on a real stream: in a browser, over its API, and at its doors."""
+
+import gzip
+import json
+import re
+import threading
+import urllib.error
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from playwright.sync_api import Page
+from prometheus_client.parser import text_string_to_metric_families
+
+from assets.builds.builder import workshop
+from assets.tables.models import WHOLE
+from assets.tables.transforms import WHOLE_TRANSFORMS
+from streaming.api.address import required_token
+from streaming.errors import UsageError
+from streaming.settings import Settings
+from tests.browser import browser
+from tests.dashboard.served import code_of, get, page_of, post, send
+from tests.deployment import Deployment
+from tests.support import wait_until
+
+HOSTILE = [
+    "<script>document.title='owned'</script>",
+    "<img src=x onerror=\"document.title='owned'\">",
+    "'; DROP TABLE analytics_event; --",
+    "\u202egnp.exe",
+    "🫖" * 128,
+]
+TOKEN = "a-token-of-thirty-two-characters!"
+
+
+@pytest.mark.timeout(180)
+def test_a_page_that_was_cut_off_catches_up_by_itself(deployment: Deployment) -> None:
+    """The server is killed and comes back; what was stored meanwhile is shown without a reload."""
+    with ExitStack() as running:
+        for app in ("process", "analyze"):
+            running.enter_context(deployment.running(app))
+        with page_of(deployment) as base:
+            page, _, _ = running.enter_context(browser(base))
+            send(deployment, "before", unit_price="1")
+            page.get_by_text("before", exact=True).first.wait_for(timeout=15_000)
+        send(deployment, "meanwhile", unit_price="2")
+        wait_until(lambda: deployment.count("analytics_event") == 2, 30, "it is not stored")
+        with page_of(deployment) as again:
+            assert again == base
+            page.get_by_text("meanwhile", exact=True).first.wait_for(timeout=30_000)
+            assert page.locator("#revenue").inner_text() == "3.00"
+
+
+class Figures(NamedTuple):
+    """What is compared; `revenue` in micros."""
+
+    events: int
+    items_sold: int
+    revenue: int
+
+
+@pytest.mark.timeout(180)
+def test_a_purchase_is_on_the_page_at_once_and_hostile_names_are_text(
+    deployment: Deployment,
+) -> None:
+    """No console error, no request elsewhere, nothing that an event says is run."""
+    with (
+        deployment.running("process"),
+        deployment.running("analyze"),
+        page_of(deployment) as base,
+        browser(base) as (page, errors, foreign),
+    ):
+        send(deployment, "a-lamp", quantity=3, unit_price="2.50")
+        page.get_by_text("a-lamp").first.wait_for(timeout=15_000)
+        assert page.locator("#items").inner_text() == "3"
+        assert page.locator("#revenue").inner_text() == "7.50"
+        send(deployment, *HOSTILE, unit_price="1")
+        for item in HOSTILE:
+            page.get_by_text(item, exact=False).first.wait_for(timeout=15_000)
+        assert page.title() == "purchases"
+        page.goto(f"{base}/#stream")
+        page.get_by_text("caught up").first.wait_for(timeout=15_000)
+        page.goto(f"{base}/#refused")
+        page.get_by_text("Nothing is refused").wait_for(timeout=15_000)
+        assert errors == []
+        assert foreign == []
+
+
+@pytest.mark.timeout(240)
+def test_the_same_figure_is_the_same_everywhere_under_load(deployment: Deployment) -> None:
+    """Page, API, live events, metrics, command line, table and SQL agree to the micro.
+
+    Each names the number of events that it stands for; SQL sums up as many, in their order.
+    """
+    whole = deployment.whole()
+    with (
+        whole.running("process"),
+        whole.running("analyze"),
+        whole.running("produce", "--rate", "500", "--bad-share", "0.05"),
+        page_of(whole) as base,
+        browser(base) as (page, errors, _),
+    ):
+        wait_until(lambda: deployment.count("analytics_event") > 1_000, 60, "nothing is stored")
+        with workshop(deployment.settings, "run") as builder:
+            builder.build(WHOLE, WHOLE_TRANSFORMS)
+        for _ in range(5):
+            require_same(deployment, found_everywhere(whole, base, page))
+        assert errors == []
+
+
+def found_everywhere(deployment: Deployment, base: str, page: Page) -> dict[str, Figures]:
+    """Ask everyone for events, items sold, net revenue in micros."""
+    with urllib.request.urlopen(f"{base}/metrics", timeout=30) as answer:  # noqa: S310 - ours
+        text = answer.read().decode()
+    samples = {
+        sample.name: int(sample.value)
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    names = ("stored_events_total", "items_sold", "net_revenue_micros")
+    said = re.findall(r"\d[\d,.]*", page.locator("#all-time").inner_text())
+    summary = "SELECT events, items_sold, net_revenue_micros FROM sales_summary"
+    return {
+        "page": Figures(number(said[0]), number(said[1]), number(said[2]) * 10_000),
+        "totals over HTTP": figures_of(get(f"{base}/api/v1/totals")),
+        "live over HTTP": figures_of(get(f"{base}/api/v1/live")),
+        "event": figures_of(first_event(f"{base}/events")),
+        "metrics": Figures(*(samples[f"purchases_{name}"] for name in names)),
+        "command": figures_of(json.loads(deployment.succeed("totals", "--json"))),
+        "table": sql(deployment, summary),
+    }
+
+
+def require_same(deployment: Deployment, found: dict[str, Figures]) -> None:
+    """Each is the sum of as many events as it says it stands for; the page shows two decimals."""
+    sums = "SELECT count(*), sum(quantity), sum(coalesce(amount_micros, 0)) FROM"
+    for where, figures in found.items():
+        some = f"(SELECT * FROM analytics_event ORDER BY rowid LIMIT {figures.events})"
+        expected = sql(deployment, f"{sums} {some}")
+        if where == "page":
+            expected = expected._replace(revenue=expected.revenue // 10_000 * 10_000)
+        assert figures == expected, where
+
+
+def sql(deployment: Deployment, statement: str) -> Figures:
+    """Give the one row of a statement."""
+    events, items_sold, revenue = (int(str(value)) for value in deployment.rows(statement)[0])
+    return Figures(events, items_sold, revenue)
+
+
+def figures_of(content: dict[str, int]) -> Figures:
+    """Give the figures of an answer."""
+    return Figures(content["events"], content["items_sold"], content["net_revenue_micros"])
+
+
+def number(text: str) -> int:
+    """Read a number with commas, and points left out."""
+    return int(re.sub(r"[,.]", "", text.rstrip(",.")))
+
+
+def test_dead_letters_are_counted_alike_everywhere(deployment: Deployment) -> None:
+    """By the API, the metrics, the live events and the status."""
+    deployment.succeed("produce", "--rate", "max", "--count", "500", "--bad-share", "0.1")
+    deployment.succeed("process", "--until-caught-up")
+    deployment.succeed("analyze", "--until-caught-up")
+    with page_of(deployment) as base:
+        live = first_event(f"{base}/events")
+        with urllib.request.urlopen(f"{base}/metrics", timeout=30) as answer:  # noqa: S310 - ours
+            text = answer.read().decode()
+        letters = get(f"{base}/api/v1/dead-letters")
+        status = get(f"{base}/api/v1/status")
+    refused = sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "purchases_refused_records"
+    )
+    assert refused == sum(letters["counts"].values()) == live["refused"] > 0
+    assert status["database"]["refused"] == refused
+
+
+def first_event(url: str) -> Any:  # noqa: ANN401 - any JSON
+    """Give the first `now` event of the stream."""
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - ours
+        for line in answer:
+            if line.startswith(b"event: now"):
+                return json.loads(answer.readline().removeprefix(b"data: "))
+    raise AssertionError(url)
+
+
+def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment) -> None:
+    """A dry run like the command's, then the real one; errors are problems (RFC 9457)."""
+    send(deployment, "tea", unit_price=-1)
+    deployment.succeed("process", "--until-caught-up")
+    deployment.succeed("analyze", "--until-caught-up")
+    with page_of(deployment) as base:
+        letter = get(f"{base}/api/v1/dead-letters")["dead_letters"][0]
+        shown = get(f"{base}/api/v1/dead-letters/{letter['id']}")
+        assert bytes.fromhex(shown["value_hex"]) == shown["value"].encode()
+        asked = {"reason": "invalid_price", "set": ["unit_price=1"]}
+        assert post(f"{base}/api/v1/dead-letters/redrive", asked) == {
+            "sent": False,
+            "outcomes": {"stored": 1},
+            "left": {},
+        }
+        post(f"{base}/api/v1/dead-letters/redrive", {**asked, "send": True})
+        deployment.succeed("process", "--until-caught-up")
+        deployment.succeed("analyze", "--until-caught-up")
+        assert get(f"{base}/api/v1/totals")["events"] == 1
+        assert post(f"{base}/api/v1/verify", {})["agrees"] is True
+        assert code_of(f"{base}/api/v1/dead-letters/nonsense") == 400
+        assert code_of(f"{base}/api/v1/dead-letters?state=shut") == 400
+
+
+def test_the_whole_page_is_small(deployment: Deployment) -> None:
+    """All that a browser loads before the first figure, as it is sent: under 300 KB."""
+    with page_of(deployment) as base:
+        html = compressed(f"{base}/")
+        named = re.findall(r'(?:src|href)="(/static/[^"]+)"', gzip.decompress(html).decode())
+        assert len(named) > 8
+        sizes = [len(html), *(len(compressed(base + path)) for path in set(named))]
+    assert sum(sizes) < 300_000
+
+
+def compressed(url: str) -> bytes:
+    """Give what is sent to a browser that takes gzip; what is not compressed, compressed."""
+    asked = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})  # noqa: S310 - ours
+    with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+        content: bytes = answer.read()
+        is_small = answer.headers["content-encoding"] != "gzip"
+    return gzip.compress(content) if is_small else content
+
+
+def test_foreign_hosts_and_origins_are_refused(deployment: Deployment) -> None:
+    """Against DNS rebinding, and against other sites' pages."""
+    with page_of(deployment) as base:
+        assert code_of(f"{base}/", Host="evil.example") == 421
+        assert code_of(f"{base}/api/v1/verify", "POST", Origin="http://evil.example") == 403
+        assert code_of(f"{base}/", Host="localhost") == 200
+        with urllib.request.urlopen(f"{base}/", timeout=10) as answer:  # noqa: S310
+            assert "script-src 'self'" in answer.headers["content-security-policy"]
+            assert b"<script>" not in answer.read()
+
+
+def test_with_a_token_nothing_is_shown_without_it(deployment: Deployment) -> None:
+    """By header, or by a cookie that scripts cannot read."""
+    deployment.more["PURCHASES_DASHBOARD_TOKEN"] = TOKEN
+    with page_of(deployment) as base:
+        assert code_of(f"{base}/api/v1/totals") == 401
+        assert code_of(f"{base}/metrics") == 401
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(f"{base}/api/v1/totals")
+        assert refused.value.headers["content-type"] == "application/problem+json"
+        assert code_of(f"{base}/api/v1/totals", Authorization=f"Bearer {TOKEN}") == 200
+        asked = urllib.request.Request(f"{base}/?token={TOKEN}")  # noqa: S310 - ours
+        opener = urllib.request.build_opener(NoRedirect)
+        with pytest.raises(urllib.error.HTTPError) as answer:
+            opener.open(asked, timeout=10)
+        cookie = answer.value.headers["set-cookie"]
+        assert answer.value.code == 303
+        assert "HttpOnly" in cookie
+        assert "samesite=strict" in cookie.lower()
+        assert code_of(f"{base}/", Cookie=cookie.split(";")[0]) == 200
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Shows a redirection instead of following it."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow none."""
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "wrong"),
+    [
+        ("127.0.0.1", None, False),
+        ("::1", None, False),
+        ("0.0.0.0", None, True),
+        ("shop.example", None, True),
+        ("0.0.0.0", "short", True),
+        ("0.0.0.0", TOKEN, False),
+        ("127.0.0.1", "short", True),
+    ],
+)
+def test_another_address_than_loopback_needs_a_long_token(
+    host: str,
+    token: str | None,
+    wrong: bool,  # noqa: FBT001 - a row of the table
+) -> None:
+    """It refuses to start without, naming the setting."""
+    settings = Settings(home=Path("nowhere"), dashboard_host=host, dashboard_token=token)
+    if wrong:
+        with pytest.raises(UsageError, match="DASHBOARD_TOKEN"):
+            required_token(settings)
+    else:
+        assert required_token(settings) == token
+
+
+def test_many_listeners_get_the_same_and_a_slow_one_holds_up_nobody(
+    deployment: Deployment,
+) -> None:
+    """Fifty pages are open; one reads nothing at all."""
+    with page_of(deployment) as base:
+        slow = urllib.request.urlopen(f"{base}/events", timeout=60)  # noqa: S310 - ours
+        found: list[int] = []
+
+        def listen() -> None:
+            found.append(first_event(f"{base}/events")["events"])
+
+        threads = [threading.Thread(target=listen) for _ in range(50)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert found == [0] * 50
+        slow.close()

@@ -1,0 +1,251 @@
+"""History and Truth: what the tables say, how it stands against the stream, and seen in a browser.
+
+The tables are built by the assets' own builder; what they must say is computed here, from events.
+"""
+
+import json
+import sqlite3
+import urllib.error
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from assets.builds.builder import workshop
+from assets.builds.failures import DiedRun, record_died
+from assets.tables.models import WHOLE
+from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
+from tests.assets.stored import store_events
+from tests.browser import Scheme, browser
+from tests.dashboard.served import get, page_of
+from tests.deployment import Deployment
+from tests.store.rows import event, micros, year_of_days
+from tests.support import Broker
+
+DAYS = 40
+FIRST, LAST = date(2024, 1, 1), date(2024, 2, 9)
+LATE = ("2024-01-05", LAST.isoformat())
+VIEWS = ("now", "history", "stream", "refused", "truth")
+
+
+@pytest.fixture(scope="module")
+def shop(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """A deployment whose tables are built, but for two late events; one of their days failed."""
+    made = Deployment(tmp_path_factory.mktemp("history"), broker.bootstrap_servers, "history")
+    made.succeed("topics", "create")
+    store_events(made.settings, year_of_days(DAYS))
+    with workshop(made.settings, "run-1") as builder:
+        for number in range(DAYS):
+            builder.build((FIRST + timedelta(number)).isoformat(), DAY_TRANSFORMS)
+        builder.build(WHOLE, WHOLE_TRANSFORMS)
+    late = [
+        event(900 + number, micros(f"{day} 09:00"), 3, item="late<b>", user="zoe")
+        for number, day in enumerate(LATE)
+    ]
+    store_events(made.settings, late)
+    failed = frozenset({"daily_sales"})
+    record_died(made.settings, DiedRun("run-2", "it died", failed, LAST, LAST))
+    return made.whole()
+
+
+@pytest.fixture(scope="module")
+def base(shop: Deployment) -> Iterator[str]:
+    """The page of it."""
+    with page_of(shop) as address:
+        yield address
+
+
+def rows(shop: Deployment, first: date, last: date) -> list[tuple[Any, ...]]:
+    """Give the events of days: day, item, country, user, quantity, amount; not the late."""
+    with closing(sqlite3.connect(f"file:{shop.home}/purchases.db?mode=ro", uri=True)) as store:
+        return store.execute(
+            "SELECT date(event_time / 1000000, 'unixepoch'), item, country, user, quantity,"
+            " amount_micros FROM analytics_event WHERE item <> 'late<b>'"
+            " AND date(event_time / 1000000, 'unixepoch') BETWEEN ? AND ?",
+            (first.isoformat(), last.isoformat()),
+        ).fetchall()
+
+
+def summed(events: list[tuple[Any, ...]], column: int) -> dict[str, tuple[int, int, int]]:
+    """Sum events by a column: events, items sold, net revenue."""
+    found: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for row in events:
+        for index, figure in enumerate((1, row[4], row[5])):
+            found[row[column]][index] += figure
+    return {name: (a, b, c) for name, (a, b, c) in found.items()}
+
+
+def figures(entry: dict[str, Any]) -> tuple[int, int, int]:
+    """Give the same figures of an answer."""
+    return entry["events"], entry["items_sold"], entry["net_revenue_micros"]
+
+
+@pytest.mark.parametrize("path", ["days", "hours"])
+def test_days_and_hours_are_those_of_the_events(shop: Deployment, base: str, path: str) -> None:
+    """Their sums too, and those of as many days before."""
+    found = get(f"{base}/api/v1/{path}?from=2024-01-15&to=2024-01-24")
+    events = rows(shop, date(2024, 1, 15), date(2024, 1, 24))
+    by_day: dict[str, tuple[int, int, int]] = {p["at"][:10]: figures(p) for p in found["points"]}
+    assert by_day == summed(events, 0)
+    before = rows(shop, date(2024, 1, 5), date(2024, 1, 14))
+    for total, of in ((found["total"], events), (found["before"], before)):
+        assert total["items_sold"] == sum(row[4] for row in of)
+        assert total["net_revenue_micros"] == sum(row[5] for row in of)
+        assert total["net_revenue"] == f"{total['net_revenue_micros'] / 1e6:.2f}"
+
+
+@pytest.mark.parametrize(
+    ("subject", "column", "name"), [("item", 1, "book"), ("customer", 3, "anna")]
+)
+def test_one_item_or_customer_is_followed_over_time(
+    shop: Deployment, base: str, subject: str, column: int, name: str
+) -> None:
+    """Only its own events, day by day."""
+    found = get(f"{base}/api/v1/days?from={FIRST}&to={LAST}&{subject}={name}")
+    events = [row for row in rows(shop, FIRST, LAST) if row[column] == name]
+    assert {p["at"]: figures(p) for p in found["points"]} == summed(events, 0)
+
+
+@pytest.mark.parametrize("order", ["items_sold", "net_revenue", "events"])
+def test_items_are_ranked_page_by_page(shop: Deployment, base: str, order: str) -> None:
+    """Best first by what was asked for; each once."""
+    ranked: list[dict[str, Any]] = []
+    offset: int | None = 0
+    while offset is not None:
+        query = f"from={FIRST}&to={LAST}&order={order}&limit=2&offset={offset}"
+        page = get(f"{base}/api/v1/items?{query}")
+        ranked += page["ranked"]
+        offset = page["next_offset"]
+    assert {one["name"]: figures(one) for one in ranked} == summed(rows(shop, FIRST, LAST), 1)
+    assert [one["rank"] for one in ranked] == [1, 2, 3]
+    assert ranked == sorted(
+        ranked, key=lambda one: -one[order.replace("revenue", "revenue_micros")]
+    )
+
+
+def test_customers_are_those_of_the_summary(shop: Deployment, base: str) -> None:
+    """All of them, guests are none."""
+    found = get(f"{base}/api/v1/customers")
+    expected = shop.rows('SELECT user, orders FROM customer_summary ORDER BY orders DESC, "user"')
+    assert {(c["user"], c["orders"]) for c in found["customers"]} == set(expected)
+    assert found["total"] == 2
+
+
+def test_each_figure_says_how_it_stands(base: str) -> None:
+    """A late event is behind, a failure failed, and what nobody touched is current."""
+    states = {
+        d["day"]: d for d in get(f"{base}/api/v1/tables/daily_sales?from={FIRST}&to={LAST}")["days"]
+    }
+    assert states["2024-01-05"]["state"] == "behind"
+    assert states["2024-01-05"]["behind"] == 1
+    assert states[LAST.isoformat()]["state"] == "failed"
+    assert states["2024-01-06"]["state"] == "current"
+    of_range = get(f"{base}/api/v1/days?from=2024-01-01&to=2024-01-10")["standing"]
+    assert (of_range["behind"], of_range["behind_days"], of_range["failed"]) == (1, 1, 0)
+    untouched = get(f"{base}/api/v1/days?from=2024-01-06&to=2024-01-10")["standing"]
+    assert untouched["behind"] == untouched["failed"] == 0
+    tables = {table["table"]: table for table in get(f"{base}/api/v1/tables")["tables"]}
+    assert tables["sales_summary"]["behind"] == tables["hourly_sales"]["behind"] == 2
+    assert tables["daily_sales"]["partitions"] == DAYS
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("days?from=2024-02-01&to=2024-01-01", "order"),
+        ("days?from=yesterday", "date"),
+        ("days?to=0001-01-05", "0001-01-05"),
+        ("days?from=9999-12-30&to=9999-12-31&customer=anna", "9999-12-30"),
+        ("items?from=9990-01-01&to=9989-01-01", "order"),
+        ("export/daily_sales?from=2024-01-02&to=2024-01-01", "after"),
+        ("days?item=lamp&customer=anna", "one of"),
+        ("hours?from=2020-01-01&to=2024-01-01", "400 days"),
+        ("items?order=colour", "order"),
+        ("tables/nothing", "daily_sales"),
+        ("export/nothing", "daily_sales"),
+        ("export/sales_summary?from=2024-01-01", "whole"),
+    ],
+)
+def test_wrong_questions_are_told_what_is_wrong(base: str, path: str, said: str) -> None:
+    """As problems that name it."""
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        get(f"{base}/api/v1/{path}")
+    assert answer.value.code in {400, 404}
+    assert said in json.loads(answer.value.read())["detail"]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_file_has_what_is_shown(shop: Deployment, base: str, form: str) -> None:
+    """The same rows as the command's, named by table and days."""
+    url = f"{base}/api/v1/export/daily_sales?from=2024-01-03&to=2024-01-05&format={form}"
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - ours
+        content = answer.read()
+        assert int(answer.headers["content-length"]) == len(content)
+        named = answer.headers["content-disposition"]
+    assert f'filename="daily_sales-2024-01-03-2024-01-05.{form}"' in named
+    path = shop.home / f"days.{form}"
+    days = ("--from", "2024-01-03", "--to", "2024-01-05")
+    shop.succeed("export", "daily_sales", *days, "--format", form, "--output", str(path))
+    assert path.read_bytes() == content
+
+
+def test_history_is_used_by_mouse_and_by_keyboard(base: str) -> None:
+    """A range by the keyboard and by dragging, an item by a click, and the way back."""
+    with browser(f"{base}/#history?from=2024-01-11&to=2024-01-20") as (page, errors, _):
+        expect(page.locator("#from")).to_have_value("2024-01-11")
+        page.locator("#earlier").press("Enter")
+        page.wait_for_url(lambda url: "from=2024-01-01" in url)
+        page.get_by_text("behind by 1 event").first.wait_for(timeout=10_000)
+        page.get_by_role("button", name="book").first.click()
+        page.get_by_text("Net revenue by day: item book").wait_for(timeout=10_000)
+        page.get_by_role("button", name="show all again").press("Enter")
+        page.locator("#h-title").get_by_text("Net revenue by day", exact=True).wait_for()
+        drag_over_chart(page)
+        page.wait_for_url(lambda url: "from=2024-01-01" not in url)
+        expect(page.locator("#from")).not_to_have_value("2024-01-01")
+        assert page.input_value("#from") > "2024-01-01"
+        assert page.input_value("#to") < "2024-01-10"
+        assert errors == []
+
+
+def drag_over_chart(page: Page) -> None:
+    """Choose the middle of the chart with the mouse."""
+    box = page.locator("#h-chart .u-over").bounding_box()
+    assert box is not None
+    height = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.35, height)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.65, height, steps=5)
+    page.mouse.up()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_view_can_be_read_by_everybody(base: str, scheme: Scheme) -> None:
+    """Axe finds nothing wrong by WCAG 2 A and AA: names, roles, contrast."""
+    rules = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
+    with browser(f"{base}/#now", scheme) as (page, errors, _):
+        for view in VIEWS:
+            page.goto(f"{base}/#{view}")
+            page.locator(f"#view-{view}").wait_for()
+            page.wait_for_load_state("load")
+            page.get_by_text("as of").first.wait_for(timeout=10_000)
+            found = Axe().run(page, options=rules)
+            assert found.violations_count == 0, f"{view}: {found.generate_report()}"
+        assert errors == []
+
+
+@pytest.mark.parametrize("width", [360, 2200])
+def test_no_view_is_wider_than_the_screen(base: str, width: int) -> None:
+    """From a phone to a wall: nothing is to be scrolled sideways."""
+    with browser(f"{base}/#now", width=width) as (page, _, _):
+        for view in VIEWS:
+            page.goto(f"{base}/#{view}")
+            page.locator(f"#view-{view}").wait_for()
+            page.get_by_text("as of").first.wait_for(timeout=10_000)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, view

@@ -1,0 +1,166 @@
+"""What docs/monitoring asks of Prometheus and Grafana, against the metrics of a real stream."""
+
+import json
+import re
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from assets.queries.status_section import standing
+from streaming.dashboard.metrics import metrics_text
+from streaming.status.collect import gather
+from streaming.store.connection import reading
+from streaming.store.live_totals import live_figures
+from tests.dashboard.served import page_of
+from tests.deployment import Deployment
+from tests.support import Broker, wait_until
+
+MONITORING = Path(__file__).parents[2] / "docs" / "monitoring"
+RULES = MONITORING / "alerts.yaml"
+NAME = re.compile(r"\bpurchases_[a-z_]+\b")
+PURCHASES = 300
+SAME_PURCHASES = ["--rate", "max", "--seed", "1", "--start", "2024-03-01", "--bad-share", "0.1"]
+
+
+def promtool(*arguments: str | Path, given: bytes = b"") -> str:
+    """Run Prometheus' tool; it must find nothing wrong."""
+    done = subprocess.run(["promtool", *arguments], input=given, capture_output=True, check=False)
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == 0, said
+    return said
+
+
+@pytest.fixture(scope="module")
+def deployment(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A stream that runs, and has stored, refused and known purchases."""
+    made = Deployment(tmp_path_factory.mktemp("home"), broker.bootstrap_servers, "monitoring")
+    made.succeed("topics", "create")
+    made.succeed("db", "upgrade")
+    with made.running("process"), made.running("analyze"):
+        for _ in range(2):
+            made.succeed("produce", "--count", str(PURCHASES), *SAME_PURCHASES)
+        read = "SELECT sum(records) FROM stream_offset WHERE topic LIKE '%.analytics'"
+        known = f"SELECT 1 FROM stream_offset WHERE ({read}) = 2 * (SELECT events FROM live_totals)"
+        wait_until(lambda: made.rows(known), 60, "not all is stored")
+        wait_until(lambda: caught_up(made), 30, "no worker has said that it caught up")
+        yield made
+
+
+def caught_up(deployment: Deployment) -> bool:
+    """Say whether both workers did, in their files."""
+    files = [deployment.home / "workers" / f"{app}-0.json" for app in ("processor", "analytics")]
+    return all(json.loads(file.read_bytes())["state"] == "caught_up" for file in files)
+
+
+@pytest.fixture(scope="module")
+def text(deployment: Deployment) -> bytes:
+    """The metrics, with what the tables add."""
+    with reading(deployment.settings) as store:
+        live = live_figures(store)
+    status = gather(deployment.settings, {"tables": standing})
+    return metrics_text(status, live, {"invalid_price": 1})
+
+
+def samples(text: bytes) -> dict[str, float]:
+    """Give the sum of each sample name over its labels."""
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            found[sample.name] = found.get(sample.name, 0) + sample.value
+    return found
+
+
+def expressions(board: Any) -> list[str]:  # noqa: ANN401 - any JSON
+    """Give the queries of the board, with its variables filled in."""
+    found = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    return [e.replace("$__rate_interval", "1m").replace("$instance", ".*") for e in found]
+
+
+def test_the_metrics_follow_the_conventions(text: bytes) -> None:
+    """By Prometheus' own judgement."""
+    assert promtool("check", "metrics", given=text) == ""
+
+
+def test_over_http_the_histogram_has_each_stored_event_once(deployment: Deployment) -> None:
+    """Duplicates were stored before, and do not count; history counts by when it was sent."""
+    with (
+        page_of(deployment) as base,
+        urllib.request.urlopen(f"{base}/metrics", timeout=30) as answer,  # noqa: S310 - ours
+    ):
+        text = answer.read()
+    found, name = samples(text), "purchases_produced_to_stored_seconds"
+    assert found["purchases_duplicate_events_total"] == found["purchases_stored_events_total"]
+    assert found[f"{name}_count"] == found["purchases_stored_events_total"] > PURCHASES / 2
+    buckets = [
+        sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+        if sample.name == f"{name}_bucket"
+    ]
+    assert buckets == sorted(buckets)
+    assert buckets[-1] == buckets[-2] == found[f"{name}_count"]
+    assert 0 < found[f"{name}_sum"] < 3_600 * PURCHASES
+    assert promtool("check", "metrics", given=text) == ""
+
+
+def test_what_the_tables_say_is_among_the_metrics(deployment: Deployment, text: bytes) -> None:
+    """Nothing was built yet, so every day of the ledger is behind."""
+    found = samples(text)
+    assert found["purchases_daily_partitions_behind"] == deployment.count("day_ledger") > 0
+    assert found["purchases_failed_builds"] == 0
+
+
+def test_every_metric_that_rules_and_board_name_is_there(text: bytes) -> None:
+    """A metric that is renamed would leave an alert that never fires."""
+    there = set(samples(text))
+    board = json.loads((MONITORING / "grafana.json").read_text())
+    for query in [*re.findall(r"expr: .*", RULES.read_text()), *expressions(board)]:
+        assert set(NAME.findall(query)) <= there, query
+    named = set(NAME.findall(RULES.read_text() + json.dumps(board)))
+    page = set(NAME.findall((MONITORING.parent / "monitoring.md").read_text()))
+    families = {family.name for family in text_string_to_metric_families(text.decode())}
+    assert {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in page} == families
+    assert named <= there
+
+
+def test_the_rules_are_right_and_fire_when_they_should() -> None:
+    """Each has a test of its own, and says what to do with a command."""
+    promtool("check", "rules", RULES)
+    promtool("test", "rules", MONITORING / "alerts_test.yaml")
+    promtool("check", "config", "--syntax-only", MONITORING / "prometheus.yml")
+    rules = re.findall(r"- alert: (\w+)(.*?)(?=- alert|\Z)", RULES.read_text(), re.DOTALL)
+    assert len(rules) == 10
+    tested = (MONITORING / "alerts_test.yaml").read_text()
+    page = (MONITORING.parent / "monitoring.md").read_text()
+    for name, rule in rules:
+        assert f'alertname="{name}"' in tested
+        assert f"`{name}`" in page
+        assert re.search(r"remedy: .*`purchases ", rule), name
+        assert "summary: " in rule
+        assert "description: " in rule
+
+
+def test_the_board_asks_what_prometheus_understands(tmp_path: Path) -> None:
+    """Each query is parsed as a rule; no panel lies on another."""
+    board = json.loads((MONITORING / "grafana.json").read_text())
+    queries = expressions(board)
+    lines = [f"  - record: q:q{n}\n    expr: {json.dumps(q)}\n" for n, q in enumerate(queries)]
+    rules = tmp_path / "board.yaml"
+    rules.write_text("groups:\n- name: board\n  rules:\n" + "".join(lines))
+    assert f"{len(queries)} rules found" in promtool("check", "rules", rules)
+    places = [panel["gridPos"] for panel in board["panels"]]
+    cells = [
+        (x, y)
+        for place in places
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) == 23
+    sources = {json.dumps(panel.get("datasource")) for panel in board["panels"]} - {"null"}
+    assert sources == {json.dumps({"type": "prometheus", "uid": "${datasource}"})}

@@ -1,0 +1,298 @@
+"""Dead letters on a real broker: looked at, repaired, sent again, given up."""
+
+import json
+import random
+import sqlite3
+import subprocess
+import sys
+import uuid
+from contextlib import closing
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    ResourceType,
+)
+
+from tests.deployment import Deployment
+from tests.support import wait_until
+
+TIME = "2011-03-27T10:15:00Z"
+
+
+def send(deployment: Deployment, *values: object, key: bytes = b"ada") -> None:
+    """Send values to `purchases`: bytes as they are, anything else as JSON."""
+    producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
+    for value in values:
+        content = value if isinstance(value, bytes) else json.dumps(value).encode()
+        producer.produce(deployment.topic("purchases"), content, key, headers=[("till", b"7")])
+    producer.flush(10)
+
+
+def purchase(**fields: object) -> dict[str, object]:
+    """Give a valid purchase, but for what is given."""
+    return {"user": "ada", "item": "tea", "timestamp": TIME, "unit_price": "2.50", **fields}
+
+
+def drain(deployment: Deployment) -> None:
+    """Let both apps do what is there."""
+    deployment.succeed("process", "--until-caught-up")
+    deployment.succeed("analyze", "--until-caught-up")
+
+
+def listed(deployment: Deployment, *options: str) -> list[dict[str, Any]]:
+    """Give what `dlq list --json` prints."""
+    found = json.loads(deployment.succeed("dlq", "list", "--json", *options))
+    letters: list[dict[str, Any]] = found["dead_letters"]
+    assert sum(found["counts"].values()) == len(letters)
+    return letters
+
+
+def redriven(deployment: Deployment, *options: str) -> dict[str, Any]:
+    """Give what `dlq redrive --json` prints."""
+    found: dict[str, Any] = json.loads(deployment.succeed("dlq", "redrive", "--json", *options))
+    return found
+
+
+def states(deployment: Deployment) -> list[tuple[object, ...]]:
+    """Give reason, state and attempts of all dead letters, in the order they came."""
+    return deployment.rows(
+        "SELECT reason, state, attempts FROM dead_letter ORDER BY origin_partition, origin_offset"
+    )
+
+
+def await_states(deployment: Deployment, expected: list[tuple[object, ...]]) -> None:
+    """Wait until the dead letters are these."""
+    wait_until(lambda: states(deployment) == expected, 30, f"never {expected}")
+
+
+def test_the_three_ways_to_repair_store_each_purchase_once(deployment: Deployment) -> None:
+    """As it is after history begins earlier; by a rule; by a file of corrected values."""
+    old = purchase(item="old", timestamp="1999-12-31T00:00:00Z")
+    send(deployment, old, purchase(item="cheap", unit_price=-5), b'{"user": "ada", "item"')
+    drain(deployment)
+    reasons = {letter["reason"]: letter["id"] for letter in listed(deployment)}
+    assert reasons.keys() == {"timestamp_too_old", "invalid_price", "malformed_json"}
+
+    assert redriven(deployment)["outcomes"] == dict.fromkeys(reasons, 1)
+    deployment.more["PURCHASES_HISTORY_START"] = "1999-01-01"
+    plain = ("--reason", "timestamp_too_old")
+    assert redriven(deployment, *plain) == {"sent": False, "outcomes": {"stored": 1}, "left": {}}
+    assert deployment.count("analytics_event") == 0
+    redriven(deployment, *plain, "--yes")
+
+    rule = ("--reason", "invalid_price", "--set", "unit_price=5")
+    assert redriven(deployment, *rule)["outcomes"] == {"stored": 1}
+    redriven(deployment, *rule, "--yes")
+
+    edits = deployment.home / "edits.jsonl"
+    corrected = {"id": reasons["malformed_json"], "value": purchase(item="broken")}
+    edits.write_text(json.dumps(corrected))
+    assert redriven(deployment, "--edit", str(edits), "--yes")["outcomes"] == {"stored": 1}
+    assert {row[1] for row in states(deployment)} == {"redriven"}
+
+    drain(deployment)
+    assert {row[1:] for row in states(deployment)} == {("stored", 1)}
+    assert deployment.rows("SELECT item, unit_price_micros FROM analytics_event ORDER BY item") == [
+        ("broken", 2_500_000),
+        ("cheap", 5_000_000),
+        ("old", 2_500_000),
+    ]
+    values = [message.value() for message in deployment.read_topic("purchases.dlq")]
+    assert b'{"user": "ada", "item"' in values
+    for message in deployment.read_topic("analytics"):
+        assert ("till", b"7") in (message.headers() or [])
+    deployment.succeed("verify")
+
+
+def test_redriven_twice_and_killed_in_the_middle_stores_once(deployment: Deployment) -> None:
+    """What was sent but not marked is sent again, and known by its origin."""
+    send(deployment, *(purchase(item=f"item {n}", unit_price=-1) for n in range(3_000)))
+    drain(deployment)
+    rule = ("dlq", "redrive", "--set", "unit_price=1", "--yes")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streaming", *rule],
+        env=deployment.environment,
+        stdout=subprocess.DEVNULL,
+    )
+    wait_until(
+        lambda: deployment.rows("SELECT 1 FROM dead_letter WHERE state = 'redriven'"),
+        30,
+        "nothing was marked",
+    )
+    process.kill()
+    process.wait()
+    marked = deployment.rows("SELECT count(*) FROM dead_letter WHERE state = 'redriven'")[0][0]
+    assert 0 < int(str(marked)) < 3_000, "it was not killed in the middle"
+    deployment.succeed(*rule)
+    deployment.succeed(*rule, "--state", "redriven")
+    drain(deployment)
+    assert deployment.count("analytics_event") == 3_000
+    assert {row[1] for row in states(deployment)} == {"stored"}
+    deployment.succeed("verify")
+
+
+def test_what_is_refused_five_times_is_parked_until_forced(deployment: Deployment) -> None:
+    """And both topics read anew from the start give the same rows."""
+    deployment.succeed("db", "upgrade")
+    with deployment.running("process"), deployment.running("analyze"):
+        send(deployment, purchase(quantity=0), purchase(item="fine"))
+        for attempt in range(1, 5):
+            await_states(deployment, [("invalid_quantity", "open", attempt)])
+            assert redriven(deployment, "--yes")["outcomes"] == {"invalid_quantity": 1}
+        await_states(deployment, [("invalid_quantity", "parked", 5)])
+        left = {"sent": True, "outcomes": {}, "left": {"parked": 1}}
+        assert redriven(deployment, "--yes") == left
+        name = listed(deployment)[0]["id"]
+        assert redriven(deployment, name, "--yes") == left
+        deployment.succeed("dlq", "drop", name, "--because", "a test", "--yes")
+        assert redriven(deployment, "--state", "dropped", "--yes") == left
+        shown = json.loads(deployment.succeed("dlq", "show", name, "--json"))
+        assert [refusal["attempt"] for refusal in shown["refusals"]] == [1, 2, 3, 4, 5]
+        forced = redriven(
+            deployment, "--state", "dropped", "--force", "--set", "quantity=2", "--yes"
+        )
+        assert forced["outcomes"] == {"stored": 1}
+        await_states(deployment, [("invalid_quantity", "stored", 5)])
+        wait_until(lambda: deployment.count("analytics_event") == 2, 30, "not stored")
+    before = deployment.rows("SELECT * FROM dead_letter")
+    (deployment.home / "purchases.db").rename(deployment.home / "before.db")
+    for more in ("-wal", "-shm"):
+        (deployment.home / f"purchases.db{more}").unlink(missing_ok=True)
+    deployment.succeed("db", "upgrade")
+    deployment.succeed("analyze", "--until-caught-up")
+    assert deployment.rows("SELECT * FROM dead_letter") == before
+    assert deployment.count("analytics_event") == 2
+
+
+def test_a_record_is_shown_with_all_that_is_kept_of_it(deployment: Deployment) -> None:
+    """Bytes that are no text are escaped, so that they steer no terminal; ids may be short."""
+    send(deployment, b"{\x1b[31m\xff\x00", key=b"\x1bkey")
+    drain(deployment)
+    letter = listed(deployment, "--key", "\x1bkey")[0]
+    short = ":".join(letter["id"].rsplit(":", 2)[1:])
+    text = deployment.succeed("dlq", "show", short)
+    assert "\x1b" not in text
+    assert "{\\x1b[31m\\xff\\x00" in text
+    assert "7b 1b 5b 33 31 6d ff 00" in text
+    assert "header till" in text
+    found = json.loads(deployment.succeed("dlq", "show", letter["id"], "--json"))
+    assert bytes.fromhex(found["value_hex"]) == b"{\x1b[31m\xff\x00"
+    assert found["refusals"][0]["reason"] == "malformed_json"
+    assert "\x1b" not in deployment.succeed("dlq", "list")
+
+
+def test_every_attempt_is_shown_whatever_partition_it_went_to(deployment: Deployment) -> None:
+    """A dead-letter topic that was given more partitions spreads the records without a key."""
+    send(deployment, b'{"user": null, "item"', key=b"")
+    drain(deployment)
+    topic = deployment.topic("purchases.dlq")
+    admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
+    admin.create_partitions([NewPartitions(topic, 4)])[topic].result(10)
+    for _ in range(3):
+        redriven(deployment, "--force", "--yes")
+        drain(deployment)
+    (letter,) = listed(deployment, "--state", "open", "--state", "parked")
+    found = json.loads(deployment.succeed("dlq", "show", letter["id"], "--json"))
+    assert [refusal["attempt"] for refusal in found["refusals"]] == [1, 2, 3, 4]
+
+
+def test_a_dropped_letter_keeps_its_reason_and_its_record(deployment: Deployment) -> None:
+    """A dry run first; it can be redriven all the same."""
+    send(deployment, purchase(quantity=0, item="a"), purchase(unit_price=-1))
+    drain(deployment)
+    drop = ("dlq", "drop", "--reason", "invalid_quantity", "--because", "a test till")
+    assert deployment.succeed(*drop).startswith("1 would be dropped")
+    assert listed(deployment, "--state", "dropped") == []
+    deployment.succeed(*drop, "--yes")
+    dropped = listed(deployment, "--state", "dropped")
+    assert [letter["dropped_because"] for letter in dropped] == ["a test till"]
+    assert redriven(deployment)["outcomes"] == {"invalid_price": 1}
+    named = redriven(deployment, dropped[0]["id"], "--yes")
+    assert named == {"sent": True, "outcomes": {}, "left": {"dropped": 1}}
+    assert "given up; --state dropped" in deployment.succeed("dlq", "redrive", dropped[0]["id"])
+    fixed = redriven(deployment, "--state", "dropped", "--set", "quantity=1", "--yes")
+    assert fixed["outcomes"] == {"stored": 1}
+    drain(deployment)
+    assert {row[:2] for row in states(deployment)} == {
+        ("invalid_quantity", "stored"),
+        ("invalid_price", "open"),
+    }
+
+
+def test_what_the_topic_no_longer_holds_or_cut_is_said(deployment: Deployment) -> None:
+    """Neither is skipped in silence, nor sent as if it were whole."""
+    large = b'{"user": "' + b"x" * (17 * 1024 * 1024 - 4_000) + b'"}'
+    producer = Producer(
+        {"bootstrap.servers": deployment.bootstrap_servers, "message.max.bytes": len(large) + 2_000}
+    )
+    topic = deployment.topic("purchases")
+    admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
+    set_limit(admin, topic, len(large) + 2_000)
+    producer.produce(topic, large, b"ada")
+    producer.flush(30)
+    send(deployment, purchase(unit_price=-1))
+    drain(deployment)
+    assert redriven(deployment)["left"] == {"cut": 1}
+    with closing(sqlite3.connect(deployment.home / "purchases.db")) as store:
+        store.execute("UPDATE dead_letter SET dlq_offset = 10000 WHERE reason = 'invalid_price'")
+        store.commit()
+    found = deployment.succeed("dlq", "redrive")
+    assert "no longer in the topic" in found
+    assert "too large to be kept whole" in found
+
+
+def test_what_is_still_too_large_is_left_and_holds_up_no_other(deployment: Deployment) -> None:
+    """With its origin it would be more than the topic takes, and end what comes after it."""
+    topic = deployment.topic("purchases")
+    producer = Producer(
+        {"bootstrap.servers": deployment.bootstrap_servers, "message.max.bytes": 2**21}
+    )
+    noise = random.Random(1).randbytes(2**20 - 100)
+    producer.produce(topic, noise, b"ada")
+    assert producer.flush(30) == 0
+    send(deployment, purchase(unit_price=-1))
+    drain(deployment)
+    assert [reason for reason, _, _ in states(deployment)] == ["too_large", "invalid_price"]
+    left = {"sent": True, "outcomes": {"invalid_price": 1}, "left": {"too_large": 1}}
+    assert redriven(deployment, "--yes") == left
+    assert "larger than a purchase may be" in deployment.succeed("dlq", "redrive")
+
+
+def set_limit(admin: AdminClient, topic: str, size: int) -> None:
+    """Let a topic take records of this size."""
+    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("dlq", "show", "nonsense"), "no id"),
+        (("dlq", "show", f"{uuid.uuid4()}:0:1"), "no dead letter"),
+        (("dlq", "list", "--state", "shut"), "must be one of"),
+        (("dlq", "list", "--since", "soon"), "not a time"),
+        (("dlq", "redrive", "--state", "stored"), "no redrive"),
+        (("dlq", "redrive", "--set", "price=5"), "FIELD=VALUE"),
+        (("dlq", "drop"), "because"),
+        (("dlq", "drop", "--because", " "), "--because must say why"),
+        (("dlq", "list", "--reason", "typo"), "--reason typo must be one of malformed_json"),
+    ],
+)
+def test_what_is_typed_wrong_is_named(
+    arguments: tuple[str, ...], said: str, deployment: Deployment
+) -> None:
+    """One sentence, exit code 2."""
+    deployment.succeed("db", "upgrade")
+    done = deployment.run(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,154 @@
+"""A deployment as tests run it: its home, its commands as processes, its database and topics."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from streaming.settings import Settings
+from streaming.system.lease import holder
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One deployment of a test: its own namespace on the session's broker, its own home."""
+
+    home: Path
+    bootstrap_servers: str
+    namespace: str
+    more: dict[str, str] = field(default_factory=dict)
+    module: str = "streaming"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of this deployment's commands."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
+        return {
+            **clean,
+            "PYTHONFAULTHANDLER": "1",
+            "PURCHASES_HOME": str(self.home),
+            "PURCHASES_BOOTSTRAP_SERVERS": self.bootstrap_servers,
+            "PURCHASES_NAMESPACE": self.namespace,
+            **self.more,
+        }
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that its commands read."""
+        return Settings(
+            home=self.home, bootstrap_servers=self.bootstrap_servers, namespace=self.namespace
+        )
+
+    def whole(self) -> "Deployment":
+        """Give the same, by the whole command line: the batch half too."""
+        return replace(self, module="orchestration.cli.main")
+
+    def topic(self, name: str) -> str:
+        """Give a topic's full name."""
+        return f"{self.namespace}.{name}"
+
+    def run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", self.module, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def succeed(self, *arguments: str, timeout: float = 120) -> str:
+        """Run a command that must exit with 0; give what it printed."""
+        done = self.run(*arguments, timeout=timeout)
+        assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Keep a command running; SIGTERM ends it, and it must then leave within 10 s."""
+        log = (self.home / f"{arguments[0]}.log").open("ab")
+        process = subprocess.Popen(
+            [sys.executable, "-m", self.module, *arguments],
+            env=self.environment,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                # Its stack goes to its log, which is shown with the failed test.
+                process.send_signal(signal.SIGABRT)
+                process.wait(10)
+                raise
+            finally:
+                process.kill()
+                log.close()
+
+    def worker_pid(self, app: str, slot: int = 0) -> int | None:
+        """Give the process id of a slot's worker, if one holds its lease."""
+        return holder(self.home / "workers" / f"{app}-{slot}.lock")
+
+    def rows(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
+        """Query the database."""
+        with closing(sqlite3.connect(f"file:{self.home / 'purchases.db'}?mode=ro", uri=True)) as c:
+            return list(c.execute(statement, parameters))
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Change the database by hand, in a transaction."""
+        with closing(sqlite3.connect(self.home / "purchases.db")) as store, store:
+            yield store
+
+    def count(self, table: str) -> int:
+        """Count the rows of a table; 0 before there is a database."""
+        if not (self.home / "purchases.db").exists():
+            return 0
+        return int(str(self.rows(f"SELECT count(*) FROM {table}")[0][0]))
+
+    def read_topic(self, name: str) -> list[Message]:
+        """Read a topic from its beginning to its end, committed records only."""
+        return read_topic(self.bootstrap_servers, self.topic(name))
+
+
+def read_topic(bootstrap_servers: str, topic: str) -> list[Message]:
+    """Read all committed records of a topic, partition by partition in their order."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": f"reader-{uuid.uuid4()}",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+    found: list[Message] = []
+    ended: set[int] = set()
+    deadline = time.monotonic() + 60
+    while len(ended) < len(partitions) and time.monotonic() < deadline:
+        for message in consumer.consume(10_000, 0.2):
+            error = message.error()
+            if error is None:
+                found.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ended.add(message.partition() or 0)
+    consumer.close()
+    assert len(ended) == len(partitions), f"{topic} could not be read to its end"
+    return sorted(found, key=lambda m: (m.partition(), m.offset()))

@@ -1,0 +1,149 @@
+"""The command line says what it can do, and answers what is typed wrong in one sentence."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.cli_reference import commands, reference
+
+ROOT = Path(__file__).parents[2]
+WRONG = [
+    ("nonsense",),
+    ("--nonsense",),
+    ("process", "--slots", "0"),
+    ("process", "--slots", "many"),
+    ("process", "--timeout", "0"),
+    ("produce", "--rate", "fast"),
+    ("produce", "--rate", "-1"),
+    ("produce", "--count", "x"),
+    ("produce", "--bad-share", "2"),
+    ("produce", "--start", "yesterday"),
+    ("replay",),
+    ("replay", "no-such-file.parquet"),
+    ("replay", "README.md"),
+    ("replay", "examples/online_retail.parquet", "--map", "item=NoSuchColumn"),
+    ("replay", "examples/online_retail.parquet", "--map", "nonsense=StockCode"),
+    ("replay", "examples/online_retail.parquet", "--speed", "0"),
+    ("db", "restore", "no-such-file.db"),
+    ("totals", "extra"),
+]
+
+
+def run(*arguments: str, home: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command with a home of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", "from orchestration.cli.main import run; run()", *arguments],
+        env={"PURCHASES_HOME": str(home), "PATH": "/usr/bin:/bin", **settings},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    """A command that is not shown is not found."""
+    found = dict(commands())
+    assert len(found) >= 17
+    for name, command in found.items():
+        assert f"Example: {name}" in (command.help or ""), name
+
+
+def test_the_reference_is_what_the_program_says() -> None:
+    """docs/cli.md is printed from the program; print it again after a change."""
+    assert (ROOT / "docs" / "cli.md").read_text() == reference()
+
+
+@pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
+def test_what_is_typed_wrong_gets_one_sentence_and_exit_code_2(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    """No traceback, no usage page: what was wrong."""
+    done = run(*arguments, home=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("TIMEZONE", "Mars/Olympus"),
+        ("CURRENCY", "pounds"),
+        ("HISTORY_START", "soon"),
+        ("PROCESSOR_SLOTS", "0"),
+        ("ANALYTICS_SLOTS", "two"),
+        ("REFUSAL_SHARE", "7"),
+        ("NAMESPACE", "a b"),
+        ("DATABASE_URL", "postgresql://user:secret@host/db"),
+        ("KAFKA_CONFIG", "/no/such/file"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_wrong_setting_stops_at_start_with_its_name(
+    setting: str, value: str, tmp_path: Path
+) -> None:
+    """The sentence names the setting, and never a password."""
+    done = run("process", home=tmp_path, **{f"PURCHASES_{setting}": value})
+    assert done.returncode == 2, done.stderr
+    assert f"PURCHASES_{setting}" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "secret" not in done.stderr
+
+
+def test_debug_shows_the_traceback_that_a_user_never_sees(tmp_path: Path) -> None:
+    """`--debug` may stand anywhere on the line."""
+    quiet = run("totals", home=tmp_path)
+    loud = run("totals", "--debug", home=tmp_path)
+    assert quiet.returncode == loud.returncode == 1
+    assert len(quiet.stderr.strip().splitlines()) == 1
+    assert "Traceback" in loud.stderr
+
+
+def test_the_settings_page_names_every_setting_with_its_default() -> None:
+    """docs/settings.md and streaming/settings.py say the same."""
+    from streaming.settings import Settings
+
+    page = (ROOT / "docs" / "settings.md").read_text()
+    shown = {"None": "none", "": "empty", "False": "`off`"}
+    rows = dict(re.findall(r"^\| `(PURCHASES_\w+)` \| (\S+) \|", page, re.MULTILINE))
+    expected = {}
+    for name, field in Settings.model_fields.items():
+        default = shown.get(str(field.default), f"`{field.default}`")
+        expected[f"PURCHASES_{name.upper()}"] = default
+    assert rows == expected
+
+
+@pytest.mark.parametrize("command", [("broker", "start"), ("up",), ("db", "upgrade")], ids=" ".join)
+def test_a_home_that_cannot_be_made_is_named(command: tuple[str, ...], tmp_path: Path) -> None:
+    """The sentence says which path, so that the setting can be mended."""
+    (tmp_path / "file").touch()
+    done = run(*command, home=tmp_path / "file" / "home")
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert str(tmp_path / "file") in done.stderr
+    assert "Unexpected" not in done.stderr
+
+
+def test_a_reader_that_left_is_no_error(tmp_path: Path) -> None:
+    """`purchases totals | head -0` says nothing of a broken pipe."""
+    run("db", "upgrade", home=tmp_path)
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", "from orchestration.cli.main import run; run()", "totals"],
+        env={"PURCHASES_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        cwd=ROOT,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    assert "ipe" not in done.stderr

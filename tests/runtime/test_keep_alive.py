@@ -1,0 +1,71 @@
+"""A detached supervisor runs while it is wished for, and drains when it is not."""
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+from streaming.runtime.keep_alive import WISH_SECONDS, Wish, keep_wanted
+from streaming.system.home import log_path, supervisor_path, wish_path
+from streaming.system.lease import holder
+from tests.deployment import Deployment
+from tests.support import wait_until
+
+
+def supervisor(deployment: Deployment) -> int | None:
+    """Give the process that supervises the processor."""
+    return holder(supervisor_path(deployment.home, "processor"))
+
+
+def test_a_wish_holds_while_its_file_is_touched(tmp_path: Path) -> None:
+    """Only a change of the file renews it, whatever the machine's clock says."""
+    now = [0.0]
+    path = tmp_path / "app.wanted"
+    assert not Wish(path).holds()
+    path.touch()
+    wish = Wish(path, lambda: now[0])
+    assert wish.holds()
+    now[0] = WISH_SECONDS - 1
+    os.utime(path, (1, 1))
+    assert wish.holds()
+    now[0] += WISH_SECONDS
+    assert wish.holds()
+    now[0] += 1
+    assert not wish.holds()
+
+
+def test_a_detached_supervisor_is_started_once_and_again_after_it_was_killed(
+    deployment: Deployment,
+) -> None:
+    """It is no child of whoever started it, its log is in the home, and it goes with its wish."""
+    settings = deployment.settings
+    assert keep_wanted(settings, "processor").state == "started"
+    wait_until(lambda: deployment.worker_pid("processor"), 30, "no worker")
+    found = keep_wanted(settings, "processor")
+    assert (found.state, found.pid) == ("wanted", supervisor(deployment))
+    assert found.pid
+    process = psutil.Process(found.pid)
+    assert os.getpid() not in {parent.pid for parent in process.parents()}
+    process.kill()
+    wait_until(lambda: not psutil.pid_exists(process.pid), 10, "a zombie stayed")
+    assert keep_wanted(settings, "processor").state == "started"
+    wait_until(lambda: supervisor(deployment) not in {None, process.pid}, 30, "not started again")
+    assert log_path(deployment.home, "processor").exists()
+
+    wish_path(deployment.home, "processor").unlink()
+    wait_until(lambda: supervisor(deployment) is None, 15, "it stayed without its wish")
+    assert deployment.worker_pid("processor") is None
+
+
+def test_a_supervisor_by_hand_is_found_and_not_doubled(deployment: Deployment) -> None:
+    """It needs no wish: it stays when the file goes, until somebody ends it."""
+    with deployment.running("process") as by_hand:
+        wait_until(lambda: supervisor(deployment) == by_hand.pid, 30, "no supervisor")
+        found = keep_wanted(deployment.settings, "processor")
+        assert (found.state, found.pid) == ("by_hand", by_hand.pid)
+        wish_path(deployment.home, "processor").unlink()
+        wait_until(lambda: deployment.worker_pid("processor"), 30, "no worker")
+        assert by_hand.poll() is None
+        by_hand.send_signal(signal.SIGTERM)
+        by_hand.wait(10)

@@ -1,0 +1,107 @@
+"""The supervisor keeps workers running, one to a slot, and ends them."""
+
+import os
+import signal
+from collections import Counter
+
+import pytest
+
+from streaming.runtime.status_file import read_status
+from tests.deployment import Deployment
+from tests.load import Load
+from tests.oracle import require_exactly_once, wait_until_quiet
+from tests.support import wait_until
+
+
+def test_a_second_supervisor_of_an_app_is_refused(deployment: Deployment) -> None:
+    """Two would start two workers for one slot."""
+    with deployment.running("process"):
+        wait_until(lambda: deployment.worker_pid("processor") is not None, 30, "no worker")
+        second = deployment.run("process", "--until-caught-up")
+    assert second.returncode == 1
+    assert "already supervised by process" in second.stderr
+
+
+def test_workers_leave_when_their_supervisor_is_killed(deployment: Deployment) -> None:
+    """An orphan drains and goes, so that the next supervisor finds its slot free."""
+    with deployment.running("process") as supervisor:
+        wait_until(lambda: deployment.worker_pid("processor") is not None, 30, "no worker")
+        supervisor.kill()
+        wait_until(lambda: deployment.worker_pid("processor") is None, 15, "the orphan stayed")
+
+
+@pytest.mark.injection
+def test_a_worker_stopped_for_good_is_replaced_and_nothing_is_lost(deployment: Deployment) -> None:
+    """SIGSTOP keeps the lease; the supervisor kills what is silent and starts it again."""
+    with deployment.running("process"), deployment.running("analyze"):
+        with Load(deployment, rate=200) as load:
+            wait_until(lambda: deployment.worker_pid("processor") is not None, 30, "no worker")
+            stopped = deployment.worker_pid("processor")
+            assert stopped
+            os.kill(stopped, signal.SIGSTOP)
+            wait_until(
+                lambda: deployment.worker_pid("processor") not in {None, stopped},
+                45,
+                "the stopped worker was not replaced",
+            )
+        wait_until_quiet(deployment, load.sent)
+    require_exactly_once(deployment, load.sent)
+
+
+def kill_slot(deployment: Deployment, load: Load, slot: int) -> None:
+    """Kill the processor of a slot after 1,500 more purchases were acknowledged."""
+    enough = len(load.sent.good) + 1_500
+    wait_until(lambda: len(load.sent.good) > enough, 30, "no load")
+    wait_until(lambda: deployment.worker_pid("processor", slot), 30, "no worker")
+    os.kill(deployment.worker_pid("processor", slot) or 0, signal.SIGKILL)
+
+
+def test_two_slots_share_the_work_exactly_once(deployment: Deployment) -> None:
+    """One of two processor slots is killed again and again; the other goes on."""
+    with deployment.running("process", "--slots", "2"), deployment.running("analyze"):
+        with Load(deployment, rate=1_000) as load:
+            killed: Counter[int] = Counter()
+            for slot in (0, 1, 0):
+                kill_slot(deployment, load, slot)
+                killed[slot] += 1
+        wait_until_quiet(deployment, load.sent)
+    assert killed == Counter({0: 2, 1: 1})
+    require_exactly_once(deployment, load.sent)
+
+
+@pytest.mark.parametrize(
+    ("command", "app", "partitions"), [("process", "processor", 4), ("analyze", "analytics", 5)]
+)
+def test_a_slot_that_stands_still_is_stood_in_for_and_joins_again(
+    deployment: Deployment, command: str, app: str, partitions: int
+) -> None:
+    """By the other slot once its session has timed out, before its supervisor replaces it."""
+    slots = {command: ("--slots", "2")}
+
+    def owned(slot: int) -> int:
+        status = read_status(deployment.home, app, slot)
+        return 0 if status is None else len(status.positions)
+
+    with (
+        deployment.running("process", *slots.get("process", ())),
+        deployment.running("analyze", *slots.get("analyze", ())),
+        Load(deployment, rate=300) as load,
+    ):
+        wait_until(
+            lambda: owned(0) and owned(1) and owned(0) + owned(1) == partitions,
+            60,
+            "the slots do not share the work",
+        )
+        stopped = deployment.worker_pid(app, 1) or 0
+        os.kill(stopped, signal.SIGSTOP)
+        wait_until(lambda: owned(0) == partitions, 25, "nobody stands in")
+        sent = len(load.sent.good)
+        wait_until(lambda: deployment.count("analytics_event") >= sent, 30, "it does not go on")
+        assert deployment.worker_pid(app, 1) == stopped
+        os.kill(stopped, signal.SIGCONT)
+        wait_until(lambda: owned(0) < partitions and owned(1), 60, "it does not join again")
+    with deployment.running("process"), deployment.running("analyze"):
+        wait_until_quiet(deployment, load.sent)
+    require_exactly_once(deployment, load.sent)
+    told = "for failover, not speed" in (deployment.home / "analyze.log").read_text()
+    assert told == (app == "analytics")

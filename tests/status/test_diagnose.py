@@ -1,0 +1,267 @@
+"""What a status says is wrong, judged from records alone."""
+
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+from msgspec import Struct, structs
+
+from streaming.runtime.counters import Position, Rates, Refusals
+from streaming.runtime.crash_loop import SlotRestarts
+from streaming.runtime.status_file import WorkerStatus
+from streaming.status.collect import refusals_of
+from streaming.status.diagnose import FINE, judged, of_app
+from streaming.status.model import (
+    App,
+    Broker,
+    Database,
+    Disk,
+    Partition,
+    Problem,
+    Section,
+    Slot,
+    Status,
+)
+from streaming.status.slots import slot_of, slot_state, worst
+from tests.docs.test_docs import ROOT
+
+NOW = 1_000_000.0
+GIB = 2**30
+
+
+def worker(state: str = "running", age: float = 1, **more: object) -> WorkerStatus:
+    """Give the file of a worker that wrote `age` seconds ago."""
+    written = WorkerStatus("processor", 0, 7, state=state, started_at=NOW - 100)
+    return structs.replace(written, updated_at=NOW - age, **more)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Who holds the lease, what was written, what the supervisor says, and the state it makes."""
+
+    state: str
+    pid: int | None = 7
+    written: WorkerStatus | None = None
+    supervised: SlotRestarts | None = None
+    detail: str = ""
+
+
+CASES = [
+    Case("running", written=worker()),
+    Case("caught_up", written=worker("caught_up")),
+    Case("behind", written=worker(lag_seconds=30.0)),
+    Case("paused", written=worker("paused", detail="broker"), detail="broker"),
+    Case("silent", written=worker(age=20), detail="no heartbeat for 20 s"),
+    Case("starting"),
+    Case("starting", written=structs.replace(worker(), pid=8)),
+    Case("starting", pid=None, supervised=SlotRestarts(0, last_error="gone"), detail="gone"),
+    Case("stopped", pid=None, written=worker("stopped")),
+    Case("stopped", pid=None, written=worker("running")),
+    Case("failed", pid=None, written=worker("failed", detail="why"), detail="why"),
+    Case(
+        "standby",
+        written=worker("standby", detail="of b"),
+        supervised=SlotRestarts(0, failing=True, last_error="it dies"),
+        detail="of b",
+    ),
+    Case(
+        "failing",
+        written=structs.replace(worker("paused"), started_at=NOW - 5),
+        supervised=SlotRestarts(0, failing=True, last_error="it dies"),
+        detail="it dies",
+    ),
+    Case(
+        "failing",
+        written=worker(),
+        supervised=SlotRestarts(0, failing=True, last_error="it dies"),
+        detail="it dies",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.state)
+def test_a_slot_is_what_its_lease_and_its_file_say_together(case: Case) -> None:
+    """A file without its process is never believed, a process without a file only starts."""
+    state = slot_state(case.pid, case.written, case.supervised, NOW)
+    assert state == (case.state, case.detail)
+
+
+def test_a_stale_file_gives_no_figures() -> None:
+    """The counters of a dead process are not shown as if somebody worked."""
+    written = worker(records=500, rates=Rates(records=9.0), positions=[Position("t", 0, 1, 2)])
+    assert slot_of(0, 7, written, None, NOW).records_in == 500
+    dead = slot_of(0, None, written, None, NOW)
+    assert (dead.records_in, dead.in_per_second, dead.partitions) == (0, 0.0, ())
+    assert dead.heartbeat_seconds is None
+
+
+def test_a_state_of_a_newer_version_is_the_worst() -> None:
+    """What is not known is not taken for fine."""
+    slots = [slot_of(n, 7, worker(state), None, NOW) for n, state in enumerate(("running", "new"))]
+    assert worst(slots) == "new"
+
+
+def slot(state: str, detail: str = "", pid: int | None = 7) -> Slot:
+    """Give a slot in a state."""
+    made = slot_of(0, 7, worker(), None, NOW)
+    return structs.replace(made, state=state, detail=detail, pid=pid)
+
+
+def app(name: str, *slots: Slot, **more: object) -> App:
+    """Give an app with slots."""
+    given = {
+        "app": name,
+        "state": "running",
+        "supervisor_pid": 1,
+        "in_per_second": 0.0,
+        "out_per_second": 0.0,
+        "refused_per_second": 0.0,
+        "duplicates_per_second": 0.0,
+        "lag_records": 0,
+        "lag_seconds": 0.0,
+        "hidden_records": 0,
+        "closing_per_second": 0.0,
+        "seconds_to_drain": 0.0,
+        "committed_at": None,
+        "slots": slots or (slot("running"),),
+        **more,
+    }
+    return msgspec.convert(given, App)
+
+
+def status(**more: object) -> Status:
+    """Give a status of a healthy deployment, but for what is given."""
+    healthy = Status(
+        healthy=False,
+        verdict="",
+        problems=(),
+        as_of="2011-01-01T00:00:00Z",
+        home="/home",
+        broker=Broker("answering", "localhost:9092", ""),
+        database=Database("ok", "", "/home/purchases.db", 1, 0, 0, 0, 1),
+        apps=(app("processor"), app("analytics")),
+        partitions=(),
+        refusals=refusals_of([], 0.05),
+        disk=Disk(GIB, None, None),
+        sections={},
+    )
+    return structs.replace(healthy, **more)
+
+
+def refused(records: int, number: int) -> WorkerStatus:
+    """Give a worker that refused a number of the last records."""
+    seen = Refusals(records, number, {"invalid_price": number}, {"till 7": number})
+    return worker(refusals=seen)
+
+
+def test_nothing_wrong_is_healthy() -> None:
+    """Only then the health check passes."""
+    found = judged(status())
+    assert (found.healthy, found.verdict, found.problems) == (True, FINE, ())
+
+
+OPEN = Partition("processor", "purchases", 0, 1, 1, 0, 0.0, 5, 80.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "wrong", "said"),
+    [
+        ("broker_down", {"broker": Broker("down", None, "No broker runs")}, "No broker"),
+        (
+            "topic_missing",
+            {"broker": Broker("topic_missing", "b:9092", "The topic analytics is missing")},
+            "The topic analytics",
+        ),
+        (
+            "database_unreadable",
+            {"database": Database("unreadable", "no file", "/x", *[None] * 5)},
+            "no file",
+        ),
+        ("disk_full", {"disk": Disk(1024, None, None)}, "256 MiB"),
+        ("disk_soon_full", {"disk": Disk(GIB, 1, 1.5)}, "1.5 days"),
+        (
+            "processor_stopped",
+            {"apps": (app("processor", slot("failed", "why", None)), app("analytics"))},
+            "why",
+        ),
+        ("crash_loop", {"apps": (app("processor", slot("failing", "it dies")),)}, "it dies"),
+        (
+            "worker_down",
+            {"apps": (app("processor", slot("running"), slot("stopped", pid=None)),)},
+            "processor-0",
+        ),
+        ("worker_silent", {"apps": (app("analytics", slot("silent", "no heartbeat")),)}, "hangs"),
+        ("paused", {"apps": (app("analytics", slot("paused", "database")),)}, "database"),
+        ("open_transaction", {"partitions": (OPEN,)}, "purchases-0"),
+        (
+            "falling_behind",
+            {"apps": (app("analytics", lag_records=7_000, lag_seconds=90.0),)},
+            "7,000 records",
+        ),
+        ("refusals", {"refusals": refusals_of([refused(1_000, 60)], 0.05)}, "till 7"),
+    ],
+)
+def test_each_problem_has_its_code_a_sentence_and_a_remedy(
+    code: str, wrong: dict[str, object], said: str
+) -> None:
+    """One thing wrong gives one problem, which names it."""
+    found = judged(status(**wrong))
+    assert [problem.code for problem in found.problems] == [code]
+    assert said in found.problems[0].sentence
+    assert found.problems[0].remedy
+    assert not found.healthy
+    assert f"`{code}`" in (ROOT / "docs" / "status.md").read_text()
+
+
+def test_standing_by_and_catching_up_are_no_problems() -> None:
+    """They are what should happen."""
+    closing = app(
+        "analytics",
+        slot("behind"),
+        slot("standby", "of host b"),
+        lag_records=7_000,
+        lag_seconds=90.0,
+        closing_per_second=100.0,
+    )
+    assert judged(status(apps=(app("processor"), closing))).healthy
+    beside = structs.replace(closing, slots=(slot("standby", "of b"),), closing_per_second=0.0)
+    assert judged(status(apps=(app("processor"), beside))).healthy
+
+
+def test_a_few_refused_records_exceed_nothing() -> None:
+    """One bad record out of two is no share yet."""
+    assert not refusals_of([refused(2, 1)], 0.05).exceeded
+    assert refusals_of([refused(10, 1), refused(10, 1)], 0.05).exceeded
+
+
+@pytest.mark.parametrize(
+    "record",
+    [Status, Broker, Database, App, Slot, Partition, Disk, Section],
+    ids=lambda r: r.__name__,
+)
+def test_every_field_of_the_json_is_documented(record: type[Struct]) -> None:
+    """Programs rely on docs/status.md."""
+    page = (ROOT / "docs" / "status.md").read_text()
+    for name in record.__struct_fields__:
+        assert f"`{name}`" in page, name
+
+
+UNREADABLE = Database("unreadable", "no file", "/x", *[None] * 5)
+FAILED = Section({}, (Problem("build_failed", "it failed", "look"),))
+
+
+def test_a_home_of_one_app_is_healthy_without_the_other() -> None:
+    """On a host that only processes there is no consumer, and so no database."""
+    stopped = app("analytics", slot("stopped", pid=None))
+    alone = status(
+        apps=(app("processor"), stopped),
+        partitions=(OPEN, structs.replace(OPEN, app="analytics", topic="analytics")),
+        database=UNREADABLE,
+        sections={"tables": FAILED},
+    )
+    whole = structs.replace(alone, partitions=())
+    codes = {"database_unreadable", "analytics_stopped", "build_failed"}
+    assert {problem.code for problem in judged(whole).problems} == codes
+    assert judged(of_app(whole, "processor")).healthy
+    assert [one.topic for one in of_app(alone, "processor").partitions] == ["purchases"]
+    assert {problem.code for problem in judged(of_app(whole, "analytics")).problems} == codes

@@ -1,0 +1,90 @@
+"""`status` over a real deployment: broker, workers, database."""
+
+import json
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from typing import Any
+
+from tests.deployment import Deployment
+from tests.support import wait_until
+
+
+def read(deployment: Deployment) -> tuple[int, dict[str, Any]]:
+    """Run `status --json`; give its exit code and what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "streaming", "status", "--json"],
+        env=deployment.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, found
+
+
+def codes(found: dict[str, Any]) -> set[str]:
+    """Give the codes of what is wrong."""
+    return {problem["code"] for problem in found["problems"]}
+
+
+def test_the_status_follows_a_deployment_from_nothing_to_work_and_refusals(
+    deployment: Deployment,
+) -> None:
+    """Unhealthy before it runs, healthy when all is stored, and it names what is refused."""
+    code, found = read(deployment)
+    assert code == 1
+    assert {"processor_stopped", "analytics_stopped"} <= codes(found)
+
+    with deployment.running("process"), deployment.running("analyze"):
+        deployment.run("produce", "--count", "400", "--rate", "max")
+
+        def settled() -> bool:
+            nonlocal code, found
+            code, found = read(deployment)
+            out = [app["slots"][0]["records_out"] for app in found["apps"]]
+            return code == 0 and [*out, found["database"]["events"]] == [400] * 3
+
+        wait_until(settled, 60, "never healthy")
+        assert [app["state"] for app in found["apps"]] == ["caught_up", "caught_up"]
+        assert {p["lag_records"] for p in found["partitions"]} == {0}
+        assert sum(p["position"] for p in found["partitions"] if p["app"] == "processor") == 400
+        processor, analytics = (app["slots"][0] for app in found["apps"])
+        assert processor["records_in"] == analytics["records_in"] == 400
+        assert processor["pid"] == deployment.worker_pid("processor")
+        assert processor["restarts"] == 0
+        assert found["disk"]["free_bytes"] > 0
+
+        deployment.run("produce", "--count", "200", "--rate", "max", "--bad-share", "0.5")
+
+        def refusing() -> bool:
+            nonlocal found
+            _, found = read(deployment)
+            stored = found["database"]["refused"] == found["refusals"]["refused"]
+            return stored and codes(found) == {"refusals"}
+
+        wait_until(refusing, 30, "the refusals are not named")
+        assert found["refusals"]["exceeded"]
+        assert found["refusals"]["top_reason"]
+
+
+def test_a_watched_status_comes_again_and_again_until_ctrl_c(deployment: Deployment) -> None:
+    """Each time looked up anew: the second tells what has happened since the first."""
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "streaming", "status", "--json", "--watch"],
+        env=deployment.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    with closing(watching.stdout) as printed:
+        first = json.loads(printed.readline())
+        deployment.succeed("db", "upgrade")
+        states = (json.loads(line)["database"]["state"] for line in printed)
+        assert first["database"]["state"] == "unreadable"
+        assert "ok" in states
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 0

@@ -1,0 +1,346 @@
+"""`verify` on a whole stream: it agrees with what is right, and names what was tampered with."""
+
+import json
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from streaming.store.backup import copy_database
+from streaming.store.connection import connect
+from streaming.store.rebuild import rebuild
+from streaming.verification import retention
+from streaming.verification.records import headers_of
+from streaming.verification.verify import Verdict, verify
+from tests.deployment import Deployment
+from tests.load import Load
+from tests.oracle import wait_until_quiet
+from tests.support import Broker, wait_until
+
+GOOD, BAD = 300, 10
+
+
+@pytest.fixture(scope="module")
+def finished(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """Give a deployment that stored, refused, redrove, stored again and refused again."""
+    home = tmp_path_factory.mktemp("verified")
+    made = Deployment(home, broker.bootstrap_servers, f"v{uuid.uuid4().hex[:10]}")
+    made.succeed("topics", "create")
+    values = [purchase(number, quantity=number % 5 + 1) for number in range(GOOD)]
+    values += [purchase(number, quantity=0) for number in range(BAD)]
+    send(made, [(value, ()) for value in [*values, values[0], values[1]]])
+    settle(made)
+    letters = made.read_topic("purchases.dlq")
+    again = [
+        (purchase(900), redriven(letters[0])),
+        (purchase(901, quantity=0), redriven(letters[1])),
+    ]
+    broken = [("origin.topic", b"purchases"), ("origin.offset", b"x")]
+    send(made, [*again, again[1], (purchase(902), broken)])
+    settle(made)
+    return made
+
+
+@pytest.fixture
+def copied(finished: Deployment, tmp_path: Path) -> Deployment:
+    """Give the finished deployment with a database of its own, to tamper with."""
+    with closing(connect(finished.settings.database_path)) as source:
+        copy_database(source, finished.settings.database_path, tmp_path / "purchases.db")
+    return replace(finished, home=tmp_path)
+
+
+@pytest.fixture
+def database(copied: Deployment) -> Iterator[sqlite3.Connection]:
+    """Give a connection that may write to the copy."""
+    with closing(connect(copied.settings.database_path)) as opened:
+        yield opened
+
+
+def purchase(number: int, quantity: int = 1) -> bytes:
+    """Make a purchase that is refused if its quantity is 0."""
+    return json.dumps(
+        {
+            "event_id": str(uuid.UUID(int=number + (quantity == 0) * 10_000)),
+            "user": f"user-{number % 7}" if number % 5 else None,
+            "item": f"item-{number % 11}",
+            "timestamp": 1_700_000_000_000 + number * 3_600_000,
+            "quantity": quantity,
+            "unit_price": "2.50",
+            "order_id": f"order-{number // 3}",
+        }
+    ).encode()
+
+
+def redriven(letter: Message) -> list[tuple[str, bytes]]:
+    """Give the headers with which a dead letter goes back to `purchases`."""
+    names = ("topic", "topic_id", "partition", "offset", "timestamp", "attempt")
+    found = dict(headers_of(letter))
+    return [(f"origin.{name}", found[f"dlq.{name}"] or b"") for name in names]
+
+
+def send(
+    deployment: Deployment,
+    values: list[tuple[bytes, object]],
+    topic: str = "purchases",
+) -> None:
+    """Send records with headers, and wait for all acknowledgements."""
+    errors: list[KafkaError] = []
+    producer = Producer(
+        {"bootstrap.servers": deployment.bootstrap_servers, "partitioner": "murmur2_random"}
+    )
+    for value, headers in values:
+        producer.produce(
+            deployment.topic(topic),
+            value,
+            headers=list(headers),  # type: ignore[call-overload]
+            on_delivery=lambda error, _message: errors.append(error) if error else None,
+        )
+    assert producer.flush(30) == 0
+    assert errors == []
+
+
+def settle(deployment: Deployment) -> None:
+    """Let both apps do all that is there."""
+    deployment.succeed("process", "--until-caught-up")
+    deployment.succeed("analyze", "--until-caught-up")
+
+
+def verdict_of(deployment: Deployment) -> Verdict:
+    """Run the proof in this process."""
+    return verify(deployment.settings, lambda _what, _done, _total: None)
+
+
+def test_a_right_stream_agrees(copied: Deployment) -> None:
+    """Stored, twice sent, refused, redriven and stored, redriven and refused again, no origin."""
+    verdict = verdict_of(copied)
+    assert verdict.examples == []
+    compared = {check.name: check.compared for check in verdict.checks}
+    assert compared["purchases on analytics or dead letters"] == GOOD + BAD + 2 + 4
+    assert compared["analytics in the database"] == GOOD + 3
+    assert compared["dead letters in the database"] == BAD + 3
+    purchases = verdict.offsets[copied.topic("purchases")]
+    assert sum(end - first for first, end in purchases.values()) == GOOD + BAD + 6
+    assert verdict.since is not None
+
+
+def test_the_verdict_is_kept_and_told(copied: Deployment) -> None:
+    """`verify` prints what was compared, at which offsets and since when, and keeps it."""
+    text = copied.succeed("verify")
+    assert "All of it agrees" in text
+    assert f"{copied.topic('analytics')}, offsets by partition: 0: 0-" in text
+    report = json.loads(copied.succeed("verify", "--json"))
+    assert report["agrees"] is True
+    rows = copied.rows("SELECT agrees, differences, compared FROM verification")
+    assert [(row[0], row[1]) for row in rows] == [(1, "[]"), (1, "[]")]
+    kept = json.loads(str(rows[-1][2]))
+    assert kept["offsets"] == report["offsets"]
+    assert kept["since"] == report["since"]
+
+
+TAMPERINGS = [
+    ("UPDATE live_totals SET net_revenue_micros = net_revenue_micros + 1", "net_revenue_micros is"),
+    (
+        "UPDATE day_ledger SET items_sold = 0 WHERE day = '2023-11-15'",
+        "2023-11-15: items_sold is 0",
+    ),
+    ("UPDATE live_item_totals SET events = 0 WHERE item = 'item-3'", "item-3: events is 0"),
+    (
+        f"DELETE FROM analytics_event WHERE event_id = '{uuid.UUID(int=5)}'",
+        f"{uuid.UUID(int=5)} of",
+    ),
+    ("UPDATE stream_offset SET records = records + 1, stored = stored + 1", "stream_offset counts"),
+    ("UPDATE stream_offset SET cluster_id = 'another'", "is of cluster another"),
+    ("UPDATE stream_offset SET topic_id = 'another'", "deleted and created again"),
+    ("UPDATE stream_offset SET next_offset = next_offset + 100000", "but its log ends at"),
+    ("DELETE FROM dead_letter WHERE dlq_offset = 4", "has no row with its attempt"),
+    ("UPDATE dead_letter SET attempts = 1 WHERE attempts = 2", "has no row with its attempt"),
+    ("UPDATE dead_letter SET state = 'open' WHERE state = 'stored'", "does not say it is stored"),
+    ("UPDATE dead_letter SET origin_offset = 777777 WHERE dlq_offset = 4", "but it does not"),
+]
+
+
+@pytest.mark.parametrize(("tampering", "told"), TAMPERINGS)
+def test_what_was_tampered_with_is_named(
+    copied: Deployment, database: sqlite3.Connection, tampering: str, told: str
+) -> None:
+    """Any change to a figure, a row or a position shows with its place."""
+    assert database.execute(tampering).rowcount > 0
+    verdict = verdict_of(copied)
+    assert told in "\n".join(verdict.examples)
+    rows = copied.rows("SELECT agrees, differences FROM verification")
+    assert rows[0][0] == 0
+    assert json.loads(str(rows[0][1])) == verdict.examples
+
+
+REWRITINGS = [
+    ("UPDATE analytics_event SET quantity = quantity + 1", "is stored otherwise than it stands"),
+    ("UPDATE analytics_event SET event_time = event_time + 1", "is stored otherwise"),
+    ("UPDATE analytics_event SET user = 'nobody'", "is stored otherwise"),
+    ("UPDATE analytics_event SET event_id = 'forged'", "does not hold it"),
+]
+
+
+@pytest.mark.parametrize(("tampering", "told"), REWRITINGS)
+def test_figures_that_were_made_to_fit_do_not_help(
+    copied: Deployment, database: sqlite3.Connection, tampering: str, told: str
+) -> None:
+    """An event that was changed with all its figures is not what stands in Kafka."""
+    one = " WHERE event_id = '00000000-0000-0000-0000-000000000007'"
+    assert database.execute(tampering + one).rowcount == 1
+    rebuild(copied.settings)
+    verdict = verdict_of(copied)
+    assert not any(check.differing for check in verdict.checks[:4])
+    assert told in "\n".join(verdict.examples)
+
+
+def test_the_command_fails_when_something_differs(
+    copied: Deployment, database: sqlite3.Connection
+) -> None:
+    """Exit code 1, one sentence on stderr with the count and the first difference."""
+    database.execute("UPDATE live_totals SET events = 1")
+    done = copied.run("verify")
+    assert done.returncode == 1
+    assert "DIFFERS  live totals" in done.stdout
+    assert done.stderr.startswith("Differences: 1. live_totals: events is 1")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_database_that_is_behind_agrees(copied: Deployment, finished: Deployment) -> None:
+    """What Kafka holds beyond the stored positions is not compared with the database."""
+    fresh = replace(finished, home=copied.home / "fresh")
+    fresh.home.mkdir()
+    fresh.succeed("db", "upgrade")
+    assert "never used" in fresh.run("verify").stderr
+    fresh.succeed("db", "upgrade")
+    with closing(connect(fresh.settings.database_path)) as own:
+        own.execute("INSERT INTO deployment VALUES (1, 'ffffffffffff', 'GBP', 'UTC', 1, 0)")
+    verdict = verdict_of(fresh)
+    assert verdict.examples == []
+    assert verdict.checks[-2].compared == 0
+
+
+def test_verify_is_right_while_the_stream_runs(deployment: Deployment) -> None:
+    """Again and again under load: every run agrees, and each compares more than the last."""
+    with deployment.running("process"), deployment.running("analyze"):
+        with Load(deployment, rate=400, bad_share=0.05) as load:
+            deadline = time.monotonic() + 40
+            compared: list[int] = []
+            while time.monotonic() < deadline and len(compared) < 5:
+                if deployment.settings.database_path.exists() and stored(deployment):
+                    verdict = verdict_of(deployment)
+                    assert verdict.examples == []
+                    compared.append(verdict.checks[-2].compared)
+        wait_until_quiet(deployment, load.sent)
+    assert len(compared) == 5
+    assert compared == sorted(set(compared))
+    assert verdict_of(deployment).examples == []
+
+
+def stored(deployment: Deployment) -> bool:
+    """Tell whether the consumer has stored its first batch."""
+    try:
+        return deployment.count("live_totals") > 0
+    except sqlite3.OperationalError:
+        return False
+
+
+def test_a_purchase_that_went_nowhere_or_twice_is_named(deployment: Deployment) -> None:
+    """The topics are compared with each other, so a cheat in Kafka shows too."""
+    send(deployment, [(purchase(number), ()) for number in range(20)])
+    settle(deployment)
+    (event, *_) = [json.loads(m.value() or b"") for m in deployment.read_topic("analytics")]
+    stray = {
+        **event,
+        "event_id": str(uuid.uuid4()),
+        "source_timestamp": event["source_timestamp"] + 5,
+    }
+    send(
+        deployment,
+        [(json.dumps(event).encode(), ()), (json.dumps(stray).encode(), ())],
+        "analytics",
+    )
+    send(deployment, [(b"no json", ())], "analytics")
+    send(deployment, [(purchase(99), ())])
+    skip_all(deployment)
+    examples = "\n".join(verdict_of(deployment).examples)
+    assert "is 2 times on analytics and 0 times in the dead letters" in examples
+    assert "is neither on analytics nor in the dead letters" in examples
+    assert "where no such record is" in examples
+    assert "is no analytics event" in examples
+
+
+def skip_all(deployment: Deployment) -> None:
+    """Commit the ends of `purchases` for the processor's group, as if all was processed."""
+    topic = deployment.topic("purchases")
+    group = deployment.topic("purchase-processor")
+    servers: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": deployment.bootstrap_servers
+    }
+    consumer = Consumer({**servers, "group.id": "looker"})
+    ends = [
+        TopicPartition(
+            topic, number, consumer.get_watermark_offsets(TopicPartition(topic, number))[1]
+        )
+        for number in range(4)
+    ]
+    consumer.close()
+    admin = AdminClient(servers)
+
+    def altered() -> bool:
+        request = ConsumerGroupTopicPartitions(group, ends)
+        (future,) = admin.alter_consumer_group_offsets([request]).values()
+        try:
+            return all(partition.error is None for partition in future.result(10).topic_partitions)
+        except KafkaException:
+            return False
+
+    wait_until(altered, 30, "the offsets of the processor's group were not changed")
+
+
+def test_what_retention_deleted_is_not_missed(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only purchases whose outputs are all still held are followed; the rest is no difference."""
+    monkeypatch.setattr(retention, "CLOCKS_APART", timedelta(milliseconds=10))
+    send(deployment, [(purchase(number, quantity=number % 10), ()) for number in range(100)])
+    settle(deployment)
+    send(deployment, [(purchase(number, quantity=number % 10), ()) for number in range(200, 300)])
+    settle(deployment)
+    assert followed(deployment) == 200
+    delete_before(deployment, "analytics", dict.fromkeys(range(4), 5))
+    assert 0 < followed(deployment) <= 100 + 90
+    delete_before(deployment, "purchases.dlq", {0: -1})
+    assert followed(deployment) < 190
+    delete_before(deployment, "purchases", dict.fromkeys(range(4), -1))
+    assert followed(deployment) == 0
+
+
+def followed(deployment: Deployment) -> int:
+    """Give how many purchases were followed; nothing may differ."""
+    verdict = verdict_of(deployment)
+    assert verdict.examples == []
+    return next(c.compared for c in verdict.checks if c.name.startswith("purchases"))
+
+
+def delete_before(deployment: Deployment, topic: str, offsets: dict[int, int]) -> None:
+    """Delete the records of a topic's partitions before these offsets (-1: all)."""
+    admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
+    wanted = [TopicPartition(deployment.topic(topic), *place) for place in offsets.items()]
+    for future in admin.delete_records(wanted).values():
+        future.result(10)
