@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Final
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Message
+from confluent_kafka import TopicPartition as PartitionOffset
 from sqlalchemy import Engine
 
 from streaming.analytics.decode import advances, event_rows, letter_rows
 from streaming.analytics.trace_log import log_stored
 from streaming.errors import Mismatch, Unavailable
 from streaming.events.identifiers import topic_id_text
+from streaming.events.record import TopicPartition
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.consumer import GroupConsumer, offset_at
@@ -33,7 +35,6 @@ from streaming.store.rows import SOURCE_TIMESTAMP, STORED, day_cutter
 from streaming.store.writer import (
     Advance,
     Batch,
-    Place,
     PositionTaken,
     Source,
     Written,
@@ -70,7 +71,7 @@ class AnalyticsConsumerApp:
         self._identity = IdentityWatch(
             common_config(settings, self._servers, f"{self._client}-admin"), self._topics
         )
-        self._next: dict[Place, int | None] = {}
+        self._next: dict[TopicPartition, int | None] = {}
         self._log = Seldom()
         self._idle_since = time.monotonic()
         self._looked_at_disk = 0.0
@@ -121,7 +122,7 @@ class AnalyticsConsumerApp:
             return True
         return False
 
-    def _stored(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+    def _stored(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
         """Look up the positions in the database, refusing those of another topic or cluster."""
         with store_errors(self._path), self._engine.begin() as connection:
             rows = stored_positions(connection, self._source.group)

@@ -7,14 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Message
+from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.errors import Mismatch
 from streaming.events.dead_letter import Verdict, read_verdict, shown_text
+from streaming.events.record import TopicPartition
 from streaming.events.refusal import Refused
 from streaming.kafka.consumer import headers_of
 from streaming.store.rows import EventRow, LetterRow, event_row, redriven, refused_row
-from streaming.store.writer import Advance, Place
+from streaming.store.writer import Advance
 from streaming.system.logs import Seldom
 
 
@@ -60,16 +62,16 @@ def _cannot_be_stored(message: Message, error: Exception) -> Mismatch:
 
 def advances(
     messages: Sequence[Message],
-    positions: Mapping[Place, TopicPartition],
-    expected: Mapping[Place, int | None],
-) -> dict[Place, Advance]:
+    positions: Mapping[TopicPartition, PartitionOffset],
+    expected: Mapping[TopicPartition, int | None],
+) -> dict[TopicPartition, Advance]:
     """Give how far the messages' partitions were read from what is `expected` to be stored.
 
     `positions` are past the transaction markers behind the last message, which may be of a later
     leader epoch than it: an offset is only ever given with its own.
     """
     topics, partitions = map(Message.topic, messages), map(Message.partition, messages)
-    places = cast("list[Place]", list(zip(topics, partitions, strict=True)))
+    places = cast("list[TopicPartition]", list(zip(topics, partitions, strict=True)))
     counts = Counter(places)
     return {
         place: Advance(expected[place], *_behind(last, positions.get(place)), counts[place])
@@ -77,7 +79,7 @@ def advances(
     }
 
 
-def _behind(last: Message, position: TopicPartition | None) -> tuple[int, int | None]:
+def _behind(last: Message, position: PartitionOffset | None) -> tuple[int, int | None]:
     """Give the next offset and its leader epoch: behind the last message, or further."""
     offset = (last.offset() or 0) + 1
     if position is not None and position.offset > offset:

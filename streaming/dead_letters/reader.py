@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, Message
+from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import Unavailable
 from streaming.events.dead_letter import Verdict, read_verdict
 from streaming.events.identifiers import topic_id_text
+from streaming.events.record import TopicPartition
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.consumer import headers_of
 from streaming.kafka.names import Names
-from streaming.kafka.offsets import Place, list_bounds
+from streaming.kafka.offsets import list_bounds
 from streaming.kafka.retry import answer
 from streaming.settings import Settings
 from streaming.store.dead_letters import StoredLetter
@@ -48,7 +50,7 @@ class LetterReader:
         admin = AdminClient(common_config(settings, servers, CLIENT))
         self._bounds = list_bounds(admin, places, stable=True, timeout=CALL_SECONDS)
         self._read: deque[Message] = deque()
-        self._at: tuple[Place, int] | None = None
+        self._at: tuple[TopicPartition, int] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +98,7 @@ class LetterReader:
         ]
         return sorted(found, key=lambda attempt: attempt.verdict.origin.attempt)
 
-    def _between(self, place: Place, since: int, until: int) -> Iterator[Message]:
+    def _between(self, place: TopicPartition, since: int, until: int) -> Iterator[Message]:
         """Give what was appended to a partition between two times (ms)."""
         start, end = self._offset_at(place, since), self._offset_at(place, until)
         if start >= end:
@@ -105,28 +107,28 @@ class LetterReader:
         while (message := self._next(place)) is not None and (message.offset() or 0) < end:
             yield message
 
-    def _offset_at(self, place: Place, milliseconds: int) -> int:
+    def _offset_at(self, place: TopicPartition, milliseconds: int) -> int:
         """Give the first offset at or after a time, the partition's end where there is none."""
         first, end = self._bounds[place]
-        asked = [TopicPartition(*place, max(milliseconds, 0))]
+        asked = [PartitionOffset(*place, max(milliseconds, 0))]
         found = self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS)[0].offset
         return max(found, first) if found >= 0 else end
 
-    def _go_to(self, place: Place, offset: int) -> None:
+    def _go_to(self, place: TopicPartition, offset: int) -> None:
         """Have `offset` before us: it is read on to where it is near, else jumped to."""
         if self._at is not None and self._at[0] == place and 0 <= offset - self._at[1] <= READ_ON:
             return
         self._read.clear()
-        self._consumer.assign([TopicPartition(*place, offset)])
+        self._consumer.assign([PartitionOffset(*place, offset)])
         self._consumer.list_topics(self._topic, timeout=CALL_SECONDS)
         self._at = (place, offset)
 
-    def _next(self, place: Place) -> Message | None:
+    def _next(self, place: TopicPartition) -> Message | None:
         """Give the next record of the partition; None at its end."""
         deadline = time.monotonic() + READ_SECONDS
         while not self._read:
             end = self._bounds[place][1]
-            position = self._consumer.position([TopicPartition(*place)])[0].offset
+            position = self._consumer.position([PartitionOffset(*place)])[0].offset
             if position >= end:
                 return None
             if time.monotonic() > deadline:

@@ -15,6 +15,8 @@ from streaming.events.refusal import Reason, Refused, shown
 
 Header = tuple[str, bytes | None]
 Headers = Sequence[Header]
+TopicPartition = tuple[str, int]
+"""A topic and a partition's number. A client's own object of this name has an offset too."""
 
 ORIGIN = "origin."
 DEAD_LETTER = "dlq."

@@ -14,15 +14,15 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
-    TopicPartition,
 )
+from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.errors import Mismatch, Unrecoverable
 from streaming.events.record import UNREADABLE, Headers
 from streaming.kafka.config import Config
 from streaming.system.logs import Seldom, get_logger
 
-LookUp = Callable[[Sequence[TopicPartition]], list[TopicPartition]]
+LookUp = Callable[[Sequence[PartitionOffset]], list[PartitionOffset]]
 
 CALL_SECONDS: Final = 5.0
 START_LOOK_SECONDS: Final = 0.01
@@ -46,9 +46,9 @@ _notice_a_failure = methodcaller("__len__")
 
 def offset_at(
     place: tuple[str, int], offset: int, leader_epoch: int | None, metadata: str = ""
-) -> TopicPartition:
+) -> PartitionOffset:
     """Give an offset as the client takes it; without an epoch, as of Kafka's old formats, too."""
-    return TopicPartition(*place, offset, metadata, -1 if leader_epoch is None else leader_epoch)
+    return PartitionOffset(*place, offset, metadata, -1 if leader_epoch is None else leader_epoch)
 
 
 def headers_of(message: Message) -> Headers:
@@ -127,11 +127,11 @@ class GroupConsumer:
         self.rewind([p for p in self.assignment() if (p.topic, p.partition) in void])
         return kept
 
-    def assignment(self) -> list[TopicPartition]:
+    def assignment(self) -> list[PartitionOffset]:
         """Give the partitions that this member owns now."""
         return self._consumer.assignment()
 
-    def positions(self) -> dict[tuple[str, int], TopicPartition]:
+    def positions(self) -> dict[tuple[str, int], PartitionOffset]:
         """Give the position in each owned partition that was read, past transaction markers.
 
         With the leader epoch of what stands before it, by which a later assignment notices a log
@@ -140,7 +140,7 @@ class GroupConsumer:
         found = self._consumer.position(self.assignment())
         return {(p.topic, p.partition): p for p in found if p.offset >= 0}
 
-    def rewind(self, partitions: Sequence[TopicPartition]) -> None:
+    def rewind(self, partitions: Sequence[PartitionOffset]) -> None:
         """Go back to where the stored positions are, dropping what was read ahead."""
         for partition in self._started(partitions):
             try:
@@ -162,13 +162,13 @@ class GroupConsumer:
         """Give what a transaction needs to fence by this member's generation."""
         return self._consumer.consumer_group_metadata()
 
-    def committed(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+    def committed(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
         """Ask the broker for the group's committed offsets."""
         return self._consumer.committed(list(partitions), timeout=CALL_SECONDS)
 
     def commit_for_monitoring(self, positions: Mapping[tuple[str, int], int]) -> None:
         """Commit positions without waiting; nothing depends on them but those who watch lag."""
-        offsets = [TopicPartition(*place, offset) for place, offset in positions.items()]
+        offsets = [PartitionOffset(*place, offset) for place, offset in positions.items()]
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
@@ -189,10 +189,10 @@ class GroupConsumer:
         self._consumer.close()
 
     def _end(self, place: tuple[str, int]) -> int:
-        _, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+        _, high = self._consumer.get_watermark_offsets(PartitionOffset(*place), cached=True)
         return max(high, -1)
 
-    def _started(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+    def _started(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
         found = self._look_up(partitions) if partitions else []
         for partition in found:
             self._starts[partition.topic, partition.partition] = partition.offset
@@ -200,7 +200,7 @@ class GroupConsumer:
                 partition.offset = OFFSET_BEGINNING
         return found
 
-    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _assign(self, consumer: Consumer, partitions: list[PartitionOffset]) -> None:
         try:
             started = self._started(partitions)
             consumer.incremental_assign(started)
@@ -209,7 +209,7 @@ class GroupConsumer:
             self._failure = error
             consumer.incremental_assign([])
 
-    def _validate(self, partitions: Sequence[TopicPartition]) -> None:
+    def _validate(self, partitions: Sequence[PartitionOffset]) -> None:
         """Have the leader compare the positions' epochs with its log, which only a seek does.
 
         A log that was cut and has grown again is then an error of the next fetch.
@@ -218,7 +218,7 @@ class GroupConsumer:
             if partition.offset > 0 and partition.leader_epoch is not None:
                 self._seek_when_started(partition)
 
-    def _seek_when_started(self, partition: TopicPartition) -> None:
+    def _seek_when_started(self, partition: PartitionOffset) -> None:
         deadline = time.monotonic() + CALL_SECONDS
         while True:
             try:
@@ -229,7 +229,7 @@ class GroupConsumer:
                     raise Unrecoverable(f"cannot seek: {error.args[0].str()}") from None
             time.sleep(START_LOOK_SECONDS)
 
-    def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _revoke(self, consumer: Consumer, partitions: list[PartitionOffset]) -> None:
         self._void.update((p.topic, p.partition) for p in partitions)
         consumer.incremental_unassign(partitions)
 

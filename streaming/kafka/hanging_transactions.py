@@ -10,14 +10,16 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer
+from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import Unavailable
 from streaming.events.provenance import source_of
+from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import headers_of
-from streaming.kafka.offsets import Place, committed_offsets, list_bounds
+from streaming.kafka.offsets import committed_offsets, list_bounds
 from streaming.system.logs import get_logger
 
 CALL_SECONDS: Final = 4.0
@@ -25,7 +27,7 @@ MOST_SECONDS: Final = 25
 """What all calls of one function together may take."""
 
 
-def places_of(producer: Producer, topics: Sequence[str]) -> list[Place]:
+def places_of(producer: Producer, topics: Sequence[str]) -> list[TopicPartition]:
     """Give all partitions of the topics. Raises `KafkaException` where no broker answers."""
     return [
         (topic, number)
@@ -34,7 +36,7 @@ def places_of(producer: Producer, topics: Sequence[str]) -> list[Place]:
     ]
 
 
-def left_open(common: Config, places: Sequence[Place], group: str) -> list[Place]:
+def left_open(common: Config, places: Sequence[TopicPartition], group: str) -> list[TopicPartition]:
     """Give the partitions in which something stands open that was made of uncommitted purchases.
 
     Asked when our producer has no transaction: what is open then was to be aborted and forgotten,
@@ -55,7 +57,7 @@ def left_open(common: Config, places: Sequence[Place], group: str) -> list[Place
 
 
 def abort_over(
-    producer: Producer, places: Sequence[Place], offsets: tuple[str, object] | None = None
+    producer: Producer, places: Sequence[TopicPartition], offsets: tuple[str, object] | None = None
 ) -> None:
     """Abort a transaction over these partitions, which ends what stands open of the producer's id.
 
@@ -74,7 +76,9 @@ def abort_over(
     producer.abort_transaction(CALL_SECONDS)
 
 
-def _touch(producer: Producer, places: Iterable[Place], offsets: tuple[str, object] | None) -> None:
+def _touch(
+    producer: Producer, places: Iterable[TopicPartition], offsets: tuple[str, object] | None
+) -> None:
     """Let the open transaction hold each of the partitions, and then the offsets.
 
     These come last, and only after all others: as long as they are undecided it is done again.
@@ -85,11 +89,13 @@ def _touch(producer: Producer, places: Iterable[Place], offsets: tuple[str, obje
         get_logger().warning("touching_failed", error="not all was acknowledged in time")
     elif offsets is not None:
         topic, group_metadata = offsets
-        start = [TopicPartition(topic, 0, 0)]
+        start = [PartitionOffset(topic, 0, 0)]
         producer.send_offsets_to_transaction(start, group_metadata, CALL_SECONDS)
 
 
-def _first_records(common: Config, group: str, starts: Mapping[Place, int]) -> dict[Place, Message]:
+def _first_records(
+    common: Config, group: str, starts: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, Message]:
     """Read the first record from each start, decided or not."""
     reading: Config = {
         **common,
@@ -98,9 +104,9 @@ def _first_records(common: Config, group: str, starts: Mapping[Place, int]) -> d
         "isolation.level": "read_uncommitted",
     }
     consumer, until = Consumer(reading), time.monotonic() + CALL_SECONDS
-    found: dict[Place, Message] = {}
+    found: dict[TopicPartition, Message] = {}
     try:
-        consumer.assign([TopicPartition(*place, start) for place, start in starts.items()])
+        consumer.assign([PartitionOffset(*place, start) for place, start in starts.items()])
         while len(found) < len(starts):
             message = consumer.poll(max(until - time.monotonic(), 0))
             if message is None:

@@ -15,8 +15,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
 from streaming.errors import Mismatch, Unavailable
+from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
-from streaming.kafka.offsets import Place
 from streaming.kafka.topics import topic_id_of
 
 CHECK_SECONDS: Final = 10.0
@@ -30,7 +30,7 @@ REMEDIES: Final = {
 }
 
 
-Bounds = Callable[[], Mapping[Place, tuple[int, int]]]
+Bounds = Callable[[], Mapping[TopicPartition, tuple[int, int]]]
 """Gives where an app stands in each partition that it owns, and the end of that."""
 
 
@@ -121,7 +121,7 @@ def _described(name: str, future: "Future[Any]", timeout: float) -> Any:  # noqa
         raise Unavailable(f"the topic {name} {remedy}") from None
 
 
-def difference(known: Identity, now: Identity, app: str, read: Mapping[Place, int]) -> str:
+def difference(known: Identity, now: Identity, app: str, read: Mapping[TopicPartition, int]) -> str:
     """Say what is another than it was, how far `app` had read there, and how it goes on."""
     if known.cluster_id != now.cluster_id:
         return (

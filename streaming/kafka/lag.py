@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
 
 from streaming.errors import Unavailable
+from streaming.events.record import TopicPartition
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import Config, common_config, consumer_config
 from streaming.kafka.names import Names
-from streaming.kafka.offsets import Place, committed_offsets, list_bounds
+from streaming.kafka.offsets import committed_offsets, list_bounds
 from streaming.settings import Settings
 
 CLIENT: Final = "lag"
@@ -79,7 +81,7 @@ def lag_in_all(partitions: Sequence[PartitionLag]) -> Lag:
 def read_partitions(
     settings: Settings,
     topics: Sequence[str],
-    stored: Mapping[Place, int],
+    stored: Mapping[TopicPartition, int],
     deadline: float,
     *,
     patient: bool = True,
@@ -125,7 +127,7 @@ def read_partitions(
 
 @dataclass(frozen=True)
 class _Bound:
-    place: Place
+    place: TopicPartition
     position: int
     stable: int
     high: int
@@ -148,7 +150,7 @@ def _known(
     return found
 
 
-def _partitions(metadata: ClusterMetadata, topics: Sequence[str]) -> list[Place]:
+def _partitions(metadata: ClusterMetadata, topics: Sequence[str]) -> list[TopicPartition]:
     known = metadata.topics
     for topic in topics:
         if topic not in known or known[topic].error is not None:
@@ -156,7 +158,9 @@ def _partitions(metadata: ClusterMetadata, topics: Sequence[str]) -> list[Place]
     return [(topic, partition) for topic in topics for partition in known[topic].partitions]
 
 
-def _bounds(admin: AdminClient, positions: Mapping[Place, int], until: float) -> list[_Bound]:
+def _bounds(
+    admin: AdminClient, positions: Mapping[TopicPartition, int], until: float
+) -> list[_Bound]:
     stable = list_bounds(admin, positions, stable=True, timeout=_left(until))
     high = list_bounds(admin, positions, stable=False, timeout=_left(until))
     return [
@@ -166,8 +170,8 @@ def _bounds(admin: AdminClient, positions: Mapping[Place, int], until: float) ->
 
 
 def _hidden_timestamps(
-    client: Config, starts: Mapping[Place, int], until: float
-) -> dict[Place, tuple[int, int] | None]:
+    client: Config, starts: Mapping[TopicPartition, int], until: float
+) -> dict[TopicPartition, tuple[int, int] | None]:
     """Read the first record behind each open transaction, which only an uncommitted read shows."""
     if not starts:
         return {}
@@ -179,14 +183,14 @@ def _hidden_timestamps(
 
 
 def _timestamps(
-    consumer: Consumer, starts: Mapping[Place, int], until: float
-) -> dict[Place, tuple[int, int] | None]:
+    consumer: Consumer, starts: Mapping[TopicPartition, int], until: float
+) -> dict[TopicPartition, tuple[int, int] | None]:
     """Give offset and timestamp (ms) of the next record from each start, by place.
 
     None where the log ends first (only markers were left of it); nothing where no answer came.
     """
-    consumer.assign([TopicPartition(*place, start) for place, start in starts.items()])
-    found: dict[Place, tuple[int, int] | None] = {}
+    consumer.assign([PartitionOffset(*place, start) for place, start in starts.items()])
+    found: dict[TopicPartition, tuple[int, int] | None] = {}
     while len(found) < len(starts) and time.monotonic() < until:
         message = consumer.poll(max(until - time.monotonic(), 0))
         if message is None:
@@ -202,8 +206,8 @@ def _timestamps(
 
 def _partition_lag(
     bound: _Bound,
-    next_at: Mapping[Place, tuple[int, int] | None],
-    hidden_at: Mapping[Place, tuple[int, int] | None],
+    next_at: Mapping[TopicPartition, tuple[int, int] | None],
+    hidden_at: Mapping[TopicPartition, tuple[int, int] | None],
     now: float,
 ) -> PartitionLag:
     records, seconds = bound.stable - bound.position, None

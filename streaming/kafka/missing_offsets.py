@@ -9,14 +9,16 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError
+from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import Mismatch, Unavailable
 from streaming.events.provenance import source_of
+from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import PASSING, headers_of
-from streaming.kafka.offsets import Place, committed_offsets, list_bounds
+from streaming.kafka.offsets import committed_offsets, list_bounds
 
 CALL_SECONDS: Final = 2.0
 READING_SECONDS: Final = 6.0
@@ -26,7 +28,7 @@ MOST_SECONDS: Final = 25
 """What all calls of one function together may take."""
 
 
-def require_offsets(common: Config, group: str, places: Sequence[Place]) -> None:
+def require_offsets(common: Config, group: str, places: Sequence[TopicPartition]) -> None:
     """Raise `Mismatch` where the group's offsets were deleted; else as `published_without`."""
     published = published_without(common, group, places)
     if published is not None:
@@ -41,7 +43,9 @@ def require_offsets(common: Config, group: str, places: Sequence[Place]) -> None
         )
 
 
-def published_without(common: Config, group: str, places: Sequence[Place]) -> Place | None:
+def published_without(
+    common: Config, group: str, places: Sequence[TopicPartition]
+) -> TopicPartition | None:
     """Give which of `places` was published to, if `group` has no offset at all; or None.
 
     Raises `Unavailable` or `KafkaException` where the brokers do not answer.
@@ -60,8 +64,8 @@ def published_without(common: Config, group: str, places: Sequence[Place]) -> Pl
 
 
 def _published_to(
-    admin: AdminClient, common: Config, group: str, places: Sequence[Place]
-) -> Place | None:
+    admin: AdminClient, common: Config, group: str, places: Sequence[TopicPartition]
+) -> TopicPartition | None:
     """Read until the first record that a processor committed; else see where some were deleted.
 
     What was aborted and what others wrote is passed over.
@@ -78,7 +82,7 @@ def _published_to(
     }
     consumer, until = Consumer(reading), time.monotonic() + READING_SECONDS
     try:
-        consumer.assign([TopicPartition(*place, first) for place, first in left.items()])
+        consumer.assign([PartitionOffset(*place, first) for place, first in left.items()])
         while left:
             message = consumer.poll(max(until - time.monotonic(), 0))
             if message is None:

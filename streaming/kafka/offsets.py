@@ -7,18 +7,17 @@ from confluent_kafka import (
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaException,
-    TopicPartition,
 )
+from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from streaming.errors import Unavailable
-
-Place = tuple[str, int]
+from streaming.events.record import TopicPartition
 
 
 def list_bounds(
-    admin: AdminClient, places: Iterable[Place], *, stable: bool, timeout: float
-) -> dict[Place, tuple[int, int]]:
+    admin: AdminClient, places: Iterable[TopicPartition], *, stable: bool, timeout: float
+) -> dict[TopicPartition, tuple[int, int]]:
     """Give first offset and end of each partition: its last stable offset, or the high watermark.
 
     Raises `Unavailable` where the brokers do not answer within `timeout` seconds.
@@ -30,7 +29,7 @@ def list_bounds(
             {
                 (partition.topic, partition.partition): future.result(timeout).offset
                 for partition, future in admin.list_offsets(
-                    {TopicPartition(*place): specification for place in wanted},
+                    {PartitionOffset(*place): specification for place in wanted},
                     isolation_level=level,
                     request_timeout=timeout,
                 ).items()
@@ -46,7 +45,7 @@ def list_bounds(
 
 def committed_offsets(
     admin: AdminClient, group: str, timeout: float
-) -> dict[Place, TopicPartition]:
+) -> dict[TopicPartition, PartitionOffset]:
     """Give what the group has committed, with its metadata.
 
     An open transaction changes nothing of it; a consumer is not told before that is decided.
@@ -63,7 +62,7 @@ def committed_offsets(
 
 
 def commit_offsets(
-    admin: AdminClient, group: str, offsets: list[TopicPartition], timeout: float
+    admin: AdminClient, group: str, offsets: list[PartitionOffset], timeout: float
 ) -> str | None:
     """Commit for a group without members; give why that was refused, None where it was done."""
     asked = [ConsumerGroupTopicPartitions(group, offsets)]

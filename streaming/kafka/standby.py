@@ -11,8 +11,8 @@ from confluent_kafka import ConsumerGroupState, KafkaException
 from confluent_kafka.admin import AdminClient, MemberDescription  # type: ignore[attr-defined]
 
 from streaming.errors import Unavailable
+from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
-from streaming.kafka.offsets import Place
 
 LOOK_SECONDS: Final = 2.0
 PROBE_SECONDS: Final = 1.0
@@ -65,7 +65,7 @@ def await_turn(
 
 def _ask(
     admin: AdminClient, group: str, topics: Sequence[str]
-) -> tuple[set[Place], Sequence[MemberDescription]]:
+) -> tuple[set[TopicPartition], Sequence[MemberDescription]]:
     """Ask for the topics' partitions (none while the group rebalances), and the group's members.
 
     Raises `Unavailable` where the brokers do not answer.
@@ -88,7 +88,7 @@ def _ask(
     return places, found.members
 
 
-def _assigned(members: Sequence[MemberDescription]) -> set[Place]:
+def _assigned(members: Sequence[MemberDescription]) -> set[TopicPartition]:
     return {
         (place.topic, place.partition)
         for member in members

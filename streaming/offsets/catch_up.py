@@ -7,17 +7,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer
+from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import PurchasesError, Unavailable
+from streaming.events.record import TopicPartition
 from streaming.kafka.config import common_config, consumer_config
-from streaming.kafka.offsets import Place, committed_offsets, list_bounds
+from streaming.kafka.offsets import committed_offsets, list_bounds
 from streaming.kafka.retry import ANSWER_SECONDS, answer
 from streaming.settings import Settings
 from streaming.store.connection import connect, store_errors
 
-Positions = Mapping[Place, int]
+Positions = Mapping[TopicPartition, int]
 
 
 class GroupLooker:
@@ -28,7 +30,7 @@ class GroupLooker:
         self._consumer = Consumer(consumer_config(settings, servers, "looker", group))
         self._admin = AdminClient(common_config(settings, servers, "looker"))
 
-    def ends(self, topics: Sequence[str]) -> dict[Place, int]:
+    def ends(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
         """Give the high watermark of every partition that holds something.
 
         What stands behind an open transaction is below it. Raises `Unavailable` where no broker
@@ -38,7 +40,7 @@ class GroupLooker:
         bounds = list_bounds(self._admin, places, stable=False, timeout=ANSWER_SECONDS)
         return {place: end for place, (first, end) in bounds.items() if first < end}
 
-    def committed(self, topics: Sequence[str]) -> dict[Place, int]:
+    def committed(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
         """Give the group's committed offset of each partition; the beginning where none is."""
         found = answer(lambda seconds: committed_offsets(self._admin, self._group, seconds))
         return {
@@ -51,21 +53,21 @@ class GroupLooker:
         """Let go of the connection."""
         self._consumer.close()
 
-    def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+    def _partitions(self, topics: Sequence[str]) -> list[PartitionOffset]:
         known = answer(lambda seconds: self._consumer.list_topics(timeout=seconds)).topics
         return [
-            TopicPartition(topic, partition)
+            PartitionOffset(topic, partition)
             for topic in topics
             if topic in known
             for partition in known[topic].partitions
         ]
 
-    def _watermarks(self, partition: TopicPartition) -> tuple[int, int]:
-        place = TopicPartition(partition.topic, partition.partition)
+    def _watermarks(self, partition: PartitionOffset) -> tuple[int, int]:
+        place = PartitionOffset(partition.topic, partition.partition)
         return answer(lambda seconds: self._consumer.get_watermark_offsets(place, timeout=seconds))
 
 
-def database_positions(settings: Settings, group: str) -> dict[Place, int]:
+def database_positions(settings: Settings, group: str) -> dict[TopicPartition, int]:
     """Read the consumer's positions from the database. Raises what `store_errors` does."""
     path = settings.database_path
     statement = "SELECT topic, partition, next_offset FROM stream_offset WHERE consumer_group = ?"
@@ -86,7 +88,7 @@ def wait_until_caught_up(
     its position and its end: an open transaction hides what is behind it. Who does not answer for
     a while has made no progress.
     """
-    moved_at, before = time.monotonic(), dict[Place, int]()
+    moved_at, before = time.monotonic(), dict[TopicPartition, int]()
     while keep_going():
         try:
             now = stored()

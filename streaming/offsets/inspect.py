@@ -14,10 +14,11 @@ from msgspec import Struct
 
 from streaming.errors import Mismatch
 from streaming.events.identifiers import topic_id_text
+from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config, common_config
 from streaming.kafka.missing_offsets import published_without
 from streaming.kafka.names import Names
-from streaming.kafka.offsets import Place, committed_offsets, list_bounds
+from streaming.kafka.offsets import committed_offsets, list_bounds
 from streaming.kafka.preflight import Cluster, preflight
 from streaming.kafka.retry import answer
 from streaming.settings import Settings
@@ -128,7 +129,7 @@ def look(settings: Settings, apps: Sequence[str]) -> tuple[list[Position], Clust
     return found, cluster
 
 
-def _places(cluster: Cluster, topics: Sequence[str]) -> list[Place]:
+def _places(cluster: Cluster, topics: Sequence[str]) -> list[TopicPartition]:
     return [(topic, n) for topic in topics for n in range(cluster.topics[topic].partitions)]
 
 
@@ -137,7 +138,7 @@ def _is_deleted(common: Config, group: str, cluster: Cluster, published: Sequenc
     return answer(lambda _: published_without(common, group, places)) is not None
 
 
-def _committed(common: Config, group: str) -> dict[Place, StoredOffset]:
+def _committed(common: Config, group: str) -> dict[TopicPartition, StoredOffset]:
     """Give the processor's offsets; their metadata is the topic's id."""
     admin = AdminClient(common)
     found = answer(lambda seconds: committed_offsets(admin, group, seconds))
@@ -147,7 +148,7 @@ def _committed(common: Config, group: str) -> dict[Place, StoredOffset]:
     }
 
 
-def _stored(settings: Settings) -> Mapping[Place, StoredOffset]:
+def _stored(settings: Settings) -> Mapping[TopicPartition, StoredOffset]:
     path = settings.database_path
     if not path.exists():
         return {}

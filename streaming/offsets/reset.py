@@ -10,15 +10,17 @@ from contextlib import closing
 from datetime import datetime
 from typing import Final
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer
+from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
 from streaming.errors import PurchasesError, UsageError
 from streaming.events.identifiers import topic_id_text
+from streaming.events.record import TopicPartition
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.names import Names
-from streaming.kafka.offsets import Place, commit_offsets
+from streaming.kafka.offsets import commit_offsets
 from streaming.kafka.preflight import Cluster
 from streaming.kafka.retry import answer
 from streaming.offsets.inspect import APPS, CALL_SECONDS, CLIENT, Position, group_of, look
@@ -119,19 +121,19 @@ def _require_stopped(settings: Settings, app: str) -> None:
 
 def _offsets_at(
     settings: Settings, cluster: Cluster, chosen: Sequence[Position], since: datetime | None
-) -> dict[Place, int]:
+) -> dict[TopicPartition, int]:
     """Give for each partition the first offset at or after a time; the end where there is none."""
     if since is None:
         return {}
     milliseconds = micros_of(since) // 1000
     config = consumer_config(settings, cluster.bootstrap_servers, CLIENT, CLIENT)
     with closing(Consumer(config)) as consumer:
-        asked = [TopicPartition(p.topic, p.partition, milliseconds) for p in chosen]
+        asked = [PartitionOffset(p.topic, p.partition, milliseconds) for p in chosen]
         found = answer(lambda seconds: consumer.offsets_for_times(asked, timeout=seconds))
     return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
 
 
-def _move(position: Position, target: Target, times: Mapping[Place, int]) -> Move:
+def _move(position: Position, target: Target, times: Mapping[TopicPartition, int]) -> Move:
     after = position.end
     if target.offset is not None:
         after = target.offset
@@ -167,7 +169,7 @@ def _commit(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None
     config = common_config(settings, cluster.bootstrap_servers, CLIENT)
     ids = {name: topic_id_text(topic.topic_id) for name, topic in cluster.topics.items()}
     offsets = [
-        TopicPartition(move.topic, move.partition, move.after, ids[move.topic]) for move in moves
+        PartitionOffset(move.topic, move.partition, move.after, ids[move.topic]) for move in moves
     ]
     session = int(consumer_config(settings, "", CLIENT, group)["session.timeout.ms"]) / 1000
     deadline = time.monotonic() + session + LEAVING_SECONDS

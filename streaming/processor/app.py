@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.errors import Mismatch, PurchasesError, Unavailable, Unrecoverable
 from streaming.events.identifiers import topic_id_text
@@ -120,7 +121,7 @@ class PurchaseProcessorApp:
             get_logger().warning("dead_letters_are_cut", above_bytes=limit)
         return limit
 
-    def _committed(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+    def _committed(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
         """Look up the group's committed offsets, refusing those of another topic of this name."""
         topic_id = topic_id_text(self._topic_id())
         try:
@@ -206,14 +207,14 @@ class PurchaseProcessorApp:
                 self._producer.poll(0.1)
                 self._runtime.turn()
 
-    def _offsets(self) -> list[TopicPartition]:
+    def _offsets(self) -> list[PartitionOffset]:
         metadata = topic_id_text(self._topic_id())
         return [
             offset_at(place, at.offset, at.leader_epoch, metadata)
             for place, at in self._consumer.positions().items()
         ]
 
-    def _commit(self, offsets: list[TopicPartition]) -> None:
+    def _commit(self, offsets: list[PartitionOffset]) -> None:
         """Commit the open transaction with these offsets."""
         # This call may never return where a connection breaks meanwhile (librdkafka #5456).
         with self._runtime.at_most(OFFSETS_PATIENCE_SECONDS):

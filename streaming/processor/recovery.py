@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from confluent_kafka import KafkaException, Producer
 
 from streaming.errors import Unavailable, Unrecoverable
+from streaming.events.record import TopicPartition
 from streaming.kafka import hanging_transactions, missing_offsets
 from streaming.kafka.config import Config
-from streaming.kafka.offsets import Place
 from streaming.runtime.worker import Runtime
 
 
@@ -54,7 +54,7 @@ class Written:
             missing_offsets.require_offsets(self._common, self._group, written)
 
     @contextmanager
-    def _calls(self, seconds: int) -> Iterator[list[Place]]:
+    def _calls(self, seconds: int) -> Iterator[list[TopicPartition]]:
         """Let calls inside take that long, and give them all partitions of the topics."""
         self._runtime.turn()
         try:

@@ -11,8 +11,9 @@ from typing import Final
 
 from msgspec import Struct
 
-Place = tuple[str, int]
-Bounds = Mapping[Place, tuple[int, int]]
+from streaming.events.record import TopicPartition
+
+Bounds = Mapping[TopicPartition, tuple[int, int]]
 
 RATE_SECONDS: Final = 10.0
 WINDOW_SECONDS: Final = 300.0

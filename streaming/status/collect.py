@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from streaming.errors import PurchasesError
+from streaming.events.record import TopicPartition
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.lag import PartitionLag, TopicMissing, read_partitions
 from streaming.kafka.names import Names
-from streaming.kafka.offsets import Place
 from streaming.runtime.status_file import WorkerStatus
 from streaming.settings import Settings
 from streaming.status.diagnose import judged, of_app
@@ -50,7 +50,7 @@ class _Stored:
     """What the database says, with the positions of the consumer's group on both topics."""
 
     database: Database
-    positions: Mapping[Place, int]
+    positions: Mapping[TopicPartition, int]
 
 
 def gather(settings: Settings, sections: Mapping[str, SectionOf], app: str | None = None) -> Status:
@@ -146,7 +146,7 @@ def _stored(settings: Settings, store: sqlite3.Connection, path: Path) -> _Store
 
 
 def _ask_broker(
-    settings: Settings, positions: Mapping[Place, int], app: str | None
+    settings: Settings, positions: Mapping[TopicPartition, int], app: str | None
 ) -> tuple[Broker, list[PartitionLag]]:
     """Ask about what `app` reads, as its user may see no more; about all where None is named."""
     names, servers = Names.of(settings), None

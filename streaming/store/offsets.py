@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-Place = tuple[str, int]
+from streaming.events.record import TopicPartition
 
 RETIRE_EVENTS: Final = (
     "UPDATE analytics_event SET stream_partition = -1 - :partition"
@@ -31,7 +31,7 @@ class StoredOffset(Struct, frozen=True):
     cluster_id: str
 
 
-def read_offsets(connection: sqlite3.Connection, group: str) -> dict[Place, StoredOffset]:
+def read_offsets(connection: sqlite3.Connection, group: str) -> dict[TopicPartition, StoredOffset]:
     """Read the group's positions by topic and partition."""
     rows = connection.execute(
         "SELECT topic, partition, next_offset, topic_id, cluster_id FROM stream_offset"
@@ -45,7 +45,7 @@ def move_offsets(
     connection: sqlite3.Connection,
     group: str,
     analytics: str,
-    positions: Mapping[Place, StoredOffset],
+    positions: Mapping[TopicPartition, StoredOffset],
 ) -> None:
     """Move positions in one transaction.
 
@@ -70,7 +70,7 @@ def move_offsets(
 def _move(
     connection: sqlite3.Connection,
     group: str,
-    place: Place,
+    place: TopicPartition,
     known: StoredOffset | None,
     moved: StoredOffset,
 ) -> None:

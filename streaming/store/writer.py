@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.exc import IntegrityError
 
 from streaming.errors import Mismatch, PurchasesError
-from streaming.events.record import INT64_MAX
+from streaming.events.record import INT64_MAX, TopicPartition
 from streaming.store.models import StreamOffset, Table
 from streaming.store.rows import (
     STORED,
@@ -30,7 +30,6 @@ from streaming.store.rows import (
     split_known,
 )
 
-Place = tuple[str, int]
 SELECT_IDS: Final = 10_000
 ROWS_TOGETHER: Final = 400
 BEYOND: Final = (
@@ -69,7 +68,7 @@ class Batch(Struct, frozen=True):
 
     events: list[EventRow]
     letters: list[LetterRow]
-    advances: dict[Place, Advance]
+    advances: dict[TopicPartition, Advance]
 
 
 class Written(Struct, frozen=True):
@@ -104,7 +103,7 @@ def write_batch(
     return Written(new, len(duplicates), len(conflicting))
 
 
-def stored_positions(connection: Connection, group: str) -> dict[Place, StreamOffset]:
+def stored_positions(connection: Connection, group: str) -> dict[TopicPartition, StreamOffset]:
     """Read the group's rows of `stream_offset` by topic and partition."""
     rows = connection.execute(select(_OFFSET).where(_OFFSET.c.consumer_group == group)).mappings()
     return {(row["topic"], row["partition"]): StreamOffset(**row) for row in rows}
@@ -270,14 +269,14 @@ def _upsert_letters(connection: Connection, letters: list[LetterRow]) -> None:
         connection.execute(_UPSERT_LETTER, values)
 
 
-def _by_partition(topic: str, rows: list[EventRow]) -> Counter[Place]:
+def _by_partition(topic: str, rows: list[EventRow]) -> Counter[TopicPartition]:
     return Counter((topic, row[STREAM_PARTITION]) for row in rows)
 
 
 def _advance(
     connection: Connection,
     source: Source,
-    place: Place,
+    place: TopicPartition,
     advance: Advance,
     counts: Mapping[str, int],
 ) -> None:

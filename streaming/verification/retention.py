@@ -10,7 +10,7 @@ from typing import Final
 
 from confluent_kafka import Consumer
 
-from streaming.kafka.offsets import Place
+from streaming.events.record import TopicPartition
 from streaming.verification.records import Published, read_published
 from streaming.verification.topic_reader import Ranges, first_record
 
@@ -67,7 +67,11 @@ def made_at(milliseconds: int) -> datetime:
 
 
 def _first_time(
-    reader: Consumer, connection: sqlite3.Connection, analytics: str, place: Place, first: int
+    reader: Consumer,
+    connection: sqlite3.Connection,
+    analytics: str,
+    place: TopicPartition,
+    first: int,
 ) -> datetime:
     message = first_record(reader, place, first)
     if message is None:
@@ -80,7 +84,9 @@ def _first_time(
         return made_at(message.timestamp()[1])
 
 
-def _last_known(connection: sqlite3.Connection, analytics: str, place: Place, first: int) -> int:
+def _last_known(
+    connection: sqlite3.Connection, analytics: str, place: TopicPartition, first: int
+) -> int:
     statement = (
         "SELECT max(processed_at) FROM analytics_event"
         " WHERE stream_partition = ? AND stream_offset < ?"

@@ -13,9 +13,10 @@ from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
 from streaming.events.identifiers import topic_id_text
+from streaming.events.record import TopicPartition
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
-from streaming.kafka.offsets import Place, list_bounds
+from streaming.kafka.offsets import list_bounds
 from streaming.kafka.preflight import Cluster
 from streaming.settings import Settings
 from streaming.units import rfc_3339
@@ -52,9 +53,9 @@ class Position(Struct, frozen=True):
 class Moment(Struct, frozen=True):
     """What is compared up to where: all positions as they were at one moment."""
 
-    stored: dict[Place, Position]
-    committed: dict[Place, tuple[int, str | None]]
-    bounds: dict[Place, Range]
+    stored: dict[TopicPartition, Position]
+    committed: dict[TopicPartition, tuple[int, str | None]]
+    bounds: dict[TopicPartition, Range]
 
 
 class Compared(Struct):
@@ -229,7 +230,9 @@ def _letter_taker(trace: Trace, records: StoredRecords) -> Take:
     return take
 
 
-def _counting(progress: Progress, what: str, ranges: dict[Place, Range]) -> Callable[[int], None]:
+def _counting(
+    progress: Progress, what: str, ranges: dict[TopicPartition, Range]
+) -> Callable[[int], None]:
     total = sum(end - first for first, end in ranges.values())
     done = 0
 

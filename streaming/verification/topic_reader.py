@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message
+from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.errors import Unavailable
+from streaming.events.record import TopicPartition
 from streaming.kafka.config import consumer_config
-from streaming.kafka.offsets import Place
 from streaming.kafka.retry import answer
 from streaming.settings import Settings
 
@@ -19,7 +20,7 @@ BATCH: Final = 10_000
 PROGRESS_SECONDS: Final = 30.0
 CALL_SECONDS: Final = 5.0
 
-Ranges = Mapping[Place, tuple[int, int]]
+Ranges = Mapping[TopicPartition, tuple[int, int]]
 Take = Callable[[Message], None]
 
 
@@ -30,10 +31,10 @@ def open_reader(settings: Settings, servers: str, group: str) -> Consumer:
 
 
 def committed_offsets(
-    reader: Consumer, places: Iterable[Place]
-) -> dict[Place, tuple[int, str | None]]:
+    reader: Consumer, places: Iterable[TopicPartition]
+) -> dict[TopicPartition, tuple[int, str | None]]:
     """Give the group's committed offset (negative: none) and its metadata for each partition."""
-    wanted = [TopicPartition(*place) for place in places]
+    wanted = [PartitionOffset(*place) for place in places]
     found = answer(lambda seconds: reader.committed(wanted, timeout=seconds))
     return {(p.topic, p.partition): (p.offset, p.metadata) for p in found}
 
@@ -48,7 +49,7 @@ def read_ranges(
     where records were deleted meanwhile.
     """
     ends = {place: end for place, (start, end) in ranges.items() if start < end}
-    _assign(reader, [TopicPartition(*place, ranges[place][0]) for place in ends])
+    _assign(reader, [PartitionOffset(*place, ranges[place][0]) for place in ends])
     moved_at = time.monotonic()
     while ends:
         messages = reader.consume(BATCH, 0.1)
@@ -67,9 +68,9 @@ def read_ranges(
     reader.unassign()
 
 
-def first_record(reader: Consumer, place: Place, start: int) -> Message | None:
+def first_record(reader: Consumer, place: TopicPartition, start: int) -> Message | None:
     """Give the first committed record from `start` on; None where the partition holds none."""
-    _assign(reader, [TopicPartition(*place, start)])
+    _assign(reader, [PartitionOffset(*place, start)])
     deadline = time.monotonic() + PROGRESS_SECONDS
     try:
         while time.monotonic() < deadline:
@@ -85,14 +86,16 @@ def first_record(reader: Consumer, place: Place, start: int) -> Message | None:
         reader.unassign()
 
 
-def _assign(reader: Consumer, partitions: list[TopicPartition]) -> None:
+def _assign(reader: Consumer, partitions: list[PartitionOffset]) -> None:
     reader.assign(partitions)
     for topic in {partition.topic for partition in partitions}:
         # Else the leader of a topic that is new to this client is only looked for once a second.
         reader.list_topics(topic, timeout=CALL_SECONDS)
 
 
-def _take_all(messages: list[Message], ends: dict[Place, int], takes: Mapping[str, Take]) -> int:
+def _take_all(
+    messages: list[Message], ends: dict[TopicPartition, int], takes: Mapping[str, Take]
+) -> int:
     """Take what lies before the ends; a partition's end that was reached is removed."""
     taken = 0
     for message in messages:
@@ -109,9 +112,9 @@ def _take_all(messages: list[Message], ends: dict[Place, int], takes: Mapping[st
     return taken
 
 
-def _drop_finished(reader: Consumer, ends: dict[Place, int]) -> None:
+def _drop_finished(reader: Consumer, ends: dict[TopicPartition, int]) -> None:
     """Stop fetching partitions whose position, past transaction markers, has reached the end."""
-    known = reader.position([TopicPartition(*place) for place in ends])
+    known = reader.position([PartitionOffset(*place) for place in ends])
     finished = {(p.topic, p.partition) for p in known if p.offset >= ends[p.topic, p.partition]}
     for place in finished:
         del ends[place]

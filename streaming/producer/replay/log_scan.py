@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import Message as KafkaMessage
+from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.errors import PurchasesError, Unavailable
 from streaming.kafka.config import Config
@@ -68,7 +69,7 @@ class Scan:
             first = max(positions.get(number, 0), low)
             if first < high:
                 ends[number] = high
-                assigned.append(TopicPartition(self._topic, number, first))
+                assigned.append(PartitionOffset(self._topic, number, first))
         self._consumer.assign(assigned)
         heard = time.monotonic()
         while ends and not stop.is_set():
@@ -89,7 +90,7 @@ class Scan:
 
     def _bounds_of(self, partition: int, until: float) -> tuple[int, int]:
         """Ask where a partition begins and ends; one just made may need a moment to answer."""
-        place = TopicPartition(self._topic, partition)
+        place = PartitionOffset(self._topic, partition)
         while True:
             left = max(until - time.monotonic(), SHORTEST_SECONDS)
             try:
