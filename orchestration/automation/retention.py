@@ -1,17 +1,16 @@
-"""The upkeep of Dagster's instance: old finished runs are deleted with all that they left on disk.
+"""Retention of Dagster's instance: old finished runs are deleted with all their files.
 
-Of a run that holds a partition's or a table's latest materialisation only the log goes, so that
-nothing built ever shows as missing. Ticks are purged by Dagster's own retention.
+Of a run that holds the latest materialisation of a partition or table only the log is deleted, so
+that nothing that is built shows as missing. Dagster's own retention purges ticks. The statements
+on Dagster's files are in `assets.queries.dagster_storage`.
 """
 
 import os
 import shutil
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -29,43 +28,50 @@ from dagster import (
 )
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
+from assets.queries.dagster_storage import (
+    delete_check_rows,
+    delete_runless_events,
+    read_needed_runs,
+    vacuum,
+)
 from orchestration.automation.run_requests import REASON_TAG
-from orchestration.instance import dagster_home
-from orchestration.local.dagster_processes import LOG_BYTES_KEPT
+from orchestration.instance import LOG_BYTES, dagster_home
 from streaming.settings import Settings
 from streaming.system.logs import get_logger
 
 DAY_SECONDS: Final = 86_400.0
-KEPT_DAYS: Final = 30
-PASSING_DAYS: Final = 1
-MOST_PASSING: Final = 100
-PASSING: Final = frozenset({"late", "current", "summary", "frequent", "upkeep"})
-AT_ONCE: Final = 500
-FREE_SHARE: Final = 0.25
-FREE_BYTES: Final = 8 * 1024 * 1024
-LOCK_SECONDS: Final = 5.0
+RUN_DAYS: Final = 30
+"""How long a finished run stays: long enough to look back over a month's closes."""
+FREQUENT_DAYS: Final = 1
+"""How long a successful run of a frequent reason stays."""
+FREQUENT_RUNS: Final = 100
+"""And how many of them at most: one a minute, of 273 KB, would be 12 GB in a month."""
+FREQUENT_REASONS: Final = frozenset({"late", "current", "summary", "frequent", "upkeep"})
+PAGE_RUNS: Final = 500
+"""Records read at once; only memory depends on it."""
 
 
 @dataclass(frozen=True)
-class Upkept:
-    """How many runs were deleted, and how many bytes the files became smaller."""
+class RetentionResult:
+    """How many runs were deleted, and by how many bytes the files became smaller."""
 
     runs: int
     freed_bytes: int
 
 
 def upkeep_job(settings: Settings) -> JobDefinition:
-    """Give the job that does the upkeep."""
+    """Return the job that applies the retention."""
 
     @op(name="delete_old_runs")
     def delete_old_runs(context: OpExecutionContext) -> None:
-        done = upkeep(settings, context.instance, time.time())
-        context.log.info("%d runs deleted, %d bytes freed", done.runs, done.freed_bytes)
+        result = apply_retention(settings, context.instance, time.time())
+        context.log.info("%d runs deleted, %d bytes freed", result.runs, result.freed_bytes)
 
+    # Dagster names a job after its function unless told; the Python name must differ from this one.
     @job(
         name="upkeep",
         executor_def=in_process_executor,
-        description="Deletes old runs that hold nothing current, and gives their space back.",
+        description="Deletes old runs that hold nothing current, and returns their disk space.",
     )
     def upkeep_job_() -> None:
         delete_old_runs()
@@ -73,143 +79,88 @@ def upkeep_job(settings: Settings) -> JobDefinition:
     return upkeep_job_
 
 
-def upkeep(settings: Settings, instance: DagsterInstance, now: float) -> Upkept:
-    """Delete what is old at `now` (epoch s) and not needed, and vacuum what became hollow."""
+def apply_retention(settings: Settings, instance: DagsterInstance, now: float) -> RetentionResult:
+    """Delete what is old at `now` (epoch s) and not needed, then vacuum files with free pages."""
     home = dagster_home(settings.home)
-    before = _size(home)
-    finished = list(_finished(instance))
-    runs = _passed(finished, now) - _needed(home)
-    for run_id in runs:
+    bytes_before = _read_size(home)
+    finished = list(_read_finished_runs(instance))
+    # Deleting a run deletes its materialisations: partitions would show as missing.
+    deleted = _expired_runs(finished, now) - read_needed_runs(home)
+    for run_id in deleted:
         instance.delete_run(run_id)
-    for run_id in runs | _ended(finished, now - KEPT_DAYS * DAY_SECONDS):
-        _forget_log(home, run_id)
-    _forget_checks(home, runs)
-    _forget_reports(home, now - KEPT_DAYS * DAY_SECONDS)
+    for run_id in deleted | _ended_before(finished, now - RUN_DAYS * DAY_SECONDS):
+        _delete_run_files(home, run_id)
+    delete_check_rows(home, deleted)
+    delete_runless_events(home, now - RUN_DAYS * DAY_SECONDS)
     for path in home.rglob("*.db"):
-        _vacuum(path)
+        vacuum(path)
     for path in home.glob("*.log"):
-        _turn_over(path)
-    done = Upkept(len(runs), max(before - _size(home), 0))
-    get_logger().info("upkeep", runs=done.runs, freed_bytes=done.freed_bytes)
-    return done
+        _rotate(path)
+    result = RetentionResult(len(deleted), max(bytes_before - _read_size(home), 0))
+    get_logger().info("upkeep", runs=result.runs, freed_bytes=result.freed_bytes)
+    return result
 
 
-def _passed(finished: Sequence[RunRecord], now: float) -> set[str]:
-    """Give the runs that are kept no longer, from all that are finished, newest first.
+def _expired_runs(finished: Sequence[RunRecord], now: float) -> set[str]:
+    """Return the ids of runs past their time, from all finished ones, newest first.
 
-    Of runs that come all the time, such as a late event's, only the newest are kept if they
-    succeeded: where one comes every minute, a month of them would be gigabytes.
+    Of runs that come all the time, such as a late purchase's, only the newest stay if they
+    succeeded.
     """
-    passing = [record for record in finished if _passes(record.dagster_run)]
+    frequent = [record for record in finished if _is_frequent(record.dagster_run)]
     return {
-        *_ended(finished, now - KEPT_DAYS * DAY_SECONDS),
-        *_ended(passing, now - PASSING_DAYS * DAY_SECONDS),
-        *_ended(passing[MOST_PASSING:], now),
+        *_ended_before(finished, now - RUN_DAYS * DAY_SECONDS),
+        *_ended_before(frequent, now - FREQUENT_DAYS * DAY_SECONDS),
+        *_ended_before(frequent[FREQUENT_RUNS:], now),
     }
 
 
-def _passes(run: DagsterRun) -> bool:
-    return run.status is DagsterRunStatus.SUCCESS and run.tags.get(REASON_TAG) in PASSING
+def _is_frequent(run: DagsterRun) -> bool:
+    succeeded = run.status is DagsterRunStatus.SUCCESS
+    return succeeded and run.tags.get(REASON_TAG) in FREQUENT_REASONS
 
 
-def _ended(finished: Iterable[RunRecord], before: float) -> set[str]:
+def _ended_before(finished: Iterable[RunRecord], moment: float) -> set[str]:
     return {
-        r.dagster_run.run_id for r in finished if r.end_time is not None and r.end_time < before
+        record.dagster_run.run_id
+        for record in finished
+        if record.end_time is not None and record.end_time < moment
     }
 
 
-def _finished(instance: DagsterInstance) -> Iterator[RunRecord]:
-    """Give the finished runs, newest first."""
+def _read_finished_runs(instance: DagsterInstance) -> Iterator[RunRecord]:
+    """Read the finished runs, newest first."""
     cursor = None
     finished = RunsFilter(statuses=list(FINISHED_STATUSES))
-    while records := instance.get_run_records(finished, limit=AT_ONCE, cursor=cursor):
+    while records := instance.get_run_records(finished, limit=PAGE_RUNS, cursor=cursor):
         yield from records
         cursor = records[-1].dagster_run.run_id
 
 
-def _needed(home: Path) -> frozenset[str]:
-    """Give the runs that hold the latest materialisation of a partition, or of a whole table."""
-    with closing(sqlite3.connect(_index(home), timeout=LOCK_SECONDS)) as connection:
-        return frozenset(run_id for (run_id,) in connection.execute(_LATEST))
-
-
-def _forget_log(home: Path, run_id: str) -> None:
-    """Delete a run's own files: its log, and what its processes printed."""
+def _delete_run_files(home: Path, run_id: str) -> None:
+    """Delete a run's own files, which `delete_run` leaves: its log, and its processes' output."""
     log = home / "history" / "runs" / f"{run_id}.db"
     if not log.exists():
         return
     for path in (log, log.with_suffix(".db-wal"), log.with_suffix(".db-shm")):
         path.unlink(missing_ok=True)
     shutil.rmtree(home / "storage" / run_id, ignore_errors=True)
-    for name in ("out", "err", "complete"):
-        for path in (home / "storage").glob(f"{run_id}*.{name}"):
+    for suffix in ("out", "err", "complete"):
+        for path in (home / "storage").glob(f"{run_id}*.{suffix}"):
             path.unlink(missing_ok=True)
 
 
-def _forget_checks(home: Path, run_ids: Iterable[str]) -> None:
-    """Delete the rows of checks, which `delete_run` leaves."""
-    rows = [(run_id,) for run_id in run_ids]
-    _change(_index(home), "DELETE FROM asset_check_executions WHERE run_id = ?", rows)
-
-
-def _forget_reports(home: Path, before: float) -> None:
-    """Delete what no run reported, such as a sensor's observations, but for the latest of each.
-
-    Dagster keeps them for ever, and a copy in the log of a run without a name.
-    """
-    text = f"{datetime.fromtimestamp(before, UTC):%Y-%m-%d %H:%M:%S}"
-    for path in (_index(home), _index(home).with_name(".db")):
-        if path.exists():
-            _change(path, _DELETE_REPORTS, [(text,)])
-
-
-def _index(home: Path) -> Path:
-    """Give the file of the events of all tables."""
-    return home / "history" / "runs" / "index.db"
-
-
-def _change(path: Path, statement: str, parameters: list[tuple[str]]) -> None:
-    with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection, connection:
-        connection.executemany(statement, parameters)
-
-
-def _vacuum(path: Path) -> None:
-    """Give free pages back to the disk where that is worth it, and nobody has the file locked."""
-    with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
-        pages, free, size = (
-            connection.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("page_count", "freelist_count", "page_size")
-        )
-        if free * size < FREE_BYTES or free < pages * FREE_SHARE:
-            return
-        try:
-            connection.execute("VACUUM")
-        except sqlite3.OperationalError as error:
-            get_logger().info("not_vacuumed", file=path.name, error=str(error))
-
-
-def _turn_over(log: Path) -> None:
-    """Let a long log begin anew; the process that writes it appends, so its file must stay."""
-    if log.stat().st_size > LOG_BYTES_KEPT:
+def _rotate(log: Path) -> None:
+    """Move a long log to `.log.1`, and empty it."""
+    # Its writer has it open to append, so the file itself must stay: copied, not renamed.
+    if log.stat().st_size > LOG_BYTES:
         shutil.copyfile(log, log.with_suffix(".log.1"))
         os.truncate(log, 0)
 
 
-def _size(home: Path) -> int:
+def _read_size(home: Path) -> int:
     size = 0
     for path in home.rglob("*"):
         with suppress(FileNotFoundError):  # SQLite's own files come and go
             size += path.stat().st_size
     return size
-
-
-_LATEST: Final = """
-SELECT DISTINCT run_id FROM event_logs WHERE id IN (
-  SELECT max(id) FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION'
-  GROUP BY asset_key, partition)
-"""
-_DELETE_REPORTS: Final = """
-DELETE FROM event_logs WHERE run_id = '' AND timestamp < ? AND id NOT IN (
-  SELECT max(id) FROM event_logs WHERE run_id = ''
-  GROUP BY asset_key, partition, dagster_event_type)
-"""

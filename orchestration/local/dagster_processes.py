@@ -14,14 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from orchestration.instance import dagster_environment, dagster_home
+from orchestration.instance import LOG_BYTES, dagster_environment, dagster_home
 from streaming.api.address import listen, page_url
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.system.lease import acquire, holder
 
 HOST: Final = "127.0.0.1"
-LOG_BYTES_KEPT: Final = 10 * 1024 * 1024
 RESTART_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 1.0
 PORT: Final = "webserver.port"
@@ -83,7 +82,7 @@ class Hosting:
         lease = acquire(lease_path(self._settings.home, part))
         if lease is None:
             raise PurchasesError(f"Another {part} of this home runs; run `purchases down`.")
-        if log.exists() and log.stat().st_size > LOG_BYTES_KEPT:
+        if log.exists() and log.stat().st_size > LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
         module = (
             ["orchestration.cli.main", "dashboard"]

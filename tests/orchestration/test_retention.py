@@ -1,4 +1,4 @@
-"""The upkeep deletes what is old and needed no more, and gives the space back."""
+"""Retention deletes old runs that nothing needs, and returns their disk space."""
 
 import time
 import uuid
@@ -16,17 +16,16 @@ from dagster import (
     DagsterRun,
 )
 
-from orchestration.automation.retention import DAY_SECONDS, KEPT_DAYS, upkeep
+from orchestration.automation.retention import DAY_SECONDS, RUN_DAYS, apply_retention
 from orchestration.automation.run_requests import REASON_TAG, DayRange
 from orchestration.cli.backfill import backfill
-from orchestration.instance import dagster_home, open_instance, prepare_instance
-from orchestration.local.dagster_processes import LOG_BYTES_KEPT
+from orchestration.instance import LOG_BYTES, dagster_home, open_instance, prepare_instance
 from streaming.settings import Settings
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros
 
 FIRST = date(2024, 3, 1)
-LATER = KEPT_DAYS * DAY_SECONDS + 60
+LATER = RUN_DAYS * DAY_SECONDS + 60
 
 
 def built(instance: DagsterInstance) -> int:
@@ -46,14 +45,14 @@ def test_old_runs_go_with_their_files_and_no_partition_is_forgotten(
     store: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last run of each day stays, however old, but for its log; nothing young goes."""
-    monkeypatch.setattr("orchestration.automation.retention.FREE_BYTES", 0)
+    monkeypatch.setattr("assets.queries.dagster_storage.VACUUM_BYTES", 0)
     store_events(store, [event(n, micros("2024-03-01 10:00") + n * 10**6) for n in range(3)])
     days = DayRange(FIRST, FIRST + timedelta(9))
     old = [backfill(store, days, ["daily_sales"], force=True).run_id for _ in range(3)]
     with open_instance(store) as instance:
-        assert upkeep(store, instance, time.time()).runs == 0
+        assert apply_retention(store, instance, time.time()).runs == 0
         before = bytes_under(dagster_home(store.home))
-        done = upkeep(store, instance, time.time() + LATER)
+        done = apply_retention(store, instance, time.time() + LATER)
         assert done.runs == 2
         assert done.freed_bytes > 0
         assert bytes_under(dagster_home(store.home)) < before
@@ -61,7 +60,7 @@ def test_old_runs_go_with_their_files_and_no_partition_is_forgotten(
         assert [run.run_id for run in instance.get_runs()] == old[-1:]
         files = {path.stem for path in (dagster_home(store.home) / "history").rglob("*.db")}
         assert not files & set(old)
-        assert upkeep(store, instance, time.time() + LATER).runs == 0
+        assert apply_retention(store, instance, time.time() + LATER).runs == 0
 
 
 def finished(instance: DagsterInstance, reason: str, ending: str) -> str:
@@ -74,11 +73,9 @@ def finished(instance: DagsterInstance, reason: str, ending: str) -> str:
     return run.run_id
 
 
-def test_of_runs_that_pass_the_newest_are_kept(
-    store: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_frequent_runs_the_newest_stay(store: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many late events there are; a failed one, or a backfill's, stays for its month."""
-    monkeypatch.setattr("orchestration.automation.retention.MOST_PASSING", 3)
+    monkeypatch.setattr("orchestration.automation.retention.FREQUENT_RUNS", 3)
     prepare_instance(store)
     with open_instance(store) as instance:
         kept = [finished(instance, "late", "FAILURE"), finished(instance, "backfill", "SUCCESS")]
@@ -86,10 +83,10 @@ def test_of_runs_that_pass_the_newest_are_kept(
             finished(instance, reason, "SUCCESS")
             for reason in ("late", "current", "summary", "frequent", "upkeep", "late")
         ]
-        assert upkeep(store, instance, time.time()).runs == 3
+        assert apply_retention(store, instance, time.time()).runs == 3
         left = {run.run_id for run in instance.get_runs()}
         assert left == {*kept, *passing[3:]}
-        assert upkeep(store, instance, time.time() + DAY_SECONDS + 60).runs == 3
+        assert apply_retention(store, instance, time.time() + DAY_SECONDS + 60).runs == 3
         assert {run.run_id for run in instance.get_runs()} == set(kept)
 
 
@@ -108,20 +105,20 @@ def test_of_what_sensors_reported_the_latest_stays(store: Settings) -> None:
             made = instance.fetch_materializations(AssetKey("analytics_event"), limit=9).records
             return len(seen), len(made)
 
-        upkeep(store, instance, time.time())
+        apply_retention(store, instance, time.time())
         assert reports() == (3, 3)
-        upkeep(store, instance, time.time() + LATER)
+        apply_retention(store, instance, time.time() + LATER)
         assert reports() == (1, 2)
         assert len(instance.get_records_for_run("").records) == 3
 
 
-def test_a_long_log_begins_anew_under_the_process_that_writes_it(store: Settings) -> None:
+def test_a_long_log_is_rotated_under_the_process_that_writes_it(store: Settings) -> None:
     """Dagster's processes run for months; the log before stays beside it."""
     prepare_instance(store)
     log = dagster_home(store.home) / "daemon.log"
     with log.open("ab", buffering=0) as writer, open_instance(store) as instance:
-        for line, left in ((b"a" * LOG_BYTES_KEPT, LOG_BYTES_KEPT), (b"b", 0), (b"c", 1)):
+        for line, left in ((b"a" * LOG_BYTES, LOG_BYTES), (b"b", 0), (b"c", 1)):
             writer.write(line)
-            upkeep(store, instance, time.time())
+            apply_retention(store, instance, time.time())
             assert log.stat().st_size == left
     assert log.with_suffix(".log.1").read_bytes()[-2:] == b"ab"
