@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -20,14 +21,15 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
 )
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 PURCHASES = [sys.executable, "-c", "from orchestration.cli.main import run; run()"]
 KNOWN = {"console", "output", "python", "text"}
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
     """Give a page's fenced blocks: (language, text) each."""
-    return BLOCK.findall((ROOT / page).read_text())
+    found = BLOCK.findall((ROOT / page).read_text())
+    return [(language, dedent(text)) for language, text in found]
 
 
 def is_run(page: str) -> bool:
@@ -70,21 +72,49 @@ def run(words: list[str], environment: dict[str, str]) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.fixture
-def environment(jars: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of a home with Kafka's jars; whatever runs there at the end is ended."""
-    bring_jars(jars, tmp_path)
-    programs = tmp_path / "bin"
+@contextmanager
+def new_home(jars: Path, home: Path) -> Iterator[dict[str, str]]:
+    """Give the environment of a new home with Kafka's jars; end what runs there at the end."""
+    bring_jars(jars, home)
+    programs = home / "bin"
     programs.mkdir()
     (programs / "python").symlink_to(sys.executable)
     purchases = programs / "purchases"
     purchases.write_text(f'#!/bin/sh\nexec {shlex.join(PURCHASES)} "$@"\n')
     purchases.chmod(0o755)
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
-    made = {**clean, "PURCHASES_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    made["PATH"] = f"{programs}:{Path(sys.executable).parent}:{made['PATH']}"
-    yield made
-    run([*PURCHASES, "down"], made)
+    environment = {**clean, "PURCHASES_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    environment["PATH"] = f"{programs}:{Path(sys.executable).parent}:{environment['PATH']}"
+    try:
+        yield environment
+    finally:
+        run([*PURCHASES, "down"], environment)
+
+
+@pytest.fixture(scope="module")
+def deployment(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The deployment that the how-to guides start from: it has purchases, and refused ones."""
+    with new_home(jars, tmp_path_factory.mktemp("deployment")) as environment:
+        for command in (
+            "broker start",
+            "topics create",
+            "produce --rate max --count 2000 --seed 1 --start 2024-03-01 --bad-share 0.1",
+            "process --until-caught-up",
+            "analyze --until-caught-up",
+        ):
+            run([*PURCHASES, *command.split()], environment)
+        yield environment
+
+
+@pytest.fixture
+def environment(page: str, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The environment of a page: the how-to guides share a deployment, others have a home each."""
+    if page.startswith("docs/how-to/"):
+        yield request.getfixturevalue("deployment")
+        return
+    jars, home = request.getfixturevalue("jars"), request.getfixturevalue("tmp_path")
+    with new_home(jars, home) as environment:
+        yield environment
 
 
 @pytest.mark.timeout(300)

@@ -371,7 +371,7 @@ def test_a_wrong_format_is_a_usage_error() -> None:
 
 
 def test_a_live_file_is_read_with_mode_ro_and_not_as_immutable(store: Settings) -> None:
-    """As docs/data.md says: `immutable=1` does not see what still stands in the WAL."""
+    """As docs/how-to/export-figures.md says: `immutable=1` does not see what the WAL holds."""
     found = {}
     with closing(connect(store.database_path)) as writer:
         writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
