@@ -1,19 +1,24 @@
 """Fixtures of the whole suite: one real broker for the session, a namespace for each test."""
 
-import shutil
+import os
 import threading
-import uuid
 from collections.abc import Generator, Iterator
-from fcntl import LOCK_EX, flock
+from contextlib import suppress
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 
 import pytest
 
 from streaming.broker.embedded import start_broker, stop_broker
 from tests.deployment import Deployment
-from tests.support import Broker
+from tests.support import Broker, unique_namespace
 
 LOG_TAIL_BYTES = 4_000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run first what needs a broker, so that no process is left with a long file at the end."""
+    items.sort(key=lambda item: "jars" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -51,19 +56,33 @@ def jars(pytestconfig: pytest.Config) -> Path:
 
 @pytest.fixture(scope="session")
 def broker(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """The embedded broker, started once for all tests; each test has topics of its own."""
-    home = tmp_path_factory.mktemp("broker")
-    bring_jars(jars, home)
-    status = start_broker(home, print)
-    assert status.bootstrap_servers is not None
-    yield Broker(home, status.bootstrap_servers)
-    stop_broker(home)
+    """The embedded broker, one for all processes of the session; each test has its own topics.
+
+    The first process starts it. Each holds a shared lock while it runs tests, so whoever then gets
+    the exclusive one is the last, and stops it.
+    """
+    directory = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        directory = directory.parent
+    home = directory / "broker-of-the-session"
+    home.mkdir(exist_ok=True)
+    with (home / "users.lock").open("w") as users:
+        flock(users, LOCK_SH)
+        with (home / "starting.lock").open("w") as starting:
+            flock(starting, LOCK_EX)
+            bring_jars(jars, home)
+            status = start_broker(home, print)
+        assert status.bootstrap_servers is not None
+        yield Broker(home, status.bootstrap_servers)
+        with suppress(BlockingIOError):
+            flock(users, LOCK_EX | LOCK_NB)
+            stop_broker(home)
 
 
 @pytest.fixture
 def namespace() -> str:
     """A namespace that no other test has."""
-    return f"t{uuid.uuid4().hex[:10]}"
+    return unique_namespace()
 
 
 @pytest.fixture
@@ -90,5 +109,7 @@ def _raise_errors_of_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def bring_jars(jars: Path, home: Path) -> None:
-    """Put the jars into a new home, so that its first start fetches nothing."""
-    shutil.copytree(jars, home / "broker" / "jars")
+    """Link the jars into a new home, so that its first start fetches nothing."""
+    (home / "broker").mkdir(exist_ok=True)
+    with suppress(FileExistsError):
+        (home / "broker" / "jars").symlink_to(jars, target_is_directory=True)

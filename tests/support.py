@@ -1,6 +1,7 @@
 """What tests of every part need: waiting for a condition, and the session's broker."""
 
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,11 @@ class Broker:
 
     home: Path
     bootstrap_servers: str
+
+
+def unique_namespace() -> str:
+    """Return a namespace for Kafka that nothing else on the session's broker has."""
+    return f"t{uuid.uuid4().hex[:10]}"
 
 
 def wait_until(condition: Callable[[], object], deadline: float, message: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.dashboard.served import page_of
 from tests.deployment import Deployment
 from tests.store.conftest import settings, store
-from tests.support import Broker
+from tests.support import Broker, unique_namespace
 
 __all__ = ["settings", "store"]
 
@@ -25,7 +25,9 @@ def deployment(broker: Broker, namespace: str, tmp_path: Path) -> Deployment:
 @pytest.fixture(scope="module")
 def quiet_page(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page of a deployment in which nothing happens, for a whole file of tests."""
-    made = Deployment(tmp_path_factory.mktemp("quiet"), broker.bootstrap_servers, "quiet")
+    made = Deployment(
+        tmp_path_factory.mktemp("quiet"), broker.bootstrap_servers, unique_namespace()
+    )
     made.succeed("topics", "create")
     made.succeed("db", "upgrade")
     with page_of(made) as base:

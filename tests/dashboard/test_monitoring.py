@@ -18,7 +18,7 @@ from streaming.store.connection import reading
 from streaming.store.live_totals import live_figures
 from tests.dashboard.served import page_of
 from tests.deployment import Deployment
-from tests.support import Broker, wait_until
+from tests.support import Broker, unique_namespace, wait_until
 
 MONITORING = Path(__file__).parents[2] / "docs" / "monitoring"
 RULES = MONITORING / "alerts.yaml"
@@ -38,7 +38,7 @@ def promtool(*arguments: str | Path, given: bytes = b"") -> str:
 @pytest.fixture(scope="module")
 def deployment(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A stream that runs, and has stored, refused and known purchases."""
-    made = Deployment(tmp_path_factory.mktemp("home"), broker.bootstrap_servers, "monitoring")
+    made = Deployment(tmp_path_factory.mktemp("home"), broker.bootstrap_servers, unique_namespace())
     made.succeed("topics", "create")
     made.succeed("db", "upgrade")
     with made.running("process"), made.running("analyze"):
