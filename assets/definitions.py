@@ -29,7 +29,7 @@ from assets.lineage import EVENTS, column_schema
 from assets.partitions import day_partitions
 from assets.tables.models import WHOLE
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
-from streaming.api.address import page_url
+from streaming.dashboard.address import dashboard_url
 from streaming.kafka.names import Names
 from streaming.settings import Settings
 from streaming.store.models import AnalyticsEventRow
@@ -136,8 +136,8 @@ def _tables(
 
 
 def _spec(settings: Settings, transform: Transform, group: str) -> AssetSpec:
-    page = page_url(settings)
-    link = {"page": MetadataValue.url(f"{page}/#truth?table={transform.table}")} if page else {}
+    url = dashboard_url(settings)
+    link = {"dashboard": MetadataValue.url(f"{url}/#truth?table={transform.table}")} if url else {}
     return AssetSpec(
         transform.table,
         deps=[EVENTS],

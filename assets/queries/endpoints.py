@@ -44,7 +44,7 @@ from assets.queries.sales import (
     ranked,
     summed,
 )
-from streaming.api.endpoint import Endpoint, Nothing
+from streaming.api.endpoint import Endpoint, NoParameters
 from streaming.errors import UsageError
 from streaming.settings import Settings
 from streaming.store.connection import reading
@@ -117,7 +117,7 @@ class Export(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rena
 def history_endpoints(dagster: Callable[[Settings], str | None]) -> list[Endpoint]:
     """Give the endpoints; `dagster` tells where Dagster's page is, as far as that is known."""
 
-    def whole_truth(settings: Settings, _: Nothing) -> Truth:
+    def whole_truth(settings: Settings, _: NoParameters) -> Truth:
         with reading(settings) as store:
             return truth(store, settings.zone, dagster(settings))
 
@@ -136,7 +136,7 @@ def history_endpoints(dagster: Callable[[Settings], str | None]) -> list[Endpoin
             Raw,
             Export,
             media_types=("text/csv", "application/vnd.apache.parquet", "application/jsonl"),
-            at_once=4,
+            max_concurrent=4,
         ),
         Endpoint("GET", "tables/{table}", "How the days of one stand", _table, TableTruth, Table),
     ]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestration.instance import LOG_BYTES, dagster_environment, dagster_home
-from streaming.api.address import listen, page_url
+from streaming.dashboard.address import bind_socket, dashboard_url
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.system.lease import acquire, holder
@@ -35,8 +35,8 @@ class Hosting:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        if not page_url(settings):
-            listen(settings).close()
+        if not dashboard_url(settings):
+            bind_socket(settings).close()
         self._port = _choose_port(dagster_home(settings.home) / PORT)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._start_at = dict.fromkeys(PARTS, 0.0)
@@ -47,9 +47,9 @@ class Hosting:
         return f"http://{HOST}:{self._port}"
 
     @property
-    def page_url(self) -> str:
-        """Where the page is; empty before its first start."""
-        return page_url(self._settings)
+    def dashboard_url(self) -> str:
+        """Where the dashboard is; empty before its first start."""
+        return dashboard_url(self._settings)
 
     def step(self) -> None:
         """Start what does not run, at most every five seconds."""

@@ -16,9 +16,9 @@ from orchestration.local.demo import Feeder
 from orchestration.local.down import UP_LEASE, end_leftovers
 from orchestration.local.handover import WantedApps
 from orchestration.local.live_view import View, render
-from streaming.api.address import required_token
 from streaming.broker.embedded import start_broker, stop_broker
 from streaming.broker.keeper import BrokerKeeper
+from streaming.dashboard.address import required_token
 from streaming.errors import PurchasesError, UsageError
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.names import Names
@@ -178,7 +178,7 @@ def read_view(settings: Settings, children: Children, rates: deque[tuple[float, 
     return View(
         doing=children.feeder.doing if children.feeder else "",
         dagster=children.hosting.dagster_url if children.hosting else "",
-        page=children.hosting.page_url if children.hosting else "",
+        page=children.hosting.dashboard_url if children.hosting else "",
         currency=settings.currency,
         stored=figures.events,
         refused=figures.refused,

@@ -1,1 +1,1 @@
-"""The JSON API's vocabulary: endpoints, their schema, and the addresses of servers."""
+"""The JSON API's vocabulary: what an endpoint is, its route, its schema. No figure is in here."""

@@ -1,7 +1,8 @@
-"""What every part of the JSON API has in common: an endpoint said once becomes route and schema.
+"""Endpoints of the JSON API, each declared once; their routes are built here.
 
-A handler takes the settings and what was asked for as a typed record, and gives a record. Requests,
-ETags, problems (RFC 9457) and too many at once are dealt with here; no figure is.
+A handler takes the settings and a typed record of parameters, and returns a record. Requests,
+ETags, problem details (RFC 9457) and limits are dealt with here. Figures, authentication and the
+dashboard are not.
 """
 
 import hashlib
@@ -26,44 +27,48 @@ PREFIX: Final = "/api/v1/"
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
 RETRY_SECONDS: Final = "1"
-CODES: Final[tuple[tuple[type[PurchasesError], int], ...]] = (
+MAX_CONCURRENT: Final = 16
+"""Requests of one endpoint at a time. Starlette's thread pool has 40 threads for all of them."""
+MAX_BODY_BYTES: Final = 64 * 1024
+"""A list of 500 dead letters to redrive has 40 KB."""
+STATUS_OF_ERROR: Final[tuple[tuple[type[PurchasesError], int], ...]] = (
     (NotFound, 404),
     (TooLarge, 413),
     (UsageError, 400),
     (Unavailable, 503),
 )
 
-Handler = Callable[[Request], Awaitable[Response]]
+AsyncHandler = Callable[[Request], Awaitable[Response]]
 
 
-class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
-    """Nothing is asked for."""
+class NoParameters(Struct, frozen=True, forbid_unknown_fields=True):
+    """The parameters of an endpoint that takes none."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
     """One address of the API, below `/api/v1/`.
 
-    `asked` holds the parameters of path and query, for POST the fields of the body; `read` makes
-    one of a request where that needs more, whose body may be one of `takes`. `answer` gives a
-    `gives`, or a response of its own of one of `media_types`. `at_once` is how many requests are
-    worked on: one more is told to come again, as one of over `body_bytes` is told to send less.
+    `parameters` is the record of path and query, or for POST of the body; `parse` makes one from a
+    request that needs more than that, whose body is of one of `body_types`. `handle` returns a
+    `result`, or a response of its own of one of `media_types`. A request over `max_concurrent` is
+    answered with 429, and a body over `max_body_bytes` with 413.
     """
 
     method: str
     path: str
     summary: str
-    answer: Callable[[Settings, Any], object]
-    gives: Any
-    asked: Any = Nothing
-    read: Callable[[Request, bytes], object] | None = None
+    handle: Callable[[Settings, Any], object]
+    result: Any
+    parameters: Any = NoParameters
+    parse: Callable[[Request, bytes], object] | None = None
     media_types: tuple[str, ...] = (JSON,)
-    takes: tuple[str, ...] = (JSON,)
-    at_once: int = 16
-    body_bytes: int = 64 * 1024
+    body_types: tuple[str, ...] = (JSON,)
+    max_concurrent: int = MAX_CONCURRENT
+    max_body_bytes: int = MAX_BODY_BYTES
 
 
-class Problem(Struct, frozen=True, omit_defaults=True):
+class ProblemDetails(Struct, frozen=True, omit_defaults=True):
     """What went wrong (RFC 9457)."""
 
     title: str
@@ -72,124 +77,136 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     type: str = "about:blank"
 
 
-def routes(settings: Settings, endpoints: Sequence[Endpoint]) -> list[Route]:
-    """Make the routes of endpoints."""
+def build_routes(settings: Settings, endpoints: Sequence[Endpoint]) -> list[Route]:
+    """Return the routes of endpoints."""
     return [
-        Route(PREFIX + endpoint.path, _handler(settings, endpoint), methods=[endpoint.method])
+        Route(PREFIX + endpoint.path, _build_handler(settings, endpoint), methods=[endpoint.method])
         for endpoint in endpoints
     ]
 
 
-def answering(
-    answer: Callable[[Request, bytes], Response], at_once: int = 16, body_bytes: int = 0
-) -> Handler:
-    """Answer a request and its body in a thread; what goes wrong is a problem, not a traceback."""
-    places = BoundedSemaphore(at_once)
+def bounded_handler(
+    respond: Callable[[Request, bytes], Response],
+    max_concurrent: int = MAX_CONCURRENT,
+    max_body_bytes: int = 0,
+) -> AsyncHandler:
+    """Return a handler that runs `respond` in a thread, with limits.
+
+    A `PurchasesError` becomes problem details, not a traceback.
+    """
+    semaphore = BoundedSemaphore(max_concurrent)
 
     async def handle(request: Request) -> Response:
-        body = await body_of(request, body_bytes)
-        if not places.acquire(blocking=False):
-            return too_many(f"{at_once} such requests are being answered")
+        # The body is read before the limit applies, so that a slow sender keeps nobody waiting.
+        body = await read_body(request, max_body_bytes)
+        if not semaphore.acquire(blocking=False):
+            return too_many_requests(f"{max_concurrent} such requests are being answered")
         try:
-            return await run_in_threadpool(answer, request, body)
+            return await run_in_threadpool(respond, request, body)
         except PurchasesError as error:
-            return problem(code_of(error), str(error))
+            return problem_response(status_of(error), str(error))
         finally:
-            places.release()
+            semaphore.release()
 
     return handle
 
 
-def code_of(error: PurchasesError) -> int:
-    """Give the HTTP status that tells of an error."""
-    return next((code for kind, code in CODES if isinstance(error, kind)), 500)
+def status_of(error: PurchasesError) -> int:
+    """Return the HTTP status of an error."""
+    return next((status for kind, status in STATUS_OF_ERROR if isinstance(error, kind)), 500)
 
 
-def problem(code: int, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """Answer with a problem."""
-    content = Problem(HTTPStatus(code).phrase, code, detail)
-    return Response(msgspec.json.encode(content), code, headers, PROBLEM)
+def problem_response(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """Return a response with problem details."""
+    content = ProblemDetails(HTTPStatus(status).phrase, status, detail)
+    return Response(msgspec.json.encode(content), status, headers, PROBLEM)
 
 
-def too_many(why: str) -> Response:
-    """Tell to come again later."""
-    return problem(429, f"{why}; come again in a moment.", {"retry-after": RETRY_SECONDS})
+def too_many_requests(reason: str) -> Response:
+    """Return a 429 with the seconds to wait."""
+    detail = f"{reason}; try again in {RETRY_SECONDS} s."
+    return problem_response(429, detail, {"retry-after": RETRY_SECONDS})
 
 
-async def http_problem(_request: Request, error: Exception) -> Response:
-    """Answer what no route answers."""
+async def handle_http_exception(_request: Request, error: Exception) -> Response:
+    """Return problem details for what Starlette itself refuses, such as an unknown path."""
     if not isinstance(error, HTTPException):
         raise error
-    return problem(error.status_code, error.detail, dict(error.headers or {}))
+    return problem_response(error.status_code, error.detail, dict(error.headers or {}))
 
 
-async def unexpected(_request: Request, error: Exception) -> Response:
-    """Answer what is a bug; it is logged by whoever serves."""
-    return problem(500, f"This is a bug, {type(error).__name__}; the page's log has more.")
+async def handle_unexpected(_request: Request, error: Exception) -> Response:
+    """Return problem details for a bug; Starlette raises it again, and the server logs it."""
+    detail = f"This is a bug, {type(error).__name__}; the traceback is in the server's log."
+    return problem_response(500, detail)
 
 
-async def body_of(request: Request, most: int) -> bytes:
-    """Read a body. Raises `HTTPException` (413) where it is longer than `most` bytes."""
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """Return the body of a request. Raises `HTTPException` (413) if it is over `max_bytes`."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > most:
-            raise HTTPException(413, f"The body may have {most:,} bytes; send less at once.")
+        if len(body) > max_bytes:
+            raise HTTPException(413, f"The body is over {max_bytes:,} bytes; send less at once.")
     return bytes(body)
 
 
 def json_response(content: object, request: Request) -> Response:
-    """Answer JSON; what the reader has already, by its ETag, is not sent again."""
+    """Return content as JSON, or a 304 if the client has it already by its ETag."""
     body = msgspec.json.encode(content)
     etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
     headers = {"etag": etag, "cache-control": "no-cache"}
-    known = request.headers.get("if-none-match", "")
-    if etag in {part.strip().removeprefix("W/") for part in known.split(",")}:
+    cached = request.headers.get("if-none-match", "")
+    # A proxy that compresses marks the ETag as weak; for a 304 the weak form is as good.
+    if etag in {part.strip().removeprefix("W/") for part in cached.split(",")}:
         return Response(status_code=304, headers=headers)
     return Response(body, media_type=JSON, headers=headers)
 
 
-def _handler(settings: Settings, endpoint: Endpoint) -> Handler:
-    def read(request: Request, body: bytes) -> object:
-        if endpoint.read is not None:
-            return endpoint.read(request, body)
+def _build_handler(settings: Settings, endpoint: Endpoint) -> AsyncHandler:
+    def parse(request: Request, body: bytes) -> object:
+        if endpoint.parse is not None:
+            return endpoint.parse(request, body)
         if endpoint.method == "GET":
-            return asked_for(endpoint.asked, request)
-        return body_as(endpoint.asked, body)
+            return parse_parameters(endpoint.parameters, request)
+        return parse_body(endpoint.parameters, body)
 
-    def answer(request: Request, body: bytes) -> Response:
-        content = endpoint.answer(settings, read(request, body))
-        return content if isinstance(content, Response) else json_response(content, request)
+    def respond(request: Request, body: bytes) -> Response:
+        result = endpoint.handle(settings, parse(request, body))
+        return result if isinstance(result, Response) else json_response(result, request)
 
-    return answering(answer, endpoint.at_once, endpoint.body_bytes)
+    return bounded_handler(respond, endpoint.max_concurrent, endpoint.max_body_bytes)
 
 
-def body_as(kind: type[Struct], body: bytes) -> Struct:
-    """Read a body, which may be missing. Raises `UsageError` where it is not what is asked for."""
+def parse_body(kind: type[Struct], body: bytes) -> Struct:
+    """Return a body, which may be empty, as a record.
+
+    Raises `UsageError` if it does not fit the record.
+    """
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UsageError(f"The body is not what is asked for: {error}.") from None
+        raise UsageError(f"The body does not fit this endpoint: {error}.") from None
 
 
-def asked_for(kind: type[Struct], request: Request) -> Struct:
-    """Read the parameters of path and query.
+def parse_parameters(kind: type[Struct], request: Request) -> Struct:
+    """Return the parameters of path and query as a record.
 
-    Raises `UsageError` where one is unknown, missing, given twice or not of its type.
+    Raises `UsageError` if one is unknown, missing, given twice or of another type.
     """
-    given: dict[str, Any] = dict(request.path_params)
+    values: dict[str, Any] = dict(request.path_params)
     lists = {f.encode_name for f in msgspec.structs.fields(kind) if _is_list(f.type)}
     for name, value in request.query_params.multi_items():
         if name in lists:
-            given.setdefault(name, []).append(value)
-        elif name in given:
-            raise UsageError(f"The parameter {name} was given twice.")
+            values.setdefault(name, []).append(value)
+        elif name in values:
+            raise UsageError(f"The parameter {name} is given twice.")
         else:
-            given[name] = value
+            values[name] = value
     try:
-        return msgspec.convert(given, kind, strict=False)
+        return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise UsageError(f"The parameters are not what is asked for: {error}.") from None
+        raise UsageError(f"The parameters do not fit this endpoint: {error}.") from None
 
 
 def _is_list(kind: object) -> bool:

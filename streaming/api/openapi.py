@@ -7,33 +7,36 @@ from typing import Any, Final
 
 import msgspec
 
-from streaming.api.endpoint import PREFIX, PROBLEM, Endpoint, Problem
+from streaming.api.endpoint import PREFIX, PROBLEM, Endpoint, ProblemDetails
 
-REF: Final = "#/components/schemas/{name}"
-PROBLEMS: Final = {
-    "400": "What was asked for is wrong.",
-    "401": "A token is asked for.",
-    "403": "Another site may not ask for this.",
-    "404": "What was named is not there.",
-    "413": "It is too much at once.",
-    "421": "The host name is not ours.",
-    "429": "Too many such requests at once; come again.",
+SCHEMA_REFERENCE: Final = "#/components/schemas/{name}"
+PROBLEM_DESCRIPTIONS: Final = {
+    "400": "A parameter or the body is not valid.",
+    "401": "A token is missing.",
+    "403": "Another site may not do this.",
+    "404": "There is no such thing.",
+    "413": "The request is too large.",
+    "421": "The host name is not one of this server.",
+    "429": "Too many such requests at once; try again.",
     "500": "It failed; the detail says what to do.",
-    "503": "Broker or database do not answer now; come again.",
+    "503": "Broker or database do not answer now; try again.",
 }
 
 
-def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """Give the OpenAPI 3.1 document as what JSON is made of."""
-    records = [Problem, *(e.gives for e in endpoints), *(e.asked for e in endpoints)]
-    schemas, components = msgspec.json.schema_components(records, ref_template=REF)
-    gives = schemas[1 : 1 + len(endpoints)]
-    asked = schemas[1 + len(endpoints) :]
+def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document, ready to be encoded as JSON."""
+    records = [ProblemDetails, *(e.result for e in endpoints), *(e.parameters for e in endpoints)]
+    schemas, components = msgspec.json.schema_components(records, ref_template=SCHEMA_REFERENCE)
+    results = schemas[1 : 1 + len(endpoints)]
+    parameters = schemas[1 + len(endpoints) :]
     problem = {PROBLEM: {"schema": schemas[0]}}
-    problems = {code: {"description": text, "content": problem} for code, text in PROBLEMS.items()}
+    problems = {
+        status: {"description": text, "content": problem}
+        for status, text in PROBLEM_DESCRIPTIONS.items()
+    }
     paths: dict[str, dict[str, Any]] = {}
-    for endpoint, given, wanted in zip(endpoints, gives, asked, strict=True):
-        operation = _operation(endpoint, given, wanted, components)
+    for endpoint, result, parameter in zip(endpoints, results, parameters, strict=True):
+        operation = _operation(endpoint, result, parameter, components)
         operation["responses"] |= problems
         paths.setdefault(PREFIX + endpoint.path, {})[endpoint.method.lower()] = operation
     return {
@@ -44,32 +47,33 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             "schemas": components,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
+        # The empty one stands for loopback, where a token is optional.
         "security": [{}, {"token": []}],
     }
 
 
 def _operation(
     endpoint: Endpoint,
-    gives: Mapping[str, Any],
-    asked: Mapping[str, Any],
+    result: Mapping[str, Any],
+    parameters: Mapping[str, Any],
     components: Mapping[str, Any],
 ) -> dict[str, Any]:
-    given = {kind: {"schema": gives} for kind in endpoint.media_types}
-    answers: dict[str, Any] = {"200": {"description": "The answer.", "content": given}}
-    operation: dict[str, Any] = {"summary": endpoint.summary, "responses": answers}
+    content = {media_type: {"schema": result} for media_type in endpoint.media_types}
+    responses: dict[str, Any] = {"200": {"description": "The answer.", "content": content}}
+    operation: dict[str, Any] = {"summary": endpoint.summary, "responses": responses}
     if endpoint.method == "GET":
-        answers["304"] = {"description": "It is what the reader has, by its ETag."}
-        operation["parameters"] = list(_parameters(endpoint, asked, components))
+        responses["304"] = {"description": "The client has it already, by its ETag."}
+        operation["parameters"] = list(_parameters(endpoint, parameters, components))
     else:
-        body = {kind: {"schema": asked} for kind in endpoint.takes}
+        body = {media_type: {"schema": parameters} for media_type in endpoint.body_types}
         operation["requestBody"] = {"content": body}
     return operation
 
 
 def _parameters(
-    endpoint: Endpoint, asked: Mapping[str, Any], components: Mapping[str, Any]
+    endpoint: Endpoint, parameters: Mapping[str, Any], components: Mapping[str, Any]
 ) -> Iterable[dict[str, Any]]:
-    record = components[str(asked["$ref"]).rpartition("/")[2]]
+    record = components[str(parameters["$ref"]).rpartition("/")[2]]
     in_path = set(re.findall(r"{(\w+)", endpoint.path))
     for name, schema in record["properties"].items():
         yield {

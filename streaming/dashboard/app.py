@@ -21,16 +21,16 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from streaming.api.address import required_token
 from streaming.api.endpoint import (
     Endpoint,
-    answering,
-    http_problem,
+    bounded_handler,
+    build_routes,
+    handle_http_exception,
+    handle_unexpected,
     json_response,
-    routes,
-    unexpected,
 )
-from streaming.api.openapi import document
+from streaming.api.openapi import openapi_document
+from streaming.dashboard.address import required_token
 from streaming.dashboard.auth import Guard
 from streaming.dashboard.endpoints import stream_endpoints
 from streaming.dashboard.ingest import Door
@@ -90,16 +90,16 @@ def page_app(settings: Settings, parts: Parts) -> Starlette:
         routes=[
             Route("/", _page((*VIEWS, *parts.views))),
             Route("/events", _events(hub)),
-            Route("/metrics", answering(_metrics(settings, parts.sections))),
-            Route("/openapi.json", answering(_document(document(endpoints)))),
-            *routes(settings, endpoints),
+            Route("/metrics", bounded_handler(_metrics(settings, parts.sections))),
+            Route("/openapi.json", bounded_handler(_document(openapi_document(endpoints)))),
+            *build_routes(settings, endpoints),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
             Middleware(Guard, host=settings.dashboard_host, token=token),
             Middleware(GZipMiddleware, minimum_size=1_000),
         ],
-        exception_handlers={HTTPException: http_problem, Exception: unexpected},
+        exception_handlers={HTTPException: handle_http_exception, Exception: handle_unexpected},
         lifespan=lifespan,
     )
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streaming.api.endpoint import PREFIX, problem
+from streaming.api.endpoint import PREFIX, problem_response
 
 COOKIE: Final = "purchases_token"
 HEADERS: Final = {
@@ -94,6 +94,6 @@ class Guard:
 
 
 def refusal(scope: Scope, code: int, why: str) -> Response:
-    """Refuse a program by a problem, and a person by a sentence."""
+    """Refuse a program by a problem_response, and a person by a sentence."""
     to_program = str(scope["path"]).startswith(PREFIX)
-    return problem(code, why) if to_program else PlainTextResponse(why, code)
+    return problem_response(code, why) if to_program else PlainTextResponse(why, code)

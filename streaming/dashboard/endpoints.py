@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from streaming.api.endpoint import Endpoint, Nothing
+from streaming.api.endpoint import Endpoint, NoParameters
 from streaming.dead_letters.reader import LetterReader
 from streaming.dead_letters.redrive import Redriven, redrive
 from streaming.dead_letters.redrive import Request as RedriveRequest
@@ -83,10 +83,10 @@ class Verified(Struct, frozen=True):
 def stream_endpoints(live: Callable[[], Now], sections: Mapping[str, SectionOf]) -> list[Endpoint]:
     """Give the endpoints; `live` looks at the store, `sections` is what others add to status."""
 
-    def now(_settings: Settings, _: Nothing) -> Now:
+    def now(_settings: Settings, _: NoParameters) -> Now:
         return live()
 
-    def status(settings: Settings, _: Nothing) -> Status:
+    def status(settings: Settings, _: NoParameters) -> Status:
         return gather(settings, sections)
 
     return [
@@ -101,14 +101,14 @@ def stream_endpoints(live: Callable[[], Now], sections: Mapping[str, SectionOf])
             _redrive,
             Redriven,
             RedriveBody,
-            at_once=1,
+            max_concurrent=1,
         ),
         Endpoint("GET", "dead-letters/{id}", "One with all that is kept", _letter, Shown, Letter),
-        Endpoint("POST", "verify", "Verify everything", _verify, Verified, at_once=1),
+        Endpoint("POST", "verify", "Verify everything", _verify, Verified, max_concurrent=1),
     ]
 
 
-def _totals(settings: Settings, _: Nothing) -> Report:
+def _totals(settings: Settings, _: NoParameters) -> Report:
     path = settings.database_path
     with closing(connect_current(path, read_only=True)) as store, store_errors(path):
         return read_report(store, settings, distinct=True)[0]
@@ -145,6 +145,6 @@ def _redrive(settings: Settings, asked: RedriveBody) -> Redriven:
     return redrive(settings, request, send=asked.send)
 
 
-def _verify(settings: Settings, _: Nothing) -> Verified:
+def _verify(settings: Settings, _: NoParameters) -> Verified:
     verdict = verify(settings, lambda _what, _done, _total: None)
     return Verified(not verdict.differences, verdict.differences, verdict.examples)

@@ -15,7 +15,7 @@ from confluent_kafka import Message as KafkaMessage
 from msgspec import Struct
 from starlette.responses import Response
 
-from streaming.api.endpoint import JSON, PROBLEM, Endpoint, Problem
+from streaming.api.endpoint import JSON, PROBLEM, Endpoint, ProblemDetails
 from streaming.dashboard.ingest_records import LINES, Batch, Outgoing, read_batch
 from streaming.errors import NotFound, Unavailable
 from streaming.events.purchase import Rules, Wire, read_purchase
@@ -52,7 +52,7 @@ class TakenBatch(Struct, frozen=True):
     records: list[Taken]
 
 
-class Unconfirmed(Problem, frozen=True):
+class Unconfirmed(ProblemDetails, frozen=True):
     """Kafka has not acknowledged all: the same is to be sent again, and is stored once."""
 
     records: Sequence[Taken] = ()
@@ -90,11 +90,11 @@ class Door:
             "Send one purchase, or up to 1,000 as an array or as lines of JSON",
             lambda _settings, batch: self.take(batch),
             TakenBatch,
-            asked=Wire | list[Wire],
-            read=read_batch,
-            takes=(JSON, *LINES),
-            at_once=AT_ONCE,
-            body_bytes=BODY_BYTES,
+            parameters=Wire | list[Wire],
+            parse=read_batch,
+            body_types=(JSON, *LINES),
+            max_concurrent=AT_ONCE,
+            max_body_bytes=BODY_BYTES,
         )
 
     def take(self, batch: Batch) -> TakenBatch | Response:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import uvicorn
 
-from streaming.api.address import listen, page_url
+from streaming.dashboard.address import bind_socket, dashboard_url
 from streaming.dashboard.app import Parts, page_app
 from streaming.settings import Settings
 
@@ -15,8 +15,8 @@ def serve(settings: Settings, parts: Parts, say: Callable[[str], None]) -> None:
     Raises `UsageError` where it may not be shown there, `PurchasesError` where the port is taken.
     """
     app = page_app(settings, parts)
-    listening = listen(settings)
-    say(f"The page: {page_url(settings)}")
+    listening = bind_socket(settings)
+    say(f"The page: {dashboard_url(settings)}")
     uvicorn.Server(
         uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="on"

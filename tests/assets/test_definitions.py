@@ -223,7 +223,8 @@ def test_a_table_links_to_the_page_once_that_has_an_address(store: Settings) -> 
     """And the page links back to it."""
 
     def links() -> list[object]:
-        found = [m.get("page") for a in table_assets(store) for m in a.metadata_by_key.values()]
+        metadata = [m for a in table_assets(store) for m in a.metadata_by_key.values()]
+        found = [m.get("dashboard") for m in metadata]
         return [link.value if link else None for link in found]
 
     assert set(links()) == {None}

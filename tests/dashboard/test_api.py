@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from streaming.api.endpoint import answering
+from streaming.api.endpoint import bounded_handler
 from tests.dashboard.served import code_of, get, page_of, send
 from tests.deployment import Deployment
 
@@ -96,7 +96,7 @@ def test_one_more_at_once_is_told_to_come_again() -> None:
         return {"type": "http.request", "body": b"x", "more_body": False}
 
     async def all_three() -> list[Response]:
-        handler = answering(answer, at_once=1, body_bytes=1)
+        handler = bounded_handler(answer, max_concurrent=1, max_body_bytes=1)
         request = {"type": "http", "method": "POST", "headers": []}
         first = asyncio.ensure_future(handler(Request(request, receive)))
         await asyncio.to_thread(begun.wait, 10)

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from assets.builds.builder import workshop
 from assets.tables.models import WHOLE
 from assets.tables.transforms import WHOLE_TRANSFORMS
-from streaming.api.address import required_token
+from streaming.dashboard.address import required_token
 from streaming.errors import UsageError
 from streaming.settings import Settings
 from tests.browser import browser
