@@ -69,8 +69,8 @@ def produce(
 
     Example: purchases produce --rate 100 --count 6000 --bad-share 0.01
     """
+    from streaming.producer.app import ProducerApp
     from streaming.producer.generator.messages import ProduceRequest
-    from streaming.producer.generator.run import produce as send
     from streaming.settings import load_settings
     from streaming.system.logs import configure_logs
 
@@ -84,7 +84,7 @@ def produce(
         bad_share=bad_share,
     )
     with stopping() as stop, shown_progress() as show:
-        result = send(settings, request, stop, show)
+        result = ProducerApp(settings, stop, show).produce(request)
     typer.echo(produced_sentence(result, count, settings.home))
 
 
@@ -102,9 +102,9 @@ def replay(
 
     Example: purchases replay examples/online_retail.parquet --as-recorded
     """
+    from streaming.producer.app import ProducerApp
     from streaming.producer.replay.columns import read_mapping
     from streaming.producer.replay.plan import ReplayRequest
-    from streaming.producer.replay.run import replay as send
     from streaming.settings import load_settings
     from streaming.system.logs import configure_logs
 
@@ -118,7 +118,7 @@ def replay(
         restart=restart,
     )
     with stopping() as stop, shown_progress() as show:
-        result = send(settings, request, stop, show)
+        result = ProducerApp(settings, stop, show).replay(request)
     typer.echo(replayed_sentence(result, file))
 
 

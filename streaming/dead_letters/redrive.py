@@ -32,7 +32,7 @@ from streaming.kafka.consumer import headers_of
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
 from streaming.processor.transform import transform
-from streaming.producer.sender import ProducerApp
+from streaming.producer.sender import RecordSender
 from streaming.settings import Settings
 from streaming.store.connection import connect_current, store_errors
 from streaming.store.dead_letters import (
@@ -192,33 +192,29 @@ def _judged(
 
 def _send(records: Iterator[_Again], settings: Settings, servers: str) -> None:
     """Send in batches; a batch is marked when all of it is acknowledged."""
-    stop, path = Stop(), settings.database_path
-    app = ProducerApp(
-        producer_config(settings, servers, "redrive"),
-        Names.of(settings).purchases,
-        stop,
-        lambda _: None,
-    )
+    path = settings.database_path
+    config = producer_config(settings, servers, "redrive")
+    sender = RecordSender(config, Names.of(settings).purchases, Stop())
     batch: list[StoredLetter] = []
     with closing(connect_current(path)) as store, store_errors(path):
         for record in records:
-            if not app.send(record.key, record.value, record.headers):
+            if not sender.send(record.key, record.value, record.headers):
                 break
             batch.append(record.letter)
             if len(batch) >= BATCH:
-                _settle(app)
+                _settle(sender)
                 mark_redriven(store, batch)
                 batch.clear()
-        _settle(app)
+        _settle(sender)
         mark_redriven(store, batch)
 
 
-def _settle(app: ProducerApp) -> None:
+def _settle(sender: RecordSender) -> None:
     """Wait until all that was sent is acknowledged. Raises `PurchasesError` where one is not."""
-    if not app.drained() or app.failure:
-        app.finish()
-        why = f" ({app.failure})" if app.failure else ""
+    if not sender.drained() or sender.failure:
+        sender.finish()
+        why = f" ({sender.failure})" if sender.failure else ""
         raise PurchasesError(
-            f"Of the records sent again {len(app.unacknowledged):,} are not acknowledged{why}; run"
-            " it again, nothing is stored twice."
+            f"Of the records sent again {len(sender.unacknowledged):,} are not acknowledged{why};"
+            " run it again, nothing is stored twice."
         )

@@ -1,6 +1,6 @@
-"""ProducerApp: sends messages to `purchases` and knows of each whether it was acknowledged.
+"""Sending records to one topic, and which of them Kafka acknowledged.
 
-Sending, pacing and stopping live here; what is sent comes from `produce` and `replay`.
+Generator, replay, redrive and HTTP ingest all send with it. What is sent, and how fast, is theirs.
 """
 
 import re
@@ -21,8 +21,6 @@ STOP_SECONDS: Final = 6.0
 PURGE_SECONDS: Final = 1.0
 SLICE_SECONDS: Final = 0.2
 REPORT_SECONDS: Final = 0.2
-SHORTEST_SLEEP: Final = 0.002
-CATCH_UP_SECONDS: Final = 10.0
 TICK_EVERY: Final = 1_000
 FULL_QUEUE_SECONDS: Final = 0.02
 QUEUED_RECORDS: Final = 30_000
@@ -39,6 +37,9 @@ UNKNOWN: Final = frozenset(
 _EVENT_ID = re.compile(rb'"event_id":"([^"]{1,64})"').search
 
 
+OnDelivery = Callable[[KafkaError | None, KafkaMessage], None]
+
+
 class Progress(NamedTuple):
     """How far sending has come; `seconds` since the start, `total` where an end is known."""
 
@@ -48,11 +49,13 @@ class Progress(NamedTuple):
     total: int | None
 
 
-class ProducerApp:
+class RecordSender:
     """Sends to one topic, idempotently and in the order of the calls.
 
-    `stop` may be set by a signal handler: then waiting ends, and `finish` takes 7 s at most.
-    `report` is called a few times a second. `failure` says why no more can be sent.
+    `config` is the client's; what it says goes before the defaults here. `stop` may be set by a
+    signal handler: then waiting ends, and `finish` takes 7 s at most. `report` is called a few
+    times a second, with `total` where an end is known. `failure` says why no more can be sent.
+    Several threads may call `offer`, `tick` and `flush`; the rest is for one.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class ProducerApp:
         config: Config,
         topic: str,
         stop: Stop,
-        report: Callable[[Progress], None],
+        report: Callable[[Progress], None] = lambda _: None,
         total: int | None = None,
     ) -> None:
         self.unacknowledged: list[str] = []
@@ -75,35 +78,53 @@ class ProducerApp:
             {
                 "message.max.bytes": MAX_RECORD_BYTES,
                 "queue.buffering.max.messages": QUEUED_RECORDS,
+                # A report for each success costs more than the sending itself.
+                "delivery.report.only.error": True,
                 **config,
                 "on_delivery": self._on_failed_delivery,
-                "delivery.report.only.error": True,
                 "error_cb": ErrorWatch(),
             }
         )
 
     def send(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> bool:
-        """Queue one record; waits while the queue is full, as long as the broker does not answer.
+        """Queue one record; wait while the queue is full, as long as the broker does not answer.
 
-        False, with the record left out, where told to stop while it waits, or where this producer
-        can send no more; then `failure` says why.
+        Return False, with the record left out, if told to stop while it waits, or if no more can
+        be sent; then `failure` says why.
         """
-        options: dict[str, Any] = {"headers": list(headers)} if headers else {}
-        while True:
-            try:
-                self._producer.produce(self._topic, value, key, **options)
-            except BufferError:
-                self.tick(FULL_QUEUE_SECONDS)
-                if self._stop.is_set() or self.failure:
-                    return False
-            except KafkaException as error:
-                self._fail(error.args[0], _name_of(value))
+        while not self.offer(key, value, headers):
+            if self.failure:
                 return False
-            else:
-                break
+            self.tick(FULL_QUEUE_SECONDS)
+            if self._stop.is_set() or self.failure:
+                return False
         self.sent += 1
         if self.sent % TICK_EVERY == 0:
             self.tick()
+        return True
+
+    def offer(
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        on_delivery: OnDelivery | None = None,
+    ) -> bool:
+        """Queue one record without waiting; False if the queue is full, or with `failure` set.
+
+        `on_delivery` gets the result of this record alone, which then counts nowhere else. Of a
+        success it hears only if `config` sets `delivery.report.only.error` to False.
+        """
+        options: dict[str, Any] = {"headers": list(headers)} if headers else {}
+        if on_delivery is not None:
+            options["on_delivery"] = on_delivery
+        try:
+            self._producer.produce(self._topic, value, key, **options)
+        except BufferError:
+            return False
+        except KafkaException as error:
+            self._fail(error.args[0], _name_of(value))
+            return False
         return True
 
     def tick(self, seconds: float = 0.0) -> None:
@@ -114,15 +135,19 @@ class ProducerApp:
             self._reported = now
             self._report(self.progress())
 
+    def flush(self, seconds: float) -> None:
+        """Wait up to `seconds` until nothing is under way."""
+        self._serve(self._producer.flush, seconds)
+
     def progress(self) -> Progress:
-        """Give how far sending has come."""
+        """Return how far sending has come."""
         known = self.sent - len(self._producer) - len(self.unacknowledged)
         return Progress(self.sent, max(known, 0), time.monotonic() - self._begun, self._total)
 
     def drained(self) -> bool:
         """Wait until everything sent is acknowledged, or told to stop; give whether it is."""
         while len(self._producer) and not self._stop.is_set() and not self.failure:
-            self._serve(self._producer.flush, SLICE_SECONDS)
+            self.flush(SLICE_SECONDS)
             self.tick()
         return not len(self._producer) and not self.unacknowledged
 
@@ -135,11 +160,11 @@ class ProducerApp:
         self.drained()
         deadline = time.monotonic() + STOP_SECONDS
         while len(self._producer) and time.monotonic() < deadline:
-            self._serve(self._producer.flush, SLICE_SECONDS)
+            self.flush(SLICE_SECONDS)
             self.tick()
         if len(self._producer):
             self._producer.purge()
-            self._serve(self._producer.flush, PURGE_SECONDS)
+            self.flush(PURGE_SECONDS)
         self._report(self.progress())
         return self.unacknowledged
 
@@ -157,33 +182,6 @@ class ProducerApp:
 
     def _fail(self, error: KafkaError, name: str) -> None:
         self.failure = self.failure or f"Kafka takes no more of {name}: {error.str()}"
-
-
-class Pace:
-    """Waits for the moment at which a record is due; `idle` is called about every 0.2 s meanwhile.
-
-    What could not be sent in time is caught up, up to 10 s of it; older delay moves the schedule.
-    """
-
-    def __init__(
-        self, stop: Stop, idle: Callable[[], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._stop = stop
-        self._idle = idle
-        self._clock = clock
-        self._begun = clock()
-
-    def reached(self, due: float) -> bool:
-        """Wait until `due` seconds after the start; False where told to stop instead."""
-        while True:
-            wait = self._begun + due - self._clock()
-            if wait <= 0 or self._stop.is_set():
-                break
-            self._stop.wait(min(max(wait, SHORTEST_SLEEP), SLICE_SECONDS))
-            self._idle()
-        if wait < -CATCH_UP_SECONDS:
-            self._begun -= wait + CATCH_UP_SECONDS
-        return not self._stop.is_set()
 
 
 def _name_of(value: bytes | None) -> str:

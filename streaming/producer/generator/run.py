@@ -14,7 +14,8 @@ from streaming.kafka.config import producer_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
 from streaming.producer.generator.messages import ProduceRequest, now_micros, timed
-from streaming.producer.sender import Pace, ProducerApp, Progress
+from streaming.producer.pace import Pace
+from streaming.producer.sender import Progress, RecordSender
 from streaming.settings import Settings
 from streaming.system.shutdown import Stop
 from streaming.units import MICROSECOND
@@ -47,21 +48,21 @@ def produce(
     topic = Names.of(settings).purchases
     cluster = preflight(settings, writes=[topic])
     config = producer_config(settings, cluster.bootstrap_servers, "producer")
-    app = ProducerApp(config, topic, stop, report, request.count)
-    pace = Pace(stop, app.tick)
+    sender = RecordSender(config, topic, stop, report, request.count)
+    pace = Pace(stop, sender.tick)
     source = timed(request, settings.zone)
     ahead = False
     for number in count() if request.count is None else range(request.count):
-        if app.failure or not pace.reached(number / request.rate if request.rate else 0.0):
+        if sender.failure or not pace.reached(number / request.rate if request.rate else 0.0):
             break
         micros, message = next(source)
         ahead = request.start is not None and micros > now_micros() + AHEAD // MICROSECOND
         if ahead:
             break
-        if not app.send(*message):
+        if not sender.send(*message):
             break
-    seconds = app.progress().seconds
-    result = ProduceResult(app.sent, seconds, app.finish(), app.failure)
+    seconds = sender.progress().seconds
+    result = ProduceResult(sender.sent, seconds, sender.finish(), sender.failure)
     if ahead:
         raise PurchasesError(
             f"The generated time has come to lie in the future, where purchases are refused;"

@@ -18,12 +18,13 @@ from streaming.events.identifiers import topic_id_text
 from streaming.kafka.config import consumer_config, producer_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster, preflight
+from streaming.producer.pace import Pace
 from streaming.producer.replay.checkpoint import Begun, memory_path, recall, remember
 from streaming.producer.replay.log_scan import Scan
 from streaming.producer.replay.messages import rows
 from streaming.producer.replay.plan import Place, ReplayRequest, plan
 from streaming.producer.replay.recording import Recording, read_recording
-from streaming.producer.sender import Pace, ProducerApp, Progress
+from streaming.producer.sender import Progress, RecordSender
 from streaming.settings import Settings
 from streaming.system.lease import acquire, holder
 from streaming.system.shutdown import Stop
@@ -102,12 +103,12 @@ class _Run:
         servers = self.cluster.bootstrap_servers
         config = producer_config(self.settings, servers, "replay")
         missing = height - begun.acknowledged - len(present)
-        app = ProducerApp(config, self.topic, self.stop, report, max(missing, 0))
-        done = self._send(app, begun, present)
-        if not app.finish():
+        sender = RecordSender(config, self.topic, self.stop, report, max(missing, 0))
+        done = self._send(sender, begun, present)
+        if not sender.finish():
             finished_at = _now().isoformat(timespec="seconds") if done == height else None
             remember(self.path, replace(begun, acknowledged=done, finished_at=finished_at))
-        return self._result(begun, done, app)
+        return self._result(begun, done, sender)
 
     def _recall(self) -> Begun | None:
         try:
@@ -138,37 +139,37 @@ class _Run:
             batches = scan.event_ids(begun.positions, self.stop)
             return frozenset(event_id for batch in batches for event_id in batch)
 
-    def _send(self, app: ProducerApp, begun: Begun, present: frozenset[str]) -> int:
+    def _send(self, sender: RecordSender, begun: Begun, present: frozenset[str]) -> int:
         """Send the rows not present; give how many, from the first, are then there or under way.
 
         Every 10 s, when all of them are acknowledged, that is remembered.
         """
         done = begun.acknowledged
-        schedule = _Schedule(self.request.speed, Pace(self.stop, app.tick))
+        schedule = _Schedule(self.request.speed, Pace(self.stop, sender.tick))
         checkpoint = time.monotonic() + CHECKPOINT_SECONDS
         for row in rows(self.recording, begun.shift_micros, done, present):
             if row.value is not None:
-                if app.failure or app.unacknowledged or self.stop.is_set():
+                if sender.failure or sender.unacknowledged or self.stop.is_set():
                     break
                 if not schedule.reached(row.micros):
                     break
-                if not app.send(row.key, row.value):
+                if not sender.send(row.key, row.value):
                     break
             done = row.number + 1
-            if time.monotonic() >= checkpoint and app.drained():
+            if time.monotonic() >= checkpoint and sender.drained():
                 remember(self.path, replace(begun, acknowledged=done))
                 checkpoint = time.monotonic() + CHECKPOINT_SECONDS
         return done
 
-    def _result(self, begun: Begun, done: int, app: ProducerApp | None) -> ReplayResult:
+    def _result(self, begun: Begun, done: int, sender: RecordSender | None) -> ReplayResult:
         return ReplayResult(
             rows=self.recording.frame.height,
             done=done,
-            sent=0 if app is None else app.sent,
-            seconds=0.0 if app is None else app.progress().seconds,
+            sent=0 if sender is None else sender.sent,
+            seconds=0.0 if sender is None else sender.progress().seconds,
             shift_micros=begun.shift_micros,
-            unacknowledged=[] if app is None else app.unacknowledged,
-            failure=None if app is None else app.failure,
+            unacknowledged=[] if sender is None else sender.unacknowledged,
+            failure=None if sender is None else sender.failure,
             finished_before=begun.finished_at,
         )
 

@@ -18,11 +18,12 @@ from msgspec.structs import replace
 from streaming.errors import PurchasesError, UsageError
 from streaming.kafka.names import Names
 from streaming.kafka.topics import create_topics
+from streaming.producer.app import ProducerApp
 from streaming.producer.replay.checkpoint import Begun, recall, remember
 from streaming.producer.replay.messages import rows
 from streaming.producer.replay.plan import ReplayRequest
 from streaming.producer.replay.recording import read_recording
-from streaming.producer.replay.run import ReplayResult, replay
+from streaming.producer.replay.run import ReplayResult
 from streaming.producer.sender import Progress
 from streaming.settings import Settings
 from streaming.system.lease import acquire
@@ -73,7 +74,7 @@ def run(
 ) -> ReplayResult:
     """Replay in this process, as recorded where nothing else is said."""
     request = ReplayRequest(path, **{"as_recorded": True, **options})
-    return replay(settings, request, stop or Stop(), ignore)
+    return ProducerApp(settings, stop or Stop(), ignore).replay(request)
 
 
 def ignore(_progress: Progress) -> None:
@@ -145,7 +146,7 @@ def test_what_arrived_before_a_death_is_found_in_the_log(settings: Settings, fil
 def test_rows_that_are_missing_in_between_are_sent(settings: Settings, file: Path) -> None:
     """As after a death in which one partition had come further than another."""
     request = ReplayRequest(file, as_recorded=True)
-    replay(settings, request, StopAfter(1), ignore)
+    ProducerApp(settings, StopAfter(1), ignore).replay(request)
     producer = Producer({"bootstrap.servers": settings.bootstrap_servers or ""})
     recording = read_recording(file, {}, "UTC")
     for row in rows(recording, 0):
