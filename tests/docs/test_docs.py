@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from textwrap import dedent
 
@@ -138,6 +139,22 @@ def test_what_a_page_shows_works(page: str, environment: dict[str, str]) -> None
             for line in text.splitlines() if language == "output" else ():
                 for part in line.split("…"):
                     assert part.strip() in printed, f"{page} shows {line!r}, but not:\n{printed}"
+
+
+@pytest.mark.timeout(300)
+def test_every_file_of_a_home_is_in_the_reference(deployment: dict[str, str]) -> None:
+    """Whoever finds a file in a home reads in docs/home.md what it is, and who needs it."""
+    home = Path(deployment["PURCHASES_HOME"])
+    cells = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs/home.md").read_text(), re.MULTILINE)
+    patterns = [
+        re.sub(r"<\w+>", "*", name) for cell in cells for name in re.findall(r"`([^`]+)`", cell)
+    ]
+    of_guides = ["bin/*", "events.parquet"]
+    files = [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()]
+    unknown = {
+        name for name in files if not any(fnmatch(name, one) for one in patterns + of_guides)
+    }
+    assert not unknown, f"docs/home.md does not name {sorted(unknown)}"
 
 
 @pytest.mark.parametrize("page", PAGES)
