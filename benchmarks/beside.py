@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from assets.builds.locks import LOOK_SECONDS, write_lock
+from assets.builds.locks import LOOK_SECONDS
 from benchmarks.backfill import FIRST, LAST
 from benchmarks.long_runs import WARM_UP, Rate, waits
 from benchmarks.measure import Figure, tell
 from benchmarks.scratch import ROOT, Bench
+from streaming.system.home import Home
 from streaming.system.lease import holder
 
 EXAMPLE: Final = ROOT / "examples" / "online_retail.parquet"
@@ -77,7 +78,7 @@ def backfilling(deployment: Bench) -> Iterator[list[float]]:
     thread = threading.Thread(target=work, name="backfill")
     thread.start()
     try:
-        while thread.is_alive() and holder(write_lock(deployment.home)) is None:
+        while thread.is_alive() and holder(Home(deployment.home).write_lease) is None:
             time.sleep(LOOK_SECONDS)
         yield seconds
     finally:

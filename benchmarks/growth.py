@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.scratch import PURCHASES, Bench, clean
-from orchestration.instance import dagster_home
+from streaming.system.home import Home
 
 MINUTES: Final = 130
 RATE: Final = 2_000
@@ -51,11 +51,11 @@ def _wait_until_ready(bench: Bench, up: "subprocess.Popen[bytes]") -> None:
 
 
 def _runs_file(bench: Bench) -> Path:
-    return dagster_home(bench.home) / "history" / "runs.db"
+    return Home(bench.home).dagster / "history" / "runs.db"
 
 
 def _line(bench: Bench, minute: int) -> str:
-    home = dagster_home(bench.home)
+    home = Home(bench.home).dagster
     sizes = {path: path.stat().st_size for path in home.rglob("*") if path.is_file()}
     parts = [
         sum(size for path, size in sizes.items() if path.is_relative_to(home / part))

@@ -41,13 +41,7 @@ from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings
 from streaming.store.connection import connect
 from streaming.store.deployment import prepare_store
-from streaming.system.home import (
-    lease_path,
-    status_path,
-    supervisor_path,
-    supervisor_status_path,
-    wish_path,
-)
+from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire
 
 DAYS: Final = 10_000
@@ -127,17 +121,17 @@ def _fill(settings: Settings) -> None:
 def _man(leases: ExitStack, home: Path, app: str) -> None:
     """Hold all leases of an app in this process, and write what its supervisor and workers say."""
     now, pid = time.time(), os.getpid()
-    for path in (supervisor_path(home, app), wish_path(home, app)):
+    for path in (Home(home).supervisor_lease(app), Home(home).keep_alive(app)):
         leases.enter_context(_held(path))
     slots = [SlotRestarts(slot, pid) for slot in range(SLOTS)]
-    replace_json(supervisor_status_path(home, app), SupervisorStatus(app, pid, now, now, slots))
+    replace_json(Home(home).supervisor_status(app), SupervisorStatus(app, pid, now, now, slots))
     for slot in range(SLOTS):
-        leases.enter_context(_held(lease_path(home, app, slot)))
+        leases.enter_context(_held(Home(home).worker_lease(app, slot)))
         positions = [Position("purchases", slot, 1_000_000, 1_000_010)]
         status = WorkerStatus(
             app, slot, pid, "running", records=10**6, positions=positions, updated_at=now
         )
-        replace_json(status_path(home, app, slot), status)
+        replace_json(Home(home).worker_status(app, slot), status)
 
 
 def _held(path: Path) -> Lease:

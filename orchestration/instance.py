@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from assets.builds.locks import WRITE_POOL
 from streaming.errors import PurchasesError
 from streaming.settings import Settings, worker_environment
+from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire, holder
 
 if TYPE_CHECKING:
@@ -25,14 +26,9 @@ LOG_BYTES: Final = 10 * 1024 * 1024
 """A log of a process that `up` starts is rotated when it is longer; one older file stays."""
 
 
-def dagster_home(home: Path) -> Path:
-    """Give the directory that is `DAGSTER_HOME`."""
-    return home / "dagster"
-
-
 def dagster_environment(settings: Settings) -> dict[str, str]:
     """Give the environment in which Dagster's processes find this home and these settings."""
-    return {**worker_environment(settings), "DAGSTER_HOME": os.fspath(dagster_home(settings.home))}
+    return {**worker_environment(settings), "DAGSTER_HOME": os.fspath(Home(settings.home).dagster)}
 
 
 def prepare_instance(settings: Settings) -> None:
@@ -41,26 +37,26 @@ def prepare_instance(settings: Settings) -> None:
     All storages are opened under a lock: webserver and daemon that do it at once leave two
     migration heads. Raises `PurchasesError` where another process does not get ready with it.
     """
-    directory = dagster_home(settings.home)
-    if _prepared(directory) == version("dagster"):
+    home = Home(settings.home)
+    if _prepared(home.dagster_version) == version("dagster"):
         return
-    with _lock(directory / "opening.lock"):
-        if _prepared(directory) == version("dagster"):
+    with _lock(home.dagster_opening_lease):
+        if _prepared(home.dagster_version) == version("dagster"):
             return
-        if not (directory / "dagster.yaml").exists():
-            shutil.copyfile(TEMPLATE, directory / "dagster.yaml")
+        if not home.dagster_config.exists():
+            shutil.copyfile(TEMPLATE, home.dagster_config)
         with open_instance(settings) as instance:
-            if _prepared(directory) is not None:
+            if _prepared(home.dagster_version) is not None:
                 instance.upgrade()
             _open_storages(instance)
-        (directory / "prepared").write_text(version("dagster"))
+        home.dagster_version.write_text(version("dagster"))
 
 
 def open_instance(settings: Settings) -> "DagsterInstance":
     """Open the home's instance, as a context manager."""
     from dagster import DagsterInstance
 
-    return DagsterInstance.from_config(os.fspath(dagster_home(settings.home)))
+    return DagsterInstance.from_config(os.fspath(Home(settings.home).dagster))
 
 
 def _open_storages(instance: "DagsterInstance") -> None:
@@ -70,10 +66,10 @@ def _open_storages(instance: "DagsterInstance") -> None:
     instance.event_log_storage.set_concurrency_slots(WRITE_POOL, 1)
 
 
-def _prepared(directory: Path) -> str | None:
+def _prepared(path: Path) -> str | None:
     """Give the version of Dagster that last opened all storages; None where none did."""
     try:
-        return (directory / "prepared").read_text()
+        return path.read_text()
     except FileNotFoundError:
         return None
 

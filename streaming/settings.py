@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streaming.errors import UsageError
+from streaming.system.home import Home
 
 PREFIX = "PURCHASES_"
 
@@ -88,7 +89,7 @@ class Settings(BaseSettings):
         Raises `UsageError` where `database_url` names anything but a SQLite file.
         """
         if self.database_url is None:
-            return self.home / "purchases.db"
+            return Home(self.home).database
         scheme, separator, path = self.database_url.partition("sqlite:///")
         if scheme or not separator or not path or path.startswith(":memory:"):
             kind = self.database_url.partition(":")[0]

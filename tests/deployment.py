@@ -15,6 +15,7 @@ from pathlib import Path
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from streaming.settings import Settings
+from streaming.system.home import Home
 from streaming.system.lease import holder
 
 
@@ -101,7 +102,7 @@ class Deployment:
 
     def worker_pid(self, app: str, slot: int = 0) -> int | None:
         """Give the process id of a slot's worker, if one holds its lease."""
-        return holder(self.home / "workers" / f"{app}-{slot}.lock")
+        return holder(Home(self.home).worker_lease(app, slot))
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
         """Query the database."""

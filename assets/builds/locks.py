@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from streaming.errors import PurchasesError, Unavailable
+from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 
 WRITE_POOL: Final = "purchases_writer"
@@ -19,19 +20,9 @@ LOOK_SECONDS: Final = 0.2
 PATIENCE_SECONDS: Final = 3_600.0
 
 
-def run_lock(home: Path, run_id: str) -> Path:
-    """Give the file that the run holds locked while it writes."""
-    return home / "runs" / f"{run_id}.lock"
-
-
-def write_lock(home: Path) -> Path:
-    """Give the file that the one run which writes holds locked."""
-    return home / "runs" / "write.lock"
-
-
 def run_lives(home: Path, run_id: str) -> bool:
     """Say whether a process of this host holds the run's lock."""
-    return holder(run_lock(home, run_id)) is not None
+    return holder(Home(home).run_lease(run_id)) is not None
 
 
 @contextmanager
@@ -41,13 +32,13 @@ def writing(home: Path, run_id: str) -> Iterator[None]:
     Raises `PurchasesError` where the run writes already, and `Unavailable` where another one does
     so for over an hour.
     """
-    own = run_lock(home, run_id)
+    own = Home(home).run_lease(run_id)
     lease = acquire(own)
     if lease is None:
         raise PurchasesError(f"The run {run_id} writes already, in process {holder(own)}.")
     with lease:
         try:
-            with _turn(write_lock(home)):
+            with _turn(Home(home).write_lease):
                 yield
         finally:
             own.unlink(missing_ok=True)

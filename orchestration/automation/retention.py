@@ -35,8 +35,9 @@ from assets.queries.dagster_storage import (
     vacuum,
 )
 from orchestration.automation.run_requests import REASON_TAG
-from orchestration.instance import LOG_BYTES, dagster_home
+from orchestration.instance import LOG_BYTES
 from streaming.settings import Settings
+from streaming.system.home import Home
 from streaming.system.logs import get_logger
 
 DAY_SECONDS: Final = 86_400.0
@@ -81,7 +82,7 @@ def upkeep_job(settings: Settings) -> JobDefinition:
 
 def apply_retention(settings: Settings, instance: DagsterInstance, now: float) -> RetentionResult:
     """Delete what is old at `now` (epoch s) and not needed, then vacuum files with free pages."""
-    home = dagster_home(settings.home)
+    home = Home(settings.home).dagster
     bytes_before = _read_size(home)
     finished = list(_read_finished_runs(instance))
     # Deleting a run deletes its materialisations: partitions would show as missing.

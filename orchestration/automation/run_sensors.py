@@ -27,11 +27,12 @@ from dagster import (
 )
 
 from assets.builds.failures import DiedRun, record_died
-from assets.builds.locks import run_lives, run_lock
+from assets.builds.locks import run_lives
 from assets.checks.asset_checks import RECONCILIATION, selection
 from assets.tables.models import WHOLE_TABLE_NAMES
 from orchestration.automation.run_requests import REASON_TAG, audits_of, days_of, keys_of, tables_of
 from streaming.settings import Settings
+from streaming.system.home import Home
 from streaming.system.logs import get_logger
 
 LOOK_SECONDS: Final = 15
@@ -128,7 +129,7 @@ def report_dead_runs(settings: Settings, instance: DagsterInstance, now: float) 
             continue
         if run_lives(settings.home, run.run_id):
             continue
-        path = run_lock(settings.home, run.run_id)
+        path = Home(settings.home).run_lease(run.run_id)
         if path.exists() or _silent(instance, run, now):
             instance.report_run_failed(run, "The process of this run died.")
             path.unlink(missing_ok=True)

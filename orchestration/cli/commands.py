@@ -50,12 +50,13 @@ def env() -> None:
 
     Example: purchases env
     """
-    from orchestration.instance import dagster_home, prepare_instance
+    from orchestration.instance import prepare_instance
     from streaming.settings import load_settings
+    from streaming.system.home import Home
 
     settings = load_settings()
     prepare_instance(settings)
-    typer.echo(f"export DAGSTER_HOME={shlex.quote(str(dagster_home(settings.home)))}")
+    typer.echo(f"export DAGSTER_HOME={shlex.quote(str(Home(settings.home).dagster))}")
     typer.echo(f"export PURCHASES_HOME={shlex.quote(str(settings.home))}")
 
 

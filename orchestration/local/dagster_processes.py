@@ -14,16 +14,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from orchestration.instance import LOG_BYTES, dagster_environment, dagster_home
+from orchestration.instance import LOG_BYTES, dagster_environment
 from streaming.dashboard.address import bind_socket, dashboard_url
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
+from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 
 HOST: Final = "127.0.0.1"
 RESTART_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 1.0
-PORT: Final = "webserver.port"
 PARTS: Final = ("webserver", "daemon", "page")
 
 
@@ -37,7 +37,7 @@ class Hosting:
         self._settings = settings
         if not dashboard_url(settings):
             bind_socket(settings).close()
-        self._port = _choose_port(dagster_home(settings.home) / PORT)
+        self._port = _choose_port(Home(settings.home).webserver_port)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._start_at = dict.fromkeys(PARTS, 0.0)
 
@@ -78,8 +78,8 @@ class Hosting:
             process.wait()
 
     def _start(self, part: str) -> subprocess.Popen[bytes]:
-        log = dagster_home(self._settings.home) / f"{part}.log"
-        lease = acquire(lease_path(self._settings.home, part))
+        log = Home(self._settings.home).service_log(part)
+        lease = acquire(Home(self._settings.home).service_lease(part))
         if lease is None:
             raise PurchasesError(f"Another {part} of this home runs; run `purchases down`.")
         if log.exists() and log.stat().st_size > LOG_BYTES:
@@ -106,20 +106,15 @@ class Hosting:
 
 def known_dagster_url(settings: Settings) -> str | None:
     """Give where the webserver of a home is while one runs there."""
-    port = dagster_home(settings.home) / PORT
-    if not port.exists() or holder(lease_path(settings.home, "webserver")) is None:
+    port = Home(settings.home).webserver_port
+    if not port.exists() or holder(Home(settings.home).service_lease("webserver")) is None:
         return None
     return f"http://{HOST}:{port.read_text().strip()}"
 
 
-def lease_path(home: Path, part: str) -> Path:
-    """Give the path of the lease that a part holds."""
-    return dagster_home(home) / f"{part}.lock"
-
-
 def end_hosted(home: Path, seconds: float) -> int:
     """End what an earlier `up` hosted; give how many there were."""
-    found = {path: pid for part in PARTS if (pid := holder(path := lease_path(home, part)))}
+    found = {path: pid for part in PARTS if (pid := holder(path := Home(home).service_lease(part)))}
     for pid in found.values():
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + seconds

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 import streaming
-from orchestration.local.down import FEEDER_LEASE
 from streaming.errors import PurchasesError
 from streaming.settings import Settings, worker_environment
+from streaming.system.home import Home
 from streaming.system.lease import acquire
 
 EVENTS_PER_SECOND: Final = 20
@@ -59,8 +59,8 @@ class Feeder:
             self._process.wait()
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
-        log = self._settings.home / "feeder.log"
-        lease = acquire(self._settings.home / FEEDER_LEASE)
+        log = Home(self._settings.home).feeder_log
+        lease = acquire(Home(self._settings.home).feeder_lease)
         if lease is None:
             raise PurchasesError("Another demonstration feeds this home; run `purchases down`.")
         with lease, log.open("ab") as output:

@@ -11,10 +11,9 @@ import typer
 from orchestration.local.dagster_processes import end_hosted
 from streaming.broker.embedded import stop_broker
 from streaming.settings import load_settings
+from streaming.system.home import Home
 from streaming.system.lease import holder
 
-UP_LEASE: Final = "up.lock"
-FEEDER_LEASE: Final = "feeder.lock"
 PATIENCE_SECONDS: Final = 9.5
 LEFTOVER_SECONDS: Final = 3.0
 HOSTED_SECONDS: Final = 1.0
@@ -23,7 +22,7 @@ HOSTED_SECONDS: Final = 1.0
 def run_down() -> None:
     """End `up`, its feeder, supervisors and workers, and the embedded broker of this home."""
     home = load_settings().home
-    ended = end_holders([home / UP_LEASE], PATIENCE_SECONDS)
+    ended = end_holders([Home(home).up_lease], PATIENCE_SECONDS)
     ended += end_leftovers(home)
     if stop_broker(home, LEFTOVER_SECONDS):
         ended += 1
@@ -36,17 +35,17 @@ def end_leftovers(home: Path) -> int:
     Dagster first: its sensors would start again what is ended here.
     """
     ended = end_hosted(home, HOSTED_SECONDS)
-    for wish in (home / "workers").glob("*.wanted"):
+    for wish in Home(home).list_keep_alives():
         wish.unlink(missing_ok=True)
-    ended += end_holders([home / FEEDER_LEASE], LEFTOVER_SECONDS)
+    ended += end_holders([Home(home).feeder_lease], LEFTOVER_SECONDS)
     return ended + end_supervisors(home, LEFTOVER_SECONDS)
 
 
 def end_supervisors(home: Path, seconds: float) -> int:
     """End supervisors, and workers that have none; give how many processes there were."""
-    supervisors = sorted((home / "workers").glob("*.supervisor.lock"))
-    workers = sorted(set((home / "workers").glob("*.lock")) - set(supervisors))
-    return end_holders(supervisors, seconds) + end_holders(workers, 1.0)
+    files = Home(home)
+    ended = end_holders(files.list_supervisor_leases(), seconds)
+    return ended + end_holders(files.list_worker_leases(), 1.0)
 
 
 def end_holders(leases: list[Path], seconds: float) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 from orchestration.local.down import end_supervisors
 from streaming.runtime.keep_alive import keep_wanted
 from streaming.settings import Settings
-from streaming.system.home import wish_path
+from streaming.system.home import Home
 
 APPS: Final = ("processor", "analytics")
 HAND_OVER_SECONDS: Final = 90.0
@@ -33,7 +33,7 @@ class WantedApps:
             return
         self._renew_at = now + RENEW_SECONDS
         for app, touched in list(self._touched.items()):
-            wish = wish_path(self._settings.home, app)
+            wish = Home(self._settings.home).keep_alive(app)
             if touched is not None and (not wish.exists() or wish.stat().st_mtime_ns != touched):
                 del self._touched[app]
                 continue
@@ -44,7 +44,7 @@ class WantedApps:
         """Want them no longer."""
         self._until = 0.0
         for app in APPS:
-            wish_path(self._settings.home, app).unlink(missing_ok=True)
+            Home(self._settings.home).keep_alive(app).unlink(missing_ok=True)
 
     def stop(self, seconds: float) -> None:
         """End the supervisors and their workers, whoever started them; kill after `seconds`."""

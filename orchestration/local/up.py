@@ -13,7 +13,7 @@ from rich.live import Live
 
 from orchestration.local.dagster_processes import Hosting
 from orchestration.local.demo import Feeder
-from orchestration.local.down import UP_LEASE, end_leftovers
+from orchestration.local.down import end_leftovers
 from orchestration.local.handover import WantedApps
 from orchestration.local.live_view import View, render
 from streaming.broker.embedded import start_broker, stop_broker
@@ -29,6 +29,7 @@ from streaming.status.slots import look_at_app
 from streaming.store.connection import connect, snapshot, store_errors
 from streaming.store.deployment import prepare_store
 from streaming.store.live_totals import live_figures, refusals, top_items
+from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 from streaming.system.logs import Seldom, configure_logs, get_logger
 from streaming.system.shutdown import stopping
@@ -103,7 +104,7 @@ class Children:
 
 
 def _take_home(settings: Settings, ending: ExitStack) -> None:
-    path = settings.home / UP_LEASE
+    path = Home(settings.home).up_lease
     lease = acquire(path)
     if lease is None:
         raise PurchasesError(

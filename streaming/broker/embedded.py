@@ -23,6 +23,7 @@ from streaming.broker.jars import class_path, java
 from streaming.errors import PurchasesError
 from streaming.events.identifiers import topic_id_text
 from streaming.system.disk_space import LEAST_FREE_BYTES, free_bytes
+from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire, holder
 
 START_SECONDS: Final = 60.0
@@ -61,7 +62,7 @@ class BrokerStatus:
 
 def broker_status(home: Path) -> BrokerStatus:
     """Tell whether the broker of `home` runs, and where."""
-    pid, remembered = holder(_directory(home) / "lock"), _remembered(home)
+    pid, remembered = holder(Home(home).broker_lease), _remembered(home)
     if not pid or remembered is None:
         return BrokerStatus("stopped", None, None)
     state: Literal["running", "starting"] = "running" if _listens(remembered.port) else "starting"
@@ -87,14 +88,14 @@ def start_broker(home: Path, progress: Callable[[str], None]) -> BrokerStatus:
         status = broker_status(home)
         if status.state == "running":
             return status
-        lease = None if status.state == "starting" else acquire(_directory(home) / "lock")
+        lease = None if status.state == "starting" else acquire(Home(home).broker_lease)
         if lease is not None:
             with lease:
                 return _start(home, lease, progress)
         if time.monotonic() > deadline:
             raise PurchasesError(
                 f"Another process has been starting the broker of {home} for"
-                f" {START_SECONDS:.0f} s; see {_log(home)}."
+                f" {START_SECONDS:.0f} s; see {Home(home).broker_log}."
             )
         time.sleep(0.1)
 
@@ -104,7 +105,7 @@ def stop_broker(home: Path, timeout: float = 8.0) -> bool:
 
     Gives False where none ran. What was acknowledged survives both.
     """
-    path = _directory(home) / "lock"
+    path = Home(home).broker_lease
     pid = holder(path)
     if not pid:
         return False
@@ -121,7 +122,7 @@ def stop_broker(home: Path, timeout: float = 8.0) -> bool:
 
 
 def _start(home: Path, lease: Lease, progress: Callable[[str], None]) -> BrokerStatus:
-    directory = _directory(home)
+    directory = Home(home).broker
     free = free_bytes(directory)
     if free < LEAST_FREE_BYTES:
         raise PurchasesError(
@@ -131,18 +132,18 @@ def _start(home: Path, lease: Lease, progress: Callable[[str], None]) -> BrokerS
     jars = class_path(home, progress)
     remembered = _require_own_cluster(home, _remembered(home) or _remember(home))
     for port in (remembered.port, remembered.controller_port):
-        _require_free(port, directory)
-    properties = directory / "server.properties"
+        _require_free(port, home)
+    properties = Home(home).broker_properties
     properties.write_text(
         properties_text(
-            server_properties(directory / "data", remembered.port, remembered.controller_port)
+            server_properties(Home(home).broker_data, remembered.port, remembered.controller_port)
         )
     )
     command = [str(java()), *JAVA_OPTIONS, "-cp", jars]
-    if not (directory / "data" / "meta.properties").exists():
+    if not (Home(home).broker_data / "meta.properties").exists():
         _format(command, remembered.cluster_id, properties)
     progress("Starting the Kafka broker ...")
-    log = _log(home)
+    log = Home(home).broker_log
     log.parent.mkdir(exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -197,8 +198,11 @@ def _wait_until_serving(
     if process.poll() is None:
         process.kill()
         process.wait()
-        raise PurchasesError(f"Kafka did not serve within {START_SECONDS:.0f} s; see {_log(home)}.")
-    raise PurchasesError(f"Kafka died at its start: {_last_words(_log(home))} See {_log(home)}.")
+        raise PurchasesError(
+            f"Kafka did not serve within {START_SECONDS:.0f} s; see {Home(home).broker_log}."
+        )
+    log = Home(home).broker_log
+    raise PurchasesError(f"Kafka died at its start: {_last_words(log)} See {log}.")
 
 
 def _last_words(log: Path) -> str:
@@ -212,7 +216,7 @@ def _last_words(log: Path) -> str:
 
 
 def _remembered(home: Path) -> Remembered | None:
-    path = _directory(home) / "broker.json"
+    path = Home(home).broker_identity
     try:
         return msgspec.json.decode(path.read_bytes(), type=Remembered)
     except FileNotFoundError:
@@ -230,9 +234,9 @@ def _remember(home: Path) -> Remembered:
         first.bind((HOST, 0))
         second.bind((HOST, 0))
         remembered = Remembered(cluster_id, first.getsockname()[1], second.getsockname()[1])
-    temporary = _directory(home) / "broker.json.partial"
+    temporary = Home(home).broker / "broker.json.partial"
     temporary.write_bytes(msgspec.json.encode(remembered))
-    temporary.replace(_directory(home) / "broker.json")
+    temporary.replace(Home(home).broker_identity)
     return remembered
 
 
@@ -240,7 +244,7 @@ def _require_own_cluster(home: Path, remembered: Remembered) -> Remembered:
     found = _data_cluster_id(home)
     if found is not None and found != remembered.cluster_id:
         raise PurchasesError(
-            f"The data in {_directory(home) / 'data'} is of cluster {found}, but {home} belongs to"
+            f"The data in {Home(home).broker_data} is of cluster {found}, but {home} belongs to"
             f" cluster {remembered.cluster_id}; put the right data back, or name another"
             " PURCHASES_HOME."
         )
@@ -248,7 +252,7 @@ def _require_own_cluster(home: Path, remembered: Remembered) -> Remembered:
 
 
 def _data_cluster_id(home: Path) -> str | None:
-    path = _directory(home) / "data" / "meta.properties"
+    path = Home(home).broker_data / "meta.properties"
     if not path.is_file():
         return None
     for line in path.read_text().splitlines():
@@ -258,7 +262,7 @@ def _data_cluster_id(home: Path) -> str | None:
     return None
 
 
-def _require_free(port: int, directory: Path) -> None:
+def _require_free(port: int, home: Path) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -266,7 +270,7 @@ def _require_free(port: int, directory: Path) -> None:
         except OSError:
             raise PurchasesError(
                 f"Port {port}, which the broker of this home uses, is taken by another program;"
-                f" end that one, or remove {directory / 'broker.json'} to choose other ports."
+                f" end that one, or remove {Home(home).broker_identity} to choose other ports."
             ) from None
 
 
@@ -274,14 +278,6 @@ def _listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex((HOST, port)) == 0
-
-
-def _directory(home: Path) -> Path:
-    return home / "broker"
-
-
-def _log(home: Path) -> Path:
-    return _directory(home) / "logs" / "broker.log"
 
 
 def _send(pid: int, number: signal.Signals) -> None:

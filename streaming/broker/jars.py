@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from streaming.errors import PurchasesError
+from streaming.system.home import Home
 
 COORDINATES: Final = (
     "org.apache.kafka:kafka_2.13:4.3.1"
@@ -30,10 +31,10 @@ def class_path(home: Path, progress: Callable[[str], None]) -> str:
     Raises `PurchasesError` where they cannot be fetched, or where a jar is not the recorded one.
     """
     sums = recorded_sums()
-    directory = home / "broker" / "jars"
+    directory = Home(home).jars
     if not all(_sum_of(directory / name) == expected for name, expected in sums.items()):
         progress("Fetching Apache Kafka 4.3.1 (42 MB, the first time only) ...")
-        _fetch(directory, sums)
+        _fetch(home, sums)
     return os.pathsep.join(str(directory / name) for name in sums)
 
 
@@ -52,8 +53,8 @@ def recorded_sums() -> dict[str, str]:
     return {name: digest for digest, name in (line.split() for line in lines)}
 
 
-def _fetch(directory: Path, sums: dict[str, str]) -> None:
-    cache = directory.with_name("fetched")
+def _fetch(home: Path, sums: dict[str, str]) -> None:
+    directory, cache = Home(home).jars, Home(home).fetched_jars
     repository = _resolve(cache)
     found = {path.name: path for path in repository.rglob("*.jar")}
     directory.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from typing import Final
 
 from streaming.broker.embedded import broker_status
 from streaming.settings import Settings, worker_environment
+from streaming.system.home import Home
 from streaming.system.logs import get_logger
 
 LOOK_SECONDS: Final = 1.0
@@ -51,8 +52,7 @@ class BrokerKeeper:
             self._starter.wait()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        home = self._settings.home
-        with (home / "broker" / "logs" / "keeper.log").open("ab") as log:
+        with Home(self._settings.home).broker_keeper_log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "streaming", "broker", "start"],
                 env=worker_environment(self._settings),

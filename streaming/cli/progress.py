@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from streaming.errors import PurchasesError
+from streaming.system.home import Home
 
 if TYPE_CHECKING:
     from streaming.producer.generator.run import ProduceResult
@@ -83,7 +84,7 @@ def _named(names: list[str], home: Path) -> str:
     first = ", ".join(names[:NAMED])
     if len(names) <= NAMED:
         return first
-    path = home / "unacknowledged" / f"{time.time_ns() // 1_000_000}.txt"
+    path = Home(home).unacknowledged / f"{time.time_ns() // 1_000_000}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(names) + "\n")
     return f"{first} and the others in {path}"

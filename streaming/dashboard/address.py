@@ -7,8 +7,8 @@ from typing import Final
 
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import PREFIX, Settings
+from streaming.system.home import Home
 
-PORT_FILE: Final = "dashboard.port"
 MIN_TOKEN_CHARACTERS: Final = 32
 """128 bits in hexadecimal: too many to try."""
 
@@ -24,7 +24,7 @@ def dashboard_url(settings: Settings) -> str:
 def saved_port(home: Path) -> int:
     """Return the port of the last start, 0 if there is none."""
     try:
-        return int((home / PORT_FILE).read_text())
+        return int(Home(home).dashboard_port.read_text())
     except (OSError, ValueError):
         return 0
 
@@ -47,7 +47,7 @@ def bind_socket(settings: Settings) -> socket.socket:
             failure = error
             continue
         settings.home.mkdir(parents=True, exist_ok=True)
-        (settings.home / PORT_FILE).write_text(f"{bound.getsockname()[1]}\n")
+        Home(settings.home).dashboard_port.write_text(f"{bound.getsockname()[1]}\n")
         return bound
     raise PurchasesError(
         f"The dashboard cannot listen on {settings.dashboard_host}:{preferred}:"

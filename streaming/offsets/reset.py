@@ -28,7 +28,7 @@ from streaming.settings import Settings
 from streaming.store.connection import connect_current, store_errors
 from streaming.store.deployment import recorded_deployment
 from streaming.store.offsets import StoredOffset, move_offsets
-from streaming.system.home import supervisor_path
+from streaming.system.home import Home
 from streaming.system.lease import holder
 from streaming.units import micros_of
 
@@ -109,9 +109,8 @@ def reset(settings: Settings, app: str, target: Target, where: Where, *, do: boo
 
 
 def _require_stopped(settings: Settings, app: str) -> None:
-    leases = [supervisor_path(settings.home, app)]
-    leases += sorted((settings.home / "workers").glob(f"{app}-*.lock"))
-    for path in leases:
+    home = Home(settings.home)
+    for path in (home.supervisor_lease(app), *home.list_worker_leases(app)):
         if pid := holder(path):
             raise PurchasesError(
                 f"{app} runs as process {pid}; stop it first (`purchases down`), as a position that"

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from streaming.runtime.status_file import WorkerStatus
 from streaming.runtime.worker import EXIT_LEASED, EXIT_STUCK
-from streaming.system.home import supervisor_status_path
+from streaming.system.home import Home
 
 FAILING_DEATHS: Final = 5
 FAILING_SECONDS: Final = 60.0
@@ -81,7 +81,7 @@ def death_reason(code: int, status: WorkerStatus | None, pid: int) -> str:
 def read_supervisor_status(home: Path, app: str) -> SupervisorStatus | None:
     """Read what the supervisor of `app` last wrote; None where there is nothing."""
     try:
-        content = supervisor_status_path(home, app).read_bytes()
+        content = Home(home).supervisor_status(app).read_bytes()
         return msgspec.json.decode(content, type=SupervisorStatus)
     except (OSError, ValueError):
         return None

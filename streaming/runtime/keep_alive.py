@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from streaming.apps import COMMANDS
 from streaming.settings import Settings, worker_environment
-from streaming.system.home import log_path, supervisor_path, wish_path
+from streaming.system.home import Home
 from streaming.system.lease import holder
 
 WISH_SECONDS: Final = 45.0
@@ -54,10 +54,10 @@ def keep_wanted(settings: Settings, app: str) -> Supervision:
 
     One that runs already is found, whoever started it. Whether a started one gets on is in its log.
     """
-    wish = wish_path(settings.home, app)
+    wish = Home(settings.home).keep_alive(app)
     wish.parent.mkdir(parents=True, exist_ok=True)
     wish.touch()
-    pid = holder(supervisor_path(settings.home, app))
+    pid = holder(Home(settings.home).supervisor_lease(app))
     if pid is None:
         _start(settings, app, wish)
         return Supervision("started", None)
@@ -66,7 +66,7 @@ def keep_wanted(settings: Settings, app: str) -> Supervision:
 
 def _start(settings: Settings, app: str, wish: Path) -> None:
     """Start it as a grandchild in a session of its own: nobody here has to reap it."""
-    log = log_path(settings.home, app)
+    log = Home(settings.home).supervisor_log(app)
     if log.exists() and log.stat().st_size > LOG_BYTES_KEPT:
         log.replace(log.with_suffix(".log.1"))
     command = [sys.executable, "-m", "streaming", COMMANDS[app], "--keep-alive", os.fspath(wish)]

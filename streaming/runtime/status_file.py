@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from streaming.runtime.counters import Position, Rates, Refusals
 from streaming.runtime.latency import Latencies
-from streaming.system.home import status_path
+from streaming.system.home import Home
 
 
 class WorkerStatus(Struct):
@@ -65,7 +65,7 @@ def read_status(home: Path, app: str, slot: int) -> WorkerStatus | None:
 
     Where a full disk keeps the old content, the file's time is when the worker last tried to write.
     """
-    path = status_path(home, app, slot)
+    path = Home(home).worker_status(app, slot)
     try:
         status = msgspec.json.decode(path.read_bytes(), type=WorkerStatus)
         status.updated_at = max(status.updated_at, path.stat().st_mtime)

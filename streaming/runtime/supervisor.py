@@ -19,7 +19,7 @@ from streaming.runtime.crash_loop import DeathWatch, SlotRestarts, SupervisorSta
 from streaming.runtime.status_file import WorkerStatus, read_status, replace_json
 from streaming.runtime.worker import EXIT_LEASED, STATUS_SECONDS
 from streaming.settings import Settings, worker_environment
-from streaming.system.home import lease_path, supervisor_path, supervisor_status_path
+from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire, holder
 from streaming.system.logs import get_logger
 
@@ -60,7 +60,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Take the app of this home. Raises `PurchasesError` where another supervisor has it."""
-        path = supervisor_path(self._home, self.app)
+        path = Home(self._home).supervisor_lease(self.app)
         self._lease = acquire(path)
         if self._lease is None:
             raise PurchasesError(
@@ -153,7 +153,7 @@ class Supervisor:
     def _write_status(self) -> None:
         self._written = time.monotonic()
         self._status.updated_at = time.time()
-        replace_json(supervisor_status_path(self._home, self.app), self._status)
+        replace_json(Home(self._home).supervisor_status(self.app), self._status)
 
     def _look(self, slot: Slot, now: float) -> WorkerStatus | None:
         """Read what the worker last wrote, and note when it did and whether it got anywhere."""
@@ -170,7 +170,7 @@ class Supervisor:
     def _end_stuck_holder(self, slot: Slot) -> None:
         """Kill a worker that a dead supervisor left stopped: it holds its lease for ever."""
         status = read_status(self._home, self.app, slot.number)
-        pid = holder(lease_path(self._home, self.app, slot.number))
+        pid = holder(Home(self._home).worker_lease(self.app, slot.number))
         if status is None or status.pid != pid:
             return
         if time.time() - status.updated_at > SILENT_SECONDS:

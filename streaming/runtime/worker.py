@@ -29,7 +29,7 @@ from streaming.runtime.counters import (
 from streaming.runtime.latency import with_events
 from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings, load_settings
-from streaming.system.home import lease_path, status_path
+from streaming.system.home import Home
 from streaming.system.lease import acquire
 from streaming.system.logs import configure_logs, get_logger
 from streaming.system.shutdown import Stop
@@ -47,7 +47,7 @@ class Runtime:
     """The worker's life: `turn` says whether to go on, and proves that the loop still turns."""
 
     def __init__(self, home: Path, app: str, slot: int, supervisor: int | None) -> None:
-        self.path = status_path(home, app, slot)
+        self.path = Home(home).worker_status(app, slot)
         self.status = WorkerStatus(app, slot, os.getpid(), started_at=time.time())
         self._supervisor = supervisor
         self._stop = Stop()
@@ -184,7 +184,7 @@ def run_worker(
     try:
         settings = load_settings()
         configure_logs(debug=settings.log_level == "debug")
-        lease = acquire(lease_path(settings.home, app, slot))
+        lease = acquire(Home(settings.home).worker_lease(app, slot))
     except (PurchasesError, OSError) as error:
         get_logger().error("failed", error=str(error))
         return EXIT_FAILED

@@ -13,7 +13,7 @@ from typing import Final
 from streaming.runtime.crash_loop import SlotRestarts, SupervisorStatus, read_supervisor_status
 from streaming.runtime.status_file import WorkerStatus, read_status
 from streaming.status.model import App, Slot
-from streaming.system.home import lease_path, supervisor_path
+from streaming.system.home import Home
 from streaming.system.lease import holder
 from streaming.units import rfc_3339
 
@@ -61,7 +61,7 @@ def look_at_app(home: Path, app: str, configured: int) -> tuple[App, list[Worker
 
 def live_supervisor(home: Path, app: str) -> SupervisorStatus | None:
     """Give what the app's supervisor says; None where no process holds that lease."""
-    pid = holder(supervisor_path(home, app))
+    pid = holder(Home(home).supervisor_lease(app))
     status = read_supervisor_status(home, app)
     return status if pid is not None and status is not None and status.pid == pid else None
 
@@ -77,7 +77,7 @@ def look_at_slots(
     numbers = set(supervised or range(configured)) | _held(home, app)
     slots, living = [], []
     for number in sorted(numbers):
-        pid = holder(lease_path(home, app, number))
+        pid = holder(Home(home).worker_lease(app, number))
         written = read_status(home, app, number)
         slots.append(slot_of(number, pid, written, supervised.get(number), time.time()))
         if written is not None and written.pid == pid:
@@ -167,7 +167,7 @@ def time_text(seconds: float) -> str | None:
 def _held(home: Path, app: str) -> set[int]:
     """Give the slots beyond the expected that some process holds."""
     held = set()
-    for path in (home / "workers").glob(f"{app}-*.lock"):
+    for path in Home(home).list_worker_leases(app):
         number = path.stem.removeprefix(f"{app}-")
         if number.isdecimal() and holder(path) is not None:
             held.add(int(number))

@@ -15,6 +15,7 @@ from typing import Final
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store.connection import connect, store_errors
+from streaming.system.home import Home
 
 PAGES_PER_STEP: Final = 4096
 Progress = Callable[[int, int], None]
@@ -88,7 +89,7 @@ def _flush_directory(directory: Path) -> None:
 def backup_path(settings: Settings, why: str) -> Path:
     """Give a new name in `<home>/backups/`, sorting by the time in UTC that it tells."""
     now = datetime.now(UTC)
-    return settings.home / "backups" / f"purchases-{now:%Y%m%dT%H%M%S.%f}Z-{why}.db"
+    return Home(settings.home).backups / f"purchases-{now:%Y%m%dT%H%M%S.%f}Z-{why}.db"
 
 
 def backup(

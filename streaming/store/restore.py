@@ -20,6 +20,7 @@ from streaming.store.connection import (
 )
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.schema import migrate
+from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 
 
@@ -74,10 +75,12 @@ def _require_restorable(content: sqlite3.Connection, source: Path, settings: Set
 @contextmanager
 def _workers_stopped(settings: Settings) -> Iterator[None]:
     """Hold the leases of this home's workers, so that none runs or starts."""
-    directory = settings.home / "workers"
-    slots = {directory / f"analytics-{slot}.lock" for slot in range(settings.analytics_slots)}
+    home = Home(settings.home)
+    slots = {home.worker_lease("analytics", slot) for slot in range(settings.analytics_slots)}
     with ExitStack() as leases:
-        for lock in sorted(slots | set(directory.glob("*.lock"))):
+        for lock in sorted(
+            slots | set(home.list_supervisor_leases()) | set(home.list_worker_leases())
+        ):
             lease = acquire(lock)
             if lease is None:
                 raise PurchasesError(

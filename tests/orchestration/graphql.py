@@ -4,7 +4,7 @@ import json
 import urllib.request
 from typing import Any
 
-from tests.orchestration.home import Home
+from tests.orchestration.home import HomeRunner
 
 SELECTOR = {
     "repositoryLocationName": "orchestration.definitions",
@@ -47,12 +47,12 @@ def ask(url: str, query: str, **variables: object) -> dict[str, Any]:
     return data
 
 
-def url_of(home: Home) -> str:
+def url_of(home: HomeRunner) -> str:
     """Give where the home's webserver listens."""
     return f"http://127.0.0.1:{(home.path / 'dagster' / 'webserver.port').read_text().strip()}"
 
 
-def sensors(home: Home) -> dict[str, dict[str, Any]]:
+def sensors(home: HomeRunner) -> dict[str, dict[str, Any]]:
     """Give the state of each sensor; none before the home's webserver answers."""
     try:
         return sensors_at(url_of(home))
@@ -69,13 +69,13 @@ def sensors_at(url: str) -> dict[str, dict[str, Any]]:
     return {sensor["name"]: sensor["sensorState"] for sensor in found.get("results", [])}
 
 
-def schedules(home: Home) -> dict[str, str]:
+def schedules(home: HomeRunner) -> dict[str, str]:
     """Give the status of each schedule."""
     found = ask(url_of(home), SCHEDULES, selector=SELECTOR)["schedulesOrError"]["results"]
     return {schedule["name"]: schedule["scheduleState"]["status"] for schedule in found}
 
 
-def launch_backfill(home: Home, tables: list[str], days: list[str]) -> str:
+def launch_backfill(home: HomeRunner, tables: list[str], days: list[str]) -> str:
     """Start a backfill, as the UI's dialog does; give its id."""
     params = {
         "assetSelection": [{"path": [table]} for table in tables],
@@ -86,7 +86,7 @@ def launch_backfill(home: Home, tables: list[str], days: list[str]) -> str:
     return str(found["backfillId"])
 
 
-def backfill_status(home: Home, backfill_id: str) -> str:
+def backfill_status(home: HomeRunner, backfill_id: str) -> str:
     """Give how a backfill stands."""
     found = ask(url_of(home), BACKFILLED, id=backfill_id)["partitionBackfillOrError"]
     return str(found["status"])

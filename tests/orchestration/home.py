@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 
-class Home:
+class HomeRunner:
     """A home of its own, and the commands on it."""
 
     def __init__(self, path: Path) -> None:

@@ -18,11 +18,11 @@ from typing import Self
 import psutil
 import pytest
 
-from orchestration.local.dagster_processes import lease_path
+from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.conftest import bring_jars
 from tests.faults.test_workers import wait
-from tests.orchestration.home import Home
+from tests.orchestration.home import HomeRunner
 from tests.support import wait_until
 
 pytestmark = pytest.mark.faults
@@ -52,7 +52,7 @@ SUMMARIES_AT = "SELECT min(version) FROM table_build WHERE partition = 'all'"
 class Reader:
     """Looks at all day tables again and again; `half` holds what did not agree with its build."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: HomeRunner) -> None:
         self.half: list[tuple[object, ...]] = []
         self.looks = 0
         self._path = home.path / "purchases.db"
@@ -75,24 +75,24 @@ class Reader:
                 self.looks += 1
 
 
-def figure(home: Home, statement: str) -> int:
+def figure(home: HomeRunner, statement: str) -> int:
     """Give the one figure of a statement."""
     with closing(sqlite3.connect(f"file:{home.path}/purchases.db?mode=ro", uri=True)) as store:
         return int(store.execute(statement).fetchone()[0] or 0)
 
 
-def behind(home: Home, which: str = "<") -> int:
+def behind(home: HomeRunner, which: str = "<") -> int:
     """Count the past days (or with `=` today) that are behind, by table."""
     tables = ", ".join(f"('{table}')" for table in DAY_TABLES)
     return figure(home, BEHIND.format(tables=tables, which=which))
 
 
 @pytest.fixture(scope="module")
-def year(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+def year(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HomeRunner]:
     """A home in which `up` runs, the example's year is stored and its tables are built."""
     path = tmp_path_factory.mktemp("batch")
     bring_jars(jars, path)
-    home = Home(path)
+    home = HomeRunner(path)
     home.up()
     wait_until(home.progress, 90, "up does not work")
     assert home.run("replay", str(EXAMPLE), "--as-recorded", timeout=300).returncode == 0
@@ -103,7 +103,7 @@ def year(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]
 
 
 @contextmanager
-def backfilling(home: Home, first: str) -> "Iterator[subprocess.Popen[bytes]]":
+def backfilling(home: HomeRunner, first: str) -> "Iterator[subprocess.Popen[bytes]]":
     """Build all days from `first` on, whether they are current or not, and end that in the end."""
     process = home.background("backfill", "--from", first, "--to", LAST, "--force")
     yield process
@@ -111,19 +111,19 @@ def backfilling(home: Home, first: str) -> "Iterator[subprocess.Popen[bytes]]":
     process.wait()
 
 
-def send(home: Home, *days: str, count: int = 50) -> None:
+def send(home: HomeRunner, *days: str, count: int = 50) -> None:
     """Send purchases of some days; today's too."""
     for day in (*days, time.strftime("%Y-%m-%d", time.gmtime())):
         done = home.run("produce", "--rate", "max", "--count", str(count), "--start", day)
         assert done.returncode == 0, done.stderr
 
 
-def hosted(home: Home, part: str) -> int:
+def hosted(home: HomeRunner, part: str) -> int:
     """Give the process of the webserver or the daemon."""
     found: list[int] = []
 
     def is_there() -> bool:
-        pid = holder(lease_path(home.path, part))
+        pid = holder(Home(home.path).service_lease(part))
         found.extend([pid] if pid else [])
         return bool(pid)
 
@@ -131,41 +131,41 @@ def hosted(home: Home, part: str) -> int:
     return found[-1]
 
 
-def code_servers(home: Home) -> list[psutil.Process]:
+def code_servers(home: HomeRunner) -> list[psutil.Process]:
     """Give Dagster's code servers of the home."""
     return [p for p in home.processes() if {"api", "grpc"} <= set(p.cmdline())]
 
 
-def runs(home: Home) -> list[int]:
+def runs(home: HomeRunner) -> list[int]:
     """Give the processes that hold the lock of a run."""
     locks = (home.path / "runs").glob("*.lock")
     return [pid for lock in locks if lock.name != "write.lock" if (pid := holder(lock))]
 
 
-def kill_daemon(home: Home) -> None:
+def kill_daemon(home: HomeRunner) -> None:
     """Kill the daemon."""
     os.kill(hosted(home, "daemon"), signal.SIGKILL)
 
 
-def kill_webserver(home: Home) -> None:
+def kill_webserver(home: HomeRunner) -> None:
     """Kill the webserver."""
     os.kill(hosted(home, "webserver"), signal.SIGKILL)
 
 
-def kill_run(home: Home) -> None:
+def kill_run(home: HomeRunner) -> None:
     """Kill the process of the run that writes."""
     wait_until(lambda: runs(home), 60, "no run writes")
     for pid in runs(home):
         os.kill(pid, signal.SIGKILL)
 
 
-def kill_code_servers(home: Home) -> None:
+def kill_code_servers(home: HomeRunner) -> None:
     """Kill every code server, as if the code was replaced."""
     for process in code_servers(home):
         process.kill()
 
 
-def stop_code_servers(home: Home) -> None:
+def stop_code_servers(home: HomeRunner) -> None:
     """Stop them for longer than a tick may last."""
     stopped = code_servers(home)
     for process in stopped:
@@ -175,7 +175,7 @@ def stop_code_servers(home: Home) -> None:
         process.resume()
 
 
-def lock_database(home: Home) -> None:
+def lock_database(home: HomeRunner) -> None:
     """Hold the right to write for a minute."""
     with closing(sqlite3.connect(home.path / "purchases.db", timeout=60)) as writer:
         writer.execute("BEGIN IMMEDIATE")
@@ -183,7 +183,7 @@ def lock_database(home: Home) -> None:
         writer.rollback()
 
 
-FAULTS: list[Callable[[Home], None]] = [
+FAULTS: list[Callable[[HomeRunner], None]] = [
     kill_daemon,
     kill_webserver,
     kill_run,
@@ -195,7 +195,9 @@ FAULTS: list[Callable[[Home], None]] = [
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_a_fault_in_mid_backfill_costs_nothing(year: Home, fault: Callable[[Home], None]) -> None:
+def test_a_fault_in_mid_backfill_costs_nothing(
+    year: HomeRunner, fault: Callable[[HomeRunner], None]
+) -> None:
     """A backfill of a hundred days runs, and purchases of past days come in."""
     with Reader(year) as reader, backfilling(year, SOME) as backfill:
         wait_until(lambda: runs(year), 60, "the backfill does not begin")
@@ -209,7 +211,7 @@ def test_a_fault_in_mid_backfill_costs_nothing(year: Home, fault: Callable[[Home
 
 @pytest.mark.timeout(900)
 def test_after_all_of_it_today_and_the_summaries_are_current_and_everything_agrees(
-    year: Home,
+    year: HomeRunner,
 ) -> None:
     """Within twelve minutes of the last purchase; and `verify` finds nothing."""
     send(year, "2011-05-05")
@@ -226,7 +228,7 @@ def test_after_all_of_it_today_and_the_summaries_are_current_and_everything_agre
 
 
 @pytest.mark.timeout(900)
-def test_the_stream_runs_at_full_speed_during_a_years_backfill(year: Home) -> None:
+def test_the_stream_runs_at_full_speed_during_a_years_backfill(year: HomeRunner) -> None:
     """Both end, and the days that the stream touched are built again."""
     with Reader(year) as reader, backfilling(year, FIRST) as backfill:
         purchases = ("--rate", "max", "--count", "300000", "--start", "2011-06-01")

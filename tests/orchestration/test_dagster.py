@@ -11,19 +11,19 @@ import pytest
 from streaming.system.lease import holder
 from tests.browser import browser
 from tests.orchestration import graphql
-from tests.orchestration.home import Home
+from tests.orchestration.home import HomeRunner
 from tests.support import wait_until
 
 DAY_TABLES = ["hourly_sales", "daily_sales", "daily_item_sales", "daily_country_sales"]
 
 
-def figures(home: Home, statement: str) -> list[tuple[object, ...]]:
+def figures(home: HomeRunner, statement: str) -> list[tuple[object, ...]]:
     """Query the home's database."""
     with closing(sqlite3.connect(f"file:{home.path / 'purchases.db'}?mode=ro", uri=True)) as store:
         return list(store.execute(statement))
 
 
-def ticked(home: Home) -> bool:
+def ticked(home: HomeRunner) -> bool:
     """Say whether every sensor has ticked, none of them with an error."""
     found = graphql.sensors(home)
     statuses = {name: {tick["status"] for tick in state["ticks"]} for name, state in found.items()}
@@ -32,7 +32,7 @@ def ticked(home: Home) -> bool:
 
 
 @pytest.mark.timeout(300)
-def test_a_fresh_home_ticks_builds_backfills_and_heals(home: Home) -> None:
+def test_a_fresh_home_ticks_builds_backfills_and_heals(home: HomeRunner) -> None:
     """One story: all is on; stored days are built; a backfill from the UI; a killed supervisor."""
     home.up()
     wait_until(home.progress, 60, "up does not work")
@@ -69,7 +69,7 @@ def test_a_fresh_home_ticks_builds_backfills_and_heals(home: Home) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_the_ui_shows_graph_partitions_checks_and_sensors(home: Home) -> None:
+def test_the_ui_shows_graph_partitions_checks_and_sensors(home: HomeRunner) -> None:
     """In a real browser, without a single error in its console."""
     home.up()
     wait_until(home.progress, 60, "up does not work")
@@ -93,7 +93,9 @@ def test_the_ui_shows_graph_partitions_checks_and_sensors(home: Home) -> None:
 
 @pytest.mark.faults
 @pytest.mark.timeout(400)
-def test_a_sensor_switched_off_lets_its_workers_leave_and_on_brings_them_back(home: Home) -> None:
+def test_a_sensor_switched_off_ends_its_workers_and_on_starts_them(
+    home: HomeRunner,
+) -> None:
     """Within a minute, from the UI, while `up` runs."""
     home.up()
     worker = home.path / "workers" / "processor-0.lock"

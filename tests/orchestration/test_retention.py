@@ -19,8 +19,9 @@ from dagster import (
 from orchestration.automation.retention import DAY_SECONDS, RUN_DAYS, apply_retention
 from orchestration.automation.run_requests import REASON_TAG, DayRange
 from orchestration.cli.backfill import backfill
-from orchestration.instance import LOG_BYTES, dagster_home, open_instance, prepare_instance
+from orchestration.instance import LOG_BYTES, open_instance, prepare_instance
 from streaming.settings import Settings
+from streaming.system.home import Home
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros
 
@@ -51,14 +52,14 @@ def test_old_runs_go_with_their_files_and_no_partition_is_forgotten(
     old = [backfill(store, days, ["daily_sales"], force=True).run_id for _ in range(3)]
     with open_instance(store) as instance:
         assert apply_retention(store, instance, time.time()).runs == 0
-        before = bytes_under(dagster_home(store.home))
+        before = bytes_under(Home(store.home).dagster)
         done = apply_retention(store, instance, time.time() + LATER)
         assert done.runs == 2
         assert done.freed_bytes > 0
-        assert bytes_under(dagster_home(store.home)) < before
+        assert bytes_under(Home(store.home).dagster) < before
         assert built(instance) == 10
         assert [run.run_id for run in instance.get_runs()] == old[-1:]
-        files = {path.stem for path in (dagster_home(store.home) / "history").rglob("*.db")}
+        files = {path.stem for path in (Home(store.home).dagster / "history").rglob("*.db")}
         assert not files & set(old)
         assert apply_retention(store, instance, time.time() + LATER).runs == 0
 
@@ -115,7 +116,7 @@ def test_of_what_sensors_reported_the_latest_stays(store: Settings) -> None:
 def test_a_long_log_is_rotated_under_the_process_that_writes_it(store: Settings) -> None:
     """Dagster's processes run for months; the log before stays beside it."""
     prepare_instance(store)
-    log = dagster_home(store.home) / "daemon.log"
+    log = Home(store.home).service_log("daemon")
     with log.open("ab", buffering=0) as writer, open_instance(store) as instance:
         for line, left in ((b"a" * LOG_BYTES, LOG_BYTES), (b"b", 0), (b"c", 1)):
             writer.write(line)

@@ -16,7 +16,7 @@ from dagster import (
     build_schedule_context,
 )
 
-from assets.builds.locks import run_lock, writing
+from assets.builds.locks import writing
 from assets.tables.models import DAY_TABLE_NAMES
 from orchestration.automation.run_requests import DayRange, days_of, days_request, tables_of
 from orchestration.automation.run_sensors import SILENT_SECONDS, record_failed_run, report_dead_runs
@@ -25,9 +25,10 @@ from orchestration.build import build_defs
 from orchestration.instance import open_instance
 from streaming.settings import Settings
 from streaming.store.connection import connect
+from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.assets.stored import store_events
-from tests.orchestration.home import Home
+from tests.orchestration.home import HomeRunner
 from tests.store.rows import event, micros, year_of_days
 from tests.support import wait_until
 
@@ -60,7 +61,7 @@ def test_a_run_whose_process_was_killed_is_reported_at_once(
     """The kernel freed its lock; a living one is left alone."""
     run = started(store, instance, DagsterRunStatus.STARTED)
     holding = subprocess.Popen([sys.executable, "-c", HOLD, str(store.home), run.run_id])
-    lock = run_lock(store.home, run.run_id)
+    lock = Home(store.home).run_lease(run.run_id)
     wait_until(lambda: list(report_dead_runs(store, instance, 0)) == [] and lock.exists(), 20, "-")
     time_of_day = time.time() + 10 * SILENT_SECONDS
     assert list(report_dead_runs(store, instance, time_of_day)) == []
@@ -79,7 +80,7 @@ def test_a_backfill_of_the_command_line_that_was_killed_is_reported_and_recorded
 ) -> None:
     """Its run knows its tables too, so that the queue behind it goes on."""
     store_events(store, year_of_days(60))
-    home = Home(store.home)
+    home = HomeRunner(store.home)
     killed = home.background("backfill", "--from", "2024-01-01", "--to", "2024-02-29")
     locks = store.home / "runs"
     wait_until(lambda: [p for p in locks.glob("*-*.lock") if holder(p)], 90, "it does not begin")
@@ -146,8 +147,8 @@ def test_the_close_builds_yesterday_of_the_deployments_zone() -> None:
 def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
     """The lock of a run is its own, and gone afterwards."""
     with writing(tmp_path, "a"):
-        assert run_lock(tmp_path, "a").exists()
-    assert not run_lock(tmp_path, "a").exists()
+        assert Home(tmp_path).run_lease("a").exists()
+    assert not Home(tmp_path).run_lease("a").exists()
 
 
 @pytest.mark.parametrize("kind", ["sensors", "schedules"])

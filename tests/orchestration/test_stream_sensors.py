@@ -16,7 +16,7 @@ from dagster import (
 from orchestration.automation.stream_sensors import EVENTS_A_TICK, stream_sensors
 from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings
-from streaming.system.home import lease_path, status_path, supervisor_path
+from streaming.system.home import Home
 from streaming.system.lease import acquire
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros, year_of_days
@@ -27,8 +27,8 @@ def manned(store: Settings) -> Iterator[Settings]:
     """A home whose consumer is supervised, and its one slot held, by this process."""
     with ExitStack() as leases:
         for path in (
-            supervisor_path(store.home, "analytics"),
-            lease_path(store.home, "analytics", 0),
+            Home(store.home).supervisor_lease("analytics"),
+            Home(store.home).worker_lease("analytics", 0),
         ):
             lease = acquire(path)
             assert lease is not None
@@ -40,7 +40,7 @@ def manned(store: Settings) -> Iterator[Settings]:
 def say(settings: Settings, state: str) -> None:
     """Let the consumer's worker say how it is."""
     status = WorkerStatus("analytics", 0, os.getpid(), state, updated_at=2e9)
-    replace_json(status_path(settings.home, "analytics", 0), status)
+    replace_json(Home(settings.home).worker_status("analytics", 0), status)
 
 
 class Ticks:

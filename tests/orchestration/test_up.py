@@ -8,7 +8,7 @@ import pytest
 
 from streaming.broker.embedded import broker_status
 from streaming.system.lease import holder
-from tests.orchestration.home import Home
+from tests.orchestration.home import HomeRunner
 from tests.support import wait_until
 
 YEAR = 541_907
@@ -16,7 +16,7 @@ YEAR = 541_907
 
 
 @pytest.mark.timeout(420)
-def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: Home) -> None:
+def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: HomeRunner) -> None:
     """One story: demo, kill -9 of `up` and of the broker, both go on, `down` ends all in 10 s."""
     first = home.up("--demo")
     wait_until(lambda: home.events() > 20_000, 120, f"no events:\n{home.log.read_text()}")
@@ -51,7 +51,7 @@ def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: Home) -> No
 
 
 @pytest.mark.timeout(120)
-def test_ctrl_c_ends_everything(home: Home) -> None:
+def test_ctrl_c_ends_everything(home: HomeRunner) -> None:
     """SIGINT to the whole process group, as a terminal sends it, leaves no process."""
     process = home.up()
     lease = home.path / "workers" / "processor-0.lock"
@@ -61,7 +61,7 @@ def test_ctrl_c_ends_everything(home: Home) -> None:
     wait_until(lambda: home.processes() == [], 5, "something that had just been started stays")
 
 
-def test_the_demonstration_is_refused_on_somebodys_own_broker(home: Home) -> None:
+def test_the_demonstration_is_refused_on_somebodys_own_broker(home: HomeRunner) -> None:
     """It would write a year of invented purchases there."""
     home.environment["PURCHASES_BOOTSTRAP_SERVERS"] = "127.0.0.1:1"
     done = home.run("up", "--demo")

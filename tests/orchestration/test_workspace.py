@@ -13,7 +13,7 @@ import pytest
 from orchestration.build import build_defs
 from streaming.settings import Settings
 from tests.orchestration.graphql import sensors_at
-from tests.orchestration.home import Home
+from tests.orchestration.home import HomeRunner
 from tests.support import wait_until
 
 pytestmark = pytest.mark.faults
@@ -36,7 +36,7 @@ def free_port() -> int:
     ids=["dev", "apart"],
 )
 def test_dagsters_own_commands_serve_all_sensors_and_let_them_tick(
-    home: Home, commands: str
+    home: HomeRunner, commands: str
 ) -> None:
     """The shell's one preparation is `purchases env`; Dagster finds `workspace.yaml` itself."""
     port = free_port()

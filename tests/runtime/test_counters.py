@@ -8,7 +8,7 @@ from streaming.runtime.counters import KEYS_SHOWN, RateWindow, RefusalWindow, Sa
 from streaming.runtime.crash_loop import DeathWatch, death_reason
 from streaming.runtime.status_file import WorkerStatus, read_status, replace_json
 from streaming.runtime.worker import EXIT_STUCK
-from streaming.system.home import status_path
+from streaming.system.home import Home
 
 
 def test_rates_are_of_the_last_ten_seconds() -> None:
@@ -80,7 +80,7 @@ def test_five_deaths_in_a_minute_without_progress_are_a_crash_loop() -> None:
 def test_where_no_status_can_be_written_nobody_stops(tmp_path: Path) -> None:
     """Nor where its half-written file cannot be removed, as on a read-only disk."""
     (tmp_path / "workers").write_text("no directory")
-    replace_json(status_path(tmp_path, "processor", 0), WorkerStatus("processor", 0, 7))
+    replace_json(Home(tmp_path).worker_status("processor", 0), WorkerStatus("processor", 0, 7))
 
 
 def test_a_death_is_told_in_words() -> None:
@@ -94,7 +94,7 @@ def test_a_death_is_told_in_words() -> None:
 
 def test_a_heartbeat_goes_on_where_the_disk_is_full(tmp_path: Path) -> None:
     """The old content stays, but the worker is not taken for a silent one."""
-    path = status_path(tmp_path, "processor", 0)
+    path = Home(tmp_path).worker_status("processor", 0)
     path.parent.mkdir()
     replace_json(path, WorkerStatus("processor", 0, 7, updated_at=1.0))
     os.utime(path, (2.0, 2.0))

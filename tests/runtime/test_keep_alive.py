@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from streaming.runtime.keep_alive import WISH_SECONDS, Wish, keep_wanted
-from streaming.system.home import log_path, supervisor_path, wish_path
+from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.deployment import Deployment
 from tests.support import wait_until
@@ -15,7 +15,7 @@ from tests.support import wait_until
 
 def supervisor(deployment: Deployment) -> int | None:
     """Give the process that supervises the processor."""
-    return holder(supervisor_path(deployment.home, "processor"))
+    return holder(Home(deployment.home).supervisor_lease("processor"))
 
 
 def test_a_wish_holds_while_its_file_is_touched(tmp_path: Path) -> None:
@@ -51,9 +51,9 @@ def test_a_detached_supervisor_is_started_once_and_again_after_it_was_killed(
     wait_until(lambda: not psutil.pid_exists(process.pid), 10, "a zombie stayed")
     assert keep_wanted(settings, "processor").state == "started"
     wait_until(lambda: supervisor(deployment) not in {None, process.pid}, 30, "not started again")
-    assert log_path(deployment.home, "processor").exists()
+    assert Home(deployment.home).supervisor_log("processor").exists()
 
-    wish_path(deployment.home, "processor").unlink()
+    Home(deployment.home).keep_alive("processor").unlink()
     wait_until(lambda: supervisor(deployment) is None, 15, "it stayed without its wish")
     assert deployment.worker_pid("processor") is None
 
@@ -64,7 +64,7 @@ def test_a_supervisor_by_hand_is_found_and_not_doubled(deployment: Deployment) -
         wait_until(lambda: supervisor(deployment) == by_hand.pid, 30, "no supervisor")
         found = keep_wanted(deployment.settings, "processor")
         assert (found.state, found.pid) == ("by_hand", by_hand.pid)
-        wish_path(deployment.home, "processor").unlink()
+        Home(deployment.home).keep_alive("processor").unlink()
         wait_until(lambda: deployment.worker_pid("processor"), 30, "no worker")
         assert by_hand.poll() is None
         by_hand.send_signal(signal.SIGTERM)

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from streaming.errors import PurchasesError
+from streaming.system.home import Home
 
 
 class Begun(Struct, frozen=True, kw_only=True):
@@ -38,7 +39,7 @@ def memory_path(home: Path, digest: bytes, cluster_id: str, namespace: str) -> P
     """Give the file that remembers the replay of one recording to one cluster and namespace."""
     cluster = re.sub(r"[^A-Za-z0-9_-]", "_", cluster_id)
     name = f"{digest.hex()[:24]}-{cluster}{'.' if namespace else ''}{namespace}"
-    return home / "replays" / f"{name}.json"
+    return Home(home).replay_checkpoint(name)
 
 
 def recall(path: Path) -> Begun | None:

@@ -26,6 +26,7 @@ from streaming.producer.replay.plan import Place, ReplayRequest, plan
 from streaming.producer.replay.recording import Recording, read_recording
 from streaming.producer.sender import Progress, RecordSender
 from streaming.settings import Settings
+from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 from streaming.system.shutdown import Stop
 
@@ -64,7 +65,7 @@ def replay(
     topic = Names.of(settings).purchases
     cluster = preflight(settings, writes=[topic])
     path = memory_path(settings.home, recording.digest, cluster.cluster_id, settings.namespace)
-    lock = path.with_suffix(".lock")
+    lock = Home(settings.home).replay_lease(path.stem)
     try:
         lease = acquire(lock)
     except OSError as error:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from assets.builds import locks
-from assets.builds.locks import run_lives, run_lock, write_lock, writing
+from assets.builds.locks import run_lives, writing
 from streaming.errors import PurchasesError, Unavailable
+from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.support import wait_until
 
@@ -30,7 +31,7 @@ def other_run(home: Path) -> Iterator["subprocess.Popen[bytes]"]:
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(home)])
     try:
         wait_until(
-            lambda: holder(write_lock(home)) == child.pid, 30, "the other run does not start"
+            lambda: holder(Home(home).write_lease) == child.pid, 30, "the other run does not start"
         )
         yield child
     finally:
@@ -53,7 +54,7 @@ def test_a_run_that_ended_leaves_no_file(tmp_path: Path) -> None:
     with writing(tmp_path, "mine"):
         assert run_lives(tmp_path, "mine")
     assert not run_lives(tmp_path, "mine")
-    assert list(run_lock(tmp_path, "mine").parent.iterdir()) == [write_lock(tmp_path)]
+    assert list(Home(tmp_path).run_lease("mine").parent.iterdir()) == [Home(tmp_path).write_lease]
 
 
 def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
