@@ -39,8 +39,8 @@ from streaming.runtime.counters import Position
 from streaming.runtime.crash_loop import SlotRestarts, SupervisorStatus
 from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings
-from streaming.store.connection import connect
 from streaming.store.deployment import prepare_store
+from streaming.store.sqlite import connect
 from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire
 

@@ -3,13 +3,11 @@
 No Dagster here: the assets, the benchmarks and the tests call this alike.
 """
 
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -17,15 +15,15 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 
 from assets.builds.audit import Audit
-from assets.builds.event_reader import NOTHING, Counted, History, count_customers, reading
+from assets.builds.event_reader import NOTHING, Counted, History, count_customers, read_history
 from assets.builds.writer import AuditFailed, Basis, read_builds, record_failure, replace_partition
 from assets.tables.models import WHOLE, BuildFailure, TableBuild
 from assets.tables.transforms import Transform, compute
 from streaming.errors import Unavailable
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, store_errors
+from streaming.store.connection import StoreReader, open_reader
 from streaming.store.deployment import recorded_deployment, require_same_deployment
-from streaming.store.engine import open_store
+from streaming.store.engine import open_engine
 
 PATIENCE_SECONDS: Final = 90.0
 LOOK_SECONDS: Final = 0.5
@@ -65,8 +63,7 @@ class _Computed:
 class Workshop:
     """The database, opened by one run for reading and for writing."""
 
-    path: Path
-    source: sqlite3.Connection
+    source: StoreReader
     engine: Engine
     zone: ZoneInfo
     run_id: str
@@ -81,8 +78,7 @@ class Workshop:
         others are replaced. Raises `Unavailable` where the database does not answer for 90 s.
         """
         started = time.monotonic()
-        with store_errors(self.path):
-            computed = self._compute(partition, transforms, force=force)
+        computed = self._compute(partition, transforms, force=force)
         outcomes = [
             Outcome(transform, partition, computed.counted.version, standing, standing)
             for transform in transforms
@@ -97,16 +93,17 @@ class Workshop:
         self, partition: str, transforms: Sequence[Transform], *, force: bool
     ) -> _Computed:
         day = None if partition == WHOLE else date.fromisoformat(partition)
-        with reading(self.source, day, day, self.zone) as history:
+        with self.source.snapshot() as store:
+            history = read_history(store, day, day, self.zone)
             counted = history.total if day is None else history.days.get(day, NOTHING)
-            standing = read_builds(self.source, partition)
+            standing = read_builds(store, partition)
             stale = [t for t in transforms if force or not _current(t, counted, standing)]
             rows = self._rows(history, stale, partition) if stale else {}
             bases = {
                 transform.table: Basis(
                     partition,
                     counted,
-                    counted if transform.guests else count_customers(self.source),
+                    counted if transform.guests else count_customers(store),
                     history.stream_offsets,
                     self.run_id,
                 )
@@ -129,7 +126,7 @@ class Workshop:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                with store_errors(self.path), self.engine.begin() as connection:
+                with self.engine.begin() as connection:
                     return [self._written(connection, outcome, computed) for outcome in outcomes]
             except Unavailable:
                 if time.monotonic() > deadline:
@@ -144,8 +141,7 @@ class Workshop:
             return self._failed(connection, outcome, rows)
         basis = computed.bases[outcome.transform.table]
         try:
-            with store_errors(self.path):
-                done = replace_partition(connection, outcome.transform, rows, basis)
+            done = replace_partition(connection, outcome.transform, rows, basis)
         except Unavailable:
             raise
         except Exception as error:
@@ -178,16 +174,16 @@ class Workshop:
 def workshop(settings: Settings, run_id: str) -> Iterator[Workshop]:
     """Open the database for one run that builds.
 
-    Raises what `open_store` does, and `Mismatch` where it was started with other settings.
+    Raises what `open_reader` does, and `Mismatch` where it was started with other settings.
     """
-    path = settings.database_path
-    with closing(connect_current(path, read_only=True)) as source:
-        recorded = recorded_deployment(source)
+    with closing(open_reader(settings)) as source:
+        with source.snapshot() as store:
+            recorded = recorded_deployment(store)
         if recorded is not None:
-            require_same_deployment(recorded, settings, path)
-        engine = open_store(path)
+            require_same_deployment(recorded, settings, settings.database_path)
+        engine = open_engine(settings)
         try:
-            yield Workshop(path, source, engine, settings.zone, run_id)
+            yield Workshop(source, engine, settings.zone, run_id)
         finally:
             engine.dispose()
 

@@ -1,13 +1,11 @@
 """The one way in which the batch half reads events: a range of days, in one snapshot.
 
 Through `sqlite3` only: a second SQLite library in one process loses rows. A columnar history can
-stand behind `reading` later.
+stand behind `read_history` later.
 """
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -17,7 +15,7 @@ import polars as pl
 
 from assets.tables.aggregate import EVENT_COLUMNS
 from assets.tables.calendar import day_window
-from streaming.store.connection import snapshot
+from streaming.store.connection import StoreConnection
 
 FRAME_ROWS: Final = 250_000
 FETCH_ROWS: Final = 25_000
@@ -51,27 +49,26 @@ class History:
     frames: Iterator[pl.DataFrame]
 
 
-@contextmanager
-def reading(
-    connection: sqlite3.Connection, first: date | None, last: date | None, zone: ZoneInfo
-) -> Iterator[History]:
-    """Open a snapshot of the days from `first` to `last`, both included; None leaves it open.
+def read_history(
+    connection: StoreConnection, first: date | None, last: date | None, zone: ZoneInfo
+) -> History:
+    """Read the days from `first` to `last`, both included, in the caller's snapshot.
 
-    Where clocks change over midnight, events of a neighbouring day may be in the frames too.
+    None leaves a side open. Where clocks change over midnight, events of a neighbouring
+    day may be in the frames too.
     """
     start = None if first is None else day_window(first, zone)[0]
     end = None if last is None else day_window(last, zone)[1]
-    with snapshot(connection):
-        yield History(
-            days=read_ledger(connection, first, last),
-            total=_read_total(connection),
-            stream_offsets=_read_offsets(connection),
-            frames=_frames(connection, start, end),
-        )
+    return History(
+        days=read_ledger(connection, first, last),
+        total=_read_total(connection),
+        stream_offsets=_read_offsets(connection),
+        frames=_frames(connection, start, end),
+    )
 
 
 def read_ledger(
-    connection: sqlite3.Connection, first: date | None = None, last: date | None = None
+    connection: StoreConnection, first: date | None = None, last: date | None = None
 ) -> dict[date, Counted]:
     """Read what the stream counted of each day in the range."""
     rows = connection.execute(
@@ -82,7 +79,7 @@ def read_ledger(
     return {date.fromisoformat(day): Counted(*figures) for day, *figures in rows}
 
 
-def count_customers(connection: sqlite3.Connection) -> Counted:
+def count_customers(connection: StoreConnection) -> Counted:
     """Count the events that are no guest's, as one SQL statement over all of them."""
     row = connection.execute(
         "SELECT count(*), count(*), coalesce(sum(quantity), 0), coalesce(sum(amount_micros), 0)"
@@ -91,14 +88,14 @@ def count_customers(connection: sqlite3.Connection) -> Counted:
     return Counted(*row)
 
 
-def _read_total(connection: sqlite3.Connection) -> Counted:
+def _read_total(connection: StoreConnection) -> Counted:
     row = connection.execute(
         "SELECT events, events, items_sold, net_revenue_micros FROM live_totals"
     ).fetchone()
     return Counted(*row) if row else NOTHING
 
 
-def _read_offsets(connection: sqlite3.Connection) -> str:
+def _read_offsets(connection: StoreConnection) -> str:
     rows = connection.execute(
         "SELECT topic || '-' || partition, next_offset FROM stream_offset"
         " WHERE topic NOT LIKE '%.dlq' ORDER BY topic, partition"
@@ -107,7 +104,7 @@ def _read_offsets(connection: sqlite3.Connection) -> str:
 
 
 def _frames(
-    connection: sqlite3.Connection, start: int | None, end: int | None
+    connection: StoreConnection, start: int | None, end: int | None
 ) -> Iterator[pl.DataFrame]:
     """Give the events in frames; rows become polars' by the ten thousand, to keep memory small."""
     limits = {">=": start, "<": end}

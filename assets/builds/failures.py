@@ -4,7 +4,6 @@ A failure that the run could still record itself is in `build`.
 """
 
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 
@@ -12,8 +11,8 @@ from assets.builds.staleness import Difference, read_differences, read_failures
 from assets.builds.writer import record_failure
 from assets.tables.models import WHOLE, BuildFailure
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, snapshot, store_errors
-from streaming.store.engine import open_store
+from streaming.store.connection import read_store
+from streaming.store.engine import open_engine
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,7 @@ class DiedRun:
 
 def record_died(settings: Settings, run: DiedRun) -> int:
     """Record that a run died before it built what differs; give how many partitions that are."""
-    path = settings.database_path
-    reading = closing(connect_current(path, read_only=True))
-    with reading as store, store_errors(path), snapshot(store):
+    with read_store(settings) as store:
         found = read_differences(store)
     left = [
         difference
@@ -44,9 +41,9 @@ def record_died(settings: Settings, run: DiedRun) -> int:
         and not (difference.failure and difference.failure.run_id == run.run_id)
     ]
     if left:
-        engine = open_store(path)
+        engine = open_engine(settings)
         try:
-            with store_errors(path), engine.begin() as connection:
+            with engine.begin() as connection:
                 for difference in left:
                     record_failure(connection, _failure(difference, run))
         finally:
@@ -74,8 +71,7 @@ def _failure(difference: Difference, run: DiedRun) -> BuildFailure:
 
 def failures_of(settings: Settings, run_id: str) -> dict[str, str]:
     """Give the reasons of what a run failed at, by table and partition."""
-    path = settings.database_path
-    with closing(connect_current(path, read_only=True)) as store, store_errors(path):
+    with read_store(settings) as store:
         return {
             f"{table} of {partition}": failure.reason
             for (table, partition), failure in sorted(read_failures(store).items())

@@ -3,7 +3,6 @@
 Pure, but for `read_differences`, which reads only what differs. Nothing is requested here.
 """
 
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -11,6 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE, WHOLE_TABLE_NAMES
+from streaming.store.connection import StoreConnection
 
 RETRY_MICROS: Final = 5 * 60 * 1_000_000
 LONGEST_RETRY_MICROS: Final = 6 * 3_600 * 1_000_000
@@ -59,7 +59,7 @@ def retry_at(failure: Failure) -> int:
     return failure.failed_at + min(doubled, LONGEST_RETRY_MICROS)
 
 
-def read_differences(connection: sqlite3.Connection) -> list[Difference]:
+def read_differences(connection: StoreConnection) -> list[Difference]:
     """Read every partition that differs: days by day, then the whole tables (20 ms for 10,000).
 
     Days outside the partitions' range are among them; `stale_days` leaves them out.
@@ -69,7 +69,7 @@ def read_differences(connection: sqlite3.Connection) -> list[Difference]:
     return [replace(Difference(*row), failure=failures.get((row[0], row[1]))) for row in rows]
 
 
-def read_failures(connection: sqlite3.Connection) -> dict[tuple[str, str], Failure]:
+def read_failures(connection: StoreConnection) -> dict[tuple[str, str], Failure]:
     """Read the failures that no good build has followed, by table and partition."""
     rows = connection.execute(
         "SELECT table_name, partition, version, attempts, reason, run_id, failed_at"

@@ -4,7 +4,6 @@ Never patched, and never over a build of a higher version. What its rows are is 
 """
 
 import hashlib
-import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from assets.builds.event_reader import Counted
 from assets.tables.models import BuildFailure, TableBuild
 from assets.tables.transforms import Transform
 from streaming.errors import PurchasesError
+from streaming.store.connection import StoreConnection
 from streaming.store.models import Table
 
 _BUILD = Table.metadata.tables[TableBuild.__tablename__]
@@ -71,8 +71,7 @@ def replace_partition(
     """Replace a partition by `rows`: all of it, audited and recorded, or nothing.
 
     The transaction is the caller's, and nothing is visible before its end; where this fails, a
-    savepoint undoes it. Raises `AuditFailed`, and whatever SQLAlchemy does; errors of SQLite go
-    through `store_errors`.
+    savepoint undoes it. Raises `AuditFailed`, and what the engine of `open_engine` does.
     """
     partition, values = basis.partition, database_rows(rows)
     build = TableBuild(
@@ -106,7 +105,7 @@ def record_failure(connection: Connection, failure: BuildFailure) -> None:
     connection.execute(_UPSERT_FAILURE, failure.model_dump())
 
 
-def read_builds(connection: sqlite3.Connection, partition: str) -> dict[str, TableBuild]:
+def read_builds(connection: StoreConnection, partition: str) -> dict[str, TableBuild]:
     """Read from what a partition of each table was built, where it was."""
     cursor = connection.execute("SELECT * FROM table_build WHERE partition = ?", (partition,))
     names = [column[0] for column in cursor.description]

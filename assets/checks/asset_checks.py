@@ -5,9 +5,7 @@ The audit of a partition before it is visible is not among them: it is part of t
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from sqlite3 import Connection
 from typing import Any, Final
 
 from dagster import (
@@ -24,7 +22,7 @@ from assets.checks import reconciliation, stream_health
 from assets.checks.finding import Finding, Scene
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, snapshot, store_errors
+from streaming.store.connection import StoreConnection, read_store
 
 EVENTS: Final = "analytics_event"
 NIGHTLY: Final = ("recomputed", "integrity", "unchanged")
@@ -44,7 +42,7 @@ class _Check:
     def name(self) -> str:
         return self.look.__name__
 
-    def find(self, connection: Connection, scene: Scene) -> Finding:
+    def find(self, connection: StoreConnection, scene: Scene) -> Finding:
         if self.transform is None:
             return self.look(connection, scene)
         return self.look(connection, scene, self.transform)
@@ -82,14 +80,9 @@ _CHECKS: Final = (*_STREAM_CHECKS, *_TABLE_CHECKS)
 def _definition(check: _Check, settings: Settings) -> AssetChecksDefinition:
     @asset_check(asset=check.asset, name=check.name, description=check.look.__doc__)
     def look() -> AssetCheckResult:
-        path = settings.database_path
         scene = Scene(settings, time.time_ns() // 1000)
-        with (
-            closing(connect_current(path, read_only=True)) as connection,
-            store_errors(path),
-            snapshot(connection),
-        ):
-            return _result(check.find(connection, scene))
+        with read_store(settings) as store:
+            return _result(check.find(store, scene))
 
     return look
 

@@ -3,7 +3,6 @@
 Every function reads inside the caller's snapshot, and gives a `Finding`.
 """
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import date
 from typing import Final
@@ -15,6 +14,7 @@ from assets.tables.calendar import day_window
 from assets.tables.models import WHOLE
 from assets.tables.transforms import Transform
 from streaming.kafka.names import Names
+from streaming.store.connection import StoreConnection
 from streaming.verification.database_checks import check_days, check_items, check_totals
 
 PAST_DAY_SECONDS: Final = 10 * 60
@@ -23,7 +23,7 @@ SECOND: Final = 1_000_000
 FIGURES: Final = ("events", "items_sold", "net_revenue_micros")
 
 
-def parity(connection: sqlite3.Connection, scene: Scene, transform: Transform) -> Finding:
+def parity(connection: StoreConnection, scene: Scene, transform: Transform) -> Finding:
     """Compare the sums of each partition with the stream's figures, where versions are equal.
 
     A partition that is behind is pending, and not wrong.
@@ -50,7 +50,7 @@ def parity(connection: sqlite3.Connection, scene: Scene, transform: Transform) -
     )
 
 
-def unchanged(connection: sqlite3.Connection, _: Scene, transform: Transform) -> Finding:
+def unchanged(connection: StoreConnection, _: Scene, transform: Transform) -> Finding:
     """Compare the digest of each partition's rows with the one of its build."""
     order = ", ".join(f'"{name}"' for name in transform.key)
     where = "WHERE day = ?" if transform.by_day else "WHERE ? IS NOT NULL"
@@ -72,7 +72,7 @@ def unchanged(connection: sqlite3.Connection, _: Scene, transform: Transform) ->
     )
 
 
-def recomputed(connection: sqlite3.Connection, scene: Scene) -> Finding:
+def recomputed(connection: StoreConnection, scene: Scene) -> Finding:
     """Recompute totals, items and ledger from the events, by code that the stream does not use."""
     days = check_days(connection, scene.settings.zone)
     checks = [check_totals(connection), check_items(connection), days]
@@ -86,7 +86,7 @@ def recomputed(connection: sqlite3.Connection, scene: Scene) -> Finding:
     )
 
 
-def on_time(connection: sqlite3.Connection, scene: Scene, transform: Transform) -> Finding:
+def on_time(connection: StoreConnection, scene: Scene, transform: Transform) -> Finding:
     """Find days of which an event has waited too long: today's 30 minutes, a past day's 10."""
     behind = [d for d in _behind(connection, scene) if d.table == transform.table]
     waited = {d.partition: _late_seconds(connection, d, scene) for d in behind}
@@ -107,7 +107,7 @@ def on_time(connection: sqlite3.Connection, scene: Scene, transform: Transform) 
     )
 
 
-def _behind(connection: sqlite3.Connection, scene: Scene) -> Sequence[Difference]:
+def _behind(connection: StoreConnection, scene: Scene) -> Sequence[Difference]:
     """Give the partitions whose build is not of the stream's version, without days out of range."""
     first, last = scene.first.isoformat(), scene.last.isoformat()
     return [
@@ -117,7 +117,7 @@ def _behind(connection: sqlite3.Connection, scene: Scene) -> Sequence[Difference
     ]
 
 
-def _late_seconds(connection: sqlite3.Connection, difference: Difference, scene: Scene) -> float:
+def _late_seconds(connection: StoreConnection, difference: Difference, scene: Scene) -> float:
     """Give for how long an event has waited where that is too long, else 0; the whole is as today.
 
     Only where the build is old enough the events are looked at.
@@ -130,7 +130,7 @@ def _late_seconds(connection: sqlite3.Connection, difference: Difference, scene:
     return waited / SECOND if waited > limit else 0.0
 
 
-def _waits_since(connection: sqlite3.Connection, difference: Difference, scene: Scene) -> int:
+def _waits_since(connection: StoreConnection, difference: Difference, scene: Scene) -> int:
     """Give when the first event was processed that the build does not have (µs).
 
     Never before the build itself. Where none is found, as after a change of the log, it is the

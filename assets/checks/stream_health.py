@@ -3,7 +3,6 @@
 Every function reads inside the caller's snapshot, and gives a `Finding`.
 """
 
-import sqlite3
 from typing import Final
 
 from assets.builds.event_reader import read_ledger
@@ -13,6 +12,7 @@ from streaming.errors import PurchasesError
 from streaming.kafka.lag import read_lag
 from streaming.kafka.names import Names
 from streaming.store.backup import require_integrity
+from streaming.store.connection import StoreConnection
 from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import stored_positions
 
@@ -21,7 +21,7 @@ LAG_SECONDS: Final = 60.0
 RECENT_EVENTS: Final = 10_000
 
 
-def out_of_range(connection: sqlite3.Connection, scene: Scene) -> Finding:
+def out_of_range(connection: StoreConnection, scene: Scene) -> Finding:
     """Count the events of days that have no partition: they are stored, but in no day table."""
     ledger = {day: counted.events for day, counted in read_ledger(connection).items()}
     first, last = scene.first, scene.last
@@ -38,7 +38,7 @@ def out_of_range(connection: sqlite3.Connection, scene: Scene) -> Finding:
     )
 
 
-def lag(connection: sqlite3.Connection, scene: Scene) -> Finding:
+def lag(connection: StoreConnection, scene: Scene) -> Finding:
     """Ask Kafka how far the stored events are behind the log; over a minute is too far."""
     settings = scene.settings
     names, deployment = Names.of(settings), recorded_deployment(connection)
@@ -58,7 +58,7 @@ def lag(connection: sqlite3.Connection, scene: Scene) -> Finding:
     )
 
 
-def refusals(connection: sqlite3.Connection, scene: Scene) -> Finding:
+def refusals(connection: StoreConnection, scene: Scene) -> Finding:
     """Compare the share of refused records with the usual, since the last 10,000 were stored."""
     share = scene.settings.refusal_share
     row = connection.execute(
@@ -84,7 +84,7 @@ def refusals(connection: sqlite3.Connection, scene: Scene) -> Finding:
     )
 
 
-def repeats(connection: sqlite3.Connection, _: Scene) -> Finding:
+def repeats(connection: StoreConnection, _: Scene) -> Finding:
     """Count the events that came again; those that came with other content need a look."""
     row = connection.execute(
         "SELECT coalesce(sum(records), 0), coalesce(sum(duplicates), 0),"
@@ -100,7 +100,7 @@ def repeats(connection: sqlite3.Connection, _: Scene) -> Finding:
     )
 
 
-def integrity(connection: sqlite3.Connection, scene: Scene) -> Finding:
+def integrity(connection: StoreConnection, scene: Scene) -> Finding:
     """Let SQLite look at every page of the database."""
     try:
         require_integrity(connection, scene.settings.database_path)

@@ -6,7 +6,6 @@ What was asked for becomes queries of one snapshot; these are in `sales` and `tr
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
-from sqlite3 import Connection
 from typing import IO, Annotated, Final, Literal
 
 from msgspec import Meta, Raw, Struct, structs
@@ -47,7 +46,7 @@ from assets.queries.sales import (
 from streaming.api.endpoint import Endpoint, NoParameters
 from streaming.errors import UsageError
 from streaming.settings import Settings
-from streaming.store.connection import reading
+from streaming.store.connection import StoreConnection, read_store
 
 DEFAULT_DAYS: Final = 30
 MOST_DAYS: Final = 10_000
@@ -118,7 +117,7 @@ def history_endpoints(dagster: Callable[[Settings], str | None]) -> list[Endpoin
     """Give the endpoints; `dagster` tells where Dagster's page is, as far as that is known."""
 
     def whole_truth(settings: Settings, _: NoParameters) -> Truth:
-        with reading(settings) as store:
+        with read_store(settings) as store:
             return truth(store, settings.zone, dagster(settings))
 
     return [
@@ -143,7 +142,7 @@ def history_endpoints(dagster: Callable[[Settings], str | None]) -> list[Endpoin
 
 
 def range_of(
-    store: Connection, settings: Settings, first: date | None, last: date | None, most: int
+    store: StoreConnection, settings: Settings, first: date | None, last: date | None, most: int
 ) -> Range:
     """Give the range that was asked for; what is missing makes it the last 30 days there are.
 
@@ -171,7 +170,7 @@ def _days(settings: Settings, asked: Days) -> Series:
     if len(names) + (asked.customer is not None) > 1:
         raise UsageError("Ask for one of item, country and customer.")
     zone = settings.zone
-    with reading(settings) as store:
+    with read_store(settings) as store:
         days = range_of(store, settings, asked.first, asked.last, MOST_DAYS)
         if asked.customer is not None:
             points = by_day_of_customer(store, days, asked.customer, zone)
@@ -185,7 +184,7 @@ def _days(settings: Settings, asked: Days) -> Series:
 
 
 def _hours(settings: Settings, asked: Hours) -> Series:
-    with reading(settings) as store:
+    with read_store(settings) as store:
         days = range_of(store, settings, asked.first, asked.last, MOST_HOURLY_DAYS)
         points = by_hour(store, days)
         before = in_all(store, "hourly_sales", days.before())
@@ -219,7 +218,7 @@ def _countries(settings: Settings, asked: Ranked) -> Ranking:
 
 def _ranking(settings: Settings, asked: Ranked, what: str) -> Ranking:
     end = asked.offset + asked.limit
-    with reading(settings) as store:
+    with read_store(settings) as store:
         days = range_of(store, settings, asked.first, asked.last, MOST_DAYS)
         total, page = ranked(store, days, what, asked.order, slice(asked.offset, end))
         items = [one.name for one in page] if what == "item" else []
@@ -238,7 +237,7 @@ def _ranking(settings: Settings, asked: Ranked, what: str) -> Ranking:
 
 def _customers(settings: Settings, asked: Buyers) -> Customers:
     end = asked.offset + asked.limit
-    with reading(settings) as store:
+    with read_store(settings) as store:
         total = store.execute("SELECT count(*) FROM customer_summary").fetchone()[0]
         return Customers(
             currency=settings.currency,
@@ -251,7 +250,7 @@ def _customers(settings: Settings, asked: Buyers) -> Customers:
 
 
 def _table(settings: Settings, asked: Table) -> TableTruth:
-    with reading(settings) as store:
+    with read_store(settings) as store:
         days = range_of(store, settings, asked.first, asked.last, MOST_DAYS)
         return table_truth(store, asked.table, days, settings.zone)
 

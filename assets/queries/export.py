@@ -3,10 +3,8 @@
 Reading and encoding only, in constant memory. Where the bytes go is the caller's matter.
 """
 
-import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +20,7 @@ from assets.tables.calendar import day_window, with_local_time
 from assets.tables.models import DAY_TABLES, WHOLE_TABLES, TableBuild
 from streaming.errors import NotFound, PurchasesError, UsageError
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, store_errors
+from streaming.store.connection import StoreConnection, read_store
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.models import AnalyticsEventRow, Table, table_name
 
@@ -99,16 +97,15 @@ def export_chunks(  # noqa: PLR0913, PLR0917 - what an export is, and who is tol
     side open; days are cut in the deployment's time zone. `told` is given the rows so far.
 
     Raises before the first chunk: `NotFound` for an unknown table, `UsageError` for days in the
-    wrong order or of a table that is not cut into days; what `connect_current` and
+    wrong order or of a table that is not cut into days; what `read_store` and
     `require_same_deployment` do.
     """
     days = Days(first, last)
     _require_sense(table, days)
-    path = settings.database_path
-    with closing(connect_current(path, read_only=True)) as store, store_errors(path):
+    with read_store(settings) as store:
         recorded = recorded_deployment(store)
     if recorded is not None:
-        require_same_deployment(recorded, settings, path)
+        require_same_deployment(recorded, settings, settings.database_path)
     return _chunks(settings, table, days, form, told)
 
 
@@ -125,10 +122,9 @@ def _require_sense(table: str, days: Days) -> None:
 def _chunks(
     settings: Settings, table: str, days: Days, form: Format, told: Told
 ) -> Iterator[bytes]:
-    path = settings.database_path
-    with closing(connect_current(path, read_only=True)) as store, store_errors(path):
+    with read_store(settings) as store:
         frames = _frames(store, table, days, settings.zone)
-        yield from _ENCODED[form](_counted(frames, told), path.parent)
+        yield from _ENCODED[form](_counted(frames, told), settings.database_path.parent)
 
 
 def _counted(frames: Iterator[pl.DataFrame], told: Told) -> Iterator[pl.DataFrame]:
@@ -140,7 +136,7 @@ def _counted(frames: Iterator[pl.DataFrame], told: Told) -> Iterator[pl.DataFram
 
 
 def _frames(
-    store: sqlite3.Connection, table: str, days: Days, zone: ZoneInfo
+    store: StoreConnection, table: str, days: Days, zone: ZoneInfo
 ) -> Iterator[pl.DataFrame]:
     """Give the rows in frames, first an empty one, which has the columns."""
     types = {column.name: _type_of(column) for column in Table.metadata.tables[table].columns}

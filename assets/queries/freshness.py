@@ -3,7 +3,6 @@
 Read inside the caller's snapshot. What is built when is decided in `staleness`.
 """
 
-import sqlite3
 from datetime import UTC, date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -14,13 +13,14 @@ from assets.builds.staleness import is_provisional
 from assets.queries.records import DayStanding, Range, Standing, TableTruth, Truth, Verification
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE, WHOLE_TABLE_NAMES
 from streaming.errors import NotFound
+from streaming.store.connection import StoreConnection
 from streaming.store.live_totals import live_figures
 from streaming.units import rfc_3339
 
 VERIFICATIONS: Final = 10
 
 
-def truth(store: sqlite3.Connection, zone: ZoneInfo, dagster: str | None) -> Truth:
+def truth(store: StoreConnection, zone: ZoneInfo, dagster: str | None) -> Truth:
     """Give how every table stands, and what was verified."""
     everything = Range(date(1000, 1, 1), date.max)
     return Truth(
@@ -42,7 +42,7 @@ def truth(store: sqlite3.Connection, zone: ZoneInfo, dagster: str | None) -> Tru
     )
 
 
-def table_truth(store: sqlite3.Connection, table: str, days: Range, zone: ZoneInfo) -> TableTruth:
+def table_truth(store: StoreConnection, table: str, days: Range, zone: ZoneInfo) -> TableTruth:
     """Give how each day of a table stands. Raises `NotFound` where no such table has days."""
     if table not in DAY_TABLE_NAMES:
         raise NotFound(f"{table} is no table of days; these are {', '.join(DAY_TABLE_NAMES)}.")
@@ -50,14 +50,12 @@ def table_truth(store: sqlite3.Connection, table: str, days: Range, zone: ZoneIn
     return TableTruth(standing=_summed(table, standings), days=standings)
 
 
-def standing_of_days(
-    store: sqlite3.Connection, table: str, days: Range, zone: ZoneInfo
-) -> Standing:
+def standing_of_days(store: StoreConnection, table: str, days: Range, zone: ZoneInfo) -> Standing:
     """Sum up how the days of a table stand."""
     return _summed(table, days_of(store, table, days, zone))
 
 
-def standing_of_whole(store: sqlite3.Connection, table: str) -> Standing:
+def standing_of_whole(store: StoreConnection, table: str) -> Standing:
     """Give how a table stands that is not cut into days; it is never provisional."""
     events, built, built_at = store.execute(
         "SELECT t.events, coalesce(b.events, 0), b.built_at FROM live_totals t"
@@ -89,9 +87,7 @@ def standing_of_events() -> Standing:
     )
 
 
-def days_of(
-    store: sqlite3.Connection, table: str, days: Range, zone: ZoneInfo
-) -> list[DayStanding]:
+def days_of(store: StoreConnection, table: str, days: Range, zone: ZoneInfo) -> list[DayStanding]:
     """Give how each day of a table stands that has events or was built, oldest first."""
     rows = store.execute(_DAYS, {"table": table, "first": str(days.first), "last": str(days.last)})
     return [_day(zone, *row) for row in rows]

@@ -3,13 +3,13 @@
 Read inside the caller's snapshot. How the figures stand against the stream is in `truth`.
 """
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from assets.queries.records import Customer, Range, Sold, SoldIn, SoldOf, sold, sold_in, sold_of
+from streaming.store.connection import StoreConnection
 from streaming.totals.queries import day_span, last_row
 from streaming.totals.queries import descriptions as lately_described
 from streaming.units import decimal_text
@@ -26,7 +26,7 @@ PART_OF_HISTORY: Final = 3
 _CUSTOMER: Final = tuple(n for n in Customer.__struct_fields__ if n != "net_revenue")
 
 
-def last_days(store: sqlite3.Connection, number: int, today: date) -> Range:
+def last_days(store: StoreConnection, number: int, today: date) -> Range:
     """Give as many days up to the last one that has events, which is today or before."""
     row = store.execute(
         "SELECT max(day) FROM day_ledger WHERE day <= ? AND events > 0", (today.isoformat(),)
@@ -36,7 +36,7 @@ def last_days(store: sqlite3.Connection, number: int, today: date) -> Range:
 
 
 def by_day(
-    store: sqlite3.Connection, table: str, days: Range, name: tuple[str, str] | None = None
+    store: StoreConnection, table: str, days: Range, name: tuple[str, str] | None = None
 ) -> list[SoldIn]:
     """Read figures by day; `name` is the column `item` or `country` and which one."""
     where, values = _named(name)
@@ -48,7 +48,7 @@ def by_day(
     return [sold_in(str(day), figures, orders, buyers) for day, *figures, orders, buyers in rows]
 
 
-def by_hour(store: sqlite3.Connection, days: Range) -> list[SoldIn]:
+def by_hour(store: StoreConnection, days: Range) -> list[SoldIn]:
     """Read figures by local hour."""
     rows = store.execute(
         f"SELECT hour, utc_offset, {ADDITIVE}, orders, customers FROM hourly_sales"
@@ -62,7 +62,7 @@ def by_hour(store: sqlite3.Connection, days: Range) -> list[SoldIn]:
 
 
 def in_all(
-    store: sqlite3.Connection, table: str, days: Range, name: tuple[str, str] | None = None
+    store: StoreConnection, table: str, days: Range, name: tuple[str, str] | None = None
 ) -> Sold:
     """Sum a range of days."""
     where, values = _named(name)
@@ -74,7 +74,7 @@ def in_all(
 
 
 def by_day_of_customer(
-    store: sqlite3.Connection, days: Range, user: str, zone: ZoneInfo
+    store: StoreConnection, days: Range, user: str, zone: ZoneInfo
 ) -> list[SoldIn]:
     """Sum a customer's events by local day: no table has them, so all events are looked at."""
     span = day_span(days.first, zone)[0], day_span(days.last, zone)[1]
@@ -97,7 +97,7 @@ def summed(points: Iterable[Sold]) -> Sold:
 
 
 def ranked(
-    store: sqlite3.Connection, days: Range, what: str, order: Ordering, page: slice
+    store: StoreConnection, days: Range, what: str, order: Ordering, page: slice
 ) -> tuple[int, list[SoldOf]]:
     """Rank the items or countries (`what`) of a range; equals by net revenue, then name.
 
@@ -118,7 +118,7 @@ def ranked(
 
 
 def customers(
-    store: sqlite3.Connection, order: CustomerOrdering, limit: int, offset: int
+    store: StoreConnection, order: CustomerOrdering, limit: int, offset: int
 ) -> list[Customer]:
     """Read a page of the customers, best first."""
     column = "net_revenue_micros" if order == "net_revenue" else order
@@ -131,7 +131,7 @@ def customers(
     return [Customer(**row, net_revenue=decimal_text(row["net_revenue_micros"])) for row in found]
 
 
-def descriptions(store: sqlite3.Connection, items: Sequence[str], zone: ZoneInfo) -> dict[str, str]:
+def descriptions(store: StoreConnection, items: Sequence[str], zone: ZoneInfo) -> dict[str, str]:
     """Find how items were described: lately, or else on the last day on which they were sold."""
     found = lately_described(store, items, last_row(store))
     for item in set(items) - found.keys():
@@ -152,7 +152,7 @@ def _named(name: tuple[str, str] | None) -> tuple[str, tuple[str, ...]]:
     return (f" AND {name[0]} = ?", (name[1],)) if name else ("", ())
 
 
-def _along(store: sqlite3.Connection, days: Range, what: str) -> str:
+def _along(store: StoreConnection, days: Range, what: str) -> str:
     """Choose between reading the days of the range, and all days sorted by name."""
     built = store.execute("SELECT count(*) FROM daily_sales").fetchone()[0]
     return (

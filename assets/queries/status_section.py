@@ -4,13 +4,11 @@ Plain SQL over the few rows that say it, without the tables' models: a status mu
 those. What is built when is decided in `staleness`.
 """
 
-import sqlite3
-from contextlib import closing
 from typing import Final
 
 from streaming.settings import Settings
 from streaming.status.model import Problem, Section
-from streaming.store.connection import connect_current, snapshot, store_errors
+from streaming.store.connection import StoreConnection, read_store
 
 NAMED: Final = 3
 DAYS_BEHIND: Final = (
@@ -26,15 +24,13 @@ FAILED: Final = (
 def standing(settings: Settings) -> Section:
     """Give how many days are behind and how many builds failed, and the last of these in words.
 
-    Raises what `connect_current` does.
+    Raises what `read_store` does.
     """
-    path = settings.database_path
-    reading = closing(connect_current(path, read_only=True))
-    with reading as store, store_errors(path), snapshot(store):
+    with read_store(settings) as store:
         return _section(store)
 
 
-def _section(store: sqlite3.Connection) -> Section:
+def _section(store: StoreConnection) -> Section:
     behind = int(store.execute(DAYS_BEHIND).fetchone()[0])
     failed = store.execute(FAILED).fetchall()
     problems = [

@@ -6,7 +6,6 @@ broker is asked. What an app does is its worker's matter; a report triggers noth
 
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -26,7 +25,7 @@ from msgspec import Struct
 from streaming.runtime.keep_alive import Supervision, keep_wanted
 from streaming.settings import Settings
 from streaming.status.slots import look_at_app
-from streaming.store.connection import connect, snapshot, store_errors
+from streaming.store.connection import read_store
 from streaming.store.live_totals import changed_days, live_figures
 
 TICK_SECONDS: Final = 15
@@ -152,8 +151,7 @@ def report_days(
     through = reported.version > reported.target
     if not settings.database_path.exists() or (through and not new_round):
         return [], reported
-    path = settings.database_path
-    with closing(connect(path, read_only=True)) as store, store_errors(path), snapshot(store):
+    with read_store(settings) as store:
         target = live_figures(store).events if through else reported.target
         days = changed_days(store, (reported.version, reported.day), target, most)
     version, day = (days[-1].version, days[-1].day) if len(days) == most else (target + 1, "")

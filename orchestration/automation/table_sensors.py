@@ -5,7 +5,6 @@ nothing that crashes can make it forget. What to ask for is decided in `stalenes
 """
 
 import time
-from contextlib import closing
 from datetime import UTC, datetime
 
 from dagster import (
@@ -26,7 +25,7 @@ from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
 from orchestration.automation.run_plan import LastRun, Moment, UnderWay, plan
 from orchestration.automation.run_requests import REASON_TAG, audits_of, days_of, keys_of, tables_of
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, snapshot, store_errors
+from streaming.store.connection import read_store
 
 TICK_SECONDS = 15
 UNFINISHED = (
@@ -81,11 +80,9 @@ def under_way(instance: DagsterInstance) -> list[UnderWay]:
 
 
 def _differences(settings: Settings) -> list[Difference]:
-    path = settings.database_path
-    if not path.exists():
+    if not settings.database_path.exists():
         return []
-    reading = closing(connect_current(path, read_only=True))
-    with reading as store, store_errors(path), snapshot(store):
+    with read_store(settings) as store:
         return read_differences(store)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from assets.queries.export import Format, Told, export_chunks
 from streaming.errors import UsageError
 from streaming.settings import Settings
-from streaming.store.connection import store_errors
+from streaming.system.file_errors import file_errors
 
 
 def export(  # noqa: PLR0913, PLR0917 - what an export is, and where it goes
@@ -27,7 +27,7 @@ def export(  # noqa: PLR0913, PLR0917 - what an export is, and where it goes
     """Export a table to a file, or to standard output where `output` is None; give its rows.
 
     Raises `UsageError` for Parquet on a terminal, for an output that can be no file, and what
-    `export_chunks` and `store_errors` do.
+    `export_chunks` and `file_errors` do.
     """
     to_terminal = output is None and sys.stdout.isatty()
     if to_terminal and form is Format.PARQUET:
@@ -64,7 +64,7 @@ def _replace(output: Path, chunks: Iterator[bytes]) -> None:
     """Write beside the file and rename, so that nobody sees a half one."""
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        with store_errors(output), part.open("wb") as file:
+        with file_errors(output), part.open("wb") as file:
             for chunk in chunks:
                 file.write(chunk)
             file.flush()

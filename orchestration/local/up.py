@@ -4,7 +4,7 @@ import signal
 import sys
 import time
 from collections import deque
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +26,7 @@ from streaming.kafka.preflight import preflight
 from streaming.kafka.topics import create_topics
 from streaming.settings import PREFIX, Settings, load_settings
 from streaming.status.slots import look_at_app
-from streaming.store.connection import connect, snapshot, store_errors
+from streaming.store.connection import read_store
 from streaming.store.deployment import prepare_store
 from streaming.store.live_totals import live_figures, refusals, top_items
 from streaming.system.home import Home
@@ -161,8 +161,7 @@ def _watch(settings: Settings, children: Children) -> None:
 
 def read_view(settings: Settings, children: Children, rates: deque[tuple[float, int]]) -> View:
     """Read what is shown now; `rates` keeps (monotonic s, records) of the last views."""
-    path = settings.database_path
-    with closing(connect(path, read_only=True)) as store, store_errors(path), snapshot(store):
+    with read_store(settings) as store:
         figures = live_figures(store)
         reasons = refusals(store)
         top = top_items(store, TOP_ITEMS)

@@ -29,7 +29,7 @@ from streaming.kafka.standby import await_turn
 from streaming.runtime.worker import Runtime, run_worker
 from streaming.settings import Settings
 from streaming.store.deployment import ensure_deployment
-from streaming.store.engine import open_store, store_errors
+from streaming.store.engine import open_engine
 from streaming.store.models import StreamOffset
 from streaming.store.rows import SOURCE_TIMESTAMP, STORED, day_cutter
 from streaming.store.writer import (
@@ -106,7 +106,7 @@ class AnalyticsConsumerApp:
         engine = None
         while self._runtime.turn():
             try:
-                engine = engine or open_store(self._path)
+                engine = engine or open_engine(self._settings)
                 deployment = ensure_deployment(engine, self._settings)
                 identity = self._identity.learn()
             except Unavailable as error:
@@ -124,7 +124,7 @@ class AnalyticsConsumerApp:
 
     def _stored(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
         """Look up the positions in the database, refusing those of another topic or cluster."""
-        with store_errors(self._path), self._engine.begin() as connection:
+        with self._engine.begin() as connection:
             rows = stored_positions(connection, self._source.group)
         found = []
         for partition in partitions:
@@ -175,7 +175,6 @@ class AnalyticsConsumerApp:
                 self._require_space()
                 with (
                     self._runtime.at_most(WRITE_PATIENCE_SECONDS),
-                    store_errors(self._path),
                     self._engine.begin() as connection,
                 ):
                     now = time.time_ns() // 1000

@@ -54,23 +54,16 @@ def list_letters(
 
     Example: purchases dlq list --reason invalid_price
     """
-    from contextlib import closing
-
     import msgspec
 
     from streaming.dead_letters.render import Listing, listed
     from streaming.settings import load_settings
-    from streaming.store.connection import connect_current, snapshot, store_errors
+    from streaming.store.connection import read_store
     from streaming.store.dead_letters import count_by_reason, find_letters
 
     settings = load_settings()
     wanted = _filter(settings, None, reason, since, until, key, state or NOT_STORED)
-    path = settings.database_path
-    with (
-        closing(connect_current(path, read_only=True)) as store,
-        store_errors(path),
-        snapshot(store),
-    ):
+    with read_store(settings) as store:
         counts = count_by_reason(store, wanted)
         found = find_letters(store, wanted, newest_first=True)
         if as_json:
@@ -91,8 +84,6 @@ def show(
 
     Example: purchases dlq show 2:4711
     """
-    from contextlib import closing
-
     import msgspec
 
     from streaming.dead_letters.reader import LetterReader
@@ -100,12 +91,11 @@ def show(
     from streaming.kafka.names import Names
     from streaming.kafka.preflight import preflight
     from streaming.settings import load_settings
-    from streaming.store.connection import connect_current, store_errors
+    from streaming.store.connection import read_store
     from streaming.store.dead_letters import find_letter
 
     settings = load_settings()
-    path = settings.database_path
-    with closing(connect_current(path, read_only=True)) as store, store_errors(path):
+    with read_store(settings) as store:
         letter = find_letter(store, name)
     cluster = preflight(settings, reads=[Names.of(settings).dead_letters])
     with LetterReader(settings, cluster.bootstrap_servers) as reader:
@@ -191,10 +181,8 @@ def drop(
 
     Example: purchases dlq drop --key till-7 --because "test sales of a new till" --yes
     """
-    from contextlib import closing
-
     from streaming.settings import load_settings
-    from streaming.store.connection import connect_current, store_errors
+    from streaming.store.connection import read_store, write_store
     from streaming.store.dead_letters import find_letters, mark_dropped
 
     if not because.strip():
@@ -204,13 +192,14 @@ def drop(
     wanted = _filter(settings, ids and full, reason, since, until, key, state or ("open", "parked"))
     if "stored" in wanted.states:
         raise UsageError("--state stored: what is stored cannot be given up.")
-    path = settings.database_path
-    with closing(connect_current(path)) as store, store_errors(path):
-        letters = list(find_letters(store, wanted))
-        if yes:
-            typer.echo(f"{mark_dropped(store, letters, because):,} dropped: {because}")
-        else:
-            typer.echo(f"{len(letters):,} would be dropped; --yes does it.")
+    if yes:
+        with write_store(settings) as store:
+            dropped = mark_dropped(store, list(find_letters(store, wanted)), because)
+        typer.echo(f"{dropped:,} dropped: {because}")
+    else:
+        with read_store(settings) as store:
+            fitting = sum(1 for _ in find_letters(store, wanted))
+        typer.echo(f"{fitting:,} would be dropped; --yes does it.")
 
 
 def _filter(
@@ -250,13 +239,10 @@ def _micros(option: str, text: str | None, settings: "Settings") -> int | None:
 
 def _full_ids(settings: "Settings", names: Sequence[str]) -> dict[str, str]:
     """Look up what each name is short for. Raises `UsageError` for one that is unknown."""
-    from contextlib import closing
-
-    from streaming.store.connection import connect_current, store_errors
+    from streaming.store.connection import read_store
     from streaming.store.dead_letters import find_letter
 
-    path = settings.database_path
-    with closing(connect_current(path, read_only=True)) as store, store_errors(path):
+    with read_store(settings) as store:
         return {name: find_letter(store, name).id for name in names}
 
 

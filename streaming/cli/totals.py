@@ -3,7 +3,6 @@
 What is printed is made in `report`.
 """
 
-import sqlite3
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -28,30 +27,25 @@ def totals(as_json: AsJson = False, watch: Watch = False) -> None:
 
     Example: purchases totals --json
     """
-    from contextlib import closing
-
     from streaming.settings import load_settings
-    from streaming.store.connection import connect_current, store_errors
 
     settings = load_settings()
-    path = settings.database_path
-    with closing(connect_current(path, read_only=True)) as connection, store_errors(path):
-        if watch:
-            _watch(connection, settings, as_json=as_json)
-        else:
-            _print_once(connection, settings, as_json=as_json)
+    if watch:
+        _watch(settings, as_json=as_json)
+    else:
+        _print_once(settings, as_json=as_json)
 
 
-def _print_once(connection: sqlite3.Connection, settings: "Settings", *, as_json: bool) -> None:
+def _print_once(settings: "Settings", *, as_json: bool) -> None:
     from streaming.totals.report import json_line, read_report, text_lines
 
-    report, unknown = read_report(connection, settings, distinct=True)
+    report, unknown = read_report(settings, distinct=True)
     typer.echo(json_line(report) if as_json else text_lines(report, unknown))
     if as_json and unknown:
         typer.echo(f"The lag is unknown: {unknown}", err=True)
 
 
-def _watch(connection: sqlite3.Connection, settings: "Settings", *, as_json: bool) -> None:
+def _watch(settings: "Settings", *, as_json: bool) -> None:
     """Print every second until Ctrl-C: on a terminal Now in place of the last, else the totals."""
     import time
 
@@ -70,7 +64,7 @@ def _watch(connection: sqlite3.Connection, settings: "Settings", *, as_json: boo
                 if in_place:
                     live.update(render(sampler.look()), refresh=True)
                 else:
-                    report, unknown = read_report(connection, settings, distinct=False)
+                    report, unknown = read_report(settings, distinct=False)
                     typer.echo(json_line(report) if as_json else text_lines(report, unknown))
                 time.sleep(REFRESH_SECONDS)
         except KeyboardInterrupt:

@@ -39,7 +39,7 @@ from streaming.dashboard.server_sent_events import Hub
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.status.collect import SectionOf, gather
-from streaming.store.connection import reading
+from streaming.store.connection import read_store
 from streaming.store.live_totals import live_figures, refusals
 from streaming.totals.sampler import Sampler
 
@@ -130,7 +130,7 @@ def _metrics(
 ) -> Callable[[Request, bytes], Response]:
     def metrics(_request: Request, _body: bytes) -> Response:
         live, reasons = None, {}
-        with suppress(PurchasesError), reading(settings) as store:
+        with suppress(PurchasesError), read_store(settings) as store:
             live, reasons = live_figures(store), refusals(store)
         named = {reason or "": number for reason, number in reasons.items()}
         body = metrics_text(gather(settings, sections), live, named)

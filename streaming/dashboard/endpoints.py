@@ -4,7 +4,6 @@ What is answered is made elsewhere; here what was asked for becomes calls.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from itertools import islice
 from typing import Annotated, Final, Literal
 
@@ -21,7 +20,7 @@ from streaming.kafka.preflight import preflight
 from streaming.settings import Settings
 from streaming.status.collect import SectionOf, gather
 from streaming.status.model import Status
-from streaming.store.connection import connect_current, reading, store_errors
+from streaming.store.connection import read_store
 from streaming.store.dead_letters import (
     LetterFilter,
     count_by_day,
@@ -109,15 +108,13 @@ def stream_endpoints(live: Callable[[], Now], sections: Mapping[str, SectionOf])
 
 
 def _totals(settings: Settings, _: NoParameters) -> Report:
-    path = settings.database_path
-    with closing(connect_current(path, read_only=True)) as store, store_errors(path):
-        return read_report(store, settings, distinct=True)[0]
+    return read_report(settings, distinct=True)[0]
 
 
 def _letters(settings: Settings, asked: Letters) -> LettersPage:
     wanted = LetterFilter(tuple(asked.state) or NOT_STORED, reason=asked.reason, key=asked.key)
     end = asked.offset + asked.limit
-    with reading(settings) as store:
+    with read_store(settings) as store:
         found = list(islice(find_letters(store, wanted, newest_first=True), asked.offset, end + 1))
         return LettersPage(
             counts=count_by_reason(store, wanted),
@@ -128,7 +125,7 @@ def _letters(settings: Settings, asked: Letters) -> LettersPage:
 
 
 def _letter(settings: Settings, asked: Letter) -> Shown:
-    with reading(settings) as store:
+    with read_store(settings) as store:
         letter = find_letter(store, asked.id)
     cluster = preflight(settings, reads=[Names.of(settings).dead_letters])
     with LetterReader(settings, cluster.bootstrap_servers) as reader:

@@ -4,11 +4,9 @@ Each carries its origin, so that a redrive that is repeated, or dies in the midd
 dry run goes the same way, but for the sending.
 """
 
-import sqlite3
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,7 +32,7 @@ from streaming.kafka.preflight import preflight
 from streaming.processor.transform import transform
 from streaming.producer.sender import RecordSender
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, store_errors
+from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.dead_letters import (
     STATES,
     LetterFilter,
@@ -100,13 +98,12 @@ def redrive(
     acknowledged (run it again: nothing is stored twice), `Unavailable` where broker or database
     do not answer.
     """
-    names, path = Names.of(settings), settings.database_path
+    names = Names.of(settings)
     writes = [names.purchases] if send else []
     cluster = preflight(settings, reads=[names.dead_letters, names.purchases], writes=writes)
     count = _Count()
     with (
-        closing(connect_current(path, read_only=True)) as store,
-        store_errors(path),
+        read_store(settings) as store,
         LetterReader(settings, cluster.bootstrap_servers) as reader,
     ):
         count.left.update(_named_in_other_states(store, request.wanted))
@@ -121,7 +118,7 @@ def redrive(
     return Redriven(send, dict(count.outcomes.most_common()), dict(count.left.most_common()))
 
 
-def _named_in_other_states(store: sqlite3.Connection, wanted: LetterFilter) -> Iterator[str]:
+def _named_in_other_states(store: StoreConnection, wanted: LetterFilter) -> Iterator[str]:
     """Give the states of the letters that were named, but are in none of the wanted states."""
     if wanted.ids is not None:
         others = tuple(state for state in STATES if state not in wanted.states)
@@ -192,21 +189,24 @@ def _judged(
 
 def _send(records: Iterator[_Again], settings: Settings, servers: str) -> None:
     """Send in batches; a batch is marked when all of it is acknowledged."""
-    path = settings.database_path
     config = producer_config(settings, servers, "redrive")
     sender = RecordSender(config, Names.of(settings).purchases, Stop())
     batch: list[StoredLetter] = []
-    with closing(connect_current(path)) as store, store_errors(path):
-        for record in records:
-            if not sender.send(record.key, record.value, record.headers):
-                break
-            batch.append(record.letter)
-            if len(batch) >= BATCH:
-                _settle(sender)
-                mark_redriven(store, batch)
-                batch.clear()
-        _settle(sender)
-        mark_redriven(store, batch)
+    for record in records:
+        if not sender.send(record.key, record.value, record.headers):
+            break
+        batch.append(record.letter)
+        if len(batch) >= BATCH:
+            _settle(sender)
+            _mark(settings, batch)
+            batch.clear()
+    _settle(sender)
+    _mark(settings, batch)
+
+
+def _mark(settings: Settings, letters: list[StoredLetter]) -> None:
+    with write_store(settings) as store:
+        mark_redriven(store, letters)
 
 
 def _settle(sender: RecordSender) -> None:

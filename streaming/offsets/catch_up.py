@@ -5,7 +5,6 @@ The processor's positions are its group's committed offsets, the consumer's are 
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as PartitionOffset
@@ -17,7 +16,7 @@ from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.offsets import committed_offsets, list_bounds
 from streaming.kafka.retry import ANSWER_SECONDS, answer
 from streaming.settings import Settings
-from streaming.store.connection import connect, store_errors
+from streaming.store.connection import read_store
 
 Positions = Mapping[TopicPartition, int]
 
@@ -68,11 +67,10 @@ class GroupLooker:
 
 
 def database_positions(settings: Settings, group: str) -> dict[TopicPartition, int]:
-    """Read the consumer's positions from the database. Raises what `store_errors` does."""
-    path = settings.database_path
+    """Read the consumer's positions from the database. Raises what `read_store` does."""
     statement = "SELECT topic, partition, next_offset FROM stream_offset WHERE consumer_group = ?"
-    with closing(connect(path, read_only=True)) as connection, store_errors(path):
-        rows = connection.execute(statement, (group,)).fetchall()
+    with read_store(settings) as store:
+        rows = store.execute(statement, (group,)).fetchall()
     return {(topic, partition): offset for topic, partition, offset in rows}
 
 

@@ -4,9 +4,7 @@ The processor's positions are its group's committed offsets, the consumer's are 
 they are moved is in `reset`.
 """
 
-import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from typing import Final
 
 from confluent_kafka.admin import AdminClient
@@ -22,7 +20,7 @@ from streaming.kafka.offsets import committed_offsets, list_bounds
 from streaming.kafka.preflight import Cluster, preflight
 from streaming.kafka.retry import answer
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, store_errors
+from streaming.store.connection import StoreConnection, read_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.offsets import StoredOffset, read_offsets
 
@@ -149,14 +147,13 @@ def _committed(common: Config, group: str) -> dict[TopicPartition, StoredOffset]
 
 
 def _stored(settings: Settings) -> Mapping[TopicPartition, StoredOffset]:
-    path = settings.database_path
-    if not path.exists():
+    if not settings.database_path.exists():
         return {}
-    with closing(connect_current(path, read_only=True)) as store, store_errors(path):
+    with read_store(settings) as store:
         return read_offsets(store, group_of(settings, store))
 
 
-def group_of(settings: Settings, store: sqlite3.Connection) -> str:
+def group_of(settings: Settings, store: StoreConnection) -> str:
     """Give the consumer's group, which is of the deployment that the database records."""
     deployment = recorded_deployment(store)
     return Names.of(settings).analytics_group(deployment.deployment_id if deployment else "")

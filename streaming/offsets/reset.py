@@ -25,7 +25,7 @@ from streaming.kafka.preflight import Cluster
 from streaming.kafka.retry import answer
 from streaming.offsets.inspect import APPS, CALL_SECONDS, CLIENT, Position, group_of, look
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, store_errors
+from streaming.store.connection import write_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.offsets import StoredOffset, move_offsets
 from streaming.system.home import Home
@@ -182,18 +182,17 @@ def _commit(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None
 
 
 def _store(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None:
-    path = settings.database_path
     positions = {
         (move.topic, move.partition): StoredOffset(
             move.after, topic_id_text(cluster.topics[move.topic].topic_id), cluster.cluster_id
         )
         for move in moves
     }
-    with closing(connect_current(path)) as store, store_errors(path):
+    with write_store(settings) as store:
         if recorded_deployment(store) is None:
             raise PurchasesError(
-                f"{path} has no positions yet; the first `purchases analyze` begins with the first"
-                " record."
+                f"{settings.database_path} has no positions yet; the first `purchases analyze`"
+                " begins with the first record."
             )
         analytics = Names.of(settings).analytics
         move_offsets(store, group_of(settings, store), analytics, positions)

@@ -4,12 +4,10 @@ Nothing here waits for what does not answer, and nothing raises for it: that it 
 answer. What is wrong is told by `judge`.
 """
 
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,7 +31,7 @@ from streaming.status.model import (
     Status,
 )
 from streaming.status.slots import look_at_app, time_text
-from streaming.store.connection import connect_current, snapshot, store_errors
+from streaming.store.connection import StoreConnection, read_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import live_figures
 from streaming.system.disk_space import free_bytes
@@ -41,7 +39,7 @@ from streaming.system.disk_space import free_bytes
 SectionOf = Callable[[Settings], Section]
 
 BROKER_SECONDS: Final = 0.8
-BUSY_MILLISECONDS: Final = 200
+LOCK_SECONDS: Final = 0.2
 FEWEST_RECORDS: Final = 20
 
 
@@ -113,16 +111,14 @@ def refusals_of(workers: Sequence[WorkerStatus], limit: float) -> Refusals:
 def _read_database(settings: Settings) -> _Stored:
     path = settings.database_path
     try:
-        with closing(connect_current(path, read_only=True)) as store, store_errors(path):
-            store.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-            with snapshot(store):
-                return _stored(settings, store, path)
+        with read_store(settings, LOCK_SECONDS) as store:
+            return _stored(settings, store, path)
     except PurchasesError as error:
         nothing = Database("unreadable", str(error), str(path), None, None, None, None, None)
         return _Stored(nothing, {})
 
 
-def _stored(settings: Settings, store: sqlite3.Connection, path: Path) -> _Stored:
+def _stored(settings: Settings, store: StoreConnection, path: Path) -> _Stored:
     figures = live_figures(store)
     deployment = recorded_deployment(store)
     group = Names.of(settings).analytics_group(deployment.deployment_id if deployment else "")

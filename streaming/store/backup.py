@@ -14,7 +14,7 @@ from typing import Final
 
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
-from streaming.store.connection import connect, store_errors
+from streaming.store.sqlite import connect, snapshot, store_errors
 from streaming.system.home import Home
 
 PAGES_PER_STEP: Final = 4096
@@ -64,15 +64,11 @@ def _copy(source: sqlite3.Connection, path: Path, part: Path, progress: Progress
             progress(total - remaining, total)
 
     with closing(connect(part, create=True)) as copy:
-        with store_errors(path):
-            # An open read transaction pins the snapshot: otherwise every commit of another
-            # process starts the copy again.
-            source.execute("BEGIN")
-            try:
-                source.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-                source.backup(copy, pages=PAGES_PER_STEP, progress=report)
-            finally:
-                source.execute("ROLLBACK")
+        # An open read transaction pins the moment: otherwise every commit of another process
+        # starts the copy again. Its first statement begins it.
+        with store_errors(path), snapshot(source):
+            source.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+            source.backup(copy, pages=PAGES_PER_STEP, progress=report)
         with store_errors(part):
             copy.execute("PRAGMA journal_mode = DELETE").fetchall()
         require_integrity(copy, path)

@@ -1,92 +1,98 @@
-"""The one way to open the SQLite file, on `sqlite3` alone, and what SQLite's errors mean.
+"""The doors to the event store: read it, write it, or hold it open to read it again and again.
 
-Everything opens it here: SQLAlchemy's engine (`engine.py`), the readers that must start fast
-(`figures.py`) and the upkeep (`maintenance.py`). Statements over the tables live with them.
+Everybody outside `store` opens it here or, for a writer that runs long, in `engine`, and gets
+statements that see one moment or are written as a whole. How SQLite does that is in `sqlite`, so
+that another database can stand behind the same doors. No statement over a table belongs here.
 """
 
-import errno
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from sqlite3 import Connection
 from typing import Final
 
-from streaming.errors import Mismatch, PurchasesError, Unavailable
+from streaming.errors import Mismatch, PurchasesError
 from streaming.settings import Settings
+from streaming.store.sqlite import LOCK_SECONDS, connect, snapshot, store_errors, transaction
 
 SCHEMA_VERSION: Final = 3
-BUSY_TIMEOUT_SECONDS: Final = 5.0
-CACHE_KIBIBYTES: Final = 8 * 1024
-"""A full batch touches some thousands of pages; SQLite's 2 MB of cache would write many twice."""
-CHECKPOINT_PAGES: Final = 16_000
-"""64 MB of WAL; with SQLite's 1,000 pages each full batch would also be copied out at once."""
-WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
+"""The number of the last migration; each release can read its own schema only."""
 
-_LOCKED = "{path} is locked by another process."
-_READ_ONLY = "{path} or its directory may not be written by this user, or its disk is read-only."
-_WAITING_HELPS: Final = {
-    sqlite3.SQLITE_BUSY: _LOCKED,
-    sqlite3.SQLITE_LOCKED: _LOCKED,
-    sqlite3.SQLITE_PROTOCOL: _LOCKED,
-    sqlite3.SQLITE_FULL: "The disk of {path} is full; free some space.",
-    sqlite3.SQLITE_IOERR: "The disk of {path} does not read or write; is it full or failing?",
-}
-_FINAL: Final = {
-    sqlite3.SQLITE_NOTADB: (
-        "{path} is not a SQLite database; move it away, or restore a backup with"
-        " `purchases db restore`."
-    ),
-    sqlite3.SQLITE_CORRUPT: "{path} is damaged; restore a backup with `purchases db restore`.",
-    sqlite3.SQLITE_READONLY: _READ_ONLY,
-    sqlite3.SQLITE_PERM: _READ_ONLY,
-}
-_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
+StoreConnection = sqlite3.Connection
+"""What the doors give: a connection inside a transaction that the door ends."""
 
 
-def connect(path: Path, *, read_only: bool = False, create: bool = False) -> sqlite3.Connection:
-    """Open the file: WAL, `synchronous=FULL`, foreign keys, 5 s of patience with other writers.
+class StoreReader:
+    """The store, held open for reading by who reads it often; close it at the end."""
 
-    Transactions are the caller's to begin (`BEGIN IMMEDIATE` to write, `BEGIN` to read). Without
-    `create` the file must exist; its schema is not looked at. Raises what `store_errors` does.
+    def __init__(self, path: Path, connection: StoreConnection) -> None:
+        self._path = path
+        self._connection = connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[StoreConnection]:
+        """Read the store at one moment. Raises what `store_errors` does."""
+        with store_errors(self._path), snapshot(self._connection):
+            yield self._connection
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def open_reader(settings: Settings, lock_seconds: float = LOCK_SECONDS) -> StoreReader:
+    """Open the store for reading, and refuse it unless its schema is this version's.
+
+    Raises `Mismatch` naming both schema versions and the remedy, and what `store_errors` does.
     """
-    mode = "ro" if read_only else "rwc" if create else "rw"
-    with store_errors(path):
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            timeout=BUSY_TIMEOUT_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        try:
-            _configure(connection, read_only=read_only)
-        except sqlite3.Error:
-            connection.close()
-            raise
-    return connection
+    path = settings.database_path
+    return StoreReader(path, _connect_current(path, read_only=True, lock_seconds=lock_seconds))
 
 
-def connect_current(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open the file as `connect` does, and refuse it unless its schema is this version's.
+@contextmanager
+def read_store(settings: Settings, lock_seconds: float = LOCK_SECONDS) -> Iterator[StoreConnection]:
+    """Read the store at one moment. Raises what `open_reader` does."""
+    with closing(open_reader(settings, lock_seconds)) as reader, reader.snapshot() as store:
+        yield store
 
-    Raises `Mismatch` naming both schema versions and the remedy.
+
+@contextmanager
+def write_store(settings: Settings) -> Iterator[StoreConnection]:
+    """Write to the store in one transaction: all of the block, or nothing if an error leaves it.
+
+    No other process writes meanwhile. Raises what `open_reader` does.
     """
-    connection = connect(path, read_only=read_only)
+    path = settings.database_path
+    with (
+        closing(_connect_current(path, read_only=False)) as store,
+        store_errors(path),
+        transaction(store),
+    ):
+        yield store
+
+
+def require_current_store(path: Path) -> None:
+    """Raise what `open_reader` does, unless `path` can be written and has this schema."""
+    _connect_current(path, read_only=False).close()
+
+
+def _connect_current(
+    path: Path, *, read_only: bool, lock_seconds: float = LOCK_SECONDS
+) -> StoreConnection:
+    connection = connect(path, read_only=read_only, lock_seconds=lock_seconds)
     try:
         with store_errors(path):
-            require_current_schema(connection, path)
+            _require_current_schema(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def schema_version(connection: sqlite3.Connection, path: Path) -> int:
-    """Give the schema version of the file: 0 where it has no tables yet.
+def schema_version(connection: StoreConnection, path: Path) -> int:
+    """Return the schema version of the file, 0 if it has no tables yet.
 
-    Raises `PurchasesError` where its tables are not ours.
+    Raises `PurchasesError` if its tables are not ours.
     """
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
     if not tables:
@@ -101,8 +107,16 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
     )
 
 
-def require_current_schema(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise `Mismatch` unless the file has the schema version that this program writes."""
+def newer_schema(path: Path, found: int) -> Mismatch:
+    """Return the refusal of a file that a newer version of this program wrote."""
+    return Mismatch(
+        f"{path} has schema version {found}, newer than this program's {SCHEMA_VERSION}:"
+        " install the newer version of purchases, or restore an older backup with"
+        " `purchases db restore`."
+    )
+
+
+def _require_current_schema(connection: StoreConnection, path: Path) -> None:
     found = schema_version(connection, path)
     if found > SCHEMA_VERSION:
         raise newer_schema(path, found)
@@ -111,97 +125,3 @@ def require_current_schema(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} has schema version {found}, this program needs {SCHEMA_VERSION}:"
             " run `purchases db upgrade` (it makes a backup first)."
         )
-
-
-def newer_schema(path: Path, found: int) -> Mismatch:
-    """Give the refusal of a file that a newer version of this program wrote."""
-    return Mismatch(
-        f"{path} has schema version {found}, newer than this program's {SCHEMA_VERSION}:"
-        " install the newer version of purchases, or restore an older backup with"
-        " `purchases db restore`."
-    )
-
-
-@contextmanager
-def store_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite says (through `sqlite3` or SQLAlchemy) into a sentence about `path`.
-
-    Raises `Unavailable` where waiting may help (locked, disk full or failing), `PurchasesError`
-    where it will not (no file, no database, damaged, read-only). What else is raised passes
-    through: a reader of our output that left, or a bug.
-    """
-    try:
-        yield
-    except (PurchasesError, BrokenPipeError):
-        raise
-    except OSError as error:
-        raise _file_error(path, error) from error
-    except Exception as error:
-        cause = getattr(error, "orig", error)
-        code = getattr(cause, "sqlite_errorcode", None)
-        translated = None if code is None else _translated(path, code & 0xFF)
-        if translated is None:
-            raise
-        raise translated from error
-
-
-def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
-    if read_only:
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-        return
-    connection.execute("PRAGMA journal_mode = WAL").fetchall()
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}").fetchall()
-    connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}").fetchall()
-
-
-def _translated(path: Path, code: int) -> PurchasesError | None:
-    if code == sqlite3.SQLITE_CANTOPEN:
-        return _cannot_open(path)
-    if code in _WAITING_HELPS:
-        return Unavailable(_WAITING_HELPS[code].format(path=path))
-    if code in _FINAL:
-        return PurchasesError(_FINAL[code].format(path=path))
-    return None
-
-
-def _cannot_open(path: Path) -> PurchasesError:
-    if path.is_dir():
-        return PurchasesError(f"{path} is a directory, not a SQLite database.")
-    try:
-        exists = path.exists()
-    except PermissionError:
-        exists = True
-    if exists:
-        return PurchasesError(f"{path} or its directory may not be opened by this user.")
-    return PurchasesError(
-        f"There is no database at {path}; `purchases up` or `purchases db upgrade` makes one."
-    )
-
-
-def _file_error(path: Path, error: OSError) -> PurchasesError:
-    if error.errno in _NO_SPACE:
-        return Unavailable(f"The disk of {path} is full; free some space.")
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    return PurchasesError(f"{error.filename or path} cannot be used: {reason}.")
-
-
-@contextmanager
-def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
-    """Let all statements inside see the store at one moment, while others write."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-
-
-@contextmanager
-def reading(settings: Settings) -> Iterator[Connection]:
-    """Read the store at one moment. Raises what `connect_current` does."""
-    path = settings.database_path
-    opened = closing(connect_current(path, read_only=True))
-    with opened as store, store_errors(path), snapshot(store):
-        yield store

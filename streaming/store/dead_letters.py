@@ -4,7 +4,6 @@ What came of a record by itself (`stored`, refused again, `parked`) is written b
 `write`; here are only `redriven` and `dropped`. The records themselves are in `purchases.dlq`.
 """
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -14,6 +13,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from streaming.errors import NotFound, UsageError
+from streaming.store.connection import StoreConnection
 
 QUARTER: Final = 900 * 1_000_000
 """µs of the longest stretch of time that no zone's midnight cuts."""
@@ -66,7 +66,7 @@ class LetterFilter(Struct, frozen=True):
 
 
 def find_letters(
-    connection: sqlite3.Connection, wanted: LetterFilter, *, newest_first: bool = False
+    connection: StoreConnection, wanted: LetterFilter, *, newest_first: bool = False
 ) -> Iterator[StoredLetter]:
     """Give the dead letters that fit: in the order of the dead-letter topic, or newest first."""
     condition, values = _condition(wanted)
@@ -81,7 +81,7 @@ def find_letters(
             yield letter
 
 
-def find_letter(connection: sqlite3.Connection, name: str) -> StoredLetter:
+def find_letter(connection: StoreConnection, name: str) -> StoredLetter:
     """Give the dead letter of this id, or of `partition:offset` where only one has it.
 
     Raises `NotFound` where none has, `UsageError` where several have.
@@ -102,7 +102,7 @@ def find_letter(connection: sqlite3.Connection, name: str) -> StoredLetter:
     return StoredLetter(*rows[0])
 
 
-def count_by_reason(connection: sqlite3.Connection, wanted: LetterFilter) -> dict[str, int]:
+def count_by_reason(connection: StoreConnection, wanted: LetterFilter) -> dict[str, int]:
     """Count the dead letters that fit by reason, most frequent first."""
     condition, values = _condition(wanted)
     rows = connection.execute(
@@ -114,7 +114,7 @@ def count_by_reason(connection: sqlite3.Connection, wanted: LetterFilter) -> dic
 
 
 def count_by_day(
-    connection: sqlite3.Connection, wanted: LetterFilter, zone: ZoneInfo
+    connection: StoreConnection, wanted: LetterFilter, zone: ZoneInfo
 ) -> list[tuple[str, str, int]]:
     """Count the dead letters that fit by local day (as `2011-03-27`) and reason, in that order."""
     condition, values = _condition(wanted)
@@ -130,36 +130,27 @@ def count_by_day(
     return [(day, reason, count) for (day, reason), count in sorted(found.items())]
 
 
-def mark_redriven(connection: sqlite3.Connection, letters: Iterable[StoredLetter]) -> int:
+def mark_redriven(connection: StoreConnection, letters: Iterable[StoredLetter]) -> int:
     """Mark the letters as sent again, but for those of which more is known by now; count them."""
     return _mark(connection, letters, "redriven", None)
 
 
-def mark_dropped(
-    connection: sqlite3.Connection, letters: Iterable[StoredLetter], because: str
-) -> int:
+def mark_dropped(connection: StoreConnection, letters: Iterable[StoredLetter], because: str) -> int:
     """Mark the letters as given up, but for those of which more is known by now; count them."""
     return _mark(connection, letters, "dropped", because)
 
 
 def _mark(
-    connection: sqlite3.Connection,
+    connection: StoreConnection,
     letters: Iterable[StoredLetter],
     state: str,
     because: str | None,
 ) -> int:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        marked = connection.executemany(
-            "UPDATE dead_letter SET state = ?, dropped_because = ? WHERE origin_topic_id = ? AND"
-            " origin_partition = ? AND origin_offset = ? AND attempts = ? AND state <> 'stored'",
-            [(state, because, x.topic_id, x.partition, x.offset, x.attempts) for x in letters],
-        ).rowcount
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-    return marked
+    return connection.executemany(
+        "UPDATE dead_letter SET state = ?, dropped_because = ? WHERE origin_topic_id = ? AND"
+        " origin_partition = ? AND origin_offset = ? AND attempts = ? AND state <> 'stored'",
+        [(state, because, x.topic_id, x.partition, x.offset, x.attempts) for x in letters],
+    ).rowcount
 
 
 def _condition(wanted: LetterFilter) -> tuple[str, Sequence[object]]:

@@ -3,7 +3,6 @@
 The schema itself is made in `schema`.
 """
 
-import sqlite3
 import time
 import uuid
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from streaming.errors import Mismatch
 from streaming.settings import PREFIX, Settings
-from streaming.store.connection import SCHEMA_VERSION, store_errors
+from streaming.store.connection import SCHEMA_VERSION, StoreConnection
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -34,8 +33,7 @@ def ensure_deployment(engine: "Engine", settings: Settings) -> DeploymentInfo:
 
     `engine` is one that writes. Raises `Mismatch` naming the setting that differs.
     """
-    path = settings.database_path
-    with store_errors(path), engine.begin() as connection:
+    with engine.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO deployment"
             " (id, deployment_id, currency, timezone, schema_version, created_at)"
@@ -50,11 +48,11 @@ def ensure_deployment(engine: "Engine", settings: Settings) -> DeploymentInfo:
         )
         row = connection.exec_driver_sql(RECORDED).one()
     recorded = DeploymentInfo(*row)
-    require_same_deployment(recorded, settings, path)
+    require_same_deployment(recorded, settings, settings.database_path)
     return recorded
 
 
-def recorded_deployment(connection: sqlite3.Connection) -> DeploymentInfo | None:
+def recorded_deployment(connection: StoreConnection) -> DeploymentInfo | None:
     """Give what the database recorded of its deployment; None where it never started."""
     row = connection.execute(RECORDED).fetchone()
     return None if row is None else DeploymentInfo(*row)
@@ -78,11 +76,11 @@ def prepare_store(settings: Settings) -> str:
 
     Raises `Mismatch` for a newer schema, another currency or another time zone.
     """
-    from streaming.store.engine import open_store
+    from streaming.store.engine import open_engine
     from streaming.store.schema import upgrade
 
     upgrade(settings)
-    engine = open_store(settings.database_path)
+    engine = open_engine(settings)
     try:
         return ensure_deployment(engine, settings).deployment_id
     finally:

@@ -1,39 +1,49 @@
-"""SQLAlchemy's engine over the SQLite file; how the file is opened is `connection.py`'s matter.
+"""SQLAlchemy's engine over the store, for who writes long: the consumer, the batch builds.
 
-An engine is for writing or for reading, never both: a reader that would upgrade to a writer gets
-SQLITE_BUSY_SNAPSHOT, so every transaction says at its beginning which one it is.
+Every transaction takes the write lock at its beginning; reading is done by `connection`, because
+a process that only reads must not wait for SQLAlchemy's import. No statement belongs here.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from streaming.store.connection import connect, connect_current, store_errors
+from streaming.errors import PurchasesError
+from streaming.settings import Settings
+from streaming.store.connection import require_current_store
+from streaming.store.sqlite import connect, store_error
 
-__all__ = ["engine_over", "open_store", "store_errors"]
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import ExceptionContext
 
 
-def open_store(path: Path, *, read_only: bool = False) -> Engine:
-    """Open the event store; every transaction is `BEGIN IMMEDIATE`, or `BEGIN` if `read_only`.
+def open_engine(settings: Settings) -> Engine:
+    """Open the event store for writing; `begin` and its statements raise what `store_errors` does.
 
-    Raises at once what `store_errors` does where the file cannot be opened, and `Mismatch` where
-    its schema is not this version's. Statements go inside `store_errors(path)`.
+    Raises the same at once if the file cannot be opened, and `Mismatch` if its schema is not this
+    version's.
     """
-    connect_current(path, read_only=read_only).close()
-    return engine_over(path, read_only=read_only)
+    require_current_store(settings.database_path)
+    return engine_over(settings.database_path)
 
 
-def engine_over(path: Path, *, read_only: bool = False, create: bool = False) -> Engine:
-    """Give an engine over a file of any schema, which is not touched before the first use."""
+def engine_over(path: Path, *, create: bool = False) -> Engine:
+    """Return an engine over a file of any schema, which is not touched before the first use."""
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
-        creator=lambda: connect(path, read_only=read_only, create=create),
+        creator=lambda: connect(path, create=create),
         hide_parameters=True,
     )
-    statement = "BEGIN" if read_only else "BEGIN IMMEDIATE"
 
+    # A transaction that begins as a reader cannot become a writer once another has written.
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(statement)
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    @event.listens_for(engine, "handle_error")
+    def _translate(context: "ExceptionContext") -> PurchasesError | None:
+        # Errors that no person can mend, such as a broken constraint, stay SQLAlchemy's.
+        return store_error(path, context.original_exception)
 
     return engine

@@ -3,9 +3,10 @@
 Reading only, on plain `sqlite3`, so that a command starts fast. All times are µs in UTC.
 """
 
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from streaming.store.connection import StoreConnection
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class DistinctFigures:
     customers: int
 
 
-def live_figures(connection: sqlite3.Connection) -> LiveFigures:
+def live_figures(connection: StoreConnection) -> LiveFigures:
     """Read the live figures: a few rows, however many events there are."""
     totals: tuple[int, int, int, int, int, int | None] | None = connection.execute(
         "SELECT events, items_sold, gross_revenue_micros, net_revenue_micros, guest_events,"
@@ -55,7 +56,7 @@ def live_figures(connection: sqlite3.Connection) -> LiveFigures:
     return LiveFigures(*(totals or (0, 0, 0, 0, 0, None)), popular, refused)
 
 
-def top_items(connection: sqlite3.Connection, limit: int) -> list[ItemFigures]:
+def top_items(connection: StoreConnection, limit: int) -> list[ItemFigures]:
     """Give the most sold items, best first; net revenue, then the name decides between equals."""
     rows = connection.execute(
         "SELECT item, items_sold, net_revenue_micros FROM live_item_totals"
@@ -65,7 +66,7 @@ def top_items(connection: sqlite3.Connection, limit: int) -> list[ItemFigures]:
     return [ItemFigures(*row) for row in rows]
 
 
-def refusals(connection: sqlite3.Connection) -> dict[str | None, int]:
+def refusals(connection: StoreConnection) -> dict[str | None, int]:
     """Count the refused that are not stored by reason, most frequent first."""
     rows = connection.execute(
         "SELECT reason, count(*) FROM dead_letter WHERE state <> 'stored'"
@@ -74,7 +75,7 @@ def refusals(connection: sqlite3.Connection) -> dict[str | None, int]:
     return dict(rows.fetchall())
 
 
-def distinct_figures(connection: sqlite3.Connection) -> DistinctFigures:
+def distinct_figures(connection: StoreConnection) -> DistinctFigures:
     """Count orders and customers from all events (0.25 s for 541,907)."""
     row = connection.execute(
         "SELECT count(DISTINCT order_id), count(DISTINCT user) FROM analytics_event"
@@ -93,7 +94,7 @@ class ChangedDay:
 
 
 def changed_days(
-    connection: sqlite3.Connection, after: tuple[int, str], until: int, limit: int
+    connection: StoreConnection, after: tuple[int, str], until: int, limit: int
 ) -> list[ChangedDay]:
     """Give the days last changed after a place (version, day) up to a version, in their order.
 
@@ -107,7 +108,7 @@ def changed_days(
     return [ChangedDay(*row) for row in rows]
 
 
-def stored_positions(connection: sqlite3.Connection, group: str, topic: str) -> Mapping[int, int]:
+def stored_positions(connection: StoreConnection, group: str, topic: str) -> Mapping[int, int]:
     """Give the next offset of each partition of a topic that the group has stored."""
     rows = connection.execute(
         "SELECT partition, next_offset FROM stream_offset WHERE consumer_group = ? AND topic = ?",

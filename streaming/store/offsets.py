@@ -3,13 +3,13 @@
 The consumer's own way is in `write`.
 """
 
-import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
 
 from streaming.events.record import TopicPartition
+from streaming.store.connection import StoreConnection
 
 RETIRE_EVENTS: Final = (
     "UPDATE analytics_event SET stream_partition = -1 - :partition"
@@ -31,7 +31,7 @@ class StoredOffset(Struct, frozen=True):
     cluster_id: str
 
 
-def read_offsets(connection: sqlite3.Connection, group: str) -> dict[TopicPartition, StoredOffset]:
+def read_offsets(connection: StoreConnection, group: str) -> dict[TopicPartition, StoredOffset]:
     """Read the group's positions by topic and partition."""
     rows = connection.execute(
         "SELECT topic, partition, next_offset, topic_id, cluster_id FROM stream_offset"
@@ -42,33 +42,27 @@ def read_offsets(connection: sqlite3.Connection, group: str) -> dict[TopicPartit
 
 
 def move_offsets(
-    connection: sqlite3.Connection,
+    connection: StoreConnection,
     group: str,
     analytics: str,
     positions: Mapping[TopicPartition, StoredOffset],
 ) -> None:
-    """Move positions in one transaction.
+    """Move positions in the caller's transaction.
 
     Where the log is another one, its counts begin anew, and the events and dead letters that came
     from the old one are marked: their place is in a log that is no more.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        known = read_offsets(connection, group)
-        for place, moved in positions.items():
-            before = known.get(place)
-            _move(connection, group, place, before, moved)
-            if before is not None and not _of_one_log(before, moved):
-                retire = RETIRE_EVENTS if place[0] == analytics else RETIRE_LETTERS
-                connection.execute(retire, {"partition": place[1]})
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
+    known = read_offsets(connection, group)
+    for place, moved in positions.items():
+        before = known.get(place)
+        _move(connection, group, place, before, moved)
+        if before is not None and not _of_one_log(before, moved):
+            retire = RETIRE_EVENTS if place[0] == analytics else RETIRE_LETTERS
+            connection.execute(retire, {"partition": place[1]})
 
 
 def _move(
-    connection: sqlite3.Connection,
+    connection: StoreConnection,
     group: str,
     place: TopicPartition,
     known: StoredOffset | None,

@@ -1,16 +1,13 @@
 """Computing live totals, item totals and day ledger again from the stored events."""
 
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from streaming.settings import Settings
 from streaming.store.backup import Progress, backup, backup_path
-from streaming.store.connection import connect_current, store_errors
+from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.rows import day_cutter
 
@@ -40,34 +37,22 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> Rebuilt:
     stays with figures of 0, as without its row its version would be 0 again. `progress` is that
     of the backup.
     """
-    path = settings.database_path
-    with closing(connect_current(path)) as connection:
-        kept = backup(settings, backup_path(settings, "before-rebuild"), progress)
-        with store_errors(path), _writing(connection):
-            recorded = recorded_deployment(connection)
-            zone = ZoneInfo(recorded.timezone) if recorded else settings.zone
-            connection.create_function("local_day", 1, day_cutter(zone), deterministic=True)
-            now = time.time_ns() // 1000
-            events = _rebuild_totals(connection, now)
-            items = _rebuild_items(connection)
-            days = _rebuild_ledger(connection, events, now)
-            builds = connection.execute("DELETE FROM table_build").rowcount
-            connection.execute("DELETE FROM build_failure")
-            return Rebuilt(kept, events, days, items, builds)
+    with read_store(settings) as store:
+        recorded = recorded_deployment(store)
+    kept = backup(settings, backup_path(settings, "before-rebuild"), progress)
+    with write_store(settings) as store:
+        zone = ZoneInfo(recorded.timezone) if recorded else settings.zone
+        store.create_function("local_day", 1, day_cutter(zone), deterministic=True)
+        now = time.time_ns() // 1000
+        events = _rebuild_totals(store, now)
+        items = _rebuild_items(store)
+        days = _rebuild_ledger(store, events, now)
+        builds = store.execute("DELETE FROM table_build").rowcount
+        store.execute("DELETE FROM build_failure")
+        return Rebuilt(kept, events, days, items, builds)
 
 
-@contextmanager
-def _writing(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-def _rebuild_totals(connection: sqlite3.Connection, now: int) -> int:
+def _rebuild_totals(connection: StoreConnection, now: int) -> int:
     """Replace the one row of all time; give the number of events. `changed_at` only moves."""
     connection.execute(
         "INSERT INTO live_totals"
@@ -85,7 +70,7 @@ def _rebuild_totals(connection: sqlite3.Connection, now: int) -> int:
     return int(row[0])
 
 
-def _rebuild_items(connection: sqlite3.Connection) -> int:
+def _rebuild_items(connection: StoreConnection) -> int:
     """Replace the rows of the items; give how many were other than they should have been."""
     connection.execute(
         "CREATE TEMP TABLE rebuilt_item AS"
@@ -106,7 +91,7 @@ def _rebuild_items(connection: sqlite3.Connection) -> int:
     return int(row[0])
 
 
-def _rebuild_ledger(connection: sqlite3.Connection, events: int, now: int) -> int:
+def _rebuild_ledger(connection: StoreConnection, events: int, now: int) -> int:
     """Correct the days that are wrong, with a new version; give how many they were."""
     connection.execute(
         "CREATE TEMP TABLE rebuilt_day AS"

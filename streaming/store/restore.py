@@ -11,15 +11,10 @@ from pathlib import Path
 from streaming.errors import PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
 from streaming.store.backup import Progress, backup_path, copy_database, require_integrity
-from streaming.store.connection import (
-    SCHEMA_VERSION,
-    connect,
-    newer_schema,
-    schema_version,
-    store_errors,
-)
+from streaming.store.connection import SCHEMA_VERSION, newer_schema, schema_version
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.schema import migrate
+from streaming.store.sqlite import connect, store_errors
 from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 

@@ -10,13 +10,8 @@ from typing import Final
 
 from streaming.settings import Settings
 from streaming.store.backup import backup_path, copy_database
-from streaming.store.connection import (
-    SCHEMA_VERSION,
-    connect,
-    newer_schema,
-    schema_version,
-    store_errors,
-)
+from streaming.store.connection import SCHEMA_VERSION, newer_schema, schema_version
+from streaming.store.sqlite import connect, store_errors
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -57,7 +52,7 @@ def migrate(path: Path) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     engine = engine_over(path, create=True)
     try:
-        with store_errors(path), engine.begin() as connection:
+        with engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     finally:

@@ -4,7 +4,6 @@ Plain `sqlite3`, reading only. Times are µs in UTC, money is in micros; a range
 for what was stored between two looks, as rows are only ever added.
 """
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -12,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from streaming.store.connection import StoreConnection
 from streaming.totals.window import BUCKET_SECONDS, Group, Sums
 from streaming.units import MICROS, micros_of
 
@@ -33,14 +33,14 @@ class Purchase(Struct, frozen=True):
     country: str | None
 
 
-def last_row(connection: sqlite3.Connection) -> int:
+def last_row(connection: StoreConnection) -> int:
     """Give the id of the last stored row, 0 where there is none."""
     row = connection.execute("SELECT coalesce(max(rowid), 0) FROM analytics_event").fetchone()
     return int(row[0])
 
 
 def buckets(
-    connection: sqlite3.Connection, after: int, until: int, since: int
+    connection: StoreConnection, after: int, until: int, since: int
 ) -> list[tuple[int, int, int, int]]:
     """Sum the rows after one id up to another by bucket, of event times from `since` (µs) on."""
     width = BUCKET_SECONDS * MICROS
@@ -52,7 +52,7 @@ def buckets(
 
 
 def recent_buckets(
-    connection: sqlite3.Connection, until: int, since: int
+    connection: StoreConnection, until: int, since: int
 ) -> list[tuple[int, int, int, int]]:
     """Sum all rows up to an id by bucket, by the index on time."""
     width = BUCKET_SECONDS * MICROS
@@ -64,7 +64,7 @@ def recent_buckets(
 
 
 def groups(
-    connection: sqlite3.Connection, column: str, after: int, until: int, span: tuple[int, int]
+    connection: StoreConnection, column: str, after: int, until: int, span: tuple[int, int]
 ) -> list[Group]:
     """Sum the rows after one id up to another by `item` or `country`, within a span of time."""
     return connection.execute(
@@ -75,7 +75,7 @@ def groups(
 
 
 def groups_of_span(
-    connection: sqlite3.Connection, column: str, until: int, span: tuple[int, int]
+    connection: StoreConnection, column: str, until: int, span: tuple[int, int]
 ) -> list[Group]:
     """Sum all rows up to an id by `item` or `country`, within a span of time, by its index."""
     return connection.execute(
@@ -86,7 +86,7 @@ def groups_of_span(
     ).fetchall()
 
 
-def sums_of_span(connection: sqlite3.Connection, span: tuple[int, int]) -> Sums:
+def sums_of_span(connection: StoreConnection, span: tuple[int, int]) -> Sums:
     """Sum what happened within a span of time."""
     row = connection.execute(
         f"SELECT {SUMS} FROM analytics_event WHERE event_time >= ? AND event_time < ?", span
@@ -94,7 +94,7 @@ def sums_of_span(connection: sqlite3.Connection, span: tuple[int, int]) -> Sums:
     return Sums(row[0], row[1] or 0, row[2])
 
 
-def day_sums(connection: sqlite3.Connection, day: str) -> Sums | None:
+def day_sums(connection: StoreConnection, day: str) -> Sums | None:
     """Read a day of the ledger; None where it has none."""
     row = connection.execute(
         "SELECT events, items_sold, net_revenue_micros FROM day_ledger WHERE day = ?", (day,)
@@ -102,7 +102,7 @@ def day_sums(connection: sqlite3.Connection, day: str) -> Sums | None:
     return None if row is None else Sums(*row)
 
 
-def last_day(connection: sqlite3.Connection, until: str) -> str | None:
+def last_day(connection: StoreConnection, until: str) -> str | None:
     """Give the last day up to `until` that has purchases."""
     row = connection.execute(
         "SELECT max(day) FROM day_ledger WHERE day <= ? AND events > 0", (until,)
@@ -110,7 +110,7 @@ def last_day(connection: sqlite3.Connection, until: str) -> str | None:
     return None if row[0] is None else str(row[0])
 
 
-def latest(connection: sqlite3.Connection, limit: int = LATEST) -> list[Purchase]:
+def latest(connection: StoreConnection, limit: int = LATEST) -> list[Purchase]:
     """Give the purchases that were stored last, newest first."""
     rows = connection.execute(
         "SELECT event_id, event_time, kind, item, description, quantity, amount_micros, country"
@@ -120,9 +120,7 @@ def latest(connection: sqlite3.Connection, limit: int = LATEST) -> list[Purchase
     return [Purchase(*row) for row in rows]
 
 
-def descriptions(
-    connection: sqlite3.Connection, items: Sequence[str], until: int
-) -> dict[str, str]:
+def descriptions(connection: StoreConnection, items: Sequence[str], until: int) -> dict[str, str]:
     """Find how the items were described most often lately, among the last 50,000 rows."""
     marks = ", ".join("?" * len(items))
     rows = connection.execute(

@@ -4,7 +4,6 @@ What the figures are is in `store.figures`, how far behind they are in `kafka.la
 prints them is in `commands.totals`.
 """
 
-import sqlite3
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from streaming.formatting import grouped
 from streaming.kafka.lag import Lag, read_lag
 from streaming.kafka.names import Names
 from streaming.settings import Settings
-from streaming.store.connection import snapshot
+from streaming.store.connection import read_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import (
     ItemFigures,
@@ -63,23 +62,21 @@ class Report(Struct, frozen=True, kw_only=True):
     lag_seconds: float | None
 
 
-def read_report(
-    connection: sqlite3.Connection, settings: Settings, *, distinct: bool
-) -> tuple[Report, str]:
+def read_report(settings: Settings, *, distinct: bool) -> tuple[Report, str]:
     """Read all figures at one moment, and how far they are behind.
 
     With `distinct`, orders and customers are counted too. Gives the report, and why the lag is
     unknown ("" where it is known).
     """
     names = Names.of(settings)
-    with ThreadPoolExecutor(1) as background, snapshot(connection):
+    with ThreadPoolExecutor(1) as background, read_store(settings) as store:
         as_of = rfc_3339(datetime.now(UTC))
-        deployment = recorded_deployment(connection)
+        deployment = recorded_deployment(store)
         group = names.analytics_group(deployment.deployment_id if deployment else "")
-        stored = stored_positions(connection, group, names.analytics)
+        stored = stored_positions(store, group, names.analytics)
         asked = background.submit(_ask_lag, settings, stored)
-        live = live_figures(connection)
-        counted = distinct_figures(connection) if distinct else None
+        live = live_figures(store)
+        counted = distinct_figures(store) if distinct else None
         lag, unknown = asked.result()
     report = Report(
         events=live.events,

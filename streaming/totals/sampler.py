@@ -4,7 +4,6 @@ The sums are kept in `window`, the statements are in `reading`; sending is the h
 """
 
 import math
-import sqlite3
 import time
 from collections import deque
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +14,7 @@ from msgspec import Struct
 
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, snapshot, store_errors
+from streaming.store.connection import StoreConnection, StoreReader, open_reader
 from streaming.store.live_totals import live_figures, refusals, top_items
 from streaming.totals import queries
 from streaming.totals.window import (
@@ -101,7 +100,7 @@ class Sampler:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._looking = Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._reader: StoreReader | None = None
         self._window: Window | None = None
         self._row = 0
         self._described: dict[str, str] = {}
@@ -113,25 +112,23 @@ class Sampler:
 
     def look(self) -> Now:
         """Give the figures now. Raises `PurchasesError` where the store cannot be read."""
-        path = self._settings.database_path
         with self._looking:
             try:
-                with store_errors(path):
-                    if self._connection is None:
-                        self._connection = connect_current(path, read_only=True)
-                    with snapshot(self._connection):
-                        return self._read(self._connection, datetime.now(self._settings.zone))
+                if self._reader is None:
+                    self._reader = open_reader(self._settings)
+                with self._reader.snapshot() as store:
+                    return self._read(store, datetime.now(self._settings.zone))
             except PurchasesError:
                 self.close()
                 raise
 
     def close(self) -> None:
         """Let go of the store; the next look begins anew."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = self._window = None
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = self._window = None
 
-    def _read(self, store: sqlite3.Connection, moment: datetime) -> Now:
+    def _read(self, store: StoreConnection, moment: datetime) -> Now:
         today = moment.date().isoformat()
         day = queries.last_day(store, today) or today
         window = self._advanced(store, day, moment)
@@ -168,7 +165,7 @@ class Sampler:
             verified=_verified(store),
         )
 
-    def _advanced(self, store: sqlite3.Connection, day: str, moment: datetime) -> Window:
+    def _advanced(self, store: StoreConnection, day: str, moment: datetime) -> Window:
         """Bring the window up to the last row: by the new rows, or anew for another day."""
         last = queries.last_row(store)
         span = queries.day_span(date.fromisoformat(day), self._settings.zone)
@@ -192,7 +189,7 @@ class Sampler:
             self._ever.append({figures.item: rank for rank, figures in enumerate(top, 1)})
         return window
 
-    def _compare(self, store: sqlite3.Connection, moment: datetime) -> None:
+    def _compare(self, store: StoreConnection, moment: datetime) -> None:
         """Sum the same part of yesterday and of last week, for at most a twentieth of the time."""
         if time.monotonic() < self._compare_at:
             return
@@ -214,7 +211,7 @@ class Sampler:
         self._seen = (now, events)
         return round(self._rate, 1)
 
-    def _popular_today(self, store: sqlite3.Connection, window: Window) -> list[Ranked]:
+    def _popular_today(self, store: StoreConnection, window: Window) -> list[Ranked]:
         top = best(window.items, 10)
         self._describe(store, [item for item, _ in top])
         return [
@@ -224,7 +221,7 @@ class Sampler:
             for rank, (item, s) in enumerate(top, 1)
         ]
 
-    def _popular_ever(self, store: sqlite3.Connection) -> list[Ranked]:
+    def _popular_ever(self, store: StoreConnection) -> list[Ranked]:
         top = top_items(store, 10)
         self._describe(store, [figures.item for figures in top])
         before = self._ever[0] if self._ever else {}
@@ -242,7 +239,7 @@ class Sampler:
         described = self._described.get(item) or None
         return Ranked(item, described, sold, decimal_text(micros), change)
 
-    def _describe(self, store: sqlite3.Connection, items: list[str]) -> None:
+    def _describe(self, store: StoreConnection, items: list[str]) -> None:
         unknown = [item for item in items if item not in self._described]
         if unknown:
             self._described.update(dict.fromkeys(unknown, ""))
@@ -266,7 +263,7 @@ def _last_hour(window: Window, now: float) -> list[tuple[int, int, int]]:
     return [(start, sums.events, sums.net_revenue_micros) for start, sums in found]
 
 
-def _verified(store: sqlite3.Connection) -> Verified | None:
+def _verified(store: StoreConnection) -> Verified | None:
     row = store.execute(
         "SELECT finished_at, agrees FROM verification ORDER BY id DESC LIMIT 1"
     ).fetchone()

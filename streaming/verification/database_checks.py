@@ -3,12 +3,12 @@
 Every function reads inside the caller's snapshot and gives a `Check`; nothing is written.
 """
 
-import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from streaming.store.connection import StoreConnection
 from streaming.verification.check import Check
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,7 +26,7 @@ DAY_FIGURES: Final = ("events", "items_sold", "net_revenue_micros")
 Figures = tuple[int, ...]
 
 
-def check_totals(connection: sqlite3.Connection) -> Check:
+def check_totals(connection: StoreConnection) -> Check:
     """Compare `live_totals` with the sums over all events."""
     check = Check("live totals")
     counted = connection.execute(
@@ -39,7 +39,7 @@ def check_totals(connection: sqlite3.Connection) -> Check:
     return check
 
 
-def check_items(connection: sqlite3.Connection) -> Check:
+def check_items(connection: StoreConnection) -> Check:
     """Compare each row of `live_item_totals` with the sums over the item's events."""
     counted = _figures(
         connection,
@@ -56,7 +56,7 @@ def check_items(connection: sqlite3.Connection) -> Check:
     return check
 
 
-def check_days(connection: sqlite3.Connection, zone: ZoneInfo) -> Check:
+def check_days(connection: StoreConnection, zone: ZoneInfo) -> Check:
     """Compare each row of `day_ledger` with the sums over the events of that day in `zone`."""
     connection.create_function("verified_day", 1, day_in(zone), deterministic=True)
     counted = _figures(
@@ -73,7 +73,7 @@ def check_days(connection: sqlite3.Connection, zone: ZoneInfo) -> Check:
     return check
 
 
-def check_positions(connection: sqlite3.Connection, group: str, topic: str) -> Check:
+def check_positions(connection: StoreConnection, group: str, topic: str) -> Check:
     """Compare the counts of each partition of `analytics` with the events stored from it."""
     check = Check("partitions of analytics")
     rows = connection.execute(
@@ -125,7 +125,7 @@ def day_in(zone: ZoneInfo) -> Callable[[int], str]:
     return day_of
 
 
-def _figures(connection: sqlite3.Connection, statement: str) -> dict[str, Figures]:
+def _figures(connection: StoreConnection, statement: str) -> dict[str, Figures]:
     return {str(row[0]): tuple(row[1:]) for row in connection.execute(statement)}
 
 

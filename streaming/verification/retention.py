@@ -4,13 +4,13 @@ A record of `purchases` can only be judged if its output cannot have been delete
 their partition's order, so all deleted ones were made before the first one that is left.
 """
 
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from confluent_kafka import Consumer
 
 from streaming.events.record import TopicPartition
+from streaming.store.connection import StoreConnection
 from streaming.verification.records import Published, read_published
 from streaming.verification.topic_reader import Ranges, first_record
 
@@ -42,7 +42,7 @@ class Horizon:
 
 
 def deleted_until(
-    reader: Consumer, connection: sqlite3.Connection, analytics: str, ranges: Ranges
+    reader: Consumer, connection: StoreConnection, analytics: str, ranges: Ranges
 ) -> datetime | None:
     """Give a time after which no output was deleted from `ranges`; None where none was at all.
 
@@ -67,11 +67,7 @@ def made_at(milliseconds: int) -> datetime:
 
 
 def _first_time(
-    reader: Consumer,
-    connection: sqlite3.Connection,
-    analytics: str,
-    place: TopicPartition,
-    first: int,
+    reader: Consumer, connection: StoreConnection, analytics: str, place: TopicPartition, first: int
 ) -> datetime:
     message = first_record(reader, place, first)
     if message is None:
@@ -85,7 +81,7 @@ def _first_time(
 
 
 def _last_known(
-    connection: sqlite3.Connection, analytics: str, place: TopicPartition, first: int
+    connection: StoreConnection, analytics: str, place: TopicPartition, first: int
 ) -> int:
     statement = (
         "SELECT max(processed_at) FROM analytics_event"

@@ -4,7 +4,6 @@ What was read is put into temporary tables, so that the comparing is SQLite's an
 small. Everything happens inside the caller's snapshot of the database.
 """
 
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from confluent_kafka import Message
 
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import DEAD_LETTER, ORIGIN
+from streaming.store.connection import StoreConnection
 from streaming.verification.check import Check
 from streaming.verification.records import Published, headers_of, readable_origin
 
@@ -49,7 +49,7 @@ class StoredRecords:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: StoreConnection,
         analytics: Mapping[int, tuple[int, int]],
         letters: Mapping[int, tuple[int, int]],
     ) -> None:

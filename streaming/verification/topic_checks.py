@@ -4,7 +4,6 @@ The order matters: the database's snapshot first, then the processor's committed
 ends of its outputs. So whatever a later step could show is there when it is looked for.
 """
 
-import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 
@@ -19,6 +18,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.offsets import list_bounds
 from streaming.kafka.preflight import Cluster
 from streaming.settings import Settings
+from streaming.store.connection import StoreConnection
 from streaming.units import rfc_3339
 from streaming.verification.check import Check
 from streaming.verification.records import headers_of, read_published
@@ -67,7 +67,7 @@ class Compared(Struct):
 
 
 def check_topics(
-    connection: sqlite3.Connection,
+    connection: StoreConnection,
     settings: Settings,
     cluster: Cluster,
     group: str,
@@ -123,7 +123,7 @@ def check_topics(
 
 
 def _moment(
-    connection: sqlite3.Connection,
+    connection: StoreConnection,
     settings: Settings,
     cluster: Cluster,
     group: str,

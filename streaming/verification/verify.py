@@ -7,7 +7,6 @@ in `verification`; here they are put together, and the result is kept in the tab
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,7 +16,7 @@ from streaming.errors import PurchasesError
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
 from streaming.settings import Settings
-from streaming.store.connection import connect_current, snapshot, store_errors
+from streaming.store.connection import open_reader, write_store
 from streaming.store.deployment import recorded_deployment
 from streaming.verification.check import Check
 from streaming.verification.database_checks import (
@@ -63,10 +62,10 @@ def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> Ver
     """
     started_at = time.time_ns() // 1000
     path, names = settings.database_path, Names.of(settings)
-    with closing(connect_current(path, read_only=True)) as connection, store_errors(path):
+    with closing(open_reader(settings)) as reader:
         topics = [names.purchases, names.analytics, names.dead_letters]
         cluster = preflight(settings, reads=topics, group=names.processor_group)
-        with snapshot(connection):
+        with reader.snapshot() as connection:
             deployment = recorded_deployment(connection)
             if deployment is None:
                 raise PurchasesError(f"{path} was never used by `purchases up` or `analyze`.")
@@ -86,18 +85,18 @@ def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> Ver
         offsets=compared.offsets,
         since=compared.since,
     )
-    _keep(path, verdict)
+    _keep(settings, verdict)
     return verdict
 
 
-def _keep(path: Path, verdict: Verdict) -> None:
+def _keep(settings: Settings, verdict: Verdict) -> None:
     compared = {
         "checks": {check.name: check.compared for check in verdict.checks},
         "offsets": verdict.offsets,
         "since": verdict.since,
     }
-    with closing(connect_current(path)) as connection, store_errors(path):
-        connection.execute(
+    with write_store(settings) as store:
+        store.execute(
             "INSERT INTO verification (started_at, finished_at, agrees, compared, differences)"
             " VALUES (?, ?, ?, ?, ?)",
             (

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from streaming.producer.replay.recording import read_recording
 from streaming.settings import Settings
 from streaming.store.deployment import ensure_deployment
-from streaming.store.engine import open_store
+from streaming.store.engine import open_engine
 from streaming.store.rows import EventRow, day_cutter
 from streaming.store.schema import upgrade
 from streaming.store.writer import Advance, Batch, Source, stored_positions, write_batch
@@ -28,7 +28,7 @@ SOURCE = Source(GROUP, "analytics", "cluster", {"analytics": TOPIC_ID})
 def opened(settings: Settings) -> Iterator[Engine]:
     """Give the store of a home, made and started where it was not."""
     upgrade(settings)
-    engine = open_store(settings.database_path)
+    engine = open_engine(settings)
     ensure_deployment(engine, settings)
     yield engine
     engine.dispose()

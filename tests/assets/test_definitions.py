@@ -23,8 +23,8 @@ from assets.definitions import BuildConfig, stream_specs, table_assets
 from assets.lineage import SOURCES, column_lineage
 from assets.partitions import day_partitions, today
 from streaming.settings import Settings
-from streaming.store.connection import connect
 from streaming.store.models import AnalyticsEventRow, Table
+from streaming.store.sqlite import connect
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros, year_of_days
 

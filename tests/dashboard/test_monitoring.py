@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from assets.queries.status_section import standing
 from streaming.dashboard.metrics import metrics_text
 from streaming.status.collect import gather
-from streaming.store.connection import reading
+from streaming.store.connection import read_store
 from streaming.store.live_totals import live_figures
 from tests.dashboard.served import page_of
 from tests.deployment import Deployment
@@ -60,7 +60,7 @@ def caught_up(deployment: Deployment) -> bool:
 @pytest.fixture(scope="module")
 def text(deployment: Deployment) -> bytes:
     """The metrics, with what the tables add."""
-    with reading(deployment.settings) as store:
+    with read_store(deployment.settings) as store:
         live = live_figures(store)
     status = gather(deployment.settings, {"tables": standing})
     return metrics_text(status, live, {"invalid_price": 1})

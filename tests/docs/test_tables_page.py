@@ -20,7 +20,7 @@ from assets.builds.builder import workshop
 from assets.checks.finding import Scene
 from assets.checks.reconciliation import parity, unchanged
 from streaming.settings import Settings
-from streaming.store.connection import connect
+from streaming.store.sqlite import connect
 from tests.assets.stored import opened, store_events
 from tests.store.rows import year_of_days
 

@@ -22,7 +22,7 @@ from assets.tables.calendar import HOUR, SECOND, day_window
 from orchestration.automation.schedules import CLOSE, daily_close_schedule
 from orchestration.build import build_defs
 from streaming.settings import Settings
-from streaming.store.connection import connect
+from streaming.store.sqlite import connect
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros
 

@@ -24,7 +24,7 @@ from orchestration.automation.schedules import daily_close_schedule
 from orchestration.build import build_defs
 from orchestration.instance import open_instance
 from streaming.settings import Settings
-from streaming.store.connection import connect
+from streaming.store.sqlite import connect
 from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.assets.stored import store_events

@@ -23,7 +23,7 @@ from orchestration.automation.run_requests import DayRange, days_request
 from orchestration.automation.table_sensors import stale_days_sensor
 from orchestration.build import build_defs
 from streaming.settings import Settings
-from streaming.store.connection import connect
+from streaming.store.sqlite import connect
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from streaming.settings import Settings
-from streaming.store.connection import connect
 from streaming.store.deployment import ensure_deployment
-from streaming.store.engine import open_store
+from streaming.store.engine import open_engine
 from streaming.store.schema import upgrade
+from streaming.store.sqlite import connect
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def settings(tmp_path: Path) -> Settings:
 def store(settings: Settings) -> Settings:
     """Give settings of a home with an empty, started database."""
     upgrade(settings)
-    engine = open_store(settings.database_path)
+    engine = open_engine(settings)
     ensure_deployment(engine, settings)
     engine.dispose()
     return settings

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from streaming.settings import Settings
 from streaming.store.rebuild import rebuild
+from streaming.store.sqlite import transaction
 
 GROUP = "analytics-consumer-test"
 TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
@@ -58,9 +59,8 @@ def add_events(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
     """Insert events only: no figure knows of them."""
     rows = [astuple(row) for row in events]
     places = ", ".join("?" * len(rows[0]))
-    connection.execute("BEGIN IMMEDIATE")
-    connection.executemany(f"INSERT INTO analytics_event VALUES ({places})", rows)
-    connection.execute("COMMIT")
+    with transaction(connection):
+        connection.executemany(f"INSERT INTO analytics_event VALUES ({places})", rows)
 
 
 def add_position(connection: sqlite3.Connection, records: int, partition: int = 0) -> None:

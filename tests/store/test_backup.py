@@ -11,7 +11,7 @@ from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store import backup as copying
 from streaming.store.backup import backup
-from streaming.store.connection import connect
+from streaming.store.sqlite import connect
 from tests.deployment import Deployment
 from tests.store.rows import add_events, fill, year_of_days
 from tests.store.users import unprivileged

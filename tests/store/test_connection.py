@@ -8,44 +8,48 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.event import listen
 from sqlalchemy.exc import IntegrityError
 
 from streaming.errors import Mismatch, PurchasesError, Unavailable
 from streaming.settings import Settings
-from streaming.store import connection as opening
-from streaming.store.connection import connect_current
-from streaming.store.engine import open_store, store_errors
+from streaming.store.connection import open_reader, read_store, write_store
+from streaming.store.engine import open_engine
+from streaming.store.sqlite import store_errors
 from tests.store.rows import add_events, year_of_days
 from tests.store.users import unprivileged
+
+DOORS = (open_reader, open_engine)
 
 
 def test_a_missing_file_names_the_commands_that_make_one(settings: Settings) -> None:
     """Nothing is created by opening; the message says what creates it."""
-    for read_only in (True, False):
+    for opening in DOORS:
         with pytest.raises(PurchasesError, match=r"no database at .*purchases db upgrade"):
-            open_store(settings.database_path, read_only=read_only)
+            opening(settings)
     assert not settings.database_path.exists()
 
 
 def test_a_missing_directory_is_told_as_a_missing_file(tmp_path: Path) -> None:
     """The directory of the file need not exist for a good message."""
     with pytest.raises(PurchasesError, match="no database at"):
-        open_store(tmp_path / "nowhere" / "purchases.db")
+        open_engine(Settings(home=tmp_path / "nowhere"))
 
 
-def test_a_directory_is_no_database(tmp_path: Path) -> None:
+def test_a_directory_is_no_database(settings: Settings) -> None:
     """A path that is a directory is named as one."""
+    settings.database_path.mkdir(parents=True)
     with pytest.raises(PurchasesError, match="is a directory"):
-        open_store(tmp_path)
+        open_engine(settings)
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     """A text file is told apart from a damaged database, by readers and writers."""
     path = tmp_path / "purchases.db"
     path.write_text("id;name\n" * 200)
-    for read_only in (True, False):
+    for opening in DOORS:
         with pytest.raises(PurchasesError, match="is not a SQLite database"):
-            open_store(path, read_only=read_only)
+            opening(Settings(home=tmp_path))
 
 
 def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
@@ -54,7 +58,7 @@ def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE bookmarks (url)")
     with pytest.raises(PurchasesError, match="not one of purchases"):
-        open_store(path)
+        open_engine(Settings(home=path.parent))
 
 
 def test_an_empty_database_needs_an_upgrade(tmp_path: Path) -> None:
@@ -62,7 +66,7 @@ def test_an_empty_database_needs_an_upgrade(tmp_path: Path) -> None:
     path = tmp_path / "purchases.db"
     path.touch()
     with pytest.raises(Mismatch, match=r"schema version 0.*purchases db upgrade"):
-        open_store(path)
+        open_engine(Settings(home=path.parent))
 
 
 def test_a_damaged_page_is_told_with_the_way_out(
@@ -76,13 +80,15 @@ def test_a_damaged_page_is_told_with_the_way_out(
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2 // 4096 * 4096)
         file.write(b"\xff" * 4096 * 4)
-    engine = open_store(path, read_only=True)
+    query = "SELECT sum(length(event_id)), max(item) FROM analytics_event"
     with (
-        pytest.raises(PurchasesError, match=r"is damaged; restore a backup"),
-        store_errors(path),
-        engine.begin() as reader,
+        pytest.raises(PurchasesError, match="is damaged; restore a backup"),
+        read_store(store) as s,
     ):
-        reader.exec_driver_sql("SELECT sum(length(event_id)), max(item) FROM analytics_event")
+        s.execute(query)
+    engine = open_engine(store)
+    with pytest.raises(PurchasesError, match="is damaged; restore a backup"), engine.begin() as own:
+        own.exec_driver_sql(query)
     engine.dispose()
 
 
@@ -92,7 +98,7 @@ def test_a_file_that_may_not_be_written_is_told(open_directory: Path, store: Set
     path.write_bytes(store.database_path.read_bytes())
     path.chmod(0o444)
     with unprivileged(), pytest.raises(PurchasesError, match="may not be written"):
-        open_store(path)
+        open_engine(Settings(home=path.parent))
 
 
 def test_a_file_that_may_not_be_opened_is_told(open_directory: Path) -> None:
@@ -100,21 +106,15 @@ def test_a_file_that_may_not_be_opened_is_told(open_directory: Path) -> None:
     path = open_directory / "purchases.db"
     path.touch(0o000)
     with unprivileged(), pytest.raises(PurchasesError, match="may not be opened"):
-        open_store(path)
+        open_engine(Settings(home=path.parent))
 
 
-def test_a_locked_database_is_unavailable(
-    store: Settings, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_locked_database_is_unavailable(store: Settings, connection: sqlite3.Connection) -> None:
     """Waiting may help, so the error says so by its type; the lock of a writer is enough."""
-    monkeypatch.setattr(opening, "BUSY_TIMEOUT_SECONDS", 0.1)
+    engine = open_engine(store)
+    listen(engine, "connect", lambda own, _: own.execute("PRAGMA busy_timeout = 100"))
     connection.execute("BEGIN IMMEDIATE")
-    engine = open_store(store.database_path)
-    with (
-        pytest.raises(Unavailable, match="locked by another process"),
-        store_errors(store.database_path),
-        engine.begin(),
-    ):
+    with pytest.raises(Unavailable, match="locked by another process"), engine.begin():
         pass
     engine.dispose()
 
@@ -132,10 +132,9 @@ def test_a_full_disk_is_unavailable(store: Settings, connection: sqlite3.Connect
 
 def test_a_broken_constraint_stays_the_bug_it_is(store: Settings) -> None:
     """Only what a person can mend is translated."""
-    engine = open_store(store.database_path)
+    engine = open_engine(store)
     with (
         pytest.raises(IntegrityError),
-        store_errors(store.database_path),
         engine.begin() as writer,
     ):
         writer.exec_driver_sql("INSERT INTO deployment VALUES (2, 'x', 'GBP', 'UTC', 1, 0)")
@@ -144,7 +143,7 @@ def test_a_broken_constraint_stays_the_bug_it_is(store: Settings) -> None:
 
 def test_writers_take_the_lock_at_once(store: Settings, connection: sqlite3.Connection) -> None:
     """A transaction of the writing engine holds the write lock before its first statement."""
-    engine = open_store(store.database_path)
+    engine = open_engine(store)
     connection.execute("PRAGMA busy_timeout = 0")
     with engine.begin(), pytest.raises(sqlite3.OperationalError, match="locked"):
         connection.execute("BEGIN IMMEDIATE")
@@ -155,30 +154,37 @@ def test_readers_see_one_moment_and_hold_nobody_up(
     store: Settings, connection: sqlite3.Connection
 ) -> None:
     """A reading transaction keeps its snapshot while others write."""
-    engine = open_store(store.database_path, read_only=True)
     count = "SELECT count(*) FROM analytics_event"
-    with engine.begin() as reader:
-        assert reader.exec_driver_sql(count).scalar_one() == 0
-        add_events(connection, year_of_days(3))
-        assert reader.exec_driver_sql(count).scalar_one() == 0
-    with engine.begin() as reader:
-        assert reader.exec_driver_sql(count).scalar_one() == 3
-    engine.dispose()
+    with closing(open_reader(store)) as reader:
+        with reader.snapshot() as moment:
+            assert moment.execute(count).fetchone() == (0,)
+            add_events(connection, year_of_days(3))
+            assert moment.execute(count).fetchone() == (0,)
+        with reader.snapshot() as moment:
+            assert moment.execute(count).fetchone() == (3,)
 
 
 def test_a_reader_cannot_write(store: Settings) -> None:
     """The read-only store refuses, whatever the file's mode."""
-    with (
-        closing(connect_current(store.database_path, read_only=True)) as reader,
-        pytest.raises(PurchasesError, match="may not be written"),
-        store_errors(store.database_path),
-    ):
+    with pytest.raises(PurchasesError, match="may not be written"), read_store(store) as reader:
         reader.execute("DELETE FROM live_totals")
+
+
+def test_a_write_is_whole_or_not_at_all(store: Settings) -> None:
+    """What was written before an error in the block is not there afterwards."""
+    statement = "INSERT INTO live_totals VALUES (1, 0, 0, 0, 0, 0, 0)"
+    with pytest.raises(sqlite3.IntegrityError), write_store(store) as writer:
+        writer.executemany(statement, [(), ()])
+    with write_store(store) as writer:
+        assert writer.execute("SELECT count(*) FROM live_totals").fetchone() == (0,)
+        writer.execute(statement)
+    with read_store(store) as reader:
+        assert reader.execute("SELECT count(*) FROM live_totals").fetchone() == (1,)
 
 
 def test_every_commit_is_on_the_disk(store: Settings) -> None:
     """WAL with full synchronisation: a committed batch survives a power cut."""
-    engine = open_store(store.database_path)
+    engine = open_engine(store)
     with engine.begin() as writer:
         assert writer.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
         assert writer.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
@@ -188,7 +194,7 @@ def test_every_commit_is_on_the_disk(store: Settings) -> None:
 
 def test_threads_share_an_engine(store: Settings) -> None:
     """Writers of several threads wait for each other instead of failing."""
-    engine = open_store(store.database_path)
+    engine = open_engine(store)
     with engine.begin() as writer:
         writer.exec_driver_sql("INSERT INTO live_totals VALUES (1, 0, 0, 0, 0, 0, 0)")
 
@@ -215,7 +221,7 @@ def test_opening_leaves_no_files_open(store: Settings) -> None:
 
     before = descriptors()
     for _ in range(50):
-        engine = open_store(store.database_path)
+        engine = open_engine(store)
         with engine.begin() as writer:
             writer.exec_driver_sql("SELECT 1")
         engine.dispose()

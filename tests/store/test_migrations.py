@@ -21,7 +21,7 @@ from streaming.errors import Mismatch, PurchasesError
 from streaming.settings import Settings
 from streaming.store import connection as opening
 from streaming.store import deployment, schema
-from streaming.store.engine import engine_over, open_store
+from streaming.store.engine import engine_over, open_engine
 from tests.store.rows import add_events, year_of_days
 
 # Importing the tables of `assets` puts them beside those of `streaming`.
@@ -70,7 +70,7 @@ def columns(path: Path, table: str) -> list[str]:
 
 def test_the_migrations_give_the_models(store: Settings) -> None:
     """Alembic finds nothing to do between a migrated database and the models' metadata."""
-    engine = open_store(store.database_path)
+    engine = open_engine(store)
     with engine.connect() as connection:
         context = MigrationContext.configure(
             connection, opts={"compare_type": True, "compare_server_default": True}
@@ -81,7 +81,7 @@ def test_the_migrations_give_the_models(store: Settings) -> None:
 
 def test_the_migrations_give_the_models_constraints(store: Settings) -> None:
     """Alembic does not compare CHECK constraints and keys, so their text is compared here."""
-    engine = open_store(store.database_path)
+    engine = open_engine(store)
     migrated = {}
     with engine.begin() as connection:
         tables = "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
@@ -115,7 +115,7 @@ def test_the_program_needs_the_last_revision() -> None:
 def test_the_first_upgrade_makes_the_database_without_a_backup(settings: Settings) -> None:
     """Home and file are made; there was nothing to keep."""
     assert schema.upgrade(settings) is None
-    open_store(settings.database_path).dispose()
+    open_engine(settings).dispose()
     assert not (settings.home / "backups").exists()
 
 
@@ -134,7 +134,7 @@ def test_several_processes_may_upgrade_at_once(settings: Settings) -> None:
     )
     processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
-    open_store(settings.database_path).dispose()
+    open_engine(settings).dispose()
 
 
 @pytest.mark.usefixtures("future")
@@ -152,7 +152,7 @@ def test_an_older_schema_is_migrated_after_a_backup(store: Settings) -> None:
         with closing(sqlite3.connect(path)) as connection:
             assert connection.execute("SELECT count(*) FROM analytics_event").fetchone() == (30,)
     assert schema.upgrade(store) is None
-    open_store(store.database_path).dispose()
+    open_engine(store).dispose()
 
 
 def test_the_first_schema_is_brought_up(settings: Settings) -> None:
@@ -183,7 +183,7 @@ def test_an_older_schema_is_not_opened(store: Settings) -> None:
     """Workers do not migrate: they say which command does."""
     told = rf"has schema version {CURRENT}, .*needs {FOLLOWING}: run .*db upgrade"
     with pytest.raises(Mismatch, match=told):
-        open_store(store.database_path)
+        open_engine(store)
 
 
 def test_a_migration_that_fails_changes_nothing(store: Settings, future: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_newer_schema_is_refused(store: Settings) -> None:
         connection.execute("UPDATE alembic_version SET version_num = '0997'")
         connection.commit()
     told = rf"schema version 997, newer than this program's {CURRENT}"
-    for attempt in (schema.upgrade, lambda s: open_store(s.database_path)):
+    for attempt in (schema.upgrade, open_engine):
         with pytest.raises(Mismatch, match=told):
             attempt(store)
 
@@ -228,7 +228,7 @@ def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 def test_the_deployment_is_recorded_once(store: Settings) -> None:
     """The first start decides; later starts give the same id."""
-    engine = open_store(store.database_path)
+    engine = open_engine(store)
     first = deployment.ensure_deployment(engine, store)
     assert deployment.ensure_deployment(engine, store) == first
     assert re.fullmatch("[0-9a-f]{32}", first.deployment_id)
@@ -247,7 +247,7 @@ def test_another_currency_or_zone_is_refused(
     store: Settings, change: dict[str, str], told: str
 ) -> None:
     """What the figures are in cannot change under them; the message says what to set."""
-    engine = open_store(store.database_path)
+    engine = open_engine(store)
     with pytest.raises(Mismatch, match=told):
         deployment.ensure_deployment(engine, store.model_copy(update=change))
     engine.dispose()

@@ -11,8 +11,8 @@ import pytest
 from streaming.errors import Mismatch, PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store.backup import backup
-from streaming.store.connection import connect, connect_current
 from streaming.store.restore import restore
+from streaming.store.sqlite import connect, snapshot
 from streaming.system.lease import acquire
 from tests.deployment import Deployment
 from tests.store.rows import add_events, fill, year_of_days
@@ -20,7 +20,7 @@ from tests.store.rows import add_events, fill, year_of_days
 
 def count(path: Path) -> int:
     """Count the events of a database."""
-    with closing(connect_current(path, read_only=True)) as connection:
+    with closing(connect(path, read_only=True)) as connection:
         return int(connection.execute("SELECT count(*) FROM analytics_event").fetchone()[0])
 
 
@@ -46,11 +46,10 @@ def test_a_reader_meanwhile_sees_the_one_or_the_other(
     add_events(connection, events[20:])
     query = "SELECT count(*) FROM analytics_event"
     with closing(connect(store.database_path, read_only=True)) as reader:
-        reader.execute("BEGIN")
-        assert reader.execute(query).fetchone() == (30,)
-        restore(store, copy)
-        assert reader.execute(query).fetchone() == (30,)
-        reader.execute("ROLLBACK")
+        with snapshot(reader):
+            assert reader.execute(query).fetchone() == (30,)
+            restore(store, copy)
+            assert reader.execute(query).fetchone() == (30,)
         assert reader.execute(query).fetchone() == (20,)
 
 

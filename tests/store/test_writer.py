@@ -13,7 +13,7 @@ from streaming.errors import Mismatch
 from streaming.events.fields import MAX_AMOUNT_MICROS
 from streaming.events.record import Origin
 from streaming.settings import Settings
-from streaming.store.engine import open_store
+from streaming.store.engine import open_engine
 from streaming.store.rows import OPEN, STORED, EventRow, LetterRow, day_cutter
 from streaming.store.writer import (
     ROWS_TOGETHER,
@@ -35,7 +35,7 @@ def write(settings: Settings, events: Sequence[Event], expected: int | None, aft
     """Write a batch that moves partition 0 from `expected` to `after`."""
     rows = [cast("EventRow", astuple(each)) for each in events]
     batch = Batch(rows, [], {("analytics", 0): Advance(expected, after, 0, len(rows))})
-    engine = open_store(settings.database_path)
+    engine = open_engine(settings)
     try:
         with engine.begin() as connection:
             return write_batch(connection, batch, SOURCE, day_cutter(settings.zone), 0)
@@ -141,7 +141,7 @@ def test_the_last_attempt_describes_an_origin_whatever_partition_it_stands_in(
     """An offset says what came later in its own partition only; any order of reading does."""
     source = Source(GROUP, "analytics", "cluster", {})
     last = [row for row in ATTEMPTS[:number] if row.reason][-1]
-    engine = open_store(store.database_path)
+    engine = open_engine(store)
     for order in permutations(ATTEMPTS[:number]):
         connection.execute("DELETE FROM dead_letter")
         for row in order:

@@ -23,8 +23,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from streaming.store.backup import copy_database
-from streaming.store.connection import connect
 from streaming.store.rebuild import rebuild
+from streaming.store.sqlite import connect
 from streaming.verification import retention
 from streaming.verification.records import headers_of
 from streaming.verification.verify import Verdict, verify

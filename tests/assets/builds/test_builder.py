@@ -9,17 +9,18 @@ from datetime import date
 
 import polars as pl
 import pytest
+from sqlalchemy.event import listen
 
 from assets.builds import builder as building
 from assets.builds import event_reader
 from assets.builds.builder import Outcome, Workshop, workshop
-from assets.builds.event_reader import reading
+from assets.builds.event_reader import read_history
 from assets.builds.writer import digest
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Figures, Transform
 from streaming.errors import Mismatch, Unavailable
 from streaming.settings import Settings
-from streaming.store import connection as opening
-from streaming.store.connection import connect
+from streaming.store.connection import read_store
+from streaming.store.sqlite import connect, snapshot
 from tests.assets.stored import store_events
 from tests.store.rows import Event, event, micros, year_of_days
 
@@ -226,9 +227,9 @@ def test_a_snapshot_is_of_one_moment(store: Settings) -> None:
     """Events that are stored while one reads are in neither frames nor figures nor offsets."""
     store_events(store, year_of_days(3))
     with (
-        closing(connect(store.database_path, read_only=True)) as source,
-        reading(source, date(2024, 1, 1), date(2024, 1, 2), store.zone) as found,
+        read_store(store) as source,
     ):
+        found = read_history(source, date(2024, 1, 1), date(2024, 1, 2), store.zone)
         store_events(store, late())
         assert sum(frame.height for frame in found.frames) == 2
         assert {day: counted.version for day, counted in found.days.items()} == {
@@ -245,8 +246,8 @@ def test_frames_are_bounded(
     monkeypatch.setattr(event_reader, "FRAME_ROWS", 10)
     monkeypatch.setattr(event_reader, "FETCH_ROWS", 4)
     store_events(store, year_of_days(31))
-    with reading(connection, None, None, store.zone) as found:
-        heights = [frame.height for frame in found.frames]
+    found = read_history(connection, None, None, store.zone)
+    heights = [frame.height for frame in found.frames]
     assert sum(heights) == 31
     assert max(heights) <= 10
 
@@ -289,13 +290,12 @@ def test_a_reader_never_sees_half_a_day(store: Settings, shop: Workshop) -> None
         builder.start()
         while not done.is_set():
             for transform in (ITEMS, DAILY):
-                reader.execute("BEGIN")
-                builds = reader.execute(
-                    "SELECT partition, digest, events FROM table_build WHERE table_name = ?",
-                    (transform.table,),
-                ).fetchall()
-                seen = table(reader, transform)
-                reader.execute("ROLLBACK")
+                with snapshot(reader):
+                    builds = reader.execute(
+                        "SELECT partition, digest, events FROM table_build WHERE table_name = ?",
+                        (transform.table,),
+                    ).fetchall()
+                    seen = table(reader, transform)
                 for day, built, events in builds:
                     of_day = [row for row in seen if row[0] == day]
                     assert digest(of_day) == built
@@ -311,7 +311,7 @@ def test_a_locked_database_is_waited_for(
 ) -> None:
     """Another writer may take longer than SQLite waits; only in the end the run gives up."""
     connection.execute("PRAGMA busy_timeout = 0")
-    monkeypatch.setattr(opening, "BUSY_TIMEOUT_SECONDS", 0.05)
+    listen(shop.engine, "connect", lambda own, _: own.execute("PRAGMA busy_timeout = 50"))
     connection.execute("BEGIN IMMEDIATE")
     monkeypatch.setattr(building, "PATIENCE_SECONDS", 0.0)
     with pytest.raises(Unavailable, match="locked"):

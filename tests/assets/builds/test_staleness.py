@@ -22,7 +22,7 @@ from assets.builds.writer import record_failure
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES, BuildFailure
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.settings import Settings
-from streaming.store.engine import open_store
+from streaming.store.engine import open_engine
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros, year_of_days
 
@@ -40,7 +40,7 @@ def build(settings: Settings, *days: str) -> None:
 
 def fail(settings: Settings, day: str, version: int, at: int) -> None:
     """Record a failed build of `daily_sales`."""
-    engine = open_store(settings.database_path)
+    engine = open_engine(settings)
     with engine.begin() as connection:
         record_failure(
             connection,

@@ -23,8 +23,8 @@ from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from orchestration.cli.export import _replace
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
-from streaming.store.connection import connect
 from streaming.store.models import Table
+from streaming.store.sqlite import connect
 from tests.assets.stored import store_events
 from tests.store.rows import add_events, event, micros, year_of_days
 
