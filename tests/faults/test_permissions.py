@@ -27,12 +27,11 @@ def secured(jars: Path, tmp_path: Path) -> Iterator[Secured]:
     directory = tmp_path / "secured"
     directory.mkdir()
     with secured_broker(jars, directory) as made:
-        made.allow("processor", "BROKER", "kafka-cluster", "DESCRIBE")
         made.allow("processor", "TOPIC", "f.purchases", "READ")
         made.allow("processor", "TOPIC", "f.analytics", "READ", "WRITE")
         made.allow("processor", "TOPIC", "f.purchases.dlq", "READ")
         made.allow("processor", "GROUP", "f.purchase-processor", "READ")
-        made.allow("processor", "TRANSACTIONAL_ID", "f.processor-0", "WRITE", "DESCRIBE")
+        made.allow("processor", "TRANSACTIONAL_ID", "f.processor-0", "WRITE")
         yield made
 
 
