@@ -11,9 +11,9 @@ from orchestration.cli.main import app
 
 INTRODUCTION = """# Commands
 
-Printed from the program by `python -m tests.docs.cli_reference`. Exit codes: 0 done, 1 it failed,
-2 wrong usage, 130 Ctrl-C. `--debug`, anywhere on the line, shows the traceback of an error. `python
--m streaming` has the stream's commands alone, without `up`, `down`, `env`, `backfill` and `export`.
+Printed from the program by `python -m tests.docs.cli_reference`. [Exit codes](exit-codes.md) has
+what they exit with. `--debug`, anywhere on the line, shows the traceback of an error. `python -m
+streaming` has the stream's commands only, without `up`, `down`, `env`, `backfill` and `export`.
 """
 
 

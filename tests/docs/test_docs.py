@@ -11,11 +11,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatch
+from inspect import signature
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
+from streaming.system.home import Home
 from tests.conftest import bring_jars
 
 ROOT = Path(__file__).parents[2]
@@ -141,20 +143,34 @@ def test_what_a_page_shows_works(page: str, environment: dict[str, str]) -> None
                     assert part.strip() in printed, f"{page} shows {line!r}, but not:\n{printed}"
 
 
+def home_files() -> list[str]:
+    """Give the files that docs/home.md names, as patterns below the home."""
+    cells = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs/home.md").read_text(), re.MULTILINE)
+    return [re.sub(r"<\w+>", "*", name) for cell in cells for name in re.findall(r"`(.+?)`", cell)]
+
+
 @pytest.mark.timeout(300)
-def test_every_file_of_a_home_is_in_the_reference(deployment: dict[str, str]) -> None:
+def test_every_file_that_is_in_a_home_is_in_the_reference(deployment: dict[str, str]) -> None:
     """Whoever finds a file in a home reads in docs/home.md what it is, and who needs it."""
     home = Path(deployment["PURCHASES_HOME"])
-    cells = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs/home.md").read_text(), re.MULTILINE)
-    patterns = [
-        re.sub(r"<\w+>", "*", name) for cell in cells for name in re.findall(r"`([^`]+)`", cell)
-    ]
-    of_guides = ["bin/*", "events.parquet"]
     files = [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()]
-    unknown = {
-        name for name in files if not any(fnmatch(name, one) for one in patterns + of_guides)
-    }
+    patterns = [*home_files(), "bin/*", "events.parquet"]
+    unknown = {name for name in files if not any(fnmatch(name, one) for one in patterns)}
     assert not unknown, f"docs/home.md does not name {sorted(unknown)}"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in vars(Home) if not name.startswith(("_", "list_"))]
+)
+def test_every_path_of_the_code_is_in_the_reference(name: str) -> None:
+    """A file or directory that the code names in a home is in docs/home.md."""
+    home = Home(Path("home"))
+    value = getattr(home, name)
+    if callable(value):
+        value = value(*("x" for _ in signature(value).parameters))
+    path = str(value.relative_to(home.path))
+    found = [one for one in home_files() if fnmatch(path, one) or one.startswith(f"{path}/")]
+    assert found, f"docs/home.md does not name {path}"
 
 
 @pytest.mark.parametrize("page", PAGES)
