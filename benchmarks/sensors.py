@@ -34,7 +34,7 @@ from benchmarks.scratch import Bench
 from orchestration.automation.run_requests import DayRange, days_request
 from orchestration.build import build_defs
 from orchestration.instance import open_instance, prepare_instance
-from orchestration.local.handover import APPS
+from streaming.apps import APPS
 from streaming.runtime.counters import Position
 from streaming.runtime.crash_loop import SlotRestarts, SupervisorStatus
 from streaming.runtime.status_file import WorkerStatus, replace_json
@@ -73,7 +73,7 @@ def measure_sensors(bench: Bench) -> list[Figure]:
     _fill(settings)
     with ExitStack() as leases, open_instance(settings) as instance:
         for app in APPS:
-            _man(leases, home, app)
+            _man(leases, home, app.name)
         _remember_runs(instance)
         sensors = build_defs(settings).get_repository_def().sensor_defs
         return [figure for sensor in sensors for figure in _measure(sensor, settings, instance)]

@@ -22,9 +22,10 @@ from dagster import (
 )
 from msgspec import Struct
 
-from streaming.runtime.keep_alive import Supervision, keep_wanted
+from streaming.apps import ANALYTICS, PROCESSOR, App
+from streaming.runtime.keep_alive import Supervision, keep_running
 from streaming.settings import Settings
-from streaming.status.slots import look_at_app
+from streaming.status.slots import read_app
 from streaming.store.connection import read_store
 from streaming.store.live_totals import changed_days, live_figures
 
@@ -59,11 +60,11 @@ def stream_sensors(settings: Settings) -> list[SensorDefinition]:
         description="Keeps PurchaseProcessorApp running and reports it. Off: its workers leave.",
     )
     def purchase_processor_sensor(context: SensorEvaluationContext) -> SensorResult:
-        supervision = keep_wanted(settings, "processor")
-        health = health_of(settings, "processor", settings.processor_slots)
+        supervision = keep_running(settings, PROCESSOR)
+        health = health_of(settings, PROCESSOR)
         reported = _read(context.cursor)
         events, reported = observe("purchases", supervision, health, reported, time.time())
-        return _result("processor", supervision, health, events, reported)
+        return _result(PROCESSOR, supervision, health, events, reported)
 
     @sensor(
         name="analytics_consumer_sensor",
@@ -72,13 +73,13 @@ def stream_sensors(settings: Settings) -> list[SensorDefinition]:
         description="Keeps AnalyticsConsumerApp running and reports it. Off: its workers leave.",
     )
     def analytics_consumer_sensor(context: SensorEvaluationContext) -> SensorResult:
-        supervision = keep_wanted(settings, "analytics")
-        health = health_of(settings, "analytics", settings.analytics_slots)
+        supervision = keep_running(settings, ANALYTICS)
+        health = health_of(settings, ANALYTICS)
         before = _read(context.cursor)
         events, reported = observe("analytics", supervision, health, before, time.time())
         most = EVENTS_A_TICK - len(events)
         days, reported = report_days(settings, reported, most, new_round=reported.at > before.at)
-        return _result("analytics", supervision, health, [*events, *days], reported)
+        return _result(ANALYTICS, supervision, health, [*events, *days], reported)
 
     return [purchase_processor_sensor, analytics_consumer_sensor]
 
@@ -99,9 +100,9 @@ class AppHealth:
     lag_seconds: float
 
 
-def health_of(settings: Settings, app: str, slots: int) -> AppHealth:
+def health_of(settings: Settings, app: App) -> AppHealth:
     """Look at each slot of an app once, from its files and leases alone."""
-    seen, workers = look_at_app(settings.home, app, slots)
+    seen, workers = read_app(settings, app)
     working = seen.state in {"running", "caught_up"}
     return AppHealth(
         state="running" if working else seen.state,
@@ -173,7 +174,7 @@ def report_days(
 
 
 def _result(
-    app: str,
+    app: App,
     supervision: Supervision,
     health: AppHealth,
     events: Sequence[AssetObservation | AssetMaterialization],
@@ -183,7 +184,7 @@ def _result(
     if events:
         return SensorResult(asset_events=events, cursor=cursor)
     who = {
-        "started": f"a supervisor was started, see workers/{app}.log in the home",
+        "started": f"a supervisor was started, see workers/{app.name}.log in the home",
         "wanted": f"supervised by process {supervision.pid}",
         "by_hand": f"supervised by process {supervision.pid}, which somebody else started",
     }[supervision.state]

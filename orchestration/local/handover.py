@@ -8,11 +8,11 @@ import time
 from typing import Final
 
 from orchestration.local.down import end_supervisors
-from streaming.runtime.keep_alive import keep_wanted
+from streaming.apps import APPS, App
+from streaming.runtime.keep_alive import keep_running
 from streaming.settings import Settings
 from streaming.system.home import Home
 
-APPS: Final = ("processor", "analytics")
 HAND_OVER_SECONDS: Final = 90.0
 RENEW_SECONDS: Final = 10.0
 
@@ -24,7 +24,7 @@ class WantedApps:
         self._settings = settings
         self._until = time.monotonic() + HAND_OVER_SECONDS
         self._renew_at = 0.0
-        self._touched: dict[str, int | None] = dict.fromkeys(APPS)
+        self._touched: dict[App, int | None] = dict.fromkeys(APPS)
 
     def step(self) -> None:
         """Renew what is still ours, and leave what a sensor has renewed meanwhile."""
@@ -33,18 +33,18 @@ class WantedApps:
             return
         self._renew_at = now + RENEW_SECONDS
         for app, touched in list(self._touched.items()):
-            wish = Home(self._settings.home).keep_alive(app)
+            wish = Home(self._settings.home).keep_alive(app.name)
             if touched is not None and (not wish.exists() or wish.stat().st_mtime_ns != touched):
                 del self._touched[app]
                 continue
-            keep_wanted(self._settings, app)
+            keep_running(self._settings, app)
             self._touched[app] = wish.stat().st_mtime_ns
 
     def ask_to_stop(self) -> None:
         """Want them no longer."""
         self._until = 0.0
         for app in APPS:
-            Home(self._settings.home).keep_alive(app).unlink(missing_ok=True)
+            Home(self._settings.home).keep_alive(app.name).unlink(missing_ok=True)
 
     def stop(self, seconds: float) -> None:
         """End the supervisors and their workers, whoever started them; kill after `seconds`."""

@@ -16,6 +16,7 @@ from orchestration.local.demo import Feeder
 from orchestration.local.down import end_leftovers
 from orchestration.local.handover import WantedApps
 from orchestration.local.live_view import View, render
+from streaming.apps import APPS
 from streaming.broker.embedded import start_broker, stop_broker
 from streaming.broker.keeper import BrokerKeeper
 from streaming.dashboard.address import required_token
@@ -25,7 +26,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
 from streaming.kafka.topics import create_topics
 from streaming.settings import PREFIX, Settings, load_settings
-from streaming.status.slots import look_at_app
+from streaming.status.slots import read_app
 from streaming.store.connection import read_store
 from streaming.store.deployment import prepare_store
 from streaming.store.live_totals import live_figures, refusals, top_items
@@ -165,14 +166,7 @@ def read_view(settings: Settings, children: Children, rates: deque[tuple[float, 
         figures = live_figures(store)
         reasons = refusals(store)
         top = top_items(store, TOP_ITEMS)
-    workers = [
-        worker
-        for app, slots in (
-            ("processor", settings.processor_slots),
-            ("analytics", settings.analytics_slots),
-        )
-        for worker in look_at_app(settings.home, app, slots)[1]
-    ]
+    workers = [worker for app in APPS for worker in read_app(settings, app)[1]]
     rates.append((time.monotonic(), figures.events))
     seconds = rates[-1][0] - rates[0][0]
     return View(

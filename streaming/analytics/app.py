@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 
 from streaming.analytics.decode import advances, event_rows, letter_rows
 from streaming.analytics.trace_log import log_stored
+from streaming.apps import ANALYTICS
 from streaming.errors import Mismatch, Unavailable
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import TopicPartition
@@ -44,7 +45,6 @@ from streaming.store.writer import (
 from streaming.system.disk_space import require_space
 from streaming.system.logs import Seldom, get_logger
 
-APP: Final = "analytics"
 BATCH_RECORDS: Final = 20_000
 """Of a backlog: the more ids go in at once, in order, the more of them share an index page."""
 WRITE_PATIENCE_SECONDS: Final = 25
@@ -67,7 +67,7 @@ class AnalyticsConsumerApp:
         self._path = settings.database_path
         self._day_of = day_cutter(settings.zone)
         self._servers = bootstrap_servers(settings)
-        self._client = f"{APP}-{runtime.status.slot}"
+        self._client = f"{ANALYTICS.name}-{runtime.status.slot}"
         self._identity = IdentityWatch(
             common_config(settings, self._servers, f"{self._client}-admin"), self._topics
         )
@@ -93,7 +93,7 @@ class AnalyticsConsumerApp:
             if not self._consumer.broker_answers():
                 self._runtime.pause("broker")
                 continue
-            self._identity.check(APP, self._consumer.bounds)
+            self._identity.check(ANALYTICS.name, self._consumer.bounds)
             messages = self._consumer.fetch(BATCH_RECORDS, LINGER_SECONDS)
             if messages:
                 self._store(messages)
@@ -233,7 +233,7 @@ def main() -> int:
     parser.add_argument("--supervisor", type=int, default=None, help="leave when it is gone")
     arguments = parser.parse_args()
     return run_worker(
-        APP,
+        ANALYTICS,
         arguments.slot,
         arguments.supervisor,
         lambda settings, runtime: AnalyticsConsumerApp(settings, runtime).run(),

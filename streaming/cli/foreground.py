@@ -9,8 +9,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from streaming.apps import ANALYTICS, PROCESSOR
 from streaming.errors import PurchasesError
-from streaming.kafka.names import Names, targets_of
+from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight, preflight_processor
 from streaming.offsets.catch_up import (
     GroupLooker,
@@ -51,11 +52,12 @@ def run_processor(
     cluster = preflight_processor(settings)
     end = None
     if caught_up_timeout is not None:
-        require_positions_of_this_log(settings, "processor")
-        group, topics = Names.of(settings).processor_group, targets_of(settings, "processor")
+        require_positions_of_this_log(settings, PROCESSOR.name)
+        names = Names.of(settings)
+        group, topics = names.processor_group, names.read_by(PROCESSOR)
         looker = GroupLooker(settings, cluster.bootstrap_servers, group)
         end = End(looker.ends(topics), lambda: looker.committed(topics), caught_up_timeout)
-    supervisor = Supervisor(settings, "processor", slots or settings.processor_slots)
+    supervisor = Supervisor(settings, PROCESSOR, slots or PROCESSOR.slots(settings))
     _supervise(supervisor, end, keep_alive)
 
 
@@ -69,26 +71,26 @@ def run_analytics(
     settings = load_settings()
     names = Names.of(settings)
     group = names.analytics_group(prepare_store(settings))
-    cluster = preflight(settings, reads=[names.analytics, names.dead_letters], group=group)
-    wanted = slots or settings.analytics_slots
+    cluster = preflight(settings, reads=names.read_by(ANALYTICS), group=group)
+    wanted = slots or ANALYTICS.slots(settings)
     if wanted > 1:
         sys.stderr.write(
             "SQLite has one writer at a time: more than one slot here is for failover, not speed.\n"
         )
     end = None
     if caught_up_timeout is not None:
-        require_positions_of_this_log(settings, "analytics")
+        require_positions_of_this_log(settings, ANALYTICS.name)
         looker = GroupLooker(settings, cluster.bootstrap_servers, group)
-        ends = looker.ends(targets_of(settings, "analytics"))
+        ends = looker.ends(names.read_by(ANALYTICS))
         looker.close()
         end = End(ends, lambda: database_positions(settings, group), caught_up_timeout)
-    _supervise(Supervisor(settings, "analytics", wanted), end, keep_alive)
+    _supervise(Supervisor(settings, ANALYTICS, wanted), end, keep_alive)
 
 
 def _supervise(supervisor: Supervisor, end: End | None, keep_alive: Path | None) -> None:
     configure_logs()
     if keep_alive is not None and not keep_alive.exists():
-        get_logger().info("not_wanted", app=supervisor.app)
+        get_logger().info("not_wanted", app=supervisor.app.name)
         return
     wish = None if keep_alive is None else Wish(keep_alive)
     with stopping() as stop, nullcontext() if keep_alive is None else _lease(keep_alive):
@@ -103,7 +105,7 @@ def _supervise(supervisor: Supervisor, end: End | None, keep_alive: Path | None)
                 while keep_going():
                     stop.wait(STEP_SECONDS)
             elif wait_until_caught_up(end.targets, end.stored, keep_going, end.timeout):
-                get_logger().info("caught_up", app=supervisor.app)
+                get_logger().info("caught_up", app=supervisor.app.name)
         finally:
             supervisor.stop(STOP_SECONDS)
 

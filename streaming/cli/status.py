@@ -1,12 +1,14 @@
 """`status`: how the deployment is, for people, for programs, and as a health check.
 
-What is looked at is in `status.gather`, what is wrong in `status.judge`.
+What is collected is in `status.collect`, what is wrong in `status.diagnose`.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from streaming.apps import AppName
 
 if TYPE_CHECKING:
     from streaming.status.collect import SectionOf
@@ -16,7 +18,6 @@ REFRESH_SECONDS: Final = 1.0
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Refresh every second, until Ctrl-C.")]
-AppName = Literal["processor", "analytics"]
 Alone = Annotated[
     AppName | None,
     typer.Option("--app", help="Judge this app alone, where a home runs no other."),
@@ -36,12 +37,12 @@ def status_command(
         Example: purchases status --watch
         """
         from streaming.settings import load_settings
-        from streaming.status.collect import gather
+        from streaming.status.collect import collect_status
 
         settings, added = load_settings(), sections()
 
         def look() -> "Status":
-            return gather(settings, added, app)
+            return collect_status(settings, added, app)
 
         if watch:
             _watch(look, as_json=as_json)

@@ -38,7 +38,7 @@ from streaming.dashboard.metrics import metrics_text
 from streaming.dashboard.server_sent_events import Hub
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
-from streaming.status.collect import SectionOf, gather
+from streaming.status.collect import SectionOf, collect_status
 from streaming.store.connection import read_store
 from streaming.store.live_totals import live_figures, refusals
 from streaming.totals.sampler import Sampler
@@ -71,7 +71,7 @@ def page_app(settings: Settings, parts: Parts) -> Starlette:
         {
             "now": (lambda: msgspec.json.encode(sampler.look()), NOW_SECONDS),
             "status": (
-                lambda: msgspec.json.encode(gather(settings, parts.sections)),
+                lambda: msgspec.json.encode(collect_status(settings, parts.sections)),
                 STATUS_SECONDS,
             ),
         }
@@ -133,7 +133,7 @@ def _metrics(
         with suppress(PurchasesError), read_store(settings) as store:
             live, reasons = live_figures(store), refusals(store)
         named = {reason or "": number for reason, number in reasons.items()}
-        body = metrics_text(gather(settings, sections), live, named)
+        body = metrics_text(collect_status(settings, sections), live, named)
         return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return metrics

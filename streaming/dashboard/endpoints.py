@@ -18,7 +18,7 @@ from streaming.dead_letters.repair import Repair, read_rules
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
 from streaming.settings import Settings
-from streaming.status.collect import SectionOf, gather
+from streaming.status.collect import SectionOf, collect_status
 from streaming.status.model import Status
 from streaming.store.connection import read_store
 from streaming.store.dead_letters import (
@@ -86,7 +86,7 @@ def stream_endpoints(live: Callable[[], Now], sections: Mapping[str, SectionOf])
         return live()
 
     def status(settings: Settings, _: NoParameters) -> Status:
-        return gather(settings, sections)
+        return collect_status(settings, sections)
 
     return [
         Endpoint("GET", "totals", "What was sold in all", _totals, Report),

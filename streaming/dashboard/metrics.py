@@ -17,6 +17,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from streaming.apps import ANALYTICS
 from streaming.runtime.latency import NAMES
 from streaming.status.model import Status
 from streaming.store.live_totals import LiveFigures
@@ -140,7 +141,7 @@ def _times(status: Status) -> Iterator[Metric]:
         labels=["slot"],
     )
     for app in status.apps:
-        for slot in app.slots if app.app == "analytics" else ():
+        for slot in app.slots if app.app == ANALYTICS.name else ():
             known = slot.latencies
             buckets = [(name, float(known.within.get(name, 0))) for name in NAMES]
             buckets.append(("+Inf", float(known.events)))

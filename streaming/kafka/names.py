@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from streaming.apps import ANALYTICS, PROCESSOR, App
 from streaming.settings import Settings
 
 
@@ -34,23 +35,19 @@ class Names:
     @property
     def processor_group(self) -> str:
         """The processor's consumer group."""
-        return self._prefixed("purchase-processor")
+        return self._prefixed(PROCESSOR.group)
 
     def analytics_group(self, deployment_id: str) -> str:
         """Give the consumer group of one database, so that each receives everything."""
-        return self._prefixed(f"analytics-consumer-{deployment_id[:8]}")
+        return self._prefixed(f"{ANALYTICS.group}-{deployment_id[:8]}")
 
     def transactional_id(self, slot: int) -> str:
         """Give the static transactional id of a processor slot."""
-        return self._prefixed(f"processor-{slot}")
+        return self._prefixed(f"{PROCESSOR.name}-{slot}")
+
+    def read_by(self, app: App) -> list[str]:
+        """Return the topics that an app reads."""
+        return [self._prefixed(topic) for topic in app.reads]
 
     def _prefixed(self, name: str) -> str:
         return f"{self.namespace}.{name}" if self.namespace else name
-
-
-def targets_of(settings: Settings, app: str) -> list[str]:
-    """Give the topics that an app reads."""
-    names = Names.of(settings)
-    if app == "processor":
-        return [names.purchases]
-    return [names.analytics, names.dead_letters]

@@ -10,6 +10,7 @@ from typing import Final
 from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
+from streaming.apps import ANALYTICS, APPS, PROCESSOR
 from streaming.errors import Mismatch
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import TopicPartition
@@ -26,7 +27,6 @@ from streaming.store.offsets import StoredOffset, read_offsets
 
 CLIENT: Final = "offsets"
 CALL_SECONDS: Final = 5.0
-APPS: Final = ("processor", "analytics")
 NEVER: Final = -1
 MEANINGS: Final = {
     "lost": "what comes next was deleted before it was read",
@@ -58,7 +58,7 @@ class Position(Struct, frozen=True):
 
 def list_positions(settings: Settings) -> list[Position]:
     """Give all positions of both apps. Raises `Unavailable` where the brokers do not answer."""
-    return look(settings, APPS)[0]
+    return look(settings, [app.name for app in APPS])[0]
 
 
 def require_positions_of_this_log(settings: Settings, app: str) -> None:
@@ -98,11 +98,10 @@ def look(settings: Settings, apps: Sequence[str]) -> tuple[list[Position], Clust
     Raises what `preflight` does, and `Unavailable` where the brokers do not answer.
     """
     names = Names.of(settings)
-    published = [names.analytics, names.dead_letters]
-    every = {"processor": [names.purchases], "analytics": published}
-    read = {app: every[app] for app in apps}
+    published = names.read_by(ANALYTICS)
+    read = {app.name: names.read_by(app) for app in APPS if app.name in apps}
     topics = [topic for topics in read.values() for topic in topics]
-    group = names.processor_group if "processor" in apps else None
+    group = names.processor_group if PROCESSOR.name in apps else None
     read_too = published if group else []
     cluster = preflight(settings, reads=[*read_too, *topics], group=group)
     places = _places(cluster, topics)
@@ -110,7 +109,7 @@ def look(settings: Settings, apps: Sequence[str]) -> tuple[list[Position], Clust
     bounds = list_bounds(AdminClient(common), places, stable=False, timeout=CALL_SECONDS)
     known = {} if group is None else _committed(common, group)
     deleted = group is not None and not known and _is_deleted(common, group, cluster, published)
-    if "analytics" in apps:
+    if ANALYTICS.name in apps:
         known |= _stored(settings)
     found = []
     for app, topics_read in read.items():
@@ -121,7 +120,7 @@ def look(settings: Settings, apps: Sequence[str]) -> tuple[list[Position], Clust
             topic_id = topic_id_text(cluster.topics[place[0]].topic_id)
             now = StoredOffset(0, topic_id, cluster.cluster_id)
             state, missing = state_of(position, first, end, stored, now)
-            if deleted and app == "processor":
+            if deleted and app == PROCESSOR.name:
                 state = "deleted"
             found.append(Position(app, *place, position, first, end, state, missing))
     return found, cluster

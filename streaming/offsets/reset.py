@@ -15,6 +15,7 @@ from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
+from streaming.apps import APPS, PROCESSOR, app_named
 from streaming.errors import PurchasesError, UsageError
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import TopicPartition
@@ -23,7 +24,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.offsets import commit_offsets
 from streaming.kafka.preflight import Cluster
 from streaming.kafka.retry import answer
-from streaming.offsets.inspect import APPS, CALL_SECONDS, CLIENT, Position, group_of, look
+from streaming.offsets.inspect import CALL_SECONDS, CLIENT, Position, group_of, look
 from streaming.settings import Settings
 from streaming.store.connection import write_store
 from streaming.store.deployment import recorded_deployment
@@ -78,8 +79,8 @@ def reset(settings: Settings, app: str, target: Target, where: Where, *, do: boo
     or one of several topics; `PurchasesError` while a worker of the app runs here, or for one of
     several partitions whose positions were all deleted.
     """
-    if app not in APPS:
-        raise UsageError(f"{app} must be one of {', '.join(APPS)}.")
+    if app_named(app) is None:
+        raise UsageError(f"{app} must be one of {', '.join(one.name for one in APPS)}.")
     _require_stopped(settings, app)
     positions, cluster = look(settings, [app])
     chosen = [
@@ -101,7 +102,7 @@ def reset(settings: Settings, app: str, target: Target, where: Where, *, do: boo
         raise UsageError(f"--to {target.offset} is of one topic: add --topic {topics[0]}, say.")
     times = _offsets_at(settings, cluster, chosen, target.time)
     moves = [_move(position, target, times) for position in chosen]
-    if do and app == "processor":
+    if do and app == PROCESSOR.name:
         _commit(settings, cluster, moves)
     elif do:
         _store(settings, cluster, moves)

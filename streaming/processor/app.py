@@ -14,6 +14,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as PartitionOffset
 
+from streaming.apps import PROCESSOR
 from streaming.errors import Mismatch, PurchasesError, Unavailable, Unrecoverable
 from streaming.events.identifiers import topic_id_text
 from streaming.events.purchase import Rules
@@ -32,7 +33,6 @@ from streaming.settings import Settings
 from streaming.system.logs import get_logger
 from streaming.units import rfc_3339
 
-APP: Final = "processor"
 BATCH_RECORDS: Final = 5_000
 LINGER_SECONDS: Final = 0.01
 CALL_SECONDS: Final = 5.0
@@ -53,7 +53,7 @@ class PurchaseProcessorApp:
         self._runtime = runtime
         self._names = names = Names.of(settings)
         self._rules = Rules(settings.currency, settings.history_start_time)
-        servers, client = bootstrap_servers(settings), f"{APP}-{runtime.status.slot}"
+        servers, client = bootstrap_servers(settings), f"{PROCESSOR.name}-{runtime.status.slot}"
         topics = [names.purchases, names.analytics, names.dead_letters]
         self._identity = IdentityWatch(common_config(settings, servers, f"{client}-admin"), topics)
         producing = transactional_config(
@@ -85,7 +85,7 @@ class PurchaseProcessorApp:
             if not self._consumer.broker_answers():
                 self._runtime.pause("broker")
                 continue
-            self._identity.check(APP, self._consumer.bounds)
+            self._identity.check(PROCESSOR.name, self._consumer.bounds)
             messages = self._consumer.fetch(BATCH_RECORDS, LINGER_SECONDS)
             if messages:
                 self._process(messages)
@@ -299,7 +299,7 @@ def main() -> int:
     parser.add_argument("--supervisor", type=int, default=None, help="leave when it is gone")
     arguments = parser.parse_args()
     return run_worker(
-        APP,
+        PROCESSOR,
         arguments.slot,
         arguments.supervisor,
         lambda settings, runtime: PurchaseProcessorApp(settings, runtime).run(),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from streaming.apps import COMMANDS
+from streaming.apps import App
 from streaming.settings import Settings, worker_environment
 from streaming.system.home import Home
 from streaming.system.lease import holder
@@ -49,27 +49,27 @@ class Supervision:
     pid: int | None
 
 
-def keep_wanted(settings: Settings, app: str) -> Supervision:
+def keep_running(settings: Settings, app: App) -> Supervision:
     """Touch the wish for `app`, and start a supervisor where none holds the app; in 20 ms.
 
     One that runs already is found, whoever started it. Whether a started one gets on is in its log.
     """
-    wish = Home(settings.home).keep_alive(app)
+    wish = Home(settings.home).keep_alive(app.name)
     wish.parent.mkdir(parents=True, exist_ok=True)
     wish.touch()
-    pid = holder(Home(settings.home).supervisor_lease(app))
+    pid = holder(Home(settings.home).supervisor_lease(app.name))
     if pid is None:
         _start(settings, app, wish)
         return Supervision("started", None)
     return Supervision("wanted" if holder(wish) == pid else "by_hand", pid)
 
 
-def _start(settings: Settings, app: str, wish: Path) -> None:
+def _start(settings: Settings, app: App, wish: Path) -> None:
     """Start it as a grandchild in a session of its own: nobody here has to reap it."""
-    log = Home(settings.home).supervisor_log(app)
+    log = Home(settings.home).supervisor_log(app.name)
     if log.exists() and log.stat().st_size > LOG_BYTES_KEPT:
         log.replace(log.with_suffix(".log.1"))
-    command = [sys.executable, "-m", "streaming", COMMANDS[app], "--keep-alive", os.fspath(wish)]
+    command = [sys.executable, "-m", "streaming", app.command, "--keep-alive", os.fspath(wish)]
     with log.open("ab") as output:
         subprocess.run(
             ["/bin/sh", "-c", '"$@" &', "sh", *command],

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from streaming.apps import MODULES
+from streaming.apps import App
 from streaming.errors import PurchasesError
 from streaming.runtime.crash_loop import DeathWatch, SlotRestarts, SupervisorStatus, death_reason
 from streaming.runtime.status_file import WorkerStatus, read_status, replace_json
@@ -30,7 +30,7 @@ SILENT_SECONDS: Final = 30.0
 
 
 @dataclass
-class Slot:
+class SupervisedSlot:
     """One worker: its process, and when it may start again (monotonic seconds)."""
 
     number: int
@@ -47,11 +47,13 @@ class Slot:
 class Supervisor:
     """Workers as children in this process's group; call `step` a few times a second."""
 
-    def __init__(self, settings: Settings, app: str, slots: int) -> None:
+    def __init__(self, settings: Settings, app: App, slots: int) -> None:
         self.app = app
-        self.slots = [Slot(number, SlotRestarts(number, restarts=-1)) for number in range(slots)]
+        self.slots = [
+            SupervisedSlot(number, SlotRestarts(number, restarts=-1)) for number in range(slots)
+        ]
         self._status = SupervisorStatus(
-            app, os.getpid(), time.time(), 0.0, [slot.said for slot in self.slots]
+            app.name, os.getpid(), time.time(), 0.0, [slot.said for slot in self.slots]
         )
         self._written = 0.0
         self._home = settings.home
@@ -60,12 +62,12 @@ class Supervisor:
 
     def start(self) -> None:
         """Take the app of this home. Raises `PurchasesError` where another supervisor has it."""
-        path = Home(self._home).supervisor_lease(self.app)
+        path = Home(self._home).supervisor_lease(self.app.name)
         self._lease = acquire(path)
         if self._lease is None:
             raise PurchasesError(
-                f"The {self.app} of {self._home} is already supervised by process {holder(path)};"
-                " stop that one first (`purchases down`, or Ctrl-C where it runs)."
+                f"The {self.app.name} of {self._home} is already supervised by process"
+                f" {holder(path)}; stop that one first (`purchases down`, or Ctrl-C where it runs)."
             )
         self.step()
 
@@ -82,7 +84,7 @@ class Supervisor:
                 self._reap(slot, code, now)
             elif self._silent_for(slot, now) > SILENT_SECONDS:
                 slot.process.kill()
-                get_logger().error("silent_worker_killed", app=self.app, slot=slot.number)
+                get_logger().error("silent_worker_killed", app=self.app.name, slot=slot.number)
         if now - self._written >= STATUS_SECONDS:
             self._write_status()
 
@@ -100,7 +102,7 @@ class Supervisor:
             try:
                 process.wait(max(deadline - time.monotonic(), 0.01))
             except subprocess.TimeoutExpired:
-                get_logger().error("worker_killed", app=self.app, pid=process.pid)
+                get_logger().error("worker_killed", app=self.app.name, pid=process.pid)
                 process.kill()
                 process.wait()
         if self._lease is not None:
@@ -109,8 +111,8 @@ class Supervisor:
     def _running(self) -> list[subprocess.Popen[bytes]]:
         return [slot.process for slot in self.slots if slot.process is not None]
 
-    def _spawn(self, slot: Slot, now: float) -> None:
-        module, number, own_pid = MODULES[self.app], slot.number, os.getpid()
+    def _spawn(self, slot: SupervisedSlot, now: float) -> None:
+        module, number, own_pid = self.app.module, slot.number, os.getpid()
         command = [sys.executable, "-m", module, f"--slot={number}", f"--supervisor={own_pid}"]
         try:
             slot.process = subprocess.Popen(
@@ -120,13 +122,15 @@ class Supervisor:
             # No process or memory is to be had just now; the other slots work on.
             slot.said.last_error = f"it cannot be started: {error.strerror}"
             slot.start_at = now + LONGEST_DELAY_SECONDS
-            get_logger().error("worker_not_started", app=self.app, slot=number, error=str(error))
+            get_logger().error(
+                "worker_not_started", app=self.app.name, slot=number, error=str(error)
+            )
             return
         slot.said.pid = slot.process.pid
         slot.said.restarts += 1
         slot.started = slot.beat_seen = now
 
-    def _reap(self, slot: Slot, code: int, now: float) -> None:
+    def _reap(self, slot: SupervisedSlot, code: int, now: float) -> None:
         self._remember_death(slot, code, now)
         slot.process = None
         if code == EXIT_LEASED:
@@ -137,9 +141,9 @@ class Supervisor:
             slot.delay = FIRST_DELAY_SECONDS
         slot.start_at = now + slot.delay
         slot.delay = min(slot.delay * 2, LONGEST_DELAY_SECONDS)
-        get_logger().warning("worker_ended", app=self.app, slot=slot.number, code=code)
+        get_logger().warning("worker_ended", app=self.app.name, slot=slot.number, code=code)
 
-    def _remember_death(self, slot: Slot, code: int, now: float) -> None:
+    def _remember_death(self, slot: SupervisedSlot, code: int, now: float) -> None:
         status = self._look(slot, now)
         pid = slot.said.pid or 0
         slot.deaths.died(now)
@@ -153,11 +157,11 @@ class Supervisor:
     def _write_status(self) -> None:
         self._written = time.monotonic()
         self._status.updated_at = time.time()
-        replace_json(Home(self._home).supervisor_status(self.app), self._status)
+        replace_json(Home(self._home).supervisor_status(self.app.name), self._status)
 
-    def _look(self, slot: Slot, now: float) -> WorkerStatus | None:
+    def _look(self, slot: SupervisedSlot, now: float) -> WorkerStatus | None:
         """Read what the worker last wrote, and note when it did and whether it got anywhere."""
-        status = read_status(self._home, self.app, slot.number)
+        status = read_status(self._home, self.app.name, slot.number)
         if status is None or status.updated_at == slot.beat:
             return status
         slot.beat, slot.beat_seen = status.updated_at, now
@@ -167,17 +171,17 @@ class Supervisor:
             slot.said.failing = False
         return status
 
-    def _end_stuck_holder(self, slot: Slot) -> None:
+    def _end_stuck_holder(self, slot: SupervisedSlot) -> None:
         """Kill a worker that a dead supervisor left stopped: it holds its lease for ever."""
-        status = read_status(self._home, self.app, slot.number)
-        pid = holder(Home(self._home).worker_lease(self.app, slot.number))
+        status = read_status(self._home, self.app.name, slot.number)
+        pid = holder(Home(self._home).worker_lease(self.app.name, slot.number))
         if status is None or status.pid != pid:
             return
         if time.time() - status.updated_at > SILENT_SECONDS:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def _silent_for(self, slot: Slot, now: float) -> float:
+    def _silent_for(self, slot: SupervisedSlot, now: float) -> float:
         """Give the seconds since the worker's status file last changed, by our own clock."""
         self._look(slot, now)
         return now - slot.beat_seen

@@ -16,6 +16,7 @@ from typing import Final
 
 import structlog
 
+from streaming.apps import App
 from streaming.errors import PurchasesError
 from streaming.runtime.counters import (
     Bounds,
@@ -173,18 +174,18 @@ class Runtime:
 
 
 def run_worker(
-    app: str, slot: int, supervisor: int | None, main: Callable[[Settings, Runtime], None]
+    app: App, slot: int, supervisor: int | None, main: Callable[[Settings, Runtime], None]
 ) -> int:
     """Run `main` as the worker of a slot; give the process's exit code.
 
     Whatever goes wrong is said in one log line and in the status file.
     """
     configure_logs()
-    structlog.contextvars.bind_contextvars(app=app, slot=slot, pid=os.getpid())
+    structlog.contextvars.bind_contextvars(app=app.name, slot=slot, pid=os.getpid())
     try:
         settings = load_settings()
         configure_logs(debug=settings.log_level == "debug")
-        lease = acquire(Home(settings.home).worker_lease(app, slot))
+        lease = acquire(Home(settings.home).worker_lease(app.name, slot))
     except (PurchasesError, OSError) as error:
         get_logger().error("failed", error=str(error))
         return EXIT_FAILED
@@ -194,7 +195,7 @@ def run_worker(
     # A batch leaves no cycles, and looking for them in each takes 5 to 10 % of the CPU.
     gc.freeze()
     gc.set_threshold(*COLLECTED_AFTER)
-    runtime = Runtime(settings.home, app, slot, supervisor)
+    runtime = Runtime(settings.home, app.name, slot, supervisor)
     runtime.watch()
     with lease:
         return _run(settings, runtime, main)

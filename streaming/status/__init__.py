@@ -1,1 +1,1 @@
-"""How the deployment is, seen from outside: gathered, judged, and shown."""
+"""How the deployment is, seen from outside: gathered, with_problems, and shown."""

@@ -1,7 +1,7 @@
-"""Everything that a status is made of: files, database and broker asked at once, in under a second.
+"""The parts of a status: files, database and broker, asked at once, in under a second.
 
-Nothing here waits for what does not answer, and nothing raises for it: that it does not is the
-answer. What is wrong is told by `judge`.
+Nothing here waits or raises for a part that does not answer: its absence is part of the status.
+What is wrong with it is in `diagnose`.
 """
 
 import time
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from streaming.apps import ANALYTICS, APPS, PROCESSOR, App
 from streaming.errors import PurchasesError
 from streaming.events.record import TopicPartition
 from streaming.kafka.bootstrap import bootstrap_servers
@@ -19,18 +20,18 @@ from streaming.kafka.lag import PartitionLag, TopicMissing, read_partitions
 from streaming.kafka.names import Names
 from streaming.runtime.status_file import WorkerStatus
 from streaming.settings import Settings
-from streaming.status.diagnose import judged, of_app
-from streaming.status.estimates import disk_left, with_lag
+from streaming.status.diagnose import status_of_app, with_problems
+from streaming.status.estimates import disk_forecast, with_lag
 from streaming.status.model import (
     Broker,
     Database,
-    Partition,
+    PartitionStatus,
     Problem,
-    Refusals,
+    RefusalShare,
     Section,
     Status,
 )
-from streaming.status.slots import look_at_app, time_text
+from streaming.status.slots import read_app, time_text
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import live_figures
@@ -39,38 +40,43 @@ from streaming.system.disk_space import free_bytes
 SectionOf = Callable[[Settings], Section]
 
 BROKER_SECONDS: Final = 0.8
+"""With the rest, a status takes less than the second after which `--watch` asks again."""
 LOCK_SECONDS: Final = 0.2
+"""A reader of a WAL database waits only during a recovery or a migration."""
 FEWEST_RECORDS: Final = 20
 
 
 @dataclass(frozen=True)
 class _Stored:
-    """What the database says, with the positions of the consumer's group on both topics."""
+    """The database, and the positions of the consumer's group by topic partition."""
 
     database: Database
     positions: Mapping[TopicPartition, int]
 
 
-def gather(settings: Settings, sections: Mapping[str, SectionOf], app: str | None = None) -> Status:
-    """Look at everything once, and judge it, or what concerns `app` alone.
+def collect_status(
+    settings: Settings, sections: Mapping[str, SectionOf], app: str | None = None
+) -> Status:
+    """Return the status of the deployment, or of what concerns `app` alone.
 
-    `sections` are what other parts add, by name.
+    `sections` are what other packages add, by name.
     """
     stored, names = _read_database(settings), Names.of(settings)
     with ThreadPoolExecutor(1) as background:
         asked = background.submit(_ask_broker, settings, stored.positions, app)
-        processor, writers = look_at_app(settings.home, "processor", settings.processor_slots)
-        analytics, readers = look_at_app(settings.home, "analytics", settings.analytics_slots)
+        processor, writers = read_app(settings, PROCESSOR)
+        analytics, readers = read_app(settings, ANALYTICS)
         added = {name: _section(settings, section) for name, section in sections.items()}
         broker, lags = asked.result()
     if broker.state != "answering":
-        written, read = _own_word("processor", writers), _own_word("analytics", readers)
+        written = _last_known_partitions(PROCESSOR, writers)
+        read = _last_known_partitions(ANALYTICS, readers)
     else:
-        written = _partitions("processor", [names.purchases], lags)
-        read = _partitions("analytics", [names.analytics, names.dead_letters], lags)
+        written = _partitions(PROCESSOR, names.read_by(PROCESSOR), lags)
+        read = _partitions(ANALYTICS, names.read_by(ANALYTICS), lags)
     apps = (with_lag(processor, written), with_lag(analytics, read))
     free = min(free_bytes(settings.home), free_bytes(settings.database_path))
-    found = Status(
+    status = Status(
         healthy=False,
         verdict="",
         problems=(),
@@ -80,15 +86,18 @@ def gather(settings: Settings, sections: Mapping[str, SectionOf], app: str | Non
         database=stored.database,
         apps=apps,
         partitions=(*written, *read),
-        refusals=refusals_of(writers, settings.refusal_share),
-        disk=disk_left(free, stored.database, apps[1].out_per_second),
+        refusals=sum_refusals(writers, settings.refusal_share),
+        disk=disk_forecast(free, stored.database, apps[1].out_per_second),
         sections=added,
     )
-    return judged(found if app is None else of_app(found, app))
+    return with_problems(status if app is None else status_of_app(status, app))
 
 
-def refusals_of(workers: Sequence[WorkerStatus], limit: float) -> Refusals:
-    """Sum what the processor's workers refused in their windows; too few records exceed nothing."""
+def sum_refusals(workers: Sequence[WorkerStatus], limit: float) -> RefusalShare:
+    """Return the share of refusals in the processor's workers' windows.
+
+    The limit counts from `FEWEST_RECORDS` on: of ten records, one refusal is no finding.
+    """
     reasons: Counter[str] = Counter()
     keys: Counter[str] = Counter()
     for worker in workers:
@@ -97,7 +106,7 @@ def refusals_of(workers: Sequence[WorkerStatus], limit: float) -> Refusals:
     records = sum(worker.refusals.records for worker in workers)
     refused = sum(worker.refusals.refused for worker in workers)
     share = refused / records if records else 0.0
-    return Refusals(
+    return RefusalShare(
         records=records,
         refused=refused,
         share=round(share, 6),
@@ -144,10 +153,12 @@ def _stored(settings: Settings, store: StoreConnection, path: Path) -> _Stored:
 def _ask_broker(
     settings: Settings, positions: Mapping[TopicPartition, int], app: str | None
 ) -> tuple[Broker, list[PartitionLag]]:
-    """Ask about what `app` reads, as its user may see no more; about all where None is named."""
+    """Ask the broker about the topics that `app` reads, or about all if it is None.
+
+    The user of one app may be permitted to see no other topics.
+    """
     names, servers = Names.of(settings), None
-    read = {"processor": [names.purchases], "analytics": [names.analytics, names.dead_letters]}
-    topics = [topic for one, topics in read.items() if app in (None, one) for topic in topics]
+    topics = [topic for one in APPS if app in {None, one.name} for topic in names.read_by(one)]
     try:
         servers = bootstrap_servers(settings)
         lags = read_partitions(settings, topics, positions, BROKER_SECONDS, patient=False)
@@ -159,17 +170,28 @@ def _ask_broker(
 
 
 def _section(settings: Settings, section: SectionOf) -> Section:
-    """Ask another part; that it does not answer is a problem of its own."""
+    """Return the section of another package; if it fails, that is its problem."""
     try:
         return section(settings)
     except PurchasesError as error:
-        return Section({}, (Problem("unreadable", str(error), "See what it says."),))
+        return Section(
+            {},
+            (
+                Problem(
+                    "unreadable",
+                    str(error),
+                    "Check the database with `purchases verify`.",
+                ),
+            ),
+        )
 
 
-def _partitions(app: str, topics: Sequence[str], lags: Sequence[PartitionLag]) -> list[Partition]:
+def _partitions(
+    app: App, topics: Sequence[str], lags: Sequence[PartitionLag]
+) -> list[PartitionStatus]:
     return [
-        Partition(
-            app=app,
+        PartitionStatus(
+            app=app.name,
             topic=lag.topic,
             partition=lag.partition,
             position=lag.position,
@@ -184,10 +206,12 @@ def _partitions(app: str, topics: Sequence[str], lags: Sequence[PartitionLag]) -
     ]
 
 
-def _own_word(app: str, workers: Sequence[WorkerStatus]) -> list[Partition]:
-    """Give the partitions as the workers last saw them, where no broker can be asked."""
+def _last_known_partitions(app: App, workers: Sequence[WorkerStatus]) -> list[PartitionStatus]:
+    """Return the partitions as the workers last saw them, for when the broker does not answer."""
     return [
-        Partition(app, p.topic, p.partition, p.position, p.end, p.end - p.position, *[None] * 3)
+        PartitionStatus(
+            app.name, p.topic, p.partition, p.position, p.end, p.end - p.position, *[None] * 3
+        )
         for worker in workers
         for p in worker.positions
     ]

@@ -1,4 +1,4 @@
-"""What is wrong with a status: each problem in a sentence, with what to do. Pure.
+"""The problems of a status: each in a sentence, with what to do. Pure.
 
 A problem's `code` is stable, so that an alert can name it (docs/status.md lists them).
 """
@@ -8,34 +8,37 @@ from typing import Final
 
 from msgspec import structs
 
-from streaming.status.model import App, Problem, Slot, Status
+from streaming.apps import ANALYTICS, app_named
+from streaming.status.model import AppStatus, Problem, SlotStatus, Status
 from streaming.system.disk_space import LEAST_FREE_BYTES
 
-COMMANDS: Final = {"processor": "purchases process", "analytics": "purchases analyze"}
 FEWEST_DAYS: Final = 3.0
+"""A weekend, so that somebody can still act on Monday."""
 LONG_BEHIND_SECONDS: Final = 60.0
+"""Longer than a restart, a rebalance and the catch-up after them."""
 LONG_TRANSACTION_SECONDS: Final = 70.0
+"""Longer than Kafka's default transaction timeout (60 s), after which the broker aborts it."""
 FINE: Final = "All is well."
 
 
-def of_app(status: Status, app: str) -> Status:
-    """Leave of a status what concerns a home in which this app alone runs.
+def status_of_app(status: Status, app: str) -> Status:
+    """Return the part of a status that concerns a home in which this app alone runs.
 
-    The database, and what other parts say of its tables, are the consumer's.
+    The database, and the sections about its tables, are the consumer's.
     """
     apart = structs.replace(
         status,
         apps=tuple(one for one in status.apps if one.app == app),
         partitions=tuple(one for one in status.partitions if one.app == app),
     )
-    if app == "analytics":
+    if app == ANALYTICS.name:
         return apart
     database = structs.replace(status.database, state="not_asked", detail="")
     return structs.replace(apart, database=database, sections={})
 
 
-def judged(status: Status) -> Status:
-    """Give the status with its problems, worst first, and the verdict in one sentence."""
+def with_problems(status: Status) -> Status:
+    """Return the status with its problems, worst first, and the verdict in one sentence."""
     problems = tuple(_problems(status))
     verdict = problems[0].sentence if problems else FINE
     return structs.replace(status, healthy=not problems, problems=problems, verdict=verdict)
@@ -52,16 +55,20 @@ def _problems(status: Status) -> Iterator[Problem]:
         yield Problem(
             "topic_missing",
             status.broker.detail,
-            "`purchases topics create` makes it; where it is there, let this user describe it.",
+            "Run `purchases topics create`; if the topic exists, permit this user to describe it.",
         )
     if status.database.state == "unreadable":
-        yield Problem("database_unreadable", status.database.detail, "Do what it says.")
+        yield Problem(
+            "database_unreadable",
+            status.database.detail,
+            "Make the file readable, or restore a backup with `purchases db restore`.",
+        )
     if status.disk.free_bytes < LEAST_FREE_BYTES:
         yield Problem(
             "disk_full",
-            f"Only {status.disk.free_bytes // 2**20:,} MiB are free under {status.home}; below 256"
-            " MiB nothing is stored.",
-            "Free some space; the stream then goes on by itself.",
+            f"Only {status.disk.free_bytes // 2**20:,} MiB are free under {status.home}; below"
+            f" {LEAST_FREE_BYTES // 2**20} MiB nothing is stored.",
+            "Free some space; the stream then continues by itself.",
         )
     for app in status.apps:
         yield from _app_problems(app)
@@ -71,13 +78,17 @@ def _problems(status: Status) -> Iterator[Problem]:
         yield from section.problems
 
 
-def _app_problems(app: App) -> Iterator[Problem]:
+def _app_problems(app: AppStatus) -> Iterator[Problem]:
     if all(slot.state in {"stopped", "failed"} for slot in app.slots):
-        last = next((f" Its last word: {slot.detail}" for slot in app.slots if slot.detail), "")
+        named = app_named(app.app)
+        alone = "" if named is None else f" or `purchases {named.command}`"
+        last = next(
+            (f" The last one ended: {slot.detail}" for slot in app.slots if slot.detail), ""
+        )
         yield Problem(
             f"{app.app}_stopped",
             f"No worker of {app.app} runs.{last}",
-            f"Start it with `purchases up` or `{COMMANDS[app.app]}`.",
+            f"Start it with `purchases up`{alone}.",
         )
         return
     for slot in app.slots:
@@ -86,29 +97,29 @@ def _app_problems(app: App) -> Iterator[Problem]:
             yield problem
 
 
-def _slot_problem(app: str, slot: Slot) -> Problem | None:
+def _slot_problem(app: str, slot: SlotStatus) -> Problem | None:
     name = f"{app}-{slot.slot}"
     log = f"Its log says more (workers/{app}.log in the home, or where its supervisor writes)."
     match slot.state:
         case "failing":
             return Problem(
                 "crash_loop",
-                f"{name} dies again and again without getting anywhere: {slot.detail}",
-                f"It is tried again every 5 s. {log}",
+                f"{name} is in a crash loop: {slot.detail}",
+                f"Its supervisor starts it again every 5 s. {log}",
             )
         case "failed" | "stopped":
             return Problem("worker_down", f"{name} does not run. {slot.detail}".strip(), log)
         case "silent":
             return Problem(
                 "worker_silent",
-                f"{name} (process {slot.pid}) hangs: {slot.detail}.",
-                "Its supervisor kills it after 30 s; without one, end it yourself.",
+                f"{name} (process {slot.pid}) is stuck: {slot.detail}.",
+                "Its supervisor kills it after 30 s; without a supervisor, kill it yourself.",
             )
         case "paused":
             return Problem(
                 "paused",
-                f"{name} waits: {slot.detail}.".replace("..", "."),
-                "It goes on by itself as soon as that is mended.",
+                f"{name} is paused by: {slot.detail}.".replace("..", "."),
+                "It continues by itself as soon as that works again.",
             )
     return None
 
@@ -119,9 +130,9 @@ def _log_problems(status: Status) -> Iterator[Problem]:
             yield Problem(
                 "open_transaction",
                 f"{partition.hidden_records:,} records of {partition.topic}-{partition.partition}"
-                f" stand behind a transaction that has been open for"
+                f" are hidden by a transaction that has been open for"
                 f" {partition.hidden_seconds:.0f} s.",
-                "A producer died in it; the broker ends it at that producer's own timeout.",
+                "Its producer died. The broker aborts it at that producer's transaction timeout.",
             )
     for app in status.apps:
         seconds = app.lag_seconds or 0
@@ -129,9 +140,9 @@ def _log_problems(status: Status) -> Iterator[Problem]:
         if works and seconds > LONG_BEHIND_SECONDS and app.closing_per_second <= 0:
             yield Problem(
                 "falling_behind",
-                f"{app.app} is {app.lag_records:,} records ({seconds:.0f} s) behind, and does not"
+                f"{app.app} lags by {app.lag_records:,} records ({seconds:.0f} s) and does not"
                 " catch up.",
-                "Give it another slot (--slots), or a faster disk for the database.",
+                "Add a slot (--slots), or use a faster disk for the database.",
             )
 
 
@@ -143,11 +154,11 @@ def _slow_problems(status: Status) -> Iterator[Problem]:
             "refusals",
             f"{refusals.share:.1%} of the last {refusals.records:,} records were refused (the limit"
             f" is {refusals.limit:.1%}), most of them for {refusals.top_reason}{key}.",
-            "Look at them with `purchases dlq list`; nothing is lost, the stream goes on.",
+            "List them with `purchases dlq list`. Nothing is lost, and the stream continues.",
         )
     if days is not None and days < FEWEST_DAYS:
         yield Problem(
             "disk_soon_full",
             f"At this rate the disk is full in {days:.1f} days.",
-            "Give the home a larger disk.",
+            "Free some space, or move the home to a larger disk.",
         )

@@ -1,6 +1,6 @@
-"""What will be, told by what is: when an app has drained its lag, when the disk is full.
+"""Estimates: when an app has drained its lag, and when the disk is full.
 
-Pure arithmetic over what `gather` has looked up.
+Pure arithmetic over what `collect` has read.
 """
 
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from typing import Final
 
 from msgspec import structs
 
-from streaming.status.model import App, Database, Disk, Partition
+from streaming.status.model import AppStatus, Database, Disk, PartitionStatus
 from streaming.system.disk_space import LEAST_FREE_BYTES
 
 DAY_SECONDS: Final = 86_400
 FEWEST_EVENTS: Final = 10_000
-"""Of fewer the size of an event is not told: most of the file is what an empty one has too."""
+"""With fewer, the size of an empty database would distort the size of an event."""
 
 
-def with_lag(app: App, partitions: Sequence[Partition]) -> App:
-    """Add how far an app is behind; the time to drain is told by how fast its lag closes."""
+def with_lag(app: AppStatus, partitions: Sequence[PartitionStatus]) -> AppStatus:
+    """Return an app with its lag in sum, and the time to drain from how fast the lag shrinks."""
     if not partitions:
         return app
     seconds = [partition.lag_seconds for partition in partitions if partition.lag_records]
@@ -35,8 +35,11 @@ def with_lag(app: App, partitions: Sequence[Partition]) -> App:
     )
 
 
-def disk_left(free: int, database: Database, stored_per_second: float) -> Disk:
-    """Tell from the database's size how long `free` bytes last, up to where the store pauses."""
+def disk_forecast(free: int, database: Database, stored_per_second: float) -> Disk:
+    """Return the disk's state: how long `free` bytes last until the store pauses.
+
+    An event's size is the database's size (bytes) by its events.
+    """
     events, size = database.events or 0, database.bytes or 0
     if events < FEWEST_EVENTS:
         return Disk(free, None, None)

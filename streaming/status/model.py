@@ -1,7 +1,7 @@
 """The records of a status: what `status --json` prints, field by field (docs/status.md).
 
-Only shapes; how they are filled is in `gather`, what is wrong with them in `judge`. Unless said
-otherwise times are RFC 3339 in UTC, durations and ages seconds, sizes bytes; null is unknown.
+Only shapes. How they are filled is in `collect`, what is wrong with them in `diagnose`. Unless said
+otherwise times are RFC 3339 in UTC, durations and ages are seconds, sizes bytes; null is unknown.
 """
 
 from msgspec import Struct
@@ -18,7 +18,7 @@ class Problem(Struct, frozen=True):
 
 
 class Broker(Struct, frozen=True):
-    """Whether the cluster is `answering`, with `topic_missing`, or `down`, and if so why."""
+    """Whether the cluster is `answering`, with `topic_missing`, or `down`, and for which reason."""
 
     state: str
     bootstrap_servers: str | None
@@ -38,10 +38,10 @@ class Database(Struct, frozen=True):
     bytes: int | None
 
 
-class Slot(Struct, frozen=True, kw_only=True):
-    """One slot of an app, from its worker's and its supervisor's files and its lease.
+class SlotStatus(Struct, frozen=True, kw_only=True):
+    """One slot of an app, from the files of its worker and supervisor, and from its lease.
 
-    Counters are since the start of the process; a slot in which none lives has none.
+    Counters are since the start of the process; without a living worker they are 0.
     """
 
     slot: int
@@ -69,8 +69,8 @@ class Slot(Struct, frozen=True, kw_only=True):
     partitions: tuple[str, ...]
 
 
-class App(Struct, frozen=True, kw_only=True):
-    """One app: its slots in sum, and how far it is behind the log."""
+class AppStatus(Struct, frozen=True, kw_only=True):
+    """One app: the sums of its slots, and its lag."""
 
     app: str
     state: str
@@ -85,11 +85,11 @@ class App(Struct, frozen=True, kw_only=True):
     closing_per_second: float
     seconds_to_drain: float | None
     committed_at: str | None
-    slots: tuple[Slot, ...]
+    slots: tuple[SlotStatus, ...]
 
 
-class Partition(Struct, frozen=True):
-    """One partition that an app reads: its stored position against the log's stable end."""
+class PartitionStatus(Struct, frozen=True):
+    """One topic partition that an app reads: its stored position, and the last stable offset."""
 
     app: str
     topic: str
@@ -102,7 +102,7 @@ class Partition(Struct, frozen=True):
     hidden_seconds: float | None
 
 
-class Refusals(Struct, frozen=True):
+class RefusalShare(Struct, frozen=True):
     """The share of refused records over the longer of 5 minutes and 1,000 records, and its limit.
 
     `top_key` is the most frequent key of refused records: personal data.
@@ -126,14 +126,14 @@ class Disk(Struct, frozen=True):
 
 
 class Section(Struct, frozen=True):
-    """What another part adds: its figures by name, and what is wrong with it."""
+    """What another package adds: its figures by name, and its problems."""
 
     figures: dict[str, str | int | float | bool | None]
     problems: tuple[Problem, ...] = ()
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """All of it, at one moment."""
+    """The status of a deployment at one moment."""
 
     healthy: bool
     verdict: str
@@ -142,8 +142,8 @@ class Status(Struct, frozen=True, kw_only=True):
     home: str
     broker: Broker
     database: Database
-    apps: tuple[App, ...]
-    partitions: tuple[Partition, ...]
-    refusals: Refusals
+    apps: tuple[AppStatus, ...]
+    partitions: tuple[PartitionStatus, ...]
+    refusals: RefusalShare
     disk: Disk
     sections: dict[str, Section]

@@ -1,15 +1,15 @@
-"""The status on a terminal: its records in, tables out."""
+"""The status on a terminal, as tables. What is in them is in `model`."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from streaming.formatting import printable
-from streaming.status.model import App, Partition, Section, Slot, Status
+from streaming.status.model import AppStatus, PartitionStatus, Section, SlotStatus, Status
 
 
 def render(status: Status) -> RenderableType:
-    """Draw a status for 80 columns or more: the verdict first, then what it rests on."""
+    """Return a status as a renderable for 80 columns or more: the verdict first, then its basis."""
     style = "bold green" if status.healthy else "bold red"
     parts: list[RenderableType] = [Text(printable(status.verdict), style=style)]
     for problem in status.problems:
@@ -17,20 +17,20 @@ def render(status: Status) -> RenderableType:
             parts.append(Text(printable(problem.sentence), style="red"))
         parts.append(Text(f"  {printable(problem.remedy)}", style="dim"))
     parts += [Text(), _slots(status.apps), Text(), _partitions(status.partitions), Text()]
-    parts.append(_rest(status))
+    parts.append(_other_figures(status))
     parts += [_section(name, section) for name, section in status.sections.items()]
     return Group(*parts)
 
 
 def _table(*columns: str, right: int) -> Table:
-    """Make a table whose columns from the one numbered `right` on hold figures."""
+    """Return an empty table; its columns from index `right` on are figures."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number >= right else "left")
     return table
 
 
-def _slots(apps: tuple[App, ...]) -> Table:
+def _slots(apps: tuple[AppStatus, ...]) -> Table:
     table = _table(
         "worker", "state", "pid", "up", "restarts", "in/s", "out/s", "refused/s", right=2
     )
@@ -41,7 +41,7 @@ def _slots(apps: tuple[App, ...]) -> Table:
     return table
 
 
-def _figures(slot: Slot) -> list[str]:
+def _figures(slot: SlotStatus) -> list[str]:
     return [
         "" if slot.pid is None else str(slot.pid),
         _age(slot.uptime_seconds),
@@ -52,7 +52,7 @@ def _figures(slot: Slot) -> list[str]:
     ]
 
 
-def _partitions(partitions: tuple[Partition, ...]) -> Table:
+def _partitions(partitions: tuple[PartitionStatus, ...]) -> Table:
     table = _table("partition", "position", "end", "behind", "seconds", "hidden", right=1)
     for partition in partitions:
         table.add_row(
@@ -66,15 +66,15 @@ def _partitions(partitions: tuple[Partition, ...]) -> Table:
     return table
 
 
-def _rest(status: Status) -> Table:
+def _other_figures(status: Status) -> Table:
     table = Table.grid(padding=(0, 3))
     table.add_column(style="dim")
     database, disk, refusals = status.database, status.disk, status.refusals
     if database.events is not None:
         figures = f"{database.events:,} events, {database.refused:,} refused"
-        table.add_row("database", f"{figures}, {database.duplicates:,} known already")
+        table.add_row("database", f"{figures}, {database.duplicates:,} duplicates")
     for app in status.apps:
-        table.add_row(f"{app.app} so far", _counted(app))
+        table.add_row(f"{app.app} so far", _counters(app))
         if app.lag_records:
             drain = app.seconds_to_drain
             table.add_row(
@@ -89,8 +89,8 @@ def _rest(status: Status) -> Table:
     return table
 
 
-def _counted(app: App) -> str:
-    """Say what the living workers did since they began, and when the last batch was committed."""
+def _counters(app: AppStatus) -> str:
+    """Return the counters of the living workers, and when the last batch was committed."""
     slots = app.slots
     committed = "none yet" if app.committed_at is None else f"{app.committed_at[11:19]} UTC"
     return (

@@ -1,27 +1,30 @@
-"""What a slot and an app are, told from leases, heartbeats and status files alone.
+"""The state of a slot and of an app, from leases, heartbeats and status files alone.
 
-A lease's holder lives; a status file is believed only if it is the holder's (`kill -0` would
-also say yes to a zombie). Neither broker nor database is asked.
+A process lives while it holds its lease, and a status file counts only if the holder wrote it
+(`kill -0` would also succeed for a zombie). Neither broker nor database is asked.
 """
 
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
+from streaming.apps import App
 from streaming.runtime.crash_loop import SlotRestarts, SupervisorStatus, read_supervisor_status
 from streaming.runtime.status_file import WorkerStatus, read_status
-from streaming.status.model import App, Slot
+from streaming.settings import Settings
+from streaming.status.model import AppStatus, SlotStatus
 from streaming.system.home import Home
 from streaming.system.lease import holder
 from streaming.units import rfc_3339
 
 SILENT_SECONDS: Final = 15.0
+"""Longer than the watchdog (8 s), which ends a stuck loop first; a person hears of the rest."""
 BEHIND_SECONDS: Final = 10.0
+"""Longer than a rebalance, after which a worker catches up by itself."""
 STEADY_SECONDS: Final = 10.0
+"""Longer than the longest delay of a restart (5 s): who waits for so long is no crash loop."""
 WAITING: Final = frozenset({"paused", "standby"})
-"""Who waits makes no progress, but does not die again and again, if for longer than a restart."""
 WORST_FIRST: Final = (
     "failing",
     "failed",
@@ -36,14 +39,15 @@ WORST_FIRST: Final = (
 )
 
 
-def look_at_app(home: Path, app: str, configured: int) -> tuple[App, list[WorkerStatus]]:
-    """Look once at an app's slots, without its lag; give also what its living workers said."""
-    supervisor = live_supervisor(home, app)
-    slots, living = look_at_slots(home, app, configured, supervisor)
+def read_app(settings: Settings, app: App) -> tuple[AppStatus, list[WorkerStatus]]:
+    """Return an app's status without its lag, and the status files of its living workers."""
+    home = Home(settings.home)
+    supervisor = _read_live_supervisor(home, app)
+    slots, living = _read_slots(home, app, app.slots(settings), supervisor)
     committed = max((worker.committed_at for worker in living), default=0.0)
-    return App(
-        app=app,
-        state=worst(slots),
+    return AppStatus(
+        app=app.name,
+        state=worst_state(slots),
         supervisor_pid=None if supervisor is None else supervisor.pid,
         in_per_second=round(sum(slot.in_per_second for slot in slots), 1),
         out_per_second=round(sum(slot.out_per_second for slot in slots), 1),
@@ -59,75 +63,79 @@ def look_at_app(home: Path, app: str, configured: int) -> tuple[App, list[Worker
     ), living
 
 
-def live_supervisor(home: Path, app: str) -> SupervisorStatus | None:
-    """Give what the app's supervisor says; None where no process holds that lease."""
-    pid = holder(Home(home).supervisor_lease(app))
-    status = read_supervisor_status(home, app)
+def _read_live_supervisor(home: Home, app: App) -> SupervisorStatus | None:
+    """Return the status file of the app's supervisor; None if no supervisor lives."""
+    pid = holder(home.supervisor_lease(app.name))
+    status = read_supervisor_status(home.path, app.name)
     return status if pid is not None and status is not None and status.pid == pid else None
 
 
-def look_at_slots(
-    home: Path, app: str, configured: int, supervisor: SupervisorStatus | None
-) -> tuple[list[Slot], list[WorkerStatus]]:
-    """Look once at each slot that is supervised (else configured) or at work.
+def _read_slots(
+    home: Home, app: App, configured: int, supervisor: SupervisorStatus | None
+) -> tuple[list[SlotStatus], list[WorkerStatus]]:
+    """Return each slot that is supervised (else configured) or at work.
 
-    Gives the slots, and what the living workers said.
+    The second list holds the status files of the living workers.
     """
     supervised = {} if supervisor is None else {s.slot: s for s in supervisor.slots}
-    numbers = set(supervised or range(configured)) | _held(home, app)
+    numbers = set(supervised or range(configured)) | _leased_slots(home, app.name)
     slots, living = [], []
     for number in sorted(numbers):
-        pid = holder(Home(home).worker_lease(app, number))
-        written = read_status(home, app, number)
-        slots.append(slot_of(number, pid, written, supervised.get(number), time.time()))
+        pid = holder(home.worker_lease(app.name, number))
+        written = read_status(home.path, app.name, number)
+        slots.append(slot_status(number, pid, written, supervised.get(number), time.time()))
         if written is not None and written.pid == pid:
             living.append(written)
     return slots, living
 
 
-def slot_of(
+def slot_status(
     number: int,
     pid: int | None,
     written: WorkerStatus | None,
     supervised: SlotRestarts | None,
     now: float,
-) -> Slot:
-    """Judge one slot by its lease's holder `pid`, its file and its supervisor; `now` is epoch s."""
+) -> SlotStatus:
+    """Return one slot's status from its lease's holder, its file and its supervisor.
+
+    `pid` is the holder of the lease, if any; `now` is in epoch seconds.
+    """
     state, detail = slot_state(pid, written, supervised, now)
     alive = written is not None and written.pid == pid
-    said = written if written is not None and alive else WorkerStatus("", number, 0)
-    rates = said.rates
-    return Slot(
+    worker = written if written is not None and alive else WorkerStatus("", number, 0)
+    rates = worker.rates
+    return SlotStatus(
         slot=number,
         state=state,
         detail=detail,
         pid=pid,
-        uptime_seconds=round(max(now - said.started_at, 0.0), 1) if alive else None,
-        heartbeat_seconds=round(max(now - said.updated_at, 0.0), 1) if alive else None,
+        uptime_seconds=round(max(now - worker.started_at, 0.0), 1) if alive else None,
+        heartbeat_seconds=round(max(now - worker.updated_at, 0.0), 1) if alive else None,
         restarts=None if supervised is None else max(supervised.restarts, 0),
         last_exit_code=None if supervised is None else supervised.last_exit_code,
         last_error="" if supervised is None else supervised.last_error,
-        records_in=said.records,
-        records_out=said.stored,
-        refused=said.refused,
-        duplicates=said.duplicates,
+        records_in=worker.records,
+        records_out=worker.stored,
+        refused=worker.refused,
+        duplicates=worker.duplicates,
         in_per_second=rates.records,
         out_per_second=rates.stored,
         refused_per_second=rates.refused,
         duplicates_per_second=rates.duplicates,
-        lag_records=said.lag_records,
-        lag_seconds=said.lag_seconds,
+        lag_records=worker.lag_records,
+        lag_seconds=worker.lag_seconds,
         closing_per_second=rates.closing,
-        committed_at=time_text(said.committed_at),
-        latencies=said.latencies,
-        partitions=tuple(f"{p.topic}-{p.partition}" for p in said.positions),
+        committed_at=time_text(worker.committed_at),
+        latencies=worker.latencies,
+        partitions=tuple(f"{p.topic}-{p.partition}" for p in worker.positions),
     )
 
 
 def slot_state(
     pid: int | None, written: WorkerStatus | None, supervised: SlotRestarts | None, now: float
 ) -> tuple[str, str]:
-    """Give a slot's state (see docs/status.md) and by what, of whom or why."""
+    """Return a slot's state (docs/status.md) and its detail: by what, of whom or why."""
+    # A worker that waits starts well, so it does not die again and again; the flag is an old one.
     waits = written is not None and written.pid == pid and written.state in WAITING
     steady = waits and written is not None and now - written.started_at > STEADY_SECONDS
     if supervised is not None and supervised.failing and not steady:
@@ -153,22 +161,22 @@ def _state_without_worker(
     return "stopped", ""
 
 
-def worst(slots: Sequence[Slot]) -> str:
-    """Give the state of the slot that is worst off; one this version does not know comes first."""
+def worst_state(slots: Sequence[SlotStatus]) -> str:
+    """Return the worst state of the slots; one that this version does not know is the worst."""
     states = [slot.state for slot in slots]
     return min(states, key=lambda s: WORST_FIRST.index(s) if s in WORST_FIRST else -1)
 
 
 def time_text(seconds: float) -> str | None:
-    """Give epoch seconds as RFC 3339 in UTC; None for 0, never."""
+    """Return epoch seconds as RFC 3339 in UTC; None for 0, which means never."""
     return rfc_3339(datetime.fromtimestamp(seconds, UTC)) if seconds else None
 
 
-def _held(home: Path, app: str) -> set[int]:
-    """Give the slots beyond the expected that some process holds."""
-    held = set()
-    for path in Home(home).list_worker_leases(app):
+def _leased_slots(home: Home, app: str) -> set[int]:
+    """Return the slots whose lease some process holds, whether they are configured or not."""
+    leased = set()
+    for path in home.list_worker_leases(app):
         number = path.stem.removeprefix(f"{app}-")
         if number.isdecimal() and holder(path) is not None:
-            held.add(int(number))
-    return held
+            leased.add(int(number))
+    return leased

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+from streaming.apps import ANALYTICS
 from streaming.errors import PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
 from streaming.store.backup import Progress, backup_path, copy_database, require_integrity
@@ -71,7 +72,7 @@ def _require_restorable(content: sqlite3.Connection, source: Path, settings: Set
 def _workers_stopped(settings: Settings) -> Iterator[None]:
     """Hold the leases of this home's workers, so that none runs or starts."""
     home = Home(settings.home)
-    slots = {home.worker_lease("analytics", slot) for slot in range(settings.analytics_slots)}
+    slots = {home.worker_lease(ANALYTICS.name, slot) for slot in range(ANALYTICS.slots(settings))}
     with ExitStack() as leases:
         for lock in sorted(
             slots | set(home.list_supervisor_leases()) | set(home.list_worker_leases())

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assets.queries.status_section import standing
 from streaming.dashboard.metrics import metrics_text
-from streaming.status.collect import gather
+from streaming.status.collect import collect_status
 from streaming.store.connection import read_store
 from streaming.store.live_totals import live_figures
 from tests.dashboard.served import page_of
@@ -62,7 +62,7 @@ def text(deployment: Deployment) -> bytes:
     """The metrics, with what the tables add."""
     with read_store(deployment.settings) as store:
         live = live_figures(store)
-    status = gather(deployment.settings, {"tables": standing})
+    status = collect_status(deployment.settings, {"tables": standing})
     return metrics_text(status, live, {"invalid_price": 1})
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import psutil
 
-from streaming.runtime.keep_alive import WISH_SECONDS, Wish, keep_wanted
+from streaming.apps import PROCESSOR
+from streaming.runtime.keep_alive import WISH_SECONDS, Wish, keep_running
 from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.deployment import Deployment
@@ -40,16 +41,16 @@ def test_a_detached_supervisor_is_started_once_and_again_after_it_was_killed(
 ) -> None:
     """It is no child of whoever started it, its log is in the home, and it goes with its wish."""
     settings = deployment.settings
-    assert keep_wanted(settings, "processor").state == "started"
+    assert keep_running(settings, PROCESSOR).state == "started"
     wait_until(lambda: deployment.worker_pid("processor"), 30, "no worker")
-    found = keep_wanted(settings, "processor")
+    found = keep_running(settings, PROCESSOR)
     assert (found.state, found.pid) == ("wanted", supervisor(deployment))
     assert found.pid
     process = psutil.Process(found.pid)
     assert os.getpid() not in {parent.pid for parent in process.parents()}
     process.kill()
     wait_until(lambda: not psutil.pid_exists(process.pid), 10, "a zombie stayed")
-    assert keep_wanted(settings, "processor").state == "started"
+    assert keep_running(settings, PROCESSOR).state == "started"
     wait_until(lambda: supervisor(deployment) not in {None, process.pid}, 30, "not started again")
     assert Home(deployment.home).supervisor_log("processor").exists()
 
@@ -62,7 +63,7 @@ def test_a_supervisor_by_hand_is_found_and_not_doubled(deployment: Deployment) -
     """It needs no wish: it stays when the file goes, until somebody ends it."""
     with deployment.running("process") as by_hand:
         wait_until(lambda: supervisor(deployment) == by_hand.pid, 30, "no supervisor")
-        found = keep_wanted(deployment.settings, "processor")
+        found = keep_running(deployment.settings, PROCESSOR)
         assert (found.state, found.pid) == ("by_hand", by_hand.pid)
         Home(deployment.home).keep_alive("processor").unlink()
         wait_until(lambda: deployment.worker_pid("processor"), 30, "no worker")

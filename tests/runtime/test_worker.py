@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from streaming.apps import PROCESSOR
 from streaming.runtime.supervisor import Supervisor
 from streaming.runtime.worker import EXIT_STUCK, WATCHDOG_SECONDS
 from streaming.settings import Settings
@@ -58,7 +59,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again_and_ends_no_other(
 ) -> None:
     """As where there is no process or memory to be had just then."""
     monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
-    supervisor = Supervisor(Settings(home=tmp_path), "processor", 1)
+    supervisor = Supervisor(Settings(home=tmp_path), PROCESSOR, 1)
     supervisor.start()
     (slot,) = supervisor.slots
     assert "cannot be started" in slot.said.last_error

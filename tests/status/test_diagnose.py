@@ -1,4 +1,4 @@
-"""What a status says is wrong, judged from records alone."""
+"""What a status says is wrong, from records alone."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,20 @@ from msgspec import Struct, structs
 from streaming.runtime.counters import Position, Rates, Refusals
 from streaming.runtime.crash_loop import SlotRestarts
 from streaming.runtime.status_file import WorkerStatus
-from streaming.status.collect import refusals_of
-from streaming.status.diagnose import FINE, judged, of_app
+from streaming.status.collect import sum_refusals
+from streaming.status.diagnose import FINE, status_of_app, with_problems
 from streaming.status.model import (
-    App,
+    AppStatus,
     Broker,
     Database,
     Disk,
-    Partition,
+    PartitionStatus,
     Problem,
     Section,
-    Slot,
+    SlotStatus,
     Status,
 )
-from streaming.status.slots import slot_of, slot_state, worst
+from streaming.status.slots import slot_state, slot_status, worst_state
 from tests.docs.test_docs import ROOT
 
 NOW = 1_000_000.0
@@ -89,25 +89,27 @@ def test_a_slot_is_what_its_lease_and_its_file_say_together(case: Case) -> None:
 def test_a_stale_file_gives_no_figures() -> None:
     """The counters of a dead process are not shown as if somebody worked."""
     written = worker(records=500, rates=Rates(records=9.0), positions=[Position("t", 0, 1, 2)])
-    assert slot_of(0, 7, written, None, NOW).records_in == 500
-    dead = slot_of(0, None, written, None, NOW)
+    assert slot_status(0, 7, written, None, NOW).records_in == 500
+    dead = slot_status(0, None, written, None, NOW)
     assert (dead.records_in, dead.in_per_second, dead.partitions) == (0, 0.0, ())
     assert dead.heartbeat_seconds is None
 
 
 def test_a_state_of_a_newer_version_is_the_worst() -> None:
     """What is not known is not taken for fine."""
-    slots = [slot_of(n, 7, worker(state), None, NOW) for n, state in enumerate(("running", "new"))]
-    assert worst(slots) == "new"
+    slots = [
+        slot_status(n, 7, worker(state), None, NOW) for n, state in enumerate(("running", "new"))
+    ]
+    assert worst_state(slots) == "new"
 
 
-def slot(state: str, detail: str = "", pid: int | None = 7) -> Slot:
+def slot(state: str, detail: str = "", pid: int | None = 7) -> SlotStatus:
     """Give a slot in a state."""
-    made = slot_of(0, 7, worker(), None, NOW)
+    made = slot_status(0, 7, worker(), None, NOW)
     return structs.replace(made, state=state, detail=detail, pid=pid)
 
 
-def app(name: str, *slots: Slot, **more: object) -> App:
+def app(name: str, *slots: SlotStatus, **more: object) -> AppStatus:
     """Give an app with slots."""
     given = {
         "app": name,
@@ -126,7 +128,7 @@ def app(name: str, *slots: Slot, **more: object) -> App:
         "slots": slots or (slot("running"),),
         **more,
     }
-    return msgspec.convert(given, App)
+    return msgspec.convert(given, AppStatus)
 
 
 def status(**more: object) -> Status:
@@ -141,7 +143,7 @@ def status(**more: object) -> Status:
         database=Database("ok", "", "/home/purchases.db", 1, 0, 0, 0, 1),
         apps=(app("processor"), app("analytics")),
         partitions=(),
-        refusals=refusals_of([], 0.05),
+        refusals=sum_refusals([], 0.05),
         disk=Disk(GIB, None, None),
         sections={},
     )
@@ -156,11 +158,11 @@ def refused(records: int, number: int) -> WorkerStatus:
 
 def test_nothing_wrong_is_healthy() -> None:
     """Only then the health check passes."""
-    found = judged(status())
+    found = with_problems(status())
     assert (found.healthy, found.verdict, found.problems) == (True, FINE, ())
 
 
-OPEN = Partition("processor", "purchases", 0, 1, 1, 0, 0.0, 5, 80.0)
+OPEN = PartitionStatus("processor", "purchases", 0, 1, 1, 0, 0.0, 5, 80.0)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +192,7 @@ OPEN = Partition("processor", "purchases", 0, 1, 1, 0, 0.0, 5, 80.0)
             {"apps": (app("processor", slot("running"), slot("stopped", pid=None)),)},
             "processor-0",
         ),
-        ("worker_silent", {"apps": (app("analytics", slot("silent", "no heartbeat")),)}, "hangs"),
+        ("worker_silent", {"apps": (app("analytics", slot("silent", "no heartbeat")),)}, "stuck"),
         ("paused", {"apps": (app("analytics", slot("paused", "database")),)}, "database"),
         ("open_transaction", {"partitions": (OPEN,)}, "purchases-0"),
         (
@@ -198,14 +200,14 @@ OPEN = Partition("processor", "purchases", 0, 1, 1, 0, 0.0, 5, 80.0)
             {"apps": (app("analytics", lag_records=7_000, lag_seconds=90.0),)},
             "7,000 records",
         ),
-        ("refusals", {"refusals": refusals_of([refused(1_000, 60)], 0.05)}, "till 7"),
+        ("refusals", {"refusals": sum_refusals([refused(1_000, 60)], 0.05)}, "till 7"),
     ],
 )
 def test_each_problem_has_its_code_a_sentence_and_a_remedy(
     code: str, wrong: dict[str, object], said: str
 ) -> None:
     """One thing wrong gives one problem, which names it."""
-    found = judged(status(**wrong))
+    found = with_problems(status(**wrong))
     assert [problem.code for problem in found.problems] == [code]
     assert said in found.problems[0].sentence
     assert found.problems[0].remedy
@@ -223,20 +225,20 @@ def test_standing_by_and_catching_up_are_no_problems() -> None:
         lag_seconds=90.0,
         closing_per_second=100.0,
     )
-    assert judged(status(apps=(app("processor"), closing))).healthy
+    assert with_problems(status(apps=(app("processor"), closing))).healthy
     beside = structs.replace(closing, slots=(slot("standby", "of b"),), closing_per_second=0.0)
-    assert judged(status(apps=(app("processor"), beside))).healthy
+    assert with_problems(status(apps=(app("processor"), beside))).healthy
 
 
 def test_a_few_refused_records_exceed_nothing() -> None:
     """One bad record out of two is no share yet."""
-    assert not refusals_of([refused(2, 1)], 0.05).exceeded
-    assert refusals_of([refused(10, 1), refused(10, 1)], 0.05).exceeded
+    assert not sum_refusals([refused(2, 1)], 0.05).exceeded
+    assert sum_refusals([refused(10, 1), refused(10, 1)], 0.05).exceeded
 
 
 @pytest.mark.parametrize(
     "record",
-    [Status, Broker, Database, App, Slot, Partition, Disk, Section],
+    [Status, Broker, Database, AppStatus, SlotStatus, PartitionStatus, Disk, Section],
     ids=lambda r: r.__name__,
 )
 def test_every_field_of_the_json_is_documented(record: type[Struct]) -> None:
@@ -261,7 +263,9 @@ def test_a_home_of_one_app_is_healthy_without_the_other() -> None:
     )
     whole = structs.replace(alone, partitions=())
     codes = {"database_unreadable", "analytics_stopped", "build_failed"}
-    assert {problem.code for problem in judged(whole).problems} == codes
-    assert judged(of_app(whole, "processor")).healthy
-    assert [one.topic for one in of_app(alone, "processor").partitions] == ["purchases"]
-    assert {problem.code for problem in judged(of_app(whole, "analytics")).problems} == codes
+    assert {problem.code for problem in with_problems(whole).problems} == codes
+    assert with_problems(status_of_app(whole, "processor")).healthy
+    assert [one.topic for one in status_of_app(alone, "processor").partitions] == ["purchases"]
+    assert {
+        problem.code for problem in with_problems(status_of_app(whole, "analytics")).problems
+    } == codes

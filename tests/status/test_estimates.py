@@ -2,15 +2,19 @@
 
 import pytest
 
-from streaming.status.estimates import disk_left, with_lag
-from streaming.status.model import Database, Disk, Partition
+from streaming.status.estimates import disk_forecast, with_lag
+from streaming.status.model import Database, Disk, PartitionStatus
 from streaming.system.disk_space import LEAST_FREE_BYTES
 from tests.status.test_diagnose import app
 
 
-def partition(number: int, lag: int, seconds: float | None, hidden: int | None = 0) -> Partition:
+def partition(
+    number: int, lag: int, seconds: float | None, hidden: int | None = 0
+) -> PartitionStatus:
     """Give a partition of `purchases` with so many unread records."""
-    return Partition("processor", "purchases", number, 10, 10 + lag, lag, seconds, hidden, None)
+    return PartitionStatus(
+        "processor", "purchases", number, 10, 10 + lag, lag, seconds, hidden, None
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,12 +49,12 @@ def test_the_disk_lasts_until_the_store_pauses() -> None:
     """At 400 bytes an event and 1,000 events/s a day takes 34.56 GB."""
     database = Database("ok", "", "purchases.db", 1_000_000, 0, 0, 0, 400_000_000)
     free = LEAST_FREE_BYTES + 10 * 34_560_000_000
-    assert disk_left(free, database, 1_000.0) == Disk(free, 400_000_000, 10.0)
-    assert disk_left(LEAST_FREE_BYTES - 1, database, 1_000.0).days_until_full == 0.0
-    assert disk_left(free, database, 0.0).days_until_full is None
+    assert disk_forecast(free, database, 1_000.0) == Disk(free, 400_000_000, 10.0)
+    assert disk_forecast(LEAST_FREE_BYTES - 1, database, 1_000.0).days_until_full == 0.0
+    assert disk_forecast(free, database, 0.0).days_until_full is None
 
 
 def test_of_a_few_events_no_size_is_told() -> None:
     """The pages of an empty database would count as theirs."""
     database = Database("ok", "", "purchases.db", 9_999, 0, 0, 0, 400_000_000)
-    assert disk_left(10**12, database, 1_000.0) == Disk(10**12, None, None)
+    assert disk_forecast(10**12, database, 1_000.0) == Disk(10**12, None, None)
