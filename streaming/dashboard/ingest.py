@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Final
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError
 from confluent_kafka import Message as KafkaMessage
 from msgspec import Struct
 from starlette.responses import Response
@@ -23,9 +23,10 @@ from streaming.events.record import Record
 from streaming.events.refusal import Refusal
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import producer_config
-from streaming.kafka.consumer import ErrorWatch
 from streaming.kafka.names import Names
+from streaming.producer.sender import RecordSender
 from streaming.settings import PREFIX, Settings
+from streaming.system.shutdown import Stop
 
 BODY_BYTES: Final = 16 * 1024 * 1024
 CONFIRM_SECONDS: Final = 10.0
@@ -73,14 +74,14 @@ class _Delivery:
 
 
 class Door:
-    """Keeps one producer, made when it is first needed, and anew when it can send no more."""
+    """Keeps one sender: made when it is first needed, and replaced when it can send no more."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._topic = Names.of(settings).purchases
         self._rules = Rules(settings.currency, settings.history_start_time)
         self._making = Lock()
-        self._producer: Producer | None = None
+        self._sender: RecordSender | None = None
 
     def endpoint(self) -> Endpoint:
         """Give the endpoint through which purchases come in."""
@@ -121,38 +122,45 @@ class Door:
 
     def close(self) -> None:
         """Send what is still on its way, for two seconds at most."""
-        if self._producer is not None:
-            self._producer.flush(2)
+        if self._sender is not None:
+            self._sender.flush(2)
 
     def _send(self, deliveries: Sequence[_Delivery], batch: Batch) -> None:
-        producer = self._ready()
-        headers: list[tuple[str, str | bytes | None]] = list(batch.headers)
-        try:
-            for delivery in deliveries:
-                record = delivery.outgoing
-                producer.produce(
-                    self._topic, record.value, record.key, headers=headers, callback=delivery.report
-                )
-            deadline = time.monotonic() + CONFIRM_SECONDS
-            while time.monotonic() < deadline and not all(d.done for d in deliveries):
-                producer.poll(SLICE_SECONDS)
-        except BufferError:
-            raise Unavailable("More is on its way than Kafka takes; send the same again.") from None
-        except KafkaException as error:
-            self._producer = None
-            raise Unavailable(f"Kafka takes nothing now: {error.args[0].str()}.") from None
+        """Send and wait. Raises `Unavailable` if not every record could be given to the client."""
+        sender = self._ready()
+        for delivery in deliveries:
+            record = delivery.outgoing
+            if not sender.offer(record.key, record.value, batch.headers, delivery.report):
+                self._refuse_failed(sender)
+                raise Unavailable("More is on its way than Kafka takes; send the same again.")
+        deadline = time.monotonic() + CONFIRM_SECONDS
+        while time.monotonic() < deadline and not all(d.done for d in deliveries):
+            sender.tick(SLICE_SECONDS)
+            self._refuse_failed(sender)
 
-    def _ready(self) -> Producer:
+    def _refuse_failed(self, sender: RecordSender) -> None:
+        """Raise `Unavailable` if the sender can send no more; the next request makes another."""
+        if sender.failure:
+            self._sender = None
+            raise Unavailable(f"{sender.failure}.")
+
+    def _ready(self) -> RecordSender:
         with self._making:
-            if self._producer is None:
+            if self._sender is None:
                 config = producer_config(
                     self._settings, bootstrap_servers(self._settings), "http-in"
                 )
                 milliseconds = int(CONFIRM_SECONDS * 1000)
-                self._producer = Producer(
-                    {**config, "delivery.timeout.ms": milliseconds, "error_cb": ErrorWatch()}
+                self._sender = RecordSender(
+                    {
+                        **config,
+                        "delivery.timeout.ms": milliseconds,
+                        "delivery.report.only.error": False,
+                    },
+                    self._topic,
+                    Stop(),
                 )
-            return self._producer
+            return self._sender
 
     def _taken(self, delivery: _Delivery) -> Taken:
         """Say where a record is, and what the processor will say of it, by its own function."""
