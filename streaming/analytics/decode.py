@@ -11,9 +11,9 @@ from confluent_kafka import Message
 from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.errors import Mismatch
-from streaming.events.dead_letter import Verdict, read_verdict, shown_text
+from streaming.events.dead_letter import DeadLetterHeaders, escaped_text, read_dead_letter_headers
 from streaming.events.record import TopicPartition
-from streaming.events.refusal import Refused
+from streaming.events.refusal import RefusalError
 from streaming.kafka.consumer import headers_of
 from streaming.store.rows import EventRow, LetterRow, event_row, redriven, refused_row
 from streaming.store.writer import Advance
@@ -47,7 +47,7 @@ def letter_rows(messages: Iterable[Message], analytics: str, log: Seldom) -> lis
         elif headers := headers_of(message):
             try:
                 letters += redriven(headers)
-            except Refused as error:
+            except RefusalError as error:
                 raise _cannot_be_stored(message, error) from None
     return letters
 
@@ -89,9 +89,9 @@ def _behind(last: Message, position: PartitionOffset | None) -> tuple[int, int |
 
 def _letter(message: Message, log: Seldom) -> list[LetterRow]:
     partition, offset = message.partition() or 0, message.offset() or 0
-    verdict = read_verdict(headers_of(message))
-    if not isinstance(verdict, Verdict):
+    verdict = read_dead_letter_headers(headers_of(message))
+    if not isinstance(verdict, DeadLetterHeaders):
         log.warning("foreign_dead_letter", partition=partition, offset=offset)
         return []
     refused_at = message.timestamp()[1] * 1000
-    return [refused_row(verdict, shown_text(message.key()), refused_at, partition, offset)]
+    return [refused_row(verdict, escaped_text(message.key()), refused_at, partition, offset)]

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from streaming.api.endpoint import JSON, PROBLEM, Endpoint, ProblemDetails
 from streaming.dashboard.ingest_records import LINES, Batch, Outgoing, read_batch
 from streaming.errors import NotFound, Unavailable
-from streaming.events.purchase import Rules, Wire, read_purchase
+from streaming.events.purchase import PurchaseFields, Rules, read_purchase
 from streaming.events.record import Record
 from streaming.events.refusal import Refusal
 from streaming.kafka.bootstrap import bootstrap_servers
@@ -91,7 +91,7 @@ class Door:
             "Send one purchase, or up to 1,000 as an array or as lines of JSON",
             lambda _settings, batch: self.take(batch),
             TakenBatch,
-            parameters=Wire | list[Wire],
+            parameters=PurchaseFields | list[PurchaseFields],
             parse=read_batch,
             body_types=(JSON, *LINES),
             max_concurrent=AT_ONCE,

@@ -16,9 +16,9 @@ from streaming.api.endpoint import JSON
 from streaming.errors import TooLarge, UsageError
 from streaming.events import fields
 from streaming.events.identifiers import derived_id, record_key
-from streaming.events.purchase import MAX_VALUE_BYTES, decode_slow
+from streaming.events.purchase import MAX_VALUE_BYTES, decode_any
 from streaming.events.record import Header
-from streaming.events.refusal import Refused
+from streaming.events.refusal import RefusalError
 
 MOST_RECORDS: Final = 1_000
 KEY_BYTES: Final = 1_024
@@ -98,8 +98,8 @@ def _named(record: bytes) -> _Named | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        wire = decode_slow(record.decode())
-    except (Refused, UnicodeDecodeError):
+        wire = decode_any(record.decode())
+    except (RefusalError, UnicodeDecodeError):
         return None
     return _Named(wire.event_id, wire.timestamp, wire.user, wire.order_id)
 
@@ -110,7 +110,7 @@ def _with_id(
     """Derive the id from the event's time, the idempotency key and the place in the request."""
     try:
         time = fields.timestamp(timestamp if type(timestamp) is int else str(timestamp))
-    except Refused:
+    except RefusalError:
         return Outgoing(None, key, record)
     content = idempotency_key.encode("latin-1") + struct.pack(">i", index)
     event_id = derived_id(units.micros_of(time) // 1000, content)

@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import Unavailable
-from streaming.events.dead_letter import Verdict, read_verdict
+from streaming.events.dead_letter import DeadLetterHeaders, read_dead_letter_headers
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import common_config, consumer_config
@@ -34,7 +34,7 @@ class Kept(NamedTuple):
     """A record of `purchases.dlq`, and what its headers say."""
 
     message: Message
-    verdict: Verdict
+    verdict: DeadLetterHeaders
 
 
 class LetterReader:
@@ -142,8 +142,8 @@ class LetterReader:
 
 def kept(message: Message, letter: StoredLetter) -> Kept | None:
     """Read a record of `purchases.dlq`; None where it is not of this letter's origin."""
-    verdict = read_verdict(headers_of(message))
-    if not isinstance(verdict, Verdict):
+    verdict = read_dead_letter_headers(headers_of(message))
+    if not isinstance(verdict, DeadLetterHeaders):
         return None
     origin = verdict.origin
     named = (topic_id_text(origin.topic_id), origin.partition, origin.offset)

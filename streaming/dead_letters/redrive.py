@@ -21,7 +21,7 @@ from streaming.events.record import (
     ORIGIN,
     Header,
     Record,
-    forwarded,
+    forwarded_headers,
     origin_headers,
 )
 from streaming.events.refusal import Reason
@@ -161,7 +161,7 @@ def _record_again(letter: StoredLetter, kept: Kept, repair: Repair) -> _Again:
     message, headers = kept.message, headers_of(kept.message)
     cut = any(name.startswith(f"{DEAD_LETTER}truncated") for name, _ in headers)
     value = repaired(letter.id, message.value(), repair, cut=cut)
-    carried = [header for header in forwarded(headers) if not header[0].startswith(ORIGIN)]
+    carried = [header for header in forwarded_headers(headers) if not header[0].startswith(ORIGIN)]
     again = [*carried, *origin_headers(kept.verdict.origin, ORIGIN)]
     return _Again(letter, message.key(), value, again)
 

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from streaming.dead_letters.reader import Kept
-from streaming.events.dead_letter import shown_text
+from streaming.events.dead_letter import escaped_text
 from streaming.events.record import DEAD_LETTER, Headers
 from streaming.formatting import printable
 from streaming.kafka.consumer import headers_of
@@ -110,7 +110,7 @@ def shown(letter: StoredLetter, kept: Kept | None, attempts: Iterable[Kept]) -> 
         origin_timestamp=_time(letter.timestamp * 1000) or "",
         in_topic=message is not None,
         truncated_bytes=None if truncated is None else int(truncated),
-        key=letter.key if message is None else shown_text(message.key()),
+        key=letter.key if message is None else escaped_text(message.key()),
         headers=_foreign(headers),
         value=None if value is None else value.decode(errors="backslashreplace"),
         value_hex=None if value is None else value.hex(),
@@ -170,7 +170,7 @@ def _attempt(kept: Kept) -> Attempt:
 
 
 def _foreign(headers: Headers) -> dict[str, str | None]:
-    return {name: shown_text(v) for name, v in headers if not name.startswith(DEAD_LETTER)}
+    return {name: escaped_text(v) for name, v in headers if not name.startswith(DEAD_LETTER)}
 
 
 def _time(micros: int | None) -> str | None:

@@ -3,25 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
 
 from streaming.errors import UsageError
-
-FIELDS: Final = (
-    "user",
-    "item",
-    "timestamp",
-    "event_id",
-    "quantity",
-    "unit_price",
-    "currency",
-    "order_id",
-    "description",
-    "country",
-)
+from streaming.events.purchase import FIELDS
 
 _object = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode

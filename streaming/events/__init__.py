@@ -1,1 +1,1 @@
-"""Pure functions from a record to an event or a refusal; no I/O, no clock, no Kafka client."""
+"""The contracts of the topics as pure functions: no I/O, no clock, no Kafka client."""

@@ -1,6 +1,6 @@
 """AnalyticsEvent: what the processor promises, made from a valid purchase.
 
-Encoding and decoding of `analytics` values live here; storing them does not.
+Pure. Encoding and decoding the values of `analytics` are here; storing them is not.
 """
 
 from typing import Annotated, Final, Literal
@@ -13,7 +13,7 @@ from streaming.errors import Mismatch
 from streaming.events import fields
 from streaming.events.purchase import PurchaseEvent
 from streaming.events.record import Record
-from streaming.events.refusal import shown
+from streaming.events.refusal import excerpt
 
 SCHEMA_VERSION: Final = 1
 
@@ -64,7 +64,7 @@ _decode_version = msgspec.json.Decoder(_Versioned).decode
 
 
 def enrich(purchase: PurchaseEvent, source: Record, processed_at: str) -> AnalyticsEvent:
-    """Make the analytics event of a purchase that stood at `source`."""
+    """Make the analytics event of a purchase that was recorded as `source`."""
     return AnalyticsEvent(
         event_id=purchase.event_id,
         event_time=units.rfc_3339(purchase.timestamp),
@@ -91,7 +91,7 @@ def decode_analytics(value: bytes | None, currency: str) -> AnalyticsEvent:
     """Read a value of `analytics`.
 
     Raises `Mismatch` for what this version cannot read: no event, another schema or currency, or
-    one that contradicts itself, which the database would not take.
+    an event that contradicts itself, which the database would refuse.
     """
     content = value or b""
     try:
@@ -102,7 +102,7 @@ def decode_analytics(value: bytes | None, currency: str) -> AnalyticsEvent:
     if event.schema_version != SCHEMA_VERSION:
         _refuse_other_version(content)
     if event.currency != currency:
-        raise Mismatch(f"its currency is {shown(event.currency)}, not {currency}")
+        raise Mismatch(f"its currency is {excerpt(event.currency)}, not {currency}")
     quantity, kind = event.quantity, event.kind
     if quantity == 0 or (quantity > 0) != (kind == "sale"):
         raise Mismatch(f"its quantity and its kind, {kind}, contradict each other")
@@ -119,12 +119,12 @@ def time_micros(text: str) -> int:
     try:
         return units.utc_micros(text)
     except ValueError:
-        message = f"its time {shown(text)} is not RFC 3339 in UTC with six decimals"
+        message = f"its time {excerpt(text)} is not RFC 3339 in UTC with six decimals"
         raise Mismatch(message) from None
 
 
 def _refuse_other_version(content: bytes) -> None:
-    """Raise `Mismatch` where the value says that it is of another version than this one."""
+    """Raise `Mismatch` if the value says that it is of another version than this one."""
     try:
         version = _decode_version(content).schema_version
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""Dead letters: from a refused record to what `purchases.dlq` keeps of it, and back to its verdict.
+"""Dead letters: what `purchases.dlq` keeps of a refused record, and how its headers are read.
 
-The form of the headers `dlq.*` lives here; sending, storing and redriving do not.
+Pure. The form of the headers `dlq.*` is here; sending, storing and redriving are not.
 """
 
 import hashlib
@@ -17,32 +17,34 @@ from streaming.events.record import (
     Headers,
     Origin,
     Record,
-    forwarded,
+    forwarded_headers,
     origin_headers,
     read_origin,
 )
-from streaming.events.refusal import Refusal, Refused
+from streaming.events.refusal import Refusal, RefusalError
 
 VERSION: Final = b"1"
+# Of each of value, key and headers, if the whole is too large: enough to recognise the record.
 KEPT_BYTES: Final = 64 * 1024
-MAX_SHOWN: Final = 1024
+MAX_CHARACTERS: Final = 1024
 
+# Kafka's batch header, and a record's own lengths and deltas at their longest.
 _BATCH_OVERHEAD: Final = 61 + 36
 _HEADER_OVERHEAD: Final = 10
 
 
 class DeadLetter(Struct, frozen=True):
-    """What goes to the dead-letter topic: key and value as they came, headers with the verdict."""
+    """What goes to `purchases.dlq`: key and value as they came, headers with the refusal."""
 
     key: bytes | None
     value: bytes | None
     headers: list[Header]
 
 
-class Verdict(Struct, frozen=True):
-    """What a dead letter says of itself; `origin.attempt` counts this refusal too.
+class DeadLetterHeaders(Struct, frozen=True):
+    """What a dead letter's `dlq.*` headers say; `origin.attempt` counts this refusal too.
 
-    `reason` is a text, as a newer version may know more codes than this one.
+    `reason` is a text, because a newer version may know more codes than this one.
     """
 
     origin: Origin
@@ -58,54 +60,54 @@ def dead_letter(record: Record, origin: Origin, refusal: Refusal, maximum_bytes:
     and SHA-256 kept: `dlq.truncated` and `dlq.sha256`, with `.key` or `.headers` for those.
     `maximum_bytes` is at least 16 KiB.
     """
-    carried = forwarded(record.headers)
-    verdict = _verdict_headers(origin, refusal)
-    whole = DeadLetter(record.key, record.value, carried + verdict)
+    carried = forwarded_headers(record.headers)
+    refused = _refusal_headers(origin, refusal)
+    whole = DeadLetter(record.key, record.value, carried + refused)
     if size_in_bytes(whole) <= maximum_bytes:
         return whole
     kept = min(KEPT_BYTES, maximum_bytes // 4)
     return DeadLetter(
         key=record.key and record.key[:kept],
         value=record.value and record.value[:kept],
-        headers=[*_first(carried, kept), *verdict, *_cut_headers(record, carried, kept)],
+        headers=[*_leading_headers(carried, kept), *refused, *_cut_headers(record, carried, kept)],
     )
 
 
-def read_verdict(headers: Headers) -> Verdict | Refusal:
-    """Read what a dead letter's headers say; a `Refusal` where they are not of our making.
+def read_dead_letter_headers(headers: Headers) -> DeadLetterHeaders | Refusal:
+    """Read the `dlq.*` headers; a `Refusal` if they are not of this project's making.
 
-    Nothing is raised. Texts are made such that any database holds them: without U+0000, and of at
-    most 1,024 characters.
+    Nothing is raised. Any database holds the texts: they are without U+0000, and of at most 1,024
+    characters.
     """
     try:
         origin = read_origin(headers, DEAD_LETTER)
-    except Refused as refused:
+    except RefusalError as refused:
         return refused.refusal
     found = dict(headers)
-    return Verdict(
+    return DeadLetterHeaders(
         origin=origin,
-        reason=shown_text(found.get(f"{DEAD_LETTER}reason")) or "",
-        detail=shown_text(found.get(f"{DEAD_LETTER}detail")) or "",
+        reason=escaped_text(found.get(f"{DEAD_LETTER}reason")) or "",
+        detail=escaped_text(found.get(f"{DEAD_LETTER}detail")) or "",
     )
 
 
-def shown_text(content: bytes | None) -> str | None:
-    """Give bytes (such as a key) as text of at most 1,024 characters; what is none is escaped."""
+def escaped_text(content: bytes | None) -> str | None:
+    """Return bytes (such as a key) as text of at most 1,024 characters; other bytes are escaped."""
     if content is None:
         return None
-    text = content[: 4 * MAX_SHOWN].decode(errors="backslashreplace")
-    return text.replace("\0", "\\x00")[:MAX_SHOWN]
+    text = content[: 4 * MAX_CHARACTERS].decode(errors="backslashreplace")
+    return text.replace("\0", "\\x00")[:MAX_CHARACTERS]
 
 
 def size_in_bytes(letter: DeadLetter) -> int:
-    """Give an upper bound of the bytes that the record takes in a batch of its own."""
+    """Return an upper bound of the bytes that the record takes in a batch of its own."""
     headers = sum(
         len(name.encode()) + len(value or b"") + _HEADER_OVERHEAD for name, value in letter.headers
     )
     return _BATCH_OVERHEAD + len(letter.key or b"") + len(letter.value or b"") + headers
 
 
-def _verdict_headers(origin: Origin, refusal: Refusal) -> list[Header]:
+def _refusal_headers(origin: Origin, refusal: Refusal) -> list[Header]:
     refused_again = Origin(
         origin.topic,
         origin.topic_id,
@@ -123,11 +125,11 @@ def _verdict_headers(origin: Origin, refusal: Refusal) -> list[Header]:
 
 
 def _cut_headers(record: Record, carried: list[Header], kept: int) -> list[Header]:
-    """Say of each part that is cut how large it was, and its SHA-256."""
+    """Return the size and the SHA-256 of each part that is cut."""
     parts = {
         "": record.value or b"",
         ".key": record.key or b"",
-        ".headers": b"".join(map(_packed, carried)),
+        ".headers": b"".join(map(_pack, carried)),
     }
     marks: list[Header] = []
     for part, content in parts.items():
@@ -140,19 +142,19 @@ def _cut_headers(record: Record, carried: list[Header], kept: int) -> list[Heade
     return marks
 
 
-def _first(headers: Iterable[Header], kept: int) -> list[Header]:
-    """Give the leading headers that take at most `kept` bytes; one is kept whole or not at all."""
+def _leading_headers(headers: Iterable[Header], kept: int) -> list[Header]:
+    """Return the leading headers that take at most `kept` bytes; each is whole."""
     leading: list[Header] = []
     for header in headers:
-        kept -= len(_packed(header))
+        kept -= len(_pack(header))
         if kept < 0:
             break
         leading.append(header)
     return leading
 
 
-def _packed(header: Header) -> bytes:
-    """Give a header as int32 length ‖ name ‖ int32 length ‖ value, big-endian; -1 is no value."""
+def _pack(header: Header) -> bytes:
+    """Return a header as int32 length ‖ name ‖ int32 length ‖ value, big-endian; -1 is no value."""
     name, value = header[0].encode(), header[1]
     length = -1 if value is None else len(value)
     return struct.pack(">i", len(name)) + name + struct.pack(">i", length) + (value or b"")

@@ -1,7 +1,8 @@
-"""What the values of a purchase mean: times, prices, quantities, texts.
+"""The rules of a purchase's fields: times, prices, quantities, texts.
 
-Each function gives the normalised value or raises `Refused` with the code of the contract. They
-are the one place that decides, whichever decoder read the JSON.
+Each function is pure. It returns the normalised value, or raises `RefusalError` with the code of
+the contract. Every decoder calls them, so that a rule stands once. Rules that need the whole record
+are in `purchase`.
 """
 
 import re
@@ -9,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-from streaming.events.refusal import Reason, Refused, shown
+from streaming.events.refusal import Reason, RefusalError, excerpt
 from streaming.units import EPOCH, MICROS
 
 MAX_QUANTITY: Final = 1_000_000
 MAX_PRICE_MICROS: Final = 10**9 * MICROS
+# A sum of over 9,000 such amounts still fits SQLite's 64-bit integer.
 MAX_AMOUNT_MICROS: Final = 10**9 * MICROS
+# The user is the record's key, and users and items are keys of tables.
 MAX_NAME: Final = 128
 MAX_TEXT: Final = 1024
 
@@ -31,7 +34,7 @@ _UUID_SHAPE = b"00000000-0000-0000-0000-000000000000"
 def timestamp(value: str | int) -> datetime:
     """Read RFC 3339 with an offset, or epoch milliseconds; a finer fraction than µs is cut.
 
-    Gives a time in UTC. Refuses as `invalid_timestamp`, second 60 and hour 24 too.
+    Return a time in UTC. Refuses as `invalid_timestamp`, second 60 and hour 24 too.
     """
     try:
         if isinstance(value, int):
@@ -40,12 +43,13 @@ def timestamp(value: str | int) -> datetime:
             return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise Refused(
+    raise RefusalError(
         Reason.INVALID_TIMESTAMP,
-        f"timestamp {shown(value)} is neither RFC 3339 with an offset nor epoch milliseconds",
+        f"timestamp {excerpt(value)} is neither RFC 3339 with an offset nor epoch milliseconds",
     )
 
 
+# A shop has far fewer prices than sales: nearly every price of a backlog was read before.
 @lru_cache(maxsize=16_384)
 def unit_price_micros(value: str | float) -> int:
     """Read a price of 0 to 10⁹ into micros; refuses as `invalid_price`.
@@ -60,9 +64,9 @@ def unit_price_micros(value: str | float) -> int:
     else:
         micros = _float_micros(value)
     if micros is None or not 0 <= micros <= MAX_PRICE_MICROS:
-        raise Refused(
+        raise RefusalError(
             Reason.INVALID_PRICE,
-            f"unit_price {shown(value)} is not a decimal from 0 to 10^9 with at most 6 decimals",
+            f"unit_price {excerpt(value)} is not a decimal from 0 to 10^9 with at most 6 decimals",
         )
     return micros
 
@@ -71,16 +75,16 @@ def amount_micros(quantity: int, price_micros: int) -> int:
     """Multiply quantity by price (micros); refuses a magnitude over 10⁹ as `invalid_price`."""
     amount = quantity * price_micros
     if not -MAX_AMOUNT_MICROS <= amount <= MAX_AMOUNT_MICROS:
-        raise Refused(Reason.INVALID_PRICE, "quantity times unit_price is over 10^9")
+        raise RefusalError(Reason.INVALID_PRICE, "quantity times unit_price is over 10^9")
     return amount
 
 
 def quantity(value: int) -> int:
     """Accept an integer that is not 0, of magnitude 10⁶ at most; refuses as `invalid_quantity`."""
     if value == 0 or not -MAX_QUANTITY <= value <= MAX_QUANTITY:
-        raise Refused(
+        raise RefusalError(
             Reason.INVALID_QUANTITY,
-            f"quantity {shown(value)} is 0 or over {MAX_QUANTITY} in magnitude",
+            f"quantity {excerpt(value)} is 0 or over {MAX_QUANTITY} in magnitude",
         )
     return value
 
@@ -91,19 +95,20 @@ def event_id(value: str) -> str:
         return value
     text = value.lower() if value.isascii() else ""
     if not _is_uuid(text):
-        raise Refused(Reason.INVALID_EVENT_ID, f"event_id {shown(value)} is no UUID")
+        raise RefusalError(Reason.INVALID_EVENT_ID, f"event_id {excerpt(value)} is no UUID")
     return text
 
 
 def _is_uuid(text: str) -> bool:
-    """Tell whether it is a UUID in lower case; by a table this takes half as long as by `re`."""
+    """Return whether it is a UUID in lower case."""
+    # A translation table takes half as long as a regular expression, and this runs per event.
     return text.encode("ascii", "replace").translate(_HEX_AS_ZERO) == _UUID_SHAPE
 
 
 def name(field: str, value: str, reason: Reason) -> str:
     """Accept a user or item of 1 to 128 characters that UTF-8 can hold; refuses as `reason`."""
     if not 0 < len(value) <= MAX_NAME:
-        raise Refused(reason, f"{field} has {len(value)} characters, not 1 to {MAX_NAME}")
+        raise RefusalError(reason, f"{field} has {len(value)} characters, not 1 to {MAX_NAME}")
     return encodable(field, value)
 
 
@@ -112,7 +117,9 @@ def text(field: str, value: str | None) -> str | None:
     if value is None:
         return None
     if len(value) > MAX_TEXT:
-        raise Refused(Reason.INVALID_TEXT, f"{field} has {len(value)} characters, over {MAX_TEXT}")
+        raise RefusalError(
+            Reason.INVALID_TEXT, f"{field} has {len(value)} characters, over {MAX_TEXT}"
+        )
     return encodable(field, value)
 
 
@@ -121,8 +128,8 @@ def encodable(field: str, value: str) -> str:
     if value.isascii() and "\0" not in value:
         return value
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise Refused(
-            Reason.INVALID_TEXT, f"{field} holds U+0000 or a lone surrogate: {shown(value)}"
+        raise RefusalError(
+            Reason.INVALID_TEXT, f"{field} holds U+0000 or a lone surrogate: {excerpt(value)}"
         )
     return value
 

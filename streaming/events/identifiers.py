@@ -1,9 +1,9 @@
-"""Identifiers of records: topic ids as text and bytes, derived event ids, and keys."""
+"""Identifiers of records: topic ids as text and bytes, derived event ids, and keys; pure."""
 
 import base64
 import hashlib
 
-from streaming.events.refusal import shown
+from streaming.events.refusal import excerpt
 
 
 def topic_id_text(topic_id: bytes) -> str:
@@ -15,7 +15,7 @@ def topic_id_bytes(text: str) -> bytes:
     """Read a topic id of 22 characters. Raises `ValueError` for any other text."""
     topic_id = base64.b64decode(f"{text}==", altchars=b"-_", validate=True)
     if topic_id_text(topic_id) != text or len(topic_id) != 16:
-        raise ValueError(f"{shown(text)} is no topic id")
+        raise ValueError(f"{excerpt(text)} is no topic id")
     return topic_id
 
 
@@ -32,6 +32,6 @@ def derived_id(milliseconds: int, content: bytes) -> str:
 
 
 def record_key(user: str | None, order_id: str | None) -> bytes | None:
-    """Give the key by which purchases are partitioned: the user; a guest's order; else none."""
+    """Return the key by which purchases are partitioned: the user; a guest's order; else none."""
     name = user or order_id
     return name.encode() if name else None

@@ -1,30 +1,30 @@
-"""Where the purchase stood that a published record was made of, an event or a dead letter.
+"""The provenance of a published record: which record of `purchases` it was made of.
 
-Only that; what the record says of the purchase is read by `analytics` and `dead_letter`.
+Pure. What else an event or a dead letter says is read by `analytics` and `dead_letter`.
 """
 
 import msgspec
 from msgspec import Struct
 
 from streaming.events.record import DEAD_LETTER, Headers, read_origin
-from streaming.events.refusal import Refused
+from streaming.events.refusal import RefusalError
 
 
-class _Source(Struct):
+class _Provenance(Struct):
     source_partition: int
     source_offset: int
 
 
-_decode = msgspec.json.Decoder(_Source).decode
+_decode = msgspec.json.Decoder(_Provenance).decode
 
 
-def source_of(value: bytes | None, headers: Headers) -> tuple[int, int] | None:
-    """Give the partition and offset of the purchase; None of a record that others wrote."""
+def read_provenance(value: bytes | None, headers: Headers) -> tuple[int, int] | None:
+    """Return the purchase's partition and offset; None for a record that others wrote."""
     try:
         if any(name.startswith(DEAD_LETTER) for name, _ in headers):
             origin = read_origin(headers, DEAD_LETTER)
             return origin.partition, origin.offset
-        source = _decode(value or b"")
-    except (Refused, msgspec.MsgspecError, UnicodeDecodeError):
+        provenance = _decode(value or b"")
+    except (RefusalError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    return source.source_partition, source.source_offset
+    return provenance.source_partition, provenance.source_offset

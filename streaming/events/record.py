@@ -1,7 +1,6 @@
 """A record of `purchases` as the pure functions see it, and its origin.
 
-The headers `origin.*` and `dlq.*` and the derived identifiers are defined here; what a value
-means is not.
+Pure. The headers `origin.*` and the derived event id are defined here; what a value means is not.
 """
 
 import re
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from streaming.events.identifiers import derived_id, topic_id_bytes, topic_id_text
-from streaming.events.refusal import Reason, Refused, shown
+from streaming.events.refusal import Reason, RefusalError, excerpt
 
 Header = tuple[str, bytes | None]
 Headers = Sequence[Header]
@@ -24,6 +23,7 @@ UNREADABLE: Header = ("origin.unreadable", b"a header's name is not UTF-8")
 """Stands for all headers of a record of which the client cannot read one: it may be an origin."""
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
+# Headers that anybody may write must not overflow the integer of a database.
 MAX_ATTEMPT = INT32_MAX
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}").fullmatch
@@ -44,7 +44,7 @@ class Record(Struct, frozen=True, gc=False):
 
 
 class Origin(Struct, frozen=True):
-    """Where a purchase first stood; `attempt` counts the times it was refused before."""
+    """Where a purchase was first recorded; `attempt` counts its refusals so far."""
 
     topic: str
     topic_id: bytes
@@ -55,33 +55,35 @@ class Origin(Struct, frozen=True):
 
 
 def origin_of(record: Record) -> Origin:
-    """Give the record's origin: itself, or for a redriven one what its `origin.*` headers say.
+    """Return the record's origin: itself, or for a redriven one what its `origin.*` headers say.
 
-    Raises `Refused` (`invalid_origin`) where those headers are unreadable or incomplete.
+    Raises `RefusalError` (`invalid_origin`) if those headers are unreadable or incomplete.
     """
     for name, _ in record.headers:
         if name.startswith(ORIGIN):
             return read_origin(record.headers, ORIGIN)
-    return own_position(record)
+    return own_origin(record)
 
 
-def forwarded(headers: Headers) -> list[Header]:
-    """Give the headers that go along to `analytics` and to the dead letters: all but `dlq.*`."""
+def forwarded_headers(headers: Headers) -> list[Header]:
+    """Return the headers that go along to `analytics` and `purchases.dlq`: all but `dlq.*`."""
     return [header for header in headers if not header[0].startswith(DEAD_LETTER)]
 
 
-def own_position(record: Record) -> Origin:
-    """Give the record's own place as its origin."""
+def own_origin(record: Record) -> Origin:
+    """Return the record itself as its origin."""
     return Origin(record.topic, record.topic_id, record.partition, record.offset, record.timestamp)
 
 
 def read_origin(headers: Headers, prefix: str) -> Origin:
     """Read an origin from the headers that begin with `prefix` (`origin.` or `dlq.`).
 
-    Raises `Refused` (`invalid_origin`) naming the first header that is missing or unreadable.
+    Raises `RefusalError` (`invalid_origin`) naming the first header that is missing or unreadable.
     """
     if prefix == ORIGIN and UNREADABLE in headers:
-        raise Refused(Reason.INVALID_ORIGIN, "the headers are unreadable: one's name is not UTF-8")
+        raise RefusalError(
+            Reason.INVALID_ORIGIN, "the headers are unreadable: one's name is not UTF-8"
+        )
     found = {
         name[len(prefix) :]: value or b"" for name, value in headers if name.startswith(prefix)
     }
@@ -98,7 +100,7 @@ def read_origin(headers: Headers, prefix: str) -> Origin:
         detail = f"the header {prefix}{missing.args[0]} is missing"
     except ValueError as error:
         detail = f"an {prefix}* header is unreadable: {error}"
-    raise Refused(Reason.INVALID_ORIGIN, detail)
+    raise RefusalError(Reason.INVALID_ORIGIN, detail)
 
 
 def origin_headers(origin: Origin, prefix: str) -> list[Header]:
@@ -123,12 +125,12 @@ def origin_id(origin: Origin) -> str:
 def _topic(value: bytes) -> str:
     text = value.decode()
     if not _TOPIC(text):
-        raise ValueError(f"{shown(text)} is no topic name")
+        raise ValueError(f"{excerpt(text)} is no topic name")
     return text
 
 
 def _number(value: bytes, minimum: int, maximum: int) -> int:
     number = int(value) if _NUMBER(value) else None
     if number is None or not minimum <= number <= maximum:
-        raise ValueError(f"{shown(value)} is not a number from {minimum} to {maximum}")
+        raise ValueError(f"{excerpt(value)} is not a number from {minimum} to {maximum}")
     return number

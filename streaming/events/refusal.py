@@ -1,6 +1,7 @@
-"""Why a record is refused: the stable codes, and the refusal itself.
+"""Refusals: the stable codes, and the sentence beside a code.
 
-The codes are a contract with whoever reads `purchases.dlq`; they are added to, never renamed.
+The codes are a contract with whoever reads `purchases.dlq`: they are added to, never renamed.
+Which record gets which code is decided in `fields`, `purchase` and `record`.
 """
 
 from enum import StrEnum
@@ -30,21 +31,21 @@ class Reason(StrEnum):
 
 
 class Refusal(Struct, frozen=True):
-    """A refused record's reason, and a sentence for the person who repairs it."""
+    """The reason of a refused record, and a sentence for the person who repairs it."""
 
     reason: Reason
     detail: str
 
 
-class Refused(Exception):
-    """Carries a refusal out of nested checks."""
+class RefusalError(Exception):
+    """A refusal on its way out of nested checks."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
         self.refusal = Refusal(reason, detail)
 
 
-def shown(value: object) -> str:
-    """Give a value as a detail may show it: at most 60 characters, unprintables escaped."""
+def excerpt(value: object) -> str:
+    """Return a value as a detail shows it: at most 60 characters, unprintables escaped."""
     text = ascii(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -15,7 +15,7 @@ from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import Unavailable
-from streaming.events.provenance import source_of
+from streaming.events.provenance import read_provenance
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import headers_of
@@ -120,5 +120,5 @@ def _first_records(
 
 def _is_committed(record: Message, committed: Mapping[int, int]) -> bool:
     """Tell whether the purchase that the record was made of is behind the committed offsets."""
-    source = source_of(record.value(), headers_of(record))
+    source = read_provenance(record.value(), headers_of(record))
     return source is not None and source[1] < committed.get(source[0], 0)

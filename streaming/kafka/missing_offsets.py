@@ -14,7 +14,7 @@ from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import Mismatch, Unavailable
-from streaming.events.provenance import source_of
+from streaming.events.provenance import read_provenance
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import PASSING, headers_of
@@ -89,7 +89,7 @@ def _published_to(
                 raise Unavailable("the broker does not give in time what was published")
             place, error = (str(message.topic()), message.partition() or 0), message.error()
             if error is None:
-                if source_of(message.value(), headers_of(message)) is not None:
+                if read_provenance(message.value(), headers_of(message)) is not None:
                     return place
             elif error.code() == KafkaError._PARTITION_EOF:
                 left.pop(place, None)

@@ -7,10 +7,10 @@ from msgspec import Struct
 
 from streaming.events.analytics import encode_analytics, enrich
 from streaming.events.dead_letter import dead_letter
-from streaming.events.fast_path import plain_event
+from streaming.events.fast_path import read_event_fast
 from streaming.events.identifiers import record_key
 from streaming.events.purchase import Rules, read_purchase
-from streaming.events.record import Record, forwarded
+from streaming.events.record import Record, forwarded_headers
 from streaming.events.refusal import Reason, Refusal
 
 MAX_CARRIED_BYTES: Final = 512 * 1024
@@ -32,7 +32,7 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
     `processed_at` is RFC 3339. Nothing is raised: any record becomes one or the other.
     """
     key = record.key
-    plain = plain_event(record, rules, processed_at)
+    plain = read_event_fast(record, rules, processed_at)
     if plain is not None and (key is None or len(key) <= MAX_CARRIED_BYTES):
         return Output(record_key(plain.user, plain.order_id) or key, encode_analytics(plain), ())
     origin, verdict = read_purchase(record, rules)
@@ -46,7 +46,7 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
     return Output(
         key=record_key(verdict.user, verdict.order_id) or key,
         value=encode_analytics(enrich(verdict, record, processed_at)),
-        headers=forwarded(headers) if headers else headers,
+        headers=forwarded_headers(headers) if headers else headers,
     )
 
 

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 
 from streaming.events.record import Headers
-from streaming.events.refusal import shown
+from streaming.events.refusal import excerpt
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import ErrorWatch
 from streaming.system.shutdown import Stop
@@ -187,4 +187,4 @@ class RecordSender:
 def _name_of(value: bytes | None) -> str:
     """Give the event id of a value, or the value itself where it has none."""
     found = _EVENT_ID(value or b"")
-    return found[1].decode() if found else shown(value)
+    return found[1].decode() if found else excerpt(value)

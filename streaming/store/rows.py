@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from streaming.events.analytics import decode_analytics, time_micros
-from streaming.events.dead_letter import Verdict
+from streaming.events.dead_letter import DeadLetterHeaders
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import ORIGIN, Headers, Origin, read_origin
 from streaming.units import MICROS
@@ -116,7 +116,7 @@ def event_row(value: bytes | None, currency: str, partition: int, offset: int) -
 
 
 def refused_row(
-    verdict: Verdict, key: str | None, refused_at: int, partition: int, offset: int
+    verdict: DeadLetterHeaders, key: str | None, refused_at: int, partition: int, offset: int
 ) -> LetterRow:
     """Make the row of a dead letter that stood at `partition` and `offset` of `purchases.dlq`.
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from streaming.events.record import Headers, Origin, read_origin
-from streaming.events.refusal import Refused
+from streaming.events.refusal import RefusalError
 
 
 class Published(Struct, gc=False):
@@ -50,5 +50,5 @@ def readable_origin(headers: Headers, prefix: str) -> Origin | None:
         return None
     try:
         return read_origin(headers, prefix)
-    except Refused:
+    except RefusalError:
         return None

@@ -3,10 +3,13 @@
 from datetime import UTC, datetime
 
 from hypothesis import settings
+from msgspec import json
+from msgspec.structs import asdict
 
 from streaming.events.purchase import PurchaseEvent, Rules, read_purchase
 from streaming.events.record import Headers, Origin, Record
 from streaming.events.refusal import Refusal
+from streaming.units import decimal_text, rfc_3339
 
 RULES = Rules("GBP", datetime(2010, 1, 1, tzinfo=UTC))
 TOPIC_ID = bytes(range(16))
@@ -41,6 +44,16 @@ def read(
 ) -> tuple[Origin, PurchaseEvent | Refusal]:
     """Decide on a value as the processor does."""
     return read_purchase(record(value, key, headers), RULES)
+
+
+def encode_purchase(event: PurchaseEvent) -> bytes:
+    """Write an event as anyone would send it: JSON with every known field, the price as text."""
+    members = asdict(event)
+    price = members.pop("unit_price_micros")
+    del members["amount_micros"]
+    members["timestamp"] = rfc_3339(event.timestamp)
+    members["unit_price"] = None if price is None else decimal_text(price)
+    return json.encode(members)
 
 
 def origin_fields(prefix: str = "origin.", /, **changed: bytes | None) -> Headers:

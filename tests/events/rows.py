@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from msgspec.structs import asdict
 
-from streaming.events.purchase import PurchaseEvent, Wire
+from streaming.events.purchase import PurchaseEvent, PurchaseFields
 from streaming.events.record import Headers
 from streaming.events.refusal import Refusal
 from tests.events.given import read
@@ -38,9 +38,9 @@ def amount(micros: int | None) -> Fields:
     return {"amount_micros": micros}
 
 
-def typed(wire: Wire) -> Fields:
-    """Give the fields of a wire with their types, as 1, 1.0 and True are equal."""
-    return {name: (type(value), repr(value)) for name, value in asdict(wire).items()}
+def typed(purchase: PurchaseFields) -> Fields:
+    """Give the fields of a purchase with their types, as 1, 1.0 and True are equal."""
+    return {name: (type(value), repr(value)) for name, value in asdict(purchase).items()}
 
 
 def judge(row: Row) -> None:

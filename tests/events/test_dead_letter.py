@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from streaming.events.dead_letter import (
     KEPT_BYTES,
     DeadLetter,
-    Verdict,
+    DeadLetterHeaders,
     dead_letter,
-    read_verdict,
-    shown_text,
+    escaped_text,
+    read_dead_letter_headers,
     size_in_bytes,
 )
 from streaming.events.purchase import read_purchase
@@ -24,7 +24,7 @@ from streaming.events.record import (
     Headers,
     Origin,
     Record,
-    own_position,
+    own_origin,
     read_origin,
 )
 from streaming.events.refusal import Reason, Refusal
@@ -49,7 +49,7 @@ VERDICT: list[Header] = [
 
 def refused(given_record: Record, maximum_bytes: int = LIMIT) -> DeadLetter:
     """Make the dead letter of a record that is its own origin."""
-    return dead_letter(given_record, own_position(given_record), REFUSAL, maximum_bytes)
+    return dead_letter(given_record, own_origin(given_record), REFUSAL, maximum_bytes)
 
 
 def redriven(letter: DeadLetter) -> Headers:
@@ -90,8 +90,8 @@ def test_a_redriven_record_keeps_its_origin_and_counts_its_attempts() -> None:
         found, verdict = read_purchase(placed, RULES) if attempt > 1 else (origin, REFUSAL)
         assert isinstance(verdict, Refusal)
         letter = dead_letter(placed, found, verdict, LIMIT)
-        read = read_verdict(letter.headers)
-        assert isinstance(read, Verdict)
+        read = read_dead_letter_headers(letter.headers)
+        assert isinstance(read, DeadLetterHeaders)
         assert read.origin == Origin("purchases", TOPIC_ID, 0, 7, 1_763_900_000_000, attempt)
         given_headers = redriven(letter)
         assert ("a", b"b") in given_headers
@@ -176,9 +176,9 @@ def test_any_dead_letter_fits_and_leads_back_to_its_origin(
     for placed in (given_record, large):
         letter = dead_letter(placed, origin, refusal, limit)
         assert size_in_bytes(letter) <= limit
-        verdict = read_verdict(letter.headers)
+        verdict = read_dead_letter_headers(letter.headers)
         again = read_origin(redriven(letter), ORIGIN)
-        assert isinstance(verdict, Verdict)
+        assert isinstance(verdict, DeadLetterHeaders)
         assert verdict.origin == again
         assert verdict.reason == refusal.reason
         assert again.attempt == min(origin.attempt + 1, MAX_ATTEMPT)
@@ -235,15 +235,15 @@ def test_a_foreign_record_on_the_topic_is_told_from_a_dead_letter(
     given_headers: Headers, detail: str
 ) -> None:
     """What is not ours gives a refusal that names what is missing."""
-    verdict = read_verdict(given_headers)
+    verdict = read_dead_letter_headers(given_headers)
     assert isinstance(verdict, Refusal)
     assert verdict.detail.startswith(detail)
 
 
 def test_a_verdict_of_a_newer_version_is_read_as_far_as_it_goes() -> None:
     """Codes are added over time, so an unknown one is only a text; so is a missing one."""
-    unknown = read_verdict([*origin_fields("dlq."), ("dlq.reason", b"invalid_colour")])
-    assert isinstance(unknown, Verdict)
+    unknown = read_dead_letter_headers([*origin_fields("dlq."), ("dlq.reason", b"invalid_colour")])
+    assert isinstance(unknown, DeadLetterHeaders)
     assert (unknown.reason, unknown.detail) == ("invalid_colour", "")
 
 
@@ -251,8 +251,8 @@ def test_a_verdict_of_a_newer_version_is_read_as_far_as_it_goes() -> None:
 @given(headers())
 def test_any_headers_give_a_verdict_or_a_refusal(given_headers: list[Header]) -> None:
     """Nothing is raised, and the texts are such that any database holds them."""
-    verdict = read_verdict(given_headers)
-    if isinstance(verdict, Verdict):
+    verdict = read_dead_letter_headers(given_headers)
+    if isinstance(verdict, DeadLetterHeaders):
         assert "\0" not in verdict.reason + verdict.detail
 
 
@@ -273,4 +273,4 @@ def test_bytes_are_shown_as_text_that_any_database_holds(
     content: bytes | None, expected: str | None
 ) -> None:
     """What is no text is escaped, what is long is cut between characters."""
-    assert shown_text(content) == expected
+    assert escaped_text(content) == expected

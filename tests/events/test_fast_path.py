@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from streaming.events.analytics import AnalyticsEvent, enrich
-from streaming.events.fast_path import plain_event
+from streaming.events.fast_path import read_event_fast
 from streaming.events.purchase import PurchaseEvent, read_purchase
 from streaming.events.record import Record
 from streaming.processor.transform import transform
@@ -26,7 +26,7 @@ def long_way(given_record: Record) -> AnalyticsEvent | None:
 
 def require_same(given_record: Record) -> None:
     """Assert that the short way gives nothing, or what the long one gives."""
-    short = plain_event(given_record, RULES, AT)
+    short = read_event_fast(given_record, RULES, AT)
     assert short is None or short == long_way(given_record)
 
 
@@ -56,7 +56,7 @@ def test_no_record_is_read_otherwise(given_record: Record) -> None:
 def test_what_is_plainly_right_goes_the_short_way(more: bytes) -> None:
     """The usual forms are accepted, so that the long way is the exception."""
     given_record = record(PLAIN[:-1] + b"," + more + b"}")
-    short = plain_event(given_record, RULES, AT)
+    short = read_event_fast(given_record, RULES, AT)
     assert short is not None
     assert short == long_way(given_record)
 
@@ -81,13 +81,13 @@ def test_what_is_plainly_right_goes_the_short_way(more: bytes) -> None:
 )
 def test_what_may_be_wrong_goes_the_long_way(more: bytes) -> None:
     """The short way decides nothing about it, neither yes nor no."""
-    assert plain_event(record(PLAIN[:-1] + b"," + more + b"}"), RULES, AT) is None
+    assert read_event_fast(record(PLAIN[:-1] + b"," + more + b"}"), RULES, AT) is None
 
 
 def test_a_record_with_headers_goes_the_long_way() -> None:
     """Headers may say that it was redriven, which the short way does not know."""
-    assert plain_event(record(PLAIN), RULES, AT) is not None
-    assert plain_event(record(PLAIN, headers=[("trace", b"1")]), RULES, AT) is None
+    assert read_event_fast(record(PLAIN), RULES, AT) is not None
+    assert read_event_fast(record(PLAIN, headers=[("trace", b"1")]), RULES, AT) is None
 
 
 @pytest.mark.parametrize("appended_at", [-(2**63), -1, 2**53, 2**63 - 1])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streaming.events.purchase import decode_fast, decode_slow
+from streaming.events.purchase import decode_any, decode_valid
 from streaming.events.refusal import Reason, Refusal
 from tests.events import test_price_rules, test_purchase_rules, test_record_rules, test_time_rules
 from tests.events.given import read
@@ -40,5 +40,5 @@ def test_the_slow_reader_gives_the_same_verdict(row: Row) -> None:
 def test_what_the_fast_reader_accepts_the_slow_one_reads_alike(row: Row) -> None:
     """Both give the same values of the same types."""
     text = (row.value or b"").decode(errors="replace")
-    fast = decode_fast(text)
-    assert fast is None or typed(fast) == typed(decode_slow(text))
+    fast = decode_valid(text)
+    assert fast is None or typed(fast) == typed(decode_any(text))

@@ -11,34 +11,34 @@ from msgspec import Struct
 
 from streaming.events.fields import MAX_NAME, MAX_QUANTITY
 from streaming.events.refusal import Reason
-from streaming.producer.message import Sent, encode_sent
+from streaming.producer.record import RawPurchase, encode_purchase
 
 
 class Way(Struct, frozen=True):
     """One way to break a purchase, and the reason for which it is then refused."""
 
     reason: Reason
-    value: Callable[[Sent], bytes]
+    value: Callable[[RawPurchase], bytes]
 
 
-def _with(**fields: object) -> Callable[[Sent], bytes]:
+def _with(**fields: object) -> Callable[[RawPurchase], bytes]:
     return lambda sent: msgspec.json.encode({**_fields(sent), **fields})
 
 
-def _without(field: str) -> Callable[[Sent], bytes]:
+def _without(field: str) -> Callable[[RawPurchase], bytes]:
     return lambda sent: msgspec.json.encode(
         {name: value for name, value in _fields(sent).items() if name != field}
     )
 
 
-def _fields(sent: Sent) -> dict[str, Any]:
+def _fields(sent: RawPurchase) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(sent)
     return fields
 
 
 WAYS: Final = (
     Way(Reason.INVALID_QUANTITY, _with(quantity=0)),
-    Way(Reason.MALFORMED_JSON, lambda sent: encode_sent(sent)[:-9]),
+    Way(Reason.MALFORMED_JSON, lambda sent: encode_purchase(sent)[:-9]),
     Way(Reason.MISSING_FIELD, _without("item")),
     Way(Reason.INVALID_PRICE, _with(unit_price="-1.00")),
     Way(Reason.TIMESTAMP_IN_FUTURE, _with(timestamp="2999-01-01T00:00:00Z")),
@@ -62,6 +62,6 @@ def bad_before(number: int, share: float) -> int:
     return int(number * share + 1e-9)
 
 
-def spoiled(sent: Sent, turn: int) -> bytes:
+def spoiled(sent: RawPurchase, turn: int) -> bytes:
     """Break a purchase in the way whose turn it is."""
     return WAYS[turn % len(WAYS)].value(sent)

@@ -16,7 +16,7 @@ from streaming.events.identifiers import derived_id, record_key
 from streaming.producer.generator.corruption import bad_before, spoiled
 from streaming.producer.generator.orders import Line, lines
 from streaming.producer.generator.timing import dated
-from streaming.producer.message import Message, Sent, encode_sent
+from streaming.producer.record import ProducerRecord, RawPurchase, encode_purchase
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ProduceRequest:
     bad_share: float = 0.0
 
 
-def timed(request: ProduceRequest, zone: tzinfo) -> Iterator[tuple[int, Message]]:
+def timed(request: ProduceRequest, zone: tzinfo) -> Iterator[tuple[int, ProducerRecord]]:
     """Give event time (µs) and message one after another, without end.
 
     With seed and start a pure function of both; without start the time is when it is asked for.
@@ -55,14 +55,14 @@ def timed(request: ProduceRequest, zone: tzinfo) -> Iterator[tuple[int, Message]
         )
         turn = bad_before(number, request.bad_share)
         bad = turn < bad_before(number + 1, request.bad_share)
-        value = spoiled(sent, turn) if bad else encode_sent(sent)
-        yield micros, Message(record_key(line.user, line.order_id), value)
+        value = spoiled(sent, turn) if bad else encode_purchase(sent)
+        yield micros, ProducerRecord(record_key(line.user, line.order_id), value)
 
 
-def as_sent(line: Line, micros: int, event_id: str) -> Sent:
+def as_sent(line: Line, micros: int, event_id: str) -> RawPurchase:
     """Give a line of an order its time (µs) and its id."""
     time_of = units.EPOCH + micros * units.MICROSECOND
-    return Sent(
+    return RawPurchase(
         user=line.user,
         item=line.item,
         timestamp=units.rfc_3339(time_of),

@@ -8,12 +8,14 @@ import re
 import struct
 from collections.abc import Callable, Container, Iterator
 from decimal import Decimal
+from itertools import count
 from typing import Any, Final, NamedTuple, TypeVar
 
 import polars as pl
 
 from streaming.events.identifiers import derived_id, record_key
-from streaming.producer.message import Sent, encode_sent
+from streaming.events.purchase import FIELDS
+from streaming.producer.record import RawPurchase, encode_purchase
 from streaming.producer.replay.recording import Recording
 from streaming.producer.replay.timestamps import utc_text
 
@@ -114,35 +116,24 @@ def quantity(value: Value) -> str | int | float | None:
 def _slice_rows(
     part: pl.DataFrame, ids: list[str], start: int, shift_micros: int, present: Container[str]
 ) -> Iterator[Row]:
-    columns = (
-        part["time"].to_list(),
-        part["raw"].to_list(),
-        utc_text(part["time"] + shift_micros).to_list(),
-        *(_values(part, name) for name in ("user", "item", "order_id")),
-        _converted(part, "quantity", quantity),
-        _converted(part, "unit_price", price),
-        *(_values(part, name) for name in ("currency", "description", "country")),
-    )
-    for number, (event_id, micros, raw, time, user, item, order_id, *others) in enumerate(
-        zip(ids, *columns, strict=True), start
-    ):
-        if event_id in present:
-            yield Row(number, micros, None, None)
-            continue
-        count, unit_price, currency, description, country = others
-        sent = Sent(
-            user,
-            item,
-            raw if time is None else time,
-            event_id,
-            count,
-            unit_price,
-            currency,
-            order_id,
-            description,
-            country,
-        )
-        yield Row(number, micros, record_key(user, order_id), encode_sent(sent))
+    """Make the rows of a part; its columns are read whole, which is quicker than row by row."""
+    micros = part["time"].to_list()
+    texts = utc_text(part["time"] + shift_micros).to_list()
+    columns = {field: _values(part, field) for field in FIELDS}
+    columns["event_id"] = ids
+    columns["timestamp"] = [
+        raw if text is None else text
+        for text, raw in zip(texts, part["raw"].to_list(), strict=True)
+    ]
+    columns["quantity"] = _converted(part, "quantity", quantity)
+    columns["unit_price"] = _converted(part, "unit_price", price)
+    purchases = map(RawPurchase, *columns.values())
+    for number, time, purchase in zip(count(start), micros, purchases, strict=False):
+        if purchase.event_id in present:
+            yield Row(number, time, None, None)
+        else:
+            key = record_key(purchase.user, purchase.order_id)
+            yield Row(number, time, key, encode_purchase(purchase))
 
 
 def _values(part: pl.DataFrame, name: str) -> list[Any]:

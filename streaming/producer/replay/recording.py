@@ -20,7 +20,7 @@ from streaming.producer.replay.timestamps import read_times
 PARQUET_MAGIC: Final = b"PAR1"
 HEAD_BYTES: Final = 64 * 1024
 SEPARATORS: Final = ",;\t|"
-TEXTS: Final = ("user", "item", "order_id", "description", "country", "currency")
+NUMBERS: Final = frozenset({"quantity", "unit_price"})
 WHOLE_FLOAT: Final = r"^([0-9]+)\.0$"
 
 
@@ -63,7 +63,7 @@ def read_recording(path: Path, mapping: Mapping[str, str], zone: str) -> Recordi
         texts = [
             _as_text(column)
             for column in frame.drop("timestamp")
-            if column.name in TEXTS or not column.dtype.is_numeric()
+            if column.name not in NUMBERS or not column.dtype.is_numeric()
         ]
     except PolarsError as error:
         reason = str(error).partition("\n")[0]

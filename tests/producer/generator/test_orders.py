@@ -14,7 +14,7 @@ from streaming.producer.generator.corruption import WAYS, Way, bad_before, spoil
 from streaming.producer.generator.messages import ProduceRequest, as_sent, timed
 from streaming.producer.generator.orders import Line, catalogue, lines
 from streaming.producer.generator.timing import dated
-from streaming.producer.message import Message, encode_sent
+from streaming.producer.record import ProducerRecord, encode_purchase
 from streaming.units import EPOCH, MICROSECOND
 
 START = datetime(2024, 3, 1, 8, tzinfo=UTC)
@@ -28,13 +28,13 @@ def year() -> list[Line]:
     return list(islice(lines(1), 50_000))
 
 
-def read(message: Message) -> PurchaseEvent | Refusal:
+def read(message: ProducerRecord) -> PurchaseEvent | Refusal:
     """Judge a message as the processor does."""
     record = Record("purchases", b"\1" * 16, 0, 17, APPENDED, message.key, message.value)
     return read_purchase(record, RULES)[1]
 
 
-def event(message: Message) -> PurchaseEvent:
+def event(message: ProducerRecord) -> PurchaseEvent:
     """Give the event of a message that must be valid."""
     verdict = read(message)
     assert isinstance(verdict, PurchaseEvent), verdict
@@ -121,7 +121,7 @@ def test_times_begin_at_the_start_never_go_back_and_an_order_is_one_moment(
     assert 17_000 < len(year) / days < 23_000
 
 
-def stream(request: ProduceRequest, count: int) -> list[Message]:
+def stream(request: ProduceRequest, count: int) -> list[ProducerRecord]:
     """Give the first messages of a request."""
     return [message for _, message in islice(timed(request, UTC), count)]
 
@@ -140,7 +140,7 @@ def test_seed_and_start_fix_every_byte() -> None:
         assert ids.isdisjoint(event(message).event_id for message in stream(other, 500))
 
 
-def good(message: Message) -> bool:
+def good(message: ProducerRecord) -> bool:
     """Tell whether the processor takes a message."""
     return isinstance(read(message), PurchaseEvent)
 
@@ -185,8 +185,8 @@ def test_each_way_to_spoil_a_purchase_is_refused_for_its_reason(way: Way) -> Non
     """What is broken on purpose never passes, for customers and guests."""
     for line in islice(lines(1), 40):
         sent = as_sent(line, int(START.timestamp()) * 10**6, "018f0000-0000-8000-8000-000000000000")
-        assert isinstance(read(Message(b"17850", encode_sent(sent))), PurchaseEvent)
-        verdict = read(Message(b"17850", way.value(sent)))
+        assert isinstance(read(ProducerRecord(b"17850", encode_purchase(sent))), PurchaseEvent)
+        verdict = read(ProducerRecord(b"17850", way.value(sent)))
         assert isinstance(verdict, Refusal)
         assert verdict.reason == way.reason
 

@@ -1,6 +1,6 @@
-"""A purchase as it is sent, right or wrong: the JSON that goes to `purchases`, and its key.
+"""A purchase as it is sent, valid or not: the JSON that goes to `purchases`, and its key.
 
-What is valid is decided in `streaming.events`, by whoever reads; here a broken value stays broken.
+What is valid is decided in `streaming.events` by whoever reads; an invalid value is sent as it is.
 """
 
 from typing import NamedTuple
@@ -9,10 +9,10 @@ import msgspec
 from msgspec import Struct
 
 
-class Sent(Struct, omit_defaults=True, gc=False):
-    """The fields of a purchase, of whatever type they came in.
+class RawPurchase(Struct, frozen=True, omit_defaults=True, gc=False):
+    """`PurchaseFields` of whatever type they came in, in the same order.
 
-    `user` (None: a guest), `item` and `timestamp` are always written; what else is None is left
+    `user` (None: a guest), `item` and `timestamp` are always written; others that are None are left
     out.
     """
 
@@ -28,11 +28,11 @@ class Sent(Struct, omit_defaults=True, gc=False):
     country: str | None = None
 
 
-class Message(NamedTuple):
+class ProducerRecord(NamedTuple):
     """Key and value of one record of `purchases`."""
 
     key: bytes | None
     value: bytes
 
 
-encode_sent = msgspec.json.Encoder().encode
+encode_purchase = msgspec.json.Encoder().encode
