@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from streaming.verification.verify import Verdict
+    from streaming.verification.verify import VerificationResult
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 
@@ -32,37 +32,37 @@ def verify(as_json: AsJson = False) -> None:
     console = Console(stderr=True)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Verifying", total=None)
-        verdict = compare(
+        result = compare(
             load_settings(),
             lambda what, done, total: bar.update(
                 task, description=f"Reading {what}", completed=done, total=total or None
             ),
         )
-    typer.echo(_json(verdict) if as_json else _text(verdict))
-    if verdict.differences:
-        raise PurchasesError(f"Differences: {verdict.differences:,}. {verdict.examples[0]}")
+    typer.echo(_json(result) if as_json else _text(result))
+    if result.differences:
+        raise PurchasesError(f"Differences: {result.differences:,}. {result.examples[0]}")
 
 
-def _json(verdict: "Verdict") -> str:
+def _json(result: "VerificationResult") -> str:
     import msgspec
 
     return msgspec.json.encode(
-        {"agrees": not verdict.differences, **msgspec.structs.asdict(verdict)}
+        {"agrees": not result.differences, **msgspec.structs.asdict(result)}
     ).decode()
 
 
-def _text(verdict: "Verdict") -> str:
+def _text(result: "VerificationResult") -> str:
     """Write a line per check, the offsets that were compared, and the differences."""
     lines = [
         f"{'DIFFERS' if check.differing else 'agrees'}  {check.name} ({check.compared:,})"
-        for check in verdict.checks
+        for check in result.checks
     ]
-    for topic, ranges in verdict.offsets.items():
+    for topic, ranges in result.offsets.items():
         places = ", ".join(f"{number}: {first}-{end}" for number, (first, end) in ranges.items())
         lines.append(f"{topic}, offsets by partition: {places}")
-    if verdict.since is not None:
-        lines.append(f"Purchases were followed since {verdict.since[:19].replace('T', ' ')} UTC.")
-    seconds = (verdict.finished_at - verdict.started_at) / 1_000_000
-    lines += verdict.examples
-    lines.append(f"{'Not all' if verdict.differences else 'All'} of it agrees ({seconds:.1f} s).")
+    if result.since is not None:
+        lines.append(f"Purchases were followed since {result.since[:19].replace('T', ' ')} UTC.")
+    seconds = (result.finished_at - result.started_at) / 1_000_000
+    lines += result.examples
+    lines.append(f"{'Not all' if result.differences else 'All'} of it agrees ({seconds:.1f} s).")
     return "\n".join(lines)

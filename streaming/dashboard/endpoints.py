@@ -143,5 +143,5 @@ def _redrive(settings: Settings, asked: RedriveBody) -> Redriven:
 
 
 def _verify(settings: Settings, _: NoParameters) -> Verified:
-    verdict = verify(settings, lambda _what, _done, _total: None)
-    return Verified(not verdict.differences, verdict.differences, verdict.examples)
+    result = verify(settings, lambda _what, _done, _total: None)
+    return Verified(not result.differences, result.differences, result.examples)

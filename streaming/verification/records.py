@@ -1,4 +1,7 @@
-"""What the records of the topics say, as far as the proof needs it."""
+"""What the records of the topics say, as far as the verification needs it.
+
+The consumer's own decoders are not used on purpose: an error of theirs would go unnoticed.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -13,7 +16,7 @@ from streaming.events.record import Headers, Origin, read_origin
 from streaming.events.refusal import RefusalError
 
 
-class Published(Struct, gc=False):
+class PublishedEvent(Struct, gc=False):
     """The fields of an AnalyticsEvent that are compared."""
 
     event_id: str
@@ -29,13 +32,13 @@ class Published(Struct, gc=False):
     amount_micros: int | None = None
 
 
-read_published = Decoder(Published).decode
+read_published = Decoder(PublishedEvent).decode
 _headers = cast("Callable[[Message], Headers | None]", methodcaller("headers"))
-"""So Python sees that the client failed; by the method itself it does not always."""
+"""Called through C, an error that the client sets without failing surfaces at once."""
 
 
 def headers_of(message: Message) -> Headers:
-    """Give the record's headers, as bytes; none where the client cannot read a name."""
+    """Return the record's headers, as bytes; none if the client cannot read a name."""
     try:
         headers = _headers(message)
     except (SystemError, UnicodeDecodeError):
@@ -45,7 +48,7 @@ def headers_of(message: Message) -> Headers:
 
 
 def readable_origin(headers: Headers, prefix: str) -> Origin | None:
-    """Read an origin from headers; None where there is none, or none that can be read."""
+    """Read an origin from headers; None if there is none, or none that can be read."""
     if not headers or not any(name.startswith(prefix) for name, _ in headers):
         return None
     try:

@@ -1,4 +1,4 @@
-"""How far back the three topics still hold everything, where retention deleted some of it.
+"""How far back the three topics still hold everything after retention deleted some of it.
 
 A record of `purchases` can only be judged if its output cannot have been deleted. Outputs follow
 their partition's order, so all deleted ones were made before the first one that is left.
@@ -11,22 +11,25 @@ from confluent_kafka import Consumer
 
 from streaming.events.record import TopicPartition
 from streaming.store.connection import StoreConnection
-from streaming.verification.records import Published, read_published
-from streaming.verification.topic_reader import Ranges, first_record
+from streaming.verification.records import PublishedEvent, read_published
+from streaming.verification.topic_reader import Range, Ranges, first_record
 
 CLOCKS_APART: Final = timedelta(minutes=1)
+"""How far the clocks of two processors may differ; a minute less history is judged for it."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Horizon:
-    """Learns from the events that were made after `since` where each partition's judging begins."""
+class FirstJudged:
+    """Where judging begins in each partition of `purchases`: learned from the events that are left.
+
+    `since` is what `deleted_until` returns; None means that nothing was deleted.
+    """
 
     def __init__(self, since: datetime | None) -> None:
         self._since = since
         self._first: dict[int, int] = {}
-        self.bounded = since is not None
 
-    def event(self, event: Published) -> None:
+    def add_event(self, event: PublishedEvent) -> None:
         """Note the source of an event."""
         if self._since is None:
             return
@@ -34,8 +37,8 @@ class Horizon:
             number, offset = event.source_partition, event.source_offset
             self._first[number] = min(offset, self._first.get(number, offset))
 
-    def bounds(self, ranges: dict[int, tuple[int, int]]) -> dict[int, int]:
-        """Give the first offset to judge of each partition: all, where nothing was deleted."""
+    def first_offsets(self, ranges: dict[int, Range]) -> dict[int, int]:
+        """Return the first offset to judge of each partition: its first, if nothing was deleted."""
         if self._since is None:
             return {number: first for number, (first, _) in ranges.items()}
         return {number: self._first.get(number, end) for number, (_, end) in ranges.items()}
@@ -44,7 +47,7 @@ class Horizon:
 def deleted_until(
     reader: Consumer, connection: StoreConnection, analytics: str, ranges: Ranges
 ) -> datetime | None:
-    """Give a time after which no output was deleted from `ranges`; None where none was at all.
+    """Return a time after which no output was deleted from `ranges`; None if none was at all.
 
     For a partition that is empty now, the database knows when its last record was made.
     """
@@ -61,8 +64,8 @@ def deleted_until(
     return max(times) + CLOCKS_APART if times else None
 
 
-def made_at(milliseconds: int) -> datetime:
-    """Give the time of a Kafka timestamp."""
+def time_of(milliseconds: int) -> datetime:
+    """Return the time of a Kafka timestamp."""
     return EPOCH + timedelta(milliseconds=milliseconds)
 
 
@@ -73,11 +76,11 @@ def _first_time(
     if message is None:
         return EPOCH + timedelta(microseconds=_last_known(connection, analytics, place, first))
     if place[0] != analytics:
-        return made_at(message.timestamp()[1])
+        return time_of(message.timestamp()[1])
     try:
         return datetime.fromisoformat(read_published(message.value() or b"").processed_at)
     except ValueError:
-        return made_at(message.timestamp()[1])
+        return time_of(message.timestamp()[1])
 
 
 def _last_known(

@@ -1,10 +1,10 @@
 """Reading fixed ranges of the topics, from outside the apps and without joining a group.
 
-What the records mean is for `tracing.py` and `published.py`.
+What a record means is for `records`; what it is compared with is for `topic_checks`.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, Message
@@ -17,15 +17,18 @@ from streaming.kafka.retry import answer
 from streaming.settings import Settings
 
 BATCH: Final = 10_000
+"""Records a call of the client: enough that its overhead vanishes, some 10 MB at most."""
 PROGRESS_SECONDS: Final = 30.0
+"""Longer than the embedded broker takes to start again after a crash."""
 CALL_SECONDS: Final = 5.0
 
-Ranges = Mapping[TopicPartition, tuple[int, int]]
-Take = Callable[[Message], None]
+Range = tuple[int, int]
+"""First offset and end of a partition."""
+Ranges = Mapping[TopicPartition, Range]
 
 
 def open_reader(settings: Settings, servers: str, group: str) -> Consumer:
-    """Make a read-committed consumer that may ask for the committed offsets of `group`."""
+    """Return a read-committed consumer that may ask for the committed offsets of `group`."""
     config = consumer_config(settings, servers, "verify", group)
     return Consumer({**config, "enable.partition.eof": True, "queued.max.messages.kbytes": 32_768})
 
@@ -33,20 +36,17 @@ def open_reader(settings: Settings, servers: str, group: str) -> Consumer:
 def committed_offsets(
     reader: Consumer, places: Iterable[TopicPartition]
 ) -> dict[TopicPartition, tuple[int, str | None]]:
-    """Give the group's committed offset (negative: none) and its metadata for each partition."""
+    """Return the group's committed offset of each partition (negative: none), and its metadata."""
     wanted = [PartitionOffset(*place) for place in places]
     found = answer(lambda seconds: reader.committed(wanted, timeout=seconds))
     return {(p.topic, p.partition): (p.offset, p.metadata) for p in found}
 
 
-def read_ranges(
-    reader: Consumer, ranges: Ranges, takes: Mapping[str, Take], progress: Callable[[int], None]
-) -> None:
-    """Give every committed record of the ranges (first offset, end) to its topic's `takes`.
+def read_ranges(reader: Consumer, ranges: Ranges) -> Iterator[list[Message]]:
+    """Yield every committed record of the ranges (first offset, end), thousands at a time.
 
-    The order is that of the partition. `progress` is told how many records came. Raises
-    `Unavailable` where nothing comes for 30 s (an open transaction hides what is behind it), or
-    where records were deleted meanwhile.
+    The order is that of the partition. Raises `Unavailable` if nothing comes for 30 s (an open
+    transaction hides what is behind it), or if records were deleted meanwhile.
     """
     ends = {place: end for place, (start, end) in ranges.items() if start < end}
     _assign(reader, [PartitionOffset(*place, ranges[place][0]) for place in ends])
@@ -54,10 +54,10 @@ def read_ranges(
     while ends:
         messages = reader.consume(BATCH, 0.1)
         before = len(ends)
-        taken = _take_all(messages, ends, takes)
+        records = _within(messages, ends)
         _drop_finished(reader, ends)
-        progress(taken)
-        if taken or len(ends) < before:
+        yield records
+        if records or len(ends) < before:
             moved_at = time.monotonic()
         elif time.monotonic() - moved_at > PROGRESS_SECONDS:
             topic, partition = next(iter(ends))
@@ -69,7 +69,7 @@ def read_ranges(
 
 
 def first_record(reader: Consumer, place: TopicPartition, start: int) -> Message | None:
-    """Give the first committed record from `start` on; None where the partition holds none."""
+    """Return the first committed record from `start` on; None if the partition holds none."""
     _assign(reader, [PartitionOffset(*place, start)])
     deadline = time.monotonic() + PROGRESS_SECONDS
     try:
@@ -93,23 +93,19 @@ def _assign(reader: Consumer, partitions: list[PartitionOffset]) -> None:
         reader.list_topics(topic, timeout=CALL_SECONDS)
 
 
-def _take_all(
-    messages: list[Message], ends: dict[TopicPartition, int], takes: Mapping[str, Take]
-) -> int:
-    """Take what lies before the ends; a partition's end that was reached is removed."""
-    taken = 0
+def _within(messages: list[Message], ends: dict[TopicPartition, int]) -> list[Message]:
+    """Return the records before the ends; a partition whose end was reached leaves `ends`."""
+    records = []
     for message in messages:
-        topic = message.topic() or ""
-        place = (topic, message.partition() or 0)
+        partition = (message.topic() or "", message.partition() or 0)
         if message.error() is None:
-            if (message.offset() or 0) < ends.get(place, 0):
-                takes[topic](message)
-                taken += 1
+            if (message.offset() or 0) < ends.get(partition, 0):
+                records.append(message)
             continue
         end = _end_of(message)
-        if end is not None and end >= ends.get(place, end + 1):
-            del ends[place]
-    return taken
+        if end is not None and end >= ends.get(partition, end + 1):
+            del ends[partition]
+    return records
 
 
 def _drop_finished(reader: Consumer, ends: dict[TopicPartition, int]) -> None:
@@ -125,7 +121,7 @@ def _drop_finished(reader: Consumer, ends: dict[TopicPartition, int]) -> None:
 
 
 def _end_of(message: Message) -> int | None:
-    """Give the offset of an end-of-partition event, None for a passing error."""
+    """Return the offset of an end-of-partition event, None for a passing error."""
     error = message.error()
     if error is None:
         return None

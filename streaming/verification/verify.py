@@ -1,7 +1,8 @@
 """`verify`: proves by a path of its own that what was stored is what came.
 
-It shares no code with the consumer (`analytics`, `store.batch`, `store.write`). The comparisons are
-in `verification`; here they are put together, and the result is kept in the table `verification`.
+The package shares no code with the consumer (`analytics`, `store.rows`, `store.writer`), so that
+an error there cannot hide here. The comparisons are in the other modules; this one puts them
+together and keeps the result in the table `verification`.
 """
 
 import time
@@ -28,12 +29,12 @@ from streaming.verification.database_checks import (
 from streaming.verification.topic_checks import check_topics
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class VerificationResult(Struct, frozen=True, kw_only=True):
     """What one run compared and found; times in µs.
 
     `offsets` are first offset and end of what was compared of each partition, by topic; `since` is
-    the append time (RFC 3339) of the oldest record of `purchases` that was followed, None where
-    none was.
+    the append time (RFC 3339) of the oldest record of `purchases` that was followed, None if none
+    was.
     """
 
     started_at: int
@@ -44,7 +45,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     @property
     def differences(self) -> int:
-        """How many differences there are in all."""
+        """The number of differences in all."""
         return sum(check.differing for check in self.checks)
 
     @property
@@ -53,12 +54,12 @@ class Verdict(Struct, frozen=True, kw_only=True):
         return [sentence for check in self.checks for sentence in check.examples]
 
 
-def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> Verdict:
-    """Compare everything, also while the stream runs, and keep the verdict in the database.
+def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> VerificationResult:
+    """Compare everything, also while the stream runs, and keep the result in the database.
 
-    `progress` is told what is being read, records done and about how many in all. Raises
-    `PurchasesError` where there is nothing to verify, and `Unavailable` where Kafka or the
-    database does not answer.
+    `progress` gets what is being read, records done and about how many in all. Raises
+    `PurchasesError` if there is nothing to verify, and `Unavailable` if Kafka or the database does
+    not answer.
     """
     started_at = time.time_ns() // 1000
     path, names = settings.database_path, Names.of(settings)
@@ -78,32 +79,32 @@ def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> Ver
                 check_positions(connection, group, names.analytics),
             ]
             compared = check_topics(connection, settings, cluster, group, progress)
-    verdict = Verdict(
+    result = VerificationResult(
         started_at=started_at,
         finished_at=time.time_ns() // 1000,
         checks=checks + compared.checks,
         offsets=compared.offsets,
         since=compared.since,
     )
-    _keep(settings, verdict)
-    return verdict
+    _keep(settings, result)
+    return result
 
 
-def _keep(settings: Settings, verdict: Verdict) -> None:
+def _keep(settings: Settings, result: VerificationResult) -> None:
     compared = {
-        "checks": {check.name: check.compared for check in verdict.checks},
-        "offsets": verdict.offsets,
-        "since": verdict.since,
+        "checks": {check.name: check.compared for check in result.checks},
+        "offsets": result.offsets,
+        "since": result.since,
     }
     with write_store(settings) as store:
         store.execute(
             "INSERT INTO verification (started_at, finished_at, agrees, compared, differences)"
             " VALUES (?, ?, ?, ?, ?)",
             (
-                verdict.started_at,
-                verdict.finished_at,
-                not verdict.differences,
+                result.started_at,
+                result.finished_at,
+                not result.differences,
                 msgspec.json.encode(compared).decode(),
-                msgspec.json.encode(verdict.examples).decode(),
+                msgspec.json.encode(result.examples).decode(),
             ),
         )

@@ -27,7 +27,7 @@ from streaming.store.rebuild import rebuild
 from streaming.store.sqlite import connect
 from streaming.verification import retention
 from streaming.verification.records import headers_of
-from streaming.verification.verify import Verdict, verify
+from streaming.verification.verify import VerificationResult, verify
 from tests.deployment import Deployment
 from tests.load import Load
 from tests.oracle import wait_until_quiet
@@ -121,22 +121,22 @@ def settle(deployment: Deployment) -> None:
     deployment.succeed("analyze", "--until-caught-up")
 
 
-def verdict_of(deployment: Deployment) -> Verdict:
+def result_of(deployment: Deployment) -> VerificationResult:
     """Run the proof in this process."""
     return verify(deployment.settings, lambda _what, _done, _total: None)
 
 
 def test_a_right_stream_agrees(copied: Deployment) -> None:
     """Stored, twice sent, refused, redriven and stored, redriven and refused again, no origin."""
-    verdict = verdict_of(copied)
-    assert verdict.examples == []
-    compared = {check.name: check.compared for check in verdict.checks}
+    result = result_of(copied)
+    assert result.examples == []
+    compared = {check.name: check.compared for check in result.checks}
     assert compared["purchases on analytics or dead letters"] == GOOD + BAD + 2 + 4
     assert compared["analytics in the database"] == GOOD + 3
     assert compared["dead letters in the database"] == BAD + 3
-    purchases = verdict.offsets[copied.topic("purchases")]
+    purchases = result.offsets[copied.topic("purchases")]
     assert sum(end - first for first, end in purchases.values()) == GOOD + BAD + 6
-    assert verdict.since is not None
+    assert result.since is not None
 
 
 def test_the_verdict_is_kept_and_told(copied: Deployment) -> None:
@@ -181,11 +181,11 @@ def test_what_was_tampered_with_is_named(
 ) -> None:
     """Any change to a figure, a row or a position shows with its place."""
     assert database.execute(tampering).rowcount > 0
-    verdict = verdict_of(copied)
-    assert told in "\n".join(verdict.examples)
+    result = result_of(copied)
+    assert told in "\n".join(result.examples)
     rows = copied.rows("SELECT agrees, differences FROM verification")
     assert rows[0][0] == 0
-    assert json.loads(str(rows[0][1])) == verdict.examples
+    assert json.loads(str(rows[0][1])) == result.examples
 
 
 REWRITINGS = [
@@ -204,9 +204,9 @@ def test_figures_that_were_made_to_fit_do_not_help(
     one = " WHERE event_id = '00000000-0000-0000-0000-000000000007'"
     assert database.execute(tampering + one).rowcount == 1
     rebuild(copied.settings)
-    verdict = verdict_of(copied)
-    assert not any(check.differing for check in verdict.checks[:4])
-    assert told in "\n".join(verdict.examples)
+    result = result_of(copied)
+    assert not any(check.differing for check in result.checks[:4])
+    assert told in "\n".join(result.examples)
 
 
 def test_the_command_fails_when_something_differs(
@@ -230,9 +230,9 @@ def test_a_database_that_is_behind_agrees(copied: Deployment, finished: Deployme
     fresh.succeed("db", "upgrade")
     with closing(connect(fresh.settings.database_path)) as own:
         own.execute("INSERT INTO deployment VALUES (1, 'ffffffffffff', 'GBP', 'UTC', 1, 0)")
-    verdict = verdict_of(fresh)
-    assert verdict.examples == []
-    assert verdict.checks[-2].compared == 0
+    result = result_of(fresh)
+    assert result.examples == []
+    assert result.checks[-2].compared == 0
 
 
 def test_verify_is_right_while_the_stream_runs(deployment: Deployment) -> None:
@@ -243,13 +243,13 @@ def test_verify_is_right_while_the_stream_runs(deployment: Deployment) -> None:
             compared: list[int] = []
             while time.monotonic() < deadline and len(compared) < 5:
                 if deployment.settings.database_path.exists() and stored(deployment):
-                    verdict = verdict_of(deployment)
-                    assert verdict.examples == []
-                    compared.append(verdict.checks[-2].compared)
+                    result = result_of(deployment)
+                    assert result.examples == []
+                    compared.append(result.checks[-2].compared)
         wait_until_quiet(deployment, load.sent)
     assert len(compared) == 5
     assert compared == sorted(set(compared))
-    assert verdict_of(deployment).examples == []
+    assert result_of(deployment).examples == []
 
 
 def stored(deployment: Deployment) -> bool:
@@ -278,7 +278,7 @@ def test_a_purchase_that_went_nowhere_or_twice_is_named(deployment: Deployment) 
     send(deployment, [(b"no json", ())], "analytics")
     send(deployment, [(purchase(99), ())])
     skip_all(deployment)
-    examples = "\n".join(verdict_of(deployment).examples)
+    examples = "\n".join(result_of(deployment).examples)
     assert "is 2 times on analytics and 0 times in the dead letters" in examples
     assert "is neither on analytics nor in the dead letters" in examples
     assert "where no such record is" in examples
@@ -333,9 +333,9 @@ def test_what_retention_deleted_is_not_missed(
 
 def followed(deployment: Deployment) -> int:
     """Give how many purchases were followed; nothing may differ."""
-    verdict = verdict_of(deployment)
-    assert verdict.examples == []
-    return next(c.compared for c in verdict.checks if c.name.startswith("purchases"))
+    result = result_of(deployment)
+    assert result.examples == []
+    return next(c.compared for c in result.checks if c.name.startswith("purchases"))
 
 
 def delete_before(deployment: Deployment, topic: str, offsets: dict[int, int]) -> None:

@@ -1,0 +1,173 @@
+"""How often each record of `purchases` is on `analytics` and in the dead letters.
+
+Once in all is right. Here is only the bookkeeping, without I/O: `topic_checks` reads the topics and
+adds each record.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+from streaming.events.record import (
+    DEAD_LETTER,
+    MAX_ATTEMPT,
+    ORIGIN,
+    Headers,
+    Origin,
+)
+from streaming.verification.check import Check
+from streaming.verification.records import PublishedEvent, readable_origin
+
+NO_RECORD: Final = -(2**63)
+"""The time at an offset that holds no record: a transaction marker, or a record not sent at all."""
+MOST_COUNTED: Final = 255
+"""A counter is a byte and stays here: already the second finding is a difference."""
+
+
+class Attempt(NamedTuple):
+    """One attempt at an origin: every redriven record and every repeated refusal names one."""
+
+    topic_id: bytes
+    partition: int
+    offset: int
+    attempt: int
+
+
+class PartitionCounts(Struct):
+    """The records of a partition by offset, from `start` on.
+
+    `times` are append times in ms, or NO_RECORD. `events` and `dead_letters` count the findings on
+    either topic. Ten bytes a record, so that a hundred million records fit into a gigabyte.
+    """
+
+    start: int
+    times: "array[int]"
+    events: bytearray
+    dead_letters: bytearray
+
+    @classmethod
+    def of(cls, start: int, end: int) -> "PartitionCounts":
+        """Return the empty counts of the offsets from `start` up to `end`."""
+        length = max(end - start, 0)
+        times = array("q", [NO_RECORD]) * length
+        return cls(start, times, bytearray(length), bytearray(length))
+
+    def first_time(self) -> int:
+        """Return the append time (ms) of the first record; NO_RECORD if there is none."""
+        return next((time for time in self.times if time != NO_RECORD), NO_RECORD)
+
+
+class OutputCounts:
+    """Counts the outputs of each record of `purchases`; `ranges` are first offset and end."""
+
+    def __init__(self, topic: str, topic_id: bytes, ranges: Mapping[int, tuple[int, int]]) -> None:
+        self._topic = topic
+        self._topic_id = topic_id
+        self._partitions = {
+            number: PartitionCounts.of(start, end) for number, (start, end) in ranges.items()
+        }
+        self._redriven: dict[tuple[int, int], Attempt] = {}
+        self._refused_again: Counter[Attempt] = Counter()
+        self._without_record = Check("")
+
+    def add_purchase(self, partition: int, offset: int, time: int, headers: Headers) -> None:
+        """Note a record of `purchases`, appended at `time` (ms)."""
+        counts = self._partitions[partition]
+        counts.times[offset - counts.start] = time
+        origin = readable_origin(headers, ORIGIN) if headers else None
+        if origin is not None:
+            self._redriven[partition, offset] = _attempt(origin, 1)
+
+    def add_event(self, event: PublishedEvent) -> None:
+        """Count a record of `analytics` for its source."""
+        counts = self._partitions.get(event.source_partition)
+        if event.source_topic != self._topic or counts is None:
+            return
+        index = event.source_offset - counts.start
+        if not 0 <= index < len(counts.times) or event.source_timestamp < counts.first_time():
+            return  # it was processed after the positions were read, or is of an earlier topic
+        if counts.times[index] != event.source_timestamp:
+            self._without_record.differ(
+                f"The event {event.event_id} is of {self._topic}-{event.source_partition} at"
+                f" {event.source_offset}, where no such record is."
+            )
+        elif counts.events[index] < MOST_COUNTED:
+            counts.events[index] += 1
+
+    def add_dead_letter(self, headers: Headers) -> None:
+        """Count a dead letter for its origin.
+
+        That of a redriven record names where the purchase first stood, not the record itself, so
+        these are only counted by attempt.
+        """
+        origin = readable_origin(headers, DEAD_LETTER)
+        if origin is None or origin.topic_id != self._topic_id:
+            return
+        if origin.attempt > 1 or readable_origin(headers, ORIGIN) is not None:
+            self._refused_again[_attempt(origin, 0)] += 1
+            return
+        counts = self._partitions.get(origin.partition)
+        index = -1 if counts is None else origin.offset - counts.start
+        if counts is None or not 0 <= index < len(counts.times):
+            return
+        if counts.dead_letters[index] < MOST_COUNTED:
+            counts.dead_letters[index] += 1
+
+    def check(self, first_offsets: Mapping[int, int]) -> Check:
+        """Judge each record from its first offset on; before it, outputs may be gone."""
+        check = Check("purchases on analytics or dead letters")
+        check.differing = self._without_record.differing
+        check.examples = list(self._without_record.examples)
+        refused_again: Counter[Attempt] = Counter()
+        for partition, counts in self._partitions.items():
+            start = max(first_offsets[partition] - counts.start, 0)
+            for index in range(start, len(counts.times)):
+                if counts.times[index] == NO_RECORD:
+                    continue
+                check.compared += 1
+                found = counts.events[index] + counts.dead_letters[index]
+                if found == 1:
+                    continue
+                attempt = self._redriven.get((partition, counts.start + index))
+                if found or attempt is None:
+                    self._differ(check, partition, index)
+                else:
+                    refused_again[attempt] += 1
+        _check_refused_again(check, refused_again - self._refused_again)
+        return check
+
+    def oldest(self, first_offsets: Mapping[int, int]) -> int | None:
+        """Return the append time (ms) of the oldest record that is judged; None if none is."""
+        times = [
+            time
+            for partition, counts in self._partitions.items()
+            for time in counts.times[max(first_offsets[partition] - counts.start, 0) :]
+            if time != NO_RECORD
+        ]
+        return min(times, default=None)
+
+    def _differ(self, check: Check, partition: int, index: int) -> None:
+        counts = self._partitions[partition]
+        events, dead_letters = counts.events[index], counts.dead_letters[index]
+        where = (
+            f"{events} times on analytics and {dead_letters} times in the dead letters"
+            if events or dead_letters
+            else "neither on analytics nor in the dead letters"
+        )
+        check.differ(f"{self._topic}-{partition} at {counts.start + index} is {where}.")
+
+
+def _check_refused_again(check: Check, missing: Counter[Attempt]) -> None:
+    for (_, partition, offset, attempt), records in missing.items():
+        check.differ(
+            f"{records} records redriven from partition {partition} at {offset} (attempt"
+            f" {attempt}) are neither on analytics nor in the dead letters."
+        )
+
+
+def _attempt(origin: Origin, more: int) -> Attempt:
+    attempt = min(origin.attempt + more, MAX_ATTEMPT)
+    return Attempt(origin.topic_id, origin.partition, origin.offset, attempt)

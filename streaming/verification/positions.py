@@ -1,0 +1,133 @@
+"""The positions of one moment, and whether they are of this cluster and of these topics.
+
+What lies between the positions is read by `topic_reader` and compared by `topic_checks`.
+"""
+
+from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
+from msgspec import Struct
+
+from streaming.events.identifiers import topic_id_text
+from streaming.events.record import TopicPartition
+from streaming.kafka.config import common_config
+from streaming.kafka.names import Names
+from streaming.kafka.offsets import list_bounds
+from streaming.kafka.preflight import Cluster
+from streaming.settings import Settings
+from streaming.store.connection import StoreConnection
+from streaming.verification.check import Check
+from streaming.verification.topic_reader import CALL_SECONDS, Range, committed_offsets
+
+
+class StoredPosition(Struct, frozen=True):
+    """A row of `stream_offset`: the next offset, how many records were read, and of which topic.
+
+    Of the records `duplicates` were known: read twice, after a person moved the position back.
+    """
+
+    next_offset: int
+    records: int
+    duplicates: int
+    topic_id: str
+    cluster_id: str
+
+
+class TopicPositions(Struct, frozen=True):
+    """Up to where to compare: every position as it was at one moment.
+
+    `stored` are the consumer's; `committed` are the processor's offsets with their metadata, which
+    is the topic's id; `bounds` are first and end offset of each log.
+    """
+
+    stored: dict[TopicPartition, StoredPosition]
+    committed: dict[TopicPartition, tuple[int, str | None]]
+    bounds: dict[TopicPartition, Range]
+
+    def processed(self) -> dict[int, Range]:
+        """Return the range of each partition of `purchases` that the processor has done."""
+        return {
+            number: (first, max(offset, first))
+            for (topic, number), (offset, _) in self.committed.items()
+            for first in [self.bounds[topic, number][0]]
+        }
+
+    def stored_ranges(self, topic: str) -> dict[int, Range]:
+        """Return of each partition of an output what Kafka still holds below the position."""
+        ranges = {}
+        for (name, number), (first, _) in self.bounds.items():
+            if name == topic:
+                position = self.stored.get((name, number))
+                ranges[number] = (first, max(first, position.next_offset if position else first))
+        return ranges
+
+    def counted(self, topic: str) -> dict[int, tuple[int, int]]:
+        """Return how many records the consumer read of each partition, and how many it knew."""
+        return {
+            number: (position.records, position.duplicates)
+            for (name, number), position in self.stored.items()
+            if name == topic
+        }
+
+
+def read_positions(
+    connection: StoreConnection, settings: Settings, cluster: Cluster, group: str, reader: Consumer
+) -> TopicPositions:
+    """Read the positions, the database's first and the ends last; `group` is the consumer's.
+
+    In this order, whatever a later step could show is there when it is looked for.
+    """
+    rows = connection.execute(
+        "SELECT topic, partition, next_offset, records, duplicates, topic_id, cluster_id"
+        " FROM stream_offset WHERE consumer_group = ?",
+        (group,),
+    )
+    stored = {(row[0], row[1]): StoredPosition(*row[2:]) for row in rows}
+    purchases = Names.of(settings).purchases
+    partitions = [
+        (name, number)
+        for name, topic in cluster.topics.items()
+        for number in range(topic.partitions)
+    ]
+    committed = committed_offsets(reader, [one for one in partitions if one[0] == purchases])
+    admin = AdminClient(common_config(settings, cluster.bootstrap_servers, "verify"))
+    bounds = list_bounds(admin, partitions, stable=False, timeout=CALL_SECONDS)
+    return TopicPositions(stored, committed, bounds)
+
+
+def check_identity(positions: TopicPositions, cluster: Cluster, purchases: str) -> Check:
+    """Compare cluster, topic ids and the logs' ends with what the positions say."""
+    check = Check("cluster and topics")
+    _check_stored(check, positions, cluster)
+    _check_committed(check, positions, topic_id_text(cluster.topics[purchases].topic_id))
+    return check
+
+
+def _check_stored(check: Check, positions: TopicPositions, cluster: Cluster) -> None:
+    for (topic, number), position in sorted(positions.stored.items()):
+        check.compared += 1
+        known = cluster.topics.get(topic)
+        _, end = positions.bounds.get((topic, number), (0, -1))
+        if position.cluster_id != cluster.cluster_id:
+            check.differ(
+                f"The position of {topic}-{number} is of cluster {position.cluster_id}, this one"
+                f" is {cluster.cluster_id}."
+            )
+        elif known is None or topic_id_text(known.topic_id) != position.topic_id:
+            check.differ(f"{topic} was deleted and created again since {number} was read.")
+        elif position.next_offset > end:
+            check.differ(
+                f"The position of {topic}-{number} is {position.next_offset}, but its log ends at"
+                f" {end}."
+            )
+
+
+def _check_committed(check: Check, positions: TopicPositions, expected: str) -> None:
+    for (topic, number), (offset, topic_id) in sorted(positions.committed.items()):
+        check.compared += 1
+        _, end = positions.bounds[topic, number]
+        if offset >= 0 and topic_id and topic_id != expected:
+            check.differ(f"{topic} was deleted and created again since {number} was processed.")
+        elif offset > end:
+            check.differ(
+                f"The processor's offset of {topic}-{number} is {offset}, its log ends at {end}."
+            )

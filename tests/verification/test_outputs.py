@@ -1,0 +1,118 @@
+"""The bookkeeping of outputs: each record once, whatever else is on the topics."""
+
+from datetime import UTC, datetime
+
+from streaming.events.record import Headers
+from streaming.verification.check import Check
+from streaming.verification.outputs import MOST_COUNTED, OutputCounts
+from streaming.verification.records import PublishedEvent
+
+TOPIC_ID = bytes(16)
+TIME = 1_700_000_000_000
+
+
+def counts(records: int, start: int = 0) -> OutputCounts:
+    """Return the books of one partition with so many records from `start` on."""
+    books = OutputCounts("purchases", TOPIC_ID, {0: (start, start + records)})
+    for offset in range(start, start + records):
+        books.add_purchase(0, offset, TIME + offset, ())
+    return books
+
+
+def event(offset: int, time: int | None = None, partition: int = 0) -> PublishedEvent:
+    """Return the event that was made of the record at `offset`."""
+    return PublishedEvent(
+        event_id=f"id-{offset}",
+        event_time=datetime(2024, 1, 1, tzinfo=UTC),
+        item="lamp",
+        quantity=1,
+        processed_at="2024-01-01T00:00:00.000000Z",
+        source_topic="purchases",
+        source_partition=partition,
+        source_offset=offset,
+        source_timestamp=TIME + offset if time is None else time,
+    )
+
+
+def origin(prefix: str, offset: int, attempt: int) -> Headers:
+    """Return the headers that name the record at `offset` as an origin."""
+    values = {
+        "topic": b"purchases",
+        "topic_id": b"AAAAAAAAAAAAAAAAAAAAAA",
+        "partition": b"0",
+        "offset": str(offset).encode(),
+        "timestamp": str(TIME).encode(),
+        "attempt": str(attempt).encode(),
+    }
+    return tuple((f"{prefix}{name}", value) for name, value in values.items())
+
+
+def examples(books: OutputCounts, first: int = 0) -> list[str]:
+    """Return the sentences about the differences from the offset `first` on."""
+    return books.check({0: first}).examples
+
+
+def test_each_record_is_on_one_of_both_topics() -> None:
+    """An event or a dead letter is enough for a record, and nothing differs."""
+    books = counts(2)
+    books.add_event(event(0))
+    books.add_dead_letter(origin("dlq.", 1, 1))
+    assert books.check({0: 0}) == Check("purchases on analytics or dead letters", compared=2)
+    assert books.oldest({0: 1}) == TIME + 1
+
+
+def test_a_missing_and_a_repeated_output_differ() -> None:
+    """Neither none nor two are right, also if the two are on different topics."""
+    books = counts(3)
+    for offset in (1, 1, 2):
+        books.add_event(event(offset))
+    books.add_dead_letter(origin("dlq.", 2, 1))
+    assert examples(books) == [
+        "purchases-0 at 0 is neither on analytics nor in the dead letters.",
+        "purchases-0 at 1 is 2 times on analytics and 0 times in the dead letters.",
+        "purchases-0 at 2 is 1 times on analytics and 1 times in the dead letters.",
+    ]
+
+
+def test_the_two_counters_do_not_touch_each_other() -> None:
+    """However often a record is found, its counter stays at its limit and the other one at 0."""
+    books = counts(1)
+    for _ in range(MOST_COUNTED + 10):
+        books.add_event(event(0))
+    assert examples(books) == [
+        f"purchases-0 at 0 is {MOST_COUNTED} times on analytics and 0 times in the dead letters."
+    ]
+
+
+def test_only_what_is_held_is_judged() -> None:
+    """Records before the first offset, markers of transactions and other partitions are left."""
+    books = OutputCounts("purchases", TOPIC_ID, {0: (10, 14)})
+    books.add_purchase(0, 10, TIME + 10, ())
+    books.add_purchase(0, 12, TIME + 12, ())
+    books.add_event(event(12))
+    for stranger in (event(9), event(14), event(12, partition=1)):
+        books.add_event(stranger)
+    check = books.check({0: 11})
+    assert (check.compared, check.differing) == (1, 0)
+    assert books.oldest({0: 13}) is None
+
+
+def test_an_event_without_a_record_differs() -> None:
+    """The time must be that of the record; an older one is of an earlier topic of this name."""
+    books = counts(1)
+    books.add_event(event(0))
+    books.add_event(event(0, TIME + 5))
+    books.add_event(event(0, TIME - 5))
+    assert examples(books) == ["The event id-0 is of purchases-0 at 0, where no such record is."]
+
+
+def test_a_redriven_record_that_is_refused_again_is_found_by_its_attempt() -> None:
+    """Its dead letter names the first origin, so as many as were redriven must be there."""
+    books = counts(2)
+    for offset in range(2):
+        books.add_purchase(0, offset, TIME, origin("origin.", 7, 1))
+    books.add_dead_letter(origin("dlq.", 7, 2))
+    (example,) = examples(books)
+    assert example.startswith("1 records redriven from partition 0 at 7 (attempt 2) are neither on")
+    books.add_dead_letter(origin("dlq.", 7, 2))
+    assert examples(books) == []
