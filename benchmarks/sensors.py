@@ -35,7 +35,7 @@ from orchestration.automation.run_requests import DayRange, days_request
 from orchestration.build import build_defs
 from orchestration.instance import open_instance, prepare_instance
 from streaming.apps import APPS
-from streaming.runtime.counters import Position
+from streaming.runtime.counters import WorkerPosition
 from streaming.runtime.crash_loop import SlotRestarts, SupervisorStatus
 from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings
@@ -127,7 +127,7 @@ def _man(leases: ExitStack, home: Path, app: str) -> None:
     replace_json(Home(home).supervisor_status(app), SupervisorStatus(app, pid, now, now, slots))
     for slot in range(SLOTS):
         leases.enter_context(_held(Home(home).worker_lease(app, slot)))
-        positions = [Position("purchases", slot, 1_000_000, 1_000_010)]
+        positions = [WorkerPosition("purchases", slot, 1_000_000, 1_000_010)]
         status = WorkerStatus(
             app, slot, pid, "running", records=10**6, positions=positions, updated_at=now
         )

@@ -32,8 +32,8 @@ from streaming.store.deployment import prepare_store
 from streaming.store.live_totals import live_figures, refusals, top_items
 from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
-from streaming.system.logs import Seldom, configure_logs, get_logger
-from streaming.system.shutdown import stopping
+from streaming.system.logs import RateLimitedLogger, configure_logs, get_logger
+from streaming.system.shutdown import stop_on_signals
 from streaming.units import decimal_text
 
 CHILDREN_STOP_SECONDS: Final = 5.0
@@ -138,13 +138,13 @@ def _watch(settings: Settings, children: Children) -> None:
     A database that cannot be read stops no more than what needs it.
     """
     console = Console()
-    with stopping() as stop, ExitStack() as shown:
+    with stop_on_signals() as stop, ExitStack() as shown:
         live = None
         if console.is_terminal:
             live = shown.enter_context(Live(console=console, auto_refresh=False, screen=False))
         every = VIEW_SECONDS if live else LOG_SECONDS
         rates: deque[tuple[float, int]] = deque(maxlen=RATE_VIEWS if live else 2)
-        due, seldom = time.monotonic(), Seldom()
+        due, limited = time.monotonic(), RateLimitedLogger()
         while not stop.wait(STEP_SECONDS):
             children.step()
             if time.monotonic() >= due:
@@ -152,7 +152,7 @@ def _watch(settings: Settings, children: Children) -> None:
                 try:
                     view = read_view(settings, children, rates)
                 except PurchasesError as error:
-                    seldom.warning("figures_not_read", error=str(error))
+                    limited.warning("figures_not_read", error=str(error))
                     continue
                 if live:
                     live.update(render(view), refresh=True)

@@ -43,7 +43,7 @@ from streaming.store.writer import (
     write_batch,
 )
 from streaming.system.disk_space import require_space
-from streaming.system.logs import Seldom, get_logger
+from streaming.system.logs import RateLimitedLogger, get_logger
 
 BATCH_RECORDS: Final = 20_000
 """Of a backlog: the more ids go in at once, in order, the more of them share an index page."""
@@ -72,7 +72,7 @@ class AnalyticsConsumerApp:
             common_config(settings, self._servers, f"{self._client}-admin"), self._topics
         )
         self._next: dict[TopicPartition, int | None] = {}
-        self._log = Seldom()
+        self._log = RateLimitedLogger()
         self._idle_since = time.monotonic()
         self._looked_at_disk = 0.0
 
@@ -89,7 +89,7 @@ class AnalyticsConsumerApp:
             self._topics,
             self._stored,
         )
-        while self._runtime.turn():
+        while self._runtime.heartbeat():
             if not self._consumer.broker_answers():
                 self._runtime.pause("broker")
                 continue
@@ -104,7 +104,7 @@ class AnalyticsConsumerApp:
     def _prepare(self) -> bool:
         """Open the store and learn who cluster and topics are, waiting for both."""
         engine = None
-        while self._runtime.turn():
+        while self._runtime.heartbeat():
             try:
                 engine = engine or open_engine(self._settings)
                 deployment = ensure_deployment(engine, self._settings)
@@ -174,14 +174,14 @@ class AnalyticsConsumerApp:
             try:
                 self._require_space()
                 with (
-                    self._runtime.at_most(WRITE_PATIENCE_SECONDS),
+                    self._runtime.watchdog_limit(WRITE_PATIENCE_SECONDS),
                     self._engine.begin() as connection,
                 ):
                     now = time.time_ns() // 1000
                     written = write_batch(connection, batch, self._source, self._day_of, now)
             except Unavailable as error:
                 self._runtime.pause(str(error))
-                if not self._runtime.turn():
+                if not self._runtime.heartbeat():
                     return None
             except PositionTaken as error:
                 get_logger().warning("position_taken", detail=str(error))
@@ -202,7 +202,7 @@ class AnalyticsConsumerApp:
 
     def _idle(self) -> None:
         """Store positions that moved past transaction markers, so that lag can reach 0."""
-        self._runtime.stands(self._consumer.bounds())
+        self._runtime.observe_positions(self._consumer.bounds())
         if time.monotonic() - self._idle_since < IDLE_SECONDS:
             return
         self._idle_since = time.monotonic()
@@ -215,15 +215,15 @@ class AnalyticsConsumerApp:
             self._write(Batch([], [], moved))
 
     def _count(self, messages: list[Message], batch: Batch, written: Written) -> None:
-        self._runtime.committed(
+        self._runtime.record_batch(
             records=len(messages),
             stored=len(written.new),
             duplicates=written.duplicates,
             refused=[(str(row.reason), None) for row in batch.letters if row.state != STORED],
             last_at=messages[-1].timestamp()[1] / 1000,
         )
-        self._runtime.took(map(_source_timestamp, written.new))
-        self._runtime.stands(self._consumer.bounds())
+        self._runtime.observe_latencies(map(_source_timestamp, written.new))
+        self._runtime.observe_positions(self._consumer.bounds())
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ from streaming.events.refusal import RefusalError
 from streaming.kafka.consumer import headers_of
 from streaming.store.rows import EventRow, LetterRow, event_row, redriven, refused_row
 from streaming.store.writer import Advance
-from streaming.system.logs import Seldom
+from streaming.system.logs import RateLimitedLogger
 
 
 def event_rows(messages: Iterable[Message], analytics: str, currency: str) -> Iterator[EventRow]:
@@ -34,7 +34,9 @@ def event_rows(messages: Iterable[Message], analytics: str, currency: str) -> It
                 raise _cannot_be_stored(message, error) from None
 
 
-def letter_rows(messages: Iterable[Message], analytics: str, log: Seldom) -> list[LetterRow]:
+def letter_rows(
+    messages: Iterable[Message], analytics: str, log: RateLimitedLogger
+) -> list[LetterRow]:
     """Read dead letters, and which of the events were redriven, as their headers say.
 
     Others' records among the dead letters are passed over, and told to the log.
@@ -87,7 +89,7 @@ def _behind(last: Message, position: PartitionOffset | None) -> tuple[int, int |
     return offset, last.leader_epoch()
 
 
-def _letter(message: Message, log: Seldom) -> list[LetterRow]:
+def _letter(message: Message, log: RateLimitedLogger) -> list[LetterRow]:
     partition, offset = message.partition() or 0, message.offset() or 0
     verdict = read_dead_letter_headers(headers_of(message))
     if not isinstance(verdict, DeadLetterHeaders):

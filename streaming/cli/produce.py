@@ -11,7 +11,7 @@ import typer
 from streaming.cli.progress import produced_sentence, replayed_sentence, shown_progress
 from streaming.cli.times import read_time
 from streaming.errors import UsageError
-from streaming.system.shutdown import stopping
+from streaming.system.shutdown import stop_on_signals
 
 MOST: str = "max"
 
@@ -83,7 +83,7 @@ def produce(
         start=read_time("--start", start, settings),
         bad_share=bad_share,
     )
-    with stopping() as stop, shown_progress() as show:
+    with stop_on_signals() as stop, shown_progress() as show:
         result = ProducerApp(settings, stop, show).produce(request)
     typer.echo(produced_sentence(result, count, settings.home))
 
@@ -117,7 +117,7 @@ def replay(
         as_recorded=as_recorded,
         restart=restart,
     )
-    with stopping() as stop, shown_progress() as show:
+    with stop_on_signals() as stop, shown_progress() as show:
         result = ProducerApp(settings, stop, show).replay(request)
     typer.echo(replayed_sentence(result, file))
 

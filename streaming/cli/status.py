@@ -73,11 +73,11 @@ def _watch(look: "Callable[[], Status]", *, as_json: bool) -> None:
     from rich.live import Live
 
     from streaming.status.render import render
-    from streaming.system.shutdown import stopping
+    from streaming.system.shutdown import stop_on_signals
 
     console = Console()
     in_place = console.is_terminal and not as_json
-    with Live(console=console, auto_refresh=False) as live, stopping() as stop:
+    with Live(console=console, auto_refresh=False) as live, stop_on_signals() as stop:
         while not stop.is_set():
             if in_place:
                 live.update(render(look()), refresh=True)

@@ -26,7 +26,7 @@ from streaming.kafka.config import producer_config
 from streaming.kafka.names import Names
 from streaming.producer.sender import RecordSender
 from streaming.settings import PREFIX, Settings
-from streaming.system.shutdown import Stop
+from streaming.system.shutdown import StopRequest
 
 BODY_BYTES: Final = 16 * 1024 * 1024
 CONFIRM_SECONDS: Final = 10.0
@@ -158,7 +158,7 @@ class Door:
                         "delivery.report.only.error": False,
                     },
                     self._topic,
-                    Stop(),
+                    StopRequest(),
                 )
             return self._sender
 

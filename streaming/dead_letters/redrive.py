@@ -41,7 +41,7 @@ from streaming.store.dead_letters import (
     mark_redriven,
 )
 from streaming.store.rows import PARKED, PARKED_ATTEMPTS
-from streaming.system.shutdown import Stop
+from streaming.system.shutdown import StopRequest
 
 BATCH: Final = 500
 GONE: Final = "gone"
@@ -190,7 +190,7 @@ def _judged(
 def _send(records: Iterator[_Again], settings: Settings, servers: str) -> None:
     """Send in batches; a batch is marked when all of it is acknowledged."""
     config = producer_config(settings, servers, "redrive")
-    sender = RecordSender(config, Names.of(settings).purchases, Stop())
+    sender = RecordSender(config, Names.of(settings).purchases, StopRequest())
     batch: list[StoredLetter] = []
     for record in records:
         if not sender.send(record.key, record.value, record.headers):

@@ -20,7 +20,7 @@ from confluent_kafka import TopicPartition as PartitionOffset
 from streaming.errors import Mismatch, Unrecoverable
 from streaming.events.record import UNREADABLE, Headers
 from streaming.kafka.config import Config
-from streaming.system.logs import Seldom, get_logger
+from streaming.system.logs import RateLimitedLogger, get_logger
 
 LookUp = Callable[[Sequence[PartitionOffset]], list[PartitionOffset]]
 
@@ -73,7 +73,7 @@ class ErrorWatch:
 
     def __init__(self) -> None:
         self.all_brokers_down = False
-        self._log = Seldom()
+        self._log = RateLimitedLogger()
 
     def __call__(self, error: KafkaError) -> None:
         """Take one error, from any of the clients' threads."""

@@ -23,7 +23,7 @@ ADDED: Final = "partitions were added; the group forgets who left before within 
 class Waiting(Protocol):
     """What of a worker's life is needed here."""
 
-    def turn(self) -> bool:
+    def heartbeat(self) -> bool:
         """Say whether to go on."""
 
     def pause(self, by: str, seconds: float = 1.0) -> None:
@@ -44,7 +44,7 @@ def await_turn(
     """
     admin = AdminClient(config)
     own = str(config["client.id"])
-    while runtime.turn():
+    while runtime.heartbeat():
         try:
             partitions, members = _ask(admin, group, topics)
         except Unavailable as error:

@@ -81,7 +81,7 @@ class PurchaseProcessorApp:
         if not self._prepare():
             return
         self._consumer = GroupConsumer(self._consumer_config, topics, self._committed)
-        while self._runtime.turn():
+        while self._runtime.heartbeat():
             if not self._consumer.broker_answers():
                 self._runtime.pause("broker")
                 continue
@@ -98,7 +98,7 @@ class PurchaseProcessorApp:
 
         This comes before subscribing: an orphaned transaction would hide what is behind it.
         """
-        while self._runtime.turn():
+        while self._runtime.heartbeat():
             try:
                 self._identity.learn()
                 self._producer.init_transactions(CALL_SECONDS)
@@ -205,7 +205,7 @@ class PurchaseProcessorApp:
                 break
             except BufferError:
                 self._producer.poll(0.1)
-                self._runtime.turn()
+                self._runtime.heartbeat()
 
     def _offsets(self) -> list[PartitionOffset]:
         metadata = topic_id_text(self._topic_id())
@@ -217,7 +217,7 @@ class PurchaseProcessorApp:
     def _commit(self, offsets: list[PartitionOffset]) -> None:
         """Commit the open transaction with these offsets."""
         # This call may never return where a connection breaks meanwhile (librdkafka #5456).
-        with self._runtime.at_most(OFFSETS_PATIENCE_SECONDS):
+        with self._runtime.watchdog_limit(OFFSETS_PATIENCE_SECONDS):
             self._producer.send_offsets_to_transaction(
                 offsets, self._consumer.group_metadata(), OFFSETS_SECONDS
             )
@@ -256,7 +256,7 @@ class PurchaseProcessorApp:
 
     def _await_permissions(self) -> None:
         """Wait until we may do all that we do, saying what lacks."""
-        while self._runtime.turn():
+        while self._runtime.heartbeat():
             try:
                 preflight_processor(self._settings)
             except PurchasesError as error:
@@ -269,7 +269,7 @@ class PurchaseProcessorApp:
         """Commit positions that moved past transaction markers, so that lag can reach 0."""
         if self._consumer.errors.all_brokers_down:
             return
-        self._runtime.stands(self._consumer.bounds())
+        self._runtime.observe_positions(self._consumer.bounds())
         if time.monotonic() - self._idle_since < IDLE_COMMIT_SECONDS:
             return
         self._idle_since = time.monotonic()
@@ -282,14 +282,14 @@ class PurchaseProcessorApp:
                 self._abort(error)
 
     def _count(self, messages: list[Message], refused: list[Output]) -> None:
-        self._runtime.committed(
+        self._runtime.record_batch(
             records=len(messages),
             stored=len(messages) - len(refused),
             duplicates=0,
             refused=[(str(output.reason), output.key) for output in refused],
             last_at=messages[-1].timestamp()[1] / 1000,
         )
-        self._runtime.stands(self._consumer.bounds())
+        self._runtime.observe_positions(self._consumer.bounds())
 
 
 def main() -> int:

@@ -56,9 +56,9 @@ class Written:
     @contextmanager
     def _calls(self, seconds: int) -> Iterator[list[TopicPartition]]:
         """Let calls inside take that long, and give them all partitions of the topics."""
-        self._runtime.turn()
+        self._runtime.heartbeat()
         try:
-            with self._runtime.at_most(seconds):
+            with self._runtime.watchdog_limit(seconds):
                 yield hanging_transactions.places_of(self._producer, self._topics)
         except KafkaException as error:
             raise Unrecoverable(f"cannot see to what was written: {error.args[0].str()}") from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from streaming.producer.sender import Progress
 from streaming.settings import Settings
-from streaming.system.shutdown import Stop
+from streaming.system.shutdown import StopRequest
 
 if TYPE_CHECKING:
     from streaming.producer.generator.messages import ProduceRequest
@@ -27,7 +27,7 @@ class ProducerApp:
     """
 
     settings: Settings
-    stop: Stop
+    stop: StopRequest
     report: Callable[[Progress], None]
 
     def produce(self, request: "ProduceRequest") -> "ProduceResult":

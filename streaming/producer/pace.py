@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from streaming.system.shutdown import Stop
+from streaming.system.shutdown import StopRequest
 
 # The client is served this often while nothing is due.
 SLICE_SECONDS: Final = 0.2
@@ -24,7 +24,10 @@ class Pace:
     """
 
     def __init__(
-        self, stop: Stop, idle: Callable[[], None], clock: Callable[[], float] = time.monotonic
+        self,
+        stop: StopRequest,
+        idle: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stop = stop
         self._idle = idle

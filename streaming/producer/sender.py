@@ -15,7 +15,7 @@ from streaming.events.record import Headers
 from streaming.events.refusal import excerpt
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import ErrorWatch
-from streaming.system.shutdown import Stop
+from streaming.system.shutdown import StopRequest
 
 STOP_SECONDS: Final = 6.0
 PURGE_SECONDS: Final = 1.0
@@ -62,7 +62,7 @@ class RecordSender:
         self,
         config: Config,
         topic: str,
-        stop: Stop,
+        stop: StopRequest,
         report: Callable[[Progress], None] = lambda _: None,
         total: int | None = None,
     ) -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from streaming.events.record import TopicPartition
 
-Bounds = Mapping[TopicPartition, tuple[int, int]]
+ReadPositions = Mapping[TopicPartition, tuple[int, int]]
 
 RATE_SECONDS: Final = 10.0
 WINDOW_SECONDS: Final = 300.0
@@ -47,7 +47,7 @@ class Refusals(Struct, frozen=True):
     keys: dict[str, int] = {}
 
 
-class Position(Struct, frozen=True):
+class WorkerPosition(Struct, frozen=True):
     """Where a worker stands in a partition that it owns, and the end that it last heard of."""
 
     topic: str
@@ -129,7 +129,7 @@ class RefusalWindow:
         if len(newest.keys) > KEYS_KEPT:
             newest.keys = Counter(dict(newest.keys.most_common(KEYS_KEPT)))
 
-    def seen(self, now: float) -> Refusals:
+    def current(self, now: float) -> Refusals:
         """Give what the window holds now, most frequent first."""
         self._forget(now)
         reasons: Counter[str] = Counter()
@@ -154,16 +154,16 @@ class RefusalWindow:
             self._buckets.popleft()
 
 
-def positions_of(bounds: Bounds) -> list[Position]:
+def list_positions(bounds: ReadPositions) -> list[WorkerPosition]:
     """Give positions and ends by topic and partition as records, in order."""
-    return [Position(*place, at, max(at, end)) for place, (at, end) in sorted(bounds.items())]
+    return [WorkerPosition(*place, at, max(at, end)) for place, (at, end) in sorted(bounds.items())]
 
 
-def at_ends(bounds: Bounds) -> bool:
+def is_caught_up(bounds: ReadPositions) -> bool:
     """Tell whether every end is known (not negative) and reached."""
     return all(0 <= end <= position for position, end in bounds.values())
 
 
-def lag_of(bounds: Bounds) -> int:
+def total_lag(bounds: ReadPositions) -> int:
     """Give the records between positions and ends."""
     return sum(max(end - position, 0) for position, end in bounds.values())

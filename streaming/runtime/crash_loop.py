@@ -50,19 +50,19 @@ class SupervisorStatus(Struct):
     slots: list[SlotRestarts]
 
 
-class DeathWatch:
+class CrashLoopDetector:
     """Tells whether a slot's worker dies again and again without progress."""
 
     def __init__(self) -> None:
         self._deaths: deque[float] = deque(maxlen=FAILING_DEATHS)
         self.failing = False
 
-    def progressed(self) -> None:
+    def record_progress(self) -> None:
         """Note that a worker committed something, or had nothing left to do."""
         self._deaths.clear()
         self.failing = False
 
-    def died(self, now: float) -> None:
+    def record_death(self, now: float) -> None:
         """Note that a worker ended at `now` (monotonic s)."""
         self._deaths.append(now)
         full = len(self._deaths) == FAILING_DEATHS

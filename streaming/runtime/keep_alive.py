@@ -18,11 +18,11 @@ from streaming.settings import Settings, worker_environment
 from streaming.system.home import Home
 from streaming.system.lease import holder
 
-WISH_SECONDS: Final = 45.0
+KEEP_ALIVE_SECONDS: Final = 45.0
 LOG_BYTES_KEPT: Final = 10 * 1024 * 1024
 
 
-class Wish:
+class KeepAlive:
     """Whether a keep-alive file is still touched, by our own clock: the machine's may jump."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,15 +30,15 @@ class Wish:
         self._touched: int | None = None
         self._seen = clock()
 
-    def holds(self) -> bool:
-        """Look at the file; False once it is gone, or untouched for `WISH_SECONDS`."""
+    def is_fresh(self) -> bool:
+        """Look at the file; False once it is gone, or untouched for `KEEP_ALIVE_SECONDS`."""
         try:
             touched = self._path.stat().st_mtime_ns
         except FileNotFoundError:
             return False
         if touched != self._touched:
             self._touched, self._seen = touched, self._clock()
-        return self._clock() - self._seen <= WISH_SECONDS
+        return self._clock() - self._seen <= KEEP_ALIVE_SECONDS
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Latencies(Struct, frozen=True):
     within: dict[str, int] = {}
 
 
-def with_events(known: Latencies, timestamps: Iterable[int], now: float) -> Latencies:
+def with_latencies(known: Latencies, timestamps: Iterable[int], now: float) -> Latencies:
     """Add events that are stored at `now` (epoch s); `timestamps` are their origins' in ms.
 
     Counted by the millisecond first, as events come in crowds. What another clock dates into the

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from streaming.runtime.counters import Position, Rates, Refusals
+from streaming.runtime.counters import Rates, Refusals, WorkerPosition
 from streaming.runtime.latency import Latencies
 from streaming.system.home import Home
 
@@ -37,7 +37,7 @@ class WorkerStatus(Struct):
     rates: Rates = Rates()
     refusals: Refusals = Refusals()
     latencies: Latencies = Latencies()
-    positions: list[Position] = []
+    positions: list[WorkerPosition] = []
     committed_at: float = 0.0
     progressed_at: float = 0.0
     started_at: float = 0.0

@@ -15,7 +15,12 @@ from typing import Final
 
 from streaming.apps import App
 from streaming.errors import PurchasesError
-from streaming.runtime.crash_loop import DeathWatch, SlotRestarts, SupervisorStatus, death_reason
+from streaming.runtime.crash_loop import (
+    CrashLoopDetector,
+    SlotRestarts,
+    SupervisorStatus,
+    death_reason,
+)
 from streaming.runtime.status_file import WorkerStatus, read_status, replace_json
 from streaming.runtime.worker import EXIT_LEASED, STATUS_SECONDS
 from streaming.settings import Settings, worker_environment
@@ -36,7 +41,7 @@ class SupervisedSlot:
     number: int
     said: SlotRestarts
     process: subprocess.Popen[bytes] | None = None
-    deaths: DeathWatch = field(default_factory=DeathWatch)
+    deaths: CrashLoopDetector = field(default_factory=CrashLoopDetector)
     delay: float = FIRST_DELAY_SECONDS
     start_at: float = 0.0
     started: float = 0.0
@@ -146,7 +151,7 @@ class Supervisor:
     def _remember_death(self, slot: SupervisedSlot, code: int, now: float) -> None:
         status = self._look(slot, now)
         pid = slot.said.pid or 0
-        slot.deaths.died(now)
+        slot.deaths.record_death(now)
         slot.said.pid = None
         slot.said.failing = slot.deaths.failing
         slot.said.last_exit_code = code
@@ -166,7 +171,7 @@ class Supervisor:
             return status
         slot.beat, slot.beat_seen = status.updated_at, now
         if status.pid == slot.said.pid and status.progressed_at:
-            slot.deaths.progressed()
+            slot.deaths.record_progress()
             slot.delay = FIRST_DELAY_SECONDS
             slot.said.failing = False
         return status

@@ -1,7 +1,7 @@
-"""What every worker process has around its loop: lease, heartbeat, watchdog, signals, status file.
+"""The frame of every worker process: lease, heartbeat, watchdog, signals, status file.
 
-A worker is one process of one slot of one app, started by a supervisor. What it does in its loop
-lives in `processor` and `analytics`; who starts it again lives in `supervisor`.
+A worker is one process of one slot of one app, started by a supervisor. What it does in its loop is
+in `processor` and `analytics`; what starts it again is in `supervisor`.
 """
 
 import gc
@@ -19,92 +19,107 @@ import structlog
 from streaming.apps import App
 from streaming.errors import PurchasesError
 from streaming.runtime.counters import (
-    Bounds,
     RateWindow,
+    ReadPositions,
     RefusalWindow,
     Sample,
-    at_ends,
-    lag_of,
-    positions_of,
+    is_caught_up,
+    list_positions,
+    total_lag,
 )
-from streaming.runtime.latency import with_events
+from streaming.runtime.latency import with_latencies
 from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings, load_settings
 from streaming.system.home import Home
 from streaming.system.lease import acquire
 from streaming.system.logs import configure_logs, get_logger
-from streaming.system.shutdown import Stop
+from streaming.system.shutdown import StopRequest
 
 WATCHDOG_SECONDS: Final = 8
+"""Longer than any call in a turn of the loop (5 s), and shorter than the supervisor's 30 s."""
 STATUS_SECONDS: Final = 1.0
+"""A reader sees a heartbeat at most this old; each write costs about 0.2 ms."""
 JOINING_SECONDS: Final = 10.0
-COLLECTED_AFTER: Final = (200_000, 50, 100)
+"""Longer than the session timeout (6 s), within which the group assigns what a dead member had."""
+GC_THRESHOLDS: Final = (200_000, 50, 100)
 EXIT_FAILED: Final = 1
 EXIT_LEASED: Final = 3
 EXIT_STUCK: Final = 70
 
 
 class Runtime:
-    """The worker's life: `turn` says whether to go on, and proves that the loop still turns."""
+    """One worker's heartbeat, state and counters, for its loop: `while runtime.heartbeat(): ...`.
+
+    A loop that does not call it for `WATCHDOG_SECONDS` is stuck, and its process is ended.
+    """
 
     def __init__(self, home: Path, app: str, slot: int, supervisor: int | None) -> None:
         self.path = Home(home).worker_status(app, slot)
         self.status = WorkerStatus(app, slot, os.getpid(), started_at=time.time())
         self._supervisor = supervisor
-        self._stop = Stop()
-        self._turned = threading.Event()
-        self._written = 0.0
-        self._patience = WATCHDOG_SECONDS
+        self._stop = StopRequest()
+        self._beaten = threading.Event()
+        self._written_at = 0.0
+        self._limit = WATCHDOG_SECONDS
         self._rates = RateWindow()
         self._refusals = RefusalWindow()
 
-    def watch(self) -> None:
-        """Listen to SIGTERM, ignore SIGINT (the supervisor's matter), and start the watchdog."""
+    def start(self) -> None:
+        """Install the handler of SIGTERM, ignore SIGINT, and start the watchdog.
+
+        Ctrl-C in a terminal reaches the whole process group; the supervisor then asks the workers.
+        """
         signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=self._watchdog, name="watchdog", daemon=True).start()
 
-    def turn(self) -> bool:
-        """Mark a turn of the loop; False when asked to stop, or when the supervisor has died."""
-        self._turned.set()
-        if time.monotonic() - self._written >= STATUS_SECONDS:
+    def heartbeat(self) -> bool:
+        """Record a turn of the loop, and write the status file if it is due.
+
+        Returns False when asked to stop, or when the supervisor has died.
+        """
+        self._beaten.set()
+        if time.monotonic() - self._written_at >= STATUS_SECONDS:
             self.write_status()
         orphaned = self._supervisor is not None and os.getppid() != self._supervisor
         return not (orphaned or self._stop.is_set())
 
     @contextmanager
-    def at_most(self, seconds: int) -> Iterator[None]:
-        """Let the watchdog bear with the call inside for `seconds` only."""
-        self._turned.set()
-        self._patience = seconds
+    def watchdog_limit(self, seconds: int) -> Iterator[None]:
+        """Limit the call inside to `seconds` in place of `WATCHDOG_SECONDS`."""
+        self._beaten.set()
+        self._limit = seconds
         try:
             yield
         finally:
-            self._turned.set()
-            self._patience = WATCHDOG_SECONDS
+            self._beaten.set()
+            self._limit = WATCHDOG_SECONDS
 
     def pause(self, by: str, seconds: float = 1.0) -> None:
-        """Wait inside the living worker, paused by `by`, for at most `seconds`."""
+        """Set the state `paused`, and wait for at most `seconds` or until asked to stop.
+
+        `by` names what the worker waits for, such as `broker`.
+        """
         if (self.status.state, self.status.detail) != ("paused", by):
             get_logger().warning("paused", by=by)
         self.set_state("paused", by)
-        self._turned.set()
+        self._beaten.set()
         self._stop.wait(seconds)
 
     def stand_by(self, of: str, seconds: float) -> None:
-        """Wait for at most `seconds`, as another host's worker has this slot."""
+        """Set the state `standby`, and wait: another host's worker, `of`, has this slot."""
         self.set_state("standby", of)
-        self._turned.set()
+        self._beaten.set()
         self._stop.wait(seconds)
 
     def set_state(self, state: str, detail: str = "") -> None:
-        """Change the state, and write it at once where it is another than before."""
+        """Set the state; a change is written at once, unless it is one between running states."""
         if (state, detail) != (self.status.state, self.status.detail):
             self.status.state, self.status.detail = state, detail
             if state not in {"caught_up", "running"}:
                 self.write_status()
 
-    def committed(
+    def record_batch(
         self,
         records: int,
         stored: int,
@@ -112,73 +127,82 @@ class Runtime:
         refused: Iterable[tuple[str, bytes | None]],
         last_at: float,
     ) -> None:
-        """Count a committed batch; of the refused reason and key, `last_at` of the last record."""
-        status, letters = self.status, list(refused)
+        """Count a committed batch.
+
+        `records` were read, `stored` of them published or stored, `refused` has reason and key of
+        each refused one. `last_at` is the timestamp of the last record, in epoch seconds.
+        """
+        status, refusals = self.status, list(refused)
         status.records += records
         status.stored += stored
         status.duplicates += duplicates
-        status.refused += len(letters)
-        self._refusals.add(time.monotonic(), records, letters)
+        status.refused += len(refusals)
+        self._refusals.add(time.monotonic(), records, refusals)
         status.committed_at = status.progressed_at = time.time()
         status.lag_seconds = round(max(status.committed_at - last_at, 0.0), 3)
 
-    def took(self, timestamps: Iterable[int]) -> None:
-        """Count how long stored events took to the last commit since their origins' times (ms)."""
+    def observe_latencies(self, timestamps: Iterable[int]) -> None:
+        """Count the latencies of stored events, from their producers' timestamps (epoch ms).
+
+        A latency ends with the last recorded batch.
+        """
         status = self.status
-        status.latencies = with_events(status.latencies, timestamps, status.committed_at)
+        status.latencies = with_latencies(status.latencies, timestamps, status.committed_at)
 
-    def stands(self, bounds: Bounds) -> None:
-        """Take positions and ends of the owned partitions; at all ends it has caught up.
+    def observe_positions(self, positions: ReadPositions) -> None:
+        """Take positions and end offsets of the assigned partitions; at all ends it has caught up.
 
-        A worker that owns none is still joining, or after a while has nothing to do.
+        A worker without partitions is still joining; after `JOINING_SECONDS` it is idle.
         """
         status, now = self.status, time.time()
-        if not bounds and now - status.started_at < JOINING_SECONDS:
+        if not positions and now - status.started_at < JOINING_SECONDS:
             return
-        status.positions = positions_of(bounds)
-        status.lag_records = lag_of(bounds)
-        if at_ends(bounds):
+        status.positions = list_positions(positions)
+        status.lag_records = total_lag(positions)
+        if is_caught_up(positions):
             status.lag_seconds, status.progressed_at = 0.0, now
             self.set_state("caught_up")
         else:
             self.set_state("running")
 
     def write_status(self) -> None:
-        """Replace the status file."""
-        self._written = now = time.monotonic()
+        """Replace the status file, with the rates and refusals of now."""
+        self._written_at = now = time.monotonic()
         status = self.status
         status.updated_at = time.time()
-        status.refusals = self._refusals.seen(now)
+        status.refusals = self._refusals.current(now)
         if status.progressed_at:
             counters = (status.records, status.stored, status.refused, status.duplicates)
             status.rates = self._rates.add(Sample(now, *counters, status.lag_records))
         replace_json(self.path, status)
 
     def _watchdog(self) -> None:
-        """End a process whose loop is stuck: some client calls block for ever.
-
-        It counts its own seconds, so that a process that was stopped and goes on is not stuck.
-        """
-        still = 0
+        """End the process if its loop is stuck: librdkafka may block forever (#5456, #5511)."""
+        silent = 0
         while True:
+            # Counting its own seconds, not the clock's: a process that was stopped and continues
+            # is not stuck.
             time.sleep(1)
-            patience = self._patience
-            still = 0 if self._turned.is_set() else still + 1
-            self._turned.clear()
-            if still >= patience:
+            # Read before the heartbeat: a long call that returns between the two must not be
+            # judged by the shorter limit that holds after it.
+            limit = self._limit
+            silent = 0 if self._beaten.is_set() else silent + 1
+            self._beaten.clear()
+            if silent >= limit:
                 break
         try:
-            get_logger().error("stuck", seconds=still)
+            get_logger().error("stuck", seconds=silent)
         finally:
+            # No handler or destructor runs: the stuck call may hold what they wait for.
             os._exit(EXIT_STUCK)
 
 
 def run_worker(
     app: App, slot: int, supervisor: int | None, main: Callable[[Settings, Runtime], None]
 ) -> int:
-    """Run `main` as the worker of a slot; give the process's exit code.
+    """Run `main` as the worker of a slot; return the process's exit code.
 
-    Whatever goes wrong is said in one log line and in the status file.
+    An error is in one log line and in the status file.
     """
     configure_logs()
     structlog.contextvars.bind_contextvars(app=app.name, slot=slot, pid=os.getpid())
@@ -190,13 +214,13 @@ def run_worker(
         get_logger().error("failed", error=str(error))
         return EXIT_FAILED
     if lease is None:
-        get_logger().warning("leased", detail="another process works this slot")
+        get_logger().warning("slot_leased", detail="another process works this slot")
         return EXIT_LEASED
-    # A batch leaves no cycles, and looking for them in each takes 5 to 10 % of the CPU.
+    # A batch leaves no cycles, and searching for them in each batch takes 5 to 10 % of the CPU.
     gc.freeze()
-    gc.set_threshold(*COLLECTED_AFTER)
+    gc.set_threshold(*GC_THRESHOLDS)
     runtime = Runtime(settings.home, app.name, slot, supervisor)
-    runtime.watch()
+    runtime.start()
     with lease:
         return _run(settings, runtime, main)
 

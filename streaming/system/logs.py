@@ -1,6 +1,6 @@
-"""Structured logs to stderr: JSON lines, or readable ones on a terminal.
+"""Structured logs on stderr: JSON lines, or readable ones on a terminal.
 
-No user, item or value is ever logged above debug; what an event means is its caller's matter.
+No user, item or value is logged above debug. docs/log-events.md lists the events.
 """
 
 import logging
@@ -12,15 +12,15 @@ from typing import Final, TextIO
 if "rich" in sys.modules:
     import structlog
 else:
-    # structlog imports rich where it finds it, for tracebacks that we do not show: a tenth of a
-    # worker's start.
-    sys.modules["rich"] = None  # type: ignore[assignment]  # how Python says: not there
+    # structlog imports rich if it finds it, for tracebacks that this project does not show. That
+    # takes a tenth of a worker's start.
+    sys.modules["rich"] = None  # type: ignore[assignment]  # Python's mark of a missing module
     try:
         import structlog
     finally:
         del sys.modules["rich"]
 
-SELDOM_SECONDS: Final = 1.0
+LOG_INTERVAL_SECONDS: Final = 1.0
 
 
 def configure_logs(*, debug: bool = False) -> None:
@@ -39,13 +39,13 @@ def configure_logs(*, debug: bool = False) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.DEBUG if debug else logging.INFO
         ),
-        logger_factory=structlog.PrintLoggerFactory(_Bearing(sys.stderr)),  # type: ignore[arg-type]  # it writes
+        logger_factory=structlog.PrintLoggerFactory(_BestEffortStream(sys.stderr)),  # type: ignore[arg-type]  # it writes
         cache_logger_on_first_use=True,
     )
 
 
-class _Bearing:
-    """Writes where it can: neither a full disk nor a reader that left stops anybody's work."""
+class _BestEffortStream:
+    """A stream whose errors are dropped: a full disk or a closed pipe stops no worker."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -59,20 +59,20 @@ class _Bearing:
             self._stream.flush()
 
 
-class Seldom:
-    """Logs what comes again and again once a second at most."""
+class RateLimitedLogger:
+    """A logger of one repeated event: at most one line a second."""
 
     def __init__(self) -> None:
-        self._logged = 0.0
+        self._logged_at = 0.0
 
     def warning(self, event: str, **fields: object) -> None:
         """Log the event, unless one was logged within the last second."""
-        if time.monotonic() - self._logged >= SELDOM_SECONDS:
-            self._logged = time.monotonic()
+        if time.monotonic() - self._logged_at >= LOG_INTERVAL_SECONDS:
+            self._logged_at = time.monotonic()
             get_logger().warning(event, **fields)
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:
-    """Give a logger; its events are short names, what varies goes into the fields."""
+    """Return a logger. Events are short fixed names; what varies is in the fields."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return logger

@@ -1,6 +1,6 @@
-"""Being asked to stop: what a signal handler may set, and what loops look at and wait for.
+"""Requests to stop: set by a signal handler, read and waited for by loops.
 
-When to stop, and what is done at the end, lives where the loops are.
+What a loop does at its end is in the loop's own module.
 """
 
 import signal
@@ -10,38 +10,38 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 
 
-class Stop:
+class StopRequest:
     """A request to stop that a signal handler may make at any moment.
 
-    `threading.Event` is no such thing: `set` takes the lock that the interrupted `wait` of the same
-    thread may hold, and then waits for ever. `SimpleQueue.put` is reentrant by its documentation.
+    `threading.Event` does not serve: `set` takes the lock that the interrupted `wait` of the same
+    thread may hold, which is a deadlock. `SimpleQueue.put` is reentrant by its documentation.
     """
 
     def __init__(self) -> None:
-        self._asked = False
+        self._is_set = False
         self._wake: SimpleQueue[None] = SimpleQueue()
 
     def set(self) -> None:
-        """Ask, and end the waiting of the one thread that waits."""
-        self._asked = True
+        """Request the stop, and wake the one thread that waits."""
+        self._is_set = True
         self._wake.put(None)
 
     def is_set(self) -> bool:
-        """Say whether somebody asked."""
-        return self._asked
+        """Return whether the stop was requested."""
+        return self._is_set
 
     def wait(self, seconds: float) -> bool:
-        """Wait for at most `seconds`; say whether somebody asked."""
-        if not self._asked:
+        """Wait for at most `seconds`; return whether the stop was requested."""
+        if not self._is_set:
             with suppress(Empty):
                 self._wake.get(timeout=seconds)
-        return self._asked
+        return self._is_set
 
 
 @contextmanager
-def stopping() -> Iterator[Stop]:
-    """Give what SIGTERM and Ctrl-C set, in place of ending the process at once."""
-    stop = Stop()
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Yield a request that SIGTERM and Ctrl-C set, in place of ending the process at once."""
+    stop = StopRequest()
 
     def ask(_signal: int, _frame: FrameType | None) -> None:
         stop.set()

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from streaming.producer.pace import Pace
-from streaming.system.shutdown import Stop
+from streaming.system.shutdown import StopRequest
 
 
-class Clock(Stop):
+class Clock(StopRequest):
     """A clock that moves only when somebody waits; told to stop after `end` seconds."""
 
     def __init__(self, end: float) -> None:

@@ -9,7 +9,7 @@ from confluent_kafka.cimpl import NewTopic
 from streaming.kafka.config import Config
 from streaming.producer import sender as sender_module
 from streaming.producer.sender import Progress, RecordSender
-from streaming.system.shutdown import Stop
+from streaming.system.shutdown import StopRequest
 from tests.support import Broker, wait_until
 
 NOBODY: Config = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
@@ -31,7 +31,7 @@ def new_topic(broker: Broker, name: str, config: dict[str, str] | None = None) -
 def test_what_was_not_acknowledged_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody answers, stopping takes seconds, and each record is named by its event id."""
     monkeypatch.setattr(sender_module, "STOP_SECONDS", 0.3)
-    stop = Stop()
+    stop = StopRequest()
     reported: list[Progress] = []
     sender = RecordSender(dict(NOBODY), "purchases", stop, reported.append, 3)
     for number in range(3):
@@ -46,7 +46,7 @@ def test_what_was_not_acknowledged_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_full_queue_waits_until_told_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     """The record that found no place is left out, and not counted as sent."""
     monkeypatch.setattr(sender_module, "STOP_SECONDS", 0.3)
-    stop = Stop()
+    stop = StopRequest()
     sender = RecordSender(
         {**NOBODY, "queue.buffering.max.messages": 2}, "purchases", stop, lambda _: stop.set()
     )
@@ -60,7 +60,7 @@ def test_a_record_that_the_broker_refuses_is_named_with_the_reason(
     """The others are acknowledged."""
     topic = new_topic(broker, f"{namespace}.small", {"max.message.bytes": "2000"})
     config = {"bootstrap.servers": broker.bootstrap_servers}
-    sender = RecordSender(dict(config), topic, Stop())
+    sender = RecordSender(dict(config), topic, StopRequest())
     sender.send(b"1", message(1))
     assert sender.drained()
     sender.send(b"2", message(2)[:-1] + b',"x":"' + b"x" * 5_000 + b'"}')
@@ -72,7 +72,7 @@ def test_a_record_that_the_broker_refuses_is_named_with_the_reason(
 def test_a_record_too_large_to_be_sent_ends_the_sending(broker: Broker) -> None:
     """It is left out and named; nothing hangs and nothing else is lost."""
     config: Config = {"bootstrap.servers": broker.bootstrap_servers}
-    sender = RecordSender(config, "purchases", Stop())
+    sender = RecordSender(config, "purchases", StopRequest())
     assert not sender.send(b"1", message(1) + b" " * sender_module.MAX_RECORD_BYTES)
     assert (sender.finish(), sender.sent) == ([], 0)
     assert sender.failure
@@ -86,7 +86,7 @@ def test_an_offered_record_hears_of_its_own_delivery(broker: Broker, namespace: 
         "delivery.report.only.error": False,
     }
     topic = new_topic(broker, f"{namespace}.offers")
-    sender = RecordSender(config, topic, Stop())
+    sender = RecordSender(config, topic, StopRequest())
     places: list[tuple[object, object]] = []
     for number in range(2):
         assert sender.offer(
@@ -101,6 +101,6 @@ def test_an_offered_record_hears_of_its_own_delivery(broker: Broker, namespace: 
 
 def test_an_offer_to_a_full_queue_does_not_wait() -> None:
     """So that a web server can answer at once that more is under way than Kafka takes."""
-    sender = RecordSender({**NOBODY, "queue.buffering.max.messages": 1}, "purchases", Stop())
+    sender = RecordSender({**NOBODY, "queue.buffering.max.messages": 1}, "purchases", StopRequest())
     assert [sender.offer(None, message(number)) for number in range(2)] == [True, False]
     assert sender.failure is None

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from streaming.runtime.counters import KEYS_SHOWN, RateWindow, RefusalWindow, Sample
-from streaming.runtime.crash_loop import DeathWatch, death_reason
+from streaming.runtime.crash_loop import CrashLoopDetector, death_reason
 from streaming.runtime.status_file import WorkerStatus, read_status, replace_json
 from streaming.runtime.worker import EXIT_STUCK
 from streaming.system.home import Home
@@ -32,12 +32,12 @@ def test_refusals_count_over_the_longer_of_five_minutes_and_a_thousand_records()
     window = RefusalWindow()
     window.add(0, 10, [("invalid_price", b"ada")] * 10)
     window.add(1_000, 500, [])
-    assert (window.seen(1_000).records, window.seen(1_000).refused) == (510, 10)
+    assert (window.current(1_000).records, window.current(1_000).refused) == (510, 10)
     window.add(1_010, 600, [("not_json", None)])
-    seen = window.seen(1_020)
+    seen = window.current(1_020)
     assert (seen.records, seen.refused, seen.reasons) == (1_100, 1, {"not_json": 1})
     window.add(1_400, 5_000, [])
-    assert window.seen(1_400).refused == 0
+    assert window.current(1_400).refused == 0
 
 
 def test_the_most_frequent_keys_are_kept_and_their_number_is_bounded() -> None:
@@ -45,7 +45,7 @@ def test_the_most_frequent_keys_are_kept_and_their_number_is_bounded() -> None:
     window = RefusalWindow()
     window.add(0, 2_000, [("not_json", b"k%d" % number) for number in range(1_000)])
     window.add(1, 50, [("not_json", b"bad client \xff")] * 50)
-    seen = window.seen(1)
+    seen = window.current(1)
     assert next(iter(seen.keys)).startswith("bad client")
     assert len(seen.keys) == KEYS_SHOWN
 
@@ -54,26 +54,26 @@ def test_of_a_long_key_the_beginning_is_kept() -> None:
     """Keys may have a megabyte, and the window is kept for minutes."""
     window = RefusalWindow()
     window.add(0, 2, [("not_json", b"k" * 200 + b"1"), ("not_json", b"k" * 1_000_000)])
-    assert window.seen(0).keys == {"k" * 128: 2}
+    assert window.current(0).keys == {"k" * 128: 2}
 
 
 def test_five_deaths_in_a_minute_without_progress_are_a_crash_loop() -> None:
     """It stays one until the worker gets somewhere; slow deaths, or progress between, are none."""
-    watch = DeathWatch()
+    watch = CrashLoopDetector()
     for second in range(0, 100, 25):
-        watch.died(second)
+        watch.record_death(second)
     assert not watch.failing
     for second in range(100, 105):
-        watch.died(second)
+        watch.record_death(second)
     assert watch.failing
-    watch.died(400)
+    watch.record_death(400)
     assert watch.failing
-    watch.progressed()
+    watch.record_progress()
     assert not watch.failing
     for second in range(4):
-        watch.died(second)
-    watch.progressed()
-    watch.died(5)
+        watch.record_death(second)
+    watch.record_progress()
+    watch.record_death(5)
     assert not watch.failing
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from streaming.apps import PROCESSOR
-from streaming.runtime.keep_alive import WISH_SECONDS, Wish, keep_running
+from streaming.runtime.keep_alive import KEEP_ALIVE_SECONDS, KeepAlive, keep_running
 from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.deployment import Deployment
@@ -23,17 +23,17 @@ def test_a_wish_holds_while_its_file_is_touched(tmp_path: Path) -> None:
     """Only a change of the file renews it, whatever the machine's clock says."""
     now = [0.0]
     path = tmp_path / "app.wanted"
-    assert not Wish(path).holds()
+    assert not KeepAlive(path).is_fresh()
     path.touch()
-    wish = Wish(path, lambda: now[0])
-    assert wish.holds()
-    now[0] = WISH_SECONDS - 1
+    wish = KeepAlive(path, lambda: now[0])
+    assert wish.is_fresh()
+    now[0] = KEEP_ALIVE_SECONDS - 1
     os.utime(path, (1, 1))
-    assert wish.holds()
-    now[0] += WISH_SECONDS
-    assert wish.holds()
+    assert wish.is_fresh()
+    now[0] += KEEP_ALIVE_SECONDS
+    assert wish.is_fresh()
     now[0] += 1
-    assert not wish.holds()
+    assert not wish.is_fresh()
 
 
 def test_a_detached_supervisor_is_started_once_and_again_after_it_was_killed(

@@ -18,11 +18,11 @@ from streaming.system.logs import configure_logs
 from streaming.runtime.worker import Runtime
 configure_logs()
 runtime = Runtime(Path(sys.argv[1]), "processor", 0, None)
-runtime.watch()
+runtime.start()
 {}
 """
-PATIENT = "with runtime.at_most(25): time.sleep({})\ntime.sleep(3)"
-HASTY = "time.sleep({})\nwith runtime.at_most(4): time.sleep(2)"
+PATIENT = "with runtime.watchdog_limit(25): time.sleep({})\ntime.sleep(3)"
+HASTY = "time.sleep({})\nwith runtime.watchdog_limit(4): time.sleep(2)"
 STUCK = "time.sleep({})"
 LOG = """
 from streaming.system.logs import configure_logs, get_logger

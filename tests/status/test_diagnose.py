@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Struct, structs
 
-from streaming.runtime.counters import Position, Rates, Refusals
+from streaming.runtime.counters import Rates, Refusals, WorkerPosition
 from streaming.runtime.crash_loop import SlotRestarts
 from streaming.runtime.status_file import WorkerStatus
 from streaming.status.collect import sum_refusals
@@ -88,7 +88,9 @@ def test_a_slot_is_what_its_lease_and_its_file_say_together(case: Case) -> None:
 
 def test_a_stale_file_gives_no_figures() -> None:
     """The counters of a dead process are not shown as if somebody worked."""
-    written = worker(records=500, rates=Rates(records=9.0), positions=[Position("t", 0, 1, 2)])
+    written = worker(
+        records=500, rates=Rates(records=9.0), positions=[WorkerPosition("t", 0, 1, 2)]
+    )
     assert slot_status(0, 7, written, None, NOW).records_in == 500
     dead = slot_status(0, None, written, None, NOW)
     assert (dead.records_in, dead.in_per_second, dead.partitions) == (0, 0.0, ())

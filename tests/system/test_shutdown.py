@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from streaming.system.shutdown import Stop
+from streaming.system.shutdown import StopRequest
 
 Tracer = Callable[[FrameType, str, Any], Any]
 
@@ -17,7 +17,7 @@ def test_it_may_be_asked_between_any_two_lines_of_waiting() -> None:
     asked: list[int] = []
 
     def wait_interrupted_at(line: int) -> None:
-        stop, seen = Stop(), 0
+        stop, seen = StopRequest(), 0
 
         def interrupt(_frame: FrameType, event: str, _: object) -> Tracer:
             nonlocal seen
@@ -48,7 +48,7 @@ def test_it_may_be_asked_between_any_two_lines_of_waiting() -> None:
 
 def test_asking_ends_a_wait_at_once_and_holds() -> None:
     """Whoever waits is woken, and each later look says so."""
-    stop = Stop()
+    stop = StopRequest()
     started = time.monotonic()
     threading.Timer(0.05, stop.set).start()
     assert not stop.wait(0.001)

@@ -17,7 +17,7 @@ from streaming.producer.generator.messages import ProduceRequest, now_micros, ti
 from streaming.producer.pace import Pace
 from streaming.producer.sender import Progress, RecordSender
 from streaming.settings import Settings
-from streaming.system.shutdown import Stop
+from streaming.system.shutdown import StopRequest
 from streaming.units import MICROSECOND
 
 AHEAD: Final = timedelta(hours=23)
@@ -37,7 +37,10 @@ class ProduceResult:
 
 
 def produce(
-    settings: Settings, request: ProduceRequest, stop: Stop, report: Callable[[Progress], None]
+    settings: Settings,
+    request: ProduceRequest,
+    stop: StopRequest,
+    report: Callable[[Progress], None],
 ) -> ProduceResult:
     """Send generated purchases until `count` is reached or `stop` is set.
 

@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition as PartitionOffset
 from streaming.errors import PurchasesError, Unavailable
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import PASSING, ErrorWatch
-from streaming.system.shutdown import Stop
+from streaming.system.shutdown import StopRequest
 
 REQUEST_SECONDS: Final = 5.0
 SHORTEST_SECONDS: Final = 0.1
@@ -56,7 +56,7 @@ class Scan:
         """Give where each partition ends now. Raises `Unavailable` where the broker does not."""
         return {number: bounds[1] for number, bounds in self._bounds().items()}
 
-    def event_ids(self, positions: Mapping[int, int], stop: Stop) -> Iterator[list[str]]:
+    def event_ids(self, positions: Mapping[int, int], stop: StopRequest) -> Iterator[list[str]]:
         """Give the derived event ids from `positions` to the end as it is now, in batches.
 
         A partition that `positions` do not name is read from its beginning; records that retention

@@ -28,7 +28,7 @@ from streaming.producer.sender import Progress, RecordSender
 from streaming.settings import Settings
 from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
-from streaming.system.shutdown import Stop
+from streaming.system.shutdown import StopRequest
 
 CHECKPOINT_SECONDS: Final = 10.0
 
@@ -52,7 +52,10 @@ class ReplayResult:
 
 
 def replay(
-    settings: Settings, request: ReplayRequest, stop: Stop, report: Callable[[Progress], None]
+    settings: Settings,
+    request: ReplayRequest,
+    stop: StopRequest,
+    report: Callable[[Progress], None],
 ) -> ReplayResult:
     """Send the rows of a recording that are not on `purchases` yet, until done or `stop` is set.
 
@@ -89,7 +92,7 @@ class _Run:
     cluster: Cluster
     topic: str
     path: Path
-    stop: Stop
+    stop: StopRequest
 
     def run(self, report: Callable[[Progress], None]) -> ReplayResult:
         height = self.recording.frame.height

@@ -16,7 +16,7 @@ from streaming.producer.generator.messages import ProduceRequest
 from streaming.producer.generator.run import check_request
 from streaming.producer.sender import Progress
 from streaming.settings import Settings
-from streaming.system.shutdown import Stop
+from streaming.system.shutdown import StopRequest
 from tests.producer.topics import all_of, count_of, deployment, value_of
 from tests.support import Broker, wait_until
 
@@ -35,7 +35,9 @@ def ignore(_progress: Progress) -> None:
 
 def test_a_count_is_sent_and_acknowledged_once(settings: Settings) -> None:
     """The topic has exactly that many records, all different, and the result says so."""
-    result = ProducerApp(settings, Stop(), ignore).produce(ProduceRequest(rate=None, count=5_000))
+    result = ProducerApp(settings, StopRequest(), ignore).produce(
+        ProduceRequest(rate=None, count=5_000)
+    )
     found = all_of(settings)
     assert (result.sent, result.unacknowledged, result.failure) == (5_000, [], None)
     assert len(found) == len({value_of(message) for message in found}) == 5_000
@@ -45,7 +47,7 @@ def test_seed_and_start_give_the_same_records_again(settings: Settings) -> None:
     """Byte for byte, keys too, in the same order within each partition."""
     request = ProduceRequest(rate=None, count=1_000, seed=4, start=START, bad_share=0.05)
     for _ in range(2):
-        ProducerApp(settings, Stop(), ignore).produce(request)
+        ProducerApp(settings, StopRequest(), ignore).produce(request)
     found: dict[int | None, list[tuple[object, object]]] = {}
     for message in all_of(settings):
         found.setdefault(message.partition(), []).append((message.key(), message.value()))
@@ -57,7 +59,7 @@ def test_seed_and_start_give_the_same_records_again(settings: Settings) -> None:
 def test_real_time_is_the_time_of_sending(settings: Settings) -> None:
     """Stop times lie between the call and its end, and never go back."""
     before = datetime.now(UTC)
-    ProducerApp(settings, Stop(), ignore).produce(ProduceRequest(rate=200, count=40))
+    ProducerApp(settings, StopRequest(), ignore).produce(ProduceRequest(rate=200, count=40))
     times = sorted(
         datetime.fromisoformat(json.loads(value_of(message))["timestamp"])
         for message in all_of(settings)
@@ -67,7 +69,7 @@ def test_real_time_is_the_time_of_sending(settings: Settings) -> None:
 
 def test_it_runs_until_told_to_stop(settings: Settings) -> None:
     """Without a count; what was sent by then is acknowledged."""
-    stop = Stop()
+    stop = StopRequest()
 
     def enough(progress: Progress) -> None:
         if progress.acknowledged >= 50:
@@ -96,7 +98,7 @@ def test_generated_time_ends_before_the_future(settings: Settings) -> None:
     start = datetime.now(UTC) - timedelta(minutes=5)
     request = ProduceRequest(rate=None, count=100_000, start=start)
     with pytest.raises(PurchasesError, match=r"in the future.*[\d,]+ were sent.*earlier --start"):
-        ProducerApp(settings, Stop(), ignore).produce(request)
+        ProducerApp(settings, StopRequest(), ignore).produce(request)
     times = [json.loads(value_of(message))["timestamp"] for message in all_of(settings)]
     assert datetime.fromisoformat(max(times)) < datetime.now(UTC) + timedelta(hours=23)
     assert len(times) > 10_000

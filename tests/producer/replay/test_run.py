@@ -27,7 +27,7 @@ from streaming.producer.replay.run import ReplayResult
 from streaming.producer.sender import Progress
 from streaming.settings import Settings
 from streaming.system.lease import acquire
-from streaming.system.shutdown import Stop
+from streaming.system.shutdown import StopRequest
 from tests.producer.generator.test_run import start_command
 from tests.producer.recordings import EXAMPLE, PURCHASE, write_csv
 from tests.producer.topics import all_of, count_of, deployment, value_of
@@ -37,7 +37,7 @@ ROWS = 400
 KILLED_ROWS = 60_000
 
 
-class StopAfter(Stop):
+class StopAfter(StopRequest):
     """Is set once it was asked `number` times: sending asks before each row."""
 
     def __init__(self, number: int) -> None:
@@ -69,12 +69,12 @@ def file(tmp_path: Path) -> Path:
 def run(
     settings: Settings,
     path: Path,
-    stop: Stop | None = None,
+    stop: StopRequest | None = None,
     **options: Any,  # noqa: ANN401 - whatever a request has
 ) -> ReplayResult:
     """Replay in this process, as recorded where nothing else is said."""
     request = ReplayRequest(path, **{"as_recorded": True, **options})
-    return ProducerApp(settings, stop or Stop(), ignore).replay(request)
+    return ProducerApp(settings, stop or StopRequest(), ignore).replay(request)
 
 
 def ignore(_progress: Progress) -> None:
