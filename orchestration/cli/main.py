@@ -9,13 +9,13 @@ from streaming.cli.app import stream_app
 from streaming.cli.exit_codes import run_app
 
 if TYPE_CHECKING:
-    from streaming.dashboard.app import Parts
+    from streaming.dashboard.app import Extension
     from streaming.status.collect import SectionOf
 
 
 def build_app() -> typer.Typer:
     """Compose the command line from what the packages bring."""
-    app = stream_app(_sections, _parts)
+    app = stream_app(_sections, _extension)
     app.command()(commands.up)
     app.command()(commands.down)
     app.command()(commands.env)
@@ -31,13 +31,13 @@ def _sections() -> "dict[str, SectionOf]":
     return {"tables": standing}
 
 
-def _parts() -> "Parts":
-    """Give what the batch half adds to the page."""
+def _extension() -> "Extension":
+    """Return what the batch half adds to the dashboard."""
     from assets.queries.endpoints import history_endpoints
     from orchestration.local.dagster_processes import known_dagster_url
-    from streaming.dashboard.app import Parts
+    from streaming.dashboard.app import Extension
 
-    return Parts(history_endpoints(known_dagster_url), _sections(), ("history", "truth"))
+    return Extension(history_endpoints(known_dagster_url), _sections(), ("history", "truth"))
 
 
 app = build_app()

@@ -73,7 +73,7 @@ def render(view: View) -> RenderableType:
         _most_popular(view.top),
         Text(),
         _workers(view.workers),
-        Text(f"The page: {view.page}"),
+        Text(f"The dashboard: {view.page}"),
         Text(f"Dagster:  {view.dagster}"),
         Text("Ctrl-C ends it; the next start goes on where this one stopped.", style="dim"),
     )

@@ -20,17 +20,18 @@ from streaming.cli import (
 )
 
 if TYPE_CHECKING:
-    from streaming.dashboard.app import Parts
+    from streaming.dashboard.app import Extension
     from streaming.status.collect import SectionOf
 
 
 def stream_app(
     sections: "Callable[[], Mapping[str, SectionOf]]" = dict,
-    parts: "Callable[[], Parts] | None" = None,
+    extension: "Callable[[], Extension] | None" = None,
 ) -> typer.Typer:
     """Build the command line of the stream's half; the composed one adds its own to it.
 
-    `sections` gives what other parts add to `status`, by name; `parts` what they add to the page.
+    `sections` returns what others add to `status`, by name; `extension` what they add to the
+    dashboard.
     """
     app = typer.Typer(
         help="Purchases in, exact figures out.",
@@ -57,7 +58,7 @@ def stream_app(
     app.command()(run.analyze)
     app.command()(status.status_command(sections))
     app.command()(totals.totals)
-    app.command()(dashboard.dashboard_command(parts or _no_parts))
+    app.command()(dashboard.dashboard_command(extension or _no_extension))
     app.add_typer(dlq.app, name="dlq")
     app.add_typer(offsets.app, name="offsets")
     app.add_typer(db.app, name="db")
@@ -65,7 +66,7 @@ def stream_app(
     return app
 
 
-def _no_parts() -> "Parts":
-    from streaming.dashboard.app import Parts
+def _no_extension() -> "Extension":
+    from streaming.dashboard.app import Extension
 
-    return Parts()
+    return Extension()

@@ -1,4 +1,4 @@
-"""`dashboard`: the page, until Ctrl-C; what it shows is in `page`."""
+"""`dashboard`: serve the dashboard until Ctrl-C. What it shows is in `streaming.dashboard`."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from streaming.dashboard.app import Parts
+    from streaming.dashboard.app import Extension
 
 
-def dashboard_command(parts: "Callable[[], Parts]") -> Callable[[], None]:
-    """Make the command; `parts` gives what others add to the page, when it is needed."""
+def dashboard_command(extension: "Callable[[], Extension]") -> Callable[[], None]:
+    """Return the command; `extension` returns what others add to the dashboard."""
 
     def dashboard() -> None:
-        """Serve the page, its JSON API and the metrics until Ctrl-C.
+        """Serve the dashboard, its JSON API and the metrics until Ctrl-C.
 
-        On loopback unless PURCHASES_DASHBOARD_HOST says otherwise; then a token is asked for.
+        On loopback, unless PURCHASES_DASHBOARD_HOST is another address: that needs a token.
 
         Example: purchases dashboard
         """
@@ -24,6 +24,6 @@ def dashboard_command(parts: "Callable[[], Parts]") -> Callable[[], None]:
         from streaming.system.logs import configure_logs
 
         configure_logs()
-        serve(load_settings(), parts(), lambda line: typer.echo(line, err=True))
+        serve(load_settings(), extension(), lambda line: typer.echo(line, err=True))
 
     return dashboard

@@ -1,1 +1,1 @@
-"""The stream's part of the page: what is selling now, how the stream does, what was refused."""
+"""The dashboard over HTTP: files, endpoints, authentication, events, ingest and metrics."""

@@ -1,7 +1,7 @@
-"""The page put together: its files, its events, the API with its document, the metrics.
+"""The dashboard's application: its files, its events, the API with its document, the metrics.
 
-What others add (endpoints, sections of the status, views) is given by who puts both halves
-together; what an endpoint answers is in `stream_api` and `door`.
+Here the parts are put together. What an endpoint answers is in `endpoints` and `ingest`; what the
+batch half adds comes as an `Extension`, because the stream half does not import it.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -28,14 +28,20 @@ from streaming.api.endpoint import (
     handle_http_exception,
     handle_unexpected,
     json_response,
+    too_many_requests,
 )
 from streaming.api.openapi import openapi_document
 from streaming.dashboard.address import required_token
-from streaming.dashboard.auth import Guard
+from streaming.dashboard.auth import AccessControl
 from streaming.dashboard.endpoints import stream_endpoints
-from streaming.dashboard.ingest import Door
+from streaming.dashboard.ingest import PurchaseIngest
 from streaming.dashboard.metrics import metrics_text
-from streaming.dashboard.server_sent_events import Hub
+from streaming.dashboard.server_sent_events import (
+    MAX_CLIENTS,
+    Broadcaster,
+    EventStreamResponse,
+    Source,
+)
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.status.collect import SectionOf, collect_status
@@ -45,95 +51,106 @@ from streaming.totals.sampler import Sampler
 
 STATIC: Final = Path(__file__).parent / "static"
 NOW_SECONDS: Final = 0.5
+"""People see two changes a second as live; a sample takes a few milliseconds."""
 STATUS_SECONDS: Final = 3.0
+"""A status asks the broker for offsets and takes up to a second, so that it must be rarer."""
+MIN_COMPRESSED_BYTES: Final = 1_000
+"""A smaller answer fits one packet as it is."""
 VIEWS: Final = ("now", "stream", "refused")
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+SyncHandler = Callable[[Request, bytes], Response]
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What other packages bring to the page: endpoints, sections of the status, and views."""
+class Extension:
+    """What another package adds to the dashboard: endpoints, sections of the status, and views."""
 
     endpoints: Sequence[Endpoint] = ()
     sections: Mapping[str, SectionOf] = field(default_factory=dict)
     views: Sequence[str] = ()
 
 
-def page_app(settings: Settings, parts: Parts) -> Starlette:
-    """Make the page over a home. Raises `UsageError` where it may not be shown at this address."""
+def build_dashboard(settings: Settings, extension: Extension) -> tuple[Broadcaster, Starlette]:
+    """Return the application over a home, and what sends its events.
+
+    Raises `UsageError` if a token is missing for this address.
+    """
     token = required_token(settings)
-    sampler, door = Sampler(settings), Door(settings)
+    sampler, ingest = Sampler(settings), PurchaseIngest(settings)
+    sections = extension.sections
     endpoints = [
-        *stream_endpoints(sampler.look, parts.sections),
-        door.endpoint(),
-        *parts.endpoints,
+        *stream_endpoints(sampler.look, sections),
+        ingest.endpoint(),
+        *extension.endpoints,
     ]
-    hub = Hub(
+    broadcaster = Broadcaster(
         {
-            "now": (lambda: msgspec.json.encode(sampler.look()), NOW_SECONDS),
-            "status": (
-                lambda: msgspec.json.encode(collect_status(settings, parts.sections)),
-                STATUS_SECONDS,
+            "now": Source(lambda: msgspec.json.encode(sampler.look()), NOW_SECONDS),
+            "status": Source(
+                lambda: msgspec.json.encode(collect_status(settings, sections)), STATUS_SECONDS
             ),
         }
     )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        ticking = asyncio.create_task(hub.run())
+        sampling = asyncio.create_task(broadcaster.run())
         yield
-        ticking.cancel()
+        sampling.cancel()
         with suppress(asyncio.CancelledError):
-            await ticking
-        door.close()
+            await sampling
+        ingest.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[
-            Route("/", _page((*VIEWS, *parts.views))),
-            Route("/events", _events(hub)),
-            Route("/metrics", bounded_handler(_metrics(settings, parts.sections))),
-            Route("/openapi.json", bounded_handler(_document(openapi_document(endpoints)))),
+            Route("/", _index((*VIEWS, *extension.views))),
+            Route("/events", _events(broadcaster)),
+            Route("/metrics", bounded_handler(_metrics(settings, sections))),
+            Route("/openapi.json", bounded_handler(_json(openapi_document(endpoints)))),
             *build_routes(settings, endpoints),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
-            Middleware(Guard, host=settings.dashboard_host, token=token),
-            Middleware(GZipMiddleware, minimum_size=1_000),
+            Middleware(AccessControl, host=settings.dashboard_host, token=token),
+            Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES),
         ],
         exception_handlers={HTTPException: handle_http_exception, Exception: handle_unexpected},
         lifespan=lifespan,
     )
+    return broadcaster, app
 
 
-def _page(views: Sequence[str]) -> Callable[[Request], Response]:
+def _index(views: Sequence[str]) -> Callable[[Request], Response]:
     html = (STATIC / "index.html").read_text().replace("{{views}}", " ".join(views))
 
-    def page(_request: Request) -> Response:
+    def index(_request: Request) -> Response:
         return HTMLResponse(html, headers={"cache-control": "no-cache"})
 
-    return page
+    return index
 
 
-def _events(hub: Hub) -> Callable[[Request], Awaitable[Response]]:
+def _events(broadcaster: Broadcaster) -> Callable[[Request], Awaitable[Response]]:
     async def events(_request: Request) -> Response:
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(hub.listen(), media_type="text/event-stream", headers=headers)
+        if broadcaster.is_full:
+            return too_many_requests(f"{MAX_CLIENTS:,} tabs are open")
+        return EventStreamResponse(broadcaster.subscribe())
 
     return events
 
 
-def _document(content: object) -> Callable[[Request, bytes], Response]:
+def _json(content: object) -> SyncHandler:
     return lambda request, _body: json_response(content, request)
 
 
-def _metrics(
-    settings: Settings, sections: Mapping[str, SectionOf]
-) -> Callable[[Request, bytes], Response]:
+def _metrics(settings: Settings, sections: Mapping[str, SectionOf]) -> SyncHandler:
     def metrics(_request: Request, _body: bytes) -> Response:
-        live, reasons = None, {}
+        # Without a database there are still metrics of workers, broker and disk.
+        live, by_reason = None, {}
         with suppress(PurchasesError), read_store(settings) as store:
-            live, reasons = live_figures(store), refusals(store)
-        named = {reason or "": number for reason, number in reasons.items()}
-        body = metrics_text(collect_status(settings, sections), live, named)
-        return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
+            live, by_reason = live_figures(store), refusals(store)
+        refused = {reason or "": count for reason, count in by_reason.items()}
+        body = metrics_text(collect_status(settings, sections), live, refused)
+        return Response(body, media_type=METRICS_TYPE)
 
     return metrics

@@ -1,6 +1,6 @@
-"""The stream's part of the API: totals, live figures, status, dead letters, and two actions.
+"""The stream half's endpoints: totals, live figures, status, dead letters, and two actions.
 
-What is answered is made elsewhere; here what was asked for becomes calls.
+Here parameters become calls, and their results a page. Nothing is computed here.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ State = Literal["open", "redriven", "stored", "parked", "dropped"]
 NOT_STORED: Final[tuple[State, ...]] = ("open", "redriven", "parked", "dropped")
 
 
-class Letters(Struct, frozen=True, forbid_unknown_fields=True):
+class DeadLetterQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which dead letters, newest first; from `offset` on at most `limit`."""
 
     reason: str | None = None
@@ -46,8 +46,8 @@ class Letters(Struct, frozen=True, forbid_unknown_fields=True):
     offset: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
 
 
-class LettersPage(Struct, frozen=True):
-    """Counts of all that fit by reason, and by local day and reason; a page of them."""
+class DeadLetterPage(Struct, frozen=True):
+    """Counts of all that match by reason, and by local day and reason; a page of them."""
 
     counts: dict[str, int]
     by_day: list[tuple[str, str, int]]
@@ -55,14 +55,14 @@ class LettersPage(Struct, frozen=True):
     next_offset: int | None
 
 
-class Letter(Struct, frozen=True, forbid_unknown_fields=True):
+class DeadLetterId(Struct, frozen=True, forbid_unknown_fields=True):
     """One dead letter: topic id, partition and offset of its origin, with `:` between."""
 
     id: str
 
 
-class RedriveBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which refused records, repaired how; without `send` it is a dry run."""
+class RedriveOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which dead letters, and their repair; without `send` it is a dry run."""
 
     reason: str | None = None
     ids: list[str] = []
@@ -71,8 +71,8 @@ class RedriveBody(Struct, frozen=True, forbid_unknown_fields=True):
     send: bool = False
 
 
-class Verified(Struct, frozen=True):
-    """What a verification found: how many differences, and the first of them in words."""
+class VerificationResult(Struct, frozen=True):
+    """How many differences a verification found, and the first of them in words."""
 
     agrees: bool
     differences: int
@@ -80,7 +80,7 @@ class Verified(Struct, frozen=True):
 
 
 def stream_endpoints(live: Callable[[], Now], sections: Mapping[str, SectionOf]) -> list[Endpoint]:
-    """Give the endpoints; `live` looks at the store, `sections` is what others add to status."""
+    """Return the endpoints; `live` samples the store, `sections` are what others add to status."""
 
     def now(_settings: Settings, _: NoParameters) -> Now:
         return live()
@@ -89,21 +89,32 @@ def stream_endpoints(live: Callable[[], Now], sections: Mapping[str, SectionOf])
         return collect_status(settings, sections)
 
     return [
-        Endpoint("GET", "totals", "What was sold in all", _totals, Report),
-        Endpoint("GET", "live", "What is selling now, and the last hour", now, Now),
-        Endpoint("GET", "status", "How every part does", status, Status),
-        Endpoint("GET", "dead-letters", "Refused records", _letters, LettersPage, Letters),
+        Endpoint("GET", "totals", "Totals of all time", _totals, Report),
+        Endpoint("GET", "live", "Live figures, and the last hour", now, Now),
+        Endpoint("GET", "status", "Health of every part", status, Status),
+        Endpoint(
+            "GET", "dead-letters", "Dead letters", _dead_letters, DeadLetterPage, DeadLetterQuery
+        ),
         Endpoint(
             "POST",
             "dead-letters/redrive",
-            "Send refused records again, or say what would become of them",
+            "Redrive dead letters, or show what would happen",
             _redrive,
             Redriven,
-            RedriveBody,
+            RedriveOptions,
             max_concurrent=1,
         ),
-        Endpoint("GET", "dead-letters/{id}", "One with all that is kept", _letter, Shown, Letter),
-        Endpoint("POST", "verify", "Verify everything", _verify, Verified, max_concurrent=1),
+        Endpoint(
+            "GET",
+            "dead-letters/{id}",
+            "One dead letter with its value",
+            _dead_letter,
+            Shown,
+            DeadLetterId,
+        ),
+        Endpoint(
+            "POST", "verify", "Verify everything", _verify, VerificationResult, max_concurrent=1
+        ),
     ]
 
 
@@ -111,37 +122,40 @@ def _totals(settings: Settings, _: NoParameters) -> Report:
     return read_report(settings, distinct=True)[0]
 
 
-def _letters(settings: Settings, asked: Letters) -> LettersPage:
-    wanted = LetterFilter(tuple(asked.state) or NOT_STORED, reason=asked.reason, key=asked.key)
-    end = asked.offset + asked.limit
+def _dead_letters(settings: Settings, query: DeadLetterQuery) -> DeadLetterPage:
+    where = LetterFilter(tuple(query.state) or NOT_STORED, reason=query.reason, key=query.key)
+    # One more than the page holds tells whether there is a next one.
+    end = query.offset + query.limit
     with read_store(settings) as store:
-        found = list(islice(find_letters(store, wanted, newest_first=True), asked.offset, end + 1))
-        return LettersPage(
-            counts=count_by_reason(store, wanted),
-            by_day=count_by_day(store, wanted, settings.zone),
-            dead_letters=[listed(letter) for letter in found[: asked.limit]],
-            next_offset=end if len(found) > asked.limit else None,
+        letters = list(islice(find_letters(store, where, newest_first=True), query.offset, end + 1))
+        return DeadLetterPage(
+            counts=count_by_reason(store, where),
+            by_day=count_by_day(store, where, settings.zone),
+            dead_letters=[listed(letter) for letter in letters[: query.limit]],
+            next_offset=end if len(letters) > query.limit else None,
         )
 
 
-def _letter(settings: Settings, asked: Letter) -> Shown:
+def _dead_letter(settings: Settings, wanted: DeadLetterId) -> Shown:
     with read_store(settings) as store:
-        letter = find_letter(store, asked.id)
+        letter = find_letter(store, wanted.id)
     cluster = preflight(settings, reads=[Names.of(settings).dead_letters])
     with LetterReader(settings, cluster.bootstrap_servers) as reader:
         return shown(letter, reader.find(letter), reader.attempts(letter))
 
 
-def _redrive(settings: Settings, asked: RedriveBody) -> Redriven:
-    wanted = LetterFilter(
-        ("open", "parked") if asked.force else ("open",),
-        reason=asked.reason,
-        ids=frozenset(asked.ids) if asked.ids else None,
+def _redrive(settings: Settings, options: RedriveOptions) -> Redriven:
+    where = LetterFilter(
+        ("open", "parked") if options.force else ("open",),
+        reason=options.reason,
+        ids=frozenset(options.ids) if options.ids else None,
     )
-    request = RedriveRequest(wanted, Repair(read_rules(asked.set)), asked.force)
-    return redrive(settings, request, send=asked.send)
+    request = RedriveRequest(where, Repair(read_rules(options.set)), options.force)
+    return redrive(settings, request, send=options.send)
 
 
-def _verify(settings: Settings, _: NoParameters) -> Verified:
-    result = verify(settings, lambda _what, _done, _total: None)
-    return Verified(not result.differences, result.differences, result.examples)
+def _verify(settings: Settings, _: NoParameters) -> VerificationResult:
+    verification = verify(settings, lambda _what, _done, _total: None)
+    return VerificationResult(
+        not verification.differences, verification.differences, verification.examples
+    )

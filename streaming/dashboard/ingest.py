@@ -1,6 +1,7 @@
-"""The door for purchases over HTTP: sends them, and answers when Kafka has acknowledged all.
+"""Purchases over HTTP: they are sent to Kafka, and answered once Kafka has acknowledged all.
 
-What is sent is made ready in `intake`.
+The records of a request are prepared in `ingest_records`. Whether a purchase is valid is decided by
+the processor, whose own function tells the sender beforehand.
 """
 
 import time
@@ -16,7 +17,7 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from streaming.api.endpoint import JSON, PROBLEM, Endpoint, ProblemDetails
-from streaming.dashboard.ingest_records import LINES, Batch, Outgoing, read_batch
+from streaming.dashboard.ingest_records import LINES, IngestBatch, IngestRecord, read_batch
 from streaming.errors import NotFound, Unavailable
 from streaming.events.purchase import PurchaseFields, Rules, read_purchase
 from streaming.events.record import Record
@@ -28,17 +29,21 @@ from streaming.producer.sender import RecordSender
 from streaming.settings import PREFIX, Settings
 from streaming.system.shutdown import StopRequest
 
-BODY_BYTES: Final = 16 * 1024 * 1024
+MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+"""A thousand records of 16 KiB, which is far more than a purchase has."""
 CONFIRM_SECONDS: Final = 10.0
-SLICE_SECONDS: Final = 0.05
-AT_ONCE: Final = 16
-ANY_TOPIC: Final = bytes(16)
+"""Shorter than the 30 s after which most HTTP clients and proxies give up."""
+POLL_SECONDS: Final = 0.05
+FLUSH_SECONDS: Final = 2.0
+MAX_CONCURRENT: Final = 16
+NO_TOPIC_ID: Final = bytes(16)
+"""The topic's id says nothing about whether a purchase is valid."""
 
 
-class Taken(Struct, frozen=True):
-    """One record's place in Kafka, null where that is not confirmed.
+class RecordReceipt(Struct, frozen=True):
+    """Where a record is in Kafka; null if Kafka has not acknowledged it.
 
-    `refused` is the code by which the processor refuses it, null where it does not.
+    `refused` is the reason for which the processor will refuse it; null if it will not.
     """
 
     event_id: str | None
@@ -47,109 +52,114 @@ class Taken(Struct, frozen=True):
     refused: str | None
 
 
-class TakenBatch(Struct, frozen=True):
-    """What became of each record, in their order; Kafka has acknowledged all."""
+class BatchReceipt(Struct, frozen=True):
+    """The receipt of each record, in their order; Kafka has acknowledged all."""
 
-    records: list[Taken]
+    records: list[RecordReceipt]
 
 
-class Unconfirmed(ProblemDetails, frozen=True):
-    """Kafka has not acknowledged all: the same is to be sent again, and is stored once."""
+class UnconfirmedBatch(ProblemDetails, frozen=True):
+    """Kafka has not acknowledged all. The same request, sent again, is stored once."""
 
-    records: Sequence[Taken] = ()
+    records: Sequence[RecordReceipt] = ()
 
 
 @dataclass
 class _Delivery:
-    """A record on its way; `message` is what Kafka acknowledged."""
+    """A record that was sent; `message` is what Kafka acknowledged."""
 
-    outgoing: Outgoing
+    record: IngestRecord
     done: bool = False
     message: KafkaMessage | None = None
 
     def report(self, error: KafkaError | None, message: KafkaMessage) -> None:
-        """Keep what became of it."""
+        """Store the outcome; called by the producer's `poll`."""
         self.message = None if error else message
         self.done = True
 
 
-class Door:
-    """Keeps one sender: made when it is first needed, and replaced when it can send no more."""
+class PurchaseIngest:
+    """Sends batches with one sender, made at the first use and again after a fatal error."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._topic = Names.of(settings).purchases
         self._rules = Rules(settings.currency, settings.history_start_time)
-        self._making = Lock()
+        self._sender_lock = Lock()
         self._sender: RecordSender | None = None
 
     def endpoint(self) -> Endpoint:
-        """Give the endpoint through which purchases come in."""
+        """Return the endpoint that takes purchases."""
         return Endpoint(
             "POST",
             "purchases",
             "Send one purchase, or up to 1,000 as an array or as lines of JSON",
-            lambda _settings, batch: self.take(batch),
-            TakenBatch,
+            lambda _settings, batch: self.send(batch),
+            BatchReceipt,
             parameters=PurchaseFields | list[PurchaseFields],
             parse=read_batch,
             body_types=(JSON, *LINES),
-            max_concurrent=AT_ONCE,
-            max_body_bytes=BODY_BYTES,
+            max_concurrent=MAX_CONCURRENT,
+            max_body_bytes=MAX_BODY_BYTES,
         )
 
-    def take(self, batch: Batch) -> TakenBatch | Response:
-        """Send a batch; give the places of its records, or 503 where one is not confirmed in 10 s.
+    def send(self, batch: IngestBatch) -> BatchReceipt | Response:
+        """Send a batch; return its receipt, or 503 if Kafka does not acknowledge all in 10 s.
 
-        Raises `NotFound` where HTTP in is off, `Unavailable` where there is no broker.
+        Raises `NotFound` if HTTP in is off, `Unavailable` if there is no broker.
         """
         if not self._settings.http_in:
-            raise NotFound(f"HTTP in is off; set {PREFIX}HTTP_IN=on where the page is started.")
+            raise NotFound(
+                f"HTTP in is off; set {PREFIX}HTTP_IN=on for the dashboard and start it again."
+            )
         deliveries = [_Delivery(record) for record in batch.records]
-        self._send(deliveries, batch)
-        taken = [self._taken(delivery) for delivery in deliveries]
+        self._deliver(deliveries, batch)
+        receipts = [self._receipt(delivery) for delivery in deliveries]
         missing = sum(delivery.message is None for delivery in deliveries)
         if not missing:
-            return TakenBatch(taken)
-        problem = Unconfirmed(
+            return BatchReceipt(receipts)
+        problem = UnconfirmedBatch(
             "Service Unavailable",
             503,
-            f"Kafka did not confirm {missing:,} of {len(taken):,} records in"
-            f" {CONFIRM_SECONDS:.0f} s; send the same again, it is stored once.",
-            records=taken,
+            f"Kafka did not confirm {missing:,} of {len(receipts):,} records in"
+            f" {CONFIRM_SECONDS:.0f} s; send the same request again, it is stored once.",
+            records=receipts,
         )
         return Response(msgspec.json.encode(problem), 503, {"retry-after": "1"}, PROBLEM)
 
     def close(self) -> None:
-        """Send what is still on its way, for two seconds at most."""
+        """Wait for unacknowledged records, two seconds at most."""
         if self._sender is not None:
-            self._sender.flush(2)
+            self._sender.flush(FLUSH_SECONDS)
 
-    def _send(self, deliveries: Sequence[_Delivery], batch: Batch) -> None:
+    def _deliver(self, deliveries: Sequence[_Delivery], batch: IngestBatch) -> None:
         """Send and wait. Raises `Unavailable` if not every record could be given to the client."""
-        sender = self._ready()
+        sender = self._current_sender()
         for delivery in deliveries:
-            record = delivery.outgoing
+            record = delivery.record
             if not sender.offer(record.key, record.value, batch.headers, delivery.report):
-                self._refuse_failed(sender)
-                raise Unavailable("More is on its way than Kafka takes; send the same again.")
+                self._require_no_failure(sender)
+                raise Unavailable(
+                    "The queue to Kafka is full because Kafka is slow; send the same request again."
+                )
         deadline = time.monotonic() + CONFIRM_SECONDS
         while time.monotonic() < deadline and not all(d.done for d in deliveries):
-            sender.tick(SLICE_SECONDS)
-            self._refuse_failed(sender)
+            sender.tick(POLL_SECONDS)
+            self._require_no_failure(sender)
 
-    def _refuse_failed(self, sender: RecordSender) -> None:
+    def _require_no_failure(self, sender: RecordSender) -> None:
         """Raise `Unavailable` if the sender can send no more; the next request makes another."""
         if sender.failure:
             self._sender = None
-            raise Unavailable(f"{sender.failure}.")
+            raise Unavailable(f"{sender.failure}; send the same request again.")
 
-    def _ready(self) -> RecordSender:
-        with self._making:
+    def _current_sender(self) -> RecordSender:
+        with self._sender_lock:
             if self._sender is None:
                 config = producer_config(
                     self._settings, bootstrap_servers(self._settings), "http-in"
                 )
+                # A record that was not acknowledged in time must not be sent after the answer.
                 milliseconds = int(CONFIRM_SECONDS * 1000)
                 self._sender = RecordSender(
                     {
@@ -162,15 +172,21 @@ class Door:
                 )
             return self._sender
 
-    def _taken(self, delivery: _Delivery) -> Taken:
-        """Say where a record is, and what the processor will say of it, by its own function."""
-        sent, message = delivery.outgoing, delivery.message
+    def _receipt(self, delivery: _Delivery) -> RecordReceipt:
+        """Return where a record is, and for which reason the processor will refuse it."""
+        sent, message = delivery.record, delivery.message
         if message is None:
-            return Taken(sent.event_id, None, None, None)
+            return RecordReceipt(sent.event_id, None, None, None)
         partition, offset = message.partition() or 0, message.offset() or 0
         record = Record(
-            self._topic, ANY_TOPIC, partition, offset, message.timestamp()[1], sent.key, sent.value
+            self._topic,
+            NO_TOPIC_ID,
+            partition,
+            offset,
+            message.timestamp()[1],
+            sent.key,
+            sent.value,
         )
-        verdict = read_purchase(record, self._rules)[1]
-        refused = str(verdict.reason) if isinstance(verdict, Refusal) else None
-        return Taken(sent.event_id, partition, offset, refused)
+        outcome = read_purchase(record, self._rules)[1]
+        refused = str(outcome.reason) if isinstance(outcome, Refusal) else None
+        return RecordReceipt(sent.event_id, partition, offset, refused)

@@ -1,6 +1,7 @@
-"""Purchases that come over HTTP, made ready for Kafka: split, named, keyed; pure.
+"""The records of an ingest request, prepared for Kafka: split, with event ids and keys; pure.
 
-What a purchase must be is the processor's matter; nothing here refuses one. Sending is in `door`.
+Sending them is in `ingest`. Whether a purchase is valid is the processor's decision: nothing here
+refuses one.
 """
 
 import struct
@@ -14,34 +15,36 @@ from starlette.requests import Request
 from streaming import units
 from streaming.api.endpoint import JSON
 from streaming.errors import TooLarge, UsageError
-from streaming.events import fields
+from streaming.events import fields as event_fields
 from streaming.events.identifiers import derived_id, record_key
 from streaming.events.purchase import MAX_VALUE_BYTES, decode_any
 from streaming.events.record import Header
 from streaming.events.refusal import RefusalError
 
-MOST_RECORDS: Final = 1_000
-KEY_BYTES: Final = 1_024
+MAX_RECORDS: Final = 1_000
+"""As many as Kafka acknowledges well within the ten seconds of a request."""
+MAX_KEY_BYTES: Final = 1_024
+"""Longer than any valid user or order id, 128 characters of 4 bytes each."""
 LINES: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
 
-class Outgoing(Struct, frozen=True):
-    """A record as it is sent; `event_id` is None where it cannot have one."""
+class IngestRecord(Struct, frozen=True):
+    """A record as it is sent; `event_id` is None if it cannot have one."""
 
     event_id: str | None
     key: bytes | None
     value: bytes
 
 
-class Batch(Struct, frozen=True):
-    """The records of a request, and the headers that go along with each."""
+class IngestBatch(Struct, frozen=True):
+    """The records of a request, and the Kafka headers of each."""
 
-    records: Sequence[Outgoing]
+    records: Sequence[IngestRecord]
     headers: Sequence[Header]
 
 
-class _Named(Struct, frozen=True):
-    """What of a record decides on its id and key; of any type, as nothing is judged here."""
+class _IdentityFields(Struct, frozen=True):
+    """The fields that event id and key are made of; of any type, because nothing is judged here."""
 
     event_id: Any = None
     timestamp: Any = None
@@ -49,12 +52,12 @@ class _Named(Struct, frozen=True):
     order_id: Any = None
 
 
-def read_batch(request: Request, body: bytes) -> Batch:
-    """Make the records of a request ready; each has an id, so that a retry stores once.
+def read_batch(request: Request, body: bytes) -> IngestBatch:
+    """Return the records of a request; each has an event id, so that a retry stores once.
 
-    Raises `UsageError` where the body is none of the forms or an id is missing, `TooLarge` where
-    there are too many, or one is too long. An array that is no JSON is refused as a whole, a line
-    that is none goes as it is.
+    An array that is not JSON is refused as a whole; a line that is not JSON is sent as it is.
+    Raises `UsageError` if the content type is another or an id is missing, `TooLarge` if there are
+    too many records or one is too long.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in {JSON, *LINES}:
@@ -63,83 +66,87 @@ def read_batch(request: Request, body: bytes) -> Batch:
     records = _json_records(body) if kind == JSON else lines
     _require_sizes(records)
     idempotency_key = request.headers.get("idempotency-key")
-    named = [outgoing(r, idempotency_key, index) for index, r in enumerate(records)]
+    prepared = [
+        prepare_record(record, idempotency_key, index) for index, record in enumerate(records)
+    ]
     trace = [
         (name, value.encode("latin-1"))
         for name in ("traceparent", "tracestate")
         if (value := request.headers.get(name))
     ]
-    return Batch(named, trace)
+    return IngestBatch(prepared, trace)
 
 
-def outgoing(record: bytes, idempotency_key: str | None, index: int) -> Outgoing:
-    """Give a record its key, and the id that it came with or that the idempotency key gives it.
+def prepare_record(record: bytes, idempotency_key: str | None, index: int) -> IngestRecord:
+    """Return a record with its key, and with its own event id or one of the idempotency key.
 
-    Raises `UsageError` where there is neither.
+    Raises `UsageError` if there is neither.
     """
-    named = _named(record)
-    if named is None:
-        return Outgoing(None, None, record)
-    key = _key(named)
-    if named.event_id is not None:
-        return Outgoing(named.event_id if isinstance(named.event_id, str) else None, key, record)
+    fields = _identity_fields(record)
+    if fields is None:
+        return IngestRecord(None, None, record)
+    key = _key(fields)
+    if fields.event_id is not None:
+        event_id = fields.event_id if isinstance(fields.event_id, str) else None
+        return IngestRecord(event_id, key, record)
     if not idempotency_key:
         raise UsageError(
-            f"Record {index} has no event_id, so that sending it again would store it twice: give"
-            " each an event_id (a UUID), or the request an Idempotency-Key."
+            f"Record {index} has no event_id, and a retry would store it twice: give each record an"
+            " event_id (a UUID), or the request an Idempotency-Key."
         )
-    return _with_id(record, named.timestamp, idempotency_key, index, key)
+    return _add_event_id(record, fields.timestamp, idempotency_key, index, key)
 
 
-def _named(record: bytes) -> _Named | None:
-    """Read what decides on id and key; None of what the processor's slow reader refuses too."""
+def _identity_fields(record: bytes) -> _IdentityFields | None:
+    """Return the identity fields; None if the processor's full decoder refuses the record too."""
     try:
-        return msgspec.json.decode(record, type=_Named)
+        return msgspec.json.decode(record, type=_IdentityFields)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:
         wire = decode_any(record.decode())
     except (RefusalError, UnicodeDecodeError):
         return None
-    return _Named(wire.event_id, wire.timestamp, wire.user, wire.order_id)
+    return _IdentityFields(wire.event_id, wire.timestamp, wire.user, wire.order_id)
 
 
-def _with_id(
+def _add_event_id(
     record: bytes, timestamp: object, idempotency_key: str, index: int, key: bytes | None
-) -> Outgoing:
-    """Derive the id from the event's time, the idempotency key and the place in the request."""
+) -> IngestRecord:
+    """Return a record with the id of its event time, idempotency key and index in the request."""
     try:
-        time = fields.timestamp(timestamp if type(timestamp) is int else str(timestamp))
+        time = event_fields.timestamp(timestamp if type(timestamp) is int else str(timestamp))
     except RefusalError:
-        return Outgoing(None, key, record)
+        return IngestRecord(None, key, record)
     content = idempotency_key.encode("latin-1") + struct.pack(">i", index)
     event_id = derived_id(units.micros_of(time) // 1000, content)
+    # The id is put into the bytes, because JSON that is written again may change numbers.
     head, _, _ = record.rpartition(b"}")
     comma = b"" if head.rstrip().endswith(b"{") else b","
-    return Outgoing(event_id, key, b'%s%s"event_id":"%s"}' % (head, comma, event_id.encode()))
+    return IngestRecord(event_id, key, b'%s%s"event_id":"%s"}' % (head, comma, event_id.encode()))
 
 
-def _key(named: _Named) -> bytes | None:
-    user, order_id = (x if isinstance(x, str) else None for x in (named.user, named.order_id))
+def _key(fields: _IdentityFields) -> bytes | None:
+    user, order_id = (x if isinstance(x, str) else None for x in (fields.user, fields.order_id))
     key = record_key(user, order_id)
-    return key if key and len(key) <= KEY_BYTES else None
+    return key if key and len(key) <= MAX_KEY_BYTES else None
 
 
 def _json_records(body: bytes) -> list[bytes]:
-    many = body.lstrip()[:1] == b"["
+    is_array = body.lstrip()[:1] == b"["
     try:
-        if many:
+        if is_array:
             return [bytes(record) for record in msgspec.json.decode(body, type=list[Raw])]
         return [bytes(msgspec.json.decode(body, type=Raw))]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"The body is not JSON, and nothing of it was sent: {error}.") from None
+        raise UsageError(f"The body is not JSON: {error}. Nothing of it was sent.") from None
 
 
 def _require_sizes(records: Sequence[bytes]) -> None:
     if not records:
         raise UsageError("The request has no record.")
-    if len(records) > MOST_RECORDS:
-        raise TooLarge(f"The request has {len(records):,} records; send {MOST_RECORDS:,} at most.")
+    if len(records) > MAX_RECORDS:
+        raise TooLarge(f"The request has {len(records):,} records; send {MAX_RECORDS:,} at most.")
     for index, record in enumerate(records):
         if len(record) > MAX_VALUE_BYTES:
             raise TooLarge(

@@ -1,7 +1,7 @@
-"""Prometheus' metrics of the whole deployment, on the workers' behalf: from status and figures.
+"""Prometheus' metrics of the whole deployment, made from its status and its live totals; pure.
 
-Names follow Prometheus' conventions; no label has more values than there are slots, partitions or
-reasons.
+Names and units follow Prometheus' conventions. No label has a user or an item: its values are
+slots, partitions and reasons, so that the number of series stays small.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,92 +22,94 @@ from streaming.runtime.latency import NAMES
 from streaming.status.model import Status
 from streaming.store.live_totals import LiveFigures
 
-UP: Final = frozenset({"running", "caught_up", "behind", "standby"})
-"""A standby needs nobody: another host works its slot."""
+UP_STATES: Final = frozenset({"running", "caught_up", "behind", "standby"})
+"""A standby is up, because another host works its slot."""
 
 
-def metrics_text(status: Status, live: LiveFigures | None, reasons: Mapping[str, int]) -> bytes:
-    """Write the metrics; `live` are the figures of all time, None where they cannot be read.
+def metrics_text(
+    status: Status, live: LiveFigures | None, refused_by_reason: Mapping[str, int]
+) -> bytes:
+    """Return the metrics; `live` are the live totals, None if they cannot be read.
 
-    `reasons` counts the refused that are not stored by reason.
+    `refused_by_reason` counts the refused records that were not stored since.
     """
     registry = CollectorRegistry()
-    parts = (
-        _figures(live, reasons),
+    families = chain(
+        _figures(live, refused_by_reason),
         _store(status),
         _apps(status),
-        _times(status),
+        _latencies(status),
         _partitions(status),
         _tables(status),
     )
-    registry.register(_Given(list(chain(*parts))))
+    registry.register(_FixedCollector(list(families)))
     return generate_latest(registry)
 
 
-class _Given(Collector):
-    """Metrics that are known already."""
+class _FixedCollector(Collector):
+    """Metrics that are computed already."""
 
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        """Give them."""
+        """Return the metrics."""
         return iter(self._metrics)
 
 
-def _figures(live: LiveFigures | None, reasons: Mapping[str, int]) -> Iterator[Metric]:
+def _figures(live: LiveFigures | None, refused_by_reason: Mapping[str, int]) -> Iterator[Metric]:
     if live is not None:
-        yield CounterMetricFamily("purchases_stored_events", "Stored.", value=live.events)
+        yield CounterMetricFamily("purchases_stored_events", "Events stored.", value=live.events)
         for name, meaning, value in (
             ("items_sold", "Items sold, returns negative.", live.items_sold),
             (
                 "gross_revenue_micros",
-                "Sales, in millionths of the currency.",
+                "Gross revenue, in millionths of the currency.",
                 live.gross_revenue_micros,
             ),
             (
                 "net_revenue_micros",
-                "Less returns, in millionths of the currency.",
+                "Net revenue, in millionths of the currency.",
                 live.net_revenue_micros,
             ),
         ):
             yield GaugeMetricFamily(f"purchases_{name}", meaning, value=value)
     refused = GaugeMetricFamily(
-        "purchases_refused_records", "Refused, and not stored since.", labels=["reason"]
+        "purchases_refused_records", "Records refused, and not stored since.", labels=["reason"]
     )
-    for reason, number in reasons.items():
-        refused.add_metric([reason], number)
+    for reason, count in refused_by_reason.items():
+        refused.add_metric([reason], count)
     yield refused
 
 
 def _store(status: Status) -> Iterator[Metric]:
     yield GaugeMetricFamily(
-        "purchases_healthy", "1 where nothing is wrong.", value=float(status.healthy)
+        "purchases_healthy", "1 if nothing is wrong.", value=float(status.healthy)
     )
     database, disk = status.database, status.disk
     if database.events is not None:
         yield CounterMetricFamily(
-            "purchases_duplicate_events", "Known already.", value=database.duplicates or 0
+            "purchases_duplicate_events", "Duplicates skipped.", value=database.duplicates or 0
         )
         yield GaugeMetricFamily(
             "purchases_database_bytes", "Size of the database.", value=database.bytes or 0
         )
     yield GaugeMetricFamily(
         "purchases_refused_share_ratio",
-        "Refused of the last records.",
+        "Share of the last records that was refused.",
         value=status.refusals.share,
     )
     yield GaugeMetricFamily(
-        "purchases_disk_free_bytes", "Free under the home.", value=disk.free_bytes
+        "purchases_disk_free_bytes", "Bytes free on the disk of the home.", value=disk.free_bytes
     )
 
 
 def _apps(status: Status) -> Iterator[Metric]:
     up = GaugeMetricFamily(
-        "purchases_slot_up", "1 where a slot works or stands by.", labels=["app", "slot"]
+        "purchases_slot_up", "1 if a slot works or stands by.", labels=["app", "slot"]
     )
     restarts = CounterMetricFamily(
-        "purchases_slot_restarts", "Restarts by its supervisor.", labels=["app", "slot"]
+        "purchases_slot_restarts", "Restarts of a worker by its supervisor.", labels=["app", "slot"]
     )
     records = CounterMetricFamily(
         "purchases_slot_records",
@@ -122,19 +124,19 @@ def _apps(status: Status) -> Iterator[Metric]:
             lag.add_metric([app.app], app.lag_seconds)
         for slot in app.slots:
             labels = [app.app, str(slot.slot)]
-            up.add_metric(labels, float(slot.state in UP))
+            up.add_metric(labels, float(slot.state in UP_STATES))
             restarts.add_metric(labels, slot.restarts or 0)
-            for outcome, number in (
+            for outcome, count in (
                 ("done", slot.records_out),
                 ("refused", slot.refused),
                 ("duplicate", slot.duplicates),
             ):
-                records.add_metric([*labels, outcome], number)
+                records.add_metric([*labels, outcome], count)
     yield from (up, restarts, records, lag)
 
 
-def _times(status: Status) -> Iterator[Metric]:
-    """Give the histogram of each slot: summed, one that starts anew would look like all of them."""
+def _latencies(status: Status) -> Iterator[Metric]:
+    """Yield a histogram per slot; in a sum the restart of one would look like a reset of all."""
     seconds = HistogramMetricFamily(
         "purchases_produced_to_stored_seconds",
         "From the producer's record to the database, of events stored since the worker's start.",
@@ -142,20 +144,24 @@ def _times(status: Status) -> Iterator[Metric]:
     )
     for app in status.apps:
         for slot in app.slots if app.app == ANALYTICS.name else ():
-            known = slot.latencies
-            buckets = [(name, float(known.within.get(name, 0))) for name in NAMES]
-            buckets.append(("+Inf", float(known.events)))
-            seconds.add_metric([str(slot.slot)], buckets, known.seconds)
+            latencies = slot.latencies
+            buckets = [(name, float(latencies.within.get(name, 0))) for name in NAMES]
+            buckets.append(("+Inf", float(latencies.events)))
+            seconds.add_metric([str(slot.slot)], buckets, latencies.seconds)
     yield seconds
 
 
 def _tables(status: Status) -> Iterator[Metric]:
-    """Give what the batch half says, where it is asked."""
+    """Yield the metrics of the aggregate tables, if the batch half is there."""
     section = status.sections.get("tables")
     figures = {} if section is None else section.figures
     for figure, name, meaning in (
-        ("days_behind", "daily_partitions_behind", "Days of which a table is not up to date."),
-        ("failed_builds", "failed_builds", "Builds that failed and are not made good."),
+        ("days_behind", "daily_partitions_behind", "Days of which a table is behind."),
+        (
+            "failed_builds",
+            "failed_builds",
+            "Builds that failed, with no later build that succeeded.",
+        ),
     ):
         value = figures.get(figure)
         if value is not None:
@@ -164,7 +170,7 @@ def _tables(status: Status) -> Iterator[Metric]:
 
 def _partitions(status: Status) -> Iterator[Metric]:
     lag = GaugeMetricFamily(
-        "purchases_lag_records", "Records not read.", labels=["app", "topic", "partition"]
+        "purchases_lag_records", "Records not read yet.", labels=["app", "topic", "partition"]
     )
     hidden = GaugeMetricFamily(
         "purchases_hidden_records",

@@ -1,24 +1,46 @@
-"""Serving the page until SIGTERM, at an address that is chosen once and printed."""
+"""The dashboard's server: it listens until SIGTERM, at an address that stays the same."""
 
+import socket
 from collections.abc import Callable
+from typing import Final
 
 import uvicorn
 
 from streaming.dashboard.address import bind_socket, dashboard_url
-from streaming.dashboard.app import Parts, page_app
+from streaming.dashboard.app import Extension, build_dashboard
+from streaming.dashboard.server_sent_events import Broadcaster
 from streaming.settings import Settings
 
+SHUTDOWN_SECONDS: Final = 2
+"""For requests under way. Less than the 10 s that `up` and service managers wait before a kill."""
 
-def serve(settings: Settings, parts: Parts, say: Callable[[str], None]) -> None:
-    """Serve the page with what others add, until SIGTERM or Ctrl-C; where is said first.
 
-    Raises `UsageError` where it may not be shown there, `PurchasesError` where the port is taken.
+def serve(settings: Settings, extension: Extension, say: Callable[[str], None]) -> None:
+    """Serve the dashboard until SIGTERM or Ctrl-C; its address is said first.
+
+    Raises `UsageError` if a token is missing for this address, `PurchasesError` if the port is
+    taken.
     """
-    app = page_app(settings, parts)
-    listening = bind_socket(settings)
-    say(f"The page: {dashboard_url(settings)}")
-    uvicorn.Server(
-        uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="on"
-        )
-    ).run([listening])
+    broadcaster, app = build_dashboard(settings, extension)
+    bound = bind_socket(settings)
+    say(f"The dashboard: {dashboard_url(settings)}")
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        lifespan="on",
+    )
+    _Server(config, broadcaster).run([bound])
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams of events before it waits for connections, which would never end."""
+
+    def __init__(self, config: uvicorn.Config, broadcaster: Broadcaster) -> None:
+        super().__init__(config)
+        self._broadcaster = broadcaster
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._broadcaster.close()
+        await super().shutdown(sockets)

@@ -1,89 +1,122 @@
-"""One look for everybody: sampled once, sent to all who listen, slow ones dropped.
+"""Server-sent events: each source is sampled once for all clients, who get its latest answer.
 
-What is looked at is given; nothing here knows of figures.
+A client that is slow skips what is no longer the latest, so that nothing queues up. What is sampled
+is given; no figure is in here.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Final
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from starlette.responses import StreamingResponse
+from starlette.types import Message, Send
 
 from streaming.errors import PurchasesError
 from streaming.system.logs import get_logger
 
-WAITING: Final = 4
-"""How many messages may wait for a listener before it is dropped: it comes back by itself."""
+MAX_CLIENTS: Final = 1_000
+"""Each open tab is a client with a socket; a process has 1,024 file descriptors by default, of
+which requests and the database need some more than 20."""
+SEND_SECONDS: Final = 10.0
+"""A client that takes nothing for so long is gone. Longer than the browser's pause in background
+tabs, and five times shorter than TCP would take to notice."""
+TROUBLE: Final = "trouble"
 
-Look = Callable[[], bytes]
+
+class Source(NamedTuple):
+    """A function that blocks and returns JSON, and the seconds between two calls."""
+
+    sample: Callable[[], bytes]
+    seconds: float
 
 
-class Hub:
-    """Calls each `look` in a thread while somebody listens, and keeps its last answer.
+class Broadcaster:
+    """Samples each source while somebody listens, and sends its latest answer to all clients."""
 
-    `looks` maps a name to its function, and to how many seconds pass before it is called again.
-    """
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = sources
+        self._latest: dict[str, tuple[int, bytes]] = {}
+        self._version = 0
+        self._changed = asyncio.Condition()
+        self._has_clients = asyncio.Event()
+        self._clients = 0
+        self._closed = False
 
-    def __init__(self, looks: Mapping[str, tuple[Look, float]]) -> None:
-        self._looks = looks
-        self._last: dict[str, bytes] = {}
-        self._listeners: set[asyncio.Queue[bytes | None]] = set()
-        self._awake = asyncio.Event()
+    @property
+    def is_full(self) -> bool:
+        """Whether no more clients are taken."""
+        return self._clients >= MAX_CLIENTS
 
     async def run(self) -> None:
-        """Look until cancelled; a look that takes long holds up no other."""
-        async with asyncio.TaskGroup() as looking:
-            for name, (look, seconds) in self._looks.items():
-                looking.create_task(self._repeat(name, look, seconds))
+        """Sample until cancelled; a source that takes long delays no other."""
+        async with asyncio.TaskGroup() as group:
+            for name, source in self._sources.items():
+                group.create_task(self._sample_repeatedly(name, source))
 
-    async def _repeat(self, name: str, look: Look, seconds: float) -> None:
-        while True:
-            await self._awake.wait()
-            await self._tick(name, look)
-            await asyncio.sleep(seconds)
-
-    async def listen(self) -> AsyncIterator[bytes]:
-        """Give what is known now, then every change, as server-sent events."""
-        waiting: asyncio.Queue[bytes | None] = asyncio.Queue(WAITING)
-        known = [_event(name, last) for name, last in self._last.items()]
-        self._listeners.add(waiting)
-        self._awake.set()
+    async def subscribe(self) -> AsyncIterator[bytes]:
+        """Yield the latest events, then every change, until closed."""
+        seen = 0
+        self._clients += 1
+        self._has_clients.set()
         try:
-            for event in known:
-                yield event
-            while (content := await waiting.get()) is not None:
-                yield content
+            while not self._closed:
+                async with self._changed:
+                    while self._version == seen and not self._closed:
+                        await self._changed.wait()
+                    events = [event for version, event in self._latest.values() if version > seen]
+                    seen = self._version
+                # Outside of the lock: a client that is slow to take this must not stop the others.
+                yield b"".join(events)
         finally:
-            self._forget(waiting)
+            self._clients -= 1
+            if not self._clients:
+                self._has_clients.clear()
 
-    async def _tick(self, name: str, look: Look) -> None:
-        try:
-            content = await asyncio.to_thread(look)
-        except PurchasesError as error:
-            name, content = "trouble", str(error).replace("\n", " ").encode()
-        except Exception:
-            get_logger().exception("look_failed", look=name)
-            return
-        self._last[name] = content
-        if name != "trouble":
-            self._last.pop("trouble", None)
-        event = _event(name, content)
-        for waiting in list(self._listeners):
+    async def close(self) -> None:
+        """End all streams; the browsers connect again when there is a server again."""
+        async with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    async def _sample_repeatedly(self, name: str, source: Source) -> None:
+        while True:
+            await self._has_clients.wait()
             try:
-                waiting.put_nowait(event)
-            except asyncio.QueueFull:
-                self._drop(waiting)
+                answer = await asyncio.to_thread(source.sample)
+            except PurchasesError as error:
+                await self._publish(TROUBLE, str(error).replace("\n", " ").encode())
+            except Exception:
+                get_logger().exception("sample_failed", source=name)
+            else:
+                self._latest.pop(TROUBLE, None)
+                await self._publish(name, answer)
+            await asyncio.sleep(source.seconds)
 
-    def _drop(self, waiting: "asyncio.Queue[bytes | None]") -> None:
-        """Let a listener go that does not keep up; its browser connects anew."""
-        self._forget(waiting)
-        while not waiting.empty():
-            waiting.get_nowait()
-        waiting.put_nowait(None)
-
-    def _forget(self, waiting: "asyncio.Queue[bytes | None]") -> None:
-        self._listeners.discard(waiting)
-        if not self._listeners:
-            self._awake.clear()
+    async def _publish(self, name: str, data: bytes) -> None:
+        event = b"event: %s\ndata: %s\n\n" % (name.encode(), data)
+        async with self._changed:
+            self._version += 1
+            self._latest[name] = (self._version, event)
+            self._changed.notify_all()
 
 
-def _event(name: str, content: bytes) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (name.encode(), content)
+class EventStreamResponse(StreamingResponse):
+    """A stream of events that ends if its client takes nothing for `SEND_SECONDS`."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[bytes]) -> None:
+        # Nginx would hold events back until a buffer is full.
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        super().__init__(events, headers=headers)
+
+    async def stream_response(self, send: Send) -> None:
+        """Send events until the stream or the client's patience ends."""
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(SEND_SECONDS):
+                await send(message)
+
+        with suppress(TimeoutError):
+            await super().stream_response(send_in_time)

@@ -201,7 +201,7 @@ def test_history_is_used_by_mouse_and_by_keyboard(base: str) -> None:
         expect(page.locator("#from")).to_have_value("2024-01-11")
         page.locator("#earlier").press("Enter")
         page.wait_for_url(lambda url: "from=2024-01-01" in url)
-        page.get_by_text("behind by 1 event").first.wait_for(timeout=10_000)
+        page.get_by_text("updating: 1 day to build").first.wait_for(timeout=10_000)
         page.get_by_role("button", name="book").first.click()
         page.get_by_text("Net revenue by day: item book").wait_for(timeout=10_000)
         page.get_by_role("button", name="show all again").press("Enter")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from streaming.dashboard.ingest_records import MOST_RECORDS, Batch, read_batch
+from streaming.dashboard.ingest_records import MAX_RECORDS, IngestBatch, read_batch
 from streaming.errors import TooLarge, UsageError
 from streaming.events.purchase import MAX_VALUE_BYTES, decode_any
 
@@ -20,7 +20,7 @@ ID = "0190a6f0-0000-7000-8000-000000000001"
 LAMP = {"user": "ada", "item": "lamp", "timestamp": TIME}
 
 
-def batch(body: bytes, kind: str = "application/json", **headers: str) -> Batch:
+def batch(body: bytes, kind: str = "application/json", **headers: str) -> IngestBatch:
     """Read a body with its headers."""
     named = {"content-type": kind, **{k.replace("_", "-"): v for k, v in headers.items()}}
     raw = [(name.encode(), value.encode("latin-1")) for name, value in named.items()]
@@ -118,8 +118,8 @@ def test_the_trace_of_the_request_goes_along() -> None:
     ("body", "kind", "said"),
     [
         (b"{}", "application/json", "Record 0 has no event_id"),
-        (b"[{}", "application/json", "nothing of it was sent"),
-        (b"\xff", "application/json", "nothing of it was sent"),
+        (b"[{}", "application/json", "Nothing of it was sent"),
+        (b"\xff", "application/json", "Nothing of it was sent"),
         (b"[]", "application/json", "no record"),
         (b" \n", "application/x-ndjson", "no record"),
         (b"a=1", "application/x-www-form-urlencoded", "application/x-www-form-urlencoded"),
@@ -135,6 +135,6 @@ def test_a_body_that_cannot_be_taken_is_told_why(body: bytes, kind: str, said: s
 def test_too_much_is_too_large() -> None:
     """Records by number, and one by its bytes."""
     with pytest.raises(TooLarge, match="1,001 records"):
-        batch(b"[" + b",".join([b"{}"] * (MOST_RECORDS + 1)) + b"]", idempotency_key="k")
+        batch(b"[" + b",".join([b"{}"] * (MAX_RECORDS + 1)) + b"]", idempotency_key="k")
     with pytest.raises(TooLarge, match="Record 1"):
         batch(b"[{}," + b'"%s"' % (b"x" * MAX_VALUE_BYTES) + b"]", idempotency_key="k")
