@@ -35,10 +35,10 @@ from streaming.store.models import StreamOffset
 from streaming.store.rows import SOURCE_TIMESTAMP, STORED, day_cutter
 from streaming.store.writer import (
     Advance,
-    Batch,
+    BatchRows,
     PositionTaken,
     Source,
-    Written,
+    StoredBatch,
     stored_positions,
     write_batch,
 )
@@ -157,7 +157,7 @@ class AnalyticsConsumerApp:
     def _store(self, messages: list[Message]) -> None:
         self._idle_since = time.monotonic()
         analytics = self._names.analytics
-        batch = Batch(
+        batch = BatchRows(
             list(event_rows(messages, analytics, self._settings.currency)),
             letter_rows(messages, analytics, self._log),
             advances(messages, self._consumer.positions(), self._next),
@@ -168,7 +168,7 @@ class AnalyticsConsumerApp:
             if self._settings.log_level == "debug":
                 log_stored(written.new, messages, analytics)
 
-    def _write(self, batch: Batch) -> Written | None:
+    def _write(self, batch: BatchRows) -> StoredBatch | None:
         """Write the batch, waiting for the database; None where it was dropped to be read again."""
         while True:
             try:
@@ -212,14 +212,14 @@ class AnalyticsConsumerApp:
             if at.offset > (self._next.get(place) or 0)
         }
         if moved:
-            self._write(Batch([], [], moved))
+            self._write(BatchRows([], [], moved))
 
-    def _count(self, messages: list[Message], batch: Batch, written: Written) -> None:
+    def _count(self, messages: list[Message], batch: BatchRows, written: StoredBatch) -> None:
         self._runtime.record_batch(
             records=len(messages),
             stored=len(written.new),
             duplicates=written.duplicates,
-            refused=[(str(row.reason), None) for row in batch.letters if row.state != STORED],
+            refused=[(str(row.reason), None) for row in batch.dead_letters if row.state != STORED],
             last_at=messages[-1].timestamp()[1] / 1000,
         )
         self._runtime.observe_latencies(map(_source_timestamp, written.new))

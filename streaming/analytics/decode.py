@@ -15,7 +15,7 @@ from streaming.events.dead_letter import DeadLetterHeaders, escaped_text, read_d
 from streaming.events.record import TopicPartition
 from streaming.events.refusal import RefusalError
 from streaming.kafka.consumer import headers_of
-from streaming.store.rows import EventRow, LetterRow, event_row, redriven, refused_row
+from streaming.store.rows import DeadLetterUpdate, EventRow, event_row, redriven, refusal_update
 from streaming.store.writer import Advance
 from streaming.system.logs import RateLimitedLogger
 
@@ -36,13 +36,13 @@ def event_rows(messages: Iterable[Message], analytics: str, currency: str) -> It
 
 def letter_rows(
     messages: Iterable[Message], analytics: str, log: RateLimitedLogger
-) -> list[LetterRow]:
+) -> list[DeadLetterUpdate]:
     """Read dead letters, and which of the events were redriven, as their headers say.
 
     Others' records among the dead letters are passed over, and told to the log.
     Raises `Mismatch` naming the event whose `origin.*` headers are unreadable.
     """
-    letters: list[LetterRow] = []
+    letters: list[DeadLetterUpdate] = []
     for message in messages:
         if message.topic() != analytics:
             letters += _letter(message, log)
@@ -89,11 +89,11 @@ def _behind(last: Message, position: PartitionOffset | None) -> tuple[int, int |
     return offset, last.leader_epoch()
 
 
-def _letter(message: Message, log: RateLimitedLogger) -> list[LetterRow]:
+def _letter(message: Message, log: RateLimitedLogger) -> list[DeadLetterUpdate]:
     partition, offset = message.partition() or 0, message.offset() or 0
     verdict = read_dead_letter_headers(headers_of(message))
     if not isinstance(verdict, DeadLetterHeaders):
         log.warning("foreign_dead_letter", partition=partition, offset=offset)
         return []
     refused_at = message.timestamp()[1] * 1000
-    return [refused_row(verdict, escaped_text(message.key()), refused_at, partition, offset)]
+    return [refusal_update(verdict, escaped_text(message.key()), refused_at, partition, offset)]

@@ -18,7 +18,7 @@ from streaming.errors import UsageError
 if TYPE_CHECKING:
     from streaming.dead_letters.redrive import Redriven
     from streaming.settings import Settings
-    from streaming.store.dead_letters import LetterFilter, StoredLetter
+    from streaming.store.dead_letters import DeadLetterFilter, StoredDeadLetter
 
 LISTED: Final = 50
 PIPED_WIDTH: Final = 200
@@ -59,13 +59,13 @@ def list_letters(
     from streaming.dead_letters.render import Listing, listed
     from streaming.settings import load_settings
     from streaming.store.connection import read_store
-    from streaming.store.dead_letters import count_by_reason, find_letters
+    from streaming.store.dead_letters import count_by_reason, find_dead_letters
 
     settings = load_settings()
     wanted = _filter(settings, None, reason, since, until, key, state or NOT_STORED)
     with read_store(settings) as store:
         counts = count_by_reason(store, wanted)
-        found = find_letters(store, wanted, newest_first=True)
+        found = find_dead_letters(store, wanted, newest_first=True)
         if as_json:
             listing = Listing(counts, [listed(letter) for letter in found])
             typer.echo(msgspec.json.encode(listing).decode())
@@ -92,11 +92,11 @@ def show(
     from streaming.kafka.preflight import preflight
     from streaming.settings import load_settings
     from streaming.store.connection import read_store
-    from streaming.store.dead_letters import find_letter
+    from streaming.store.dead_letters import find_dead_letter
 
     settings = load_settings()
     with read_store(settings) as store:
-        letter = find_letter(store, name)
+        letter = find_dead_letter(store, name)
     cluster = preflight(settings, reads=[Names.of(settings).dead_letters])
     with LetterReader(settings, cluster.bootstrap_servers) as reader:
         found = shown(letter, reader.find(letter), reader.attempts(letter))
@@ -183,7 +183,7 @@ def drop(
     """
     from streaming.settings import load_settings
     from streaming.store.connection import read_store, write_store
-    from streaming.store.dead_letters import find_letters, mark_dropped
+    from streaming.store.dead_letters import find_dead_letters, mark_dropped
 
     if not because.strip():
         raise UsageError("--because must say why nobody will repair them.")
@@ -194,11 +194,11 @@ def drop(
         raise UsageError("--state stored: what is stored cannot be given up.")
     if yes:
         with write_store(settings) as store:
-            dropped = mark_dropped(store, list(find_letters(store, wanted)), because)
+            dropped = mark_dropped(store, list(find_dead_letters(store, wanted)), because)
         typer.echo(f"{dropped:,} dropped: {because}")
     else:
         with read_store(settings) as store:
-            fitting = sum(1 for _ in find_letters(store, wanted))
+            fitting = sum(1 for _ in find_dead_letters(store, wanted))
         typer.echo(f"{fitting:,} would be dropped; --yes does it.")
 
 
@@ -210,17 +210,17 @@ def _filter(
     until: str | None,
     key: str | None,
     states: Sequence[str],
-) -> "LetterFilter":
+) -> "DeadLetterFilter":
     """Make the filter; with `ids`, only those that it maps to. Raises `UsageError` where wrong."""
     from streaming.events.refusal import Reason as Code
-    from streaming.store.dead_letters import STATES, LetterFilter
+    from streaming.store.dead_letters import STATES, DeadLetterFilter
 
     for state in states:
         if state not in STATES:
             raise UsageError(f"--state {state} must be one of {', '.join(STATES)}.")
     if reason is not None and reason not in set(Code):
         raise UsageError(f"--reason {reason} must be one of {', '.join(Code)}.")
-    return LetterFilter(
+    return DeadLetterFilter(
         states=tuple(states),
         reason=reason,
         since=_micros("--since", since, settings),
@@ -240,13 +240,13 @@ def _micros(option: str, text: str | None, settings: "Settings") -> int | None:
 def _full_ids(settings: "Settings", names: Sequence[str]) -> dict[str, str]:
     """Look up what each name is short for. Raises `UsageError` for one that is unknown."""
     from streaming.store.connection import read_store
-    from streaming.store.dead_letters import find_letter
+    from streaming.store.dead_letters import find_dead_letter
 
     with read_store(settings) as store:
-        return {name: find_letter(store, name).id for name in names}
+        return {name: find_dead_letter(store, name).id for name in names}
 
 
-def _print_list(counts: "Mapping[str, int]", letters: "Sequence[StoredLetter]") -> None:
+def _print_list(counts: "Mapping[str, int]", letters: "Sequence[StoredDeadLetter]") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -62,7 +62,7 @@ def _watch(settings: "Settings", *, as_json: bool) -> None:
         try:
             while True:
                 if in_place:
-                    live.update(render(sampler.look()), refresh=True)
+                    live.update(render(sampler.sample()), refresh=True)
                 else:
                     report, unknown = read_report(settings, distinct=False)
                     typer.echo(json_line(report) if as_json else text_lines(report, unknown))

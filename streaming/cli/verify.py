@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from streaming.verification.verify import VerificationResult
+    from streaming.verification.verify import VerificationReport
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 
@@ -43,7 +43,7 @@ def verify(as_json: AsJson = False) -> None:
         raise PurchasesError(f"Differences: {result.differences:,}. {result.examples[0]}")
 
 
-def _json(result: "VerificationResult") -> str:
+def _json(result: "VerificationReport") -> str:
     import msgspec
 
     return msgspec.json.encode(
@@ -51,7 +51,7 @@ def _json(result: "VerificationResult") -> str:
     ).decode()
 
 
-def _text(result: "VerificationResult") -> str:
+def _text(result: "VerificationReport") -> str:
     """Write a line per check, the offsets that were compared, and the differences."""
     lines = [
         f"{'DIFFERS' if check.differing else 'agrees'}  {check.name} ({check.compared:,})"

@@ -80,13 +80,13 @@ def build_dashboard(settings: Settings, extension: Extension) -> tuple[Broadcast
     sampler, ingest = Sampler(settings), PurchaseIngest(settings)
     sections = extension.sections
     endpoints = [
-        *stream_endpoints(sampler.look, sections),
+        *stream_endpoints(sampler.sample, sections),
         ingest.endpoint(),
         *extension.endpoints,
     ]
     broadcaster = Broadcaster(
         {
-            "now": Source(lambda: msgspec.json.encode(sampler.look()), NOW_SECONDS),
+            "now": Source(lambda: msgspec.json.encode(sampler.sample()), NOW_SECONDS),
             "status": Source(
                 lambda: msgspec.json.encode(collect_status(settings, sections)), STATUS_SECONDS
             ),

@@ -22,11 +22,11 @@ from streaming.status.collect import SectionOf, collect_status
 from streaming.status.model import Status
 from streaming.store.connection import read_store
 from streaming.store.dead_letters import (
-    LetterFilter,
+    DeadLetterFilter,
     count_by_day,
     count_by_reason,
-    find_letter,
-    find_letters,
+    find_dead_letter,
+    find_dead_letters,
 )
 from streaming.totals.report import Report, read_report
 from streaming.totals.sampler import Now
@@ -123,11 +123,12 @@ def _totals(settings: Settings, _: NoParameters) -> Report:
 
 
 def _dead_letters(settings: Settings, query: DeadLetterQuery) -> DeadLetterPage:
-    where = LetterFilter(tuple(query.state) or NOT_STORED, reason=query.reason, key=query.key)
+    where = DeadLetterFilter(tuple(query.state) or NOT_STORED, reason=query.reason, key=query.key)
     # One more than the page holds tells whether there is a next one.
     end = query.offset + query.limit
     with read_store(settings) as store:
-        letters = list(islice(find_letters(store, where, newest_first=True), query.offset, end + 1))
+        newest = find_dead_letters(store, where, newest_first=True)
+        letters = list(islice(newest, query.offset, end + 1))
         return DeadLetterPage(
             counts=count_by_reason(store, where),
             by_day=count_by_day(store, where, settings.zone),
@@ -138,14 +139,14 @@ def _dead_letters(settings: Settings, query: DeadLetterQuery) -> DeadLetterPage:
 
 def _dead_letter(settings: Settings, wanted: DeadLetterId) -> Shown:
     with read_store(settings) as store:
-        letter = find_letter(store, wanted.id)
+        letter = find_dead_letter(store, wanted.id)
     cluster = preflight(settings, reads=[Names.of(settings).dead_letters])
     with LetterReader(settings, cluster.bootstrap_servers) as reader:
         return shown(letter, reader.find(letter), reader.attempts(letter))
 
 
 def _redrive(settings: Settings, options: RedriveOptions) -> Redriven:
-    where = LetterFilter(
+    where = DeadLetterFilter(
         ("open", "parked") if options.force else ("open",),
         reason=options.reason,
         ids=frozenset(options.ids) if options.ids else None,

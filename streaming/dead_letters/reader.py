@@ -20,7 +20,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.offsets import list_bounds
 from streaming.kafka.retry import answer
 from streaming.settings import Settings
-from streaming.store.dead_letters import StoredLetter
+from streaming.store.dead_letters import StoredDeadLetter
 
 CLIENT: Final = "dead-letters"
 CALL_SECONDS: Final = 5.0
@@ -63,7 +63,7 @@ class LetterReader:
     ) -> None:
         self._consumer.close()
 
-    def find(self, letter: StoredLetter) -> Kept | None:
+    def find(self, letter: StoredDeadLetter) -> Kept | None:
         """Give the record of the letter's last attempt; None where the topic no longer holds it.
 
         Raises `Unavailable` where the brokers stop answering.
@@ -80,7 +80,7 @@ class LetterReader:
                 return kept(message, letter) if message.offset() == offset else None
         return None
 
-    def attempts(self, letter: StoredLetter) -> list[Kept]:
+    def attempts(self, letter: StoredDeadLetter) -> list[Kept]:
         """Give the records of all attempts of the letter that the topic still holds, in order.
 
         They may be in any partition, between the times of the record and of its last refusal.
@@ -140,7 +140,7 @@ class LetterReader:
         return message
 
 
-def kept(message: Message, letter: StoredLetter) -> Kept | None:
+def kept(message: Message, letter: StoredDeadLetter) -> Kept | None:
     """Read a record of `purchases.dlq`; None where it is not of this letter's origin."""
     verdict = read_dead_letter_headers(headers_of(message))
     if not isinstance(verdict, DeadLetterHeaders):

@@ -35,9 +35,9 @@ from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.dead_letters import (
     STATES,
-    LetterFilter,
-    StoredLetter,
-    find_letters,
+    DeadLetterFilter,
+    StoredDeadLetter,
+    find_dead_letters,
     mark_redriven,
 )
 from streaming.store.rows import PARKED, PARKED_ATTEMPTS
@@ -75,7 +75,7 @@ class _Count:
 class _Again:
     """A record to be sent again."""
 
-    letter: StoredLetter
+    letter: StoredDeadLetter
     key: bytes | None
     value: bytes | None
     headers: list[Header]
@@ -84,7 +84,7 @@ class _Again:
 class Request(Struct, frozen=True):
     """Which dead letters, how they are repaired, and whether parked ones (`force`) too."""
 
-    wanted: LetterFilter
+    wanted: DeadLetterFilter
     repair: Repair
     force: bool = False
 
@@ -107,7 +107,7 @@ def redrive(
         LetterReader(settings, cluster.bootstrap_servers) as reader,
     ):
         count.left.update(_named_in_other_states(store, request.wanted))
-        letters = _counted(find_letters(store, request.wanted), report)
+        letters = _counted(find_dead_letters(store, request.wanted), report)
         topic_id = cluster.topics[names.purchases].topic_id
         again = _again(letters, reader, request, count)
         judged = _judged(again, settings, topic_id, count)
@@ -118,22 +118,22 @@ def redrive(
     return Redriven(send, dict(count.outcomes.most_common()), dict(count.left.most_common()))
 
 
-def _named_in_other_states(store: StoreConnection, wanted: LetterFilter) -> Iterator[str]:
+def _named_in_other_states(store: StoreConnection, wanted: DeadLetterFilter) -> Iterator[str]:
     """Give the states of the letters that were named, but are in none of the wanted states."""
     if wanted.ids is not None:
         others = tuple(state for state in STATES if state not in wanted.states)
-        for letter in find_letters(store, structs.replace(wanted, states=others)):
+        for letter in find_dead_letters(store, structs.replace(wanted, states=others)):
             yield letter.state
 
 
-def _counted(letters: Iterator[StoredLetter], report: Report) -> Iterator[StoredLetter]:
+def _counted(letters: Iterator[StoredDeadLetter], report: Report) -> Iterator[StoredDeadLetter]:
     for number, letter in enumerate(letters, 1):
         yield letter
         report(number)
 
 
 def _again(
-    letters: Iterator[StoredLetter],
+    letters: Iterator[StoredDeadLetter],
     reader: LetterReader,
     request: Request,
     count: _Count,
@@ -153,7 +153,7 @@ def _again(
             count.left[error.code] += 1
 
 
-def _record_again(letter: StoredLetter, kept: Kept, repair: Repair) -> _Again:
+def _record_again(letter: StoredDeadLetter, kept: Kept, repair: Repair) -> _Again:
     """Make the record that is sent again: key and headers as they came, and its origin.
 
     Raises `Unrepairable` where its value cannot be repaired in this way.
@@ -191,7 +191,7 @@ def _send(records: Iterator[_Again], settings: Settings, servers: str) -> None:
     """Send in batches; a batch is marked when all of it is acknowledged."""
     config = producer_config(settings, servers, "redrive")
     sender = RecordSender(config, Names.of(settings).purchases, StopRequest())
-    batch: list[StoredLetter] = []
+    batch: list[StoredDeadLetter] = []
     for record in records:
         if not sender.send(record.key, record.value, record.headers):
             break
@@ -204,7 +204,7 @@ def _send(records: Iterator[_Again], settings: Settings, servers: str) -> None:
     _mark(settings, batch)
 
 
-def _mark(settings: Settings, letters: list[StoredLetter]) -> None:
+def _mark(settings: Settings, letters: list[StoredDeadLetter]) -> None:
     with write_store(settings) as store:
         mark_redriven(store, letters)
 

@@ -11,7 +11,7 @@ from streaming.events.dead_letter import escaped_text
 from streaming.events.record import DEAD_LETTER, Headers
 from streaming.formatting import printable
 from streaming.kafka.consumer import headers_of
-from streaming.store.dead_letters import StoredLetter
+from streaming.store.dead_letters import StoredDeadLetter
 from streaming.units import rfc_3339
 
 HEX_COLUMNS: Final = 16
@@ -76,7 +76,7 @@ class Listing(Struct, frozen=True):
     dead_letters: Sequence[Listed]
 
 
-def listed(letter: StoredLetter) -> Listed:
+def listed(letter: StoredDeadLetter) -> Listed:
     """Give the letter as a list shows it."""
     return Listed(
         letter.id,
@@ -90,7 +90,7 @@ def listed(letter: StoredLetter) -> Listed:
     )
 
 
-def shown(letter: StoredLetter, kept: Kept | None, attempts: Iterable[Kept]) -> Shown:
+def shown(letter: StoredDeadLetter, kept: Kept | None, attempts: Iterable[Kept]) -> Shown:
     """Put together what store and topic hold of a letter; `kept` is its last attempt."""
     message = None if kept is None else kept.message
     value = None if message is None else message.value()

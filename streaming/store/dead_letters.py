@@ -24,7 +24,7 @@ COLUMNS: Final = (
 )
 
 
-class StoredLetter(Struct, frozen=True):
+class StoredDeadLetter(Struct, frozen=True):
     """One refused origin; `timestamp` in epoch ms, `refused_at` in µs.
 
     What only the dead letter tells is None until it has been read too.
@@ -51,10 +51,10 @@ class StoredLetter(Struct, frozen=True):
         return f"{self.topic_id}:{self.partition}:{self.offset}"
 
 
-class LetterFilter(Struct, frozen=True):
+class DeadLetterFilter(Struct, frozen=True):
     """Which dead letters: each condition that is given holds. Times in µs, `until` excluded.
 
-    `states` is never empty; `ids` are as `StoredLetter.id`.
+    `states` is never empty; `ids` are as `StoredDeadLetter.id`.
     """
 
     states: tuple[str, ...]
@@ -65,9 +65,9 @@ class LetterFilter(Struct, frozen=True):
     ids: frozenset[str] | None = None
 
 
-def find_letters(
-    connection: StoreConnection, wanted: LetterFilter, *, newest_first: bool = False
-) -> Iterator[StoredLetter]:
+def find_dead_letters(
+    connection: StoreConnection, wanted: DeadLetterFilter, *, newest_first: bool = False
+) -> Iterator[StoredDeadLetter]:
     """Give the dead letters that fit: in the order of the dead-letter topic, or newest first."""
     condition, values = _condition(wanted)
     order = "refused_at DESC, dlq_offset DESC" if newest_first else "dlq_partition, dlq_offset"
@@ -76,12 +76,12 @@ def find_letters(
         values,
     )
     for row in rows:
-        letter = StoredLetter(*row)
+        letter = StoredDeadLetter(*row)
         if wanted.ids is None or letter.id in wanted.ids:
             yield letter
 
 
-def find_letter(connection: StoreConnection, name: str) -> StoredLetter:
+def find_dead_letter(connection: StoreConnection, name: str) -> StoredDeadLetter:
     """Give the dead letter of this id, or of `partition:offset` where only one has it.
 
     Raises `NotFound` where none has, `UsageError` where several have.
@@ -97,12 +97,12 @@ def find_letter(connection: StoreConnection, name: str) -> StoredLetter:
     if not rows:
         raise NotFound(f"There is no dead letter {name}; `purchases dlq list` shows them.")
     if len(rows) > 1:
-        names = ", ".join(StoredLetter(*row).id for row in rows)
+        names = ", ".join(StoredDeadLetter(*row).id for row in rows)
         raise UsageError(f"{name} may be {names}: give one of these.")
-    return StoredLetter(*rows[0])
+    return StoredDeadLetter(*rows[0])
 
 
-def count_by_reason(connection: StoreConnection, wanted: LetterFilter) -> dict[str, int]:
+def count_by_reason(connection: StoreConnection, wanted: DeadLetterFilter) -> dict[str, int]:
     """Count the dead letters that fit by reason, most frequent first."""
     condition, values = _condition(wanted)
     rows = connection.execute(
@@ -114,7 +114,7 @@ def count_by_reason(connection: StoreConnection, wanted: LetterFilter) -> dict[s
 
 
 def count_by_day(
-    connection: StoreConnection, wanted: LetterFilter, zone: ZoneInfo
+    connection: StoreConnection, wanted: DeadLetterFilter, zone: ZoneInfo
 ) -> list[tuple[str, str, int]]:
     """Count the dead letters that fit by local day (as `2011-03-27`) and reason, in that order."""
     condition, values = _condition(wanted)
@@ -130,30 +130,38 @@ def count_by_day(
     return [(day, reason, count) for (day, reason), count in sorted(found.items())]
 
 
-def mark_redriven(connection: StoreConnection, letters: Iterable[StoredLetter]) -> int:
-    """Mark the letters as sent again, but for those of which more is known by now; count them."""
-    return _mark(connection, letters, "redriven", None)
+def mark_redriven(connection: StoreConnection, dead_letters: Iterable[StoredDeadLetter]) -> int:
+    """Mark the dead letters as sent again and return how many.
+
+    One that was stored or refused again meanwhile is left: more is known of it by now.
+    """
+    return _mark(connection, dead_letters, "redriven", None)
 
 
-def mark_dropped(connection: StoreConnection, letters: Iterable[StoredLetter], because: str) -> int:
-    """Mark the letters as given up, but for those of which more is known by now; count them."""
-    return _mark(connection, letters, "dropped", because)
+def mark_dropped(
+    connection: StoreConnection, dead_letters: Iterable[StoredDeadLetter], because: str
+) -> int:
+    """Mark the dead letters as given up and return how many.
+
+    One that was stored or refused again meanwhile is left, as by `mark_redriven`.
+    """
+    return _mark(connection, dead_letters, "dropped", because)
 
 
 def _mark(
     connection: StoreConnection,
-    letters: Iterable[StoredLetter],
+    dead_letters: Iterable[StoredDeadLetter],
     state: str,
     because: str | None,
 ) -> int:
     return connection.executemany(
         "UPDATE dead_letter SET state = ?, dropped_because = ? WHERE origin_topic_id = ? AND"
         " origin_partition = ? AND origin_offset = ? AND attempts = ? AND state <> 'stored'",
-        [(state, because, x.topic_id, x.partition, x.offset, x.attempts) for x in letters],
+        [(state, because, x.topic_id, x.partition, x.offset, x.attempts) for x in dead_letters],
     ).rowcount
 
 
-def _condition(wanted: LetterFilter) -> tuple[str, Sequence[object]]:
+def _condition(wanted: DeadLetterFilter) -> tuple[str, Sequence[object]]:
     marks = ", ".join("?" * len(wanted.states))
     given: list[tuple[str, object]] = [
         ("reason = ?", wanted.reason),

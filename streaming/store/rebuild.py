@@ -13,7 +13,7 @@ from streaming.store.rows import day_cutter
 
 
 @dataclass(frozen=True)
-class Rebuilt:
+class RebuildResult:
     """What a rebuild found: of how many events, and how many days and items had other figures.
 
     `forgotten_builds` is how many partitions of the batch half's tables are to be built again.
@@ -26,7 +26,7 @@ class Rebuilt:
     forgotten_builds: int
 
 
-def rebuild(settings: Settings, progress: Progress | None = None) -> Rebuilt:
+def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResult:
     """Compute live totals, item totals and ledger anew from the events, after a backup.
 
     What the batch half's tables were built from is forgotten, so that all of them are stale.
@@ -49,7 +49,7 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> Rebuilt:
         days = _rebuild_ledger(store, events, now)
         builds = store.execute("DELETE FROM table_build").rowcount
         store.execute("DELETE FROM build_failure")
-        return Rebuilt(kept, events, days, items, builds)
+        return RebuildResult(kept, events, days, items, builds)
 
 
 def _rebuild_totals(connection: StoreConnection, now: int) -> int:

@@ -53,7 +53,7 @@ class Deltas(Struct, frozen=True):
     days: dict[str, Sums]
 
 
-class LetterRow(Struct, frozen=True):
+class DeadLetterUpdate(Struct, frozen=True):
     """One refused origin: its place, and what the dead letter says (None: not read yet)."""
 
     origin: Origin
@@ -115,26 +115,26 @@ def event_row(value: bytes | None, currency: str, partition: int, offset: int) -
     )
 
 
-def refused_row(
+def refusal_update(
     verdict: DeadLetterHeaders, key: str | None, refused_at: int, partition: int, offset: int
-) -> LetterRow:
+) -> DeadLetterUpdate:
     """Make the row of a dead letter that stood at `partition` and `offset` of `purchases.dlq`.
 
     One that was refused too often is parked.
     """
     state = PARKED if verdict.origin.attempt >= PARKED_ATTEMPTS else OPEN
-    return LetterRow(
+    return DeadLetterUpdate(
         verdict.origin, state, verdict.reason, verdict.detail, key, refused_at, partition, offset
     )
 
 
-def redriven(headers: Headers) -> list[LetterRow]:
+def redriven(headers: Headers) -> list[DeadLetterUpdate]:
     """Give what the headers of a stored event say of its dead letter, where it was redriven.
 
     Raises `Refused` where an `origin.*` header is unreadable.
     """
     if any(name.startswith(ORIGIN) for name, _ in headers):
-        return [LetterRow(read_origin(headers, ORIGIN), STORED)]
+        return [DeadLetterUpdate(read_origin(headers, ORIGIN), STORED)]
     return []
 
 

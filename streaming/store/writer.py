@@ -23,9 +23,9 @@ from streaming.store.models import StreamOffset, Table
 from streaming.store.rows import (
     STORED,
     STREAM_PARTITION,
+    DeadLetterUpdate,
     Deltas,
     EventRow,
-    LetterRow,
     deltas,
     split_known,
 )
@@ -63,15 +63,15 @@ class Source(Struct, frozen=True):
     topic_ids: Mapping[str, str]
 
 
-class Batch(Struct, frozen=True):
+class BatchRows(Struct, frozen=True):
     """What was read: rows in the order of reading, dead letters, and how far each partition was."""
 
     events: list[EventRow]
-    letters: list[LetterRow]
+    dead_letters: list[DeadLetterUpdate]
     advances: dict[TopicPartition, Advance]
 
 
-class Written(Struct, frozen=True):
+class StoredBatch(Struct, frozen=True):
     """The events that a batch stored, how many it knew already, and of them with other content."""
 
     new: list[EventRow]
@@ -81,11 +81,11 @@ class Written(Struct, frozen=True):
 
 def write_batch(
     connection: Connection,
-    batch: Batch,
+    batch: BatchRows,
     source: Source,
     day_of: Callable[[int], str],
     now: int,
-) -> Written:
+) -> StoredBatch:
     """Write a batch; `day_of` gives the ISO date of a time in µs, `now` is in µs.
 
     Raises `PositionTaken` where a position is not the expected one; the caller then rolls back.
@@ -93,14 +93,14 @@ def write_batch(
     new, duplicates, conflicting = _insert_events(connection, batch.events)
     if new:
         _add_figures(connection, deltas(new, day_of), now)
-    _upsert_letters(connection, batch.letters)
+    _upsert_dead_letters(connection, batch.dead_letters)
     counts = {
         "duplicates": _by_partition(source.analytics, duplicates),
         "conflicting": _by_partition(source.analytics, conflicting),
     }
     for place, advance in batch.advances.items():
         _advance(connection, source, place, advance, {k: c[place] for k, c in counts.items()})
-    return Written(new, len(duplicates), len(conflicting))
+    return StoredBatch(new, len(duplicates), len(conflicting))
 
 
 def stored_positions(connection: Connection, group: str) -> dict[TopicPartition, StreamOffset]:
@@ -110,7 +110,7 @@ def stored_positions(connection: Connection, group: str) -> dict[TopicPartition,
 
 
 _EVENT: Final = Table.metadata.tables["analytics_event"]
-_LETTER: Final = Table.metadata.tables["dead_letter"]
+_DEAD_LETTER: Final = Table.metadata.tables["dead_letter"]
 _OFFSET: Final = Table.metadata.tables["stream_offset"]
 _TOTALS: Final = Table.metadata.tables["live_totals"]
 _ITEM: Final = Table.metadata.tables["live_item_totals"]
@@ -127,14 +127,14 @@ def _adding(
     return statement.on_conflict_do_update(index_elements=[key], set_={**added, **replaced})
 
 
-def _upsert_letter() -> Insert:
+def _upsert_dead_letter() -> Insert:
     """Build the upsert of a dead letter, which gives the same row in either order of reading.
 
     The last dead letter of an origin describes it: the last of its partition, or of more attempts
     where they are in several. `stored` wins, `attempts` is the maximum.
     """
-    statement = insert(_LETTER)
-    old, new = _LETTER.c, statement.excluded
+    statement = insert(_DEAD_LETTER)
+    old, new = _DEAD_LETTER.c, statement.excluded
     same_log = new.dlq_partition == old.dlq_partition
     beside = tuple_(new.attempts, new.dlq_partition) > tuple_(old.attempts, old.dlq_partition)
     later = new.dlq_offset.is_not(None) & (
@@ -181,8 +181,8 @@ _ADD_ITEM: Final = _compiled(
 _ADD_DAY: Final = _compiled(
     _adding(_DAY, "day", ["events", "items_sold", "net_revenue_micros"], ["version", "changed_at"])
 )
-_UPSERT_LETTER: Final = _upsert_letter()
-_LETTER_COLUMNS: Final = tuple(column.name for column in _LETTER.columns)
+_UPSERT_DEAD_LETTER: Final = _upsert_dead_letter()
+_DEAD_LETTER_COLUMNS: Final = tuple(column.name for column in _DEAD_LETTER.columns)
 _event_id: Final = itemgetter(0)
 _ROWID: Final[ColumnClause[int]] = literal_column("rowid")
 _LAST_ROWID: Final = select(func.coalesce(func.max(_ROWID), 0)).select_from(_EVENT)
@@ -263,10 +263,10 @@ def _add_figures(connection: Connection, added: Deltas, now: int) -> None:
     )
 
 
-def _upsert_letters(connection: Connection, letters: list[LetterRow]) -> None:
-    for letter in letters:
-        values = dict(zip(_LETTER_COLUMNS, letter.values(), strict=True))
-        connection.execute(_UPSERT_LETTER, values)
+def _upsert_dead_letters(connection: Connection, dead_letters: list[DeadLetterUpdate]) -> None:
+    for dead_letter in dead_letters:
+        values = dict(zip(_DEAD_LETTER_COLUMNS, dead_letter.values(), strict=True))
+        connection.execute(_UPSERT_DEAD_LETTER, values)
 
 
 def _by_partition(topic: str, rows: list[EventRow]) -> Counter[TopicPartition]:

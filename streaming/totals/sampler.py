@@ -55,7 +55,7 @@ class DayFigures(Struct, frozen=True):
     net_revenue: str
 
 
-class Verified(Struct, frozen=True):
+class LastVerification(Struct, frozen=True):
     """When `verify` last ended, and whether it found everything in agreement."""
 
     finished_at: str
@@ -91,11 +91,11 @@ class Now(Struct, frozen=True, kw_only=True):
     popular_ever: list[Ranked]
     countries: list[tuple[str, int, str]]
     latest: list[queries.Purchase]
-    verified: Verified | None
+    verified: LastVerification | None
 
 
 class Sampler:
-    """Reads the store once per call of `look`, whoever calls it."""
+    """Reads the store once per call of `sample`, whoever calls it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -110,7 +110,7 @@ class Sampler:
         self._seen: tuple[float, int] | None = None
         self._rate = 0.0
 
-    def look(self) -> Now:
+    def sample(self) -> Now:
         """Give the figures now. Raises `PurchasesError` where the store cannot be read."""
         with self._looking:
             try:
@@ -263,10 +263,10 @@ def _last_hour(window: Window, now: float) -> list[tuple[int, int, int]]:
     return [(start, sums.events, sums.net_revenue_micros) for start, sums in found]
 
 
-def _verified(store: StoreConnection) -> Verified | None:
+def _verified(store: StoreConnection) -> LastVerification | None:
     row = store.execute(
         "SELECT finished_at, agrees FROM verification ORDER BY id DESC LIMIT 1"
     ).fetchone()
     if row is None:
         return None
-    return Verified(rfc_3339(datetime.fromtimestamp(row[0] / 1e6, UTC)), bool(row[1]))
+    return LastVerification(rfc_3339(datetime.fromtimestamp(row[0] / 1e6, UTC)), bool(row[1]))

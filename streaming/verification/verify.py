@@ -29,7 +29,7 @@ from streaming.verification.database_checks import (
 from streaming.verification.topic_checks import check_topics
 
 
-class VerificationResult(Struct, frozen=True, kw_only=True):
+class VerificationReport(Struct, frozen=True, kw_only=True):
     """What one run compared and found; times in µs.
 
     `offsets` are first offset and end of what was compared of each partition, by topic; `since` is
@@ -54,7 +54,7 @@ class VerificationResult(Struct, frozen=True, kw_only=True):
         return [sentence for check in self.checks for sentence in check.examples]
 
 
-def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> VerificationResult:
+def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> VerificationReport:
     """Compare everything, also while the stream runs, and keep the result in the database.
 
     `progress` gets what is being read, records done and about how many in all. Raises
@@ -79,7 +79,7 @@ def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> Ver
                 check_positions(connection, group, names.analytics),
             ]
             compared = check_topics(connection, settings, cluster, group, progress)
-    result = VerificationResult(
+    result = VerificationReport(
         started_at=started_at,
         finished_at=time.time_ns() // 1000,
         checks=checks + compared.checks,
@@ -90,7 +90,7 @@ def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> Ver
     return result
 
 
-def _keep(settings: Settings, result: VerificationResult) -> None:
+def _keep(settings: Settings, result: VerificationReport) -> None:
     compared = {
         "checks": {check.name: check.compared for check in result.checks},
         "offsets": result.offsets,

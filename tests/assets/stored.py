@@ -15,7 +15,7 @@ from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_engine
 from streaming.store.rows import EventRow, day_cutter
 from streaming.store.schema import upgrade
-from streaming.store.writer import Advance, Batch, Source, stored_positions, write_batch
+from streaming.store.writer import Advance, BatchRows, Source, stored_positions, write_batch
 from streaming.units import MICROS
 from tests.store.rows import GROUP, TOPIC_ID, Event
 
@@ -46,7 +46,7 @@ def write(engine: Engine, settings: Settings, rows: list[EventRow], now: int = 0
         known = stored_positions(connection, GROUP).get(("analytics", 0))
         expected = None if known is None else known.next_offset
         advance = Advance(expected, (expected or 0) + len(rows), 0, len(rows))
-        batch = Batch(rows, [], {("analytics", 0): advance})
+        batch = BatchRows(rows, [], {("analytics", 0): advance})
         write_batch(connection, batch, SOURCE, day_cutter(settings.zone), now)
 
 

@@ -14,14 +14,14 @@ from streaming.events.fields import MAX_AMOUNT_MICROS
 from streaming.events.record import Origin
 from streaming.settings import Settings
 from streaming.store.engine import open_engine
-from streaming.store.rows import OPEN, STORED, EventRow, LetterRow, day_cutter
+from streaming.store.rows import OPEN, STORED, DeadLetterUpdate, EventRow, day_cutter
 from streaming.store.writer import (
     ROWS_TOGETHER,
     Advance,
-    Batch,
+    BatchRows,
     PositionTaken,
     Source,
-    Written,
+    StoredBatch,
     write_batch,
 )
 from tests.store.rows import GROUP, TOPIC_ID, Event, event, micros
@@ -31,10 +31,12 @@ NOON = micros("2024-03-01 12:00")
 SUMS = "sum(events), sum(items_sold), sum(net_revenue_micros)"
 
 
-def write(settings: Settings, events: Sequence[Event], expected: int | None, after: int) -> Written:
+def write(
+    settings: Settings, events: Sequence[Event], expected: int | None, after: int
+) -> StoredBatch:
     """Write a batch that moves partition 0 from `expected` to `after`."""
     rows = [cast("EventRow", astuple(each)) for each in events]
-    batch = Batch(rows, [], {("analytics", 0): Advance(expected, after, 0, len(rows))})
+    batch = BatchRows(rows, [], {("analytics", 0): Advance(expected, after, 0, len(rows))})
     engine = open_engine(settings)
     try:
         with engine.begin() as connection:
@@ -124,14 +126,14 @@ def test_a_revenue_beyond_64_bits_is_refused_and_never_rounded(
     assert connection.execute(kept).fetchall() == ([("integer",)] if stored else [])
 
 
-def letter(attempt: int, partition: int, offset: int) -> LetterRow:
+def letter(attempt: int, partition: int, offset: int) -> DeadLetterUpdate:
     """Make the dead letter of the same origin's refusal number `attempt`."""
     origin = Origin("purchases", bytes(16), 0, 7, 0, attempt)
-    return LetterRow(origin, OPEN, f"reason {attempt}", "", None, 0, partition, offset)
+    return DeadLetterUpdate(origin, OPEN, f"reason {attempt}", "", None, 0, partition, offset)
 
 
 FIRST, SECOND, THIRD = letter(1, 0, 500), letter(2, 1, 20), letter(3, 1, 30)
-ATTEMPTS = [FIRST, SECOND, THIRD, LetterRow(THIRD.origin, STORED)]
+ATTEMPTS = [FIRST, SECOND, THIRD, DeadLetterUpdate(THIRD.origin, STORED)]
 
 
 @pytest.mark.parametrize("number", [2, 3, 4])
@@ -146,7 +148,7 @@ def test_the_last_attempt_describes_an_origin_whatever_partition_it_stands_in(
         connection.execute("DELETE FROM dead_letter")
         for row in order:
             with engine.begin() as writer:
-                write_batch(writer, Batch([], [row], {}), source, str, 0)
+                write_batch(writer, BatchRows([], [row], {}), source, str, 0)
         found = connection.execute("SELECT reason, attempts, state FROM dead_letter").fetchall()
         assert found == [(last.reason, last.origin.attempt, ATTEMPTS[number - 1].state)], order
     engine.dispose()

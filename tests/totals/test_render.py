@@ -18,7 +18,7 @@ def shown(settings: Settings) -> str:
     """Draw what a new look finds, on 140 columns."""
     console = Console(width=140, file=StringIO(), force_terminal=False)
     with console.capture() as captured:
-        console.print(render(Sampler(settings).look()))
+        console.print(render(Sampler(settings).sample()))
     return captured.get()
 
 

@@ -27,7 +27,7 @@ from streaming.store.rebuild import rebuild
 from streaming.store.sqlite import connect
 from streaming.verification import retention
 from streaming.verification.records import headers_of
-from streaming.verification.verify import VerificationResult, verify
+from streaming.verification.verify import VerificationReport, verify
 from tests.deployment import Deployment
 from tests.load import Load
 from tests.oracle import wait_until_quiet
@@ -121,7 +121,7 @@ def settle(deployment: Deployment) -> None:
     deployment.succeed("analyze", "--until-caught-up")
 
 
-def result_of(deployment: Deployment) -> VerificationResult:
+def result_of(deployment: Deployment) -> VerificationReport:
     """Run the proof in this process."""
     return verify(deployment.settings, lambda _what, _done, _total: None)
 
