@@ -1,4 +1,4 @@
 """The batch half: tables, partitions and polars transforms over the stored events.
 
-No thread, socket or Kafka consumer ever lives here.
+No thread, socket or Kafka client is here; sensors and schedules are in `orchestration`.
 """

@@ -1,6 +1,6 @@
-"""What Dagster shows of a build: the events of Dagster for what became of a partition.
+"""Dagster's events of a build: materialisations, audit evaluations, and the failure of a run.
 
-Only events are made here; building is in `build`, what a table is in `lineage`.
+Building is in `builds.builder`, the description of tables in `lineage`.
 """
 
 import json
@@ -27,48 +27,51 @@ from streaming.units import MICROS, decimal_text
 
 AUDIT: Final = "audit"
 NAMED: Final = 20
+"""How many failed builds a run's failure names; Dagster shows the rest beside their partitions."""
 
 
-def shown(
+def build_events(
     outcome: Outcome, instance: DagsterInstance
 ) -> Iterator[AssetMaterialization | AssetCheckEvaluation]:
-    """Give the materialisation of a partition and, once that is recorded, the audit's evaluation.
+    """Yield the materialisation of a partition and, once that is recorded, the audit's evaluation.
 
-    A partition that needed no work is materialised too; a failed one only has its evaluation.
+    A partition that was current is materialised too; a failed one has its evaluation only.
     """
     key = AssetKey(outcome.transform.table)
     partition = None if outcome.partition == WHOLE else outcome.partition
     if outcome.failure is None and outcome.build is not None:
-        metadata = _materialized(outcome, outcome.build)
+        # Without an event for it, Dagster shows a current partition as failed if the run fails.
+        metadata = _build_metadata(outcome, outcome.build)
         yield AssetMaterialization(key, partition=partition, metadata=metadata)
     yield AssetCheckEvaluation(
         asset_key=key,
         check_name=AUDIT,
         passed=outcome.failure is None,
         description=outcome.failure,
-        metadata=_audited(outcome),
-        target_materialization_data=_latest(instance, key, partition),
+        metadata=_audit_metadata(outcome),
+        target_materialization_data=_read_target(instance, key, partition),
         blocking=True,
         partition=partition,
     )
 
 
-def failed(outcomes: Iterable[Outcome]) -> Failure | None:
-    """Give the failure that ends a run in which partitions failed, naming them, if any did."""
+def run_failure(outcomes: Iterable[Outcome]) -> Failure | None:
+    """Return the failure that ends a run, naming the partitions that failed; None if none did."""
     reasons = {f"{o.transform.table} of {o.partition}": o.failure for o in outcomes if o.failure}
     if not reasons:
         return None
     named = ", ".join(list(reasons)[:NAMED])
     more = f" and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
     return Failure(
-        f"{len(reasons)} builds failed, whose figures stay as they were: {named}{more}.",
+        f"{len(reasons)} builds failed, and their old figures stay: {named}{more}.",
         metadata={what: str(reason) for what, reason in list(reasons.items())[:NAMED]},
-        allow_retries=False,
+        allow_retries=False,  # a partition that failed its audit would fail it again
     )
 
 
-def _materialized(outcome: Outcome, build: TableBuild) -> dict[str, Any]:
-    """Give numbers, which Dagster plots, and what the figures stand for."""
+def _build_metadata(outcome: Outcome, build: TableBuild) -> dict[str, Any]:
+    """Return the metadata of a build: its figures, their change, and what it was built from."""
+    # Dagster plots numbers only, so each figure stands here as one, and `change` as text beside it.
     before = outcome.before
     events = build.events - (before.events if before else 0)
     items = build.items_sold - (before.items_sold if before else 0)
@@ -88,23 +91,24 @@ def _materialized(outcome: Outcome, build: TableBuild) -> dict[str, Any]:
         "stream_offsets": MetadataValue.json(json.loads(build.stream_offsets)),
         "digest": build.digest,
         "built_by": MetadataValue.dagster_run(build.run_id),
-        "computed": outcome.worked,
+        "computed": outcome.computed,
         **({"dagster/column_lineage": lineage} if lineage else {}),
     }
 
 
-def _audited(outcome: Outcome) -> dict[str, Any]:
-    measured = dict(outcome.audit.measured) if outcome.audit else {}
+def _audit_metadata(outcome: Outcome) -> dict[str, Any]:
+    measures = dict(outcome.audit.measures) if outcome.audit else {}
     problems = outcome.audit.problems if outcome.audit else ()
     numbered = {f"problem {number}": text for number, text in enumerate(problems, 1)}
-    return {"ledger_version": outcome.version, "computed": outcome.worked, **measured, **numbered}
+    return {"ledger_version": outcome.version, "computed": outcome.computed, **measures, **numbered}
 
 
-def _latest(instance: DagsterInstance, key: AssetKey, partition: str | None) -> Target | None:
-    """Give the materialisation that an evaluation is about: without it the UI shows nothing."""
+def _read_target(instance: DagsterInstance, key: AssetKey, partition: str | None) -> Target | None:
+    """Read the materialisation that an evaluation is about; None if there is none yet."""
+    # An evaluation without a target is not shown in the partition's check status.
     partitions = None if partition is None else [partition]
-    found = instance.fetch_materializations(AssetRecordsFilter(key, partitions), limit=1).records
-    if not found:
+    records = instance.fetch_materializations(AssetRecordsFilter(key, partitions), limit=1).records
+    if not records:
         return None
-    record = found[0]
+    record = records[0]
     return Target(storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp)

@@ -1,7 +1,7 @@
-"""The assets: what of the stream Dagster shows, and the tables that it computes.
+"""The definitions of the assets: what the stream makes, and the tables that Dagster computes.
 
-Only their definitions; what a build does is in `build`, what it shows in `shown`. The day tables
-are one step, so that a day's events are read once for all of them, and any of them can be chosen.
+What a build does is in `builds`, its events are in `dagster_events`. The day tables are one step,
+so that a day's events are read once for all of them, and any of them can be selected.
 """
 
 import warnings
@@ -22,9 +22,9 @@ from dagster import (
 from dagster_shared.utils.warnings import PreviewWarning
 from pydantic import Field
 
-from assets.builds.builder import Outcome, workshop
-from assets.builds.locks import WRITE_POOL, writing
-from assets.dagster_events import AUDIT, failed, shown
+from assets.builds.builder import Outcome, open_builder
+from assets.builds.locks import WRITE_POOL, hold_write_lock
+from assets.dagster_events import AUDIT, build_events, run_failure
 from assets.lineage import EVENTS, column_schema
 from assets.partitions import day_partitions
 from assets.tables.models import WHOLE
@@ -40,7 +40,7 @@ OWNERS: Final = ["team:shop"]
 
 
 class BuildConfig(Config):
-    """What a run may be told."""
+    """The configuration of a run that builds."""
 
     force: bool = Field(
         default=False, description="Compute also what is at the stream's version already."
@@ -48,7 +48,7 @@ class BuildConfig(Config):
 
 
 def stream_specs(settings: Settings) -> list[AssetSpec]:
-    """Give the assets that the stream makes, and that Dagster only shows."""
+    """Return the assets that the stream makes; Dagster observes them and runs none."""
     names = Names.of(settings)
 
     def spec(key: str, description: str, kind: str, *deps: str, **more: Any) -> AssetSpec:  # noqa: ANN401
@@ -68,7 +68,7 @@ def stream_specs(settings: Settings) -> list[AssetSpec]:
         ),
         spec(
             "purchases_dlq",
-            f"What was refused, and why: topic {names.dead_letters}.",
+            f"Refused records with their reasons: topic {names.dead_letters}.",
             "kafka",
             "purchases",
         ),
@@ -90,7 +90,7 @@ def stream_specs(settings: Settings) -> list[AssetSpec]:
 
 
 def table_assets(settings: Settings) -> list[AssetsDefinition]:
-    """Give the tables: those of days in one step, the summaries in another."""
+    """Return the aggregate tables: the day tables in one step, the summaries in another."""
     partitions = day_partitions(settings)
     return [
         _tables(settings, DAY_STEP, DAY_TRANSFORMS, "daily", partitions),
@@ -115,20 +115,23 @@ def _tables(
         pool=WRITE_POOL,
     )
     def build(context: AssetExecutionContext, config: BuildConfig) -> Iterator[Any]:
+        # A range of days is one run, because 48 runs of a day took three times as long as one of
+        # 48 days. Events are yielded day by day: `MaterializeResult` would record all days only
+        # at the end, and the check without its partition.
         keys = {key.to_user_string() for key in context.selected_asset_keys}
         chosen = [transform for transform in transforms if transform.table in keys]
         days = context.partition_keys if partitions else [WHOLE]
         outcomes: list[Outcome] = []
         run_id = context.run.run_id
-        with writing(settings.home, run_id), workshop(settings, run_id) as shop:
+        with hold_write_lock(settings.home, run_id), open_builder(settings, run_id) as builder:
             for day in days:
-                built = shop.build(day, chosen, force=config.force)
-                outcomes += built
-                for outcome in built:
-                    yield from shown(outcome, context.instance)
-        worked = sum(outcome.worked for outcome in outcomes)
-        context.log.info("%d builds, of them %d computed", len(outcomes), worked)
-        failure = failed(outcomes)
+                results = builder.build(day, chosen, force=config.force)
+                outcomes += results
+                for outcome in results:
+                    yield from build_events(outcome, context.instance)
+        computed = sum(outcome.computed for outcome in outcomes)
+        context.log.info("%d builds, of them %d computed", len(outcomes), computed)
+        failure = run_failure(outcomes)
         if failure is not None:
             raise failure
 
@@ -141,7 +144,7 @@ def _spec(settings: Settings, transform: Transform, group: str) -> AssetSpec:
     return AssetSpec(
         transform.table,
         deps=[EVENTS],
-        skippable=True,
+        skippable=True,  # no output: the events are yielded, and a failed day must not end the rest
         description=transform.model.__doc__,
         group_name=group,
         code_version=transform.code_version,
@@ -163,7 +166,7 @@ def _audit_spec(
         return AssetCheckSpec(
             AUDIT,
             asset=transform.table,
-            description="The rows against what the stream counted, before they are visible.",
+            description="Compares the rows with the stream's figures before they are visible.",
             blocking=True,
             partitions_def=partitions,
         )

@@ -1,6 +1,7 @@
-"""What Dagster shows of a table without running it: its columns, and from where each one comes.
+"""The columns of each table for Dagster's catalogue, and the lineage of the columns.
 
-Made from the models, so that the documentation is the schema. What a build shows is in `shown`.
+Columns come from the models, so that the documentation is the schema. The events of a build are in
+`dagster_events`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ METRIC_SOURCES: Final[Mapping[str, Sequence[str]]] = {
     "orders": ["order_id"],
     "customers": ["user"],
 }
-"""Of which columns of `analytics_event` each metric is made."""
+"""The columns of `analytics_event` that each metric is computed from."""
 SOURCES: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
     "daily_item_sales": {
         "day": ["event_time"],
@@ -36,11 +37,11 @@ SOURCES: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
         "last_event": ["event_time"],
     },
 }
-"""The same for the other columns of the tables whose columns are followed."""
+"""The same for the other columns, of the tables whose lineage is shown."""
 
 
 def column_schema(model: type[Table]) -> TableSchema:
-    """Give the columns of a table with their types, and meaning and unit where the model says."""
+    """Return the columns of a table with type, meaning and unit, as the model has them."""
     fields = model.model_fields
     columns = Table.metadata.tables[table_name(model)].columns
     return TableSchema(
@@ -52,7 +53,7 @@ def column_schema(model: type[Table]) -> TableSchema:
 
 
 def column_lineage(table: str) -> TableColumnLineage | None:
-    """Give of which columns of `analytics_event` the table's are made, where that is followed."""
+    """Return the source columns of each column; None for tables whose lineage is not shown."""
     if table not in SOURCES:
         return None
     sources = {**{metric: METRIC_SOURCES[metric] for metric in METRICS}, **SOURCES[table]}

@@ -22,9 +22,9 @@ from dagster import (
     multi_asset,
 )
 
-from assets.builds.builder import workshop
+from assets.builds.builder import open_builder
 from assets.definitions import stream_specs, table_assets
-from assets.partitions import days_between
+from assets.tables.day_range import DayRange
 from assets.tables.transforms import DAY_TRANSFORMS
 from benchmarks.measure import peak_mebibytes
 from streaming.settings import Settings, load_settings
@@ -78,9 +78,9 @@ def in_dagster(settings: Settings, tables: AssetsDefinition) -> float:
 def alone(settings: Settings) -> float:
     """Read, compute and write the year without Dagster."""
     start = time.perf_counter()
-    with workshop(settings, "bench") as shop:
-        for day in days_between(FIRST, LAST):
-            shop.build(day.isoformat(), DAY_TRANSFORMS, force=True)
+    with open_builder(settings, "bench") as builder:
+        for day in DayRange(FIRST, LAST).list_days():
+            builder.build(day.isoformat(), DAY_TRANSFORMS, force=True)
     return time.perf_counter() - start
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from assets.builds.locks import LOOK_SECONDS
+from assets.builds.locks import POLL_SECONDS
 from benchmarks.backfill import FIRST, LAST
 from benchmarks.long_runs import WARM_UP, Rate, waits
 from benchmarks.measure import Figure, tell
@@ -79,7 +79,7 @@ def backfilling(deployment: Bench) -> Iterator[list[float]]:
     thread.start()
     try:
         while thread.is_alive() and holder(Home(deployment.home).write_lease) is None:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         yield seconds
     finally:
         stop.set()

@@ -28,10 +28,11 @@ from dagster._core.definitions.run_status_sensor_definition import (
     RunStatusSensorDefinition,
 )
 
+from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES
 from benchmarks.measure import Figure
 from benchmarks.scratch import Bench
-from orchestration.automation.run_requests import DayRange, days_request
+from orchestration.automation.run_requests import days_request
 from orchestration.build import build_defs
 from orchestration.instance import open_instance, prepare_instance
 from streaming.apps import APPS

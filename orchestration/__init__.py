@@ -1,1 +1,1 @@
-"""The whole command line, composed from the packages below; no computation, SQL or Kafka client."""
+"""Dagster's automation and the composed command line; no computation, SQL or Kafka client."""

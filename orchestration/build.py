@@ -1,4 +1,4 @@
-"""The one place where Dagster's definitions are put together, for its processes and for tests."""
+"""The assembly of all of Dagster's definitions, for its processes and for tests."""
 
 from dagster import Definitions, in_process_executor
 
@@ -13,7 +13,7 @@ from streaming.settings import Settings, load_settings
 
 
 def build_defs(settings: Settings | None = None) -> Definitions:
-    """Give all definitions over these settings, or over those of the environment."""
+    """Return all definitions for these settings; None reads them from the environment."""
     chosen = settings or load_settings()
     return Definitions(
         assets=[*stream_specs(chosen), *table_assets(chosen)],
@@ -24,5 +24,5 @@ def build_defs(settings: Settings | None = None) -> Definitions:
             *run_sensors(chosen),
         ],
         schedules=schedules(chosen, upkeep_job(chosen)),
-        executor=in_process_executor,
+        executor=in_process_executor,  # the multiprocess one takes 10 s where this takes 0.3 s
     )

@@ -1,6 +1,7 @@
-"""Dagster's instance in the home: its configuration, its storages, and how a process finds them.
+"""Dagster's instance in the home: its configuration, its storages, and its environment.
 
-Dagster is imported only where a storage is opened: the command line must not wait for it.
+Dagster is imported only where a storage is opened: importing it takes seconds that the command line
+must not take.
 """
 
 import os
@@ -27,19 +28,20 @@ LOG_BYTES: Final = 10 * 1024 * 1024
 
 
 def dagster_environment(settings: Settings) -> dict[str, str]:
-    """Give the environment in which Dagster's processes find this home and these settings."""
+    """Return the environment of Dagster's processes, with this home and these settings."""
     return {**worker_environment(settings), "DAGSTER_HOME": os.fspath(Home(settings.home).dagster)}
 
 
 def prepare_instance(settings: Settings) -> None:
-    """Make the instance where there is none, and bring an older one to this Dagster's schema.
+    """Create the instance if there is none, and migrate an older one to this Dagster's schema.
 
-    All storages are opened under a lock: webserver and daemon that do it at once leave two
-    migration heads. Raises `PurchasesError` where another process does not get ready with it.
+    Raises `PurchasesError` if another process prepares it and does not finish.
     """
     home = Home(settings.home)
     if _prepared(home.dagster_version) == version("dagster"):
         return
+    # All storages are opened under a lock: a webserver and a daemon that open an empty home at once
+    # leave two migration heads, and neither ever starts again.
     with _lock(home.dagster_opening_lease):
         if _prepared(home.dagster_version) == version("dagster"):
             return
@@ -60,14 +62,15 @@ def open_instance(settings: Settings) -> "DagsterInstance":
 
 
 def _open_storages(instance: "DagsterInstance") -> None:
-    """Let each storage make its file; the pool's default limit would not hold on its first use."""
+    """Make each storage create its file, and set the limit of the pool of writers."""
     instance.get_runs(limit=1)
     instance.all_instigator_state()
+    # A pool's `default_limit` in `dagster.yaml` does not hold for the first run of a new pool.
     instance.event_log_storage.set_concurrency_slots(WRITE_POOL, 1)
 
 
 def _prepared(path: Path) -> str | None:
-    """Give the version of Dagster that last opened all storages; None where none did."""
+    """Return the version of Dagster that last opened all storages; None if none did."""
     try:
         return path.read_text()
     except FileNotFoundError:
@@ -78,6 +81,9 @@ def _lock(path: Path) -> Lease:
     deadline = time.monotonic() + OPENING_SECONDS
     while (lease := acquire(path)) is None:
         if time.monotonic() > deadline:
-            raise PurchasesError(f"Process {holder(path)} does not get ready with {path.parent}.")
+            raise PurchasesError(
+                f"Process {holder(path)} prepares {path.parent} for over two minutes; end it, and"
+                " start again."
+            )
         time.sleep(0.1)
     return lease

@@ -1,1 +1,1 @@
-"""How a partition of a table is built: read, computed, audited, written."""
+"""Builds of partitions: events are read, rows computed, audited and written."""

@@ -1,7 +1,6 @@
 """The audit of a partition before it is visible: its rows against what the stream counted.
 
-Reads only, inside the transaction that wrote the rows. What follows from a failure is the
-caller's matter.
+It only reads, inside the transaction that wrote the rows. The caller decides what a problem means.
 """
 
 from collections.abc import Mapping
@@ -10,46 +9,55 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from assets.builds.event_reader import Counted
+from assets.builds.event_reader import StreamFigures
 from assets.tables.models import WHOLE
 from assets.tables.transforms import Transform
 
-ADDED_UP: Final = ("events", "items_sold", "net_revenue_micros")
+ADDITIVE: Final = ("events", "items_sold", "net_revenue_micros")
 NEVER_NEGATIVE: Final = ("events", "gross_revenue_micros", "orders", "customers")
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found: what it measured, by name, and a sentence for each problem."""
+    """The measures of a partition's rows by name, and a sentence for each problem."""
 
-    measured: Mapping[str, int]
+    measures: Mapping[str, int]
     problems: tuple[str, ...] = ()
 
 
 def audit(
-    connection: Connection, transform: Transform, partition: str, expected: Counted, rows: int
+    connection: Connection, transform: Transform, partition: str, expected: StreamFigures, rows: int
 ) -> Audit:
-    """Audit a partition of which `rows` were written, against what is `expected` of its sums.
+    """Audit a partition of which `rows` were written, against the sums that are `expected`."""
+    measures = _measure(connection, transform, partition)
+    return Audit(measures, tuple(find_problems(measures, transform, expected, rows)))
+
+
+def find_problems(
+    measures: Mapping[str, int], transform: Transform, expected: StreamFigures, rows: int
+) -> list[str]:
+    """Return a sentence for each rule that the measures break.
 
     Events, items sold and net revenue are as expected, all rows are there, ranks are 1 to their
     number, the grain has no null, and nothing is negative that cannot be.
     """
-    found = _measure(connection, transform, partition)
     expectations = asdict(expected)
     problems = [
-        f"{name} is {found[name]}, but the stream counted {expectations[name]}"
-        for name in ADDED_UP
-        if found[name] != expectations[name]
+        f"{name} is {measures[name]}, but the stream counted {expectations[name]}"
+        for name in ADDITIVE
+        if measures[name] != expectations[name]
     ]
-    if found["rows"] != rows:
-        problems.append(f"{rows} rows were computed, but {found['rows']} are there")
-    if found["without_grain"]:
-        problems.append(f"{found['without_grain']} rows have no {' or no '.join(transform.key)}")
-    if found["negative"]:
-        problems.append(f"{found['negative']} rows have a negative {' or '.join(NEVER_NEGATIVE)}")
-    if "ranks" in found and (found["ranks"], found["last_rank"]) != (rows, rows):
-        problems.append(f"{rows} rows have {found['ranks']} ranks up to {found['last_rank']}")
-    return Audit(found, tuple(problems))
+    if measures["rows"] != rows:
+        problems.append(f"{rows} rows were computed, but {measures['rows']} are there")
+    if measures["without_grain"]:
+        problems.append(f"{measures['without_grain']} rows have no {' or no '.join(transform.key)}")
+    if measures["negative"]:
+        problems.append(
+            f"{measures['negative']} rows have a negative {' or '.join(NEVER_NEGATIVE)}"
+        )
+    if "ranks" in measures and (measures["ranks"], measures["last_rank"]) != (rows, rows):
+        problems.append(f"{rows} rows have {measures['ranks']} ranks up to {measures['last_rank']}")
+    return problems
 
 
 def _measure(connection: Connection, transform: Transform, partition: str) -> dict[str, int]:
@@ -57,7 +65,7 @@ def _measure(connection: Connection, transform: Transform, partition: str) -> di
     negative = " OR ".join(f"{name} < 0" for name in NEVER_NEGATIVE if name in transform.columns)
     measures = {
         "rows": "count(*)",
-        **{name: f"coalesce(sum({name}), 0)" for name in ADDED_UP},
+        **{name: f"coalesce(sum({name}), 0)" for name in ADDITIVE},
         "without_grain": f"coalesce(sum({nulls}), 0)",
         "negative": f"coalesce(sum({negative}), 0)",
     }
@@ -66,6 +74,7 @@ def _measure(connection: Connection, transform: Transform, partition: str) -> di
             "ranks": "count(DISTINCT rank) FILTER (WHERE rank > 0)",
             "last_rank": "coalesce(max(rank), 0)",
         }
+    # One statement for all of it: the partition is read once, however many rules there are.
     where, parameters = ("", ()) if partition == WHOLE else (" WHERE day = ?", (partition,))
     statement = f"SELECT {', '.join(measures.values())} FROM {transform.table}{where}"  # noqa: S608
     row = connection.exec_driver_sql(statement, parameters).one()

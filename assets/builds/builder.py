@@ -1,6 +1,6 @@
-"""Building partitions: read once, compute each table, replace each; what failed is recorded.
+"""Build partitions: read the events once, compute each table, replace each, record failures.
 
-No Dagster here: the assets, the benchmarks and the tests call this alike.
+Nothing of Dagster is here: assets, benchmarks and tests call this alike.
 """
 
 import time
@@ -15,8 +15,20 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 
 from assets.builds.audit import Audit
-from assets.builds.event_reader import NOTHING, Counted, History, count_customers, read_history
-from assets.builds.writer import AuditFailed, Basis, read_builds, record_failure, replace_partition
+from assets.builds.event_reader import (
+    NO_FIGURES,
+    EventRange,
+    StreamFigures,
+    count_customers,
+    read_events,
+)
+from assets.builds.writer import (
+    AuditFailure,
+    BuildBasis,
+    read_builds,
+    record_failure,
+    replace_partition,
+)
 from assets.tables.models import WHOLE, BuildFailure, TableBuild
 from assets.tables.transforms import Transform, compute
 from streaming.errors import Unavailable
@@ -25,17 +37,18 @@ from streaming.store.connection import StoreReader, open_reader
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.engine import open_engine
 
-PATIENCE_SECONDS: Final = 90.0
-LOOK_SECONDS: Final = 0.5
+RETRY_SECONDS: Final = 90.0
+"""How long a write is tried: longer than a consumer's transaction or a person's cleaning up."""
+PAUSE_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a partition of a table.
+    """The result of building one partition of a table.
 
-    `build` is the one that stands now, None where it never was built; `before` the one that stood
-    before it. `worked` says whether it was computed, `failure` why it failed; `seconds` is how long
-    it took, with the reading that it shares with the other tables.
+    `build` is the current one, None if there never was one; `before` is the one before it.
+    `computed` says whether rows were computed now, `failure` why that failed. `seconds` is the
+    duration, including the reading that it shares with the other tables of the partition.
     """
 
     transform: Transform
@@ -43,24 +56,24 @@ class Outcome:
     version: int
     build: TableBuild | None
     before: TableBuild | None = None
-    worked: bool = False
+    computed: bool = False
     audit: Audit | None = None
     failure: str | None = None
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
-class _Computed:
-    """The rows of the tables that were not current, or the error that stood in their way."""
+class _Computation:
+    """The rows of the tables that were not current, or the error of their computation."""
 
     rows: Mapping[str, pl.DataFrame | Exception]
-    bases: Mapping[str, Basis]
-    standing: Mapping[str, TableBuild]
-    counted: Counted
+    bases: Mapping[str, BuildBasis]
+    builds: Mapping[str, TableBuild]
+    figures: StreamFigures
 
 
 @dataclass(frozen=True)
-class Workshop:
+class PartitionBuilder:
     """The database, opened by one run for reading and for writing."""
 
     source: StoreReader
@@ -71,88 +84,99 @@ class Workshop:
     def build(
         self, partition: str, transforms: Sequence[Transform], *, force: bool = False
     ) -> list[Outcome]:
-        """Build a partition of each table; give what became of each.
+        """Build a partition of each table; return an outcome for each, in their order.
 
         Only what is not current is computed, unless `force`: from one reading of the events, in
         one snapshot, and written in one transaction. A table that fails keeps its figures, and the
-        others are replaced. Raises `Unavailable` where the database does not answer for 90 s.
+        others are replaced. Raises `Unavailable` if the database does not answer for 90 s.
         """
         started = time.monotonic()
-        computed = self._compute(partition, transforms, force=force)
+        computation = self._compute(partition, transforms, force=force)
         outcomes = [
-            Outcome(transform, partition, computed.counted.version, standing, standing)
+            Outcome(transform, partition, computation.figures.version, build, build)
             for transform in transforms
-            for standing in [computed.standing.get(transform.table)]
+            for build in [computation.builds.get(transform.table)]
         ]
-        if computed.rows:
-            outcomes = self._write(outcomes, computed)
+        if computation.rows:
+            outcomes = self._write(outcomes, computation)
         seconds = time.monotonic() - started
         return [replace(outcome, seconds=seconds) for outcome in outcomes]
 
     def _compute(
         self, partition: str, transforms: Sequence[Transform], *, force: bool
-    ) -> _Computed:
+    ) -> _Computation:
         day = None if partition == WHOLE else date.fromisoformat(partition)
+        # Version, builds and events come from one snapshot: the rows stand for exactly this
+        # version, and a purchase that is stored meanwhile leaves the partition stale.
         with self.source.snapshot() as store:
-            history = read_history(store, day, day, self.zone)
-            counted = history.total if day is None else history.days.get(day, NOTHING)
-            standing = read_builds(store, partition)
-            stale = [t for t in transforms if force or not _current(t, counted, standing)]
-            rows = self._rows(history, stale, partition) if stale else {}
+            events = read_events(store, day, day, self.zone)
+            figures = events.total if day is None else events.days.get(day, NO_FIGURES)
+            builds = read_builds(store, partition)
+            chosen = [t for t in transforms if force or not _is_current(t, figures, builds)]
+            rows = self._compute_rows(events, chosen, partition) if chosen else {}
             bases = {
-                transform.table: Basis(
+                transform.table: BuildBasis(
                     partition,
-                    counted,
-                    counted if transform.guests else count_customers(store),
-                    history.stream_offsets,
+                    figures,
+                    figures if transform.guests else count_customers(store),
+                    events.stream_offsets,
                     self.run_id,
                 )
-                for transform in stale
+                for transform in chosen
             }
-        return _Computed(rows, bases, standing, counted)
+        return _Computation(rows, bases, builds, figures)
 
-    def _rows(
-        self, history: History, stale: Sequence[Transform], partition: str
+    def _compute_rows(
+        self, events: EventRange, transforms: Sequence[Transform], partition: str
     ) -> dict[str, pl.DataFrame | Exception]:
-        tables = [transform.table for transform in stale]
+        tables = [transform.table for transform in transforms]
         try:
-            frames = compute(history.frames, stale, partition, self.zone)
+            frames = compute(events.frames, transforms, partition, self.zone)
         except Exception as error:
+            # Whatever a transform raises is this partition's failure, not the run's.
             return dict.fromkeys(tables, error)
         return dict(zip(tables, frames, strict=True))
 
-    def _write(self, outcomes: Sequence[Outcome], computed: _Computed) -> list[Outcome]:
-        """Write in one transaction, again while the database is locked or its disk full."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+    def _write(self, outcomes: Sequence[Outcome], computation: _Computation) -> list[Outcome]:
+        """Write in one transaction; retry while the database is locked or its disk is full."""
+        deadline = time.monotonic() + RETRY_SECONDS
         while True:
             try:
                 with self.engine.begin() as connection:
-                    return [self._written(connection, outcome, computed) for outcome in outcomes]
+                    return [
+                        self._write_table(connection, outcome, computation) for outcome in outcomes
+                    ]
             except Unavailable:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(LOOK_SECONDS)
+                time.sleep(PAUSE_SECONDS)
 
-    def _written(self, connection: Connection, outcome: Outcome, computed: _Computed) -> Outcome:
-        rows = computed.rows.get(outcome.transform.table)
+    def _write_table(
+        self, connection: Connection, outcome: Outcome, computation: _Computation
+    ) -> Outcome:
+        rows = computation.rows.get(outcome.transform.table)
         if rows is None:
             return outcome
         if isinstance(rows, Exception):
-            return self._failed(connection, outcome, rows)
-        basis = computed.bases[outcome.transform.table]
+            return self._fail(connection, outcome, rows)
+        basis = computation.bases[outcome.transform.table]
         try:
-            done = replace_partition(connection, outcome.transform, rows, basis)
+            replacement = replace_partition(connection, outcome.transform, rows, basis)
         except Unavailable:
+            # The whole transaction is retried: no table of the partition is at fault.
             raise
         except Exception as error:
-            return self._failed(connection, outcome, error)
-        worked = done.audit is not None
+            return self._fail(connection, outcome, error)
         return replace(
-            outcome, build=done.build, before=done.before, worked=worked, audit=done.audit
+            outcome,
+            build=replacement.build,
+            before=replacement.before,
+            computed=replacement.audit is not None,
+            audit=replacement.audit,
         )
 
-    def _failed(self, connection: Connection, outcome: Outcome, error: Exception) -> Outcome:
-        """Record the failure."""
+    def _fail(self, connection: Connection, outcome: Outcome, error: Exception) -> Outcome:
+        """Record a failure; return the outcome with it."""
         reason = str(error) or type(error).__name__
         record_failure(
             connection,
@@ -166,15 +190,15 @@ class Workshop:
                 failed_at=time.time_ns() // 1000,
             ),
         )
-        found = error.audit if isinstance(error, AuditFailed) else None
-        return replace(outcome, worked=True, audit=found, failure=reason)
+        audit = error.audit if isinstance(error, AuditFailure) else None
+        return replace(outcome, computed=True, audit=audit, failure=reason)
 
 
 @contextmanager
-def workshop(settings: Settings, run_id: str) -> Iterator[Workshop]:
+def open_builder(settings: Settings, run_id: str) -> Iterator[PartitionBuilder]:
     """Open the database for one run that builds.
 
-    Raises what `open_reader` does, and `Mismatch` where it was started with other settings.
+    Raises what `open_reader` does, and `Mismatch` if the deployment has other settings.
     """
     with closing(open_reader(settings)) as source:
         with source.snapshot() as store:
@@ -183,13 +207,15 @@ def workshop(settings: Settings, run_id: str) -> Iterator[Workshop]:
             require_same_deployment(recorded, settings, settings.database_path)
         engine = open_engine(settings)
         try:
-            yield Workshop(source, engine, settings.zone, run_id)
+            yield PartitionBuilder(source, engine, settings.zone, run_id)
         finally:
             engine.dispose()
 
 
-def _current(transform: Transform, counted: Counted, standing: Mapping[str, TableBuild]) -> bool:
-    build = standing.get(transform.table)
+def _is_current(
+    transform: Transform, figures: StreamFigures, builds: Mapping[str, TableBuild]
+) -> bool:
+    build = builds.get(transform.table)
     if build is None:
         return False
-    return (build.version, build.code_version) == (counted.version, transform.code_version)
+    return (build.version, build.code_version) == (figures.version, transform.code_version)

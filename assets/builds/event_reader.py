@@ -1,8 +1,10 @@
-"""The one way in which the batch half reads events: a range of days, in one snapshot.
+"""The one reader of events for builds: a range of days, in one snapshot.
 
-Through `sqlite3` only: a second SQLite library in one process loses rows. A columnar history can
-stand behind `read_history` later.
+It uses `sqlite3` only. How a frame becomes figures is in `assets.tables`.
 """
+
+# Polars could read SQLite by itself, through ConnectorX or ADBC. Both bring a second SQLite library
+# into the process, and closing one library's file drops the other's POSIX locks: rows get lost.
 
 import json
 from collections.abc import Iterator
@@ -18,12 +20,14 @@ from assets.tables.calendar import day_window
 from streaming.store.connection import StoreConnection
 
 FRAME_ROWS: Final = 250_000
+"""Rows of one frame: a build needs memory for one frame and its figures, whatever the range."""
 FETCH_ROWS: Final = 25_000
+"""Rows fetched at once; as Python tuples they take several times a frame's memory."""
 
 
 @dataclass(frozen=True)
-class Counted:
-    """What the stream counted of a day or of everything, and at which version; money in micros."""
+class StreamFigures:
+    """What the consumer counted of a day or of everything, at a version; money in micros."""
 
     version: int
     events: int
@@ -31,68 +35,68 @@ class Counted:
     net_revenue_micros: int
 
 
-NOTHING: Final = Counted(0, 0, 0, 0)
+NO_FIGURES: Final = StreamFigures(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
-class History:
-    """The events of a range with what the stream counted of it, all as at one moment.
+class EventRange:
+    """The events of a range of days and the consumer's figures of it, from one snapshot.
 
-    `days` has the ledger's rows in the range, `total` counts everything that was ever stored.
-    `stream_offsets` is the next offset of each partition of `analytics`, as JSON. `frames` can be
-    taken once, while the snapshot is open: at least one, each of at most 250,000 rows.
+    `days` has the ledger's rows in the range, `total` the figures of all stored events.
+    `stream_offsets` is the next offset of each topic partition of `analytics`, as JSON. `frames`
+    can be iterated once, while the snapshot is open: at least one, each of at most 250,000 rows.
     """
 
-    days: dict[date, Counted]
-    total: Counted
+    days: dict[date, StreamFigures]
+    total: StreamFigures
     stream_offsets: str
     frames: Iterator[pl.DataFrame]
 
 
-def read_history(
+def read_events(
     connection: StoreConnection, first: date | None, last: date | None, zone: ZoneInfo
-) -> History:
+) -> EventRange:
     """Read the days from `first` to `last`, both included, in the caller's snapshot.
 
-    None leaves a side open. Where clocks change over midnight, events of a neighbouring
-    day may be in the frames too.
+    None leaves a side open. If clocks change over midnight, the frames may hold events of a
+    neighbouring day too.
     """
     start = None if first is None else day_window(first, zone)[0]
     end = None if last is None else day_window(last, zone)[1]
-    return History(
+    return EventRange(
         days=read_ledger(connection, first, last),
         total=_read_total(connection),
         stream_offsets=_read_offsets(connection),
-        frames=_frames(connection, start, end),
+        frames=_read_frames(connection, start, end),
     )
 
 
 def read_ledger(
     connection: StoreConnection, first: date | None = None, last: date | None = None
-) -> dict[date, Counted]:
-    """Read what the stream counted of each day in the range."""
+) -> dict[date, StreamFigures]:
+    """Read the ledger's figures of each day in the range."""
     rows = connection.execute(
         "SELECT day, version, events, items_sold, net_revenue_micros FROM day_ledger"
         " WHERE day >= ? AND day <= ? ORDER BY day",
         ((first or date.min).isoformat(), (last or date.max).isoformat()),
     )
-    return {date.fromisoformat(day): Counted(*figures) for day, *figures in rows}
+    return {date.fromisoformat(day): StreamFigures(*figures) for day, *figures in rows}
 
 
-def count_customers(connection: StoreConnection) -> Counted:
-    """Count the events that are no guest's, as one SQL statement over all of them."""
+def count_customers(connection: StoreConnection) -> StreamFigures:
+    """Return the figures of the events that have a user, by one statement over all of them."""
     row = connection.execute(
         "SELECT count(*), count(*), coalesce(sum(quantity), 0), coalesce(sum(amount_micros), 0)"
         " FROM analytics_event WHERE user IS NOT NULL"
     ).fetchone()
-    return Counted(*row)
+    return StreamFigures(*row)
 
 
-def _read_total(connection: StoreConnection) -> Counted:
+def _read_total(connection: StoreConnection) -> StreamFigures:
     row = connection.execute(
         "SELECT events, events, items_sold, net_revenue_micros FROM live_totals"
     ).fetchone()
-    return Counted(*row) if row else NOTHING
+    return StreamFigures(*row) if row else NO_FIGURES
 
 
 def _read_offsets(connection: StoreConnection) -> str:
@@ -103,15 +107,16 @@ def _read_offsets(connection: StoreConnection) -> str:
     return json.dumps(dict(rows.fetchall()))
 
 
-def _frames(
+def _read_frames(
     connection: StoreConnection, start: int | None, end: int | None
 ) -> Iterator[pl.DataFrame]:
-    """Give the events in frames; rows become polars' by the ten thousand, to keep memory small."""
+    """Read the events from `start` to before `end` (µs) in frames; None leaves a side open."""
     limits = {">=": start, "<": end}
     bounds = [f"event_time {sign} {at}" for sign, at in limits.items() if at is not None]
     where = f"WHERE {' AND '.join(bounds)}" if bounds else ""
     columns = ", ".join(EVENT_COLUMNS)
     cursor = connection.execute(f"SELECT {columns} FROM analytics_event {where}")  # noqa: S608
+    # The first piece may be empty: an empty range gives one frame with the columns and no row.
     pieces = [_frame(cursor.fetchmany(FETCH_ROWS))]
     while rows := cursor.fetchmany(FETCH_ROWS):
         if sum(piece.height for piece in pieces) + len(rows) > FRAME_ROWS:

@@ -1,14 +1,15 @@
-"""What a run that died leaves behind: the partitions that it did not build, recorded as failed.
+"""Build failures of whole runs: the partitions that a dead run did not build, and a run's reasons.
 
-A failure that the run could still record itself is in `build`.
+A failure that the run itself could still record is in `builder`.
 """
 
 import time
 from dataclasses import dataclass
 from datetime import date
 
-from assets.builds.staleness import Difference, read_differences, read_failures
+from assets.builds.staleness import StalePartition, read_failures, read_stale_partitions
 from assets.builds.writer import record_failure
+from assets.tables.day_range import DayRange
 from assets.tables.models import WHOLE, BuildFailure
 from streaming.settings import Settings
 from streaming.store.connection import read_store
@@ -16,52 +17,52 @@ from streaming.store.engine import open_engine
 
 
 @dataclass(frozen=True)
-class DiedRun:
-    """A run that ended without an end, for which tables, and from which day to which.
+class DeadRun:
+    """A run whose process ended before it did, with the tables and days that it was to build.
 
-    The days are None where it was for whole tables.
+    `days` is None if it was for whole tables.
     """
 
     run_id: str
     reason: str
     tables: frozenset[str]
-    first: date | None = None
-    last: date | None = None
+    days: DayRange | None = None
 
 
-def record_died(settings: Settings, run: DiedRun) -> int:
-    """Record that a run died before it built what differs; give how many partitions that are."""
+def record_dead_run(settings: Settings, run: DeadRun) -> int:
+    """Record the stale partitions of a dead run as failed; return how many there are."""
     with read_store(settings) as store:
-        found = read_differences(store)
-    left = [
-        difference
-        for difference in found
-        if difference.table in run.tables
-        and _within(difference.partition, run.first, run.last)
-        and not (difference.failure and difference.failure.run_id == run.run_id)
+        partitions = read_stale_partitions(store)
+    # What this run failed at and recorded itself must not count as a second attempt.
+    unbuilt = [
+        stale
+        for stale in partitions
+        if stale.table in run.tables
+        and _is_covered(stale.partition, run.days)
+        and not (stale.failure and stale.failure.run_id == run.run_id)
     ]
-    if left:
+    if unbuilt:
         engine = open_engine(settings)
         try:
             with engine.begin() as connection:
-                for difference in left:
-                    record_failure(connection, _failure(difference, run))
+                for stale in unbuilt:
+                    record_failure(connection, _failure(stale, run))
         finally:
             engine.dispose()
-    return len(left)
+    return len(unbuilt)
 
 
-def _within(partition: str, first: date | None, last: date | None) -> bool:
-    if first is None or last is None:
+def _is_covered(partition: str, days: DayRange | None) -> bool:
+    if days is None:
         return partition == WHOLE
-    return partition != WHOLE and first <= date.fromisoformat(partition) <= last
+    return partition != WHOLE and date.fromisoformat(partition) in days
 
 
-def _failure(difference: Difference, run: DiedRun) -> BuildFailure:
+def _failure(stale: StalePartition, run: DeadRun) -> BuildFailure:
     return BuildFailure(
-        table_name=difference.table,
-        partition=difference.partition,
-        version=difference.version,
+        table_name=stale.table,
+        partition=stale.partition,
+        version=stale.version,
         attempts=1,
         reason=run.reason,
         run_id=run.run_id,
@@ -69,8 +70,8 @@ def _failure(difference: Difference, run: DiedRun) -> BuildFailure:
     )
 
 
-def failures_of(settings: Settings, run_id: str) -> dict[str, str]:
-    """Give the reasons of what a run failed at, by table and partition."""
+def read_run_failures(settings: Settings, run_id: str) -> dict[str, str]:
+    """Read the reasons of a run's build failures, by table and partition."""
     with read_store(settings) as store:
         return {
             f"{table} of {partition}": failure.reason

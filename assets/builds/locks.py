@@ -1,7 +1,7 @@
-"""The file locks of runs that write: who still lives, and one that writes at a time.
+"""The file locks of runs that write: which run is alive, and one writer at a time.
 
-The kernel frees a lock when its process dies, so a started run whose lock is free is dead.
-What is done about a dead run is the sensors' matter.
+The kernel frees a lock when its process dies, so a started run whose lock is free is dead. What
+follows for a dead run is in `orchestration.automation.run_sensors`.
 """
 
 import time
@@ -15,41 +15,48 @@ from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 
 WRITE_POOL: Final = "purchases_writer"
-"""The pool of the runs that write; its limit of 1 is set when the home is made."""
-LOOK_SECONDS: Final = 0.2
-PATIENCE_SECONDS: Final = 3_600.0
+"""Dagster's pool of the runs that write; its limit of 1 is set when the home is prepared.
+
+Runs outside the queue, as the command line's, do not know pools: for those there is the lock.
+"""
+POLL_SECONDS: Final = 0.2
+DEADLINE_SECONDS: Final = 3_600.0
+"""Longer than any backfill of a whole history that was measured; a waiting run costs nothing."""
 
 
-def run_lives(home: Path, run_id: str) -> bool:
-    """Say whether a process of this host holds the run's lock."""
+def is_run_alive(home: Path, run_id: str) -> bool:
+    """Return whether a process of this host holds the run's lock."""
     return holder(Home(home).run_lease(run_id)) is not None
 
 
 @contextmanager
-def writing(home: Path, run_id: str) -> Iterator[None]:
-    """Hold the run's lock, and wait until no other run of this home writes.
+def hold_write_lock(home: Path, run_id: str) -> Iterator[None]:
+    """Hold the run's lock and the home's write lock, which may first wait for another run.
 
-    Raises `PurchasesError` where the run writes already, and `Unavailable` where another one does
-    so for over an hour.
+    Raises `PurchasesError` if the run writes already, and `Unavailable` if another run holds the
+    write lock for over an hour.
     """
+    # The run's own lock comes first: a run that waits for its turn must count as alive.
     own = Home(home).run_lease(run_id)
     lease = acquire(own)
     if lease is None:
         raise PurchasesError(f"The run {run_id} writes already, in process {holder(own)}.")
     with lease:
         try:
-            with _turn(Home(home).write_lease):
+            with _wait_for_lock(Home(home).write_lease):
                 yield
         finally:
             own.unlink(missing_ok=True)
 
 
 @contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _wait_for_lock(path: Path) -> Iterator[None]:
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while (lease := acquire(path)) is None:
         if time.monotonic() > deadline:
-            raise Unavailable(f"Process {holder(path)} writes for over an hour ({path}).")
-        time.sleep(LOOK_SECONDS)
+            raise Unavailable(
+                f"Process {holder(path)} holds {path} for over an hour; end it, and start again."
+            )
+        time.sleep(POLL_SECONDS)
     with lease:
         yield

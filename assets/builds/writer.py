@@ -1,6 +1,7 @@
-"""The one way in which a table is written: a partition is replaced, audited, and then visible.
+"""The one writer of aggregate tables: a partition is replaced, audited, and then visible.
 
-Never patched, and never over a build of a higher version. What its rows are is in `transforms`.
+A partition is never patched, and never replaces a build of a higher version. How rows are computed
+is in `assets.tables.transforms`.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert
 
 from assets.builds.audit import Audit, audit
-from assets.builds.event_reader import Counted
+from assets.builds.event_reader import StreamFigures
 from assets.tables.models import BuildFailure, TableBuild
 from assets.tables.transforms import Transform
 from streaming.errors import PurchasesError
@@ -31,25 +32,25 @@ KEY: Final = ["table_name", "partition"]
 
 
 @dataclass(frozen=True)
-class Basis:
-    """What a partition is built from: what the stream counted of it, and up to where it had read.
+class BuildBasis:
+    """What a partition is built from: the stream's figures of it, and the stream's positions.
 
-    `expected` is what the table's sums must be: the same, but for a table that leaves events out.
-    `run_id` is the run that builds.
+    `expected` are the sums that the table must have: the same, except for a table that leaves
+    events out. `run_id` is the run that builds.
     """
 
     partition: str
-    counted: Counted
-    expected: Counted
+    figures: StreamFigures
+    expected: StreamFigures
     stream_offsets: str
     run_id: str
 
 
 @dataclass(frozen=True)
-class Replaced:
+class Replacement:
     """A partition's build, the one before it (None: the first), and its audit.
 
-    `audit` is None where nothing was written, as a build of a higher version stood there.
+    `audit` is None if nothing was written, because there is a build of a higher version.
     """
 
     build: TableBuild
@@ -57,30 +58,30 @@ class Replaced:
     audit: Audit | None
 
 
-class AuditFailed(PurchasesError):
-    """The rows contradict what the stream counted; the figures of before are left standing."""
+class AuditFailure(PurchasesError):
+    """The rows contradict the stream's figures; the build before stays."""
 
-    def __init__(self, table: str, partition: str, found: Audit) -> None:
-        super().__init__(f"{table} of {partition} failed its audit: {'; '.join(found.problems)}.")
-        self.audit = found
+    def __init__(self, table: str, partition: str, audit: Audit) -> None:
+        super().__init__(f"{table} of {partition} failed its audit: {'; '.join(audit.problems)}.")
+        self.audit = audit
 
 
 def replace_partition(
-    connection: Connection, transform: Transform, rows: pl.DataFrame, basis: Basis
-) -> Replaced:
+    connection: Connection, transform: Transform, rows: pl.DataFrame, basis: BuildBasis
+) -> Replacement:
     """Replace a partition by `rows`: all of it, audited and recorded, or nothing.
 
-    The transaction is the caller's, and nothing is visible before its end; where this fails, a
-    savepoint undoes it. Raises `AuditFailed`, and what the engine of `open_engine` does.
+    The transaction is the caller's, and nothing is visible before its end. Raises `AuditFailure`,
+    and what the engine of `open_engine` does.
     """
     partition, values = basis.partition, database_rows(rows)
     build = TableBuild(
         table_name=transform.table,
         partition=partition,
-        version=basis.counted.version,
-        events=basis.counted.events,
-        items_sold=basis.counted.items_sold,
-        net_revenue_micros=basis.counted.net_revenue_micros,
+        version=basis.figures.version,
+        events=basis.figures.events,
+        items_sold=basis.figures.items_sold,
+        net_revenue_micros=basis.figures.net_revenue_micros,
         rows=len(values),
         stream_offsets=basis.stream_offsets,
         digest=digest(values),
@@ -88,25 +89,28 @@ def replace_partition(
         run_id=basis.run_id,
         built_at=time.time_ns() // 1000,
     )
+    # The savepoint undoes this table alone if it fails; the day's other tables stay in the
+    # transaction.
     with connection.begin_nested():
-        before = _standing(connection, transform.table, partition)
+        before = _read_build(connection, transform.table, partition)
+        # A run that waited long for the write lock may hold an older snapshot than this build.
         if before is not None and before.version > build.version:
-            return Replaced(before, before, None)
+            return Replacement(before, before, None)
         _replace_rows(connection, transform, partition, values)
-        found = audit(connection, transform, partition, basis.expected, len(values))
-        if found.problems:
-            raise AuditFailed(transform.table, partition, found)
+        result = audit(connection, transform, partition, basis.expected, len(values))
+        if result.problems:
+            raise AuditFailure(transform.table, partition, result)
         _record_build(connection, build)
-    return Replaced(build, before, found)
+    return Replacement(build, before, result)
 
 
 def record_failure(connection: Connection, failure: BuildFailure) -> None:
-    """Record that a build failed; where its version failed before, its `attempts` are added."""
+    """Record a failed build; attempts at the same version add up."""
     connection.execute(_UPSERT_FAILURE, failure.model_dump())
 
 
 def read_builds(connection: StoreConnection, partition: str) -> dict[str, TableBuild]:
-    """Read from what a partition of each table was built, where it was."""
+    """Read the builds of a partition by table."""
     cursor = connection.execute("SELECT * FROM table_build WHERE partition = ?", (partition,))
     names = [column[0] for column in cursor.description]
     builds = [TableBuild(**dict(zip(names, row, strict=True))) for row in cursor]
@@ -114,18 +118,18 @@ def read_builds(connection: StoreConnection, partition: str) -> dict[str, TableB
 
 
 def database_rows(rows: pl.DataFrame) -> list[tuple[Any, ...]]:
-    """Give the rows as the database holds them: days are ISO texts."""
+    """Return the rows as the database stores them: days are ISO texts."""
     return rows.with_columns(cs.date().dt.to_string("%Y-%m-%d")).rows()
 
 
 def digest(rows: Sequence[tuple[Any, ...]]) -> str:
-    """Give the SHA-256 of rows in the order of their key, which `table_build` keeps."""
+    """Return the SHA-256 of rows in the order of their key, which `table_build` keeps."""
     return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()
 
 
-def _standing(connection: Connection, table: str, partition: str) -> TableBuild | None:
-    found = connection.exec_driver_sql(_SELECT_BUILD, (table, partition)).mappings().one_or_none()
-    return None if found is None else TableBuild(**found)
+def _read_build(connection: Connection, table: str, partition: str) -> TableBuild | None:
+    row = connection.exec_driver_sql(_SELECT_BUILD, (table, partition)).mappings().one_or_none()
+    return None if row is None else TableBuild(**row)
 
 
 def _replace_rows(
@@ -134,7 +138,7 @@ def _replace_rows(
     where, parameters = (" WHERE day = ?", (partition,)) if transform.by_day else ("", ())
     connection.exec_driver_sql(f"DELETE FROM {transform.table}{where}", parameters)  # noqa: S608
     if values:
-        connection.exec_driver_sql(_insertion(transform.table), values)
+        connection.exec_driver_sql(_insert_statement(transform.table), values)
 
 
 def _record_build(connection: Connection, build: TableBuild) -> None:
@@ -143,8 +147,9 @@ def _record_build(connection: Connection, build: TableBuild) -> None:
 
 
 @cache
-def _insertion(table: str) -> str:
-    """Give the text of the statement, for rows as tuples in the order of the table's columns."""
+def _insert_statement(table: str) -> str:
+    """Return the text of the statement, for rows as tuples in the order of the table's columns."""
+    # SQLAlchemy's own `insert` would make a dict of every row, and compile for every batch.
     statement = sqlite.insert(Table.metadata.tables[table])
     return str(statement.compile(dialect=sqlite.dialect()))
 

@@ -1,4 +1,6 @@
-"""The checks as Dagster runs them; what each looks at is in `reconciled` and `health`.
+"""The asset checks as Dagster runs them: their names, assets and results.
+
+Their functions are in `reconciliation` and `stream_health`.
 
 The audit of a partition before it is visible is not among them: it is part of the build.
 """
@@ -19,7 +21,7 @@ from dagster import (
 )
 
 from assets.checks import reconciliation, stream_health
-from assets.checks.finding import Finding, Scene
+from assets.checks.finding import CheckContext, Finding
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
@@ -32,29 +34,26 @@ FREQUENT: Final = ("on_time", "out_of_range", "lag", "refusals", "repeats")
 
 @dataclass(frozen=True)
 class _Check:
-    """A check of an asset: how it looks at a snapshot of the database, and at which table."""
+    """An asset check: its name in Dagster, its asset, and the function that makes the finding."""
 
+    name: str
     asset: str
-    look: Callable[..., Finding]
+    function: Callable[..., Finding]
     transform: Transform | None = None
 
-    @property
-    def name(self) -> str:
-        return self.look.__name__
-
-    def find(self, connection: StoreConnection, scene: Scene) -> Finding:
+    def run(self, connection: StoreConnection, context: CheckContext) -> Finding:
         if self.transform is None:
-            return self.look(connection, scene)
-        return self.look(connection, scene, self.transform)
+            return self.function(connection, context)
+        return self.function(connection, context, self.transform)
 
 
 def asset_checks(settings: Settings) -> list[AssetChecksDefinition]:
-    """Give all checks of this deployment; each looks at one snapshot of the database."""
+    """Return all checks of this deployment; each reads one snapshot of the database."""
     return [_definition(check, settings) for check in _CHECKS]
 
 
-def selection(names: Sequence[str]) -> AssetSelection:
-    """Give the checks that have these names, of every asset; for schedules and jobs."""
+def check_selection(names: Sequence[str]) -> AssetSelection:
+    """Return the checks of these names, of every asset that has one; for schedules and jobs."""
     keys = [
         AssetCheckKey(AssetKey(check.asset), check.name) for check in _CHECKS if check.name in names
     ]
@@ -62,37 +61,41 @@ def selection(names: Sequence[str]) -> AssetSelection:
 
 
 _STREAM_CHECKS: Final = (
-    _Check(EVENTS, stream_health.out_of_range),
-    _Check(EVENTS, stream_health.lag),
-    _Check(EVENTS, stream_health.integrity),
-    _Check(EVENTS, reconciliation.recomputed),
-    _Check("purchases_dlq", stream_health.refusals),
-    _Check("analytics", stream_health.repeats),
+    _Check("out_of_range", EVENTS, stream_health.check_out_of_range),
+    _Check("lag", EVENTS, stream_health.check_lag),
+    _Check("integrity", EVENTS, stream_health.check_integrity),
+    _Check("recomputed", EVENTS, reconciliation.check_recomputed),
+    _Check("refusals", "purchases_dlq", stream_health.check_refusals),
+    _Check("repeats", "analytics", stream_health.check_repeats),
 )
 _TABLE_CHECKS: Final = tuple(
-    _Check(transform.table, look, transform)
+    _Check(name, transform.table, function, transform)
     for transform in (*DAY_TRANSFORMS, *WHOLE_TRANSFORMS)
-    for look in (reconciliation.parity, reconciliation.unchanged, reconciliation.on_time)
+    for name, function in (
+        ("parity", reconciliation.check_parity),
+        ("unchanged", reconciliation.check_unchanged),
+        ("on_time", reconciliation.check_on_time),
+    )
 )
 _CHECKS: Final = (*_STREAM_CHECKS, *_TABLE_CHECKS)
 
 
 def _definition(check: _Check, settings: Settings) -> AssetChecksDefinition:
-    @asset_check(asset=check.asset, name=check.name, description=check.look.__doc__)
-    def look() -> AssetCheckResult:
-        scene = Scene(settings, time.time_ns() // 1000)
+    @asset_check(asset=check.asset, name=check.name, description=check.function.__doc__)
+    def evaluate() -> AssetCheckResult:
+        context = CheckContext(settings, time.time_ns() // 1000)
         with read_store(settings) as store:
-            return _result(check.find(store, scene))
+            return _result(check.run(store, context))
 
-    return look
+    return evaluate
 
 
 def _result(finding: Finding) -> AssetCheckResult:
     examples = {f"example {n}": text for n, text in enumerate(finding.examples, 1)}
     metadata: dict[str, Any] = {**finding.numbers, **examples}
     return AssetCheckResult(
-        passed=finding.well,
-        severity=AssetCheckSeverity.WARN if finding.warns else AssetCheckSeverity.ERROR,
-        description=finding.sentence,
+        passed=finding.passed,
+        severity=AssetCheckSeverity.WARN if finding.is_warning else AssetCheckSeverity.ERROR,
+        description=finding.description,
         metadata=metadata,
     )

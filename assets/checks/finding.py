@@ -1,44 +1,46 @@
-"""What a check looks at, and what it found; the checks are in `reconciled` and `health`."""
+"""The context that a check gets, and the finding that it returns.
+
+The checks are in `reconciliation` and `stream_health`; how Dagster runs them is in `asset_checks`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from assets.partitions import today
+from assets.tables.day_range import DayRange
 from streaming.settings import Settings
+from streaming.units import MICROS
 
 EXAMPLES: Final = 10
+"""Sentences of one finding: enough to see a pattern, few enough to read in Dagster."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether all is well, a sentence about it, and numbers by name.
+    """The result of an asset check: passed or not, a sentence, and numbers by name.
 
-    `examples` are sentences about the first things that are wrong. `warns` says that what is wrong
-    needs a look, but that no figure is.
+    `examples` are sentences about the first faults. `is_warning` says that a person should look at
+    a fault, but that no figure is wrong.
     """
 
-    well: bool
-    sentence: str
+    passed: bool
+    description: str
     numbers: Mapping[str, float] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
-    warns: bool = False
+    is_warning: bool = False
 
 
 @dataclass(frozen=True)
-class Scene:
-    """The deployment, the time (µs), and the days from `first` to `last` that have partitions."""
+class CheckContext:
+    """The deployment, the time of the check (µs), and the days that have partitions."""
 
     settings: Settings
     now: int
 
     @property
-    def first(self) -> date:
-        """The first day of history."""
-        return self.settings.history_start
-
-    @property
-    def last(self) -> date:
-        """The local day of now."""
-        return today(self.settings, datetime.fromtimestamp(self.now / 1_000_000, UTC))
+    def history(self) -> DayRange:
+        """The days that have partitions: from the start of history to the local day of `now`."""
+        now = datetime.fromtimestamp(self.now / MICROS, UTC)
+        return DayRange(self.settings.history_start, today(self.settings, now))

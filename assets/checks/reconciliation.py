@@ -1,57 +1,62 @@
-"""What the batch computed against what the stream counted, and against the events themselves.
+"""Checks that reconcile the tables with the stream's figures, and those with the stored events.
 
-Every function reads inside the caller's snapshot, and gives a `Finding`.
+Every function reads inside the caller's snapshot and returns a `Finding`. Checks of the stream
+alone are in `stream_health`.
 """
 
 from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
-from assets.builds.staleness import Difference, read_differences
+from assets.builds.staleness import StalePartition, read_stale_partitions
 from assets.builds.writer import digest
-from assets.checks.finding import EXAMPLES, Finding, Scene
+from assets.checks.finding import EXAMPLES, CheckContext, Finding
 from assets.tables.calendar import day_window
 from assets.tables.models import WHOLE
 from assets.tables.transforms import Transform
 from streaming.kafka.names import Names
 from streaming.store.connection import StoreConnection
+from streaming.units import MICROS
 from streaming.verification.database_checks import check_days, check_items, check_totals
 
 PAST_DAY_SECONDS: Final = 10 * 60
+"""How long a past day may wait for its build: it is requested at once, so this is plenty."""
 TODAY_SECONDS: Final = 30 * 60
-SECOND: Final = 1_000_000
+"""Today and the summaries are built every ten minutes at most: three times that is late."""
 FIGURES: Final = ("events", "items_sold", "net_revenue_micros")
 
 
-def parity(connection: StoreConnection, scene: Scene, transform: Transform) -> Finding:
-    """Compare the sums of each partition with the stream's figures, where versions are equal.
+def check_parity(
+    connection: StoreConnection, context: CheckContext, transform: Transform
+) -> Finding:
+    """Compare the sums of each partition with the stream's figures of the same version.
 
-    A partition that is behind is pending, and not wrong.
+    A partition that is behind is pending, not wrong.
     """
+    # The names of tables are constants of this program: parameters cannot stand for them.
     statement = _PARITY_OF_DAYS if transform.by_day else _PARITY_OF_ALL
     if not transform.guests:
         statement = _PARITY_OF_CUSTOMERS
     query = statement.format(table=transform.table)
     rows = connection.execute(query, {"table": transform.table}).fetchall()
     wrong = [row for row in rows if row[1:4] != row[4:7]]
-    pending = [d for d in _behind(connection, scene) if d.table == transform.table]
+    pending = [s for s in _read_stale(connection, context) if s.table == transform.table]
     examples = [
-        f"{partition}: {', '.join(map(str, found))} {', '.join(FIGURES)}, the stream counted"
-        f" {', '.join(map(str, counted))}."
+        f"{partition}: {', '.join(map(str, figures[:3]))} {', '.join(FIGURES)}, the stream counted"
+        f" {', '.join(map(str, figures[3:]))}."
         for partition, *figures in wrong[:EXAMPLES]
-        for found, counted in [(figures[:3], figures[3:])]
     ]
     return Finding(
-        well=not wrong,
-        sentence=f"{len(rows) - len(wrong)} partitions equal the stream's figures,"
+        passed=not wrong,
+        description=f"{len(rows) - len(wrong)} partitions equal the stream's figures,"
         f" {len(wrong)} differ, {len(pending)} are behind and pending.",
         numbers={"equal": len(rows) - len(wrong), "different": len(wrong), "pending": len(pending)},
         examples=tuple(examples),
     )
 
 
-def unchanged(connection: StoreConnection, _: Scene, transform: Transform) -> Finding:
-    """Compare the digest of each partition's rows with the one of its build."""
+def check_unchanged(connection: StoreConnection, _: CheckContext, transform: Transform) -> Finding:
+    """Compare the digest of each partition's rows with the digest of its build."""
     order = ", ".join(f'"{name}"' for name in transform.key)
     where = "WHERE day = ?" if transform.by_day else "WHERE ? IS NOT NULL"
     query = f"SELECT * FROM {transform.table} {where} ORDER BY {order}"  # noqa: S608 - constants
@@ -64,36 +69,38 @@ def unchanged(connection: StoreConnection, _: Scene, transform: Transform) -> Fi
         if digest(connection.execute(query, (partition,)).fetchall()) != built
     ]
     return Finding(
-        well=not changed,
-        sentence=f"The rows of {len(builds) - len(changed)} partitions are as they were built, of"
-        f" {len(changed)} somebody changed them.",
+        passed=not changed,
+        description=f"The rows of {len(builds) - len(changed)} partitions are as they were built,"
+        f" {len(changed)} were changed since.",
         numbers={"unchanged": len(builds) - len(changed), "changed": len(changed)},
         examples=tuple(f"{partition} was changed." for partition in changed[:EXAMPLES]),
     )
 
 
-def recomputed(connection: StoreConnection, scene: Scene) -> Finding:
+def check_recomputed(connection: StoreConnection, context: CheckContext) -> Finding:
     """Recompute totals, items and ledger from the events, by code that the stream does not use."""
-    days = check_days(connection, scene.settings.zone)
+    days = check_days(connection, context.settings.zone)
     checks = [check_totals(connection), check_items(connection), days]
     differing = sum(check.differing for check in checks)
     compared = sum(check.compared for check in checks)
     return Finding(
-        well=not differing,
-        sentence=f"{compared} figures were computed again from the events, {differing} differ.",
+        passed=not differing,
+        description=f"{compared} figures were recomputed from the events, {differing} differ.",
         numbers={"compared": compared, "different": differing},
         examples=tuple(sentence for check in checks for sentence in check.examples),
     )
 
 
-def on_time(connection: StoreConnection, scene: Scene, transform: Transform) -> Finding:
-    """Find days of which an event has waited too long: today's 30 minutes, a past day's 10."""
-    behind = [d for d in _behind(connection, scene) if d.table == transform.table]
-    waited = {d.partition: _late_seconds(connection, d, scene) for d in behind}
-    late = {partition: seconds for partition, seconds in waited.items() if seconds}
+def check_on_time(
+    connection: StoreConnection, context: CheckContext, transform: Transform
+) -> Finding:
+    """Find days with an event that has waited too long: 30 minutes for today, 10 for a past day."""
+    behind = [s for s in _read_stale(connection, context) if s.table == transform.table]
+    waits = {s.partition: _read_late_seconds(connection, s, context) for s in behind}
+    late = {partition: seconds for partition, seconds in waits.items() if seconds}
     return Finding(
-        well=not late,
-        sentence=f"{len(behind)} partitions are behind the stream, {len(late)} for too long.",
+        passed=not late,
+        description=f"{len(behind)} partitions are behind the stream, {len(late)} for too long.",
         numbers={
             "behind": len(behind),
             "late": len(late),
@@ -103,53 +110,58 @@ def on_time(connection: StoreConnection, scene: Scene, transform: Transform) -> 
             f"{day} has waited for {seconds / 60:.0f} minutes."
             for day, seconds in list(late.items())[:EXAMPLES]
         ),
-        warns=True,
+        is_warning=True,
     )
 
 
-def _behind(connection: StoreConnection, scene: Scene) -> Sequence[Difference]:
-    """Give the partitions whose build is not of the stream's version, without days out of range."""
-    first, last = scene.first.isoformat(), scene.last.isoformat()
+def _read_stale(connection: StoreConnection, context: CheckContext) -> Sequence[StalePartition]:
+    """Read the stale partitions, without days that have no partition in Dagster."""
+    first, last = context.history.iso_bounds()
     return [
-        difference
-        for difference in read_differences(connection)
-        if difference.partition == WHOLE or first <= difference.partition <= last
+        stale
+        for stale in read_stale_partitions(connection)
+        if stale.partition == WHOLE or first <= stale.partition <= last
     ]
 
 
-def _late_seconds(connection: StoreConnection, difference: Difference, scene: Scene) -> float:
-    """Give for how long an event has waited where that is too long, else 0; the whole is as today.
+def _read_late_seconds(
+    connection: StoreConnection, stale: StalePartition, context: CheckContext
+) -> float:
+    """Return how long (s) the oldest event has waited if that is too long, else 0.
 
-    Only where the build is old enough the events are looked at.
+    Today's limit holds for whole tables too.
     """
-    past = difference.partition < scene.last.isoformat()
-    limit = (PAST_DAY_SECONDS if past else TODAY_SECONDS) * SECOND
-    if scene.now - (difference.built_at or 0) <= limit:
+    is_past = stale.partition < context.history.last.isoformat()
+    limit = (PAST_DAY_SECONDS if is_past else TODAY_SECONDS) * MICROS
+    # No event waits for longer than since the build: most partitions need no read of the events.
+    if context.now - (stale.built_at or 0) <= limit:
         return 0.0
-    waited = scene.now - _waits_since(connection, difference, scene)
-    return waited / SECOND if waited > limit else 0.0
+    waited = context.now - _read_waiting_since(connection, stale, context)
+    return waited / MICROS if waited > limit else 0.0
 
 
-def _waits_since(connection: StoreConnection, difference: Difference, scene: Scene) -> int:
-    """Give when the first event was processed that the build does not have (µs).
+def _read_waiting_since(
+    connection: StoreConnection, stale: StalePartition, context: CheckContext
+) -> int:
+    """Return when (µs) the first event was processed that the build lacks, or the build's own time.
 
-    Never before the build itself. Where none is found, as after a change of the log, it is the
-    time of the partition's last change.
+    If there is no such event, as after a deletion of the topic, it is the partition's last change.
     """
     build = connection.execute(
         "SELECT stream_offsets FROM table_build WHERE table_name = ? AND partition = ?",
-        (difference.table, difference.partition),
+        (stale.table, stale.partition),
     ).fetchone()
     window = (-(2**63), 2**63 - 1)
-    if difference.partition != WHOLE:
-        window = day_window(date.fromisoformat(difference.partition), scene.settings.zone)
-    path = f'$."{Names.of(scene.settings).analytics}-'
+    if stale.partition != WHOLE:
+        window = day_window(date.fromisoformat(stale.partition), context.settings.zone)
+    # The build's offsets say which events it has: `$."analytics-0"` is the next of partition 0.
+    path = f'$."{Names.of(context.settings).analytics}-'
     row = connection.execute(
         "SELECT min(processed_at) FROM analytics_event WHERE event_time >= ? AND event_time < ?"
         " AND stream_offset >= coalesce(json_extract(?, ? || stream_partition || '\"'), 0)",
         (*window, build[0] if build else "{}", path),
     ).fetchone()
-    return max(difference.changed_at if row[0] is None else row[0], difference.built_at or 0)
+    return max(stale.changed_at if row[0] is None else row[0], stale.built_at or 0)
 
 
 _PARITY_OF_DAYS: Final = """

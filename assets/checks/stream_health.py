@@ -1,13 +1,14 @@
-"""How the stream is that the batch half lives on: what is refused, repeated, late or out of range.
+"""Checks of the stream that the tables are built from: lag, refusals, duplicates, days, integrity.
 
-Every function reads inside the caller's snapshot, and gives a `Finding`.
+Every function reads inside the caller's snapshot and returns a `Finding`. The comparison of tables
+with the stream is in `reconciliation`.
 """
 
 from typing import Final
 
 from assets.builds.event_reader import read_ledger
 from assets.builds.staleness import days_out_of_range
-from assets.checks.finding import EXAMPLES, Finding, Scene
+from assets.checks.finding import EXAMPLES, CheckContext, Finding
 from streaming.errors import PurchasesError
 from streaming.kafka.lag import read_lag
 from streaming.kafka.names import Names
@@ -17,50 +18,55 @@ from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import stored_positions
 
 LAG_DEADLINE_SECONDS: Final = 10.0
+"""How long Kafka may take to answer; a check must not hold a run for longer."""
 LAG_SECONDS: Final = 60.0
+"""The lag that is reported: far above the latency of a stream that keeps up."""
 RECENT_EVENTS: Final = 10_000
+"""Over how many stored events the share of refusals is taken: enough for a share of 0.1 %."""
 
 
-def out_of_range(connection: StoreConnection, scene: Scene) -> Finding:
+def check_out_of_range(connection: StoreConnection, context: CheckContext) -> Finding:
     """Count the events of days that have no partition: they are stored, but in no day table."""
-    ledger = {day: counted.events for day, counted in read_ledger(connection).items()}
-    first, last = scene.first, scene.last
-    outside = days_out_of_range(ledger, first, last)
+    ledger = {day: figures.events for day, figures in read_ledger(connection).items()}
+    history = context.history
+    outside = days_out_of_range(ledger, history)
     events = sum(outside.values())
     return Finding(
-        well=not events,
-        sentence=f"{events} events lie outside {first} to {last}, the days that have partitions.",
+        passed=not events,
+        description=f"{events} events lie outside {history.first} to {history.last},"
+        " the days that have partitions.",
         numbers={"events": events, "days": len(outside)},
         examples=tuple(
             f"{day}: {count} events." for day, count in list(outside.items())[:EXAMPLES]
         ),
-        warns=True,
+        is_warning=True,
     )
 
 
-def lag(connection: StoreConnection, scene: Scene) -> Finding:
-    """Ask Kafka how far the stored events are behind the log; over a minute is too far."""
-    settings = scene.settings
+def check_lag(connection: StoreConnection, context: CheckContext) -> Finding:
+    """Measure the lag between the stored events and the log; more than a minute is a fault."""
+    settings = context.settings
     names, deployment = Names.of(settings), recorded_deployment(connection)
     group = names.analytics_group(deployment.deployment_id if deployment else "")
     stored = stored_positions(connection, group, names.analytics)
     try:
-        found = read_lag(settings, stored, LAG_DEADLINE_SECONDS)
+        measured = read_lag(settings, stored, LAG_DEADLINE_SECONDS)
     except PurchasesError as error:
-        return Finding(well=False, sentence=f"The lag is unknown: {error}", warns=True)
-    seconds = found.seconds
+        return Finding(passed=False, description=f"The lag is unknown: {error}", is_warning=True)
+    seconds = measured.seconds
     return Finding(
-        well=seconds is not None and seconds <= LAG_SECONDS,
-        sentence=f"{found.records} records are not in the figures yet, the oldest of them for"
+        passed=seconds is not None and seconds <= LAG_SECONDS,
+        description=f"{measured.records} records are not in the figures yet, the oldest of them for"
         f" {'an unknown time' if seconds is None else f'{seconds:.0f} s'}.",
-        numbers={"records": found.records, **({} if seconds is None else {"seconds": seconds})},
-        warns=True,
+        numbers={"records": measured.records, **({} if seconds is None else {"seconds": seconds})},
+        is_warning=True,
     )
 
 
-def refusals(connection: StoreConnection, scene: Scene) -> Finding:
-    """Compare the share of refused records with the usual, since the last 10,000 were stored."""
-    share = scene.settings.refusal_share
+def check_refusals(connection: StoreConnection, context: CheckContext) -> Finding:
+    """Compare the share of refused records among the last 10,000 with the usual share."""
+    usual_share = context.settings.refusal_share
+    # Refusals are counted from the time of the oldest of these events: both cover one period.
     row = connection.execute(
         "SELECT count(*), coalesce(min(processed_at), 0) FROM analytics_event"
         " WHERE rowid > (SELECT max(rowid) FROM analytics_event) - ?",
@@ -73,37 +79,37 @@ def refusals(connection: StoreConnection, scene: Scene) -> Finding:
         (since,),
     ).fetchall()
     refused = sum(count for _, count in rows)
-    found = refused / max(stored + refused, 1)
+    share = refused / max(stored + refused, 1)
     return Finding(
-        well=found <= share,
-        sentence=f"Of the last {stored + refused} records {refused} were refused"
-        f" ({found:.1%}; {share:.1%} is usual).",
-        numbers={"refused": refused, "share": round(found, 6)},
+        passed=share <= usual_share,
+        description=f"Of the last {stored + refused} records {refused} were refused"
+        f" ({share:.1%}; {usual_share:.1%} is usual).",
+        numbers={"refused": refused, "share": round(share, 6)},
         examples=tuple(f"{reason}: {count}." for reason, count in rows[:EXAMPLES]),
-        warns=True,
+        is_warning=True,
     )
 
 
-def repeats(connection: StoreConnection, _: Scene) -> Finding:
-    """Count the events that came again; those that came with other content need a look."""
+def check_repeats(connection: StoreConnection, _: CheckContext) -> Finding:
+    """Count duplicates; those whose content conflicts with the stored event are a fault."""
     row = connection.execute(
         "SELECT coalesce(sum(records), 0), coalesce(sum(duplicates), 0),"
         " coalesce(sum(conflicting), 0) FROM stream_offset"
     ).fetchone()
     records, duplicates, conflicting = row
     return Finding(
-        well=not conflicting,
-        sentence=f"Of {records} records {duplicates} were known already, {conflicting} of them"
-        " with another content; the first one stays.",
+        passed=not conflicting,
+        description=f"Of {records} records {duplicates} were duplicates, {conflicting} of them with"
+        " conflicting content; the stored event stays.",
         numbers={"duplicates": duplicates, "conflicting": conflicting},
-        warns=True,
+        is_warning=True,
     )
 
 
-def integrity(connection: StoreConnection, scene: Scene) -> Finding:
-    """Let SQLite look at every page of the database."""
+def check_integrity(connection: StoreConnection, context: CheckContext) -> Finding:
+    """Run SQLite's integrity check over every page of the database."""
     try:
-        require_integrity(connection, scene.settings.database_path)
+        require_integrity(connection, context.settings.database_path)
     except PurchasesError as error:
-        return Finding(well=False, sentence=str(error))
-    return Finding(well=True, sentence="Every page of the database is sound.")
+        return Finding(passed=False, description=str(error))
+    return Finding(passed=True, description="Every page of the database is sound.")

@@ -1,6 +1,6 @@
-"""The batch half's part of the page's API: History, Truth, and files of what is shown.
+"""The batch half's endpoints of the API: sales, freshness of tables, and exports.
 
-What was asked for becomes queries of one snapshot; these are in `sales` and `truth`.
+A request becomes queries of one snapshot; these are in `sales`, `freshness` and `export`.
 """
 
 import tempfile
@@ -12,57 +12,61 @@ from msgspec import Meta, Raw, Struct, structs
 from starlette.responses import Response, StreamingResponse
 
 from assets.queries.freshness import (
-    standing_of_days,
-    standing_of_events,
-    standing_of_whole,
-    table_truth,
-    text_of,
-    truth,
+    events_freshness,
+    read_days_freshness,
+    read_freshness_report,
+    read_table_freshness,
+    read_whole_freshness,
+    utc_text,
 )
 from assets.queries.records import (
     Customers,
-    Range,
+    Freshness,
+    FreshnessReport,
+    PeriodFigures,
     Ranking,
+    SalesFigures,
     Series,
-    Sold,
-    SoldIn,
-    Standing,
-    TableTruth,
-    Truth,
+    TableFreshness,
 )
 from assets.queries.sales import (
     CustomerOrdering,
     Ordering,
-    by_day,
-    by_day_of_customer,
-    by_hour,
-    customers,
-    descriptions,
-    in_all,
-    last_days,
-    ranked,
-    summed,
+    read_customers,
+    read_days,
+    read_days_of_customer,
+    read_descriptions,
+    read_hours,
+    read_last_days,
+    read_ranking,
+    read_sum,
+    sum_figures,
 )
+from assets.tables.day_range import DayRange
 from streaming.api.endpoint import Endpoint, NoParameters
 from streaming.errors import UsageError
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
 
 DEFAULT_DAYS: Final = 30
-MOST_DAYS: Final = 10_000
-MOST_HOURLY_DAYS: Final = 400
+MAX_DAYS: Final = 10_000
+"""27 years, one point a day: the longest answer has about 2 MB."""
+MAX_HOURLY_DAYS: Final = 400
+"""A year and a month, one point an hour: as many points as `MAX_DAYS` allows."""
 FIRST_YEAR: Final = 1000
+"""Python writes earlier years with fewer digits, and texts would sort wrongly."""
 LAST_YEAR: Final = 9998
+"""Leaves room to compute the day after the last."""
 CHUNK_BYTES: Final = 1 << 16
 
-DAYS: Final = {"first": "from", "last": "to"}
+RENAMED: Final = {"first": "from", "last": "to"}
 Limit = Annotated[int, Meta(ge=1, le=1_000)]
 Offset = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Name = Annotated[str, Meta(min_length=1, max_length=1_024)]
 
 
-class Days(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=DAYS):
-    """Days `from` to `to`; the last 30 that there are. Of one item, country or customer, or all."""
+class DaysQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=RENAMED):
+    """Days `from` to `to` (default: the last 30), of one item, country or customer, or all."""
 
     first: date | None = None
     last: date | None = None
@@ -71,15 +75,15 @@ class Days(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename
     customer: Name | None = None
 
 
-class Hours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=DAYS):
-    """Days `from` to `to`, 400 at most; the last 30 that there are."""
+class HoursQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=RENAMED):
+    """Days `from` to `to`, 400 at most (default: the last 30)."""
 
     first: date | None = None
     last: date | None = None
 
 
-class Ranked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=DAYS):
-    """Days `from` to `to`; in which order, best first; and which page of it."""
+class RankingQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=RENAMED):
+    """Days `from` to `to` (default: the last 30), the order, best first, and a page of it."""
 
     first: date | None = None
     last: date | None = None
@@ -88,24 +92,24 @@ class Ranked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rena
     offset: Offset = 0
 
 
-class Buyers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """In which order, best first, and which page of it."""
+class CustomersQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The order, best first, and a page of it."""
 
     order: CustomerOrdering = "net_revenue"
     limit: Limit = 20
     offset: Offset = 0
 
 
-class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=DAYS):
-    """Which table, and which of its days; the last 30 that there are."""
+class TableQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=RENAMED):
+    """A table, and days of it (default: the last 30)."""
 
     table: str
     first: date | None = None
     last: date | None = None
 
 
-class Export(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=DAYS):
-    """Which table, which of its days (all that there are), and in which format."""
+class ExportQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=RENAMED):
+    """A table, days of it (default: all), and the format."""
 
     table: str
     first: date | None = None
@@ -114,170 +118,186 @@ class Export(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rena
 
 
 def history_endpoints(dagster: Callable[[Settings], str | None]) -> list[Endpoint]:
-    """Give the endpoints; `dagster` tells where Dagster's page is, as far as that is known."""
+    """Return the endpoints; `dagster` returns the URL of Dagster's UI, None if it does not run."""
 
-    def whole_truth(settings: Settings, _: NoParameters) -> Truth:
+    def report_freshness(settings: Settings, _: NoParameters) -> FreshnessReport:
         with read_store(settings) as store:
-            return truth(store, settings.zone, dagster(settings))
+            return read_freshness_report(store, settings.zone, dagster(settings))
 
     return [
-        Endpoint("GET", "days", "Figures by day", _days, Series, Days),
-        Endpoint("GET", "hours", "Figures by hour", _hours, Series, Hours),
-        Endpoint("GET", "items", "Items of a range, ranked", _items, Ranking, Ranked),
-        Endpoint("GET", "countries", "Countries of a range, ranked", _countries, Ranking, Ranked),
-        Endpoint("GET", "customers", "Customers, ranked", _customers, Customers, Buyers),
-        Endpoint("GET", "tables", "How the tables stand", whole_truth, Truth),
+        Endpoint("GET", "days", "Figures by day", _days, Series, DaysQuery),
+        Endpoint("GET", "hours", "Figures by hour", _hours, Series, HoursQuery),
+        Endpoint("GET", "items", "Items of a range, ranked", _items, Ranking, RankingQuery),
+        Endpoint(
+            "GET", "countries", "Countries of a range, ranked", _countries, Ranking, RankingQuery
+        ),
+        Endpoint("GET", "customers", "Customers, ranked", _customers, Customers, CustomersQuery),
+        Endpoint("GET", "tables", "Freshness of the tables", report_freshness, FreshnessReport),
         Endpoint(
             "GET",
             "export/{table}",
             "A table as a file",
             _export,
             Raw,
-            Export,
+            ExportQuery,
             media_types=("text/csv", "application/vnd.apache.parquet", "application/jsonl"),
             max_concurrent=4,
         ),
-        Endpoint("GET", "tables/{table}", "How the days of one stand", _table, TableTruth, Table),
+        Endpoint(
+            "GET",
+            "tables/{table}",
+            "Freshness of a table's days",
+            _table,
+            TableFreshness,
+            TableQuery,
+        ),
     ]
 
 
-def range_of(
-    store: StoreConnection, settings: Settings, first: date | None, last: date | None, most: int
-) -> Range:
-    """Give the range that was asked for; what is missing makes it the last 30 days there are.
+def requested_range(
+    store: StoreConnection, settings: Settings, first: date | None, last: date | None, max_days: int
+) -> DayRange:
+    """Return the requested range; a missing side makes it 30 days, up to the last with events.
 
-    Raises `UsageError` where it is in the wrong order, too long, or not of the years 1000 to 9998,
-    around which there is room to reckon.
+    Raises `UsageError` if the days are in the wrong order, more than `max_days`, or outside of the
+    years 1000 to 9998.
     """
     for day in (first, last):
         if day is not None and not FIRST_YEAR <= day.year <= LAST_YEAR:
-            raise UsageError(f"{day} is not of the years {FIRST_YEAR} to {LAST_YEAR}.")
+            raise UsageError(f"{day} is outside of the years {FIRST_YEAR} to {LAST_YEAR}.")
     today = datetime.now(settings.zone).date()
-    lately = last_days(store, DEFAULT_DAYS, today)
-    end = last or max(lately.last, first or lately.last)
+    recent = read_last_days(store, DEFAULT_DAYS, today)
+    end = last or max(recent.last, first or recent.last)
     begin = first or end - timedelta(DEFAULT_DAYS - 1)
-    if not 0 <= (end - begin).days < most:
-        raise UsageError(f"from {begin} to {end} must be 1 to {most:,} days, in their order.")
-    return Range(begin, end)
+    if not 0 <= (end - begin).days < max_days:
+        raise UsageError(f"from {begin} to {end} must be 1 to {max_days:,} days, in order.")
+    return DayRange(begin, end)
 
 
-def _days(settings: Settings, asked: Days) -> Series:
+def _days(settings: Settings, query: DaysQuery) -> Series:
     names = [
         (column, name)
-        for column, name in (("item", asked.item), ("country", asked.country))
+        for column, name in (("item", query.item), ("country", query.country))
         if name is not None
     ]
-    if len(names) + (asked.customer is not None) > 1:
-        raise UsageError("Ask for one of item, country and customer.")
+    if len(names) + (query.customer is not None) > 1:
+        raise UsageError("Name only one of item, country and customer.")
     zone = settings.zone
     with read_store(settings) as store:
-        days = range_of(store, settings, asked.first, asked.last, MOST_DAYS)
-        if asked.customer is not None:
-            points = by_day_of_customer(store, days, asked.customer, zone)
-            before = summed(by_day_of_customer(store, days.before(), asked.customer, zone))
-            return _series(settings, days, points, before, standing_of_events())
+        days = requested_range(store, settings, query.first, query.last, MAX_DAYS)
+        if query.customer is not None:
+            points = read_days_of_customer(store, days, query.customer, zone)
+            before = sum_figures(
+                read_days_of_customer(store, days.preceding(), query.customer, zone)
+            )
+            return _series(settings, days, points, before, events_freshness())
         name = names[0] if names else None
         table = f"daily_{name[0]}_sales" if name else "daily_sales"
-        points = by_day(store, table, days, name)
-        before = in_all(store, table, days.before(), name)
-        return _series(settings, days, points, before, standing_of_days(store, table, days, zone))
+        points = read_days(store, table, days, name)
+        before = read_sum(store, table, days.preceding(), name)
+        return _series(
+            settings, days, points, before, read_days_freshness(store, table, days, zone)
+        )
 
 
-def _hours(settings: Settings, asked: Hours) -> Series:
+def _hours(settings: Settings, query: HoursQuery) -> Series:
     with read_store(settings) as store:
-        days = range_of(store, settings, asked.first, asked.last, MOST_HOURLY_DAYS)
-        points = by_hour(store, days)
-        before = in_all(store, "hourly_sales", days.before())
-        standing = standing_of_days(store, "hourly_sales", days, settings.zone)
+        days = requested_range(store, settings, query.first, query.last, MAX_HOURLY_DAYS)
+        points = read_hours(store, days)
+        before = read_sum(store, "hourly_sales", days.preceding())
+        standing = read_days_freshness(store, "hourly_sales", days, settings.zone)
         return _series(settings, days, points, before, standing)
 
 
 def _series(
-    settings: Settings, days: Range, points: list[SoldIn], before: Sold, standing: Standing
+    settings: Settings,
+    days: DayRange,
+    points: list[PeriodFigures],
+    before: SalesFigures,
+    standing: Freshness,
 ) -> Series:
     return Series(
         first=days.first,
         last=days.last,
         timezone=settings.timezone,
         currency=settings.currency,
-        as_of=text_of(None),
+        as_of=utc_text(None),
         points=points,
-        total=summed(points),
+        total=sum_figures(points),
         before=before,
         standing=standing,
     )
 
 
-def _items(settings: Settings, asked: Ranked) -> Ranking:
-    return _ranking(settings, asked, "item")
+def _items(settings: Settings, query: RankingQuery) -> Ranking:
+    return _ranking(settings, query, "item")
 
 
-def _countries(settings: Settings, asked: Ranked) -> Ranking:
-    return _ranking(settings, asked, "country")
+def _countries(settings: Settings, query: RankingQuery) -> Ranking:
+    return _ranking(settings, query, "country")
 
 
-def _ranking(settings: Settings, asked: Ranked, what: str) -> Ranking:
-    end = asked.offset + asked.limit
+def _ranking(settings: Settings, query: RankingQuery, column: str) -> Ranking:
+    end = query.offset + query.limit
     with read_store(settings) as store:
-        days = range_of(store, settings, asked.first, asked.last, MOST_DAYS)
-        total, page = ranked(store, days, what, asked.order, slice(asked.offset, end))
-        items = [one.name for one in page] if what == "item" else []
-        described = descriptions(store, items, settings.zone)
+        days = requested_range(store, settings, query.first, query.last, MAX_DAYS)
+        total, ranking = read_ranking(store, days, column, query.order, slice(query.offset, end))
+        items = [one.name for one in ranking] if column == "item" else []
+        described = read_descriptions(store, items, settings.zone)
         return Ranking(
             first=days.first,
             last=days.last,
             currency=settings.currency,
-            as_of=text_of(None),
+            as_of=utc_text(None),
             total=total,
-            ranked=[structs.replace(o, description=described.get(o.name)) for o in page],
+            ranked=[structs.replace(o, description=described.get(o.name)) for o in ranking],
             next_offset=end if end < total else None,
-            standing=standing_of_days(store, f"daily_{what}_sales", days, settings.zone),
+            standing=read_days_freshness(store, f"daily_{column}_sales", days, settings.zone),
         )
 
 
-def _customers(settings: Settings, asked: Buyers) -> Customers:
-    end = asked.offset + asked.limit
+def _customers(settings: Settings, query: CustomersQuery) -> Customers:
+    end = query.offset + query.limit
     with read_store(settings) as store:
         total = store.execute("SELECT count(*) FROM customer_summary").fetchone()[0]
         return Customers(
             currency=settings.currency,
-            as_of=text_of(None),
+            as_of=utc_text(None),
             total=total,
-            customers=customers(store, asked.order, asked.limit, asked.offset),
+            customers=read_customers(store, query.order, query.limit, query.offset),
             next_offset=end if end < total else None,
-            standing=standing_of_whole(store, "customer_summary"),
+            standing=read_whole_freshness(store, "customer_summary"),
         )
 
 
-def _table(settings: Settings, asked: Table) -> TableTruth:
+def _table(settings: Settings, query: TableQuery) -> TableFreshness:
     with read_store(settings) as store:
-        days = range_of(store, settings, asked.first, asked.last, MOST_DAYS)
-        return table_truth(store, asked.table, days, settings.zone)
+        days = requested_range(store, settings, query.first, query.last, MAX_DAYS)
+        return read_table_freshness(store, query.table, days, settings.zone)
 
 
-def _export(settings: Settings, asked: Export) -> Response:
-    """Write an export into a nameless file and send that.
-
-    What is wrong is told before the first byte, and a slow reader keeps no snapshot of the store.
-    """
+def _export(settings: Settings, query: ExportQuery) -> Response:
+    """Write an export into an unnamed file, and send that."""
+    # Errors come before the first byte this way, and a slow client holds no snapshot: one that is
+    # open for hours would keep SQLite from shortening its WAL.
     from assets.queries.export import MEDIA_TYPES, Format, export_chunks
 
-    form = Format(asked.format)
-    chunks = export_chunks(settings, asked.table, asked.first, asked.last, form)
-    kept = tempfile.TemporaryFile(dir=settings.database_path.parent)  # noqa: SIM115 - closed when sent
+    form = Format(query.format)
+    chunks = export_chunks(settings, query.table, query.first, query.last, form)
+    file = tempfile.TemporaryFile(dir=settings.database_path.parent)  # noqa: SIM115 - closed when sent
     for chunk in chunks:
-        kept.write(chunk)
-    days = [day.isoformat() for day in (asked.first, asked.last) if day]
-    name = "-".join([asked.table, *days])
+        file.write(chunk)
+    days = [day.isoformat() for day in (query.first, query.last) if day]
+    name = "-".join([query.table, *days])
     headers = {
         "content-disposition": f'attachment; filename="{name}.{form}"',
-        "content-length": str(kept.tell()),
+        "content-length": str(file.tell()),
     }
-    kept.seek(0)
-    return StreamingResponse(_sent(kept), media_type=MEDIA_TYPES[form], headers=headers)
+    file.seek(0)
+    return StreamingResponse(_read_chunks(file), media_type=MEDIA_TYPES[form], headers=headers)
 
 
-def _sent(kept: IO[bytes]) -> Iterator[bytes]:
-    with kept:
-        while chunk := kept.read(CHUNK_BYTES):
+def _read_chunks(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(CHUNK_BYTES):
             yield chunk

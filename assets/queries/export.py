@@ -1,6 +1,7 @@
-"""Tables as bytes for other programs: which may be exported, their rows by key, and the formats.
+"""Exports of tables: which tables, their rows in the order of the key, and the formats.
 
-Reading and encoding only, in constant memory. Where the bytes go is the caller's matter.
+Reading and encoding only, in constant memory. Where the bytes go is in `endpoints` and in
+`orchestration.cli.export`.
 """
 
 import tempfile
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -17,6 +18,7 @@ from sqlalchemy import Column, Date, Integer
 from sqlalchemy import Table as SqlTable
 
 from assets.tables.calendar import day_window, with_local_time
+from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLES, WHOLE_TABLES, TableBuild
 from streaming.errors import NotFound, PurchasesError, UsageError
 from streaming.settings import Settings
@@ -26,7 +28,7 @@ from streaming.store.models import AnalyticsEventRow, Table, table_name
 
 
 class Format(StrEnum):
-    """How a table is written; the value is the name that a user gives."""
+    """The format of an export; the value is the name that a user gives."""
 
     CSV = "csv"
     PARQUET = "parquet"
@@ -52,103 +54,98 @@ CUT_BY: Final = {
     table_name(TableBuild): "partition",
 }
 FETCH_ROWS: Final = 25_000
+"""Rows in memory at once; as Python tuples they take several times a frame's memory."""
 GROUP_ROWS: Final = 100_000
+"""Rows of a Parquet row group: what a reader skips or decodes at once; polars holds one."""
 CHUNK_BYTES: Final = 1 << 20
 
-Told = Callable[[int], None]
-
-
-class Days(NamedTuple):
-    """Days from one to another, both included; None leaves a side open."""
-
-    first: date | None
-    last: date | None
-
-    @property
-    def all(self) -> bool:
-        """Whether no day is left out."""
-        return self.first is None and self.last is None
-
-    def bounds(self) -> tuple[date, date]:
-        """Give the sides, the open ones as the first and last day that there is."""
-        return self.first or date.min, self.last or date.max
+Progress = Callable[[int], None]
+"""Called with the number of rows so far."""
 
 
 def read_format(text: str) -> Format:
-    """Give the format of a name. Raises `UsageError` naming the right ones."""
+    """Return the format of a name. Raises `UsageError` naming the valid ones."""
     try:
         return Format(text)
     except ValueError:
-        raise UsageError(f"The format {text} must be one of {', '.join(Format)}.") from None
+        raise UsageError(
+            f"The format {text} is unknown; name one of {', '.join(Format)}."
+        ) from None
 
 
-def export_chunks(  # noqa: PLR0913, PLR0917 - what an export is, and who is told
+def export_chunks(  # noqa: PLR0913, PLR0917 - what an export is, and its progress
     settings: Settings,
     table: str,
     first: date | None,
     last: date | None,
     form: Format,
-    told: Told = lambda _rows: None,
+    progress: Progress = lambda _rows: None,
 ) -> Iterator[bytes]:
-    """Give a table's rows from one day to another, both included, as the bytes of a file.
+    """Return a table's rows from one day to another, both included, as the bytes of a file.
 
     All columns in the table's order and units, rows by the table's key (events by `event_time`,
     then `event_id`), as one statement sees them: the stream may write meanwhile. None leaves a
-    side open; days are cut in the deployment's time zone. `told` is given the rows so far.
+    side open; days are cut in the deployment's time zone.
 
     Raises before the first chunk: `NotFound` for an unknown table, `UsageError` for days in the
     wrong order or of a table that is not cut into days; what `read_store` and
     `require_same_deployment` do.
     """
-    days = Days(first, last)
-    _require_sense(table, days)
+    days = _requested_days(table, first, last)
     with read_store(settings) as store:
         recorded = recorded_deployment(store)
     if recorded is not None:
         require_same_deployment(recorded, settings, settings.database_path)
-    return _chunks(settings, table, days, form, told)
+    return _chunks(settings, table, days, form, progress)
 
 
-def _require_sense(table: str, days: Days) -> None:
+def _requested_days(table: str, first: date | None, last: date | None) -> DayRange | None:
+    """Return the days that are exported; None is the whole table."""
     if table not in TABLES:
-        raise NotFound(f"{table} is no table to export; name one of {', '.join(TABLES)}.")
-    if table not in CUT_BY and not days.all:
+        raise NotFound(f"{table} is not a table for export; name one of {', '.join(TABLES)}.")
+    if first is None and last is None:
+        return None
+    if table not in CUT_BY:
         raise UsageError(f"{table} is not cut into days: export it whole, without from and to.")
-    first, last = days.bounds()
-    if first > last:
+    days = DayRange(first or date.min, last or date.max)
+    if days.first > days.last:
         raise UsageError(f"From {first} to {last}: the first day is after the last.")
+    return days
 
 
 def _chunks(
-    settings: Settings, table: str, days: Days, form: Format, told: Told
+    settings: Settings, table: str, days: DayRange | None, form: Format, progress: Progress
 ) -> Iterator[bytes]:
     with read_store(settings) as store:
-        frames = _frames(store, table, days, settings.zone)
-        yield from _ENCODED[form](_counted(frames, told), settings.database_path.parent)
+        frames = _read_frames(store, table, days, settings.zone)
+        yield from _ENCODED[form](_report_progress(frames, progress), settings.database_path.parent)
 
 
-def _counted(frames: Iterator[pl.DataFrame], told: Told) -> Iterator[pl.DataFrame]:
+def _report_progress(frames: Iterator[pl.DataFrame], progress: Progress) -> Iterator[pl.DataFrame]:
     rows = 0
     for frame in frames:
         yield frame
         rows += frame.height
-        told(rows)
+        progress(rows)
 
 
-def _frames(
-    store: StoreConnection, table: str, days: Days, zone: ZoneInfo
+def _read_frames(
+    store: StoreConnection, table: str, days: DayRange | None, zone: ZoneInfo
 ) -> Iterator[pl.DataFrame]:
-    """Give the rows in frames, first an empty one, which has the columns."""
+    """Read the rows in frames; the first one is empty, and has the columns."""
     types = {column.name: _type_of(column) for column in Table.metadata.tables[table].columns}
     dates = [name for name, kind in types.items() if kind == pl.Date]
     fetched = pl.Schema({**types, **dict.fromkeys(dates, pl.String())})
     yield pl.DataFrame(schema=pl.Schema(types))
-    limits = {} if days.all else _limits(table, days, zone)
-    cursor = store.execute(_select(table, limits), tuple(limits.values()))
+    conditions = {} if days is None else _conditions(table, days, zone)
+    cursor = store.execute(_select(table, conditions), tuple(conditions.values()))
     while rows := cursor.fetchmany(FETCH_ROWS):
         frame = pl.DataFrame(rows, schema=fetched, orient="row")
         frame = frame.with_columns(pl.col(dates).str.to_date())
-        yield _within(frame, days, zone) if "event_time >= ?" in limits else frame
+        # The window of a local day may hold moments of its neighbours, if clocks went back.
+        if days is not None and CUT_BY[table] == EVENT_TIME:
+            frame = _only_days(frame, days, zone)
+        yield frame
 
 
 def _type_of(column: "Column[object]") -> pl.DataType:
@@ -157,29 +154,29 @@ def _type_of(column: "Column[object]") -> pl.DataType:
     return pl.Int64() if isinstance(column.type, Integer) else pl.String()
 
 
-def _limits(table: str, days: Days, zone: ZoneInfo) -> dict[str, int | str]:
-    """Give the conditions on a table's rows, each with its value; `all` is no day."""
-    column, (first, last) = CUT_BY[table], days.bounds()
+def _conditions(table: str, days: DayRange, zone: ZoneInfo) -> dict[str, int | str]:
+    """Return the conditions on a table's rows, each with its value."""
+    column, first, last = CUT_BY[table], days.first, days.last
     if column != EVENT_TIME:
         return {f"{column} >= ?": first.isoformat(), f"{column} <= ?": last.isoformat()}
-    limits: dict[str, int | str] = {"event_time >= ?": day_window(first, zone)[0]}
+    conditions: dict[str, int | str] = {"event_time >= ?": day_window(first, zone)[0]}
     if last < date.max:
-        limits["event_time < ?"] = day_window(last, zone)[1]
-    return limits
+        conditions["event_time < ?"] = day_window(last, zone)[1]
+    return conditions
 
 
-def _select(table: str, limits: dict[str, int | str]) -> str:
+def _select(table: str, conditions: dict[str, int | str]) -> str:
     sql: SqlTable = Table.metadata.tables[table]
     columns = ", ".join(f'"{column.name}"' for column in sql.columns)
-    where = f"WHERE {' AND '.join(limits)}" if limits else ""
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     time = [EVENT_TIME] if CUT_BY.get(table) == EVENT_TIME else []
     order = ", ".join(f'"{name}"' for name in [*time, *(c.name for c in sql.primary_key)])
     return f'SELECT {columns} FROM "{table}" {where} ORDER BY {order}'  # noqa: S608 - models' names
 
 
-def _within(frame: pl.DataFrame, days: Days, zone: ZoneInfo) -> pl.DataFrame:
-    """Drop the moments of neighbour days, which lie in the window where clocks go back."""
-    in_days = pl.col("day").is_between(*days.bounds())
+def _only_days(frame: pl.DataFrame, days: DayRange, zone: ZoneInfo) -> pl.DataFrame:
+    """Drop the events of neighbouring days."""
+    in_days = pl.col("day").is_between(days.first, days.last)
     return with_local_time(frame, zone).filter(in_days).select(frame.columns).collect()
 
 
@@ -195,10 +192,8 @@ def _jsonl(frames: Iterator[pl.DataFrame], _: Path) -> Iterator[bytes]:
 
 
 def _parquet(frames: Iterator[pl.DataFrame], scratch: Path) -> Iterator[bytes]:
-    """Write row group by row group into a file without a name, then give that.
-
-    Polars pushes into a file, and this is pulled; between them stands the disk, not the memory.
-    """
+    """Write row group by row group into an unnamed file, then yield its bytes."""
+    # Polars writes to a file, and the caller reads chunks: the disk stands between, not memory.
     empty = next(frames)
 
     def source(*_: object) -> Iterator[pl.DataFrame]:
@@ -210,7 +205,7 @@ def _parquet(frames: Iterator[pl.DataFrame], scratch: Path) -> Iterator[bytes]:
         try:
             lazy.sink_parquet(file, row_group_size=GROUP_ROWS)
         except pl.exceptions.ComputeError as error:
-            raise PurchasesError(f"No Parquet can be written in {scratch}: {error}.") from error
+            raise PurchasesError(f"{scratch} cannot hold the Parquet file: {error}.") from error
         file.seek(0)
         while chunk := file.read(CHUNK_BYTES):
             yield chunk

@@ -1,6 +1,6 @@
-"""How the tables stand against the stream, for each figure that is shown: queries, records out.
+"""Queries of the freshness of tables and days, for the dashboard and the API.
 
-Read inside the caller's snapshot. What is built when is decided in `staleness`.
+They read inside the caller's snapshot. What is stale for a run is in `builds.staleness`.
 """
 
 from datetime import UTC, date, datetime
@@ -10,7 +10,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from assets.builds.staleness import is_provisional
-from assets.queries.records import DayStanding, Range, Standing, TableTruth, Truth, Verification
+from assets.queries.records import (
+    DayFreshness,
+    Freshness,
+    FreshnessReport,
+    TableFreshness,
+    VerificationResult,
+)
+from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE, WHOLE_TABLE_NAMES
 from streaming.errors import NotFound
 from streaming.store.connection import StoreConnection
@@ -18,21 +25,27 @@ from streaming.store.live_totals import live_figures
 from streaming.units import rfc_3339
 
 VERIFICATIONS: Final = 10
+"""How many verifications are listed, newest first."""
 
 
-def truth(store: StoreConnection, zone: ZoneInfo, dagster: str | None) -> Truth:
-    """Give how every table stands, and what was verified."""
-    everything = Range(date(1000, 1, 1), date.max)
-    return Truth(
-        as_of=text_of(None),
+def read_freshness_report(
+    store: StoreConnection, zone: ZoneInfo, dagster: str | None
+) -> FreshnessReport:
+    """Read the freshness of every table, and the last verifications."""
+    # SQLite compares days as texts, and Python writes a year before 1000 with fewer digits.
+    every_day = DayRange(date(1000, 1, 1), date.max)
+    return FreshnessReport(
+        as_of=utc_text(None),
         events=live_figures(store).events,
         tables=[
-            *(standing_of_days(store, name, everything, zone) for name in DAY_TABLE_NAMES),
-            *(standing_of_whole(store, name) for name in WHOLE_TABLE_NAMES),
+            *(read_days_freshness(store, name, every_day, zone) for name in DAY_TABLE_NAMES),
+            *(read_whole_freshness(store, name) for name in WHOLE_TABLE_NAMES),
         ],
         verifications=[
-            Verification(text_of(at), bool(agrees), msgspec.json.decode(found, type=list[str]))
-            for at, agrees, found in store.execute(
+            VerificationResult(
+                utc_text(at), bool(agrees), msgspec.json.decode(differences, type=list[str])
+            )
+            for at, agrees, differences in store.execute(
                 "SELECT finished_at, agrees, differences FROM verification"
                 " ORDER BY id DESC LIMIT ?",
                 (VERIFICATIONS,),
@@ -42,41 +55,45 @@ def truth(store: StoreConnection, zone: ZoneInfo, dagster: str | None) -> Truth:
     )
 
 
-def table_truth(store: StoreConnection, table: str, days: Range, zone: ZoneInfo) -> TableTruth:
-    """Give how each day of a table stands. Raises `NotFound` where no such table has days."""
+def read_table_freshness(
+    store: StoreConnection, table: str, days: DayRange, zone: ZoneInfo
+) -> TableFreshness:
+    """Read the freshness of each day of a table. Raises `NotFound` if it is no day table."""
     if table not in DAY_TABLE_NAMES:
-        raise NotFound(f"{table} is no table of days; these are {', '.join(DAY_TABLE_NAMES)}.")
-    standings = days_of(store, table, days, zone)
-    return TableTruth(standing=_summed(table, standings), days=standings)
+        raise NotFound(f"{table} is no day table; name one of {', '.join(DAY_TABLE_NAMES)}.")
+    of_days = read_days(store, table, days, zone)
+    return TableFreshness(standing=_sum_up(table, of_days), days=of_days)
 
 
-def standing_of_days(store: StoreConnection, table: str, days: Range, zone: ZoneInfo) -> Standing:
-    """Sum up how the days of a table stand."""
-    return _summed(table, days_of(store, table, days, zone))
+def read_days_freshness(
+    store: StoreConnection, table: str, days: DayRange, zone: ZoneInfo
+) -> Freshness:
+    """Read the freshness of a range of a table's days, in sum."""
+    return _sum_up(table, read_days(store, table, days, zone))
 
 
-def standing_of_whole(store: StoreConnection, table: str) -> Standing:
-    """Give how a table stands that is not cut into days; it is never provisional."""
+def read_whole_freshness(store: StoreConnection, table: str) -> Freshness:
+    """Read the freshness of a table that is not cut into days; it is never provisional."""
     events, built, built_at = store.execute(
         "SELECT t.events, coalesce(b.events, 0), b.built_at FROM live_totals t"
         " LEFT JOIN table_build b ON b.table_name = ? AND b.partition = ?",
         (table, WHOLE),
     ).fetchone() or (0, 0, None)
     failed = store.execute("SELECT count(*) FROM build_failure WHERE table_name = ?", (table,))
-    return Standing(
+    return Freshness(
         table=table,
         partitions=int(built_at is not None),
         behind=events - built,
         behind_days=0,
         provisional_days=0,
         failed=failed.fetchone()[0],
-        built_at=None if built_at is None else text_of(built_at),
+        built_at=None if built_at is None else utc_text(built_at),
     )
 
 
-def standing_of_events() -> Standing:
-    """Give how figures stand that are read from the events themselves: as the stream does."""
-    return Standing(
+def events_freshness() -> Freshness:
+    """Return the freshness of figures that are read from the stored events: never behind."""
+    return Freshness(
         table="analytics_event",
         partitions=0,
         behind=0,
@@ -87,19 +104,22 @@ def standing_of_events() -> Standing:
     )
 
 
-def days_of(store: StoreConnection, table: str, days: Range, zone: ZoneInfo) -> list[DayStanding]:
-    """Give how each day of a table stands that has events or was built, oldest first."""
-    rows = store.execute(_DAYS, {"table": table, "first": str(days.first), "last": str(days.last)})
-    return [_day(zone, *row) for row in rows]
+def read_days(
+    store: StoreConnection, table: str, days: DayRange, zone: ZoneInfo
+) -> list[DayFreshness]:
+    """Read the freshness of each day that has events or was built, oldest first."""
+    first, last = days.iso_bounds()
+    rows = store.execute(_DAYS, {"table": table, "first": first, "last": last})
+    return [_day_freshness(zone, *row) for row in rows]
 
 
-def text_of(micros: int | None) -> str:
-    """Give a time (µs) as RFC 3339 in UTC; None is now."""
+def utc_text(micros: int | None) -> str:
+    """Return a time (µs) as RFC 3339 in UTC; None is now."""
     time = datetime.now(UTC) if micros is None else datetime.fromtimestamp(micros / 1e6, UTC)
     return rfc_3339(time)
 
 
-def _day(  # noqa: PLR0913, PLR0917 - a row
+def _day_freshness(  # noqa: PLR0913, PLR0917 - a row of `_DAYS`
     zone: ZoneInfo,
     day: str,
     version: int,
@@ -108,7 +128,8 @@ def _day(  # noqa: PLR0913, PLR0917 - a row
     built_events: int,
     built_at: int | None,
     failure: str | None,
-) -> DayStanding:
+) -> DayFreshness:
+    # A failure shows first: an old build beside it may be behind as well, and cannot mend it.
     if failure is not None:
         state = "failed"
     elif built_at is None:
@@ -118,19 +139,19 @@ def _day(  # noqa: PLR0913, PLR0917 - a row
     else:
         provisional = is_provisional(date.fromisoformat(day), built_at, zone)
         state = "provisional" if provisional else "current"
-    return DayStanding(
+    return DayFreshness(
         day=day,
         state=state,
         version=version,
         built_version=built_version,
         behind=events - built_events if version != built_version else 0,
-        built_at=None if built_at is None else text_of(built_at),
+        built_at=None if built_at is None else utc_text(built_at),
         failure=failure,
     )
 
 
-def _summed(table: str, days: list[DayStanding]) -> Standing:
-    return Standing(
+def _sum_up(table: str, days: list[DayFreshness]) -> Freshness:
+    return Freshness(
         table=table,
         partitions=sum(day.built_at is not None for day in days),
         behind=sum(day.behind for day in days),

@@ -1,11 +1,11 @@
-"""The records that the tables are asked for with: what History, Truth and the API give as JSON.
+"""The answers of the API about aggregate tables, as typed records that become JSON.
 
-Only shapes; money is in micros, and without that word an exact decimal text. The queries are in
-`sales` and `truth`.
+Only shapes are here, and their field names are a contract. Fields named `micros` hold integers, the
+same fields without the word exact decimal texts. The queries are in `sales` and `freshness`.
 """
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from msgspec import Struct
@@ -13,28 +13,8 @@ from msgspec import Struct
 from streaming.units import decimal_text
 
 
-class Range(Struct, frozen=True):
-    """Days from `first` to `last`, both included."""
-
-    first: date
-    last: date
-
-    @property
-    def days(self) -> int:
-        """How many days these are."""
-        return (self.last - self.first).days + 1
-
-    def before(self) -> "Range":
-        """Give the range of the same length that ends where this one begins."""
-        return Range(self.first - timedelta(self.days), self.first - timedelta(1))
-
-    def parameters(self) -> tuple[str, str]:
-        """Give both ends as the database has them."""
-        return self.first.isoformat(), self.last.isoformat()
-
-
-class Sold(Struct, frozen=True, kw_only=True):
-    """Additive figures."""
+class SalesFigures(Struct, frozen=True, kw_only=True):
+    """The additive figures of sales."""
 
     events: int
     items_sold: int
@@ -44,10 +24,10 @@ class Sold(Struct, frozen=True, kw_only=True):
     net_revenue: str
 
 
-class SoldIn(Sold, frozen=True, kw_only=True):
-    """The figures of a day or an hour, `at` as `2011-03-27` or RFC 3339 with the local offset.
+class PeriodFigures(SalesFigures, frozen=True, kw_only=True):
+    """The figures of a day or an hour; `at` is `2011-03-27`, or RFC 3339 with the local offset.
 
-    Orders and customers are distinct ones, customers null where one customer was asked for.
+    Orders and customers are distinct ones; customers are null in the figures of one customer.
     """
 
     at: str
@@ -55,20 +35,20 @@ class SoldIn(Sold, frozen=True, kw_only=True):
     customers: int | None
 
 
-class SoldOf(Sold, frozen=True, kw_only=True):
-    """The figures of one item or country over a range, and its place in the order asked for."""
+class RankedFigures(SalesFigures, frozen=True, kw_only=True):
+    """The figures of one item or country over a range, and its rank in the requested order."""
 
     rank: int
     name: str
     description: str | None
 
 
-class Standing(Struct, frozen=True, kw_only=True):
-    """How a table, or the asked days of it, stands against the stream.
+class Freshness(Struct, frozen=True, kw_only=True):
+    """The freshness of a table, or of the requested days of it.
 
-    `behind` counts the stored events that no build has, `behind_days` the days that they are of;
-    `provisional` days have no build after 00:15 of the next day. `built_at` is the oldest build's
-    time (RFC 3339 in UTC), null before the first.
+    `behind` counts the stored events that no build has, `behind_days` their days. A provisional day
+    has no build after 00:15 of the next day. `built_at` is the time of the oldest build (RFC 3339
+    in UTC), null if there is none.
     """
 
     table: str
@@ -81,10 +61,10 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 
 class Series(Struct, frozen=True, kw_only=True):
-    """Figures over time, their sums, and those of as many days before; and how they stand.
+    """Figures over time, their sum, the sum of as many days before, and their freshness.
 
-    Only days and hours in which something happened are among the points. `as_of` is when it was
-    read (RFC 3339 in UTC).
+    Days and hours without events are not among the points. `as_of` is the time of reading (RFC 3339
+    in UTC).
     """
 
     first: date
@@ -92,23 +72,23 @@ class Series(Struct, frozen=True, kw_only=True):
     timezone: str
     currency: str
     as_of: str
-    points: list[SoldIn]
-    total: Sold
-    before: Sold
-    standing: Standing
+    points: list[PeriodFigures]
+    total: SalesFigures
+    before: SalesFigures
+    standing: Freshness
 
 
 class Ranking(Struct, frozen=True, kw_only=True):
-    """A page of a ranking over a range, how many there are, and where the next page begins."""
+    """A page of a ranking over a range, the number of ranks, and the offset of the next page."""
 
     first: date
     last: date
     currency: str
     as_of: str
     total: int
-    ranked: list[SoldOf]
+    ranked: list[RankedFigures]
     next_offset: int | None
-    standing: Standing
+    standing: Freshness
 
 
 class Customer(Struct, frozen=True, kw_only=True):
@@ -129,21 +109,21 @@ class Customer(Struct, frozen=True, kw_only=True):
 
 
 class Customers(Struct, frozen=True, kw_only=True):
-    """A page of customers, how many there are, and where the next page begins."""
+    """A page of customers, the number of customers, and the offset of the next page."""
 
     currency: str
     as_of: str
     total: int
     customers: list[Customer]
     next_offset: int | None
-    standing: Standing
+    standing: Freshness
 
 
-class DayStanding(Struct, frozen=True, kw_only=True):
-    """One day of a table: `state` is `current`, `provisional`, `behind`, `failed` or `missing`.
+class DayFreshness(Struct, frozen=True, kw_only=True):
+    """The freshness of one day; `state` is `current`, `provisional`, `behind`, `failed`, `missing`.
 
     `version` is the ledger's, `built_version` the build's (0: none); `behind` counts the events
-    that the build does not have.
+    that the build lacks.
     """
 
     day: str
@@ -155,48 +135,50 @@ class DayStanding(Struct, frozen=True, kw_only=True):
     failure: str | None
 
 
-class Verification(Struct, frozen=True):
-    """A run of `verify`: when it ended (RFC 3339 in UTC), and the first differences it found."""
+class VerificationResult(Struct, frozen=True):
+    """A run of `verify`: its end (RFC 3339 in UTC), and the first differences that it found."""
 
     finished_at: str
     agrees: bool
     differences: list[str]
 
 
-class Truth(Struct, frozen=True, kw_only=True):
-    """How every table stands, the last verifications, and where Dagster is (null: unknown)."""
+class FreshnessReport(Struct, frozen=True, kw_only=True):
+    """The freshness of every table, the last verifications, and Dagster's URL (null: unknown)."""
 
     as_of: str
     events: int
-    tables: list[Standing]
-    verifications: list[Verification]
+    tables: list[Freshness]
+    verifications: list[VerificationResult]
     dagster: str | None
 
 
-class TableTruth(Struct, frozen=True, kw_only=True):
-    """How each day of a table stands, oldest first."""
+class TableFreshness(Struct, frozen=True, kw_only=True):
+    """The freshness of a table and of each of its days, oldest first."""
 
-    standing: Standing
-    days: list[DayStanding]
-
-
-def sold(events: int, items_sold: int, gross: int, net: int) -> Sold:
-    """Give additive figures; money in micros."""
-    return Sold(**fields(events, items_sold, gross, net))
+    standing: Freshness
+    days: list[DayFreshness]
 
 
-def sold_in(at: str, figures: Sequence[int], orders: int, customers: int | None) -> SoldIn:
-    """Give the figures of a day or an hour; `figures` are the additive ones, as for `sold`."""
-    return SoldIn(**fields(*figures), at=at, orders=orders, customers=customers)
+def sales_figures(events: int, items_sold: int, gross: int, net: int) -> SalesFigures:
+    """Return additive figures from amounts in micros."""
+    return SalesFigures(**additive_fields(events, items_sold, gross, net))
 
 
-def sold_of(rank: int, name: str, figures: Sequence[int]) -> SoldOf:
-    """Give the figures of an item or a country, not described yet."""
-    return SoldOf(**fields(*figures), rank=rank, name=name, description=None)
+def period_figures(
+    at: str, figures: Sequence[int], orders: int, customers: int | None
+) -> PeriodFigures:
+    """Return the figures of a day or an hour; `figures` are `sales_figures`' arguments."""
+    return PeriodFigures(**additive_fields(*figures), at=at, orders=orders, customers=customers)
 
 
-def fields(events: int, items_sold: int, gross: int, net: int) -> dict[str, Any]:
-    """Give additive figures by their names, money in both forms."""
+def ranked_figures(rank: int, name: str, figures: Sequence[int]) -> RankedFigures:
+    """Return the figures of an item or a country, without a description."""
+    return RankedFigures(**additive_fields(*figures), rank=rank, name=name, description=None)
+
+
+def additive_fields(events: int, items_sold: int, gross: int, net: int) -> dict[str, Any]:
+    """Return additive figures by field, money in micros and as decimal text."""
     return {
         "events": events,
         "items_sold": items_sold,

@@ -1,6 +1,6 @@
-"""What was sold on a range of days, for the page's History and the API: queries, records out.
+"""Queries of sales over a range of days, for the dashboard and the API.
 
-Read inside the caller's snapshot. How the figures stand against the stream is in `truth`.
+They read inside the caller's snapshot. The freshness of the figures is in `freshness`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,10 +8,19 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-from assets.queries.records import Customer, Range, Sold, SoldIn, SoldOf, sold, sold_in, sold_of
+from assets.queries.records import (
+    Customer,
+    PeriodFigures,
+    RankedFigures,
+    SalesFigures,
+    period_figures,
+    ranked_figures,
+    sales_figures,
+)
+from assets.tables.day_range import DayRange
 from streaming.store.connection import StoreConnection
 from streaming.totals.queries import day_span, last_row
-from streaming.totals.queries import descriptions as lately_described
+from streaming.totals.queries import descriptions as read_recent_descriptions
 from streaming.units import decimal_text
 
 Ordering = Literal["items_sold", "net_revenue", "gross_revenue", "events"]
@@ -19,105 +28,109 @@ CustomerOrdering = Literal["net_revenue", "orders", "items_sold", "last_purchase
 
 ADDITIVE: Final = "events, items_sold, gross_revenue_micros, net_revenue_micros"
 SUMS: Final = ", ".join(f"coalesce(sum({name}), 0)" for name in ADDITIVE.split(", "))
-LOOKED_AT: Final = 5_000
-PART_OF_HISTORY: Final = 3
+DESCRIPTION_ROWS: Final = 5_000
+"""Events of a day that are searched for a description; a busy day has too many for a request."""
+INDEX_SHARE: Final = 3
 """A range of more than a third of all days is faster summed along the index by name."""
 
 _CUSTOMER: Final = tuple(n for n in Customer.__struct_fields__ if n != "net_revenue")
 
 
-def last_days(store: StoreConnection, number: int, today: date) -> Range:
-    """Give as many days up to the last one that has events, which is today or before."""
+def read_last_days(store: StoreConnection, number: int, today: date) -> DayRange:
+    """Return so many days up to the last day with events that is not after today."""
     row = store.execute(
         "SELECT max(day) FROM day_ledger WHERE day <= ? AND events > 0", (today.isoformat(),)
     ).fetchone()
     last = today if row[0] is None else date.fromisoformat(row[0])
-    return Range(last - timedelta(number - 1), last)
+    return DayRange(last - timedelta(number - 1), last)
 
 
-def by_day(
-    store: StoreConnection, table: str, days: Range, name: tuple[str, str] | None = None
-) -> list[SoldIn]:
+def read_days(
+    store: StoreConnection, table: str, days: DayRange, name: tuple[str, str] | None = None
+) -> list[PeriodFigures]:
     """Read figures by day; `name` is the column `item` or `country` and which one."""
-    where, values = _named(name)
+    where, values = _name_condition(name)
     rows = store.execute(
         f"SELECT day, {ADDITIVE}, orders, customers FROM {table}"
         f" WHERE day BETWEEN ? AND ?{where} ORDER BY day",
-        (*days.parameters(), *values),
+        (*days.iso_bounds(), *values),
     )
-    return [sold_in(str(day), figures, orders, buyers) for day, *figures, orders, buyers in rows]
+    return [
+        period_figures(str(day), figures, orders, buyers) for day, *figures, orders, buyers in rows
+    ]
 
 
-def by_hour(store: StoreConnection, days: Range) -> list[SoldIn]:
+def read_hours(store: StoreConnection, days: DayRange) -> list[PeriodFigures]:
     """Read figures by local hour."""
     rows = store.execute(
         f"SELECT hour, utc_offset, {ADDITIVE}, orders, customers FROM hourly_sales"
         " WHERE day BETWEEN ? AND ? ORDER BY hour",
-        days.parameters(),
+        days.iso_bounds(),
     )
     return [
-        sold_in(_local(hour, offset), figures, orders, buyers)
+        period_figures(_local_text(hour, offset), figures, orders, buyers)
         for hour, offset, *figures, orders, buyers in rows
     ]
 
 
-def in_all(
-    store: StoreConnection, table: str, days: Range, name: tuple[str, str] | None = None
-) -> Sold:
+def read_sum(
+    store: StoreConnection, table: str, days: DayRange, name: tuple[str, str] | None = None
+) -> SalesFigures:
     """Sum a range of days."""
-    where, values = _named(name)
+    where, values = _name_condition(name)
     row = store.execute(
         f"SELECT {SUMS} FROM {table} WHERE day BETWEEN ? AND ?{where}",
-        (*days.parameters(), *values),
+        (*days.iso_bounds(), *values),
     ).fetchone()
-    return sold(*row)
+    return sales_figures(*row)
 
 
-def by_day_of_customer(
-    store: StoreConnection, days: Range, user: str, zone: ZoneInfo
-) -> list[SoldIn]:
-    """Sum a customer's events by local day: no table has them, so all events are looked at."""
+def read_days_of_customer(
+    store: StoreConnection, days: DayRange, user: str, zone: ZoneInfo
+) -> list[PeriodFigures]:
+    """Sum a customer's events by local day, from the events: no table has them."""
     span = day_span(days.first, zone)[0], day_span(days.last, zone)[1]
+    # The unary plus keeps SQLite from the index by time: the one by user reads far fewer events.
     rows = store.execute(
         "SELECT event_time, quantity, coalesce(amount_micros, 0), order_id FROM analytics_event"
         " WHERE user = ? AND +event_time >= ? AND +event_time < ? ORDER BY event_time",
         (user, *span),
     )
-    found: dict[str, list[tuple[int, int, str | None]]] = {}
+    events_by_day: dict[str, list[tuple[int, int, str | None]]] = {}
     for time, *figures in rows:
         day = datetime.fromtimestamp(time / 1e6, zone).date().isoformat()
-        found.setdefault(day, []).append(tuple(figures))
-    return [_of_events(day, events) for day, events in found.items()]
+        events_by_day.setdefault(day, []).append(tuple(figures))
+    return [_day_of_events(day, events) for day, events in events_by_day.items()]
 
 
-def summed(points: Iterable[Sold]) -> Sold:
+def sum_figures(points: Iterable[SalesFigures]) -> SalesFigures:
     """Add figures up."""
     rows = [(p.events, p.items_sold, p.gross_revenue_micros, p.net_revenue_micros) for p in points]
-    return sold(*map(sum, zip((0, 0, 0, 0), *rows, strict=True)))
+    return sales_figures(*map(sum, zip((0, 0, 0, 0), *rows, strict=True)))
 
 
-def ranked(
-    store: StoreConnection, days: Range, what: str, order: Ordering, page: slice
-) -> tuple[int, list[SoldOf]]:
-    """Rank the items or countries (`what`) of a range; equals by net revenue, then name.
+def read_ranking(
+    store: StoreConnection, days: DayRange, column: str, order: Ordering, page: slice
+) -> tuple[int, list[RankedFigures]]:
+    """Rank the items or countries (`column`) of a range; equals by net revenue, then name.
 
-    Gives how many there are, and a page of them.
+    Returns how many there are, and a page of them.
     """
-    column = order if order in ADDITIVE.split(", ") else f"{order}_micros"
+    figure = order if order in ADDITIVE.split(", ") else f"{order}_micros"
     rows = store.execute(
-        f"SELECT {what}, {SUMS} FROM daily_{what}_sales {_along(store, days, what)}"
-        f" WHERE day BETWEEN ? AND ? GROUP BY {what}"
-        f" ORDER BY sum({column}) DESC, sum(net_revenue_micros) DESC, {what}",
-        days.parameters(),
+        f"SELECT {column}, {SUMS} FROM daily_{column}_sales {_index_hint(store, days, column)}"
+        f" WHERE day BETWEEN ? AND ? GROUP BY {column}"
+        f" ORDER BY sum({figure}) DESC, sum(net_revenue_micros) DESC, {column}",
+        days.iso_bounds(),
     ).fetchall()
-    found = [
-        sold_of(rank, name, figures)
+    ranking = [
+        ranked_figures(rank, name, figures)
         for rank, (name, *figures) in enumerate(rows[page], page.start + 1)
     ]
-    return len(rows), found
+    return len(rows), ranking
 
 
-def customers(
+def read_customers(
     store: StoreConnection, order: CustomerOrdering, limit: int, offset: int
 ) -> list[Customer]:
     """Read a page of the customers, best first."""
@@ -127,50 +140,53 @@ def customers(
         f" ORDER BY {column} DESC, user LIMIT ? OFFSET ?",
         (limit, offset),
     )
-    found = [dict(zip(_CUSTOMER, row, strict=True)) for row in rows]
-    return [Customer(**row, net_revenue=decimal_text(row["net_revenue_micros"])) for row in found]
+    named = [dict(zip(_CUSTOMER, row, strict=True)) for row in rows]
+    return [Customer(**row, net_revenue=decimal_text(row["net_revenue_micros"])) for row in named]
 
 
-def descriptions(store: StoreConnection, items: Sequence[str], zone: ZoneInfo) -> dict[str, str]:
-    """Find how items were described: lately, or else on the last day on which they were sold."""
-    found = lately_described(store, items, last_row(store))
-    for item in set(items) - found.keys():
+def read_descriptions(
+    store: StoreConnection, items: Sequence[str], zone: ZoneInfo
+) -> dict[str, str]:
+    """Read the items' recent descriptions, or else those of the last day with a sale."""
+    described = read_recent_descriptions(store, items, last_row(store))
+    for item in set(items) - described.keys():
         (day,) = store.execute(
             "SELECT max(day) FROM daily_item_sales WHERE item = ?", (item,)
         ).fetchone()
         row = store.execute(
             "SELECT description FROM (SELECT item, description FROM analytics_event"
-            f" WHERE event_time >= ? ORDER BY event_time LIMIT {LOOKED_AT})"
+            f" WHERE event_time >= ? ORDER BY event_time LIMIT {DESCRIPTION_ROWS})"
             " WHERE item = ? AND description IS NOT NULL",
             (day_span(date.fromisoformat(day), zone)[0], item),
         ).fetchone()
-        found |= {item: row[0]} if row else {}
-    return found
+        described |= {item: row[0]} if row else {}
+    return described
 
 
-def _named(name: tuple[str, str] | None) -> tuple[str, tuple[str, ...]]:
+def _name_condition(name: tuple[str, str] | None) -> tuple[str, tuple[str, ...]]:
     return (f" AND {name[0]} = ?", (name[1],)) if name else ("", ())
 
 
-def _along(store: StoreConnection, days: Range, what: str) -> str:
-    """Choose between reading the days of the range, and all days sorted by name."""
+def _index_hint(store: StoreConnection, days: DayRange, column: str) -> str:
+    """Return the hint to read all days in the order of names, if that is faster for the range."""
+    # Nothing runs ANALYZE, so SQLite has no statistics to choose the index by.
     built = store.execute("SELECT count(*) FROM daily_sales").fetchone()[0]
     return (
-        f"INDEXED BY ix_daily_{what}_sales_{what}_day"
-        if days.days * PART_OF_HISTORY > built
+        f"INDEXED BY ix_daily_{column}_sales_{column}_day"
+        if len(days) * INDEX_SHARE > built
         else ""
     )
 
 
-def _of_events(day: str, events: Sequence[tuple[int, int, str | None]]) -> SoldIn:
+def _day_of_events(day: str, events: Sequence[tuple[int, int, str | None]]) -> PeriodFigures:
     """Sum one customer's events of a day: quantity, amount (micros), order."""
     quantities, amounts, orders = zip(*events, strict=True)
     gross = sum(amount for quantity, amount, _ in events if quantity > 0)
     figures = (len(events), sum(quantities), gross, sum(amounts))
-    return sold_in(day, figures, len(set(orders) - {None}), None)
+    return period_figures(day, figures, len(set(orders) - {None}), None)
 
 
-def _local(hour: int, utc_offset: int) -> str:
+def _local_text(hour: int, utc_offset: int) -> str:
     """Write the start of an hour (µs) in local time."""
     zone = timezone(timedelta(seconds=utc_offset))
     return datetime.fromtimestamp(hour / 1e6, zone).isoformat(timespec="minutes")

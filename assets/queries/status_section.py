@@ -1,7 +1,7 @@
-"""How the tables stand against the stream, for `status`: days behind, and builds that failed.
+"""The section `tables` of the status: days behind the stream, and failed builds.
 
-Plain SQL over the few rows that say it, without the tables' models: a status must not wait for
-those. What is built when is decided in `staleness`.
+Plain SQL without the tables' models: importing SQLModel takes longer than a status may. What is
+stale for a run is in `builds.staleness`.
 """
 
 from typing import Final
@@ -10,7 +10,8 @@ from streaming.settings import Settings
 from streaming.status.model import Problem, Section
 from streaming.store.connection import StoreConnection, read_store
 
-NAMED: Final = 3
+MAX_PROBLEMS: Final = 3
+"""Failed builds that are named; all of them are counted."""
 DAYS_BEHIND: Final = (
     "SELECT count(*) FROM day_ledger l WHERE NOT EXISTS (SELECT 1 FROM table_build b"
     " WHERE b.partition = CAST(l.day AS TEXT)) OR EXISTS (SELECT 1 FROM table_build b"
@@ -21,8 +22,8 @@ FAILED: Final = (
 )
 
 
-def standing(settings: Settings) -> Section:
-    """Give how many days are behind and how many builds failed, and the last of these in words.
+def read_tables_section(settings: Settings) -> Section:
+    """Read how many days are behind and how many builds failed, with the last failures as problems.
 
     Raises what `read_store` does.
     """
@@ -36,9 +37,9 @@ def _section(store: StoreConnection) -> Section:
     problems = [
         Problem(
             "build_failed",
-            f"{table} of {partition} was not built, after {attempts} attempts: {reason}",
-            "Its old figures stand. It is tried again; see its run and its audit in Dagster.",
+            f"{table} of {partition} failed to build, after {attempts} attempts: {reason}",
+            "Its old figures stay. It is tried again; see its run and its audit in Dagster.",
         )
-        for table, partition, attempts, reason in failed[:NAMED]
+        for table, partition, attempts, reason in failed[:MAX_PROBLEMS]
     ]
     return Section({"days_behind": behind, "failed_builds": len(failed)}, tuple(problems))

@@ -83,7 +83,7 @@ def figures(
 
 
 def _parts(frame: pl.LazyFrame, grains: Sequence[Grain]) -> dict[Grain, _Part]:
-    """Give what one frame adds, computed: of its events nothing is kept."""
+    """Return what one frame adds, computed: of its events nothing is kept."""
     events = frame.collect().lazy()
     plans = []
     for grain in grains:
@@ -119,7 +119,7 @@ def _summed(frame: pl.LazyFrame, grain: Grain) -> pl.LazyFrame:
 
 
 def _once(frame: pl.LazyFrame, grain: Grain, metric: str) -> pl.LazyFrame:
-    """Give what a metric counts, under its name, once in each row of the grain."""
+    """Return what a metric counts, under its name, once in each row of the grain."""
     counted = pl.col(DISTINCT[metric]).alias(metric)
     return frame.select(*grain.columns, counted).drop_nulls().unique()
 

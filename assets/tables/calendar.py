@@ -16,7 +16,7 @@ DAY_SECONDS: Final = 86_400
 
 
 def day_window(day: date, zone: ZoneInfo) -> tuple[int, int]:
-    """Give µs (first, end) between which all of a local day lies.
+    """Return µs (first, end) between which all of a local day lies.
 
     Where clocks go back over midnight the window holds moments of a neighbour day too.
     """
@@ -46,7 +46,7 @@ def with_local_time(events: pl.DataFrame, zone: ZoneInfo) -> pl.LazyFrame:
 
 
 def utc_offsets(first: int, last: int, zone: ZoneInfo) -> list[tuple[int, int]]:
-    """Give the zone's offsets (s) between two times, each with the time (µs) from which it holds.
+    """Return the zone's offsets (s) between two times, each with the time (µs) from which it holds.
 
     The first holds from `first`. Looks every hour, then finds the second of each change.
     """
@@ -67,7 +67,7 @@ def utc_offsets(first: int, last: int, zone: ZoneInfo) -> list[tuple[int, int]]:
 
 
 def _midnights(day: date, zone: ZoneInfo) -> list[int]:
-    """Give the µs of midnight; two where clocks change over it."""
+    """Return the µs of midnight; two where clocks change over it."""
     return [
         int(datetime(day.year, day.month, day.day, tzinfo=zone, fold=fold).timestamp()) * SECOND
         for fold in (0, 1)

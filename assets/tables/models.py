@@ -27,7 +27,7 @@ MEANINGS: Final = {
 
 
 def metric(name: str) -> Any:  # noqa: ANN401 - what SQLModel's `Field` takes and gives
-    """Give the column of a metric, which has the same name and meaning everywhere."""
+    """Return the column of a metric, which has the same name and meaning everywhere."""
     return big(description=MEANINGS[name])
 
 

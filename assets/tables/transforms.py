@@ -101,7 +101,7 @@ def _hourly_sales(by: Figures, _: str) -> pl.DataFrame:
 
 
 def _daily_sales(by: Figures, partition: str) -> pl.DataFrame:
-    """Give the day's row, of zeros where it has no events."""
+    """Return the day's row, of zeros where it has no events."""
     if not by[DAY].is_empty():
         return by[DAY]
     return pl.DataFrame({"day": [date.fromisoformat(partition)], **{name: [0] for name in METRICS}})
@@ -131,7 +131,7 @@ def _customer_summary(by: Figures, _: str) -> pl.DataFrame:
 
 
 def _sales_summary(by: Figures, _: str) -> pl.DataFrame:
-    """Give the one row, also before the first event."""
+    """Return the one row, also before the first event."""
     total, best = by[ALL], _best_first(by[ITEM]).head(1)
     times = {name: [None] for name in ("first_event", "last_event")}
     zeros = pl.DataFrame({**{name: [0] for name in METRICS}, **times})
@@ -149,7 +149,7 @@ def _best_first(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def _score(column: str, *, fewer_is_better: bool = False) -> pl.Expr:
-    """Give 1 to 5: one and five times the share of customers that are worse, cut to whole."""
+    """Return 1 to 5: one and five times the share of customers that are worse, cut to whole."""
     worse = pl.col(column).rank("min", descending=fewer_is_better).cast(pl.Int64) - 1
     return 1 + 5 * worse // pl.len()
 

@@ -1,1 +1,1 @@
-"""What Dagster does unasked: sensors, schedules, run requests, retention."""
+"""The automation of Dagster: sensors, schedules, run requests, retention."""

@@ -1,6 +1,7 @@
-"""Which runs to ask for, from what is stale and what is under way. Pure.
+"""The run plan: which runs to request, from what is stale and what is under way.
 
-What is stale is told by `assets.staleness`, what is under way by Dagster's list of runs.
+All is pure. What is stale is computed in `assets.builds.staleness`; the sensor that reads it and
+Dagster's list of runs is in `table_sensors`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,21 +11,28 @@ from typing import Final
 
 from dagster import RunRequest
 
-from assets.builds.staleness import Difference, stale_days, stale_summaries
-from assets.tables.models import DAY_TABLE_NAMES
-from orchestration.automation.run_requests import DayRange, days_request, summaries_request
+from assets.builds.staleness import StalePartition, stale_days, stale_summaries
+from assets.tables.day_range import DayRange
+from assets.tables.models import DAY_TABLE_NAMES, WHOLE
+from orchestration.automation.run_requests import days_request, summaries_request
+from streaming.units import MICROS
 
-MOST_RUNS: Final = 3
+MAX_RUNS: Final = 3
+"""Runs of past and present days in one tick; fewer than `max_concurrent_runs` in `dagster.yaml`,
+so that a summary finds a place beside them."""
 BRIDGED_DAYS: Final = 31
-MICROS: Final = 1_000_000
+"""A gap of current days that a range bridges: looking at a current day costs less than a run."""
 PAUSE_SECONDS: Final = 600.0
-CURRENT_SHARE: Final = 5
-SUMMARY_SHARE: Final = 10
+"""The pause after a build of today or of a summary, which almost every new event makes stale."""
+TODAY_PAUSES: Final = 5
+"""The pause after a run for today, in durations of that run: it takes a sixth of the time."""
+SUMMARY_PAUSES: Final = 10
+"""The same for the summaries, whose runs read all events."""
 
 
 @dataclass(frozen=True)
-class UnderWay:
-    """A run that is queued or works: its days (None: the whole tables), and its tables."""
+class UnfinishedRun:
+    """A run that is queued or works: its tables, and its days (None: it builds whole tables)."""
 
     days: DayRange | None
     tables: frozenset[str]
@@ -32,92 +40,114 @@ class UnderWay:
 
 @dataclass(frozen=True)
 class LastRun:
-    """When the last run of a reason ended (epoch s), and how many seconds it took."""
+    """When the last successful run of a reason ended (epoch s), and its duration in seconds."""
 
     ended_at: float
     seconds: float
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What a plan is made from; `last` has the last run by reason, `now` is in µs."""
+class PlanInputs:
+    """Everything that a plan is computed from; `last_runs` is by reason, `now` in µs."""
 
-    differences: Sequence[Difference]
-    first_day: date
-    today: date
-    under_way: Sequence[UnderWay]
-    last: Mapping[str, LastRun]
+    stale: Sequence[StalePartition]
+    history: DayRange
+    unfinished: Sequence[UnfinishedRun]
+    last_runs: Mapping[str, LastRun]
     now: int
 
+    @property
+    def today(self) -> date:
+        """The running day, the last that has a partition."""
+        return self.history.last
 
-def plan(moment: Moment) -> list[RunRequest]:
-    """Give the runs to ask for: past days, newest first, then today, then the summaries."""
-    stale = {
-        day: tables
-        for day, tables in stale_days(
-            moment.differences, moment.first_day, moment.today, moment.now
-        ).items()
-        if not _covered(day, tables, moment.under_way)
-    }
-    versions = _versions(moment.differences)
-    today = stale.pop(moment.today, None)
-    requests = [
-        days_request(days, "late", max(versions[day] for day in stale if day in days))
-        for days in ranges(stale)[:MOST_RUNS]
+
+def plan_runs(inputs: PlanInputs) -> list[RunRequest]:
+    """Return the runs to request: past days, newest first, then today, then the summaries."""
+    days = uncovered_days(stale_days(inputs.stale, inputs.history, inputs.now), inputs.unfinished)
+    requests = plan_past_days(inputs, [day for day in days if day != inputs.today])
+    if inputs.today in days:
+        requests += plan_today(inputs)
+    return [*requests[:MAX_RUNS], *plan_summaries(inputs)]
+
+
+def plan_past_days(inputs: PlanInputs, days: Iterable[date]) -> list[RunRequest]:
+    """Return a request for each range of past days, newest first; they are due at once."""
+    versions = newest_versions(inputs.stale)
+    stale = set(days)
+    return [
+        days_request(joined, "late", max(versions[day] for day in stale if day in joined))
+        for joined in join_days(stale)
     ]
-    if today and len(requests) < MOST_RUNS and _due(moment, "current", CURRENT_SHARE):
-        version = versions[moment.today]
-        requests.append(days_request(DayRange(moment.today, moment.today), "current", version))
-    summaries = stale_summaries(moment.differences, moment.now)
-    if summaries and not _summarised(moment) and _due(moment, "summary", SUMMARY_SHARE):
-        version = max(d.version for d in moment.differences if d.table in summaries)
-        requests.append(summaries_request(version))
-    return requests
 
 
-def ranges(days: Iterable[date]) -> list[DayRange]:
-    """Join days to ranges, newest first; a gap of up to `BRIDGED_DAYS` is bridged."""
-    found: list[DayRange] = []
-    for day in sorted(days, reverse=True):
-        if found and (found[-1].first - day).days <= BRIDGED_DAYS + 1:
-            found[-1] = DayRange(day, found[-1].last)
-        else:
-            found.append(DayRange(day, day))
-    return found
+def plan_today(inputs: PlanInputs) -> list[RunRequest]:
+    """Return the request for today if it is due."""
+    today = inputs.today
+    stale = [p for p in inputs.stale if p.partition == today.isoformat()]
+    if not is_due(stale, inputs.last_runs.get("current"), TODAY_PAUSES, inputs.now):
+        return []
+    version = newest_versions(stale)[today]
+    return [days_request(DayRange(today, today), "current", version)]
 
 
-def _covered(day: date, tables: frozenset[str], under_way: Iterable[UnderWay]) -> bool:
-    return any(run.days and day in run.days and tables <= run.tables for run in under_way)
+def plan_summaries(inputs: PlanInputs) -> list[RunRequest]:
+    """Return the request for the whole tables if they are due and no run builds them.
 
-
-def _summarised(moment: Moment) -> bool:
-    return any(run.days is None and run.tables for run in moment.under_way)
-
-
-def _due(moment: Moment, reason: str, share: int) -> bool:
-    """Say whether the last run of this reason was long enough ago: ten minutes, or its own share.
-
-    Tables that were never built are due at once.
+    One run builds all of them, so a request beside another could only wait for it.
     """
-    wanted = [d for d in moment.differences if _is_of(d, reason, moment.today)]
-    if any(difference.built_at is None for difference in wanted):
+    tables = stale_summaries(inputs.stale, inputs.now)
+    if not tables or any(run.days is None for run in inputs.unfinished):
+        return []
+    stale = [p for p in inputs.stale if p.partition == WHOLE]
+    if not is_due(stale, inputs.last_runs.get("summary"), SUMMARY_PAUSES, inputs.now):
+        return []
+    return [summaries_request(max(p.version for p in stale if p.table in tables))]
+
+
+def uncovered_days(
+    days: Mapping[date, frozenset[str]], unfinished: Iterable[UnfinishedRun]
+) -> list[date]:
+    """Return the days, in order, that no unfinished run builds with all their stale tables."""
+    runs = [(run.days, run.tables) for run in unfinished if run.days is not None]
+    return [
+        day
+        for day, tables in days.items()
+        if not any(day in covered and tables <= built for covered, built in runs)
+    ]
+
+
+def join_days(days: Iterable[date]) -> list[DayRange]:
+    """Join days to ranges, newest first; a gap of up to `BRIDGED_DAYS` is bridged."""
+    joined: list[DayRange] = []
+    for day in sorted(days, reverse=True):
+        if joined and (joined[-1].first - day).days <= BRIDGED_DAYS + 1:
+            joined[-1] = DayRange(day, joined[-1].last)
+        else:
+            joined.append(DayRange(day, day))
+    return joined
+
+
+def is_due(
+    stale: Sequence[StalePartition], last_run: LastRun | None, pauses: int, now: int
+) -> bool:
+    """Return whether partitions that are stale all the time may be built again at `now` (µs).
+
+    They wait for ten minutes after the newest build, and for `pauses` durations of the last run
+    after its end. A partition that was never built is due at once.
+    """
+    built_at = [partition.built_at for partition in stale]
+    if None in built_at:
         return True
-    built_at = max((d.built_at or 0 for d in wanted), default=0)
-    if moment.now - built_at < PAUSE_SECONDS * MICROS:
+    if now - max((moment or 0 for moment in built_at), default=0) < PAUSE_SECONDS * MICROS:
         return False
-    last = moment.last.get(reason)
-    return last is None or moment.now / MICROS - last.ended_at >= share * last.seconds
+    return last_run is None or now / MICROS - last_run.ended_at >= pauses * last_run.seconds
 
 
-def _is_of(difference: Difference, reason: str, today: date) -> bool:
-    if reason == "summary":
-        return difference.table not in DAY_TABLE_NAMES
-    return difference.partition == today.isoformat()
-
-
-def _versions(differences: Iterable[Difference]) -> dict[date, int]:
+def newest_versions(stale: Iterable[StalePartition]) -> dict[date, int]:
+    """Return the version of each day that has a stale table."""
     return {
-        date.fromisoformat(d.partition): d.version
-        for d in differences
-        if d.table in DAY_TABLE_NAMES
+        date.fromisoformat(partition.partition): partition.version
+        for partition in stale
+        if partition.table in DAY_TABLE_NAMES
     }

@@ -1,11 +1,13 @@
-"""The runs that sensors and schedules ask for, and how one recognises them again.
+"""Run requests of sensors and schedules, and what their tags say of a run.
 
-A run's tags say why (`purchases/reason`: `late`, `current`, `close`, `summary`, `check`, `upkeep`,
-`backfill`) and for which version. When to ask is the sensors' and schedules' matter.
+The tags name the reason (`purchases/reason`: `late`, `current`, `close`, `summary`, `nightly`,
+`frequent`, `upkeep`, `backfill`) and the version. When to request is in `run_plan`, the sensors and
+`schedules`.
+
+No request has a run key: Dagster would never run that key again after the run has failed.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
@@ -18,37 +20,27 @@ from dagster._core.storage.tags import (
 
 from assets.dagster_events import AUDIT
 from assets.definitions import DAY_STEP
+from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
 
 REASON_TAG: Final = "purchases/reason"
 VERSION_TAG: Final = "purchases/version"
 TABLES_TAG: Final = "purchases/tables"
-"""Which tables a run of the command line builds: Dagster keeps no selection for such a run."""
+"""The tables of a run of the command line: Dagster records no selection for such a run."""
 
 
-@dataclass(frozen=True)
-class DayRange:
-    """Days from `first` to `last`, both included."""
-
-    first: date
-    last: date
-
-    def __contains__(self, day: date) -> bool:
-        return self.first <= day <= self.last
-
-
-def keys_of(tables: Iterable[str]) -> list[AssetKey]:
-    """Give the assets of tables."""
+def asset_keys(tables: Iterable[str]) -> list[AssetKey]:
+    """Return the asset keys of tables."""
     return [AssetKey(table) for table in tables]
 
 
-def audits_of(tables: Iterable[str]) -> list[AssetCheckKey]:
-    """Give the audits of tables: the checks that are part of their build."""
+def audit_keys(tables: Iterable[str]) -> list[AssetCheckKey]:
+    """Return the keys of the tables' audits, the checks that are part of their build."""
     return [AssetCheckKey(AssetKey(table), AUDIT) for table in tables]
 
 
 def range_tags(days: DayRange) -> dict[str, str]:
-    """Give the tags by which a run knows its days."""
+    """Return the tags that tell Dagster a run's range of days."""
     return {
         ASSET_PARTITION_RANGE_START_TAG: days.first.isoformat(),
         ASSET_PARTITION_RANGE_END_TAG: days.last.isoformat(),
@@ -56,26 +48,27 @@ def range_tags(days: DayRange) -> dict[str, str]:
 
 
 def days_request(days: DayRange, reason: str, version: int, *, force: bool = False) -> RunRequest:
-    """Ask for all day tables of a range; of days at their version, the work only if `force`."""
+    """Return a request for all day tables of a range; current days are computed only if `force`."""
     return RunRequest(
-        asset_selection=keys_of(DAY_TABLE_NAMES),
-        asset_check_keys=audits_of(DAY_TABLE_NAMES),
+        asset_selection=asset_keys(DAY_TABLE_NAMES),
+        asset_check_keys=audit_keys(DAY_TABLE_NAMES),
         tags={**range_tags(days), REASON_TAG: reason, VERSION_TAG: str(version)},
         run_config={"ops": {DAY_STEP: {"config": {"force": True}}}} if force else {},
     )
 
 
-def summaries_request(version: int, checks: Iterable[AssetCheckKey] = ()) -> RunRequest:
-    """Ask for the whole tables, and with them for `checks`."""
+def summaries_request(version: int) -> RunRequest:
+    """Return a request for the whole tables."""
     return RunRequest(
-        asset_selection=keys_of(WHOLE_TABLE_NAMES),
-        asset_check_keys=[*audits_of(WHOLE_TABLE_NAMES), *checks],
+        asset_selection=asset_keys(WHOLE_TABLE_NAMES),
+        asset_check_keys=audit_keys(WHOLE_TABLE_NAMES),
         tags={REASON_TAG: "summary", VERSION_TAG: str(version)},
     )
 
 
-def days_of(run: DagsterRun) -> DayRange | None:
-    """Give the days that a run is for; None where it is for none."""
+def run_days(run: DagsterRun) -> DayRange | None:
+    """Return the days that a run builds; None if it builds none."""
+    # A run of one partition that a person started in the UI has the name's tag, not the range's.
     first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG, run.tags.get(PARTITION_NAME_TAG))
     last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG, first)
     try:
@@ -84,8 +77,8 @@ def days_of(run: DagsterRun) -> DayRange | None:
         return None
 
 
-def tables_of(run: DagsterRun) -> frozenset[str]:
-    """Give the tables that a run builds."""
+def run_tables(run: DagsterRun) -> frozenset[str]:
+    """Return the tables that a run builds."""
     selected = [key.to_user_string() for key in run.asset_selection or ()]
-    named = selected or run.tags.get(TABLES_TAG, "").split(",")
-    return frozenset(named) & {*DAY_TABLE_NAMES, *WHOLE_TABLE_NAMES}
+    tables = selected or run.tags.get(TABLES_TAG, "").split(",")
+    return frozenset(tables) & {*DAY_TABLE_NAMES, *WHOLE_TABLE_NAMES}

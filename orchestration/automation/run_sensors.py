@@ -1,6 +1,6 @@
-"""The sensors that look after runs: what follows one, what a failed one leaves, which are dead.
+"""The sensors of runs: request what follows a close, record failed runs, report dead ones.
 
-Which old runs are deleted is decided in `upkeep`.
+Which old runs are deleted is in `retention`.
 """
 
 import time
@@ -26,54 +26,64 @@ from dagster import (
     sensor,
 )
 
-from assets.builds.failures import DiedRun, record_died
-from assets.builds.locks import run_lives
-from assets.checks.asset_checks import RECONCILIATION, selection
+from assets.builds.failures import DeadRun, record_dead_run
+from assets.builds.locks import is_run_alive
+from assets.checks.asset_checks import RECONCILIATION, check_selection
 from assets.tables.models import WHOLE_TABLE_NAMES
-from orchestration.automation.run_requests import REASON_TAG, audits_of, days_of, keys_of, tables_of
+from orchestration.automation.run_requests import (
+    REASON_TAG,
+    asset_keys,
+    audit_keys,
+    run_days,
+    run_tables,
+)
 from streaming.settings import Settings
 from streaming.system.home import Home
 from streaming.system.logs import get_logger
 
-LOOK_SECONDS: Final = 15
+TICK_SECONDS: Final = 15
 SILENT_SECONDS: Final = 45.0
-NAMED_BYTES: Final = 500
+"""A started run without a lock is dead after this; its process imports Dagster first, for 10 s."""
+REASON_CHARACTERS: Final = 500
+"""Of a failure's message, in the log and in `build_failure`; the stack trace is in Dagster."""
 
 
 def run_sensors(settings: Settings) -> list[SensorDefinition]:
-    """Give all of them."""
-    return [_reconciliation_sensor(), _failed(settings), dead_runs_sensor(settings)]
+    """Return all sensors of runs."""
+    return [_reconciliation_sensor(), _run_failure_sensor(settings), dead_runs_sensor(settings)]
 
 
 def _reconciliation_sensor() -> SensorDefinition:
-    """Give the sensor that asks for the summaries and the parity of each day after a close."""
+    """Return the sensor that requests summaries and reconciliation after a close."""
+    # A run of its own: Dagster skips assets that depend on a step which yields its own events, and
+    # lets the run succeed.
     job = define_asset_job(
         "reconciliation",
-        AssetSelection.assets(*keys_of(WHOLE_TABLE_NAMES)).without_checks()
-        | AssetSelection.checks(*audits_of(WHOLE_TABLE_NAMES))
-        | selection(RECONCILIATION),
+        AssetSelection.assets(*asset_keys(WHOLE_TABLE_NAMES)).without_checks()
+        | AssetSelection.checks(*audit_keys(WHOLE_TABLE_NAMES))
+        | check_selection(RECONCILIATION),
     )
 
     @run_status_sensor(
         DagsterRunStatus.SUCCESS,
         name="reconciliation_sensor",
-        minimum_interval_seconds=LOOK_SECONDS,
+        minimum_interval_seconds=TICK_SECONDS,
         request_job=job,
         default_status=DefaultSensorStatus.RUNNING,
-        description="Asks for summaries and reconciliation when a day's close has succeeded.",
+        description="Requests summaries and reconciliation when a day's close has succeeded.",
     )
     def reconciliation_sensor(context: RunStatusSensorContext) -> RunRequest | SkipReason:
         if context.dagster_run.tags.get(REASON_TAG) != "close":
-            return SkipReason("not the close of a day")
+            return SkipReason("The run is not the close of a day.")
         return RunRequest(tags={REASON_TAG: "summary"})
 
     return reconciliation_sensor
 
 
-def _failed(settings: Settings) -> SensorDefinition:
+def _run_failure_sensor(settings: Settings) -> SensorDefinition:
     @run_failure_sensor(
         name="run_failure_sensor",
-        minimum_interval_seconds=LOOK_SECONDS,
+        minimum_interval_seconds=TICK_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
         description="Logs a failed run, and records the partitions that it left unbuilt.",
     )
@@ -85,58 +95,58 @@ def _failed(settings: Settings) -> SensorDefinition:
             run_id=run.run_id,
             reason=run.tags.get(REASON_TAG, "by hand"),
             recorded=recorded,
-            error=message[:NAMED_BYTES],
+            error=message[:REASON_CHARACTERS],
         )
 
     return run_failure_sensor_
 
 
 def record_failed_run(settings: Settings, run: DagsterRun, message: str) -> int:
-    """Record the partitions that a failed run left unbuilt, and has not recorded itself."""
-    days = days_of(run)
-    tables = tables_of(run)
+    """Record the partitions that a failed run left unbuilt and did not record; return how many."""
+    tables = run_tables(run)
     if not tables:
         return 0
-    first, last = (days.first, days.last) if days else (None, None)
-    died = DiedRun(run.run_id, message[:NAMED_BYTES], tables, first, last)
-    return record_died(settings, died)
+    reason = message[:REASON_CHARACTERS]
+    return record_dead_run(settings, DeadRun(run.run_id, reason, tables, run_days(run)))
 
 
 def dead_runs_sensor(settings: Settings) -> SensorDefinition:
-    """Give the sensor that reports runs as failed whose processes have all died."""
+    """Return the sensor that reports runs as failed whose process died."""
 
     @sensor(
         name="dead_runs_sensor",
-        minimum_interval_seconds=LOOK_SECONDS,
+        minimum_interval_seconds=TICK_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
-        description="Reports runs as failed whose processes died, so that the queue goes on.",
+        description="Reports runs as failed whose process died, so that the queue goes on.",
     )
     def dead_runs_sensor(context: SensorEvaluationContext) -> SkipReason:
         dead = list(report_dead_runs(settings, context.instance, time.time()))
-        return SkipReason(f"{len(dead)} dead runs: {', '.join(dead)}" if dead else "no dead runs")
+        return SkipReason(
+            f"Reported dead runs: {', '.join(dead)}." if dead else "Every started run is alive."
+        )
 
     return dead_runs_sensor
 
 
 def report_dead_runs(settings: Settings, instance: DagsterInstance, now: float) -> Iterator[str]:
-    """Report as failed the started runs that build tables and have no process; give their ids.
+    """Report started runs that build tables and have no process as failed; yield their ids.
 
-    A run that is alive holds its lock from its first seconds on, and removes it in its last; `now`
-    is in epoch seconds.
+    A live run takes its lock in its first seconds and removes it at its end. `now` is in epoch s.
     """
     for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED])):
-        if not tables_of(run):
+        if not run_tables(run):
             continue
-        if run_lives(settings.home, run.run_id):
+        if is_run_alive(settings.home, run.run_id):
             continue
         path = Home(settings.home).run_lease(run.run_id)
-        if path.exists() or _silent(instance, run, now):
+        # A lock file that nobody holds was left by a kill. Without one the run has not begun, or
+        # is just ending: only a long silence tells these from a process that died early.
+        if path.exists() or _is_silent(instance, run, now):
             instance.report_run_failed(run, "The process of this run died.")
             path.unlink(missing_ok=True)
             yield run.run_id
 
 
-def _silent(instance: DagsterInstance, run: DagsterRun, now: float) -> bool:
-    """Say whether a run that holds no lock has done nothing for a while."""
-    last = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
-    return bool(last) and now - last[0].event_log_entry.timestamp > SILENT_SECONDS
+def _is_silent(instance: DagsterInstance, run: DagsterRun, now: float) -> bool:
+    records = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
+    return bool(records) and now - records[0].event_log_entry.timestamp > SILENT_SECONDS

@@ -1,6 +1,6 @@
-"""The schedules: each day is closed, checked and cleaned up after, in the deployment's time zone.
+"""The schedules: the close of each day, checks, and retention, in the deployment's time zone.
 
-What follows the closing, in a run of its own, is in `run_sensors`.
+The run that follows a close is requested in `run_sensors`.
 """
 
 from datetime import timedelta
@@ -17,30 +17,43 @@ from dagster import (
     schedule,
 )
 
-from assets.checks.asset_checks import FREQUENT, NIGHTLY, selection
+from assets.checks.asset_checks import FREQUENT, NIGHTLY, check_selection
+from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES
 from orchestration.automation.run_requests import (
     REASON_TAG,
-    DayRange,
-    audits_of,
+    asset_keys,
+    audit_keys,
     days_request,
-    keys_of,
 )
 from streaming.settings import Settings
 
 CLOSE: Final = "15 0 * * *"
+"""The time of `staleness.CLOSE_TIME`: a build before it leaves the day provisional."""
 NIGHT: Final = "0 3 * * *"
+"""These checks read every page and every event; most shops sleep then."""
 FREQUENTLY: Final = "*/30 * * * *"
 HOURLY: Final = "40 * * * *"
+"""Beside the half hours of the other checks, and after the close."""
 
 
 def schedules(settings: Settings, upkeep: JobDefinition) -> list[ScheduleDefinition]:
-    """Give all schedules; `upkeep` is the job that deletes old runs."""
+    """Return all schedules; `upkeep` is the job that deletes old runs."""
     return [
         daily_close_schedule(settings),
-        _checks(settings, "nightly", NIGHT, NIGHTLY, "Ledger and database looked over."),
-        _checks(
-            settings, "frequent", FREQUENTLY, FREQUENT, "Lag, refusals, repeats, and late tables."
+        _check_schedule(
+            settings,
+            "nightly",
+            NIGHT,
+            NIGHTLY,
+            "Recomputes ledger and totals, and checks the database.",
+        ),
+        _check_schedule(
+            settings,
+            "frequent",
+            FREQUENTLY,
+            FREQUENT,
+            "Checks lag, refusals, duplicates, and late tables.",
         ),
         ScheduleDefinition(
             name="upkeep_schedule",
@@ -55,13 +68,13 @@ def schedules(settings: Settings, upkeep: JobDefinition) -> list[ScheduleDefinit
 
 
 def daily_close_schedule(settings: Settings) -> ScheduleDefinition:
-    """Give the schedule that builds yesterday in all day tables, so that it is final."""
-    tables = AssetSelection.assets(*keys_of(DAY_TABLE_NAMES))
+    """Return the schedule that builds yesterday in all day tables; it is provisional until then."""
+    tables = AssetSelection.assets(*asset_keys(DAY_TABLE_NAMES))
 
     @schedule(
         CLOSE,
         name="daily_close_schedule",
-        target=tables | AssetSelection.checks(*audits_of(DAY_TABLE_NAMES)),
+        target=tables | AssetSelection.checks(*audit_keys(DAY_TABLE_NAMES)),
         execution_timezone=settings.timezone,
         default_status=DefaultScheduleStatus.RUNNING,
         description="Closes yesterday: all day tables, then the summaries and the reconciliation.",
@@ -69,20 +82,21 @@ def daily_close_schedule(settings: Settings) -> ScheduleDefinition:
     def daily_close_schedule(context: ScheduleEvaluationContext) -> RunRequest:
         now = context.scheduled_execution_time.astimezone(settings.zone)
         yesterday = now.date() - timedelta(1)
+        # Forced: a current day too gets a build that is later than its end.
         return days_request(DayRange(yesterday, yesterday), "close", 0, force=True)
 
     return daily_close_schedule
 
 
-def _checks(
-    settings: Settings, name: str, cron: str, checks: tuple[str, ...], told: str
+def _check_schedule(
+    settings: Settings, name: str, cron: str, checks: tuple[str, ...], description: str
 ) -> ScheduleDefinition:
     return ScheduleDefinition(
         name=f"{name}_check_schedule",
         cron_schedule=cron,
-        job=define_asset_job(f"{name}_check", selection(checks)),
+        job=define_asset_job(f"{name}_check", check_selection(checks)),
         tags={REASON_TAG: name},
         execution_timezone=settings.timezone,
         default_status=DefaultScheduleStatus.RUNNING,
-        description=told,
+        description=description,
     )

@@ -1,7 +1,7 @@
 """The two sensors that keep the stream's apps running, and report them to Dagster's lineage.
 
-A tick touches the app's wish, starts a supervisor that is missing, and looks at status files: no
-broker is asked. What an app does is its worker's matter; a report triggers nothing.
+A tick touches the app's keep-alive, starts a missing supervisor, and reads status files; it asks
+no broker. What an app does is in `streaming`, and no run follows from a report.
 """
 
 import time
@@ -30,15 +30,18 @@ from streaming.store.connection import read_store
 from streaming.store.live_totals import changed_days, live_figures
 
 TICK_SECONDS: Final = 15
+"""Three ticks before a keep-alive is too old (45 s): one slow tick stops no app."""
 REPORT_SECONDS: Final = 600
-EVENTS_A_TICK: Final = 50
+"""An observation takes 3.6 KB of Dagster's storage: one a tick would be 20 MB a day and app."""
+EVENTS_PER_TICK: Final = 50
+"""An event takes 9 to 22 ms to record: so many stay well below Dagster's minute for a tick."""
 
 
-class Reported(Struct):
-    """A sensor's cursor: when it last observed what, and up to which version it reported days.
+class SensorCursor(Struct):
+    """The cursor of a sensor: its last observation, and the version up to which it reported days.
 
-    Days changed from `version` (at it those after `day`) up to `target` are still to be reported in
-    this round; it is through when `version` lies beyond.
+    `at` is in epoch seconds. A round reports the days that changed from `version` on (of that
+    version only days after `day`) up to `target`; it is complete when `version` is beyond `target`.
     """
 
     state: str = ""
@@ -51,44 +54,44 @@ class Reported(Struct):
 
 
 def stream_sensors(settings: Settings) -> list[SensorDefinition]:
-    """Give the sensors of the processor and of the consumer."""
+    """Return the sensors of the processor and of the consumer."""
 
     @sensor(
         name="purchase_processor_sensor",
         minimum_interval_seconds=TICK_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
-        description="Keeps PurchaseProcessorApp running and reports it. Off: its workers leave.",
+        description="Keeps PurchaseProcessorApp running and reports it. Off: its workers stop.",
     )
     def purchase_processor_sensor(context: SensorEvaluationContext) -> SensorResult:
         supervision = keep_running(settings, PROCESSOR)
-        health = health_of(settings, PROCESSOR)
-        reported = _read(context.cursor)
-        events, reported = observe("purchases", supervision, health, reported, time.time())
-        return _result(PROCESSOR, supervision, health, events, reported)
+        health = read_health(settings, PROCESSOR)
+        cursor = _read_cursor(context.cursor)
+        events, cursor = observe_app("purchases", supervision, health, cursor, time.time())
+        return _result(PROCESSOR, supervision, health, events, cursor)
 
     @sensor(
         name="analytics_consumer_sensor",
         minimum_interval_seconds=TICK_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
-        description="Keeps AnalyticsConsumerApp running and reports it. Off: its workers leave.",
+        description="Keeps AnalyticsConsumerApp running and reports it. Off: its workers stop.",
     )
     def analytics_consumer_sensor(context: SensorEvaluationContext) -> SensorResult:
         supervision = keep_running(settings, ANALYTICS)
-        health = health_of(settings, ANALYTICS)
-        before = _read(context.cursor)
-        events, reported = observe("analytics", supervision, health, before, time.time())
-        most = EVENTS_A_TICK - len(events)
-        days, reported = report_days(settings, reported, most, new_round=reported.at > before.at)
-        return _result(ANALYTICS, supervision, health, [*events, *days], reported)
+        health = read_health(settings, ANALYTICS)
+        before = _read_cursor(context.cursor)
+        events, cursor = observe_app("analytics", supervision, health, before, time.time())
+        most = EVENTS_PER_TICK - len(events)
+        days, cursor = report_days(settings, cursor, most, new_round=cursor.at > before.at)
+        return _result(ANALYTICS, supervision, health, [*events, *days], cursor)
 
     return [purchase_processor_sensor, analytics_consumer_sensor]
 
 
 @dataclass(frozen=True)
 class AppHealth:
-    """An app's living workers in sum; `state` and `detail` are of the slot that is worst off.
+    """The sums of an app's live workers; `state` and `detail` are of the slot in the worst state.
 
-    `records` and `refused` count since the workers' start, so they fall when one is restarted.
+    `records` and `refused` count since the workers' start: they fall when one is restarted.
     """
 
     state: str
@@ -100,13 +103,13 @@ class AppHealth:
     lag_seconds: float
 
 
-def health_of(settings: Settings, app: App) -> AppHealth:
-    """Look at each slot of an app once, from its files and leases alone."""
-    seen, workers = read_app(settings, app)
-    working = seen.state in {"running", "caught_up"}
+def read_health(settings: Settings, app: App) -> AppHealth:
+    """Read the health of an app from its status files and leases alone."""
+    status, workers = read_app(settings, app)
+    working = status.state in {"running", "caught_up"}
     return AppHealth(
-        state="running" if working else seen.state,
-        detail=next((slot.detail for slot in seen.slots if slot.state == seen.state), ""),
+        state="running" if working else status.state,
+        detail=next((slot.detail for slot in status.slots if slot.state == status.state), ""),
         alive=len(workers),
         records=sum(worker.records for worker in workers),
         refused=sum(worker.refused for worker in workers),
@@ -115,15 +118,15 @@ def health_of(settings: Settings, app: App) -> AppHealth:
     )
 
 
-def observe(
-    asset: str, supervision: Supervision, health: AppHealth, reported: Reported, now: float
-) -> tuple[list[AssetObservation], Reported]:
-    """Give an observation and the cursor after it; none where nothing new is due.
+def observe_app(
+    asset: str, supervision: Supervision, health: AppHealth, cursor: SensorCursor, now: float
+) -> tuple[list[AssetObservation], SensorCursor]:
+    """Return an observation, or none if none is due, and the cursor after it.
 
-    Due is one every ten minutes (`now` is in epoch seconds), or when the state has changed.
+    It is due every ten minutes (`now` is in epoch seconds), and when the state has changed.
     """
-    if health.state == reported.state and now - reported.at < REPORT_SECONDS:
-        return [], reported
+    if health.state == cursor.state and now - cursor.at < REPORT_SECONDS:
+        return [], cursor
     numbers: dict[str, float | int | str] = {
         "state": f"{health.state}: {health.detail}" if health.detail else health.state,
         "supervisor": f"{supervision.state} {supervision.pid or ''}".strip(),
@@ -131,30 +134,30 @@ def observe(
         "lag_records": health.lag_records,
         "lag_seconds": health.lag_seconds,
     }
-    records = health.records - reported.records
-    if reported.at and records >= 0:
-        refused = max(health.refused - reported.refused, 0)
-        numbers["records_per_second"] = round(records / (now - reported.at), 3)
+    records = health.records - cursor.records
+    if cursor.at and records >= 0:
+        refused = max(health.refused - cursor.refused, 0)
+        numbers["records_per_second"] = round(records / (now - cursor.at), 3)
         numbers["refused_share"] = round(refused / records, 6) if records else 0.0
     after = msgspec.structs.replace(
-        reported, state=health.state, at=now, records=health.records, refused=health.refused
+        cursor, state=health.state, at=now, records=health.records, refused=health.refused
     )
     return [AssetObservation(asset, metadata=numbers)], after
 
 
 def report_days(
-    settings: Settings, reported: Reported, most: int, *, new_round: bool
-) -> tuple[list[AssetMaterialization], Reported]:
-    """Give materialisations of at most so many days that new events touched, and the new cursor.
+    settings: Settings, cursor: SensorCursor, most: int, *, new_round: bool
+) -> tuple[list[AssetMaterialization], SensorCursor]:
+    """Return materialisations of at most `most` days that new events changed, and the new cursor.
 
-    A new round begins with each observation, unless the one before is not through yet.
+    A new round begins with each observation, unless the one before is not complete.
     """
-    through = reported.version > reported.target
-    if not settings.database_path.exists() or (through and not new_round):
-        return [], reported
+    is_complete = cursor.version > cursor.target
+    if not settings.database_path.exists() or (is_complete and not new_round):
+        return [], cursor
     with read_store(settings) as store:
-        target = live_figures(store).events if through else reported.target
-        days = changed_days(store, (reported.version, reported.day), target, most)
+        target = live_figures(store).events if is_complete else cursor.target
+        days = changed_days(store, (cursor.version, cursor.day), target, most)
     version, day = (days[-1].version, days[-1].day) if len(days) == most else (target + 1, "")
     first, last = str(settings.history_start), str(datetime.now(settings.zone).date())
     events = [
@@ -170,7 +173,7 @@ def report_days(
         for changed in days
         if first <= changed.day <= last
     ]
-    return events, msgspec.structs.replace(reported, version=version, day=day, target=target)
+    return events, msgspec.structs.replace(cursor, version=version, day=day, target=target)
 
 
 def _result(
@@ -178,20 +181,20 @@ def _result(
     supervision: Supervision,
     health: AppHealth,
     events: Sequence[AssetObservation | AssetMaterialization],
-    reported: Reported,
+    cursor: SensorCursor,
 ) -> SensorResult:
-    cursor = msgspec.json.encode(reported).decode()
+    text = msgspec.json.encode(cursor).decode()
     if events:
-        return SensorResult(asset_events=events, cursor=cursor)
-    who = {
-        "started": f"a supervisor was started, see workers/{app.name}.log in the home",
+        return SensorResult(asset_events=events, cursor=text)
+    supervisor = {
+        "started": f"started a supervisor, see workers/{app.name}.log in the home",
         "wanted": f"supervised by process {supervision.pid}",
-        "by_hand": f"supervised by process {supervision.pid}, which somebody else started",
+        "by_hand": f"supervised by process {supervision.pid}, which a person started",
     }[supervision.state]
-    told = f"{who}; {health.alive} alive, {health.state}"
-    told += f": {health.detail}" if health.detail else f", {health.lag_records} records behind"
-    return SensorResult(skip_reason=told, cursor=cursor)
+    detail = f": {health.detail}" if health.detail else f", {health.lag_records} records behind"
+    reason = f"{supervisor}; {health.alive} workers alive, {health.state}{detail}"
+    return SensorResult(skip_reason=reason, cursor=text)
 
 
-def _read(cursor: str | None) -> Reported:
-    return msgspec.json.decode(cursor, type=Reported) if cursor else Reported()
+def _read_cursor(text: str | None) -> SensorCursor:
+    return msgspec.json.decode(text, type=SensorCursor) if text else SensorCursor()

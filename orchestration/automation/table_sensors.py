@@ -1,11 +1,12 @@
-"""The sensor that has stale tables built: it compares, and asks for what differs.
+"""The sensor that requests runs for stale tables.
 
-It remembers nothing: the tables' builds, the stream's ledger and Dagster's runs say it all, so that
-nothing that crashes can make it forget. What to ask for is decided in `staleness_plan`.
+It has no cursor: the tables' builds, the day ledger and Dagster's list of runs hold all that it
+needs, so that a crash loses nothing. Which runs it requests is computed in `run_plan`.
 """
 
 import time
 from datetime import UTC, datetime
+from typing import Final
 
 from dagster import (
     AssetSelection,
@@ -19,76 +20,86 @@ from dagster import (
     sensor,
 )
 
-from assets.builds.staleness import Difference, read_differences
+from assets.builds.staleness import StalePartition, read_stale_partitions
 from assets.partitions import today
+from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
-from orchestration.automation.run_plan import LastRun, Moment, UnderWay, plan
-from orchestration.automation.run_requests import REASON_TAG, audits_of, days_of, keys_of, tables_of
+from orchestration.automation.run_plan import LastRun, PlanInputs, UnfinishedRun, plan_runs
+from orchestration.automation.run_requests import (
+    REASON_TAG,
+    asset_keys,
+    audit_keys,
+    run_days,
+    run_tables,
+)
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 
-TICK_SECONDS = 15
-UNFINISHED = (
+TICK_SECONDS: Final = 15
+"""A late purchase waits at most this long for its run to be requested; a tick takes 20 ms."""
+UNFINISHED: Final = (
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
     DagsterRunStatus.STARTING,
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 )
-PACED = ("current", "summary")
-TABLES = (*DAY_TABLE_NAMES, *WHOLE_TABLE_NAMES)
+PACED_REASONS: Final = ("current", "summary")
+TABLES: Final = (*DAY_TABLE_NAMES, *WHOLE_TABLE_NAMES)
 
 
 def stale_days_sensor(settings: Settings) -> SensorDefinition:
-    """Give the sensor."""
+    """Return the sensor that compares tables with the stream at each tick."""
 
     @sensor(
         name="stale_days_sensor",
         minimum_interval_seconds=TICK_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
-        target=AssetSelection.assets(*keys_of(TABLES)) | AssetSelection.checks(*audits_of(TABLES)),
-        description="Asks for the days and summaries that new events have made stale.",
+        target=AssetSelection.assets(*asset_keys(TABLES))
+        | AssetSelection.checks(*audit_keys(TABLES)),
+        description="Requests the days and summaries that new events have made stale.",
     )
     def stale_days_sensor(context: SensorEvaluationContext) -> SensorResult:
-        moment = read_moment(settings, context.instance)
-        requests = plan(moment)
+        inputs = read_plan_inputs(settings, context.instance)
+        requests = plan_runs(inputs)
         if requests:
             return SensorResult(run_requests=requests)
-        waiting = len({d.partition for d in moment.differences})
-        told = f"{waiting} partitions differ, all of them under way or not due yet"
-        return SensorResult(skip_reason=told if waiting else "every table is current")
+        waiting = len({partition.partition for partition in inputs.stale})
+        reason = f"{waiting} partitions are stale, each of them under way or not due yet."
+        return SensorResult(skip_reason=reason if waiting else "Every table is current.")
 
     return stale_days_sensor
 
 
-def read_moment(settings: Settings, instance: DagsterInstance) -> Moment:
-    """Read what differs, and which runs are under way."""
-    return Moment(
-        differences=_differences(settings),
-        first_day=settings.history_start,
-        today=today(settings, datetime.now(UTC)),
-        under_way=under_way(instance),
-        last={name: last for name in PACED if (last := _last(instance, name))},
+def read_plan_inputs(settings: Settings, instance: DagsterInstance) -> PlanInputs:
+    """Read what is stale, and which runs are under way."""
+    return PlanInputs(
+        stale=_read_stale_partitions(settings),
+        history=DayRange(settings.history_start, today(settings, datetime.now(UTC))),
+        unfinished=read_unfinished_runs(instance),
+        last_runs={
+            reason: last for reason in PACED_REASONS if (last := _read_last_run(instance, reason))
+        },
         now=time.time_ns() // 1000,
     )
 
 
-def under_way(instance: DagsterInstance) -> list[UnderWay]:
-    """Give the runs that build tables and are not finished."""
+def read_unfinished_runs(instance: DagsterInstance) -> list[UnfinishedRun]:
+    """Read the runs that build tables and are not finished."""
     runs = instance.get_runs(RunsFilter(statuses=list(UNFINISHED)))
-    return [UnderWay(days_of(run), tables) for run in runs if (tables := tables_of(run))]
+    return [UnfinishedRun(run_days(run), tables) for run in runs if (tables := run_tables(run))]
 
 
-def _differences(settings: Settings) -> list[Difference]:
+def _read_stale_partitions(settings: Settings) -> list[StalePartition]:
     if not settings.database_path.exists():
         return []
     with read_store(settings) as store:
-        return read_differences(store)
+        return read_stale_partitions(store)
 
 
-def _last(instance: DagsterInstance, reason: str) -> LastRun | None:
-    wanted = RunsFilter(tags={REASON_TAG: reason}, statuses=[DagsterRunStatus.SUCCESS])
-    for record in instance.get_run_records(wanted, limit=1):
+def _read_last_run(instance: DagsterInstance, reason: str) -> LastRun | None:
+    succeeded = RunsFilter(tags={REASON_TAG: reason}, statuses=[DagsterRunStatus.SUCCESS])
+    for record in instance.get_run_records(succeeded, limit=1):
         if record.start_time is not None and record.end_time is not None:
             return LastRun(record.end_time, record.end_time - record.start_time)
     return None

@@ -1,1 +1,1 @@
-"""The composed command line `purchases`: the stream's commands and Dagster's."""
+"""The composed command line `purchases`: commands of both halves."""

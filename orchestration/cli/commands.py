@@ -1,12 +1,12 @@
-"""`up` and `down`, `backfill`, `export` and `env`: everything of one home, and its Dagster.
+"""The commands `up`, `down`, `env`, `backfill` and `export`: options in, sentences out.
 
-Options become requests here, and results sentences; the work is in modules of their names.
+The work is in `orchestration.local` and in modules of the commands' names.
 """
 
 import shlex
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,10 +15,11 @@ from streaming.errors import PurchasesError, UsageError
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    from orchestration.automation.run_requests import DayRange
-    from orchestration.cli.backfill import Backfilled
+    from assets.tables.day_range import DayRange
+    from orchestration.cli.backfill import BackfillResult
 
-NAMED_FAILURES = 5
+MAX_FAILURES: Final = 5
+"""Failed builds that a message names; the status and Dagster have all of them."""
 
 
 def up(
@@ -68,24 +69,24 @@ def backfill(
     ] = None,
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="Compute also what is at the stream's version already.")
+        bool, typer.Option("--force", help="Compute also days that are current.")
     ] = False,
 ) -> None:
-    """Build the day tables of a range of days anew, recorded as one run in Dagster.
+    """Build the day tables of a range of days, recorded as one run in Dagster.
 
-    A day that fails keeps its figures, the others go on; exit code 1 then, naming the days.
+    A day that fails keeps its figures, and the others go on; the exit code is 1 then.
 
     Example: purchases backfill --from 2011-03-01 --to 2011-03-31
     """
-    from orchestration.automation.run_requests import DayRange
+    from assets.tables.day_range import DayRange
     from orchestration.cli.backfill import backfill as build
     from streaming.settings import load_settings
 
     settings = load_settings()
-    days = DayRange(_day("--from", first), _day("--to", last))
-    tables = _tables(table or [])
+    days = DayRange(_parse_day("--from", first), _parse_day("--to", last))
+    tables = _parse_tables(table or [])
     _require_partitions(days, settings.history_start, settings.zone)
-    typer.echo(_told(build(settings, days, tables, force=force)))
+    typer.echo(_format_result(build(settings, days, tables, force=force)))
 
 
 def export(
@@ -116,36 +117,36 @@ def export(
     from streaming.settings import load_settings
 
     days = (
-        None if first is None else _day("--from", first),
-        None if last is None else _day("--to", last),
+        None if first is None else _parse_day("--from", first),
+        None if last is None else _parse_day("--to", last),
     )
     rows = write(load_settings(), table, *days, read_format(form), output)
     if output is not None:
         typer.echo(f"{output} has {rows:,} rows of {table}.")
 
 
-def _told(done: "Backfilled") -> str:
-    """Say what a backfill did. Raises `PurchasesError` where days failed, naming the first."""
-    told = (
-        f"{done.days:,} days: {done.builds:,} builds current, of them {done.computed:,} computed"
-        f" now, in {done.seconds:.1f} s (run {done.run_id})."
+def _format_result(result: "BackfillResult") -> str:
+    """Return the sentence of a backfill. Raises `PurchasesError` if builds failed, naming some."""
+    sentence = (
+        f"{result.days:,} days: {result.builds:,} builds current, of them {result.computed:,}"
+        f" computed now, in {result.seconds:.1f} s (run {result.run_id})."
     )
-    if done.failures:
+    if result.failures:
         named = "; ".join(
-            f"{what}: {why}" for what, why in list(done.failures.items())[:NAMED_FAILURES]
+            f"{build}: {reason}" for build, reason in list(result.failures.items())[:MAX_FAILURES]
         )
-        raise PurchasesError(f"{len(done.failures):,} builds failed, {told} First: {named}")
-    return told
+        raise PurchasesError(f"{len(result.failures):,} builds failed, {sentence} First: {named}")
+    return sentence
 
 
-def _day(option: str, text: str) -> date:
+def _parse_day(option: str, text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{option} {text} is not a day, such as 2011-03-27.") from None
 
 
-def _tables(names: list[str]) -> list[str]:
+def _parse_tables(names: list[str]) -> list[str]:
     from assets.tables.models import DAY_TABLE_NAMES
 
     for name in names:
@@ -155,7 +156,7 @@ def _tables(names: list[str]) -> list[str]:
 
 
 def _require_partitions(days: "DayRange", start: date, zone: "ZoneInfo") -> None:
-    """Raise `UsageError` unless the days are in their order, and have partitions."""
+    """Raise `UsageError` unless the days are in order and have partitions."""
     from datetime import datetime
 
     today = datetime.now(zone).date()

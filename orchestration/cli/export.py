@@ -1,6 +1,6 @@
-"""Where an export goes: standard output, or a file that appears when it is whole.
+"""`export`: writes an export to standard output, or to a file that appears when it is complete.
 
-What the bytes are is in `assets.export`.
+The bytes of an export are in `assets.queries.export`.
 """
 
 import os
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
-from assets.queries.export import Format, Told, export_chunks
+from assets.queries.export import Format, Progress, export_chunks
 from streaming.errors import UsageError
 from streaming.settings import Settings
 from streaming.system.file_errors import file_errors
@@ -24,25 +24,27 @@ def export(  # noqa: PLR0913, PLR0917 - what an export is, and where it goes
     form: Format,
     output: Path | None,
 ) -> int:
-    """Export a table to a file, or to standard output where `output` is None; give its rows.
+    """Export a table to a file, or to standard output if `output` is None; return its rows.
 
-    Raises `UsageError` for Parquet on a terminal, for an output that can be no file, and what
+    Raises `UsageError` for Parquet on a terminal and for an output that cannot be a file, and what
     `export_chunks` and `file_errors` do.
     """
     to_terminal = output is None and sys.stdout.isatty()
     if to_terminal and form is Format.PARQUET:
-        raise UsageError("Parquet is not for a terminal: name a file with --output, or a pipe.")
+        raise UsageError(
+            "Parquet cannot go to a terminal: name a file with --output, or use a pipe."
+        )
     if output is not None:
-        _require_place(output)
+        _require_writable(output)
     rows = 0
     with _progress(shown=sys.stderr.isatty() and not to_terminal) as show:
 
-        def told(so_far: int) -> None:
+        def report(so_far: int) -> None:
             nonlocal rows
             rows = so_far
             show(rows)
 
-        chunks = export_chunks(settings, table, first, last, form, told)
+        chunks = export_chunks(settings, table, first, last, form, report)
         if output is None:
             for chunk in chunks:
                 sys.stdout.buffer.write(chunk)
@@ -52,16 +54,18 @@ def export(  # noqa: PLR0913, PLR0917 - what an export is, and where it goes
     return rows
 
 
-def _require_place(output: Path) -> None:
-    """Raise `UsageError` where no file can stand: in no directory, or in place of what is none."""
+def _require_writable(output: Path) -> None:
+    """Raise `UsageError` unless the file can be written: a missing directory, or not a file."""
     if output.exists() and not output.is_file():
-        raise UsageError(f"--output {output} is there, and is no file that can be replaced.")
+        raise UsageError(f"--output {output} exists and is not a file; name another one.")
     if not output.absolute().parent.is_dir():
-        raise UsageError(f"--output {output} is in a directory that does not exist; make it first.")
+        raise UsageError(
+            f"--output {output} is in a directory that does not exist; create it first."
+        )
 
 
 def _replace(output: Path, chunks: Iterator[bytes]) -> None:
-    """Write beside the file and rename, so that nobody sees a half one."""
+    """Write beside the file and rename, so that no reader sees a part of it."""
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
         with file_errors(output), part.open("wb") as file:
@@ -75,7 +79,7 @@ def _replace(output: Path, chunks: Iterator[bytes]) -> None:
 
 
 @contextmanager
-def _progress(*, shown: bool) -> Iterator[Told]:
+def _progress(*, shown: bool) -> Iterator[Progress]:
     """Show the rows so far on stderr."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

@@ -1,4 +1,4 @@
-"""`purchases`: the whole command line, the stream's commands and `up` and `down`."""
+"""`purchases`: the whole command line, with the commands of both halves."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def build_app() -> typer.Typer:
-    """Compose the command line from what the packages bring."""
+    """Compose the command line of both halves."""
     app = stream_app(_sections, _extension)
     app.command()(commands.up)
     app.command()(commands.down)
@@ -25,19 +25,19 @@ def build_app() -> typer.Typer:
 
 
 def _sections() -> "dict[str, SectionOf]":
-    """Give what the batch half adds to the status."""
-    from assets.queries.status_section import standing
+    """Return the sections of the batch half in the status."""
+    from assets.queries.status_section import read_tables_section
 
-    return {"tables": standing}
+    return {"tables": read_tables_section}
 
 
 def _extension() -> "Extension":
     """Return what the batch half adds to the dashboard."""
     from assets.queries.endpoints import history_endpoints
-    from orchestration.local.dagster_processes import known_dagster_url
+    from orchestration.local.dagster_processes import read_dagster_url
     from streaming.dashboard.app import Extension
 
-    return Extension(history_endpoints(known_dagster_url), _sections(), ("history", "truth"))
+    return Extension(history_endpoints(read_dagster_url), _sections(), ("history", "truth"))
 
 
 app = build_app()

@@ -27,7 +27,7 @@ STOP_SECONDS: Final = 1.0
 PARTS: Final = ("webserver", "daemon", "page")
 
 
-class Hosting:
+class Services:
     """All three processes; call `step` a few times a second.
 
     The page's port is chosen first, so that what Dagster shows can link to it.
@@ -104,15 +104,15 @@ class Hosting:
         return process
 
 
-def known_dagster_url(settings: Settings) -> str | None:
-    """Give where the webserver of a home is while one runs there."""
+def read_dagster_url(settings: Settings) -> str | None:
+    """Return the URL of a home's webserver; None if it does not run."""
     port = Home(settings.home).webserver_port
     if not port.exists() or holder(Home(settings.home).service_lease("webserver")) is None:
         return None
     return f"http://{HOST}:{port.read_text().strip()}"
 
 
-def end_hosted(home: Path, seconds: float) -> int:
+def end_services(home: Path, seconds: float) -> int:
     """End what an earlier `up` hosted; give how many there were."""
     found = {path: pid for part in PARTS if (pid := holder(path := Home(home).service_lease(part)))}
     for pid in found.values():
@@ -133,7 +133,7 @@ def _kill_group(leader: int) -> None:
 
 
 def _choose_port(memory: Path) -> int:
-    """Give the port of the last time, so that a bookmark stays right, or another one if taken."""
+    """Return the port of the last time, so that a bookmark stays right, or another one if taken."""
     memory.parent.mkdir(parents=True, exist_ok=True)
     remembered = int(memory.read_text()) if memory.exists() else 0
     with socket.socket() as probe:

@@ -18,7 +18,7 @@ EVENTS_PER_SECOND: Final = 20
 EXAMPLE: Final = "online_retail.parquet"
 
 
-class Feeder:
+class DemoProducer:
     """Runs the replay to its end, then the generator for as long as it is stepped."""
 
     def __init__(self, settings: Settings) -> None:
@@ -77,7 +77,7 @@ class Feeder:
 
 
 def example_file() -> Path:
-    """Give the recorded year: in the installed package, or in the checkout's `examples/`."""
+    """Return the recorded year: in the installed package, or in the checkout's `examples/`."""
     package = Path(streaming.__file__).parent
     for folder in (package / "examples", package.parent / "examples"):
         if (folder / EXAMPLE).is_file():

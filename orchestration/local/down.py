@@ -8,7 +8,7 @@ from typing import Final
 
 import typer
 
-from orchestration.local.dagster_processes import end_hosted
+from orchestration.local.dagster_processes import end_services
 from streaming.broker.embedded import stop_broker
 from streaming.settings import load_settings
 from streaming.system.home import Home
@@ -34,7 +34,7 @@ def end_leftovers(home: Path) -> int:
 
     Dagster first: its sensors would start again what is ended here.
     """
-    ended = end_hosted(home, HOSTED_SECONDS)
+    ended = end_services(home, HOSTED_SECONDS)
     for wish in Home(home).list_keep_alives():
         wish.unlink(missing_ok=True)
     ended += end_holders([Home(home).feeder_lease], LEFTOVER_SECONDS)

@@ -17,7 +17,7 @@ HAND_OVER_SECONDS: Final = 90.0
 RENEW_SECONDS: Final = 10.0
 
 
-class WantedApps:
+class AppHandover:
     """Renews each app's wish until somebody else does, at most for `HAND_OVER_SECONDS`."""
 
     def __init__(self, settings: Settings) -> None:

@@ -35,7 +35,7 @@ class View:
     workers: Sequence[WorkerStatus]
 
     def fields(self) -> dict[str, object]:
-        """Give the figures as fields of a log line, without items."""
+        """Return the figures as fields of a log line, without items."""
         return {
             "page": self.page,
             "dagster": self.dagster,

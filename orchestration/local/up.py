@@ -11,10 +11,10 @@ from typing import Final
 from rich.console import Console
 from rich.live import Live
 
-from orchestration.local.dagster_processes import Hosting
-from orchestration.local.demo import Feeder
+from orchestration.local.dagster_processes import Services
+from orchestration.local.demo import DemoProducer
 from orchestration.local.down import end_leftovers
-from orchestration.local.handover import WantedApps
+from orchestration.local.handover import AppHandover
 from orchestration.local.live_view import View, render
 from streaming.apps import APPS
 from streaming.broker.embedded import start_broker, stop_broker
@@ -70,8 +70,8 @@ def run_up(*, demo: bool) -> None:
         if settings.embedded_broker:
             children.keeper = BrokerKeeper(settings)
         if demo:
-            children.feeder = Feeder(settings)
-        children.hosting = Hosting(settings)
+            children.feeder = DemoProducer(settings)
+        children.hosting = Services(settings)
         ending.callback(_ignore_signals)
         _watch(settings, children)
 
@@ -80,10 +80,10 @@ def run_up(*, demo: bool) -> None:
 class Children:
     """What `up` runs: Dagster and the page, the apps, the broker's keeper, the feeder."""
 
-    hosting: Hosting | None = None
-    apps: WantedApps | None = None
+    hosting: Services | None = None
+    apps: AppHandover | None = None
     keeper: BrokerKeeper | None = None
-    feeder: Feeder | None = None
+    feeder: DemoProducer | None = None
 
     def step(self) -> None:
         """Look after all of them once."""
@@ -98,8 +98,8 @@ class Children:
         for part in self._parts():
             part.stop(max(deadline - time.monotonic(), 0.1))
 
-    def _parts(self) -> list[Hosting | WantedApps | BrokerKeeper | Feeder]:
-        """Give the parts in the order of their ending: Dagster would start the apps again."""
+    def _parts(self) -> list[Services | AppHandover | BrokerKeeper | DemoProducer]:
+        """Return the parts in the order of their ending: Dagster would start the apps again."""
         parts = (self.hosting, self.feeder, self.apps, self.keeper)
         return [part for part in parts if part is not None]
 
@@ -129,7 +129,7 @@ def _start(settings: Settings, children: Children) -> None:
         writes=[names.analytics, names.dead_letters],
         group=names.analytics_group(deployment_id),
     )
-    children.apps = WantedApps(settings)
+    children.apps = AppHandover(settings)
 
 
 def _watch(settings: Settings, children: Children) -> None:

@@ -72,14 +72,14 @@ def prepare(connection: sqlite3.Connection, zone: ZoneInfo, source: str) -> None
 
 
 def rows(connection: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
-    """Give all rows of a table as they must be, by its key."""
+    """Return all rows of a table as they must be, by its key."""
     return connection.execute(TABLES[table]).fetchall()
 
 
-def tables_of(
+def run_tables(
     events: Iterable[Sequence[object]], zone: ZoneInfo
 ) -> dict[str, list[tuple[Any, ...]]]:
-    """Give every table of some events, which are tuples of `EVENT_COLUMNS`."""
+    """Return every table of some events, which are tuples of `EVENT_COLUMNS`."""
     connection = sqlite3.connect(":memory:")
     connection.execute(f"CREATE TABLE event ({', '.join(EVENT_COLUMNS)})")
     places = ", ".join("?" * len(EVENT_COLUMNS))

@@ -6,7 +6,7 @@ from streaming.store.models import Table, table_name
 
 
 def reference() -> str:
-    """Give each table with its columns, and what the models say of them."""
+    """Return each table with its columns, and what the models say of them."""
     tables: tuple[type[Table], ...] = (*DAY_TABLES, *WHOLE_TABLES, TableBuild, BuildFailure)
     return "\n\n".join(_section(model) for model in tables) + "\n"
 

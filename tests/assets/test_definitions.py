@@ -17,8 +17,8 @@ from dagster import (
     materialize,
 )
 
-from assets.builds.builder import Outcome, Workshop
-from assets.builds.locks import run_lives
+from assets.builds.builder import Outcome, PartitionBuilder
+from assets.builds.locks import is_run_alive
 from assets.definitions import BuildConfig, stream_specs, table_assets
 from assets.lineage import SOURCES, column_lineage
 from assets.partitions import day_partitions, today
@@ -56,7 +56,7 @@ def run(
 
 
 def metadata(instance: DagsterInstance, table: str, day: str) -> dict[str, object]:
-    """Give what the last materialisation of a day shows."""
+    """Return what the last materialisation of a day shows."""
     wanted = AssetRecordsFilter(AssetKey(table), [day])
     record = instance.fetch_materializations(wanted, limit=1).records[0]
     assert record.asset_materialization is not None
@@ -65,7 +65,7 @@ def metadata(instance: DagsterInstance, table: str, day: str) -> dict[str, objec
 
 
 def evaluations(instance: DagsterInstance, table: str) -> dict[str | None, str]:
-    """Give the audit's last status of each partition."""
+    """Return the audit's last status of each partition."""
     key = AssetCheckKey(AssetKey(table), "audit")
     history = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
     return {row.partition: row.status.value for row in reversed(history)}
@@ -126,7 +126,7 @@ def test_a_failing_day_does_not_stop_the_others(store: Settings, instance: Dagst
     assert failure is not None
     assert failure.user_failure_data is not None
     told = str(failure.user_failure_data.description)
-    assert told.startswith("4 builds failed, whose figures stay as they were: hourly_sales of 2024")
+    assert told.startswith("4 builds failed, and their old figures stay: hourly_sales of 2024")
     assert told.endswith("daily_country_sales of 2024-01-02.")
     for table in DAY_TABLES:
         assert instance.get_materialized_partitions(AssetKey(table)) == set(DAYS) - {"2024-01-02"}
@@ -190,16 +190,16 @@ def test_a_lock_named_by_the_run_is_held_while_it_builds(
     """So that whoever looks can tell a run that works from one whose process died."""
     store_events(store, year_of_days(1))
     found: list[tuple[str, bool]] = []
-    build = Workshop.build
+    build = PartitionBuilder.build
 
-    def looking(shop: Workshop, *arguments: Any, **options: Any) -> list[Outcome]:  # noqa: ANN401
-        found.append((shop.run_id, run_lives(store.home, shop.run_id)))
+    def looking(shop: PartitionBuilder, *arguments: Any, **options: Any) -> list[Outcome]:  # noqa: ANN401
+        found.append((shop.run_id, is_run_alive(store.home, shop.run_id)))
         return build(shop, *arguments, **options)
 
-    monkeypatch.setattr(Workshop, "build", looking)
+    monkeypatch.setattr(PartitionBuilder, "build", looking)
     result = run(store, instance, days=("2024-01-01", "2024-01-01"))
     assert found == [(result.run_id, True)]
-    assert not run_lives(store.home, result.run_id)
+    assert not is_run_alive(store.home, result.run_id)
 
 
 def test_lineage_leads_from_the_topic_to_the_last_table(store: Settings) -> None:

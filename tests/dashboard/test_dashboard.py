@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page
 from prometheus_client.parser import text_string_to_metric_families
 
-from assets.builds.builder import workshop
+from assets.builds.builder import open_builder
 from assets.tables.models import WHOLE
 from assets.tables.transforms import WHOLE_TRANSFORMS
 from streaming.dashboard.address import required_token
@@ -103,7 +103,7 @@ def test_the_same_figure_is_the_same_everywhere_under_load(deployment: Deploymen
         browser(base) as (page, errors, _),
     ):
         wait_until(lambda: deployment.count("analytics_event") > 1_000, 60, "nothing is stored")
-        with workshop(deployment.settings, "run") as builder:
+        with open_builder(deployment.settings, "run") as builder:
             builder.build(WHOLE, WHOLE_TRANSFORMS)
         for _ in range(5):
             require_same(deployment, found_everywhere(whole, base, page))

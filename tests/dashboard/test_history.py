@@ -17,8 +17,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from assets.builds.builder import workshop
-from assets.builds.failures import DiedRun, record_died
+from assets.builds.builder import open_builder
+from assets.builds.failures import DeadRun, record_dead_run
+from assets.tables.day_range import DayRange
 from assets.tables.models import WHOLE
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from tests.assets.stored import store_events
@@ -40,7 +41,7 @@ def shop(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deployment
     made = Deployment(tmp_path_factory.mktemp("history"), broker.bootstrap_servers, "history")
     made.succeed("topics", "create")
     store_events(made.settings, year_of_days(DAYS))
-    with workshop(made.settings, "run-1") as builder:
+    with open_builder(made.settings, "run-1") as builder:
         for number in range(DAYS):
             builder.build((FIRST + timedelta(number)).isoformat(), DAY_TRANSFORMS)
         builder.build(WHOLE, WHOLE_TRANSFORMS)
@@ -50,7 +51,7 @@ def shop(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deployment
     ]
     store_events(made.settings, late)
     failed = frozenset({"daily_sales"})
-    record_died(made.settings, DiedRun("run-2", "it died", failed, LAST, LAST))
+    record_dead_run(made.settings, DeadRun("run-2", "it died", failed, DayRange(LAST, LAST)))
     return made.whole()
 
 

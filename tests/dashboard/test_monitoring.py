@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from assets.queries.status_section import standing
+from assets.queries.status_section import read_tables_section
 from streaming.dashboard.metrics import metrics_text
 from streaming.status.collect import collect_status
 from streaming.store.connection import read_store
@@ -62,7 +62,7 @@ def text(deployment: Deployment) -> bytes:
     """The metrics, with what the tables add."""
     with read_store(deployment.settings) as store:
         live = live_figures(store)
-    status = collect_status(deployment.settings, {"tables": standing})
+    status = collect_status(deployment.settings, {"tables": read_tables_section})
     return metrics_text(status, live, {"invalid_price": 1})
 
 

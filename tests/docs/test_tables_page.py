@@ -16,9 +16,9 @@ FOLLOW = """
 import sys
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from assets.builds.builder import workshop
-from assets.checks.finding import Scene
-from assets.checks.reconciliation import parity, unchanged
+from assets.builds.builder import open_builder
+from assets.checks.finding import CheckContext
+from assets.checks.reconciliation import check_parity, check_unchanged
 from streaming.settings import Settings
 from streaming.store.sqlite import connect
 from tests.assets.stored import opened, store_events
@@ -29,14 +29,14 @@ with opened(settings) as engine, engine.begin() as connection:
     with Operations.context(MigrationContext.configure(connection)):
         upgrade()
 store_events(settings, year_of_days(3))
-with workshop(settings, "run") as shop:
-    outcomes = shop.build("2024-01-02", [TRANSFORM])
-assert [(o.worked, o.failure) for o in outcomes] == [(True, None)], outcomes
+with open_builder(settings, "run") as builder:
+    outcomes = builder.build("2024-01-02", [TRANSFORM])
+assert [(o.computed, o.failure) for o in outcomes] == [(True, None)], outcomes
 connection = connect(settings.database_path)
 rows = connection.execute("SELECT * FROM daily_line_sales_readable").fetchall()
 assert rows == [("2024-01-02", 2, 1, "5.00")], rows
-for find in (parity, unchanged):
-    assert find(connection, Scene(settings, 0), TRANSFORM).well
+for check in (check_parity, check_unchanged):
+    assert check(connection, CheckContext(settings, 0), TRANSFORM).passed
 """
 
 

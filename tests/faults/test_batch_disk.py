@@ -5,7 +5,7 @@ import threading
 from contextlib import closing, suppress
 from pathlib import Path
 
-from assets.builds.builder import Outcome, workshop
+from assets.builds.builder import Outcome, open_builder
 from assets.tables.transforms import DAY_TRANSFORMS
 from streaming.settings import Settings
 from tests.assets.stored import store_events
@@ -24,8 +24,8 @@ def test_the_disk_fills_while_a_day_is_built(small_disk: Path, tmp_path: Path) -
     settings = Settings(home=tmp_path, database_url=f"sqlite:///{path}")
     at = micros(f"{DAY} 10:00")
     store_events(settings, [event(number, at, item=f"item-{number}") for number in range(EVENTS)])
-    with workshop(settings, "first") as shop:
-        shop.build(DAY, DAY_TRANSFORMS)
+    with open_builder(settings, "first") as builder:
+        builder.build(DAY, DAY_TRANSFORMS)
     store_events(settings, [event(EVENTS, at, item="late")])
     assert sums(path) == [EVENTS] * 4
     filler = small_disk / "filler"
@@ -46,8 +46,8 @@ def test_the_disk_fills_while_a_day_is_built(small_disk: Path, tmp_path: Path) -
 
 def build(settings: Settings, built: list[Outcome]) -> None:
     """Build the day anew."""
-    with workshop(settings, "second") as shop:
-        built += shop.build(DAY, DAY_TRANSFORMS)
+    with open_builder(settings, "second") as builder:
+        built += builder.build(DAY, DAY_TRANSFORMS)
 
 
 def sums(path: Path) -> list[int]:

@@ -48,12 +48,12 @@ def ask(url: str, query: str, **variables: object) -> dict[str, Any]:
 
 
 def url_of(home: HomeRunner) -> str:
-    """Give where the home's webserver listens."""
+    """Return where the home's webserver listens."""
     return f"http://127.0.0.1:{(home.path / 'dagster' / 'webserver.port').read_text().strip()}"
 
 
 def sensors(home: HomeRunner) -> dict[str, dict[str, Any]]:
-    """Give the state of each sensor; none before the home's webserver answers."""
+    """Return the state of each sensor; none before the home's webserver answers."""
     try:
         return sensors_at(url_of(home))
     except FileNotFoundError:
@@ -61,7 +61,7 @@ def sensors(home: HomeRunner) -> dict[str, dict[str, Any]]:
 
 
 def sensors_at(url: str) -> dict[str, dict[str, Any]]:
-    """Give the state of each sensor; none before the webserver answers."""
+    """Return the state of each sensor; none before the webserver answers."""
     try:
         found = ask(url, SENSORS, selector=SELECTOR)["sensorsOrError"]
     except (OSError, ValueError):
@@ -70,7 +70,7 @@ def sensors_at(url: str) -> dict[str, dict[str, Any]]:
 
 
 def schedules(home: HomeRunner) -> dict[str, str]:
-    """Give the status of each schedule."""
+    """Return the status of each schedule."""
     found = ask(url_of(home), SCHEDULES, selector=SELECTOR)["schedulesOrError"]["results"]
     return {schedule["name"]: schedule["scheduleState"]["status"] for schedule in found}
 
@@ -87,6 +87,6 @@ def launch_backfill(home: HomeRunner, tables: list[str], days: list[str]) -> str
 
 
 def backfill_status(home: HomeRunner, backfill_id: str) -> str:
-    """Give how a backfill stands."""
+    """Return how a backfill stands."""
     found = ask(url_of(home), BACKFILLED, id=backfill_id)["partitionBackfillOrError"]
     return str(found["status"])

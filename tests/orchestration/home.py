@@ -19,7 +19,7 @@ class HomeRunner:
         self.environment = {**clean, "PURCHASES_HOME": str(path)}
 
     def command(self, *arguments: str) -> list[str]:
-        """Give the command line of `purchases`."""
+        """Return the command line of `purchases`."""
         return [sys.executable, "-c", "from orchestration.cli.main import run; run()", *arguments]
 
     def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
@@ -52,22 +52,22 @@ class HomeRunner:
             )
 
     def progress(self) -> dict[str, object]:
-        """Give the fields of the last progress line."""
+        """Return the fields of the last progress line."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         found = [json.loads(line) for line in lines if '"event": "progress"' in line]
         return found[-1] if found else {}
 
     def times_told(self) -> int:
-        """Give how many progress lines there are."""
+        """Return how many progress lines there are."""
         return self.log.read_text().count('"event": "progress"') if self.log.exists() else 0
 
     def events(self) -> int:
-        """Give the stored events that `totals` tells, 0 before there is a database."""
+        """Return the stored events that `totals` tells, 0 before there is a database."""
         done = self.run("totals", "--json")
         return int(json.loads(done.stdout)["events"]) if done.returncode == 0 else 0
 
     def processes(self) -> list[psutil.Process]:
-        """Give all processes that have this home in their environment."""
+        """Return all processes that have this home in their environment."""
         found = []
         for process in psutil.process_iter():
             try:

@@ -76,7 +76,7 @@ class Reader:
 
 
 def figure(home: HomeRunner, statement: str) -> int:
-    """Give the one figure of a statement."""
+    """Return the one figure of a statement."""
     with closing(sqlite3.connect(f"file:{home.path}/purchases.db?mode=ro", uri=True)) as store:
         return int(store.execute(statement).fetchone()[0] or 0)
 
@@ -119,7 +119,7 @@ def send(home: HomeRunner, *days: str, count: int = 50) -> None:
 
 
 def hosted(home: HomeRunner, part: str) -> int:
-    """Give the process of the webserver or the daemon."""
+    """Return the process of the webserver or the daemon."""
     found: list[int] = []
 
     def is_there() -> bool:
@@ -132,12 +132,12 @@ def hosted(home: HomeRunner, part: str) -> int:
 
 
 def code_servers(home: HomeRunner) -> list[psutil.Process]:
-    """Give Dagster's code servers of the home."""
+    """Return Dagster's code servers of the home."""
     return [p for p in home.processes() if {"api", "grpc"} <= set(p.cmdline())]
 
 
 def runs(home: HomeRunner) -> list[int]:
-    """Give the processes that hold the lock of a run."""
+    """Return the processes that hold the lock of a run."""
     locks = (home.path / "runs").glob("*.lock")
     return [pid for lock in locks if lock.name != "write.lock" if (pid := holder(lock))]
 

@@ -16,9 +16,10 @@ from dagster import (
 )
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from assets.builds.staleness import CLOSED, is_provisional, read_differences, stale_days
+from assets.builds.staleness import CLOSE_TIME, is_provisional, read_stale_partitions, stale_days
 from assets.partitions import today
 from assets.tables.calendar import HOUR, SECOND, day_window
+from assets.tables.day_range import DayRange
 from orchestration.automation.schedules import CLOSE, daily_close_schedule
 from orchestration.build import build_defs
 from streaming.settings import Settings
@@ -31,21 +32,21 @@ LONDON = ZoneInfo("Europe/London")
 
 
 def closes(settings: Settings) -> Iterator[datetime]:
-    """Give when Dagster's scheduler closes a day, from new year 2024 on to the next."""
+    """Return when Dagster's scheduler closes a day, from new year 2024 on to the next."""
     start = datetime(2024, 1, 1, tzinfo=settings.zone).timestamp()
     found = schedule_execution_time_iterator(start, CLOSE, settings.timezone, ascending=True)
     return takewhile(lambda at: at < datetime(2025, 1, 1, tzinfo=settings.zone), found)
 
 
 def asked_at(schedule: ScheduleDefinition, at: datetime) -> RunRequest:
-    """Give what the schedule asks for at a moment."""
+    """Return what the schedule asks for at a moment."""
     context = build_schedule_context(scheduled_execution_time=at.astimezone(UTC))
     (request,) = schedule.evaluate_tick(context).run_requests or ()
     return request
 
 
 def days_asked(request: RunRequest) -> list[date]:
-    """Give the first and the last day that a run is asked for."""
+    """Return the first and the last day that a run is asked for."""
     tags = [f"dagster/asset_partition_range_{end}" for end in ("start", "end")]
     return [date.fromisoformat(request.tags[tag]) for tag in tags]
 
@@ -76,7 +77,7 @@ def test_the_close_builds_all_hours_of_a_day_and_none_of_its_neighbours(
     first, end = day_window(day, LONDON)
     assert (end - first) // HOUR == hours
     store_events(settings, [event(n, first + n * HOUR // 2) for n in range(-1, 2 * hours + 1)])
-    at = datetime.combine(day + timedelta(1), CLOSED, LONDON)
+    at = datetime.combine(day + timedelta(1), CLOSE_TIME, LONDON)
     request = asked_at(daily_close_schedule(settings), at)
     job = build_defs(settings).resolve_implicit_global_asset_job_def()
     keys = frozenset(request.asset_selection or ())
@@ -91,7 +92,7 @@ def test_the_close_builds_all_hours_of_a_day_and_none_of_its_neighbours(
             "SELECT hour, events FROM hourly_sales WHERE day = ? ORDER BY hour", (day.isoformat(),)
         ).fetchall()
         assert rows == [(first + n * HOUR, 2) for n in range(hours)]
-        left = stale_days(read_differences(connection), day, day + timedelta(1), 0)
+        left = stale_days(read_stale_partitions(connection), DayRange(day, day + timedelta(1)), 0)
     assert list(left) == [day + timedelta(1)]
 
 
@@ -104,4 +105,4 @@ def test_at_local_midnight_tomorrow_becomes_a_day_to_build(
     for minute, days in ((59, []), (60, [date(2024, 6, 2)])):
         now = datetime(2024, 6, 1, 22, tzinfo=UTC) + timedelta(minutes=minute)
         last = today(settings, now)
-        assert list(stale_days(read_differences(connection), EVE, last, 0)) == days
+        assert list(stale_days(read_stale_partitions(connection), DayRange(EVE, last), 0)) == days

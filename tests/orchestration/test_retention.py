@@ -16,8 +16,9 @@ from dagster import (
     DagsterRun,
 )
 
+from assets.tables.day_range import DayRange
 from orchestration.automation.retention import DAY_SECONDS, RUN_DAYS, apply_retention
-from orchestration.automation.run_requests import REASON_TAG, DayRange
+from orchestration.automation.run_requests import REASON_TAG
 from orchestration.cli.backfill import backfill
 from orchestration.instance import LOG_BYTES, open_instance, prepare_instance
 from streaming.settings import Settings
@@ -30,7 +31,7 @@ LATER = RUN_DAYS * DAY_SECONDS + 60
 
 
 def built(instance: DagsterInstance) -> int:
-    """Give how many partitions of daily_sales show as materialised."""
+    """Return how many partitions of daily_sales show as materialised."""
     found = instance.get_latest_storage_id_by_partition(
         AssetKey("daily_sales"), DagsterEventType.ASSET_MATERIALIZATION
     )
@@ -38,7 +39,7 @@ def built(instance: DagsterInstance) -> int:
 
 
 def bytes_under(path: Path) -> int:
-    """Give the size of all files."""
+    """Return the size of all files."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 

@@ -1,18 +1,33 @@
-"""Which runs are asked for, from what differs and what is under way."""
+"""Which runs a plan requests, from what is stale and what is under way."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 
+import pytest
 from dagster import RunRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.builds.staleness import Difference, Failure
+from assets.builds.staleness import LastFailure, StalePartition
+from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
-from orchestration.automation.run_plan import BRIDGED_DAYS, LastRun, Moment, UnderWay, plan, ranges
-from orchestration.automation.run_requests import DayRange, range_tags
+from orchestration.automation.run_plan import (
+    BRIDGED_DAYS,
+    LastRun,
+    PlanInputs,
+    UnfinishedRun,
+    is_due,
+    join_days,
+    newest_versions,
+    plan_past_days,
+    plan_runs,
+    plan_summaries,
+    plan_today,
+    uncovered_days,
+)
+from orchestration.automation.run_requests import range_tags
 
 TODAY = date(2024, 6, 15)
 NOW = 1_718_445_600_000_000
@@ -21,41 +36,42 @@ ALL = frozenset(DAY_TABLE_NAMES)
 
 
 def day(ago: int) -> date:
-    """Give the day that many days ago."""
+    """Return the day that many days ago."""
     return TODAY - timedelta(ago)
 
 
-def differing(
-    ago: int, built_ago: int | None = None, failure: Failure | None = None
-) -> list[Difference]:
-    """Give a day's differences in all tables; it was built so many seconds ago, or never."""
+def stale_day(
+    ago: int, built_ago: int | None = None, failure: LastFailure | None = None
+) -> list[StalePartition]:
+    """Return a day that is stale in all tables; it was built so many seconds ago, or never."""
     built_at = None if built_ago is None else NOW - built_ago * SECOND
     return [
-        Difference(
+        StalePartition(
             table, day(ago).isoformat(), 9, NOW, 0 if built_at is None else 8, built_at, 1, failure
         )
         for table in DAY_TABLE_NAMES
     ]
 
 
-def summaries(built_ago: int | None) -> list[Difference]:
-    """Give the whole tables' differences."""
+def stale_wholes(built_ago: int | None) -> list[StalePartition]:
+    """Return all whole tables as stale; they were built so many seconds ago, or never."""
     built_at = None if built_ago is None else NOW - built_ago * SECOND
-    return [Difference(table, "all", 9, NOW, 8, built_at, 1) for table in WHOLE_TABLE_NAMES]
+    return [StalePartition(table, "all", 9, NOW, 8, built_at, 1) for table in WHOLE_TABLE_NAMES]
 
 
-def moment(
-    *differences: list[Difference],
-    last: Mapping[str, LastRun] | None = None,
-    under_way: Sequence[UnderWay] = (),
-) -> Moment:
-    """Give a moment in which nothing is under way, but for what is given."""
-    found = [difference for some in differences for difference in some]
-    return Moment(found, date(2010, 1, 1), TODAY, under_way, last or {}, NOW)
+def inputs(
+    *stale: list[StalePartition],
+    last_runs: Mapping[str, LastRun] | None = None,
+    unfinished: Sequence[UnfinishedRun] = (),
+) -> PlanInputs:
+    """Return inputs with these stale partitions, and nothing under way unless it is given."""
+    partitions = [partition for some in stale for partition in some]
+    history = DayRange(date(2010, 1, 1), TODAY)
+    return PlanInputs(partitions, history, unfinished, last_runs or {}, NOW)
 
 
-def asked(requests: list[RunRequest]) -> list[tuple[str, str, str]]:
-    """Give reason and days of each request."""
+def requested(requests: list[RunRequest]) -> list[tuple[str, str, str]]:
+    """Return reason, first and last day of each request."""
     return [
         (
             request.tags["purchases/reason"],
@@ -66,82 +82,120 @@ def asked(requests: list[RunRequest]) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_nothing_stale_asks_for_nothing() -> None:
+def test_nothing_stale_requests_nothing() -> None:
     """A quiet shop has no runs."""
-    assert plan(moment()) == []
+    assert plan_runs(inputs()) == []
 
 
-def test_past_days_are_asked_for_at_once_newest_first_in_at_most_three_runs() -> None:
-    """A gap of a month is bridged; what is left waits for the next tick."""
-    found = plan(moment(*(differing(ago, 5) for ago in (1, 2, 40, 80, 120))))
-    assert asked(found) == [
+def test_past_days_are_requested_at_once_newest_first_in_at_most_three_runs() -> None:
+    """A gap of a month is bridged; the rest waits for the next tick."""
+    requests = plan_runs(inputs(*(stale_day(ago, 5) for ago in (1, 2, 40, 80, 120))))
+    assert requested(requests) == [
         ("late", "2024-06-13", "2024-06-14"),
         ("late", "2024-05-06", "2024-05-06"),
         ("late", "2024-03-27", "2024-03-27"),
     ]
-    assert all(request.run_key is None for request in found)
-    assert found[0].tags["purchases/version"] == "9"
+    assert all(request.run_key is None for request in requests)
+    assert requests[0].tags["purchases/version"] == "9"
+
+
+def test_past_days_come_before_today_and_summaries_beside_both() -> None:
+    """Three runs of days leave no place for today, but the summaries never count as one."""
+    stale = [*(stale_day(ago) for ago in (0, 1, 40, 80)), stale_wholes(None)]
+    reasons = [reason for reason, *_ in requested(plan_runs(inputs(*stale)))]
+    assert reasons == ["late", "late", "late", "summary"]
+    reasons = [reason for reason, *_ in requested(plan_runs(inputs(*stale[:2], stale[-1])))]
+    assert reasons == ["late", "current", "summary"]
+
+
+def test_a_range_carries_its_newest_version() -> None:
+    """The tag says which version at least the run will see."""
+    older = [replace(partition, version=4) for partition in stale_day(2)]
+    (request,) = plan_past_days(inputs(stale_day(1), older), [day(1), day(2)])
+    assert request.tags["purchases/version"] == "9"
+    assert newest_versions([*older, *stale_wholes(None)]) == {day(2): 4}
 
 
 @given(st.sets(st.integers(1, 2_000), max_size=40))
 def test_ranges_cover_every_day_and_bridge_no_more_than_a_month(ago: set[int]) -> None:
     """Whatever days are stale, each is in one range, and ranges lie apart."""
     days = {day(number) for number in ago}
-    found = ranges(days)
-    assert {d for d in days for r in found if d in r} == days
-    assert all(r.first in days and r.last in days for r in found)
-    for newer, older in pairwise(found):
+    joined = join_days(days)
+    assert {d for d in days for r in joined if d in r} == days
+    assert all(r.first in days and r.last in days for r in joined)
+    for newer, older in pairwise(joined):
         assert (newer.first - older.last).days > BRIDGED_DAYS + 1
 
 
-def test_a_day_that_a_run_covers_is_not_asked_for_again() -> None:
-    """But for tables that the run does not build."""
-    stale = moment(differing(3), differing(5))
-    covering = UnderWay(DayRange(day(4), day(1)), ALL)
-    assert asked(plan(replace(stale, under_way=[covering]))) == [
-        ("late", "2024-06-10", "2024-06-10")
-    ]
-    partly = UnderWay(DayRange(day(4), day(1)), frozenset({"daily_sales"}))
-    assert len(plan(replace(stale, under_way=[partly]))) == 1
-    assert asked(plan(replace(stale, under_way=[partly])))[0][2] == "2024-06-12"
+def test_a_day_that_a_run_covers_is_not_requested_again() -> None:
+    """Unless it has a stale table that the run does not build; whole tables cover no day."""
+    stale = {day(3): ALL, day(5): ALL}
+    four_days = DayRange(day(4), day(1))
+    assert uncovered_days(stale, [UnfinishedRun(four_days, ALL)]) == [day(5)]
+    one_table = frozenset({"daily_sales"})
+    assert uncovered_days(stale, [UnfinishedRun(four_days, one_table)]) == [day(3), day(5)]
+    assert uncovered_days({day(3): one_table}, [UnfinishedRun(four_days, one_table)]) == []
+    assert uncovered_days(stale, [UnfinishedRun(None, ALL)]) == [day(3), day(5)]
+    covered = inputs(stale_day(3), stale_day(5), unfinished=[UnfinishedRun(four_days, ALL)])
+    assert requested(plan_runs(covered)) == [("late", "2024-06-10", "2024-06-10")]
 
 
-def test_today_is_asked_for_every_ten_minutes_and_a_fifth_of_the_time_at_most() -> None:
-    """At once where it was never built."""
-    assert asked(plan(moment(differing(0)))) == [("current", "2024-06-15", "2024-06-15")]
-    assert plan(moment(differing(0, 599))) == []
-    assert len(plan(moment(differing(0, 601)))) == 1
-    long = {"current": LastRun(NOW / SECOND - 700, 200)}
-    assert plan(moment(differing(0, 700), last=long)) == []
-    assert (
-        len(plan(moment(differing(0, 1_001), last={"current": LastRun(NOW / SECOND - 1_001, 200)})))
-        == 1
-    )
+@pytest.mark.parametrize(
+    ("built_ago", "ended_ago", "seconds", "due"),
+    [
+        (None, None, 0, True),
+        (None, 1, 900, True),
+        (599, None, 0, False),
+        (600, None, 0, True),
+        (700, 700, 200, False),
+        (1_000, 1_000, 200, True),
+    ],
+)
+def test_what_is_stale_all_the_time_is_paced(
+    built_ago: int | None, ended_ago: int | None, seconds: int, *, due: bool
+) -> None:
+    """Ten minutes after a build, five durations of the last run after its end, or never built."""
+    last_run = None if ended_ago is None else LastRun(NOW / SECOND - ended_ago, seconds)
+    assert is_due(stale_day(0, built_ago), last_run, 5, NOW) is due
+
+
+def test_one_table_that_was_never_built_makes_the_others_due() -> None:
+    """One run builds all of them, so the missing one decides."""
+    assert is_due([*stale_day(0, 1), *stale_day(0)[:1]], None, 5, NOW)
+
+
+def test_today_is_requested_every_ten_minutes_and_for_a_sixth_of_the_time_at_most() -> None:
+    """At once if it was never built."""
+    assert requested(plan_runs(inputs(stale_day(0)))) == [("current", "2024-06-15", "2024-06-15")]
+    assert plan_today(inputs(stale_day(0, 599))) == []
+    assert len(plan_today(inputs(stale_day(0, 601)))) == 1
+    last_runs = {"current": LastRun(NOW / SECOND - 700, 200)}
+    assert plan_today(inputs(stale_day(0, 700), last_runs=last_runs)) == []
 
 
 def test_a_summary_that_took_ninety_seconds_waits_nine_hundred() -> None:
-    """Whole tables take a tenth of the time at most, in one run, not beside another."""
-    assert asked(plan(moment(summaries(None)))) == [("summary", "", "")]
-    last = {"summary": LastRun(NOW / SECOND - 899, 90)}
-    assert plan(moment(summaries(899), last=last)) == []
-    last = {"summary": LastRun(NOW / SECOND - 900, 90)}
-    assert len(plan(moment(summaries(900), last=last))) == 1
-    beside = [UnderWay(None, frozenset(WHOLE_TABLE_NAMES))]
-    assert plan(moment(summaries(None), under_way=beside)) == []
+    """Whole tables take an eleventh of the time at most, in one run, not beside another."""
+    assert requested(plan_runs(inputs(stale_wholes(None)))) == [("summary", "", "")]
+    last_runs = {"summary": LastRun(NOW / SECOND - 899, 90)}
+    assert plan_summaries(inputs(stale_wholes(899), last_runs=last_runs)) == []
+    last_runs = {"summary": LastRun(NOW / SECOND - 900, 90)}
+    assert len(plan_summaries(inputs(stale_wholes(900), last_runs=last_runs))) == 1
+    running = [UnfinishedRun(None, frozenset(WHOLE_TABLE_NAMES))]
+    assert plan_summaries(inputs(stale_wholes(None), unfinished=running)) == []
 
 
 def test_a_failed_day_waits_and_a_new_version_does_not() -> None:
-    """The sensor does not hammer a day that fails its audit."""
-    failure = Failure(9, 1, "audit", "run", NOW - 299 * SECOND)
-    assert plan(moment(differing(3, failure=failure))) == []
-    assert len(plan(moment(differing(3, failure=replace(failure, version=8))))) == 1
-    again = replace(failure, attempts=3, failed_at=NOW - 1_201 * SECOND)
-    assert len(plan(moment(differing(3, failure=again)))) == 1
+    """The sensor does not request a day that fails its audit at every tick."""
+    failure = LastFailure(9, 1, "audit", "run", NOW - 299 * SECOND)
+    assert plan_runs(inputs(stale_day(3, failure=failure))) == []
+    assert len(plan_runs(inputs(stale_day(3, failure=replace(failure, version=8))))) == 1
+    retried = replace(failure, attempts=3, failed_at=NOW - 1_201 * SECOND)
+    assert len(plan_runs(inputs(stale_day(3, failure=retried)))) == 1
 
 
-def test_days_outside_the_range_are_never_asked_for() -> None:
+def test_days_outside_of_history_are_never_requested() -> None:
     """One partition outside the definition would make the whole tick fail."""
-    early = moment(differing(-1), differing(3), differing(500))
-    found = plan(replace(early, first_day=day(10)))
-    assert asked(found) == [("late", "2024-06-12", "2024-06-12")]
-    assert range_tags(DayRange(day(3), day(3))).items() <= found[0].tags.items()
+    every = inputs(stale_day(-1), stale_day(3), stale_day(500))
+    requests = plan_runs(replace(every, history=DayRange(day(10), TODAY)))
+    assert requested(requests) == [("late", "2024-06-12", "2024-06-12")]
+    assert range_tags(DayRange(day(3), day(3))).items() <= requests[0].tags.items()

@@ -16,9 +16,10 @@ from dagster import (
     build_schedule_context,
 )
 
-from assets.builds.locks import writing
+from assets.builds.locks import hold_write_lock
+from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES
-from orchestration.automation.run_requests import DayRange, days_of, days_request, tables_of
+from orchestration.automation.run_requests import days_request, run_days, run_tables
 from orchestration.automation.run_sensors import SILENT_SECONDS, record_failed_run, report_dead_runs
 from orchestration.automation.schedules import daily_close_schedule
 from orchestration.build import build_defs
@@ -36,8 +37,8 @@ DAY = date(2024, 3, 1)
 HOLD = """
 import sys, time
 from pathlib import Path
-from assets.builds.locks import writing
-with writing(Path(sys.argv[1]), sys.argv[2]):
+from assets.builds.locks import hold_write_lock
+with hold_write_lock(Path(sys.argv[1]), sys.argv[2]):
     time.sleep(60)
 """
 
@@ -92,7 +93,7 @@ def test_a_backfill_of_the_command_line_that_was_killed_is_reported_and_recorded
         run = instance.get_run_by_id(dead)
         assert run is not None
         assert run.status == DagsterRunStatus.FAILURE
-        assert tables_of(run) == set(DAY_TABLE_NAMES)
+        assert run_tables(run) == set(DAY_TABLE_NAMES)
         assert record_failed_run(store, run, "it died") > 0
         assert list(report_dead_runs(store, instance, time.time() + 1_000)) == []
 
@@ -120,8 +121,8 @@ def test_a_failed_run_leaves_a_record_of_what_it_did_not_build(
     """So that the sensor does not ask for it at once again, and the status shows it."""
     store_events(store, [event(1, micros("2024-03-01 10:00"))])
     run = started(store, instance, DagsterRunStatus.FAILURE)
-    assert days_of(run) == DayRange(DAY, DAY)
-    assert len(tables_of(run)) == 4
+    assert run_days(run) == DayRange(DAY, DAY)
+    assert len(run_tables(run)) == 4
     assert record_failed_run(store, run, "it died") == 4
     assert record_failed_run(store, run, "it died") == 0
 
@@ -146,7 +147,7 @@ def test_the_close_builds_yesterday_of_the_deployments_zone() -> None:
 
 def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
     """The lock of a run is its own, and gone afterwards."""
-    with writing(tmp_path, "a"):
+    with hold_write_lock(tmp_path, "a"):
         assert Home(tmp_path).run_lease("a").exists()
     assert not Home(tmp_path).run_lease("a").exists()
 

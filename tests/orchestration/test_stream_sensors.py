@@ -13,7 +13,7 @@ from dagster import (
     build_sensor_context,
 )
 
-from orchestration.automation.stream_sensors import EVENTS_A_TICK, stream_sensors
+from orchestration.automation.stream_sensors import EVENTS_PER_TICK, stream_sensors
 from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings
 from streaming.system.home import Home
@@ -68,7 +68,7 @@ def test_a_tick_has_at_most_fifty_asset_events_and_forgets_no_day(
     store_events(manned, year_of_days(120))
     ticks = Ticks(manned, instance)
     found = [ticks.tick() for _ in range(4)]
-    assert [events for events, _ in found] == [EVENTS_A_TICK, EVENTS_A_TICK, 21, 0]
+    assert [events for events, _ in found] == [EVENTS_PER_TICK, EVENTS_PER_TICK, 21, 0]
     days = [day for _, some in found for day in some]
     assert len(days) == len(set(days)) == 120
     assert days == sorted(days)

@@ -13,13 +13,14 @@ from dagster import (
     build_sensor_context,
 )
 
-from assets.builds.builder import Workshop
-from assets.builds.staleness import read_differences
-from assets.checks.finding import Scene
-from assets.checks.stream_health import out_of_range
+from assets.builds.builder import PartitionBuilder
+from assets.builds.staleness import read_stale_partitions
+from assets.checks.finding import CheckContext
+from assets.checks.stream_health import check_out_of_range
 from assets.partitions import day_partitions
+from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES
-from orchestration.automation.run_requests import DayRange, days_request
+from orchestration.automation.run_requests import days_request
 from orchestration.automation.table_sensors import stale_days_sensor
 from orchestration.build import build_defs
 from streaming.settings import Settings
@@ -40,7 +41,7 @@ def tick(settings: Settings, instance: DagsterInstance) -> SensorResult:
 
 
 def late_days(found: SensorResult) -> list[str]:
-    """Give the first days of the runs for past days."""
+    """Return the first days of the runs for past days."""
     return [
         request.tags["dagster/asset_partition_range_start"]
         for request in found.run_requests or []
@@ -60,10 +61,12 @@ def execute(settings: Settings, instance: DagsterInstance, run_id: str | None = 
 
 
 def stale(settings: Settings) -> set[str]:
-    """Give the days whose tables are not what the stream counted."""
+    """Return the days whose tables are not what the stream counted."""
     connection = connect(settings.database_path, read_only=True)
     try:
-        return {d.partition for d in read_differences(connection) if d.table in DAY_TABLE_NAMES}
+        return {
+            d.partition for d in read_stale_partitions(connection) if d.table in DAY_TABLE_NAMES
+        }
     finally:
         connection.close()
 
@@ -115,17 +118,17 @@ def test_an_event_stored_between_a_runs_read_and_its_write_is_there_in_the_end(
 ) -> None:
     """The build stands for what it read, and the day stays stale."""
     store_events(store, [event(1, TIME)])
-    compute: Callable[..., object] = Workshop._compute
+    compute: Callable[..., object] = PartitionBuilder._compute
     came: list[int] = []
 
-    def computed_and_late(self: Workshop, *arguments: object, **more: object) -> object:
+    def computed_and_late(self: PartitionBuilder, *arguments: object, **more: object) -> object:
         found = compute(self, *arguments, **more)
         if not came:
             came.append(1)
             store_events(store, [event(2, TIME + 1)])
         return found
 
-    monkeypatch.setattr(Workshop, "_compute", computed_and_late)
+    monkeypatch.setattr(PartitionBuilder, "_compute", computed_and_late)
     execute(store, instance)
     assert stale(store) == {"2024-03-01"}
     assert late_days(tick(store, instance)) == ["2024-03-01"]
@@ -145,7 +148,7 @@ def test_the_start_of_history_moves_either_way_and_no_day_is_lost(
         assert (DAY.isoformat() in day_partitions(settings).get_partition_keys()) is (
             settings is store
         )
-        return out_of_range(connection, Scene(settings, TIME)).numbers["events"]
+        return check_out_of_range(connection, CheckContext(settings, TIME)).numbers["events"]
 
     for number in (1, 2):
         store_events(store, [event(number, TIME + number)])

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from assets.builds.staleness import read_differences
+from assets.builds.staleness import read_stale_partitions
 from streaming.kafka.names import Names
 from streaming.runtime.status_file import read_status
 from streaming.store.connection import SCHEMA_VERSION, read_store
@@ -74,7 +74,7 @@ def test_the_database_checks_agree(upgraded: Deployment) -> None:
         ]
         assert [check.examples for check in checks] == [[], [], [], []]
         assert [check.compared for check in checks] == [1, 152, 3, 4]
-        assert read_differences(store) == []
+        assert read_stale_partitions(store) == []
     done = rebuild(settings)
     assert (done.events, done.changed_days, done.changed_items) == (295, 0, 0)
 

@@ -13,8 +13,8 @@ from sqlalchemy.event import listen
 
 from assets.builds import builder as building
 from assets.builds import event_reader
-from assets.builds.builder import Outcome, Workshop, workshop
-from assets.builds.event_reader import read_history
+from assets.builds.builder import Outcome, PartitionBuilder, open_builder
+from assets.builds.event_reader import read_events
 from assets.builds.writer import digest
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Figures, Transform
 from streaming.errors import Mismatch, Unavailable
@@ -30,15 +30,15 @@ FAILURES = "SELECT table_name, version, attempts, run_id FROM build_failure ORDE
 
 
 @pytest.fixture
-def shop(store: Settings) -> Iterator[Workshop]:
-    """The workshop of a run, over three days that are stored."""
+def builder(store: Settings) -> Iterator[PartitionBuilder]:
+    """The builder of a run, over three stored days."""
     store_events(store, year_of_days(3))
-    with workshop(store, "run-1") as opened:
+    with open_builder(store, "run-1") as opened:
         yield opened
 
 
 def late(number: int = 7, day: str = DAY) -> list[Event]:
-    """Give one late event of the day."""
+    """Return one late event of the day."""
     return [event(number, micros(f"{day} 09:00"), item="chair", user="carl")]
 
 
@@ -55,13 +55,15 @@ def everything(connection: sqlite3.Connection) -> list[list[tuple[object, ...]]]
 
 
 def states(outcomes: list[Outcome]) -> list[tuple[bool, bool]]:
-    """Give for each outcome whether it was computed, and whether it failed."""
-    return [(outcome.worked, outcome.failure is not None) for outcome in outcomes]
+    """Return for each outcome whether it was computed, and whether it failed."""
+    return [(outcome.computed, outcome.failure is not None) for outcome in outcomes]
 
 
-def test_a_build_says_what_it_was_made_of(shop: Workshop, connection: sqlite3.Connection) -> None:
+def test_a_build_says_what_it_was_made_of(
+    builder: PartitionBuilder, connection: sqlite3.Connection
+) -> None:
     """Version, figures and offsets of the stream, and the digest of the rows that are there."""
-    shop.build(DAY, DAY_TRANSFORMS)
+    builder.build(DAY, DAY_TRANSFORMS)
     connection.row_factory = sqlite3.Row
     row = connection.execute("SELECT * FROM table_build WHERE table_name = ?", (ITEMS.table,))
     found = dict(row.fetchone())
@@ -82,15 +84,15 @@ def test_a_build_says_what_it_was_made_of(shop: Workshop, connection: sqlite3.Co
     }
 
 
-def test_only_what_is_not_current_is_computed(store: Settings, shop: Workshop) -> None:
+def test_only_what_is_not_current_is_computed(store: Settings, builder: PartitionBuilder) -> None:
     """A current partition is left alone unless forced, built by other code, or changed since."""
-    assert states(shop.build(DAY, DAY_TRANSFORMS)) == [(True, False)] * 4
-    assert states(shop.build(DAY, DAY_TRANSFORMS)) == [(False, False)] * 4
-    assert states(shop.build(DAY, DAY_TRANSFORMS, force=True)) == [(True, False)] * 4
+    assert states(builder.build(DAY, DAY_TRANSFORMS)) == [(True, False)] * 4
+    assert states(builder.build(DAY, DAY_TRANSFORMS)) == [(False, False)] * 4
+    assert states(builder.build(DAY, DAY_TRANSFORMS, force=True)) == [(True, False)] * 4
     newer = replace(ITEMS, code_version="2")
-    assert states(shop.build(DAY, [HOURLY, newer])) == [(False, False), (True, False)]
+    assert states(builder.build(DAY, [HOURLY, newer])) == [(False, False), (True, False)]
     store_events(store, late())
-    outcomes = shop.build(DAY, [DAILY])
+    outcomes = builder.build(DAY, [DAILY])
     assert states(outcomes) == [(True, False)]
     build, before = outcomes[0].build, outcomes[0].before
     assert build is not None
@@ -98,59 +100,63 @@ def test_only_what_is_not_current_is_computed(store: Settings, shop: Workshop) -
     assert (build.events, before.events, build.version, before.version) == (2, 1, 4, 3)
 
 
-def test_one_table_of_a_day_is_built_alone(shop: Workshop, connection: sqlite3.Connection) -> None:
+def test_one_table_of_a_day_is_built_alone(
+    builder: PartitionBuilder, connection: sqlite3.Connection
+) -> None:
     """The others stay as they were: not there."""
-    shop.build(DAY, [COUNTRIES])
+    builder.build(DAY, [COUNTRIES])
     assert [len(table(connection, transform)) for transform in DAY_TRANSFORMS] == [0, 0, 0, 1]
 
 
-def test_an_empty_day_is_built_once(shop: Workshop, connection: sqlite3.Connection) -> None:
+def test_an_empty_day_is_built_once(
+    builder: PartitionBuilder, connection: sqlite3.Connection
+) -> None:
     """Its version is 0; then it is current."""
-    assert states(shop.build("2024-03-03", DAY_TRANSFORMS)) == [(True, False)] * 4
+    assert states(builder.build("2024-03-03", DAY_TRANSFORMS)) == [(True, False)] * 4
     assert table(connection, DAILY) == [("2024-03-03", 0, 0, 0, 0, 0, 0)]
-    assert states(shop.build("2024-03-03", DAY_TRANSFORMS)) == [(False, False)] * 4
+    assert states(builder.build("2024-03-03", DAY_TRANSFORMS)) == [(False, False)] * 4
 
 
 def test_a_failing_audit_leaves_the_old_figures(
-    store: Settings, shop: Workshop, connection: sqlite3.Connection
+    store: Settings, builder: PartitionBuilder, connection: sqlite3.Connection
 ) -> None:
     """Rows and build stay; the failure is recorded and counted until a build is good."""
-    shop.build(DAY, DAY_TRANSFORMS)
+    builder.build(DAY, DAY_TRANSFORMS)
     before = everything(connection)
     store_events(store, late())
     connection.execute("UPDATE day_ledger SET items_sold = 99 WHERE day = ?", (DAY,))
     for attempt in (1, 2):
-        outcomes = shop.build(DAY, DAY_TRANSFORMS)
+        outcomes = builder.build(DAY, DAY_TRANSFORMS)
         assert states(outcomes) == [(True, True)] * 4
         assert outcomes[1].failure == (
             "daily_sales of 2024-01-02 failed its audit:"
             " items_sold is 3, but the stream counted 99."
         )
         assert outcomes[1].audit is not None
-        assert outcomes[1].audit.measured["items_sold"] == 3
+        assert outcomes[1].audit.measures["items_sold"] == 3
         assert everything(connection) == before
         recorded = connection.execute(FAILURES).fetchall()
         assert {row[1:] for row in recorded} == {(4, attempt, "run-1")}
         assert len(recorded) == 4
     connection.execute("UPDATE day_ledger SET items_sold = 3 WHERE day = ?", (DAY,))
-    assert states(shop.build(DAY, DAY_TRANSFORMS)) == [(True, False)] * 4
+    assert states(builder.build(DAY, DAY_TRANSFORMS)) == [(True, False)] * 4
     assert connection.execute(FAILURES).fetchall() == []
 
 
 def test_a_new_version_counts_its_failures_anew(
-    store: Settings, shop: Workshop, connection: sqlite3.Connection
+    store: Settings, builder: PartitionBuilder, connection: sqlite3.Connection
 ) -> None:
     """So a day is tried again at once when its version changes."""
     connection.execute("UPDATE day_ledger SET items_sold = 99 WHERE day = ?", (DAY,))
-    shop.build(DAY, [DAILY])
-    shop.build(DAY, [DAILY])
+    builder.build(DAY, [DAILY])
+    builder.build(DAY, [DAILY])
     store_events(store, late())
-    shop.build(DAY, [DAILY])
+    builder.build(DAY, [DAILY])
     assert connection.execute(FAILURES).fetchall() == [("daily_sales", 4, 1, "run-1")]
 
 
 def spoiled(transform: Transform, change: pl.Expr) -> Transform:
-    """Give a transform with a mistake in it."""
+    """Return a transform with a mistake in it."""
 
     def rows(by: Figures, partition: str) -> pl.DataFrame:
         return transform.rows(by, partition).with_columns(change)
@@ -178,8 +184,8 @@ def test_a_mistake_in_a_transform_does_not_get_through(
 ) -> None:
     """Whatever it is, the table keeps its figures, and the other tables are built."""
     store_events(store, [*year_of_days(3), *late()])
-    with workshop(store, "run-1") as shop:
-        outcomes = shop.build(DAY, [spoiled(transform, change), COUNTRIES])
+    with open_builder(store, "run-1") as builder:
+        outcomes = builder.build(DAY, [spoiled(transform, change), COUNTRIES])
     assert states(outcomes) == [(True, True), (True, False)]
     assert told in str(outcomes[0].failure)
     assert table(connection, transform) == []
@@ -187,56 +193,54 @@ def test_a_mistake_in_a_transform_does_not_get_through(
 
 
 def test_a_transform_that_raises_fails_its_tables_only(
-    shop: Workshop, connection: sqlite3.Connection
+    builder: PartitionBuilder, connection: sqlite3.Connection
 ) -> None:
     """What it raised is recorded, and the run goes on with the next day."""
     broken = replace(DAILY, rows=lambda *_: pl.DataFrame({"day": []}))
-    assert states(shop.build(DAY, [broken])) == [(True, True)]
+    assert states(builder.build(DAY, [broken])) == [(True, True)]
     assert connection.execute(FAILURES).fetchall() == [("daily_sales", 3, 1, "run-1")]
-    assert states(shop.build("2024-01-01", [DAILY])) == [(True, False)]
+    assert states(builder.build("2024-01-01", [DAILY])) == [(True, False)]
 
 
 def test_a_higher_version_is_never_replaced(
-    store: Settings, shop: Workshop, connection: sqlite3.Connection
+    store: Settings, builder: PartitionBuilder, connection: sqlite3.Connection
 ) -> None:
     """A run that read earlier and writes later leaves what the faster one built."""
-    frames = shop._compute(DAY, DAY_TRANSFORMS, force=True)
-    outcomes = shop.build(DAY, DAY_TRANSFORMS)
+    frames = builder._compute(DAY, DAY_TRANSFORMS, force=True)
+    outcomes = builder.build(DAY, DAY_TRANSFORMS)
     store_events(store, late())
-    with workshop(store, "run-2") as faster:
+    with open_builder(store, "run-2") as faster:
         faster.build(DAY, DAY_TRANSFORMS)
     before = everything(connection)
-    assert states(shop._write(outcomes, frames)) == [(False, False)] * 4
+    assert states(builder._write(outcomes, frames)) == [(False, False)] * 4
     assert everything(connection) == before
     assert {row[-2] for row in before[-1]} == {"run-2"}
 
 
 def test_an_event_stored_between_reading_and_writing_is_not_lost(
-    store: Settings, shop: Workshop, connection: sqlite3.Connection
+    store: Settings, builder: PartitionBuilder, connection: sqlite3.Connection
 ) -> None:
     """The build says which version it has, so the day is still stale, and right the next time."""
-    computed = shop._compute(DAY, [DAILY], force=False)
+    computed = builder._compute(DAY, [DAILY], force=False)
     store_events(store, late())
-    shop._write([Outcome(DAILY, DAY, 3, None)], computed)
+    builder._write([Outcome(DAILY, DAY, 3, None)], computed)
     assert table(connection, DAILY)[0][1] == 1
-    assert states(shop.build(DAY, [DAILY])) == [(True, False)]
+    assert states(builder.build(DAY, [DAILY])) == [(True, False)]
     assert table(connection, DAILY)[0][1] == 2
 
 
 def test_a_snapshot_is_of_one_moment(store: Settings) -> None:
     """Events that are stored while one reads are in neither frames nor figures nor offsets."""
     store_events(store, year_of_days(3))
-    with (
-        read_store(store) as source,
-    ):
-        found = read_history(source, date(2024, 1, 1), date(2024, 1, 2), store.zone)
+    with read_store(store) as source:
+        events = read_events(source, date(2024, 1, 1), date(2024, 1, 2), store.zone)
         store_events(store, late())
-        assert sum(frame.height for frame in found.frames) == 2
-        assert {day: counted.version for day, counted in found.days.items()} == {
+        assert sum(frame.height for frame in events.frames) == 2
+        assert {day: figures.version for day, figures in events.days.items()} == {
             date(2024, 1, 1): 3,
             date(2024, 1, 2): 3,
         }
-        assert (found.total.events, found.stream_offsets) == (3, '{"analytics-0": 3}')
+        assert (events.total.events, events.stream_offsets) == (3, '{"analytics-0": 3}')
 
 
 def test_frames_are_bounded(
@@ -246,8 +250,8 @@ def test_frames_are_bounded(
     monkeypatch.setattr(event_reader, "FRAME_ROWS", 10)
     monkeypatch.setattr(event_reader, "FETCH_ROWS", 4)
     store_events(store, year_of_days(31))
-    found = read_history(connection, None, None, store.zone)
-    heights = [frame.height for frame in found.frames]
+    events = read_events(connection, None, None, store.zone)
+    heights = [frame.height for frame in events.frames]
     assert sum(heights) == 31
     assert max(heights) <= 10
 
@@ -272,7 +276,7 @@ def storing(settings: Settings) -> Iterator[None]:
         thread.join(30)
 
 
-def test_a_reader_never_sees_half_a_day(store: Settings, shop: Workshop) -> None:
+def test_a_reader_never_sees_half_a_day(store: Settings, builder: PartitionBuilder) -> None:
     """Whenever it looks, the rows of each partition are those of its build."""
     rounds, looks, done = 12, 0, threading.Event()
 
@@ -280,14 +284,14 @@ def test_a_reader_never_sees_half_a_day(store: Settings, shop: Workshop) -> None
         try:
             for _ in range(rounds):
                 for day in ("2024-01-01", DAY, "2024-01-03"):
-                    shop.build(day, DAY_TRANSFORMS, force=True)
-                shop.build("all", WHOLE_TRANSFORMS)
+                    builder.build(day, DAY_TRANSFORMS, force=True)
+                builder.build("all", WHOLE_TRANSFORMS)
         finally:
             done.set()
 
-    builder = threading.Thread(target=build)
+    thread = threading.Thread(target=build)
     with storing(store), closing(connect(store.database_path, read_only=True)) as reader:
-        builder.start()
+        thread.start()
         while not done.is_set():
             for transform in (ITEMS, DAILY):
                 with snapshot(reader):
@@ -302,31 +306,31 @@ def test_a_reader_never_sees_half_a_day(store: Settings, shop: Workshop) -> None
                     counted = 1 if transform is DAILY else 2
                     assert sum(int(str(row[counted])) for row in of_day) == events
                     looks += 1
-    builder.join()
+    thread.join()
     assert looks > rounds
 
 
 def test_a_locked_database_is_waited_for(
-    shop: Workshop, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    builder: PartitionBuilder, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another writer may take longer than SQLite waits; only in the end the run gives up."""
     connection.execute("PRAGMA busy_timeout = 0")
-    listen(shop.engine, "connect", lambda own, _: own.execute("PRAGMA busy_timeout = 50"))
+    listen(builder.engine, "connect", lambda own, _: own.execute("PRAGMA busy_timeout = 50"))
     connection.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr(building, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(building, "RETRY_SECONDS", 0.0)
     with pytest.raises(Unavailable, match="locked"):
-        shop.build(DAY, [DAILY])
-    monkeypatch.setattr(building, "PATIENCE_SECONDS", 60.0)
+        builder.build(DAY, [DAILY])
+    monkeypatch.setattr(building, "RETRY_SECONDS", 60.0)
     release = threading.Timer(1.0, lambda: connection.execute("ROLLBACK"))
     release.start()
-    assert states(shop.build(DAY, [DAILY])) == [(True, False)]
+    assert states(builder.build(DAY, [DAILY])) == [(True, False)]
     release.join()
 
 
 def test_another_time_zone_is_refused(store: Settings) -> None:
     """Days would be cut otherwise than in the ledger."""
     moved = store.model_copy(update={"timezone": "Europe/London"})
-    with pytest.raises(Mismatch, match="PURCHASES_TIMEZONE"), workshop(moved, "run-1"):
+    with pytest.raises(Mismatch, match="PURCHASES_TIMEZONE"), open_builder(moved, "run-1"):
         pass
 
 
@@ -336,9 +340,9 @@ def test_days_are_those_of_the_zone(tmp_path_factory: pytest.TempPathFactory) ->
     store_events(
         settings, [event(0, micros("2024-07-01 23:30")), event(1, micros("2024-07-01 22:30"))]
     )
-    with workshop(settings, "run-1") as shop:
+    with open_builder(settings, "run-1") as builder:
         for day in ("2024-07-01", "2024-07-02"):
-            assert states(shop.build(day, DAY_TRANSFORMS)) == [(True, False)] * 4
+            assert states(builder.build(day, DAY_TRANSFORMS)) == [(True, False)] * 4
     with closing(connect(settings.database_path)) as connection:
         assert [row[:2] for row in table(connection, DAILY)] == [
             ("2024-07-01", 1),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assets.builds import locks
-from assets.builds.locks import run_lives, writing
+from assets.builds.locks import hold_write_lock, is_run_alive
 from streaming.errors import PurchasesError, Unavailable
 from streaming.system.home import Home
 from streaming.system.lease import holder
@@ -19,8 +19,8 @@ from tests.support import wait_until
 CHILD = """
 import sys, time
 from pathlib import Path
-from assets.builds.locks import writing
-with writing(Path(sys.argv[1]), "other"):
+from assets.builds.locks import hold_write_lock
+with hold_write_lock(Path(sys.argv[1]), "other"):
     time.sleep(120)
 """
 
@@ -39,21 +39,21 @@ def other_run(home: Path) -> Iterator["subprocess.Popen[bytes]"]:
         child.wait()
 
 
-def test_a_run_lives_as_long_as_its_process(tmp_path: Path) -> None:
+def test_a_is_run_alive_as_long_as_its_process(tmp_path: Path) -> None:
     """The kernel frees the lock of a process that was killed."""
-    assert not run_lives(tmp_path, "other")
+    assert not is_run_alive(tmp_path, "other")
     with other_run(tmp_path) as child:
-        assert run_lives(tmp_path, "other")
+        assert is_run_alive(tmp_path, "other")
         child.kill()
         child.wait()
-        assert not run_lives(tmp_path, "other")
+        assert not is_run_alive(tmp_path, "other")
 
 
 def test_a_run_that_ended_leaves_no_file(tmp_path: Path) -> None:
     """Runs are many; the write lock alone stays."""
-    with writing(tmp_path, "mine"):
-        assert run_lives(tmp_path, "mine")
-    assert not run_lives(tmp_path, "mine")
+    with hold_write_lock(tmp_path, "mine"):
+        assert is_run_alive(tmp_path, "mine")
+    assert not is_run_alive(tmp_path, "mine")
     assert list(Home(tmp_path).run_lease("mine").parent.iterdir()) == [Home(tmp_path).write_lease]
 
 
@@ -62,13 +62,13 @@ def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
     entered = threading.Event()
 
     def wait_and_write() -> None:
-        with writing(tmp_path, "mine"):
+        with hold_write_lock(tmp_path, "mine"):
             entered.set()
 
     waiting = threading.Thread(target=wait_and_write)
     with other_run(tmp_path):
         waiting.start()
-        wait_until(lambda: run_lives(tmp_path, "mine"), 10, "the second run does not start")
+        wait_until(lambda: is_run_alive(tmp_path, "mine"), 10, "the second run does not start")
         assert not entered.is_set()
     waiting.join(30)
     assert entered.is_set()
@@ -76,14 +76,14 @@ def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
 
 def test_the_wait_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that never ends is named by its process."""
-    monkeypatch.setattr(locks, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(locks, "DEADLINE_SECONDS", 0.0)
     with (
         other_run(tmp_path) as child,
-        pytest.raises(Unavailable, match=f"{child.pid} writes"),
-        writing(tmp_path, "mine"),
+        pytest.raises(Unavailable, match=f"{child.pid} holds"),
+        hold_write_lock(tmp_path, "mine"),
     ):
         pass
-    assert not run_lives(tmp_path, "mine")
+    assert not is_run_alive(tmp_path, "mine")
 
 
 def test_a_run_is_not_run_twice(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_run_is_not_run_twice(tmp_path: Path) -> None:
     with (
         other_run(tmp_path) as child,
         pytest.raises(PurchasesError, match=str(child.pid)),
-        writing(tmp_path, "other"),
+        hold_write_lock(tmp_path, "other"),
     ):
         pass
-    assert not run_lives(tmp_path, "other")
+    assert not is_run_alive(tmp_path, "other")

@@ -7,18 +7,19 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from assets.builds import staleness
-from assets.builds.builder import workshop
+from assets.builds.builder import open_builder
 from assets.builds.staleness import (
-    Difference,
-    Failure,
+    LastFailure,
+    StalePartition,
     days_out_of_range,
     is_provisional,
-    read_differences,
-    retry_at,
+    read_stale_partitions,
+    retry_time,
     stale_days,
     stale_summaries,
 )
 from assets.builds.writer import record_failure
+from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES, BuildFailure
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.settings import Settings
@@ -26,16 +27,17 @@ from streaming.store.engine import open_engine
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros, year_of_days
 
-FIRST, LAST = date(2024, 1, 1), date(2024, 1, 31)
+FIRST = date(2024, 1, 1)
+JANUARY = DayRange(FIRST, date(2024, 1, 31))
 MINUTE = 60_000_000
 NOW = micros("2024-01-31 12:00")
 
 
 def build(settings: Settings, *days: str) -> None:
     """Build the day tables of some days, or with `all` the summaries."""
-    with workshop(settings, "run-1") as shop:
+    with open_builder(settings, "run-1") as builder:
         for day in days:
-            shop.build(day, WHOLE_TRANSFORMS if day == "all" else DAY_TRANSFORMS)
+            builder.build(day, WHOLE_TRANSFORMS if day == "all" else DAY_TRANSFORMS)
 
 
 def fail(settings: Settings, day: str, version: int, at: int) -> None:
@@ -61,26 +63,26 @@ def test_what_was_stored_and_not_built_is_stale(
     store: Settings, connection: sqlite3.Connection
 ) -> None:
     """Newest first, all tables of each day, and the summaries."""
-    assert read_differences(connection) == []
+    assert read_stale_partitions(connection) == []
     store_events(store, year_of_days(3))
-    differences = read_differences(connection)
-    stale = stale_days(differences, FIRST, LAST, NOW)
+    partitions = read_stale_partitions(connection)
+    stale = stale_days(partitions, JANUARY, NOW)
     assert list(stale) == [date(2024, 1, 3), date(2024, 1, 2), date(2024, 1, 1)]
     assert set(stale.values()) == {frozenset(DAY_TABLE_NAMES)}
-    assert stale_summaries(differences, NOW) == frozenset(WHOLE_TABLE_NAMES)
-    assert {difference.behind for difference in differences} == {1, 3}
+    assert stale_summaries(partitions, NOW) == frozenset(WHOLE_TABLE_NAMES)
+    assert {partition.behind for partition in partitions} == {1, 3}
 
 
 def test_what_was_built_is_not(store: Settings, connection: sqlite3.Connection) -> None:
     """Until an event comes late: then exactly its day, by one event, and the summaries."""
     store_events(store, year_of_days(3))
     build(store, "2024-01-01", "2024-01-02", "2024-01-03", "all")
-    assert read_differences(connection) == []
+    assert read_stale_partitions(connection) == []
     store_events(store, [event(7, micros("2024-01-02 09:00"))])
-    differences = read_differences(connection)
-    assert list(stale_days(differences, FIRST, LAST, NOW)) == [date(2024, 1, 2)]
-    assert stale_summaries(differences, NOW) == frozenset(WHOLE_TABLE_NAMES)
-    assert {(d.version, d.built_version, d.behind) for d in differences} == {(4, 3, 1)}
+    partitions = read_stale_partitions(connection)
+    assert list(stale_days(partitions, JANUARY, NOW)) == [date(2024, 1, 2)]
+    assert stale_summaries(partitions, NOW) == frozenset(WHOLE_TABLE_NAMES)
+    assert {(d.version, d.built_version, d.behind) for d in partitions} == {(4, 3, 1)}
 
 
 def test_a_built_day_without_events_is_not_stale(
@@ -88,15 +90,15 @@ def test_a_built_day_without_events_is_not_stale(
 ) -> None:
     """A missing row has version 0 on either side."""
     build(store, "2024-01-15")
-    assert stale_days(read_differences(connection), FIRST, LAST, NOW) == {}
+    assert stale_days(read_stale_partitions(connection), JANUARY, NOW) == {}
 
 
 def test_one_table_may_be_stale_alone(store: Settings, connection: sqlite3.Connection) -> None:
     """The others of the day are left alone."""
     store_events(store, year_of_days(1))
-    with workshop(store, "run-1") as shop:
-        shop.build("2024-01-01", DAY_TRANSFORMS[1:])
-    stale = stale_days(read_differences(connection), FIRST, LAST, NOW)
+    with open_builder(store, "run-1") as builder:
+        builder.build("2024-01-01", DAY_TRANSFORMS[1:])
+    stale = stale_days(read_stale_partitions(connection), JANUARY, NOW)
     assert stale == {FIRST: frozenset({"hourly_sales"})}
 
 
@@ -105,10 +107,12 @@ def test_days_without_a_partition_are_neither_stale_nor_lost(
 ) -> None:
     """Tomorrow's early birds and what lies before history are left out, and counted."""
     store_events(store, year_of_days(5))
-    stale = stale_days(read_differences(connection), date(2024, 1, 2), date(2024, 1, 4), NOW)
+    stale = stale_days(
+        read_stale_partitions(connection), DayRange(date(2024, 1, 2), date(2024, 1, 4)), NOW
+    )
     assert list(stale) == [date(2024, 1, 4), date(2024, 1, 3), date(2024, 1, 2)]
     ledger = {date(2024, 1, day): 1 for day in range(1, 6)} | {date(2023, 5, 5): 0}
-    outside = days_out_of_range(ledger, date(2024, 1, 2), date(2024, 1, 4))
+    outside = days_out_of_range(ledger, DayRange(date(2024, 1, 2), date(2024, 1, 4)))
     assert outside == {date(2024, 1, 1): 1, date(2024, 1, 5): 1}
 
 
@@ -121,7 +125,7 @@ def test_a_failed_day_waits_until_its_version_changes(
     fail(store, "2024-01-01", 1, NOW)
 
     def tables(now: int) -> frozenset[str]:
-        return stale_days(read_differences(connection), FIRST, LAST, now)[FIRST]
+        return stale_days(read_stale_partitions(connection), JANUARY, now)[FIRST]
 
     assert "daily_sales" not in tables(NOW + 4 * MINUTE)
     assert "hourly_sales" in tables(NOW + 4 * MINUTE)
@@ -137,7 +141,7 @@ def test_a_failed_day_waits_until_its_version_changes(
 )
 def test_the_wait_doubles_to_six_hours(attempts: int, minutes: int) -> None:
     """After 5 minutes, 10, 20, and so on."""
-    assert retry_at(Failure(1, attempts, "", "", NOW)) == NOW + minutes * MINUTE
+    assert retry_time(LastFailure(1, attempts, "", "", NOW)) == NOW + minutes * MINUTE
 
 
 @pytest.mark.parametrize(
@@ -166,8 +170,8 @@ def test_ten_thousand_days_are_compared_in_one_statement(connection: sqlite3.Con
     )
     connection.execute("UPDATE day_ledger SET version = 99999 WHERE day = '2011-05-05'")
     connection.execute("COMMIT")
-    found = read_differences(connection)
-    assert {type(difference) for difference in found} == {Difference}
-    assert [difference.partition for difference in found] == ["2011-05-05"] * 4
-    plan = connection.execute(f"EXPLAIN QUERY PLAN {staleness._DIFFERENCES}").fetchall()
+    found = read_stale_partitions(connection)
+    assert {type(partition) for partition in found} == {StalePartition}
+    assert [stale.partition for stale in found] == ["2011-05-05"] * 4
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {staleness._STALE_PARTITIONS}").fetchall()
     assert any("SEARCH b" in row[3] and "partition=?" in row[3] for row in plan)

@@ -10,10 +10,10 @@ from datetime import date
 
 import pytest
 
-from assets.builds.builder import Outcome, workshop
-from assets.checks.finding import Finding, Scene
-from assets.checks.reconciliation import parity, unchanged
-from assets.partitions import days_between
+from assets.builds.builder import Outcome, open_builder
+from assets.checks.finding import CheckContext, Finding
+from assets.checks.reconciliation import check_parity, check_unchanged
+from assets.tables.day_range import DayRange
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
 from tests.assets import oracle
@@ -23,7 +23,7 @@ from tests.support import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 TABLES = (*DAY_TRANSFORMS, *WHOLE_TRANSFORMS)
-DAYS = days_between(date(2010, 12, 1), date(2011, 12, 9))
+DAYS = DayRange(date(2010, 12, 1), date(2011, 12, 9)).list_days()
 AFTER = micros("2011-12-10 12:00")
 BUILDS = "SELECT table_name || ' of ' || partition, digest FROM table_build"
 CHILD = """
@@ -46,17 +46,21 @@ class Year:
 
 def build_year(settings: Settings, *, force: bool = False) -> Iterator[Outcome]:
     """Build every day, and then the summaries."""
-    with workshop(settings, "a-run") as shop:
+    with open_builder(settings, "a-run") as builder:
         for day in DAYS:
-            yield from shop.build(day.isoformat(), DAY_TRANSFORMS, force=force)
-        yield from shop.build("all", WHOLE_TRANSFORMS, force=force)
+            yield from builder.build(day.isoformat(), DAY_TRANSFORMS, force=force)
+        yield from builder.build("all", WHOLE_TRANSFORMS, force=force)
 
 
-def look(settings: Settings) -> list[Finding]:
-    """Look whether what was built is right, and as it was built."""
-    scene = Scene(settings, AFTER)
+def run_checks(settings: Settings) -> list[Finding]:
+    """Run parity and digest checks over every table."""
+    context = CheckContext(settings, AFTER)
     with closing(sqlite3.connect(settings.database_path)) as connection:
-        return [find(connection, scene, t) for t in TABLES for find in (parity, unchanged)]
+        return [
+            check(connection, context, table)
+            for table in TABLES
+            for check in (check_parity, check_unchanged)
+        ]
 
 
 def digests(settings: Settings) -> dict[str, str]:
@@ -76,14 +80,14 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Year:
     finally:
         child.kill()
         child.wait()
-    left, findings = digests(settings), look(settings)
+    left, findings = digests(settings), run_checks(settings)
     return Year(settings, left, findings, list(build_year(settings, force=True)))
 
 
 def test_a_killed_build_leaves_whole_days(year: Year) -> None:
     """What it had built is right, and the rest is not there at all."""
     assert 300 < len(year.digests) < 4 * len(DAYS)
-    assert all(finding.well for finding in year.findings)
+    assert all(finding.passed for finding in year.findings)
     assert sum(finding.numbers.get("pending", 0) for finding in year.findings) > 500
 
 
@@ -93,8 +97,8 @@ def test_a_second_build_gives_the_same_rows(year: Year) -> None:
     assert {what: after[what] for what in year.digests} == year.digests
     assert len(after) == 4 * len(DAYS) + 2 == len(year.outcomes)
     assert [outcome.failure for outcome in year.outcomes if outcome.failure] == []
-    assert all(outcome.worked for outcome in year.outcomes)
-    assert all(finding.well for finding in look(year.settings))
+    assert all(outcome.computed for outcome in year.outcomes)
+    assert all(finding.passed for finding in run_checks(year.settings))
 
 
 def test_every_cell_is_what_plain_sql_says(year: Year) -> None:
@@ -136,4 +140,4 @@ def test_the_summary_has_the_published_totals(year: Year) -> None:
 
 def test_built_again_nothing_is_computed(year: Year) -> None:
     """Every partition is at the stream's version."""
-    assert not any(outcome.worked for outcome in build_year(year.settings))
+    assert not any(outcome.computed for outcome in build_year(year.settings))

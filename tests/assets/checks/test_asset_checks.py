@@ -6,10 +6,16 @@ from datetime import UTC, datetime
 import pytest
 from dagster import DagsterInstance, Definitions, define_asset_job, in_process_executor
 
-from assets.builds.builder import workshop
+from assets.builds.builder import open_builder
 from assets.checks import reconciliation, stream_health
-from assets.checks.asset_checks import FREQUENT, NIGHTLY, RECONCILIATION, asset_checks, selection
-from assets.checks.finding import Finding, Scene
+from assets.checks.asset_checks import (
+    FREQUENT,
+    NIGHTLY,
+    RECONCILIATION,
+    asset_checks,
+    check_selection,
+)
+from assets.checks.finding import CheckContext, Finding
 from assets.definitions import stream_specs, table_assets
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
@@ -25,10 +31,10 @@ by_table = pytest.mark.parametrize("transform", TABLES, ids=lambda transform: tr
 
 def build_all(settings: Settings) -> None:
     """Build the three days and the summaries."""
-    with workshop(settings, "a-run") as shop:
+    with open_builder(settings, "a-run") as builder:
         for day in DAYS:
-            shop.build(day, DAY_TRANSFORMS)
-        shop.build("all", WHOLE_TRANSFORMS)
+            builder.build(day, DAY_TRANSFORMS)
+        builder.build("all", WHOLE_TRANSFORMS)
 
 
 @pytest.fixture
@@ -44,16 +50,16 @@ def test_what_was_built_agrees(
     built: Settings, connection: sqlite3.Connection, transform: Transform
 ) -> None:
     """Every partition equals the stream's figures, and nobody changed it."""
-    scene = Scene(built, NOON)
+    context = CheckContext(built, NOON)
     partitions = 3 if transform.by_day else 1
-    found = reconciliation.parity(connection, scene, transform)
-    assert (found.well, found.numbers) == (
+    found = reconciliation.check_parity(connection, context, transform)
+    assert (found.passed, found.numbers) == (
         True,
         {"equal": partitions, "different": 0, "pending": 0},
     )
-    found = reconciliation.unchanged(connection, scene, transform)
-    assert (found.well, found.numbers) == (True, {"unchanged": partitions, "changed": 0})
-    assert reconciliation.on_time(connection, scene, transform).well
+    found = reconciliation.check_unchanged(connection, context, transform)
+    assert (found.passed, found.numbers) == (True, {"unchanged": partitions, "changed": 0})
+    assert reconciliation.check_on_time(connection, context, transform).passed
 
 
 @by_table
@@ -62,8 +68,8 @@ def test_what_is_behind_is_pending(
 ) -> None:
     """A late event makes its partition pending, which is no difference."""
     store_events(built, [event(7, micros("2024-01-02 09:00"))], now=NOON)
-    found = reconciliation.parity(connection, Scene(built, NOON), transform)
-    assert found.well
+    found = reconciliation.check_parity(connection, CheckContext(built, NOON), transform)
+    assert found.passed
     assert found.numbers["pending"] == 1
     assert found.numbers["equal"] == (2 if transform.by_day else 0)
 
@@ -73,14 +79,14 @@ def test_a_changed_row_is_found(
     built: Settings, connection: sqlite3.Connection, transform: Transform
 ) -> None:
     """A figure that the ledger has too differs from it; any other one from its digest."""
-    scene = Scene(built, NOON)
+    context = CheckContext(built, NOON)
     day = " WHERE day = '2024-01-02'" if transform.by_day else ""
     connection.execute(f"UPDATE {transform.table} SET orders = orders + 1{day}")
-    assert reconciliation.parity(connection, scene, transform).well
-    assert not reconciliation.unchanged(connection, scene, transform).well
+    assert reconciliation.check_parity(connection, context, transform).passed
+    assert not reconciliation.check_unchanged(connection, context, transform).passed
     connection.execute(f"UPDATE {transform.table} SET events = events + 1{day}")
-    found = reconciliation.parity(connection, scene, transform)
-    assert not found.well
+    found = reconciliation.check_parity(connection, context, transform)
+    assert not found.passed
     assert found.examples[0].startswith("2024-01-02: " if transform.by_day else "all: ")
 
 
@@ -89,7 +95,7 @@ def test_rows_of_a_day_that_never_was_are_found(
 ) -> None:
     """The stream counted nothing of it."""
     connection.execute("INSERT INTO daily_sales VALUES ('2023-07-07', 1, 1, 1, 1, 1, 1)")
-    found = reconciliation.parity(connection, Scene(built, NOON), DAY_TRANSFORMS[1])
+    found = reconciliation.check_parity(connection, CheckContext(built, NOON), DAY_TRANSFORMS[1])
     assert found.examples[0].startswith("2023-07-07: 1, 1, 1 ")
 
 
@@ -112,21 +118,21 @@ def test_an_event_may_wait_ten_minutes_and_today_thirty(
         event(8, micros(f"{day} 09:01"), processed_at=NOON, stream_offset=8),
     ]
     store_events(built, late, now=NOON)
-    found = reconciliation.on_time(connection, Scene(built, NOON), DAY_TRANSFORMS[0])
-    assert found.well is well
+    found = reconciliation.check_on_time(connection, CheckContext(built, NOON), DAY_TRANSFORMS[0])
+    assert found.passed is well
     assert found.numbers["longest_seconds"] == (0 if well else minutes * 60)
-    assert found.warns
+    assert found.is_warning
 
 
 def test_figures_of_the_stream_are_recomputed(
     built: Settings, connection: sqlite3.Connection
 ) -> None:
     """A ledger that is not what the events say is named with its day."""
-    scene = Scene(built, NOON)
-    assert reconciliation.recomputed(connection, scene).well
+    context = CheckContext(built, NOON)
+    assert reconciliation.check_recomputed(connection, context).passed
     connection.execute("UPDATE day_ledger SET items_sold = 99 WHERE day = '2024-01-03'")
-    found = reconciliation.recomputed(connection, scene)
-    assert not found.well
+    found = reconciliation.check_recomputed(connection, context)
+    assert not found.passed
     assert "2024-01-03" in found.examples[0]
 
 
@@ -134,10 +140,17 @@ def test_events_out_of_range_are_counted(store: Settings, connection: sqlite3.Co
     """Before the start of history and after today; moving the start takes them in."""
     times = ["2009-12-31 23:00", "2024-01-03 10:00", "2024-01-04 01:00"]
     store_events(store, [event(number, micros(time)) for number, time in enumerate(times)])
-    found = stream_health.out_of_range(connection, Scene(store, NOON))
-    assert (found.well, found.warns, found.numbers) == (False, True, {"events": 2, "days": 2})
+    found = stream_health.check_out_of_range(connection, CheckContext(store, NOON))
+    assert (found.passed, found.is_warning, found.numbers) == (
+        False,
+        True,
+        {"events": 2, "days": 2},
+    )
     earlier = store.model_copy(update={"history_start": datetime(2009, 1, 1, tzinfo=UTC).date()})
-    assert stream_health.out_of_range(connection, Scene(earlier, NOON)).numbers["events"] == 1
+    assert (
+        stream_health.check_out_of_range(connection, CheckContext(earlier, NOON)).numbers["events"]
+        == 1
+    )
 
 
 @pytest.mark.parametrize(("letters", "well"), [(5, True), (6, False)])
@@ -148,8 +161,8 @@ def test_a_large_share_of_refusals_is_told(
     store_events(store, year_of_days(95))
     for offset in range(letters):
         add_letter(connection, offset)
-    found = stream_health.refusals(connection, Scene(store, NOON))
-    assert found.well is well
+    found = stream_health.check_refusals(connection, CheckContext(store, NOON))
+    assert found.passed is well
     assert found.examples == (f"invalid_item: {letters}.",)
 
 
@@ -157,18 +170,18 @@ def test_only_conflicts_need_a_look(store: Settings, connection: sqlite3.Connect
     """An event that comes again is nothing; with another content it is."""
     store_events(store, year_of_days(3))
     store_events(store, year_of_days(2))
-    scene = Scene(store, NOON)
-    found = stream_health.repeats(connection, scene)
-    assert (found.well, found.numbers) == (True, {"duplicates": 2, "conflicting": 0})
+    context = CheckContext(store, NOON)
+    found = stream_health.check_repeats(connection, context)
+    assert (found.passed, found.numbers) == (True, {"duplicates": 2, "conflicting": 0})
     store_events(store, [event(0, micros("2024-01-01 12:00"), item="another")])
-    found = stream_health.repeats(connection, scene)
-    assert (found.well, found.numbers) == (False, {"duplicates": 3, "conflicting": 1})
+    found = stream_health.check_repeats(connection, context)
+    assert (found.passed, found.numbers) == (False, {"duplicates": 3, "conflicting": 1})
 
 
 def test_a_damaged_database_is_told(built: Settings, connection: sqlite3.Connection) -> None:
     """An index that does not fit its table is found."""
-    scene = Scene(built, NOON)
-    assert stream_health.integrity(connection, scene).well
+    context = CheckContext(built, NOON)
+    assert stream_health.check_integrity(connection, context).passed
     connection.execute("PRAGMA writable_schema = ON")
     connection.execute(
         "UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master"
@@ -177,23 +190,23 @@ def test_a_damaged_database_is_told(built: Settings, connection: sqlite3.Connect
     )
     connection.close()
     damaged = sqlite3.connect(built.database_path)
-    found: Finding = stream_health.integrity(damaged, scene)
+    found: Finding = stream_health.check_integrity(damaged, context)
     damaged.close()
-    assert not found.well
-    assert "damaged" in found.sentence
+    assert not found.passed
+    assert "damaged" in found.description
 
 
 def test_a_lag_that_is_unknown_is_no_pass(store: Settings, connection: sqlite3.Connection) -> None:
     """Without a broker the check says why it does not know."""
-    found = stream_health.lag(connection, Scene(store, NOON))
-    assert (found.well, found.warns) == (False, True)
-    assert "No broker runs" in found.sentence
+    found = stream_health.check_lag(connection, CheckContext(store, NOON))
+    assert (found.passed, found.is_warning) == (False, True)
+    assert "No broker runs" in found.description
 
 
 def test_dagster_runs_every_check(built: Settings, instance: DagsterInstance) -> None:
     """By their names each is selected once; all but the lag, for want of a broker, pass."""
     checks = asset_checks(built)
-    every = selection([*NIGHTLY, *RECONCILIATION, *FREQUENT])
+    every = check_selection([*NIGHTLY, *RECONCILIATION, *FREQUENT])
     definitions = Definitions(
         assets=[*stream_specs(built), *table_assets(built)],
         asset_checks=checks,

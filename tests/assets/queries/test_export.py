@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from assets.builds.builder import workshop
+from assets.builds.builder import open_builder
 from assets.queries.export import CUT_BY, TABLES, Format, export_chunks, read_format
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from orchestration.cli.export import _replace
@@ -51,7 +51,7 @@ Rows = list[tuple[object, ...]]
 
 
 def stored(settings: Settings, table: str) -> Rows:
-    """Give the rows as the database has them, in the order of the key."""
+    """Return the rows as the database has them, in the order of the key."""
     key = ", ".join(f'"{c.name}"' for c in Table.metadata.tables[table].primary_key)
     order = f"event_time, {key}" if table == "analytics_event" else key
     with closing(sqlite3.connect(settings.database_path)) as store:
@@ -65,7 +65,7 @@ def exported(
     first: date | None = None,
     last: date | None = None,
 ) -> bytes:
-    """Give a whole export."""
+    """Return a whole export."""
     return b"".join(export_chunks(settings, table, first, last, form))
 
 
@@ -99,10 +99,10 @@ def hostile(store: Settings) -> Settings:
 def built(store: Settings) -> Settings:
     """A store with five days of events, of which three and the whole tables are built."""
     store_events(store, year_of_days(5))
-    with workshop(store, "run") as shop:
+    with open_builder(store, "run") as builder:
         for day in DAYS:
-            shop.build(day, DAY_TRANSFORMS)
-        shop.build("all", WHOLE_TRANSFORMS)
+            builder.build(day, DAY_TRANSFORMS)
+        builder.build("all", WHOLE_TRANSFORMS)
     return store
 
 
@@ -146,7 +146,7 @@ def test_every_table_can_be_exported_whole_and_by_days(
 
 
 def day_of(value: object, zone: tzinfo) -> date | None:
-    """Give the day that a row's column says; None where it says none."""
+    """Return the day that a row's column says; None where it says none."""
     if isinstance(value, int):
         return datetime.fromtimestamp(value // 1_000_000, zone).date()
     return None if value == "all" else date.fromisoformat(str(value))
@@ -220,7 +220,7 @@ def test_what_is_written_meanwhile_is_not_in_it_and_is_not_held_up(
 
 
 def peak_mib(settings: Settings, form: Format) -> int:
-    """Give the peak memory of a child that exports all events."""
+    """Return the peak memory of a child that exports all events."""
     code = (
         "import resource, sys; from assets.queries.export import *;"
         " from streaming.settings import *\n"
@@ -310,7 +310,7 @@ def test_a_reader_that_leaves_early_is_no_error(store: Settings) -> None:
 
 
 WRONG = {
-    "purchases": ("no table to export", "analytics_event, hourly_sales, "),
+    "purchases": ("not a table for export", "analytics_event, hourly_sales, "),
     "daily_sales --from soon": ("--from soon is not a day",),
     "daily_sales --to 2011-02-30": ("--to 2011-02-30 is not a day",),
     "daily_sales --from 2011-03-02 --to 2011-03-01": ("the first day is after the last",),
@@ -320,12 +320,12 @@ WRONG = {
     "daily_sales --output /no/such/days.csv": (
         "/no/such/days.csv is in a directory that does not",
     ),
-    "daily_sales --output .": ("--output . is there, and is no file",),
+    "daily_sales --output .": ("--output . exists and is not a file",),
 }
 
 
 @pytest.mark.parametrize("line", WRONG)
-def test_what_is_asked_for_wrong_is_said_in_a_sentence(store: Settings, line: str) -> None:
+def test_a_wrong_request_is_refused_with_a_sentence(store: Settings, line: str) -> None:
     """With what would be right, and exit code 2."""
     done = run(store, *line.split())
     said = done.stderr.decode()

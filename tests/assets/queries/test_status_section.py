@@ -3,9 +3,10 @@
 from datetime import date
 from typing import Final
 
-from assets.builds.builder import workshop
-from assets.builds.failures import DiedRun, record_died
-from assets.queries.status_section import standing
+from assets.builds.builder import open_builder
+from assets.builds.failures import DeadRun, record_dead_run
+from assets.queries.status_section import read_tables_section
+from assets.tables.day_range import DayRange
 from assets.tables.transforms import DAY_TRANSFORMS
 from streaming.settings import Settings
 from tests.assets.stored import store_events
@@ -16,26 +17,28 @@ DAY: Final = "2024-03-01"
 
 def test_days_are_behind_until_they_are_built_at_their_version(store: Settings) -> None:
     """A day that was never built, or changed since, is behind."""
-    assert standing(store).figures == {"days_behind": 0, "failed_builds": 0}
+    assert read_tables_section(store).figures == {"days_behind": 0, "failed_builds": 0}
     store_events(store, [event(1, micros(f"{DAY} 10:00")), event(2, micros("2024-03-02 10:00"))])
-    assert standing(store).figures["days_behind"] == 2
-    with workshop(store, "run") as shop:
-        shop.build(DAY, DAY_TRANSFORMS)
-    assert standing(store).figures["days_behind"] == 1
+    assert read_tables_section(store).figures["days_behind"] == 2
+    with open_builder(store, "run") as builder:
+        builder.build(DAY, DAY_TRANSFORMS)
+    assert read_tables_section(store).figures["days_behind"] == 1
     store_events(store, [event(3, micros(f"{DAY} 11:00"))])
-    assert standing(store).figures["days_behind"] == 2
+    assert read_tables_section(store).figures["days_behind"] == 2
 
 
 def test_a_failed_build_is_a_problem_with_its_reason(store: Settings) -> None:
     """It names table, day and reason, and is gone with the next good build."""
     store_events(store, [event(1, micros(f"{DAY} 10:00"))])
     day = date.fromisoformat(DAY)
-    record_died(store, DiedRun("run", "it died", frozenset({"daily_sales"}), day, day))
-    found = standing(store)
+    record_dead_run(
+        store, DeadRun("run", "it died", frozenset({"daily_sales"}), DayRange(day, day))
+    )
+    found = read_tables_section(store)
     assert found.figures["failed_builds"] == 1
     assert [problem.code for problem in found.problems] == ["build_failed"]
     assert f"daily_sales of {DAY}" in found.problems[0].sentence
     assert "it died" in found.problems[0].sentence
-    with workshop(store, "again") as shop:
-        shop.build(DAY, DAY_TRANSFORMS)
-    assert standing(store).problems == ()
+    with open_builder(store, "again") as builder:
+        builder.build(DAY, DAY_TRANSFORMS)
+    assert read_tables_section(store).problems == ()

@@ -25,7 +25,7 @@ Tables = dict[str, list[tuple[Any, ...]]]
 
 
 def at(text: str) -> int:
-    """Give a time in UTC in µs."""
+    """Return a time in UTC in µs."""
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
@@ -50,7 +50,7 @@ def whole_tables(frames: Sequence[pl.DataFrame], zone: ZoneInfo) -> Tables:
 
 @st.composite
 def events(draw: st.DrawFn) -> Event:
-    """Give an event within two days around a change of hour; Newfoundland's was at midnight."""
+    """Return an event within two days around a change of hour; Newfoundland's was at midnight."""
     start = draw(st.sampled_from([*map(at, STARTS)]))
     time = start + draw(st.integers(0, 2 * 86_400 * 1_000_000))
     quantity = draw(st.sampled_from([-2, -1, 1, 2, 5]))
@@ -74,7 +74,7 @@ some_events = st.lists(events(), max_size=40)
 def test_every_table_is_what_plain_sql_says(found: list[Event], zone_name: str) -> None:
     """Cell by cell, of every day that has events, in zones that move by 60 and 30 minutes."""
     zone = ZoneInfo(zone_name)
-    expected = oracle.tables_of(found, zone)
+    expected = oracle.run_tables(found, zone)
     events_frame = frame(found)
     for name, rows in whole_tables([events_frame], zone).items():
         assert rows == expected[name], name
