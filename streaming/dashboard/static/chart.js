@@ -1,152 +1,152 @@
-// One way to draw figures over time, on uPlot: areas, bars and lines, with what is under the pointer.
-import { make } from "./format.js";
+// One way to draw figures over time, on uPlot: areas, bars and lines, with the values under the pointer.
+import { make } from "./dom.js";
+
+const DAY_SECONDS = 86_400;
+const DAY_TICKS = [1, 2, 7, 14, 28, 91, 182, 364].map((days) => days * DAY_SECONDS);
+const HEADROOM = 1.08;
+const MIN_DRAG_PIXELS = 6;
+const TIP_OFFSET = 66;
 
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const scaleOf = (one) => one.scale ?? "y";
+const isKnown = (value) => value !== null && value !== undefined;
 
-// `series` are { label, color, kind: area|bars|line, scale?, show } with `show(value)` for people;
-// `x(second)` names a place on the axis, `left` and `right` write axis values, `pick(from, to)` is
-// told what was chosen by dragging (epoch seconds).
-export function makeChart(node, { series, x, left, right, pick, zone }) {
+function uplotSeries(one) {
+  const stroke = color(one.color);
+  const shape = { label: one.label, stroke, scale: scaleOf(one), points: { show: false } };
+  const bars = (size) => uPlot.paths.bars({ size: [size, 40], radius: 0.15 });
+  if (one.kind === "bars") return { ...shape, fill: stroke, width: 0, paths: bars(0.72) };
+  if (one.kind === "backdrop") return { ...shape, fill: stroke, width: 0, paths: bars(0.96) };
+  if (one.kind === "area") return { ...shape, width: 2, fill: `${stroke}24` };
+  return { ...shape, width: 1.5, dash: [4, 3] };
+}
+
+// Both scales have zero at the same height, also if one goes below it.
+function bounds(series, data, scale) {
+  const valuesOf = (name) =>
+    series.flatMap((one, i) => (scaleOf(one) === name ? data[i + 1].filter(isKnown) : []));
+  const shareBelow = (values) => -Math.min(0, ...values) / Math.max(1e-9, ...values);
+  const below = Math.max(0, ...["y", "rate"].map((name) => shareBelow(valuesOf(name))));
+  const highest = Math.max(0, ...valuesOf(scale)) * HEADROOM || 1;
+  return [-Math.min(below, 1) * highest, highest];
+}
+
+function makeAxes({ x, left, right }, hasBars) {
+  const axis = {
+    stroke: color("--soft"),
+    grid: { stroke: color("--line"), width: 1 },
+    ticks: { show: false },
+    font: "12px system-ui",
+  };
+  const axes = [
+    {
+      ...axis,
+      grid: { show: false },
+      size: 30,
+      // Bars are days: a tick between two days would say one of them again.
+      ...(hasBars ? { incrs: DAY_TICKS } : {}),
+      values: (_, ticks) => ticks.map((t) => x(t)),
+    },
+    { ...axis, size: 58, values: (_, ticks) => ticks.map((v) => left(v)) },
+  ];
+  if (right)
+    axes.push({
+      ...axis,
+      side: 1,
+      scale: "rate",
+      size: 46,
+      grid: { show: false },
+      values: (_, ticks) => ticks.map((v) => (v < 0 ? "" : right(v))),
+    });
+  return axes;
+}
+
+function fillTip(tip, { x, series }, data, index) {
+  const valueOf = (one, i) => (one.raw ? one.raw[index] : data[i + 1][index]);
+  tip.replaceChildren(
+    make("strong", x(data[0][index], true)),
+    ...series.flatMap((one, i) =>
+      isKnown(data[i + 1][index]) ? [make("span", `${one.label}: ${one.show(valueOf(one, i))}`)] : [],
+    ),
+  );
+}
+
+// Draws into `node`. `series` are { label, color, kind: area|bars|backdrop|line, scale?, show, raw? }
+// with `show(value)` as text; `x(second, exact)` labels a time, `left` and `right` label axis values,
+// and `pick(from, to)` gets what was chosen by dragging, in epoch seconds.
+export function makeChart(node, options) {
+  const { pick, zone } = options;
   let plot = null,
     data = null;
   const tip = make("div", undefined, "tip");
   tip.hidden = true;
 
-  function drawn(one) {
-    const stroke = color(one.color);
-    const shape = { label: one.label, stroke, scale: one.scale ?? "y", points: { show: false } };
-    if (one.kind === "bars")
-      return {
-        ...shape,
-        fill: stroke,
-        width: 0,
-        paths: uPlot.paths.bars({ size: [0.72, 40], radius: 0.15 }),
-      };
-    if (one.kind === "area") return { ...shape, width: 2, fill: `${stroke}24` };
-    return { ...shape, width: 1.5, dash: [4, 3] };
+  function moveTip(chart) {
+    const { idx, left } = chart.cursor;
+    tip.hidden = !isKnown(idx) || left < 0;
+    if (tip.hidden) return;
+    fillTip(tip, options, data, idx);
+    tip.style.left = `${Math.min(left + TIP_OFFSET, node.clientWidth - tip.offsetWidth - 8)}px`;
   }
 
-  // Both scales have zero at the same height, also when one goes below.
-  function bounds(scale) {
-    // What is not known yet is null.
-    const of = (name) =>
-      series
-        .flatMap((one, i) => ((one.scale ?? "y") === name ? data[i + 1] : []))
-        .filter((v) => v !== null);
-    const below = Math.max(
-      0,
-      ...["y", "rate"].map((name) => {
-        const all = of(name);
-        const most = Math.max(1e-9, ...all);
-        return -Math.min(0, ...all) / most;
-      }),
-    );
-    const most = Math.max(1e-9, ...of(scale)) * 1.08 || 1;
-    return [-Math.min(below, 1) * most, most > 1e-6 ? most : 1];
+  function pickSelection(chart) {
+    const { left, width } = chart.select;
+    if (!pick || width < MIN_DRAG_PIXELS) return;
+    const [from, to] = [chart.posToVal(left, "x"), chart.posToVal(left + width, "x")];
+    chart.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+    pick(from, to);
   }
 
-  function point(chart) {
-    const index = chart.cursor.idx;
-    if (index === null || index === undefined || chart.cursor.left < 0) {
-      tip.hidden = true;
-      return;
-    }
-    tip.hidden = false;
-    tip.replaceChildren(
-      make("strong", x(data[0][index], true)),
-      ...series.map((one, i) =>
-        data[i + 1][index] === null || data[i + 1][index] === undefined
-          ? ""
-          : make(
-              "span",
-              `${one.label}: ${one.show(one.raw ? one.raw[index] : data[i + 1][index])}`,
-            ),
-      ),
-    );
-    tip.style.left = `${Math.min(chart.cursor.left + 66, node.clientWidth - tip.offsetWidth - 8)}px`;
+  // Half a bar on both sides, so that the first and the last are whole.
+  function rangeOfTime(hasBars, from, to) {
+    const half = hasBars ? (data[0][1] - data[0][0]) / 2 || DAY_SECONDS / 2 : 0;
+    return [from - half, to + half];
   }
 
   function draw() {
     plot?.destroy();
     plot = null;
+    // A hidden view has no width; the observer draws when it is shown.
     if (!data || !node.clientWidth) return;
-    const axis = {
-      stroke: color("--soft"),
-      grid: { stroke: color("--line"), width: 1 },
-      ticks: { show: false },
-      font: "12px system-ui",
-    };
-    const bars = series.some((one) => one.kind === "bars");
-    const axes = [
-      { ...axis, grid: { show: false }, size: 30, values: (_, ticks) => ticks.map((t) => x(t)) },
-      { ...axis, size: 58, values: (_, ticks) => ticks.map((v) => left(v)) },
-    ];
-    if (right)
-      axes.push({
-        ...axis,
-        side: 1,
-        scale: "rate",
-        size: 46,
-        grid: { show: false },
-        values: (_, ticks) => ticks.map((v) => (v < 0 ? "" : right(v))),
-      });
-    plot = new uPlot(
-      {
-        width: node.clientWidth,
-        height: node.clientHeight,
-        legend: { show: false },
-        axes,
-        tzDate: (t) => uPlot.tzDate(new Date(t * 1e3), zone()),
-        cursor: {
-          y: false,
-          drag: { x: Boolean(pick), y: false, setScale: false },
-          points: { show: false },
-        },
-        scales: {
-          x: {
-            range: (_, from, to) => {
-              const half = bars ? (data[0][1] - data[0][0]) / 2 || 43200 : 0;
-              return [from - half, to + half];
-            },
-          },
-          y: { range: () => bounds("y") },
-          rate: { range: () => bounds("rate") },
-        },
-        series: [{}, ...series.map(drawn)],
-        hooks: {
-          setCursor: [point],
-          setSelect: [
-            (chart) => {
-              if (!pick || chart.select.width < 6) return;
-              const ends = [
-                chart.posToVal(chart.select.left, "x"),
-                chart.posToVal(chart.select.left + chart.select.width, "x"),
-              ];
-              chart.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
-              pick(...ends);
-            },
-          ],
-        },
+    const hasBars = options.series.some((one) => one.kind === "bars");
+    const settings = {
+      width: node.clientWidth,
+      height: node.clientHeight,
+      legend: { show: false },
+      axes: makeAxes(options, hasBars),
+      tzDate: (t) => uPlot.tzDate(new Date(t * 1e3), zone()),
+      cursor: {
+        y: false,
+        drag: { x: Boolean(pick), y: false, setScale: false },
+        points: { show: false },
       },
-      data,
-      node,
-    );
+      scales: {
+        x: { range: (_, from, to) => rangeOfTime(hasBars, from, to) },
+        y: { range: () => bounds(options.series, data, "y") },
+        rate: { range: () => bounds(options.series, data, "rate") },
+      },
+      series: [{}, ...options.series.map(uplotSeries)],
+      hooks: { setCursor: [moveTip], setSelect: [pickSelection] },
+    };
+    plot = new uPlot(settings, data, node);
     node.append(tip);
   }
 
-  new ResizeObserver(() => {
+  function resize() {
     if (plot && node.clientWidth)
       plot.setSize({ width: node.clientWidth, height: node.clientHeight });
     else draw();
-  }).observe(node);
+  }
+
+  new ResizeObserver(resize).observe(node);
+  // Colours are read when a chart is drawn.
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   return {
-    set(next, nextSeries) {
-      const anew = nextSeries !== undefined || !plot;
-      data = next;
-      if (nextSeries) series = nextSeries;
-      if (anew) draw();
-      else plot.setData(next);
+    set(newData, series) {
+      data = newData;
+      if (series) options.series = series;
+      if (series || !plot) draw();
+      else plot.setData(data);
     },
   };
 }

@@ -1,38 +1,37 @@
-// Figures and times as people read them, and nodes made of text: every value of an event goes in
-// as text (textContent), never as markup.
-export const $ = (id) => document.getElementById(id);
+// Figures, times and codes as people read them: pure functions that return text.
 const whole = new Intl.NumberFormat("en-GB");
 const fraction = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 1 });
-export const state = { zone: "UTC", currency: "" };
+const short = new Intl.NumberFormat("en-GB", { notation: "compact", maximumFractionDigits: 1 });
+const COMPACT_FROM = 10_000;
+const MICROS = 1e6;
+
+// The deployment's time zone and currency, as the first answer names them.
+export const deployment = { zone: "UTC", currency: "" };
 
 export const number = (value) => whole.format(value).replace("-", "−");
 export const decimal = (value) => fraction.format(value);
-export const micros = (value) =>
-  money(
-    (value < 0 ? "-" : "") +
-      Math.floor(Math.abs(value) / 1e6) +
-      "." +
-      String(Math.abs(value) % 1e6).padStart(6, "0"),
-  );
 export const compact = (value) =>
-  Math.abs(value) < 10000
-    ? number(Math.round(value * 100) / 100)
-    : new Intl.NumberFormat("en-GB", { notation: "compact", maximumFractionDigits: 1 }).format(
-        value,
-      );
+  Math.abs(value) < COMPACT_FROM ? number(Math.round(value * 100) / 100) : short.format(value);
+export const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
+export const words = (code) => code.replaceAll("_", " ").replace("json", "JSON");
 
+// Takes an exact decimal text, because a double would round a large sum.
 export function money(text) {
-  const [, sign, units, rest = "00"] = /^(-?)(\d+)(?:\.(\d+))?$/.exec(String(text)) ?? [
-    "",
-    "",
-    "0",
-  ];
-  return (sign ? "−" : "") + whole.format(BigInt(units)) + "." + (rest + "00").slice(0, 2);
+  const [, sign, units, rest] = /^(-?)(\d+)(?:\.(\d+))?$/.exec(text) ?? ["", "", "0", ""];
+  return `${sign && "−"}${whole.format(BigInt(units))}.${(rest ?? "").padEnd(2, "0").slice(0, 2)}`;
 }
 
-export function clock(ms, seconds = true) {
+export function moneyOfMicros(micros) {
+  const size = Math.abs(micros);
+  const cents = String(size % MICROS).padStart(6, "0");
+  return money(`${micros < 0 ? "-" : ""}${Math.floor(size / MICROS)}.${cents}`);
+}
+
+export const amount = (value) => `${money(value.toFixed(2))} ${deployment.currency}`;
+
+export function clock(ms, { seconds = true } = {}) {
   return new Date(ms).toLocaleTimeString("en-GB", {
-    timeZone: state.zone,
+    timeZone: deployment.zone,
     hour: "2-digit",
     minute: "2-digit",
     ...(seconds ? { second: "2-digit" } : {}),
@@ -40,27 +39,33 @@ export function clock(ms, seconds = true) {
 }
 
 export function moment(text) {
-  return text
-    ? new Date(text).toLocaleString("en-GB", {
-        timeZone: state.zone,
-        year: "numeric",
-        month: "short",
-        day: "numeric",
-        hour: "2-digit",
-        minute: "2-digit",
-      })
-    : "never";
-}
-
-export function day(text) {
-  return new Date(`${text}T12:00:00Z`).toLocaleDateString("en-GB", {
-    timeZone: "UTC",
-    weekday: "short",
-    day: "numeric",
+  if (!text) return "never";
+  const date = new Date(text);
+  const isThisYear = date.getUTCFullYear() === new Date().getUTCFullYear();
+  return date.toLocaleString("en-GB", {
+    timeZone: deployment.zone,
+    ...(isThisYear ? {} : { year: "numeric" }),
     month: "short",
-    year: "numeric",
+    day: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
   });
 }
+
+// `date` is a calendar day such as 2026-03-01, which no time zone may move.
+export function day(date, { exact = true } = {}) {
+  return new Date(`${date}T12:00:00Z`).toLocaleDateString("en-GB", {
+    timeZone: "UTC",
+    day: "numeric",
+    month: "short",
+    ...(exact ? { weekday: "short", year: "numeric" } : {}),
+  });
+}
+
+export const utcDay = (ms) => new Date(ms).toISOString().slice(0, 10);
+// Sweden writes dates as ISO 8601 does.
+export const localDay = (ms) =>
+  new Date(ms).toLocaleDateString("sv-SE", { timeZone: deployment.zone });
 
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
@@ -72,101 +77,14 @@ export function duration(seconds) {
 
 export function bytes(value) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let index = 0;
-  while (value >= 1024 && index < units.length - 1) {
-    value /= 1024;
-    index += 1;
-  }
-  return `${decimal(value)} ${units[index]}`;
+  const power = Math.min(Math.floor(Math.log2(Math.max(value, 1)) / 10), units.length - 1);
+  return `${decimal(value / 1024 ** power)} ${units[power]}`;
 }
 
-export function make(tag, text, className) {
-  const node = document.createElement(tag);
-  if (text !== undefined && text !== null) node.textContent = text;
-  if (className) node.className = className;
-  return node;
-}
-
-// Fills a table's body, reusing its rows so that nothing jumps.
-export function rows(id, items, cells) {
-  const body = $(id).tBodies[0];
-  while (body.rows.length < items.length) body.append(make("tr"));
-  while (body.rows.length > items.length) body.lastChild.remove();
-  items.forEach((item, index) => body.rows[index].replaceChildren(...cells(item, index)));
-}
-
-export function named(name, more, pick) {
-  const cell = make("td"),
-    inside = make("span", undefined, "name");
-  inside.title = more ? `${name} · ${more}` : name;
-  if (pick) {
-    const button = make("button", name, "link");
-    button.type = "button";
-    button.onclick = pick;
-    inside.append(button);
-  } else {
-    inside.append(make("span", name));
-  }
-  if (more) inside.append(make("small", more));
-  cell.append(inside);
-  return cell;
-}
-
-// Says how a figure stands: current, provisional, or behind the stream by so many events.
-export function badge(standing) {
-  const [word, kind] = standing.failed
-    ? [`${number(standing.failed)} failed`, "failed"]
-    : standing.behind
-      ? [
-          `behind by ${number(standing.behind)} ${standing.behind === 1 ? "event" : "events"}`,
-          "late",
-        ]
-      : standing.provisional_days
-        ? ["provisional", "provisional"]
-        : ["current", "current"];
-  const node = make("span", word, `badge ${kind}`);
-  node.title =
-    standing.table === "analytics_event"
-      ? "from the events themselves"
-      : `${standing.table}, oldest build ${moment(standing.built_at)}`;
-  return node;
-}
-
-// Writes how a figure changed against others, one line each.
-export function compare(node, now, before) {
-  node.replaceChildren(
-    ...before.map(([then, name]) => {
-      const line = make("span", undefined, "line");
-      if (!then) {
-        line.textContent = `nothing ${name} to compare with`;
-        return line;
-      }
-      const share = ((now - then) / Math.abs(then)) * 100;
-      line.append(
-        make(
-          "b",
-          `${share >= 0 ? "▲" : "▼"} ${decimal(Math.abs(share))} %`,
-          share >= 0 ? "up" : "down",
-        ),
-        ` on ${name}`,
-      );
-      return line;
-    }),
-  );
-}
-
-export async function ask(path, body) {
-  const answer = await fetch(
-    `/api/v1/${path}`,
-    body === undefined
-      ? {}
-      : {
-          method: "POST",
-          headers: { "content-type": "application/json" },
-          body: JSON.stringify(body),
-        },
-  );
-  const content = await answer.json();
-  if (!answer.ok) throw new Error(content.detail || content.title);
-  return content;
+// The code of a refusal in words: `invalid_price` is "price not valid".
+export function reason(code) {
+  if (!code) return "unknown";
+  const [, kind, field] = /^(invalid|missing)_(.+)$/.exec(code) ?? [];
+  if (kind === "invalid") return `${words(field)} not valid`;
+  return kind === "missing" ? `${words(field)} missing` : words(code);
 }

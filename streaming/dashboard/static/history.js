@@ -1,307 +1,309 @@
-// Any range of days: what is asked for stands in the address, so that it can be kept and sent.
-import {
-  $,
-  ask,
-  badge,
-  compact,
-  compare,
-  day,
-  decimal,
-  make,
-  money,
-  named,
-  number,
-  state,
-} from "./format.js";
+// History: any range of days. What is shown is in the address, so that it can be kept and sent.
+import { $, fillComparisons, fillPager, freshnessBadge, make, makeButton } from "./dom.js";
+import { nameCell, numberCell } from "./dom.js";
+import { amount, compact, day, decimal, deployment, money, number, plural } from "./format.js";
+import { utcDay } from "./format.js";
+import { request } from "./api.js";
 import { makeChart } from "./chart.js";
 
 const DAY = 864e5;
+const HOUR = 36e5;
+const LIMIT = 10;
 const MEASURES = {
   net_revenue: "Net revenue",
   items_sold: "Items sold",
   orders: "Orders",
   customers: "Customers",
 };
-const RANKINGS = {
-  items: { subject: "item", order: "items_sold" },
-  countries: { subject: "country", order: "items_sold" },
-  customers: { subject: "customer", order: "net_revenue" },
+const SUBJECTS = ["item", "country", "customer"];
+const TABLE_OF_SUBJECT = { item: "daily_item_sales", country: "daily_country_sales" };
+const rankings = {
+  items: { subject: "item", order: "items_sold", offset: 0 },
+  countries: { subject: "country", order: "items_sold", offset: 0 },
+  customers: { subject: "customer", order: "net_revenue", offset: 0 },
 };
-const offsets = { items: 0, countries: 0, customers: 0 };
 let chart = null,
-  turn = 0,
-  shown = null;
+  shown = null, // the series on the screen
+  requests = 0;
 
-const iso = (ms) => new Date(ms).toISOString().slice(0, 10);
-const at = (text) => Date.parse(`${text}T00:00:00Z`);
-const asked = () => new URLSearchParams(location.hash.split("?")[1] ?? "");
-const subjectOf = (query) => ["item", "country", "customer"].find((name) => query.has(name));
-const value = (point, measure) =>
-  measure === "net_revenue" ? point.net_revenue_micros / 1e6 : point[measure];
+const parseDay = (text) => Date.parse(`${text}T00:00:00Z`);
+const addressQuery = () => new URLSearchParams(location.hash.split("?")[1] ?? "");
+const subjectOf = (query) => SUBJECTS.find((name) => query.has(name));
+const lengthInDays = ({ first, last }) =>
+  Math.round((parseDay(last) - parseDay(first)) / DAY) + 1;
+const shiftDay = (text, days) => utcDay(parseDay(text) + days * DAY);
 
+// Changes the address, which shows what it names; null removes a parameter.
 function go(changes) {
-  const query = asked();
-  for (const [name, to] of Object.entries(changes)) {
-    if (to === null) query.delete(name);
-    else query.set(name, to);
+  const query = addressQuery();
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) query.delete(name);
+    else query.set(name, value);
   }
   location.hash = `history?${query}`;
 }
 
-function only(subject, name) {
+const showAll = () => go({ item: null, country: null, customer: null });
+const showOnly = (subject, name) =>
   go({ item: null, country: null, customer: null, [subject]: name });
+
+function pickParameters(query, names) {
+  return new URLSearchParams(
+    names.filter((name) => query.has(name)).map((name) => [name, query.get(name)]),
+  );
 }
 
-// The parameters that the API takes, from what the address says.
-function parameters(query, ...names) {
-  const taken = new URLSearchParams();
-  for (const name of names) if (query.has(name)) taken.set(name, query.get(name));
-  return taken;
+function measured(point, measure) {
+  return measure === "net_revenue" ? point.net_revenue_micros / 1e6 : (point[measure] ?? 0);
 }
 
-function shifted(series, days) {
-  return iso(at(series.first) + days * DAY);
+// The measure of each day or hour of a range, 0 if nothing happened.
+function valuesOf(series, { step, count, measure }) {
+  const values = new Array(count).fill(0);
+  for (const point of series.points) {
+    // An hour is local; without its offset the hours of each day are 0 to 23.
+    const at = step === HOUR ? Date.parse(`${point.at.slice(0, 16)}Z`) : parseDay(point.at);
+    values[Math.floor((at - parseDay(series.first)) / step)] += measured(point, measure);
+  }
+  return values;
 }
 
-// Puts both ranges over the same days: hour by hour or day by day, nothing where nothing happened.
-function laid(series, before, by, measure) {
-  const step = by === "hours" ? 36e5 : DAY,
-    length = at(series.last) + DAY - at(series.first);
-  const place = (point, first) =>
-    by === "hours"
-      ? Math.floor((Date.parse(point.at.slice(0, 16) + "Z") - at(first)) / step)
-      : (at(point.at) - at(first)) / step;
-  const count = length / step,
-    now = new Array(count).fill(0),
-    then = new Array(count).fill(0);
-  for (const point of series.points) now[place(point, series.first)] += value(point, measure) ?? 0;
-  for (const point of before.points) then[place(point, before.first)] += value(point, measure) ?? 0;
+// Puts the range before over the same times as the range.
+function chartData(series, before, by, measure) {
+  const step = by === "hours" ? HOUR : DAY,
+    count = (lengthInDays(series) * DAY) / step,
+    start = parseDay(series.first);
+  const options = { step, count, measure };
   return [
-    Array.from({ length: count }, (_, i) => (at(series.first) + i * step) / 1e3),
-    now,
-    before.points.length ? then : then.fill(null),
+    Array.from({ length: count }, (_, i) => (start + i * step) / 1e3),
+    before.points.length ? valuesOf(before, options) : new Array(count).fill(null),
+    valuesOf(series, options),
   ];
 }
 
-function axis(second, exact) {
+function axisLabel(second, exact = false) {
   const time = new Date(second * 1e3).toISOString(),
-    hour = time.slice(11, 16);
-  const text = new Date(second * 1e3).toLocaleDateString("en-GB", {
-    timeZone: "UTC",
-    day: "numeric",
-    month: "short",
-    ...(exact ? { weekday: "short", year: "numeric" } : {}),
-  });
-  return $("by").value === "hours" && (exact || hour !== "00:00")
-    ? exact
-      ? `${text}, ${hour}`
-      : hour
-    : text;
+    [date, hour] = [day(time.slice(0, 10), { exact }), time.slice(11, 16)];
+  if ($("by").value !== "hours") return date;
+  if (exact) return `${date}, ${hour}`;
+  return hour === "00:00" ? date : hour;
 }
 
-function draw(series, before, by, measure) {
-  const show =
-    measure === "net_revenue" ? (v) => `${money(v.toFixed(2))} ${state.currency}` : number;
-  const lines = [
-    { label: "this range", color: "--accent", kind: by === "hours" ? "area" : "bars", show },
-    { label: "the range before", color: "--second", kind: "line", show },
+function pickRange(from, to) {
+  go({ from: utcDay(from * 1e3), to: utcDay(Math.max(from, to) * 1e3) });
+}
+
+function chartSeries(by, measure) {
+  const show = measure === "net_revenue" ? amount : number,
+    isHourly = by === "hours";
+  return [
+    {
+      label: "the range before",
+      color: isHourly ? "--second" : "--before",
+      kind: isHourly ? "line" : "backdrop",
+      show,
+    },
+    { label: "this range", color: "--accent", kind: isHourly ? "area" : "bars", show },
   ];
+}
+
+function drawChart(series, before, by, measure) {
+  const lines = chartSeries(by, measure);
   chart ??= makeChart($("h-chart"), {
     series: lines,
-    x: axis,
+    x: axisLabel,
     left: compact,
     zone: () => "UTC",
-    pick: (from, to) => go({ from: iso(from * 1e3), to: iso(Math.max(from, to) * 1e3) }),
+    pick: pickRange,
   });
-  chart.set(laid(series, before, by, measure), lines);
+  chart.set(chartData(series, before, by, measure), lines);
+  $("h-before").className = `key ${by === "hours" ? "second dashed" : "before"}`;
+  $("h-chart").setAttribute(
+    "aria-label",
+    `${$("h-title").textContent} from ${day(series.first)} to ${day(series.last)}`,
+  );
 }
 
-function tiles(series, before) {
-  const many = Math.round((at(series.last) - at(series.first)) / DAY) + 1,
-    than = `the ${number(many)} ${many === 1 ? "day" : "days"} before`;
-  const busy = new Set(series.points.map((p) => p.at.slice(0, 10))).size,
-    busyBefore = new Set(before.points.map((p) => p.at.slice(0, 10))).size;
-  const orders = (found, days) =>
-    days ? found.points.reduce((sum, p) => sum + p.orders, 0) / days : 0;
-  $("h-revenue").textContent = money(series.total.net_revenue);
-  compare($("h-revenue-compare"), series.total.net_revenue_micros, [
-    [before.total.net_revenue_micros, than],
-  ]);
-  $("h-items").textContent = number(series.total.items_sold);
-  compare($("h-items-compare"), series.total.items_sold, [[before.total.items_sold, than]]);
-  $("h-events").textContent = number(series.total.events);
-  compare($("h-events-compare"), series.total.events, [[before.total.events, than]]);
-  $("h-orders").textContent = decimal(orders(series, busy));
-  compare($("h-orders-compare"), orders(series, busy), [[orders(before, busyBefore), than]]);
+// A shop is closed on some days; they would make the average of the others too small.
+function ordersPerDay({ points }) {
+  const days = new Set(points.map((point) => point.at.slice(0, 10))).size;
+  return days ? points.reduce((sum, point) => sum + point.orders, 0) / days : 0;
 }
 
-function controls(query, series) {
+function showTile(name, text, value, before, days) {
+  const label = `the ${plural(days, "day")} before`.replace("the 1 day", "the day");
+  $(`h-${name}`).textContent = text;
+  fillComparisons(`h-${name}-compare`, value, [{ before, label, none: `no data for ${label}` }]);
+}
+
+function showTiles(series, before) {
+  const days = lengthInDays(series),
+    [total, totalBefore] = [series.total, before.total];
+  const show = (name, text, value, valueBefore) => showTile(name, text, value, valueBefore, days);
+  show(
+    "revenue",
+    money(total.net_revenue),
+    total.net_revenue_micros,
+    totalBefore.net_revenue_micros,
+  );
+  show("items", number(total.items_sold), total.items_sold, totalBefore.items_sold);
+  show("events", number(total.events), total.events, totalBefore.events);
+  show("orders", decimal(ordersPerDay(series)), ordersPerDay(series), ordersPerDay(before));
+}
+
+function showRangeControls(query, series) {
   $("from").value = series.first;
   $("to").value = series.last;
   $("measure").value = query.get("measure") ?? "net_revenue";
   $("by").value = query.get("by") ?? "days";
-  const subject = subjectOf(query),
-    days = (at(series.last) - at(series.first)) / DAY + 1;
-  $("by").disabled = Boolean(subject);
-  $("measure").querySelector("[value=customers]").disabled = subject === "customer";
   for (const button of document.querySelectorAll("[data-days]"))
-    button.setAttribute("aria-pressed", Number(button.dataset.days) === days);
-  $("subject").replaceChildren(...(subject ? [chip(subject, query.get(subject))] : []));
-  $("h-title").textContent =
-    `${MEASURES[$("measure").value]} by ${$("by").value === "hours" ? "hour" : "day"}` +
-    (subject ? `: ${subject} ${query.get(subject) || "none"}` : "");
-  const table =
-    subject === "item"
-      ? "daily_item_sales"
-      : subject === "country"
-        ? "daily_country_sales"
-        : $("by").value === "hours"
-          ? "hourly_sales"
-          : "daily_sales";
-  for (const form of ["csv", "parquet"])
-    $(form).href = `/api/v1/export/${table}?from=${series.first}&to=${series.last}&format=${form}`;
+    button.setAttribute("aria-pressed", Number(button.dataset.days) === lengthInDays(series));
 }
 
-function chip(subject, name) {
-  const node = make("button", `${subject} ${name || "none"} ×`, "chip");
-  node.type = "button";
+function showSubject(query) {
+  const subject = subjectOf(query);
+  $("by").disabled = Boolean(subject);
+  $("measure").querySelector("[value=customers]").disabled = subject === "customer";
+  $("subject").replaceChildren(...(subject ? [makeChip(subject, query.get(subject))] : []));
+  const step = $("by").value === "hours" ? "hour" : "day";
+  $("h-title").textContent =
+    `${MEASURES[$("measure").value]} by ${step}` +
+    (subject ? `: ${subject} ${query.get(subject) || "none"}` : "");
+}
+
+function setExports(query, series) {
+  const table =
+    TABLE_OF_SUBJECT[subjectOf(query)] ??
+    ($("by").value === "hours" ? "hourly_sales" : "daily_sales");
+  for (const format of ["csv", "parquet"])
+    $(format).href =
+      `/api/v1/export/${table}?from=${series.first}&to=${series.last}&format=${format}`;
+}
+
+function makeChip(subject, name) {
+  const node = makeButton(`${subject} ${name || "none"} ×`, "chip", showAll);
   node.setAttribute("aria-label", `show all again instead of ${subject} ${name}`);
-  node.onclick = () => only("none", null);
   return node;
 }
 
+// Returns the series that the address names, and that of as many days before.
+async function requestSeries(query, by) {
+  const parameters = pickParameters(query, ["from", "to", ...SUBJECTS]);
+  const series = await request(`${by}?${parameters}`);
+  parameters.set("from", shiftDay(series.first, -lengthInDays(series)));
+  parameters.set("to", shiftDay(series.first, -1));
+  return [series, await request(`${by}?${parameters}`)];
+}
+
 export async function showHistory() {
-  const mine = ++turn,
-    query = asked();
+  const thisRequest = ++requests,
+    query = addressQuery(),
+    by = subjectOf(query) ? "days" : (query.get("by") ?? "days");
   try {
-    const by = subjectOf(query) ? "days" : (query.get("by") ?? "days");
-    const range = parameters(query, "from", "to", "item", "country", "customer");
-    const series = await ask(`${by}?${range}`);
-    const days = (at(series.last) - at(series.first)) / DAY + 1;
-    range.set("from", shifted(series, -days));
-    range.set("to", shifted(series, -1));
-    const before = await ask(`${by}?${range}`);
-    if (mine !== turn) return;
-    shown = series;
-    Object.assign(state, { zone: series.timezone, currency: series.currency });
-    controls(query, series);
-    tiles(series, before);
-    draw(series, before, by, $("measure").value);
-    $("h-standing").replaceChildren(badge(series.standing));
-    $("h-chart").setAttribute(
-      "aria-label",
-      `${$("h-title").textContent} from ${day(series.first)} to ${day(series.last)}`,
-    );
-    await Promise.all(Object.keys(RANKINGS).map((what) => showRanking(what, series)));
-    $("history-said")?.remove();
+    const [series, before] = await requestSeries(query, by);
+    // Whoever clicks fast gets the answer to the last click.
+    if (thisRequest !== requests) return;
+    showSeries(query, series, before, by);
+    await Promise.all(Object.keys(rankings).map(showRanking));
+    $("history-error").hidden = true;
   } catch (error) {
-    said(error.message);
+    $("history-error").hidden = false;
+    $("history-error").textContent = error.message;
   }
 }
 
-function said(text) {
-  const node = $("history-said") ?? make("p", "", "verdict bad");
-  node.id = "history-said";
-  node.setAttribute("role", "status");
-  node.textContent = text;
-  $("range").after(node);
+function showSeries(query, series, before, by) {
+  shown = series;
+  Object.assign(deployment, { zone: series.timezone, currency: series.currency });
+  showRangeControls(query, series);
+  showSubject(query);
+  setExports(query, series);
+  showTiles(series, before);
+  drawChart(series, before, by, $("measure").value);
+  $("h-freshness").replaceChildren(freshnessBadge(series.standing));
 }
 
-async function showRanking(what, series) {
-  const { order, subject } = RANKINGS[what],
-    limit = 10;
-  const query = new URLSearchParams({ order, limit, offset: offsets[what] });
-  if (what !== "customers") {
-    query.set("from", series.first);
-    query.set("to", series.last);
-  }
-  const found = await ask(`${what}?${query}`);
-  const entries = found.ranked ?? found.customers;
-  const table = $(`h-${what}-table`),
-    second = table.querySelectorAll("[data-order]")[0].dataset.order;
-  const body = entries.map((entry, index) => {
-    const row = make("tr"),
-      name = entry.name ?? entry.user;
-    row.append(
-      make("td", number(entry.rank ?? offsets[what] + index + 1)),
-      named(name || "none", entry.description, () => only(subject, name)),
-      make("td", number(entry[second]), "n"),
-      make("td", money(entry.net_revenue), "n"),
-    );
-    return row;
-  });
-  table.tBodies[0].replaceChildren(...body);
-  for (const button of table.querySelectorAll("[data-order]"))
+function rankingQuery(name) {
+  const { order, offset } = rankings[name];
+  // Customers are ranked by all that they bought, because no table has them by day.
+  const range = name === "customers" ? {} : { from: shown.first, to: shown.last };
+  return new URLSearchParams({ order, limit: LIMIT, offset, ...range });
+}
+
+function rankingRow(name, entry, index, firstFigure) {
+  const { subject, offset } = rankings[name],
+    subjectName = entry.name ?? entry.user;
+  const row = make("tr");
+  row.append(
+    make("td", number(entry.rank ?? offset + index + 1)),
+    nameCell(subjectName || "none", entry.description, () => showOnly(subject, subjectName)),
+    numberCell(number(entry[firstFigure])),
+    numberCell(money(entry.net_revenue)),
+  );
+  return row;
+}
+
+async function showRanking(name) {
+  const ranking = rankings[name],
+    table = $(`h-${name}-table`),
+    orderButtons = [...table.querySelectorAll("[data-order]")];
+  const answer = await request(`${name}?${rankingQuery(name)}`);
+  const entries = answer.ranked ?? answer.customers,
+    firstFigure = orderButtons[0].dataset.order;
+  table.tBodies[0].replaceChildren(
+    ...entries.map((entry, index) => rankingRow(name, entry, index, firstFigure)),
+  );
+  for (const button of orderButtons)
     button.parentNode.setAttribute(
       "aria-sort",
-      button.dataset.order === order ? "descending" : "none",
+      button.dataset.order === ranking.order ? "descending" : "none",
     );
-  $(`${what}-total`).textContent =
-    what === "customers" ? `${number(found.total)}, all time` : number(found.total);
-  $(`${what}-standing`).replaceChildren(badge(found.standing));
-  pager($(`${what}-pager`), offsets[what], limit, found, (offset) => {
-    offsets[what] = offset;
-    showRanking(what, series);
+  $(`${name}-total`).textContent =
+    number(answer.total) + (name === "customers" ? ", all time" : "");
+  $(`${name}-freshness`).replaceChildren(freshnessBadge(answer.standing));
+  const page = { offset: ranking.offset, limit: LIMIT, count: entries.length };
+  fillPager(`${name}-pager`, { ...page, next: answer.next_offset }, (offset) => {
+    ranking.offset = offset;
+    showRanking(name);
   });
 }
 
-export function pager(node, offset, limit, found, turnTo) {
-  const back = make("button", "←"),
-    on = make("button", "→"),
-    entries = (found.ranked ?? found.customers ?? found.dead_letters).length;
-  back.type = on.type = "button";
-  back.setAttribute("aria-label", "previous page");
-  on.setAttribute("aria-label", "next page");
-  back.disabled = !offset;
-  on.disabled = found.next_offset === null;
-  back.onclick = () => turnTo(Math.max(0, offset - limit));
-  on.onclick = () => turnTo(found.next_offset);
-  node.replaceChildren(
-    back,
-    make("span", entries ? `${number(offset + 1)} to ${number(offset + entries)}` : "none"),
-    on,
-  );
-}
-
-export function prepareHistory() {
-  for (const button of document.querySelectorAll("[data-days]")) {
+function prepareRange() {
+  for (const button of document.querySelectorAll("[data-days]"))
     button.onclick = () => {
-      const to = shown ? at(shown.last) : Date.now();
-      go({ from: iso(to - (Number(button.dataset.days) - 1) * DAY), to: iso(to) });
+      const to = shown ? parseDay(shown.last) : Date.now();
+      go({ from: utcDay(to - (Number(button.dataset.days) - 1) * DAY), to: utcDay(to) });
     };
-  }
   const move = (sign) => {
-    if (shown) {
-      const days = (at(shown.last) - at(shown.first)) / DAY + 1;
-      go({ from: shifted(shown, sign * days), to: iso(at(shown.last) + sign * days * DAY) });
-    }
+    if (!shown) return;
+    const days = sign * lengthInDays(shown);
+    go({ from: shiftDay(shown.first, days), to: shiftDay(shown.last, days) });
   };
   $("earlier").onclick = () => move(-1);
   $("later").onclick = () => move(1);
-  $("from").onchange = () => {
-    if ($("from").value)
-      go({
-        from: $("from").value,
-        to: $("to").value < $("from").value ? $("from").value : $("to").value,
-      });
+  $("range").onsubmit = (event) => event.preventDefault();
+}
+
+// The other end follows, so that a range is never in the wrong order.
+function changeEnd(id, other, isBeyond) {
+  const value = $(id).value;
+  if (value) go({ [id]: value, [other]: isBeyond(value, $(other).value) ? value : $(other).value });
+}
+
+function prepareSort(name, button) {
+  button.onclick = () => {
+    Object.assign(rankings[name], { order: button.dataset.order, offset: 0 });
+    if (shown) showRanking(name);
   };
-  $("to").onchange = () => {
-    if ($("to").value)
-      go({
-        to: $("to").value,
-        from: $("from").value > $("to").value ? $("to").value : $("from").value,
-      });
-  };
+}
+
+export function prepareHistory() {
+  prepareRange();
+  $("from").onchange = () => changeEnd("from", "to", (from, to) => from > to);
+  $("to").onchange = () => changeEnd("to", "from", (to, from) => to < from);
   $("measure").onchange = () => go({ measure: $("measure").value });
   $("by").onchange = () => go({ by: $("by").value });
-  $("range").onsubmit = (event) => event.preventDefault();
-  for (const what of Object.keys(RANKINGS)) {
-    for (const button of $(`h-${what}-table`).querySelectorAll("[data-order]")) {
-      button.onclick = () => {
-        RANKINGS[what].order = button.dataset.order;
-        offsets[what] = 0;
-        if (shown) showRanking(what, shown);
-      };
-    }
-  }
+  for (const name of Object.keys(rankings))
+    for (const button of $(`h-${name}-table`).querySelectorAll("[data-order]"))
+      prepareSort(name, button);
 }

@@ -1,155 +1,175 @@
-// The pipeline as it is, from the `status` event that comes every few seconds.
-import { $, bytes, decimal, duration, make, number, rows } from "./format.js";
+// Stream: the pipeline and its health, from the `status` event that comes every few seconds.
+import { $, fillFacts, fillRows, make, numberCell } from "./dom.js";
+import { bytes, decimal, duration, number, plural, words } from "./format.js";
 
-const FINE = ["running", "caught_up", "behind", "standby"];
-let seen = null;
+const UP_STATES = ["running", "caught_up", "behind", "standby"];
+const SHORT_LAG_SECONDS = 5;
+const TOPICS = ["purchases", "analytics"];
+let lastEnd = null;
 
-const words = (text) => text.replaceAll("_", " ");
-const lag = (app) =>
-  app.lag_records === null
-    ? "lag unknown"
-    : app.lag_records
-      ? `${number(app.lag_records)} behind, ${duration(app.lag_seconds)}`
-      : "nothing behind";
-const drain = (app) =>
-  !app.lag_records || app.lag_seconds < 5
-    ? ""
-    : app.seconds_to_drain === null
-      ? "does not catch up"
-      : `caught up in ${duration(app.seconds_to_drain)}`;
+export const isUp = (app) => UP_STATES.includes(app.state);
 
-// `good` is true, false, or the class of a state between.
-function stage(title, said, good, ...lines) {
+function lagText(app) {
+  if (app.lag_records === null) return "lag unknown";
+  return app.lag_records
+    ? `lag ${plural(app.lag_records, "record")}, ${duration(app.lag_seconds)}`
+    : "no lag";
+}
+
+function catchUpText(app) {
+  if (!app.lag_records || app.lag_seconds < SHORT_LAG_SECONDS) return "";
+  return app.seconds_to_drain === null
+    ? "does not catch up"
+    : `catches up in ${duration(app.seconds_to_drain)}`;
+}
+
+// `kind` is the class of the state: good, late or bad.
+function makeStage(title, state, kind, ...lines) {
   const node = make("div", undefined, "stage");
   node.append(
     make("strong", title),
-    make("span", said, "state " + (good === true ? "good" : good || "bad")),
+    make("span", state, `state ${kind}`),
     ...lines.map((line) => make("p", line)),
   );
   return node;
 }
 
-// What came into the topic, by how its end moved between two looks.
-function incoming(found, end) {
-  const at = Date.parse(found.as_of),
-    last = seen;
-  if (!seen || at > seen.at)
-    seen = {
-      at,
-      end,
-      rate: last && at > last.at ? Math.max(0, ((end - last.end) / (at - last.at)) * 1e3) : 0,
-    };
-  return seen.rate;
+const goodIf = (condition) => (condition ? "good" : "bad");
+const isAnswering = (status) => status.broker.state === "answering";
+
+function endOffset({ partitions }, topic) {
+  return partitions.filter((p) => p.topic.endsWith(topic)).reduce((sum, p) => sum + p.end, 0);
 }
 
-export function showStream(found) {
-  const [processor, analytics] = found.apps,
-    fine = (app) => FINE.includes(app.state);
-  const broker = found.broker.state === "answering",
-    store = found.database.state === "ok";
-  const unseen = found.broker.state === "down" ? "broker down" : "topic missing";
-  const end = (topic) =>
-    found.partitions.filter((p) => p.topic.endsWith(topic)).reduce((sum, p) => sum + p.end, 0);
-  const topic = (name) =>
-    stage(name, broker ? "topic" : unseen, broker, `${number(end(name))} offsets`);
-  const coming = incoming(found, end("purchases"));
-  const tables = found.sections?.tables?.figures;
-  $("verdict").textContent = found.verdict;
-  $("verdict").className = "verdict " + (found.healthy ? "good" : "bad");
+// Producers report nothing, so that their rate is how fast the topic's end moves.
+function producerRate(status) {
+  const at = Date.parse(status.as_of),
+    end = endOffset(status, TOPICS[0]),
+    last = lastEnd;
+  if (!last || at > last.at) {
+    const rate = last ? Math.max(0, ((end - last.end) / (at - last.at)) * 1e3) : null;
+    lastEnd = { at, end, rate };
+  }
+  return lastEnd.rate;
+}
+
+function producersStage(status) {
+  const rate = producerRate(status);
+  if (!isAnswering(status)) return makeStage("producers", "unknown", "bad");
+  // One end offset alone has no rate.
+  if (rate === null) return makeStage("producers", "…", "good");
+  return makeStage("producers", rate ? "sending" : "quiet", "good", `${decimal(rate)} per second`);
+}
+
+function topicStage(status, topic) {
+  const state = { answering: "available", down: "broker down" }[status.broker.state];
+  return makeStage(
+    topic,
+    state ?? "topic missing",
+    goodIf(isAnswering(status)),
+    `end offset ${number(endOffset(status, topic))}`,
+  );
+}
+
+function appStage(title, app) {
+  return makeStage(
+    title,
+    words(app.state),
+    goodIf(isUp(app)),
+    `${decimal(app.in_per_second)} per second`,
+    lagText(app),
+    catchUpText(app),
+  );
+}
+
+function databaseStage({ database }) {
+  return makeStage(
+    "database",
+    database.state,
+    goodIf(database.state === "ok"),
+    plural(database.events ?? 0, "event"),
+    `${number(database.refused ?? 0)} refused`,
+  );
+}
+
+function tablesStage({ days_behind: days, failed_builds: failed }) {
+  if (failed) return makeStage("tables", "failed", "bad", `${plural(failed, "build")} failed`);
+  // Today grows with every purchase; one day to build is as current as tables can be.
+  if (days <= 1) return makeStage("tables", "current", "good", days ? "today is updating" : "");
+  return makeStage("tables", "updating", "late", `${plural(days, "day")} to build`);
+}
+
+function showPipeline(status) {
+  const [processor, consumer] = status.apps,
+    tables = status.sections?.tables?.figures;
+  $("pipeline").replaceChildren(
+    producersStage(status),
+    topicStage(status, TOPICS[0]),
+    appStage("processor", processor),
+    topicStage(status, TOPICS[1]),
+    appStage("consumer", consumer),
+    databaseStage(status),
+    ...(tables ? [tablesStage(tables)] : []),
+  );
+}
+
+function showVerdict({ verdict, healthy, problems }) {
+  $("verdict").textContent = verdict;
+  $("verdict").className = `verdict ${goodIf(healthy)}`;
   $("problems").replaceChildren(
-    ...found.problems.map((problem) => {
-      const line = make("li", problem.sentence === found.verdict ? "" : problem.sentence);
-      line.append(make("small", problem.remedy));
+    ...problems.map(({ sentence, remedy }) => {
+      const line = make("li", sentence === verdict ? "" : sentence);
+      line.append(make("small", remedy));
       return line;
     }),
   );
-  $("pipeline").replaceChildren(
-    stage(
-      "producers",
-      broker ? (coming ? "sending" : "quiet") : "unknown",
-      broker,
-      `${decimal(coming)} per second`,
-    ),
-    topic("purchases"),
-    stage(
-      "processor",
-      words(processor.state),
-      fine(processor),
-      `${decimal(processor.in_per_second)} per second`,
-      lag(processor),
-      drain(processor),
-    ),
-    topic("analytics"),
-    stage(
-      "consumer",
-      words(analytics.state),
-      fine(analytics),
-      `${decimal(analytics.in_per_second)} per second`,
-      lag(analytics),
-      drain(analytics),
-    ),
-    stage(
-      "database",
-      found.database.state,
-      store,
-      `${number(found.database.events ?? 0)} events`,
-      `${number(found.database.refused ?? 0)} refused`,
-    ),
-    ...(tables
-      ? [
-          stage(
-            "tables",
-            tables.failed_builds ? "failed" : tables.days_behind > 1 ? "behind" : "current",
-            tables.failed_builds ? false : tables.days_behind > 1 ? "late" : true,
-            tables.days_behind === 1
-              ? "today is being counted"
-              : `${number(tables.days_behind)} days behind`,
-            tables.failed_builds ? `${number(tables.failed_builds)} builds failed` : "",
-          ),
-        ]
-      : []),
-  );
-  rows(
-    "slots",
-    found.apps.flatMap((app) => app.slots.map((slot) => ({ app: app.app, ...slot }))),
-    (slot) => [
-      make("td", `${slot.app}-${slot.slot}`),
-      make("td", words(slot.state) + (slot.detail ? `: ${slot.detail}` : "")),
-      make("td", decimal(slot.in_per_second), "n"),
-      make("td", slot.restarts ?? "–", "n"),
-      make("td", duration(slot.uptime_seconds), "n"),
-    ],
-  );
-  rows("partitions", found.partitions, (p) => [
-    make("td", `${p.topic}-${p.partition}`),
-    make("td", number(p.position), "n"),
-    make(
-      "td",
-      number(p.lag_records) + (p.hidden_records ? ` + ${number(p.hidden_records)} hidden` : ""),
-      "n",
-    ),
-    make("td", p.lag_seconds === null ? "?" : decimal(p.lag_seconds), "n"),
+}
+
+function showWorkers({ apps }) {
+  const slots = apps.flatMap((app) => app.slots.map((slot) => ({ app: app.app, ...slot })));
+  fillRows("slots", slots, (slot) => [
+    make("td", `${slot.app}-${slot.slot}`),
+    make("td", words(slot.state) + (slot.detail ? `: ${slot.detail}` : "")),
+    numberCell(decimal(slot.in_per_second)),
+    numberCell(slot.restarts ?? "–"),
+    numberCell(duration(slot.uptime_seconds)),
   ]);
-  const disk = found.disk,
-    facts = [
-      ["Database", bytes(found.database.bytes ?? 0)],
-      [
-        "A million events take",
-        disk.bytes_per_million_events === null
-          ? "unknown yet"
-          : bytes(disk.bytes_per_million_events),
-      ],
-      ["Free on its disk", bytes(disk.free_bytes)],
-      [
-        "Full in",
-        disk.days_until_full === null
-          ? "not at this rate"
-          : `${number(Math.round(disk.days_until_full))} days`,
-      ],
-      ["Known already, not stored twice", number(found.database.duplicates ?? 0)],
-      ["Broker", found.broker.bootstrap_servers ?? "none"],
-    ];
-  $("room").replaceChildren(
-    ...facts.flatMap(([name, value]) => [make("dt", name), make("dd", value)]),
-  );
+}
+
+function showPartitions({ partitions }) {
+  fillRows("partitions", partitions, (p) => [
+    make("td", `${p.topic}-${p.partition}`),
+    numberCell(number(p.position)),
+    numberCell(
+      number(p.lag_records) + (p.hidden_records ? ` + ${number(p.hidden_records)} hidden` : ""),
+    ),
+    numberCell(p.lag_seconds === null ? "?" : decimal(p.lag_seconds)),
+  ]);
+}
+
+function showStorage({ disk, database, broker }) {
+  fillFacts("storage", [
+    ["Database", bytes(database.bytes ?? 0)],
+    [
+      "Per million events",
+      disk.bytes_per_million_events === null ? "not known yet" : bytes(disk.bytes_per_million_events),
+    ],
+    ["Free on its disk", bytes(disk.free_bytes)],
+    [
+      "Disk full in",
+      disk.days_until_full === null
+        ? "not at this rate"
+        : plural(Math.round(disk.days_until_full), "day"),
+    ],
+    ["Duplicates skipped", number(database.duplicates ?? 0)],
+    ["Broker", broker.bootstrap_servers ?? "none"],
+  ]);
+}
+
+export function showStream(status) {
+  showVerdict(status);
+  showPipeline(status);
+  showWorkers(status);
+  showPartitions(status);
+  showStorage(status);
 }

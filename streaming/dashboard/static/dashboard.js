@@ -1,0 +1,110 @@
+// Which view is shown, and the server-sent events with the live figures and the status.
+import { $ } from "./dom.js";
+import { clock, deployment, number, words } from "./format.js";
+import { isVerifying, prepareDataQuality, showDataQuality } from "./data-quality.js";
+import { prepareHistory, showHistory } from "./history.js";
+import { showNow } from "./now.js";
+import { prepareRefused, showRefused } from "./refused.js";
+import { isUp, showStream } from "./stream.js";
+
+const REFRESH_MILLISECONDS = 10_000;
+const STALE_MILLISECONDS = 5_000; // ten events that did not come
+const OLD_SECONDS = 60;
+const SHORT_LAG_SECONDS = 5;
+
+const views = document.body.dataset.views.split(" ");
+const latest = { now: null, status: null };
+let lastEventAt = 0,
+  view = "";
+
+const showView = {
+  now: () => latest.now && showNow(latest.now),
+  stream: () => latest.status && showStream(latest.status),
+  history: showHistory,
+  refused: showRefused,
+  truth: showDataQuality,
+};
+
+function route() {
+  const name = location.hash.slice(1).split("?")[0];
+  view = views.includes(name) ? name : "now";
+  for (const link of document.querySelectorAll("nav a")) markLink(link);
+  showView[view]();
+}
+
+function markLink(link) {
+  const name = link.hash.slice(1),
+    isShown = name === view;
+  link.hidden = !views.includes(name);
+  $(`view-${name}`).hidden = !isShown;
+  if (isShown) {
+    link.setAttribute("aria-current", "page");
+    // A phone has no room for all tabs.
+    link.parentNode.scrollLeft = link.offsetLeft - link.parentNode.offsetLeft;
+    document.title = name === "now" ? "purchases" : `${link.textContent} – purchases`;
+  } else link.removeAttribute("aria-current");
+}
+
+function lagText({ lag_records: records }) {
+  if (records === null) return "lag unknown";
+  return records ? `not yet counted: ${number(records)}` : "all counted";
+}
+
+// Shows how far the consumer is behind; returns what the header says of it.
+function showLag() {
+  const consumer = latest.status?.apps[1];
+  $("behind").textContent = consumer ? `stored; ${lagText(consumer)}` : "stored";
+  const isOld = consumer && (consumer.lag_seconds > OLD_SECONDS || !isUp(consumer));
+  document.body.classList.toggle("old", Boolean(isOld));
+  if (isOld) return `: the consumer is ${words(consumer.state)}, ${lagText(consumer)}`;
+  return consumer?.lag_seconds > SHORT_LAG_SECONDS ? `, ${lagText(consumer)}` : "";
+}
+
+function receiveNow(now) {
+  latest.now = now;
+  lastEventAt = Date.now();
+  Object.assign(deployment, { zone: now.timezone, currency: now.currency });
+  for (const node of document.querySelectorAll(".currency")) node.textContent = now.currency;
+  $("trouble").hidden = true;
+  $("as-of").textContent = `as of ${clock(Date.parse(now.as_of))} ${now.timezone}${showLag()}`;
+  if (view === "now") showNow(now);
+}
+
+function receiveStatus(status) {
+  latest.status = status;
+  if (view === "stream") showStream(status);
+}
+
+function receiveTrouble(text) {
+  lastEventAt = Date.now();
+  $("trouble").hidden = false;
+  $("trouble").textContent = text;
+}
+
+function listen() {
+  const source = new EventSource("/events");
+  source.addEventListener("now", (event) => receiveNow(JSON.parse(event.data)));
+  source.addEventListener("status", (event) => receiveStatus(JSON.parse(event.data)));
+  source.addEventListener("trouble", (event) => receiveTrouble(event.data));
+}
+
+function markStale() {
+  const isStale = Date.now() - lastEventAt > STALE_MILLISECONDS,
+    isInTrouble = !$("trouble").hidden;
+  document.body.classList.toggle("stale", lastEventAt > 0 && (isStale || isInTrouble));
+  document.body.classList.toggle("live", !isStale && !isInTrouble);
+  if (isStale && lastEventAt > 0)
+    $("as-of").textContent =
+      `no data since ${clock(lastEventAt)} ${deployment.zone}: these figures are old`;
+}
+
+setInterval(markStale, 1000);
+setInterval(() => {
+  if (view === "truth" && !isVerifying()) showDataQuality();
+}, REFRESH_MILLISECONDS);
+addEventListener("hashchange", route);
+prepareHistory();
+prepareRefused();
+prepareDataQuality();
+route();
+listen();

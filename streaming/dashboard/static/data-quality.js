@@ -1,0 +1,152 @@
+// Data quality: what was verified, and how each table and each of its days stands against the stream.
+import { $, fillRows, freshnessBadge, make, makeCell, numberCell } from "./dom.js";
+import { day, moment, number, plural, utcDay } from "./format.js";
+import { request } from "./api.js";
+
+const DAYS_SHOWN = 400;
+const DAY = 864e5;
+const DEFAULT_TABLE = "daily_sales";
+const STATES = {
+  current: { className: "current", text: "current" },
+  provisional: { className: "provisional", text: "day not closed yet" },
+  behind: { className: "late", text: "updating" },
+  failed: { className: "failed", text: "build failed" },
+  missing: { className: "missing", text: "not built yet" },
+};
+
+// Dagster's address while it runs.
+let dagster = null;
+
+const dagsterUrl = (table, date) =>
+  `${dagster}/assets/${table}${date ? `?view=partitions&partition=${date}` : ""}`;
+
+function dagsterLink(table) {
+  if (!dagster) return "";
+  const node = make("a", "open");
+  node.href = dagsterUrl(table);
+  node.setAttribute("aria-label", `${table} in Dagster`);
+  return node;
+}
+
+// The address names a table if the visitor comes from Dagster.
+const tableOfAddress = () =>
+  new URLSearchParams(location.hash.split("?")[1] ?? "").get("table") ?? DEFAULT_TABLE;
+
+function showTables(tables) {
+  $("tables").classList.toggle("no-dagster", !dagster);
+  fillRows("tables", tables, (table) => [
+    make("td", table.table),
+    makeCell(freshnessBadge(table)),
+    numberCell(number(table.partitions)),
+    numberCell(number(table.behind)),
+    numberCell(number(table.provisional_days)),
+    numberCell(number(table.failed)),
+    make("td", moment(table.built_at)),
+    makeCell(dagsterLink(table.table)),
+  ]);
+}
+
+// A table that is one partition has no days.
+function fillTableOptions(tables) {
+  if ($("table").options.length) return;
+  const names = tables
+    .filter((table) => table.partitions !== 1 || table.behind_days)
+    .map((table) => table.table)
+    .filter((name) => !name.endsWith("summary"));
+  $("table").replaceChildren(...names.map((name) => new Option(name, name)));
+  $("table").value = names.includes(tableOfAddress()) ? tableOfAddress() : names[0];
+}
+
+export async function showDataQuality() {
+  try {
+    const answer = await request("tables");
+    dagster = answer.dagster;
+    showTables(answer.tables);
+    fillTableOptions(answer.tables);
+    showVerifications(answer.verifications);
+    await showCalendar();
+  } catch (error) {
+    setVerdict(error.message, "bad");
+  }
+}
+
+function setVerdict(text, kind) {
+  $("verified").textContent = text;
+  $("verified").className = `verdict ${kind}`;
+}
+
+function showLastVerification(last) {
+  if (!last) {
+    setVerdict("Never verified yet.", "");
+    $("verified-more").textContent =
+      "Counts every figure again from the events, and follows every purchase that Kafka still has.";
+    return;
+  }
+  setVerdict(
+    last.agrees ? "Everything agrees." : "Something does not agree.",
+    last.agrees ? "good" : "bad",
+  );
+  $("verified-more").textContent =
+    `Last verified ${moment(last.finished_at)}.` + (last.agrees ? "" : ` ${last.differences[0]}`);
+}
+
+function showVerifications(verifications) {
+  showLastVerification(verifications[0]);
+  $("verifications").parentNode.hidden = !verifications.length;
+  fillRows("verifications", verifications, ({ finished_at: at, agrees, differences }) => [
+    make("td", moment(at)),
+    make("td", agrees ? "everything agrees" : differences.join(" "), agrees ? "up" : "down"),
+  ]);
+}
+
+function describeDay(standing) {
+  const { behind, failure, version, built_version: built, built_at: at } = standing;
+  return [
+    `${day(standing.day)}: ${STATES[standing.state].text}`,
+    behind ? `, ${plural(behind, "event")} missing` : "",
+    failure ? ` (${failure})` : "",
+    `, day version ${number(version)}, built version ${number(built)}`,
+    at ? ` of ${moment(at)}` : "",
+  ].join("");
+}
+
+function makeDay(table, standing) {
+  const node = make(dagster ? "a" : "span", undefined, `cell ${STATES[standing.state].className}`);
+  const text = describeDay(standing);
+  if (dagster) node.href = dagsterUrl(table, standing.day);
+  else node.setAttribute("role", "img");
+  node.setAttribute("aria-label", text);
+  node.title = text;
+  node.onfocus = node.onmouseenter = node.onclick = () => ($("day-detail").textContent = text);
+  return node;
+}
+
+async function showCalendar() {
+  const table = $("table").value;
+  if (!table) return;
+  const query = new URLSearchParams({
+    from: utcDay(Date.now() - (DAYS_SHOWN - 1) * DAY),
+    to: utcDay(Date.now()),
+  });
+  const { days } = await request(`tables/${table}?${query}`);
+  $("calendar").replaceChildren(...days.map((standing) => makeDay(table, standing)));
+}
+
+async function verify() {
+  $("verify").disabled = true;
+  setVerdict("Verifying …", "");
+  try {
+    await request("verify", {});
+    await showDataQuality();
+  } catch (error) {
+    setVerdict(error.message, "bad");
+  }
+  $("verify").disabled = false;
+}
+
+export const isVerifying = () => $("verify").disabled;
+
+export function prepareDataQuality() {
+  $("table").onchange = showCalendar;
+  $("verify").onclick = verify;
+}
