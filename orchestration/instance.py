@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 TEMPLATE: Final = Path(__file__).parent / "dagster.yaml"
 OPENING_SECONDS: Final = 120.0
 """The longest wait for another process that prepares the instance; an upgrade migrates it all."""
-LOG_BYTES: Final = 10 * 1024 * 1024
-"""A log of a process that `up` starts is rotated when it is longer; one older file stays."""
 
 
 def dagster_environment(settings: Settings) -> dict[str, str]:

@@ -35,8 +35,8 @@ from assets.queries.dagster_storage import (
     vacuum,
 )
 from orchestration.automation.run_requests import REASON_TAG
-from orchestration.instance import LOG_BYTES
 from streaming.settings import Settings
+from streaming.system.child_process import LOG_BYTES
 from streaming.system.home import Home
 from streaming.system.logs import get_logger
 

@@ -3,7 +3,6 @@
 The bytes of an export are in `assets.queries.export`.
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from assets.queries.export import Format, Progress, export_chunks
 from streaming.errors import UsageError
 from streaming.settings import Settings
 from streaming.system.file_errors import file_errors
+from streaming.system.files import replace_file
 
 
 def export(  # noqa: PLR0913, PLR0917 - what an export is, and where it goes
@@ -50,7 +50,9 @@ def export(  # noqa: PLR0913, PLR0917 - what an export is, and where it goes
                 sys.stdout.buffer.write(chunk)
             sys.stdout.flush()
         else:
-            _replace(output, chunks)
+            with file_errors(output), replace_file(output, durable=True) as file:
+                for chunk in chunks:
+                    file.write(chunk)
     return rows
 
 
@@ -62,20 +64,6 @@ def _require_writable(output: Path) -> None:
         raise UsageError(
             f"--output {output} is in a directory that does not exist; create it first."
         )
-
-
-def _replace(output: Path, chunks: Iterator[bytes]) -> None:
-    """Write beside the file and rename, so that no reader sees a part of it."""
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        with file_errors(output), part.open("wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager

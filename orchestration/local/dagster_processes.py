@@ -14,10 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from orchestration.instance import LOG_BYTES, dagster_environment
+from orchestration.instance import dagster_environment
 from streaming.dashboard.address import bind_socket, dashboard_url
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
+from streaming.system.child_process import start_child
 from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 
@@ -82,26 +83,20 @@ class Services:
         lease = acquire(Home(self._settings.home).service_lease(part))
         if lease is None:
             raise PurchasesError(f"Another {part} of this home runs; run `purchases down`.")
-        if log.exists() and log.stat().st_size > LOG_BYTES:
-            log.replace(log.with_suffix(".log.1"))
         module = (
             ["orchestration.cli.main", "dashboard"]
             if part == "page"
             else ["orchestration.local.serve", part]
         )
         where = ["--host", HOST, "--port", str(self._port)] if part == "webserver" else []
-        with lease, log.open("ab") as output:
-            process = subprocess.Popen(
+        with lease:
+            return start_child(
                 [sys.executable, "-m", *module, *where],
-                env=dagster_environment(self._settings),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                pass_fds=[lease.descriptor],
+                dagster_environment(self._settings),
+                log,
+                lease,
+                own_session=True,
             )
-            lease.hand_to(process.pid)
-        return process
 
 
 def read_dagster_url(settings: Settings) -> str | None:

@@ -11,6 +11,7 @@ from typing import Final
 import streaming
 from streaming.errors import PurchasesError
 from streaming.settings import Settings, worker_environment
+from streaming.system.child_process import start_child, stop_child
 from streaming.system.home import Home
 from streaming.system.lease import acquire
 
@@ -50,30 +51,21 @@ class DemoProducer:
 
     def stop(self, seconds: float) -> None:
         """Wait for the child for `seconds`, then kill it."""
-        if self._process is None:
-            return
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None:
+            stop_child(self._process, seconds)
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         log = Home(self._settings.home).feeder_log
         lease = acquire(Home(self._settings.home).feeder_lease)
         if lease is None:
             raise PurchasesError("Another demonstration feeds this home; run `purchases down`.")
-        with lease, log.open("ab") as output:
-            process = subprocess.Popen(
+        with lease:
+            return start_child(
                 [sys.executable, "-m", "streaming", *command],
-                env=worker_environment(self._settings),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=[lease.descriptor],
+                worker_environment(self._settings),
+                log,
+                lease,
             )
-            lease.hand_to(process.pid)
-        return process
 
 
 def example_file() -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from streaming.errors import PurchasesError
+from streaming.system.files import replace_file
 from streaming.system.home import Home
 
 COORDINATES: Final = (
@@ -65,9 +66,8 @@ def _fetch(home: Path, sums: dict[str, str]) -> None:
                 f" it is missing), so it is not used; remove {cache} and try again, and if it stays"
                 " so, ask who runs your Maven mirror."
             )
-        partial = directory / f"{name}.partial"
-        shutil.copyfile(found[name], partial)
-        partial.replace(directory / name)
+        with found[name].open("rb") as jar, replace_file(directory / name) as file:
+            shutil.copyfileobj(jar, file)
     shutil.rmtree(cache)
 
 

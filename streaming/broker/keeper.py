@@ -1,6 +1,6 @@
-"""Keeping the embedded broker alive: one that died is started again, without holding up who asks.
+"""The keeper of the embedded broker: it starts a broker that died, in a child process.
 
-How a broker is started lives in `embedded`; here only when.
+How a broker is started is in `embedded`.
 """
 
 import subprocess
@@ -10,25 +10,27 @@ from typing import Final
 
 from streaming.broker.embedded import broker_status
 from streaming.settings import Settings, worker_environment
+from streaming.system.child_process import start_child, stop_child
 from streaming.system.home import Home
 from streaming.system.logs import get_logger
 
-LOOK_SECONDS: Final = 1.0
+CHECK_SECONDS: Final = 1.0
+"""A check costs a `flock`; clients notice a broker's death only after seconds."""
 
 
 class BrokerKeeper:
-    """Call `step` a few times a second; each second it looks whether the broker is there."""
+    """Call `step` a few times a second; once a second it checks that the broker lives."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._starter: subprocess.Popen[bytes] | None = None
-        self._look_at = 0.0
+        self._check_at = 0.0
 
     def step(self) -> None:
-        """Start a broker that is not there, in a child process, and look again when that ended."""
-        if time.monotonic() < self._look_at:
+        """Start a broker that died; while its start is under way, do nothing."""
+        if time.monotonic() < self._check_at:
             return
-        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._check_at = time.monotonic() + CHECK_SECONDS
         if self._starter is not None and self._starter.poll() is None:
             return
         self._starter = None
@@ -37,26 +39,18 @@ class BrokerKeeper:
             self._starter = self._start()
 
     def ask_to_stop(self) -> None:
-        """End a start that is under way; what it started already is ended with the broker."""
+        """Ask a start that is under way to stop; the broker itself is stopped elsewhere."""
         if self._starter is not None:
             self._starter.terminate()
 
     def stop(self, seconds: float) -> None:
-        """Wait for that for `seconds`, then kill."""
-        if self._starter is None:
-            return
-        try:
-            self._starter.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self._starter.kill()
-            self._starter.wait()
+        """Wait for that start for at most `seconds`, then kill it."""
+        if self._starter is not None:
+            stop_child(self._starter, seconds)
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        with Home(self._settings.home).broker_keeper_log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "streaming", "broker", "start"],
-                env=worker_environment(self._settings),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        return start_child(
+            [sys.executable, "-m", "streaming", "broker", "start"],
+            worker_environment(self._settings),
+            Home(self._settings.home).broker_keeper_log,
+        )

@@ -1,4 +1,4 @@
-"""The file in which a worker says how it does, written by it and read by everybody else."""
+"""The status file of a worker: written by it, read by supervisor, status and sensors."""
 
 import os
 from contextlib import suppress
@@ -9,18 +9,19 @@ from msgspec import Struct
 
 from streaming.runtime.counters import Rates, Refusals, WorkerPosition
 from streaming.runtime.latency import Latencies
+from streaming.system.files import replace_file
 from streaming.system.home import Home
 
 
 class WorkerStatus(Struct):
-    """What a worker says of itself, at most once a second, in `<home>/workers/<app>-<slot>.json`.
+    """The content of `<home>/workers/<app>-<slot>.json`, written about once a second.
 
     `state` is `starting`, `running`, `caught_up`, `paused`, `standby`, `stopped` or `failed`;
-    `detail` says by what, of whom or why. Counters are since the start of the process; `stored` are
-    the records that went on, and `latencies` how long they took. `lag_seconds` is the age of the
-    last record that was read, 0 when caught up; times are epoch seconds, and 0 before:
-    `committed_at` when a batch was last committed, `progressed_at` when that, or nothing to do, was
-    last so.
+    `detail` says by what, of whom or why. Counters are since the start of the process. `stored`
+    counts the records that were published or stored, `latencies` how long those took.
+    `lag_seconds` is the age of the last record that was read, 0 when caught up. Times are epoch
+    seconds, 0 for never: `committed_at` of the last batch, `progressed_at` of the last batch or of
+    the last moment without lag.
     """
 
     app: str
@@ -45,25 +46,22 @@ class WorkerStatus(Struct):
 
 
 def replace_json(path: Path, content: Struct) -> None:
-    """Replace a status file at once for its readers; a full or read-only disk is no reason to stop.
+    """Replace a status file. If the disk is full or read-only the old content stays.
 
-    There the old content stays, and its file's time shows that its writer lives.
+    The file's time is set even then: a reader takes it as the heartbeat.
     """
-    temporary = path.with_suffix(".tmp")
     try:
-        temporary.write_bytes(msgspec.json.encode(content))
-        temporary.replace(path)
+        with replace_file(path) as file:
+            file.write(msgspec.json.encode(content))
     except OSError:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         with suppress(OSError):
             os.utime(path)
 
 
 def read_status(home: Path, app: str, slot: int) -> WorkerStatus | None:
-    """Read a slot's status file; None where there is none.
+    """Return a slot's status file; None if there is none, or it cannot be read.
 
-    Where a full disk keeps the old content, the file's time is when the worker last tried to write.
+    On a full disk the content is old, and the file's time is when the worker last tried to write.
     """
     path = Home(home).worker_status(app, slot)
     try:

@@ -4,7 +4,6 @@ Copying and checking live here; when to copy, and where to, is decided by `migra
 `maintenance.py`.
 """
 
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +14,7 @@ from typing import Final
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store.sqlite import connect, snapshot, store_errors
+from streaming.system.files import sync_directory
 from streaming.system.home import Home
 
 PAGES_PER_STEP: Final = 4096
@@ -41,7 +41,7 @@ def copy_database(
         _copy(source, path, part, progress)
         with store_errors(target):
             part.rename(target)
-            _flush_directory(target.parent)
+            sync_directory(target.parent)
     finally:
         for leftover in (part, Path(f"{part}-wal"), Path(f"{part}-shm")):
             leftover.unlink(missing_ok=True)
@@ -72,14 +72,6 @@ def _copy(source: sqlite3.Connection, path: Path, part: Path, progress: Progress
         with store_errors(part):
             copy.execute("PRAGMA journal_mode = DELETE").fetchall()
         require_integrity(copy, path)
-
-
-def _flush_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def backup_path(settings: Settings, why: str) -> Path:

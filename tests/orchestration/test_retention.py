@@ -20,8 +20,9 @@ from assets.tables.day_range import DayRange
 from orchestration.automation.retention import DAY_SECONDS, RUN_DAYS, apply_retention
 from orchestration.automation.run_requests import REASON_TAG
 from orchestration.cli.backfill import backfill
-from orchestration.instance import LOG_BYTES, open_instance, prepare_instance
+from orchestration.instance import open_instance, prepare_instance
 from streaming.settings import Settings
+from streaming.system.child_process import LOG_BYTES
 from streaming.system.home import Home
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros

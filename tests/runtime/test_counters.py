@@ -8,6 +8,7 @@ from streaming.runtime.counters import KEYS_SHOWN, RateWindow, RefusalWindow, Sa
 from streaming.runtime.crash_loop import CrashLoopDetector, death_reason
 from streaming.runtime.status_file import WorkerStatus, read_status, replace_json
 from streaming.runtime.worker import EXIT_STUCK
+from streaming.system.files import draft_path
 from streaming.system.home import Home
 
 
@@ -98,10 +99,10 @@ def test_a_heartbeat_goes_on_where_the_disk_is_full(tmp_path: Path) -> None:
     path.parent.mkdir()
     replace_json(path, WorkerStatus("processor", 0, 7, updated_at=1.0))
     os.utime(path, (2.0, 2.0))
-    path.with_suffix(".tmp").symlink_to("/dev/full")
+    draft_path(path).symlink_to("/dev/full")
     replace_json(path, WorkerStatus("processor", 0, 8, updated_at=3.0))
     found = read_status(tmp_path, "processor", 0)
     assert found is not None
     assert found.pid == 7
     assert time.time() - found.updated_at < 60
-    assert not path.with_suffix(".tmp").is_symlink()
+    assert not draft_path(path).is_symlink()

@@ -3,7 +3,6 @@
 One small file per recording, cluster and namespace; it is written before the first record is sent.
 """
 
-import os
 import re
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from streaming.errors import PurchasesError
+from streaming.system.files import replace_file
 from streaming.system.home import Home
 
 
@@ -57,21 +57,8 @@ def recall(path: Path) -> Begun | None:
 
 def remember(path: Path, begun: Begun) -> None:
     """Write it durably, whole or not at all. Raises `PurchasesError` where the disk does not."""
-    draft = path.with_suffix(".new")
     try:
-        with draft.open("wb") as file:
+        with replace_file(path, durable=True) as file:
             file.write(msgspec.json.format(msgspec.json.encode(begun)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        _sync_directory(path.parent)
     except OSError as error:
         raise PurchasesError(f"{path} cannot be written: {error.strerror}.") from None
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

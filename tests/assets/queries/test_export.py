@@ -8,7 +8,6 @@ import pty
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
@@ -20,7 +19,6 @@ import pytest
 from assets.builds.builder import open_builder
 from assets.queries.export import CUT_BY, TABLES, Format, export_chunks, read_format
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
-from orchestration.cli.export import _replace
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store.models import Table
@@ -278,24 +276,6 @@ def test_the_command_writes_to_standard_output_or_into_a_file(
     assert done.stdout.decode() == f"{file} has 2 rows of daily_sales.\n"
     assert file.read_bytes() == piped.stdout
     assert [path.name for path in tmp_path.glob(".*")] == []
-
-
-def test_a_half_file_is_never_seen(tmp_path: Path) -> None:
-    """While it is written, and where writing fails, the old one is there."""
-    file = tmp_path / "days.csv"
-    file.write_bytes(b"old")
-
-    def failing() -> Iterator[bytes]:
-        yield b"new"
-        assert file.read_bytes() == b"old"
-        raise PurchasesError("the disk fails")
-
-    with pytest.raises(PurchasesError, match="the disk fails"):
-        _replace(file, failing())
-    assert list(tmp_path.iterdir()) == [file]
-    assert file.read_bytes() == b"old"
-    _replace(file, iter([b"new", b"er"]))
-    assert file.read_bytes() == b"newer"
 
 
 def test_a_reader_that_leaves_early_is_no_error(store: Settings) -> None:

@@ -1,0 +1,73 @@
+"""Child processes: started with a log file and, if they are to be found again, with a lease.
+
+When a child is started again is its owner's matter.
+"""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from streaming.system.lease import Lease
+
+LOG_BYTES: Final = 10 * 1024 * 1024
+"""A log that is larger is set aside at the next start: days of warnings, and soon read."""
+
+
+def start_child(
+    command: Sequence[str],
+    environment: Mapping[str, str] | None,
+    log: Path,
+    lease: Lease | None = None,
+    *,
+    own_session: bool = False,
+) -> "subprocess.Popen[bytes]":
+    """Start a child that appends its output to `log`, and hand it `lease`.
+
+    The child inherits the lease's descriptor and holds the lease until it dies, so that whoever
+    comes next finds it even if this process was killed. With `own_session` a Ctrl-C in the terminal
+    does not reach it. Raises `OSError` if the host gives no process.
+    """
+    with _open_log(log) as output:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=own_session,
+            pass_fds=[] if lease is None else [lease.descriptor],
+        )
+    if lease is not None:
+        lease.hand_to(process.pid)
+    return process
+
+
+def start_detached(command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    """Start a grandchild in a session of its own: init reaps it, and not this process."""
+    with _open_log(log) as output:
+        subprocess.run(
+            ["/bin/sh", "-c", '"$@" &', "sh", *command],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            check=True,
+        )
+
+
+def stop_child(process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    """Wait for at most `seconds` until a child that was asked to stop has ended, then kill it."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _open_log(log: Path) -> BinaryIO:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
+    return log.open("ab")
