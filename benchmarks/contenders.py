@@ -17,8 +17,9 @@ from typing import Any, Final
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from streaming.kafka.config import consumer_config, transactional_config
+from streaming.kafka.consume_loop import LINGER_SECONDS
 from streaming.kafka.names import Names
-from streaming.processor.app import BATCH_RECORDS, CALL_SECONDS, LINGER_SECONDS
+from streaming.processor.app import BATCH_RECORDS, CALL_SECONDS
 from streaming.settings import load_settings
 
 LIMIT: Final = Decimal(10**9)

@@ -1,28 +1,29 @@
 """AnalyticsConsumerApp: stores what the processor published, exactly once, with its figures.
 
 One database transaction per batch holds rows, dead letters, positions, live totals and the day
-ledger. This module is the worker process of one slot; the statements are in `store.write`.
+ledger. This module is the worker process of one slot; the loop is in `kafka.consume_loop`, the
+statements are in `store.writer`.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Final
 
-from confluent_kafka import Message
 from confluent_kafka import TopicPartition as PartitionOffset
 from sqlalchemy import Engine
 
-from streaming.analytics.decode import advances, event_rows, letter_rows
-from streaming.analytics.trace_log import log_stored
+from streaming.analytics.decode import advances, read_rows
+from streaming.analytics.trace_log import log_traces
 from streaming.apps import ANALYTICS
-from streaming.errors import Mismatch, Unavailable
+from streaming.errors import Mismatch
 from streaming.events.identifiers import topic_id_text
-from streaming.events.record import TopicPartition
+from streaming.events.record import Record, TopicPartition
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config, consumer_config
+from streaming.kafka.consume_loop import consume, wait_while_unavailable
 from streaming.kafka.consumer import GroupConsumer, offset_at
 from streaming.kafka.identity import IdentityWatch
 from streaming.kafka.names import Names
@@ -49,9 +50,8 @@ BATCH_RECORDS: Final = 20_000
 """Of a backlog: the more ids go in at once, in order, the more of them share an index page."""
 WRITE_PATIENCE_SECONDS: Final = 25
 """Waiting for another writer, a large batch and a checkpoint on a slow disk come together."""
-LINGER_SECONDS: Final = 0.01
-IDLE_SECONDS: Final = 1.0
 DISK_SECONDS: Final = 1.0
+"""A disk that fills up within a second still fails only one batch, which is rolled back."""
 
 _source_timestamp: Final = itemgetter(SOURCE_TIMESTAMP)
 
@@ -59,185 +59,171 @@ _source_timestamp: Final = itemgetter(SOURCE_TIMESTAMP)
 class AnalyticsConsumerApp:
     """The consumer of one slot, from `analytics` and `purchases.dlq` into the database."""
 
-    def __init__(self, settings: Settings, runtime: Runtime) -> None:
-        self._settings = settings
+    name: str = ANALYTICS.name
+    batch_records: int = BATCH_RECORDS
+
+    def __init__(
+        self,
+        settings: Settings,
+        runtime: Runtime,
+        engine: Engine,
+        source: Source,
+        topic_ids: Mapping[str, bytes],
+    ) -> None:
         self._runtime = runtime
-        self._names = Names.of(settings)
-        self._topics = [self._names.analytics, self._names.dead_letters]
+        self._engine = engine
+        self._source = source
         self._path = settings.database_path
+        self._currency = settings.currency
+        self._logs_traces = settings.log_level == "debug"
         self._day_of = day_cutter(settings.zone)
-        self._servers = bootstrap_servers(settings)
-        self._client = f"{ANALYTICS.name}-{runtime.status.slot}"
-        self._identity = IdentityWatch(
-            common_config(settings, self._servers, f"{self._client}-admin"), self._topics
-        )
-        self._next: dict[TopicPartition, int | None] = {}
+        self._stored: dict[TopicPartition, int | None] = {}
         self._log = RateLimitedLogger()
-        self._idle_since = time.monotonic()
-        self._looked_at_disk = 0.0
+        self._space_checked_at = 0.0
+        servers, client = bootstrap_servers(settings), f"{ANALYTICS.name}-{runtime.status.slot}"
+        config = consumer_config(settings, servers, client, source.group, client)
+        self.consumer = GroupConsumer(config, topic_ids, self._look_up)
 
-    def run(self) -> None:
-        """Work until asked to stop. Raises what only a new process or a person can mend."""
-        if not self._prepare():
-            return
-        group = self._source.group
-        common = common_config(self._settings, self._servers, self._client)
-        if not await_turn(self._runtime, common, group, self._client, self._topics):
-            return
-        self._consumer = GroupConsumer(
-            consumer_config(self._settings, self._servers, self._client, group, self._client),
-            self._topics,
-            self._stored,
-        )
-        while self._runtime.heartbeat():
-            if not self._consumer.broker_answers():
-                self._runtime.pause("broker")
-                continue
-            self._identity.check(ANALYTICS.name, self._consumer.bounds)
-            messages = self._consumer.fetch(BATCH_RECORDS, LINGER_SECONDS)
-            if messages:
-                self._store(messages)
-            else:
-                self._idle()
-        self._consumer.close()
+    def handle(self, batch: Sequence[Record]) -> None:
+        """Store the batch with its positions, waiting while the database is unavailable.
 
-    def _prepare(self) -> bool:
-        """Open the store and learn who cluster and topics are, waiting for both."""
-        engine = None
-        while self._runtime.heartbeat():
-            try:
-                engine = engine or open_engine(self._settings)
-                deployment = ensure_deployment(engine, self._settings)
-                identity = self._identity.learn()
-            except Unavailable as error:
-                self._runtime.pause(str(error))
-                continue
-            self._engine: Engine = engine
-            self._source = Source(
-                self._names.analytics_group(deployment.deployment_id),
-                self._names.analytics,
-                identity.cluster_id,
-                {name: topic_id_text(i) for name, i in identity.topic_ids.items()},
-            )
-            return True
-        return False
+        Raises `Mismatch` for a record that this version cannot store.
+        """
+        analytics = self._source.analytics
+        events, dead_letters = read_rows(batch, analytics, self._currency, self._log)
+        moved = advances(batch, self.consumer.positions(), self._stored)
+        rows = BatchRows(events, dead_letters, moved)
+        written = self._write(rows)
+        if written is not None:
+            self._count(batch, rows, written)
+            if self._logs_traces:
+                log_traces(written.new, batch, analytics)
 
-    def _stored(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
+    def idle(self) -> None:
+        """Store positions that moved past transaction markers, so that lag can reach 0."""
+        moved = {
+            partition: Advance(self._stored.get(partition), at.offset, at.leader_epoch, 0)
+            for partition, at in self.consumer.positions().items()
+            if at.offset > (self._stored.get(partition) or 0)
+        }
+        if moved:
+            self._write(BatchRows([], [], moved))
+
+    def _look_up(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
         """Look up the positions in the database, refusing those of another topic or cluster."""
         with self._engine.begin() as connection:
             rows = stored_positions(connection, self._source.group)
-        found = []
-        for partition in partitions:
-            place = (partition.topic, partition.partition)
-            row = rows.get(place)
-            if row is not None:
-                self._require_same(row)
-            self._next[place] = None if row is None else row.next_offset
-            known = (-1, None) if row is None else (row.next_offset, row.leader_epoch)
-            found.append(offset_at(place, *known))
-        return found
+        starts = []
+        for asked in partitions:
+            partition = (asked.topic, asked.partition)
+            row = rows.get(partition)
+            if row is None:
+                self._stored[partition] = None
+                starts.append(offset_at(partition, -1, None))
+            else:
+                self._require_same_log(row)
+                self._stored[partition] = row.next_offset
+                starts.append(offset_at(partition, row.next_offset, row.leader_epoch))
+        return starts
 
-    def _require_same(self, row: StreamOffset) -> None:
-        place = f"{row.topic}-{row.partition} at {row.next_offset}"
+    def _require_same_log(self, row: StreamOffset) -> None:
+        position = f"{row.topic}-{row.partition} at {row.next_offset}"
         remedy = (
             "Connect to the one that this database is of; or see `purchases offsets list`, and go"
             " on with `purchases offsets reset analytics --to earliest`."
         )
         if row.cluster_id != self._source.cluster_id:
             raise Mismatch(
-                f"The stored position of {place} is of cluster {row.cluster_id}, but this is"
+                f"The stored position of {position} is of cluster {row.cluster_id}, but this is"
                 f" {self._source.cluster_id}. {remedy}"
             )
         if row.topic_id != self._source.topic_ids[row.topic]:
             raise Mismatch(
-                f"The stored position of {place} is of a topic that was deleted and created again."
-                f" {remedy}"
+                f"The stored position of {position} is of a topic that was deleted and created"
+                f" again. {remedy}"
             )
 
-    def _store(self, messages: list[Message]) -> None:
-        self._idle_since = time.monotonic()
-        analytics = self._names.analytics
-        batch = BatchRows(
-            list(event_rows(messages, analytics, self._settings.currency)),
-            letter_rows(messages, analytics, self._log),
-            advances(messages, self._consumer.positions(), self._next),
-        )
-        written = self._write(batch)
-        if written is not None:
-            self._count(messages, batch, written)
-            if self._settings.log_level == "debug":
-                log_stored(written.new, messages, analytics)
+    def _write(self, rows: BatchRows) -> StoredBatch | None:
+        """Write a batch, waiting while the database is unavailable.
 
-    def _write(self, batch: BatchRows) -> StoredBatch | None:
-        """Write the batch, waiting for the database; None where it was dropped to be read again."""
-        while True:
-            try:
-                self._require_space()
-                with (
-                    self._runtime.watchdog_limit(WRITE_PATIENCE_SECONDS),
-                    self._engine.begin() as connection,
-                ):
-                    now = time.time_ns() // 1000
-                    written = write_batch(connection, batch, self._source, self._day_of, now)
-            except Unavailable as error:
-                self._runtime.pause(str(error))
-                if not self._runtime.heartbeat():
-                    return None
-            except PositionTaken as error:
-                get_logger().warning("position_taken", detail=str(error))
-                self._consumer.rewind(self._consumer.assignment())
-                return None
-            else:
-                positions = {place: moved.next_offset for place, moved in batch.advances.items()}
-                self._next.update(positions)
-                self._consumer.commit_for_monitoring(positions)
-                return written
+        Returns None if it was dropped: another consumer took its position, or the worker is to
+        stop while it waits. Its records are read again then.
+        """
+        try:
+            written = wait_while_unavailable(self._runtime, lambda: self._try_to_write(rows))
+        except PositionTaken as error:
+            get_logger().warning("position_taken", detail=str(error))
+            self.consumer.rewind(self.consumer.assignment())
+            return None
+        if written is not None:
+            positions = {at: advance.next_offset for at, advance in rows.advances.items()}
+            self._stored.update(positions)
+            self.consumer.commit_for_monitoring(positions)
+        return written
+
+    def _try_to_write(self, rows: BatchRows) -> StoredBatch:
+        self._require_space()
+        with (
+            self._runtime.watchdog_limit(WRITE_PATIENCE_SECONDS),
+            self._engine.begin() as connection,
+        ):
+            now = time.time_ns() // 1000
+            return write_batch(connection, rows, self._source, self._day_of, now)
 
     def _require_space(self) -> None:
-        """Look once a second whether the disk has room, before it breaks a batch in the middle."""
+        """Check once a second that the disk has room, before it breaks a batch in the middle."""
         now = time.monotonic()
-        if now - self._looked_at_disk >= DISK_SECONDS:
+        if now - self._space_checked_at >= DISK_SECONDS:
             require_space(self._path)
-            self._looked_at_disk = now
+            self._space_checked_at = now
 
-    def _idle(self) -> None:
-        """Store positions that moved past transaction markers, so that lag can reach 0."""
-        self._runtime.observe_positions(self._consumer.bounds())
-        if time.monotonic() - self._idle_since < IDLE_SECONDS:
-            return
-        self._idle_since = time.monotonic()
-        moved = {
-            place: Advance(self._next.get(place), at.offset, at.leader_epoch, 0)
-            for place, at in self._consumer.positions().items()
-            if at.offset > (self._next.get(place) or 0)
-        }
-        if moved:
-            self._write(BatchRows([], [], moved))
-
-    def _count(self, messages: list[Message], batch: BatchRows, written: StoredBatch) -> None:
+    def _count(self, batch: Sequence[Record], rows: BatchRows, written: StoredBatch) -> None:
         self._runtime.record_batch(
-            records=len(messages),
+            records=len(batch),
             stored=len(written.new),
             duplicates=written.duplicates,
-            refused=[(str(row.reason), None) for row in batch.dead_letters if row.state != STORED],
-            last_at=messages[-1].timestamp()[1] / 1000,
+            refused=[(str(row.reason), None) for row in rows.dead_letters if row.state != STORED],
+            last_at=batch[-1].timestamp / 1000,
         )
         self._runtime.observe_latencies(map(_source_timestamp, written.new))
-        self._runtime.observe_positions(self._consumer.bounds())
+        self._runtime.observe_positions(self.consumer.bounds())
+
+
+def run_consumer(settings: Settings, runtime: Runtime) -> None:
+    """Store batches until asked to stop, waiting first for database, cluster and the slot's turn.
+
+    Raises what only a new process or a person can mend.
+    """
+    names, servers = Names.of(settings), bootstrap_servers(settings)
+    topics = [names.analytics, names.dead_letters]
+    client = f"{ANALYTICS.name}-{runtime.status.slot}"
+    watch = IdentityWatch(common_config(settings, servers, f"{client}-admin"), topics)
+    if not runtime.heartbeat():
+        return
+    engine = wait_while_unavailable(runtime, lambda: open_engine(settings))
+    if engine is None:
+        return
+    deployment = wait_while_unavailable(runtime, lambda: ensure_deployment(engine, settings))
+    identity = wait_while_unavailable(runtime, watch.learn)
+    if deployment is None or identity is None:
+        return
+    group = names.analytics_group(deployment.deployment_id)
+    common = common_config(settings, servers, client)
+    if not await_turn(runtime, common, group, client, topics):
+        return
+    ids = {name: topic_id_text(topic_id) for name, topic_id in identity.topic_ids.items()}
+    source = Source(group, names.analytics, identity.cluster_id, ids)
+    app = AnalyticsConsumerApp(settings, runtime, engine, source, identity.topic_ids)
+    consume(app, watch, runtime)
 
 
 def main() -> int:
-    """Run the worker of the slot that the arguments name; give its exit code."""
+    """Run the worker of the slot that the arguments name; return its exit code."""
     parser = argparse.ArgumentParser(description="The worker of one slot, started by a supervisor.")
     parser.add_argument("--slot", type=int, default=0)
     parser.add_argument("--supervisor", type=int, default=None, help="leave when it is gone")
     arguments = parser.parse_args()
-    return run_worker(
-        ANALYTICS,
-        arguments.slot,
-        arguments.supervisor,
-        lambda settings, runtime: AnalyticsConsumerApp(settings, runtime).run(),
-    )
+    return run_worker(ANALYTICS, arguments.slot, arguments.supervisor, run_consumer)
 
 
 if __name__ == "__main__":

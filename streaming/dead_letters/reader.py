@@ -15,9 +15,9 @@ from streaming.events.dead_letter import DeadLetterHeaders, read_dead_letter_hea
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import common_config, consumer_config
-from streaming.kafka.consumer import headers_of
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import list_bounds
+from streaming.kafka.records import headers_of
 from streaming.kafka.retry import answer
 from streaming.settings import Settings
 from streaming.store.dead_letters import StoredDeadLetter

@@ -26,9 +26,9 @@ from streaming.events.record import (
 )
 from streaming.events.refusal import Reason
 from streaming.kafka.config import producer_config
-from streaming.kafka.consumer import headers_of
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
+from streaming.kafka.records import headers_of
 from streaming.processor.transform import transform
 from streaming.producer.sender import RecordSender
 from streaming.settings import Settings

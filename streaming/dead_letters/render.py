@@ -10,7 +10,7 @@ from streaming.dead_letters.reader import Kept
 from streaming.events.dead_letter import escaped_text
 from streaming.events.record import DEAD_LETTER, Headers
 from streaming.formatting import printable
-from streaming.kafka.consumer import headers_of
+from streaming.kafka.records import headers_of
 from streaming.store.dead_letters import StoredDeadLetter
 from streaming.units import rfc_3339
 

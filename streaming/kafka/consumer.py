@@ -1,12 +1,12 @@
-"""A group's member that owns its positions: where to start is asked of whoever stores them.
+"""A member of a consumer group that starts where its caller says, and gives records.
 
-Fetching, ownership and the identity of topics live here; what is done with the messages does not.
+Fetching, ownership of partitions and positions live here. What is done with the records does not,
+nor where positions are stored.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from operator import methodcaller
-from typing import Final, cast
+from typing import Final
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -18,14 +18,17 @@ from confluent_kafka import (
 from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.errors import Mismatch, Unrecoverable
-from streaming.events.record import UNREADABLE, Headers
+from streaming.events.record import Record, TopicPartition
 from streaming.kafka.config import Config
+from streaming.kafka.records import read_records
+from streaming.system.deadline import Deadline
 from streaming.system.logs import RateLimitedLogger, get_logger
 
 LookUp = Callable[[Sequence[PartitionOffset]], list[PartitionOffset]]
 
 CALL_SECONDS: Final = 5.0
-START_LOOK_SECONDS: Final = 0.01
+FETCHER_START_SECONDS: Final = 0.01
+"""Between two seeks: a fetcher starts within a few milliseconds."""
 PASSING: Final = frozenset(
     {
         KafkaError._PARTITION_EOF,
@@ -37,39 +40,22 @@ PASSING: Final = frozenset(
         KafkaError.LEADER_NOT_AVAILABLE,
     }
 )
-
-
-_headers = cast("Callable[[Message], Headers | None]", Message.headers)
-_notice_a_failure = methodcaller("__len__")
-"""Where the client fails and gives a result all the same, Python sees it at the next such call."""
+"""Errors that end by themselves while the client goes on: it reconnects and asks for the leader."""
 
 
 def offset_at(
-    place: tuple[str, int], offset: int, leader_epoch: int | None, metadata: str = ""
+    partition: TopicPartition, offset: int, leader_epoch: int | None, metadata: str = ""
 ) -> PartitionOffset:
-    """Give an offset as the client takes it; without an epoch, as of Kafka's old formats, too."""
-    return PartitionOffset(*place, offset, metadata, -1 if leader_epoch is None else leader_epoch)
-
-
-def headers_of(message: Message) -> Headers:
-    """Give a message's headers; librdkafka always gives a list of pairs of text and bytes.
-
-    A name that is not UTF-8 makes the client fail, and what it then keeps of the headers ends the
-    process when they are asked for again: so they are replaced at once.
-    """
-    try:
-        headers = _headers(message)
-        if headers is None:
-            return ()
-        _notice_a_failure(headers)
-    except (SystemError, UnicodeDecodeError):
-        message.set_headers([UNREADABLE])
-        return (UNREADABLE,)
-    return headers
+    """Return an offset as the client takes it; Kafka's old formats have no epoch."""
+    epoch = -1 if leader_epoch is None else leader_epoch
+    return PartitionOffset(*partition, offset, metadata, epoch)
 
 
 class ErrorWatch:
-    """Takes the clients' error callback: remembers that no broker answers, logs once a second."""
+    """The clients' error callback: remembers that no broker answers, and logs once a second.
+
+    During an outage librdkafka calls it up to 1,700 times a second.
+    """
 
     def __init__(self) -> None:
         self.all_brokers_down = False
@@ -85,90 +71,102 @@ class ErrorWatch:
 class GroupConsumer:
     """A static member of a classic group, read committed, that starts where `look_up` says.
 
-    `look_up` gives for each partition its next offset (negative: from the beginning) and raises
-    `Mismatch` where going on would lose data; its error reaches the caller of `fetch`.
+    It reads the topics that `topic_ids` names, each with its 16-byte id. `look_up` returns the
+    next offset of each partition (negative: from the beginning), and raises `Mismatch` if going on
+    would lose data. It is called inside `fetch` and `rewind`, and its error leaves by them.
     """
 
-    def __init__(self, config: Config, topics: Sequence[str], look_up: LookUp) -> None:
+    def __init__(self, config: Config, topic_ids: Mapping[str, bytes], look_up: LookUp) -> None:
         self.errors = ErrorWatch()
+        self._topic_ids = topic_ids
         self._look_up = look_up
         self._failure: Exception | None = None
-        self._void: set[tuple[str, int]] = set()
-        self._starts: dict[tuple[str, int], int] = {}
+        self._revoked: set[TopicPartition] = set()
+        self._starts: dict[TopicPartition, int] = {}
         self._consumer = Consumer({**config, "error_cb": self.errors})
         self._consumer.subscribe(
-            list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
+            list(topic_ids), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
         )
 
-    def fetch(self, maximum: int, linger: float) -> list[Message]:
-        """Wait up to 100 ms for a first message, then `linger` seconds for up to `maximum`.
+    def fetch(self, maximum: int, linger: float) -> list[Record]:
+        """Wait up to 100 ms for a first record, then `linger` seconds for up to `maximum`.
 
-        Raises `Unrecoverable` for what only a new process mends, `Mismatch` for a position that
-        the log does not have.
+        Blocks for longer while the group rebalances, because assigning partitions looks their
+        offsets up. Raises `Unrecoverable` for what only a new process mends, `Mismatch` for a
+        position that the log does not have.
         """
-        self._void.clear()
+        self._revoked.clear()
+        # `consume` alone would wait its whole timeout for `maximum` records of a trickle.
         first = self._consumer.poll(0.1)
         messages = [] if first is None else [first]
         if messages:
             messages += self._consumer.consume(maximum - 1, linger)
+        # A callback's exception would be lost in the client: it is kept, and leaves from here.
         if self._failure is not None:
             raise self._failure
         good = [message for message in messages if message.error() is None]
         if len(good) < len(messages):
-            self._look_at_errors(messages)
-        if not self._void:
-            return good
-        return self._drop_void(good)
+            self._handle_errors(messages)
+        records = read_records(good, self._topic_ids)
+        return self._drop_revoked(records) if self._revoked else records
 
-    def _drop_void(self, messages: list[Message]) -> list[Message]:
-        """Drop what belongs to partitions that were taken away during the fetch."""
-        void = self._void
-        kept = [m for m in messages if (m.topic(), m.partition()) not in void]
-        self.rewind([p for p in self.assignment() if (p.topic, p.partition) in void])
+    def _drop_revoked(self, records: list[Record]) -> list[Record]:
+        """Drop the records of partitions that were revoked during the fetch.
+
+        One of these may have been assigned again meanwhile, and its records be of before that.
+        """
+        revoked = self._revoked
+        kept = [record for record in records if (record.topic, record.partition) not in revoked]
+        self.rewind([p for p in self.assignment() if (p.topic, p.partition) in revoked])
         return kept
 
     def assignment(self) -> list[PartitionOffset]:
-        """Give the partitions that this member owns now."""
+        """Return the partitions that this member owns now."""
         return self._consumer.assignment()
 
-    def positions(self) -> dict[tuple[str, int], PartitionOffset]:
-        """Give the position in each owned partition that was read, past transaction markers.
+    def positions(self) -> dict[TopicPartition, PartitionOffset]:
+        """Return the position in each owned partition that was read, past transaction markers.
 
-        With the leader epoch of what stands before it, by which a later assignment notices a log
-        that was cut meanwhile and grew again.
+        Each has the leader epoch of what stands before it, by which a later assignment notices a
+        log that was cut meanwhile and grew again.
         """
-        found = self._consumer.position(self.assignment())
-        return {(p.topic, p.partition): p for p in found if p.offset >= 0}
+        positions = self._consumer.position(self.assignment())
+        return {(p.topic, p.partition): p for p in positions if p.offset >= 0}
 
     def rewind(self, partitions: Sequence[PartitionOffset]) -> None:
-        """Go back to where the stored positions are, dropping what was read ahead."""
-        for partition in self._started(partitions):
+        """Go back to the stored positions, dropping what was read ahead.
+
+        Raises what `look_up` does, and `Unrecoverable` if a seek fails.
+        """
+        for partition in self._look_up_starts(partitions):
             try:
                 self._consumer.seek(partition)
             except KafkaException as error:
+                # A partition that was taken away meanwhile is looked up when it is assigned again.
                 if error.args[0].code() != KafkaError._STATE:
                     raise Unrecoverable(f"cannot seek: {error.args[0].str()}") from None
 
-    def bounds(self) -> dict[tuple[str, int], tuple[int, int]]:
-        """Give the position in each owned partition and its end; -1 before the first answer."""
-        found = self._consumer.position(self.assignment())
-        positions = {(p.topic, p.partition): p.offset for p in found}
-        return {
-            place: (at if at >= 0 else max(self._starts.get(place, 0), 0), self._end(place))
-            for place, at in positions.items()
-        }
+    def bounds(self) -> dict[TopicPartition, tuple[int, int]]:
+        """Return position and end of each owned partition; an end is -1 before the first answer."""
+        positions = self._consumer.position(self.assignment())
+        bounds = {}
+        for at in positions:
+            partition = (at.topic, at.partition)
+            start = max(self._starts.get(partition, 0), 0)
+            bounds[partition] = (at.offset if at.offset >= 0 else start, self._end(partition))
+        return bounds
 
     def group_metadata(self) -> object:
-        """Give what a transaction needs to fence by this member's generation."""
+        """Return what a transaction needs to fence by this member's generation."""
         return self._consumer.consumer_group_metadata()
 
     def committed(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
-        """Ask the broker for the group's committed offsets."""
+        """Return the group's committed offsets, asked of the broker; blocks for 5 s at most."""
         return self._consumer.committed(list(partitions), timeout=CALL_SECONDS)
 
-    def commit_for_monitoring(self, positions: Mapping[tuple[str, int], int]) -> None:
-        """Commit positions without waiting; nothing depends on them but those who watch lag."""
-        offsets = [PartitionOffset(*place, offset) for place, offset in positions.items()]
+    def commit_for_monitoring(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Commit positions without waiting; only tools that watch a group's lag read them."""
+        offsets = [PartitionOffset(*partition, offset) for partition, offset in positions.items()]
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
@@ -188,67 +186,70 @@ class GroupConsumer:
         """Leave without giving up the static membership, so that a restart goes on at once."""
         self._consumer.close()
 
-    def _end(self, place: tuple[str, int]) -> int:
-        _, high = self._consumer.get_watermark_offsets(PartitionOffset(*place), cached=True)
-        return max(high, -1)
+    def _end(self, partition: TopicPartition) -> int:
+        # The cached watermark comes with each fetch response; to ask the broker would block.
+        _, end = self._consumer.get_watermark_offsets(PartitionOffset(*partition), cached=True)
+        return max(end, -1)
 
-    def _started(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
-        found = self._look_up(partitions) if partitions else []
-        for partition in found:
-            self._starts[partition.topic, partition.partition] = partition.offset
-            if partition.offset < 0:
-                partition.offset = OFFSET_BEGINNING
-        return found
+    def _look_up_starts(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
+        starts = self._look_up(partitions) if partitions else []
+        for start in starts:
+            self._starts[start.topic, start.partition] = start.offset
+            if start.offset < 0:
+                start.offset = OFFSET_BEGINNING
+        return starts
 
     def _assign(self, consumer: Consumer, partitions: list[PartitionOffset]) -> None:
         try:
-            started = self._started(partitions)
-            consumer.incremental_assign(started)
-            self._validate(started)
+            starts = self._look_up_starts(partitions)
+            consumer.incremental_assign(starts)
+            self._validate(starts)
         except Exception as error:
             self._failure = error
+            # If a callback assigns nothing, the client assigns the partitions as it likes.
             consumer.incremental_assign([])
 
-    def _validate(self, partitions: Sequence[PartitionOffset]) -> None:
+    def _validate(self, starts: Sequence[PartitionOffset]) -> None:
         """Have the leader compare the positions' epochs with its log, which only a seek does.
 
         A log that was cut and has grown again is then an error of the next fetch.
         """
-        for partition in partitions:
-            if partition.offset > 0 and partition.leader_epoch is not None:
-                self._seek_when_started(partition)
+        for start in starts:
+            if start.offset > 0 and start.leader_epoch is not None:
+                self._seek_once_started(start)
 
-    def _seek_when_started(self, partition: PartitionOffset) -> None:
-        deadline = time.monotonic() + CALL_SECONDS
+    def _seek_once_started(self, start: PartitionOffset) -> None:
+        """Seek, waiting for a fetcher that was assigned a moment ago: it refuses until it runs."""
+        deadline = Deadline.after(CALL_SECONDS)
         while True:
             try:
-                return self._consumer.seek(partition)
+                return self._consumer.seek(start)
             except KafkaException as error:
                 starting = error.args[0].code() == KafkaError._STATE
-                if not starting or time.monotonic() > deadline:
+                if not starting or deadline.is_over():
                     raise Unrecoverable(f"cannot seek: {error.args[0].str()}") from None
-            time.sleep(START_LOOK_SECONDS)
+            time.sleep(FETCHER_START_SECONDS)
 
     def _revoke(self, consumer: Consumer, partitions: list[PartitionOffset]) -> None:
-        self._void.update((p.topic, p.partition) for p in partitions)
+        self._revoked.update((p.topic, p.partition) for p in partitions)
         consumer.incremental_unassign(partitions)
 
-    def _look_at_errors(self, messages: Sequence[Message]) -> None:
+    def _handle_errors(self, messages: Sequence[Message]) -> None:
         """Note the errors that pass by themselves; raise for the first other one."""
         for message in messages:
             error = message.error()
             if error is not None:
-                self._look_at(error, f"{message.topic()}-{message.partition()}", message.offset())
+                at = "" if message.offset() is None else f" at {message.offset()}"
+                self._handle_error(error, f"{message.topic()}-{message.partition()}{at}")
 
-    def _look_at(self, error: KafkaError, partition: str, offset: int | None) -> None:
-        place = partition if offset is None else f"{partition} at {offset}"
+    def _handle_error(self, error: KafkaError, position: str) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise Mismatch(
-                f"The next record of {place} is no longer (or not yet) in the log: {error.str()}."
-                " Was the topic truncated, or deleted and created again, or did retention delete"
-                " what was not read? See `purchases offsets list`, and go on with `purchases"
-                " offsets reset`."
+                f"The next record of {position} is no longer (or not yet) in the log:"
+                f" {error.str()}. Was the topic truncated, or deleted and created again, or did"
+                " retention delete what was not read? See `purchases offsets list`, and go on with"
+                " `purchases offsets reset`."
             )
         if error.code() not in PASSING and not error.retriable():
-            raise Unrecoverable(f"the consumer failed at {place}: {error.str()}")
+            raise Unrecoverable(f"the consumer failed at {position}: {error.str()}")
         self.errors(error)

@@ -18,8 +18,8 @@ from streaming.errors import Unavailable
 from streaming.events.provenance import read_provenance
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
-from streaming.kafka.consumer import headers_of
 from streaming.kafka.offsets import committed_offsets, list_bounds
+from streaming.kafka.records import headers_of
 from streaming.system.logs import get_logger
 
 CALL_SECONDS: Final = 4.0
@@ -27,7 +27,7 @@ MOST_SECONDS: Final = 25
 """What all calls of one function together may take."""
 
 
-def places_of(producer: Producer, topics: Sequence[str]) -> list[TopicPartition]:
+def list_topic_partitions(producer: Producer, topics: Sequence[str]) -> list[TopicPartition]:
     """Give all partitions of the topics. Raises `KafkaException` where no broker answers."""
     return [
         (topic, number)
@@ -36,7 +36,9 @@ def places_of(producer: Producer, topics: Sequence[str]) -> list[TopicPartition]
     ]
 
 
-def left_open(common: Config, places: Sequence[TopicPartition], group: str) -> list[TopicPartition]:
+def list_hanging(
+    common: Config, places: Sequence[TopicPartition], group: str
+) -> list[TopicPartition]:
     """Give the partitions in which something stands open that was made of uncommitted purchases.
 
     Asked when our producer has no transaction: what is open then was to be aborted and forgotten,

@@ -17,8 +17,9 @@ from streaming.errors import Mismatch, Unavailable
 from streaming.events.provenance import read_provenance
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
-from streaming.kafka.consumer import PASSING, headers_of
+from streaming.kafka.consumer import PASSING
 from streaming.kafka.offsets import committed_offsets, list_bounds
+from streaming.kafka.records import headers_of
 
 CALL_SECONDS: Final = 2.0
 READING_SECONDS: Final = 6.0

@@ -1,7 +1,7 @@
-"""What the processor has written before, seen to before it writes more.
+"""What the processor does before it writes: end hanging transactions, notice deleted offsets.
 
-What a broker forgot to end there is ended, and offsets that Kafka deleted are noticed; how is in
-`kafka.hanging` and `kafka.deleted`. When it is called for is the processor's matter.
+How that is done is in `kafka.hanging_transactions` and `kafka.missing_offsets`. When it is due is
+the processor's matter.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,10 @@ from streaming.kafka.config import Config
 from streaming.runtime.worker import Runtime
 
 
-class Written:
-    """The topics that a transactional producer writes, for the group that it reads with.
+class Recovery:
+    """Recovery of the topics that a producer writes, for the group that its app reads with.
 
-    All of it raises `Unrecoverable` where the brokers do not answer.
+    All of it raises `Unrecoverable` if the brokers do not answer.
     """
 
     def __init__(
@@ -36,31 +36,32 @@ class Written:
         self._group = group
         self._runtime = runtime
 
-    def abort_what_was_left_open(self) -> None:
-        """Abort what a forgotten abort left: with our next commit it would be published too."""
-        with self._calls(hanging_transactions.MOST_SECONDS) as written:
-            places = hanging_transactions.left_open(self._common, written, self._group)
-            if places:
-                hanging_transactions.abort_over(self._producer, places)
+    def abort_hanging(self) -> None:
+        """Abort what a forgotten abort left open: our next commit would publish it too."""
+        with self._published(hanging_transactions.MOST_SECONDS) as partitions:
+            hanging = hanging_transactions.list_hanging(self._common, partitions, self._group)
+            if hanging:
+                hanging_transactions.abort_over(self._producer, hanging)
 
     def abort_with_offsets(self, topic: str, group_metadata: object) -> None:
         """Abort what is undecided together with the offsets of `topic`."""
-        with self._calls(hanging_transactions.MOST_SECONDS) as written:
-            hanging_transactions.abort_over(self._producer, written, (topic, group_metadata))
+        with self._published(hanging_transactions.MOST_SECONDS) as partitions:
+            offsets = (topic, group_metadata)
+            hanging_transactions.abort_over(self._producer, partitions, offsets)
 
     def require_offsets(self) -> None:
-        """Raise `Mismatch` where something was published, but the group has no offset at all."""
-        with self._calls(missing_offsets.MOST_SECONDS) as written:
-            missing_offsets.require_offsets(self._common, self._group, written)
+        """Raise `Mismatch` if something was published, but the group has no offset at all."""
+        with self._published(missing_offsets.MOST_SECONDS) as partitions:
+            missing_offsets.require_offsets(self._common, self._group, partitions)
 
     @contextmanager
-    def _calls(self, seconds: int) -> Iterator[list[TopicPartition]]:
-        """Let calls inside take that long, and give them all partitions of the topics."""
+    def _published(self, seconds: int) -> Iterator[list[TopicPartition]]:
+        """Provide all partitions of the topics, for calls that take `seconds` at most."""
         self._runtime.heartbeat()
         try:
             with self._runtime.watchdog_limit(seconds):
-                yield hanging_transactions.places_of(self._producer, self._topics)
+                yield hanging_transactions.list_topic_partitions(self._producer, self._topics)
         except KafkaException as error:
-            raise Unrecoverable(f"cannot see to what was written: {error.args[0].str()}") from None
+            raise Unrecoverable(f"cannot recover: {error.args[0].str()}") from None
         except Unavailable as error:
-            raise Unrecoverable(f"cannot see to what was written: {error}") from None
+            raise Unrecoverable(f"cannot recover: {error}") from None

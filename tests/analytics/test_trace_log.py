@@ -5,7 +5,7 @@ from typing import Any
 
 from confluent_kafka import Producer
 
-from streaming.kafka.consumer import headers_of
+from streaming.kafka.records import headers_of
 from tests.deployment import Deployment
 
 TRACED = [f"00-4bf92f3577b34da6a3ce929d0e0e470{n}-00f067aa0ba902b7-01" for n in range(3)]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from streaming.kafka.consumer import headers_of
+from streaming.kafka.records import headers_of
 from tests.deployment import Deployment
 from tests.kills import kill_workers
 from tests.load import Sent

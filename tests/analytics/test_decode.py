@@ -1,0 +1,71 @@
+"""Records become rows and positions; what cannot be stored is named."""
+
+import pytest
+from confluent_kafka import TopicPartition as PartitionOffset
+
+from streaming.analytics.decode import advances, read_rows
+from streaming.errors import Mismatch
+from streaming.events.record import Headers, Record
+from streaming.processor.transform import transform
+from streaming.store.rows import OPEN, STORED, STREAM_OFFSET, STREAM_PARTITION
+from streaming.store.writer import Advance
+from streaming.system.logs import RateLimitedLogger
+from tests.events.given import RULES, TOPIC_ID, origin_fields, purchase
+from tests.events.given import record as purchase_record
+
+PROCESSED = "2025-11-24T16:00:01.000000Z"
+LIMIT = 1_000_000
+
+
+def event(offset: int, headers: Headers = ()) -> Record:
+    """Return a record of `analytics` as the processor publishes it."""
+    output = transform(purchase_record(purchase()), RULES, PROCESSED, LIMIT)
+    assert output.reason is None
+    return Record("analytics", TOPIC_ID, 1, offset, 1_700, None, output.value, headers)
+
+
+def dead_letter(offset: int) -> Record:
+    """Return a record of `purchases.dlq` as the processor publishes it."""
+    output = transform(purchase_record(b"{}", b"key"), RULES, PROCESSED, LIMIT)
+    assert output.reason is not None
+    return Record(
+        "purchases.dlq", TOPIC_ID, 0, offset, 1_700, output.key, output.value, output.headers
+    )
+
+
+def test_a_batch_becomes_events_and_dead_letters_in_the_order_of_reading() -> None:
+    """A redriven event is both: its headers say which dead letter is stored now."""
+    records = [event(5), dead_letter(8), event(6, origin_fields())]
+    events, dead_letters = read_rows(records, "analytics", "GBP", RateLimitedLogger())
+    assert [(row[STREAM_PARTITION], row[STREAM_OFFSET]) for row in events] == [(1, 5), (1, 6)]
+    assert [row.state for row in dead_letters] == [OPEN, STORED]
+    refused = dead_letters[0]
+    assert (refused.key, refused.dlq_offset, refused.refused_at) == ("key", 8, 1_700_000)
+    assert (refused.origin.partition, refused.origin.offset) == (3, 42)
+
+
+def test_what_others_wrote_to_the_dead_letters_is_skipped() -> None:
+    """Its headers name no origin, so there is nothing to store."""
+    stranger = Record("purchases.dlq", TOPIC_ID, 0, 1, 1_700, None, b"hello", ())
+    assert read_rows([stranger], "analytics", "GBP", RateLimitedLogger()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Record("analytics", TOPIC_ID, 2, 9, 1_700, None, b"{}"),
+        Record("analytics", TOPIC_ID, 2, 9, 1_700, None, event(9).value, [("origin.x", b"")]),
+    ],
+)
+def test_a_record_that_cannot_be_stored_is_named(record: Record) -> None:
+    """A value of another version, and headers that name half an origin."""
+    with pytest.raises(Mismatch, match=r"analytics-2, offset 9, cannot be stored"):
+        read_rows([record], "analytics", "GBP", RateLimitedLogger())
+
+
+def test_a_batch_advances_the_partitions_of_its_records_to_the_positions() -> None:
+    """Past the markers behind the last record, with the marker's epoch; others stay."""
+    read = {("analytics", 1): 9, ("analytics", 2): 30}
+    positions = {at: PartitionOffset(*at, offset, "", 4) for at, offset in read.items()}
+    moved = advances([event(5), event(6)], positions, {("analytics", 1): 5})
+    assert moved == {("analytics", 1): Advance(5, 9, 4, 2)}
