@@ -1,25 +1,26 @@
-"""Ending a transaction that a broker has forgotten to end; when it is called for is the caller's.
+"""Hanging transactions: those that a broker has forgotten to end. When to look is the caller's.
 
 A coordinator that knows no leader of a partition takes it for deleted (it logs "likely deleted
 already") and the transaction for ended there, without a marker. A broker that was killed, or
-stopped for long, may know none for a moment when it is back. What was published stays open then, so
-that the next commit of the same producer commits it too, and offsets may stay undecided for ever.
+stopped for long, may know none for a moment when it is back. What was published stays open then:
+the next commit of the same producer commits it too, and offsets may stay undecided forever.
 """
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import Unavailable
 from streaming.events.provenance import read_provenance
-from streaming.events.record import TopicPartition
+from streaming.events.record import Record, TopicPartition
 from streaming.kafka.config import Config
+from streaming.kafka.log_reader import read_from
 from streaming.kafka.offsets import committed_offsets, list_bounds
-from streaming.kafka.records import headers_of
+from streaming.system.deadline import Deadline
 from streaming.system.logs import get_logger
 
 CALL_SECONDS: Final = 4.0
@@ -28,7 +29,7 @@ MOST_SECONDS: Final = 25
 
 
 def list_topic_partitions(producer: Producer, topics: Sequence[str]) -> list[TopicPartition]:
-    """Give all partitions of the topics. Raises `KafkaException` where no broker answers."""
+    """Return all partitions of the topics. Raises `KafkaException` if no broker answers."""
     return [
         (topic, number)
         for topic in topics
@@ -37,90 +38,87 @@ def list_topic_partitions(producer: Producer, topics: Sequence[str]) -> list[Top
 
 
 def list_hanging(
-    common: Config, places: Sequence[TopicPartition], group: str
+    common: Config, partitions: Sequence[TopicPartition], group: str
 ) -> list[TopicPartition]:
-    """Give the partitions in which something stands open that was made of uncommitted purchases.
+    """Return the partitions with an open transaction over what was made of uncommitted purchases.
 
     Asked when our producer has no transaction: what is open then was to be aborted and forgotten,
-    or is of another slot, which an abort of ours does not touch. Where a commit was forgotten, the
+    or is of another slot, which an abort of ours does not touch. If a commit was forgotten, the
     offsets of `group` say so, and the next commit makes up for it. Raises `Unavailable` or
-    `KafkaException` where the brokers do not answer.
+    `KafkaException` if the brokers do not answer.
     """
     admin = AdminClient(common)
-    stable = list_bounds(admin, places, stable=True, timeout=CALL_SECONDS)
-    high = list_bounds(admin, places, stable=False, timeout=CALL_SECONDS)
-    starts = {place: stable[place][1] for place in places if stable[place][1] < high[place][1]}
+    stable = list_bounds(admin, partitions, stable=True, timeout=CALL_SECONDS)
+    high = list_bounds(admin, partitions, stable=False, timeout=CALL_SECONDS)
+    starts = {at: stable[at][1] for at in partitions if stable[at][1] < high[at][1]}
     if not starts:
         return []
-    first = _first_records(common, group, starts)
+    first = _read_first(common, group, starts)
     offsets = committed_offsets(admin, group, CALL_SECONDS)
     committed = {number: offset.offset for (_, number), offset in offsets.items()}
-    return [place for place, record in first.items() if not _is_committed(record, committed)]
+    return [at for at, record in first.items() if not _is_committed(record, committed)]
 
 
 def abort_over(
-    producer: Producer, places: Sequence[TopicPartition], offsets: tuple[str, object] | None = None
+    producer: Producer,
+    partitions: Sequence[TopicPartition],
+    offsets: tuple[str, object] | None = None,
 ) -> None:
-    """Abort a transaction over these partitions, which ends what stands open of the producer's id.
+    """Abort a transaction over these partitions, which ends what is open of the producer's id.
 
     With `offsets` (a topic, and the metadata of the group that reads it) over its offsets too:
-    while they are undecided aborting is right, as what was published is published again. With
-    nothing to end this does nothing. Raises `KafkaException` where the abort fails.
+    while they are undecided aborting is right, because what was published is published again.
+    With nothing to end this does nothing. Raises `KafkaException` if the abort fails.
     """
-    get_logger().warning(
-        "aborting_what_hangs", partitions=[f"{t}-{number}" for t, number in places]
-    )
+    names = [f"{topic}-{number}" for topic, number in partitions]
+    get_logger().warning("aborting_hanging_transactions", partitions=names)
     try:
         producer.begin_transaction()
-        _touch(producer, places, offsets)
+        _add_to_transaction(producer, partitions, offsets)
     except KafkaException as error:
-        get_logger().warning("touching_failed", error=error.args[0].str())
+        get_logger().warning("hanging_partition_not_added", error=error.args[0].str())
     producer.abort_transaction(CALL_SECONDS)
 
 
-def _touch(
-    producer: Producer, places: Iterable[TopicPartition], offsets: tuple[str, object] | None
+def _add_to_transaction(
+    producer: Producer, partitions: Iterable[TopicPartition], offsets: tuple[str, object] | None
 ) -> None:
-    """Let the open transaction hold each of the partitions, and then the offsets.
+    """Add each of the partitions, and then the offsets, to the open transaction.
 
-    These come last, and only after all others: as long as they are undecided it is done again.
+    The offsets come last, and only after all others: while they are undecided it is done again.
     """
-    for topic, number in places:
+    for topic, number in partitions:
         producer.produce(topic, b"", partition=number)
     if producer.flush(CALL_SECONDS) > 0:
-        get_logger().warning("touching_failed", error="not all was acknowledged in time")
+        error = "not all was acknowledged in time"
+        get_logger().warning("hanging_partition_not_added", error=error)
     elif offsets is not None:
         topic, group_metadata = offsets
         start = [PartitionOffset(topic, 0, 0)]
         producer.send_offsets_to_transaction(start, group_metadata, CALL_SECONDS)
 
 
-def _first_records(
+def _read_first(
     common: Config, group: str, starts: Mapping[TopicPartition, int]
-) -> dict[TopicPartition, Message]:
+) -> dict[TopicPartition, Record]:
     """Read the first record from each start, decided or not."""
-    reading: Config = {
+    config: Config = {
         **common,
         "group.id": group,
         "enable.auto.commit": False,
         "isolation.level": "read_uncommitted",
     }
-    consumer, until = Consumer(reading), time.monotonic() + CALL_SECONDS
-    found: dict[TopicPartition, Message] = {}
-    try:
-        consumer.assign([PartitionOffset(*place, start) for place, start in starts.items()])
-        while len(found) < len(starts):
-            message = consumer.poll(max(until - time.monotonic(), 0))
-            if message is None:
-                raise Unavailable("the broker does not give what stands open in time")
-            if message.error() is None:
-                found.setdefault((str(message.topic()), message.partition() or 0), message)
-    finally:
-        consumer.close()
-    return found
+    records: dict[TopicPartition, Record] = {}
+    with closing(Consumer(config)) as consumer:
+        for partition, read in read_from(consumer, starts, Deadline.after(CALL_SECONDS)):
+            if isinstance(read, Record):
+                records.setdefault(partition, read)
+            if len(records) == len(starts):
+                return records
+    raise Unavailable("the broker does not return the records of an open transaction in time")
 
 
-def _is_committed(record: Message, committed: Mapping[int, int]) -> bool:
-    """Tell whether the purchase that the record was made of is behind the committed offsets."""
-    source = read_provenance(record.value(), headers_of(record))
+def _is_committed(record: Record, committed: Mapping[int, int]) -> bool:
+    """Return whether the purchase that the record was made of is behind the committed offsets."""
+    source = read_provenance(record.value, record.headers)
     return source is not None and source[1] < committed.get(source[0], 0)

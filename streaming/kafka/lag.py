@@ -1,39 +1,46 @@
 """How far the stored figures are behind the log, asked of the brokers from outside the apps.
 
-Only asking, with a short deadline, and without joining a group; what is stored is given.
+Only questions with a short deadline are asked, and no group is joined. What is stored is given.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
 
 from streaming.errors import Unavailable
-from streaming.events.record import TopicPartition
+from streaming.events.record import Record, TopicPartition
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import Config, common_config, consumer_config
+from streaming.kafka.log_reader import read_from
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import committed_offsets, list_bounds
 from streaming.settings import Settings
+from streaming.system.deadline import Deadline
 
 CLIENT: Final = "lag"
 SLICE_SECONDS: Final = 0.3
 """Within it a client that is refused has tried twice, each time another address of a name."""
+LEAST_SECONDS: Final = 0.05
+"""Less than this the client takes for "do not wait"; so a deadline is missed by that much."""
+
+NextRecords = Mapping[TopicPartition, Record | None]
+"""The next record of a partition; None if its log ends first, and no entry without an answer."""
 
 
 class TopicMissing(Unavailable):
-    """The cluster answers, but does not have a topic, or does not let us see it."""
+    """The cluster answers, but does not have a topic, or does not let this user see it."""
 
 
 @dataclass(frozen=True)
 class Lag:
     """Records that are not in the figures yet, and the age in seconds of the oldest of them.
 
-    `seconds` is 0 where there are none, and None where the oldest could not be read in time.
+    `seconds` is 0 if there are none, and None if the oldest could not be read in time.
     """
 
     records: int
@@ -44,8 +51,8 @@ class Lag:
 class PartitionLag:
     """How far one partition's stored `position` is from its `end` (the last stable offset).
 
-    `seconds` is the age of the next unread record, as in `Lag`. `hidden_records` stand behind an
-    open transaction, `hidden_seconds` is the age of the first of them.
+    `seconds` is the age of the next unread record, as in `Lag`. `hidden_records` are behind an open
+    transaction; `hidden_seconds` is the age of the first of them, None if it could not be read.
     """
 
     topic: str
@@ -58,175 +65,183 @@ class PartitionLag:
     hidden_seconds: float | None
 
 
-def read_lag(settings: Settings, stored: Mapping[int, int], deadline: float) -> Lag:
+def read_lag(settings: Settings, stored: Mapping[int, int], timeout: float) -> Lag:
     """Compare the logs' ends with the positions: `stored` on `analytics`, the processor's before.
 
-    A partition without a position counts from its beginning; `deadline` is in seconds. Raises
-    `Unavailable` where the cluster does not answer in time, `TopicMissing` where it lacks one.
+    A partition without a position counts from its beginning; `timeout` is in seconds. Raises
+    `Unavailable` if the cluster does not answer in time, `TopicMissing` if it lacks a topic.
     """
     names = Names.of(settings)
     topics = [names.purchases, names.analytics]
-    places = {(names.analytics, partition): position for partition, position in stored.items()}
-    return lag_in_all(read_partitions(settings, topics, places, deadline))
+    positions = {(names.analytics, number): position for number, position in stored.items()}
+    return sum_lag(read_partitions(settings, topics, positions, timeout))
 
 
-def lag_in_all(partitions: Sequence[PartitionLag]) -> Lag:
-    """Sum the records of partitions, and give the age of the oldest."""
-    behind = [partition.seconds for partition in partitions if partition.records]
-    known = [seconds for seconds in behind if seconds is not None]
+def sum_lag(partitions: Sequence[PartitionLag]) -> Lag:
+    """Return the sum of the partitions' records, and the age of the oldest."""
+    ages = [partition.seconds for partition in partitions if partition.records]
+    known = [seconds for seconds in ages if seconds is not None]
     records = sum(partition.records for partition in partitions)
-    return Lag(records, max(known, default=0.0) if len(known) == len(behind) else None)
+    return Lag(records, max(known, default=0.0) if len(known) == len(ages) else None)
 
 
 def read_partitions(
     settings: Settings,
     topics: Sequence[str],
     stored: Mapping[TopicPartition, int],
-    deadline: float,
+    timeout: float,
     *,
     patient: bool = True,
 ) -> list[PartitionLag]:
-    """Look at each partition of the `topics`; positions are `stored`, but those on `purchases`.
+    """Return the lag of each partition of the `topics`, within `timeout` seconds.
 
-    Without being `patient` brokers that refuse a connection are not waited for. Otherwise as
-    `read_lag`.
+    Positions are `stored`; those on `purchases` are the processor's committed offsets. Unless it is
+    `patient`, brokers that refuse a connection are not waited for. Raises as `read_lag`.
     """
     names, servers = Names.of(settings), bootstrap_servers(settings)
-    until = time.monotonic() + deadline
-    client: Config = {
-        **consumer_config(settings, servers, CLIENT, names.processor_group),
+    group, deadline = names.processor_group, Deadline.after(timeout)
+    refusals = _Refusals()
+    config: Config = {
+        **consumer_config(settings, servers, CLIENT, group),
         "enable.partition.eof": True,
     }
-    refusals: list[KafkaError] = []
-
-    def hear(error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            refusals.append(error)
-
-    consumer = Consumer({**client, "error_cb": hear})
-    try:
-        places = _partitions(_known(consumer, refusals, until, patient=patient), topics)
+    with _broker_errors(), closing(Consumer({**config, "error_cb": refusals})) as consumer:
+        metadata = _read_metadata(consumer, refusals, deadline, patient=patient)
         admin = AdminClient(common_config(settings, servers, CLIENT))
-        offsets = dict(stored)
+        positions = dict.fromkeys(_partitions_of(metadata, topics), -1)
+        positions |= {at: offset for at, offset in stored.items() if at in positions}
         if names.purchases in topics:
-            committed = committed_offsets(admin, names.processor_group, _left(until))
-            offsets |= {place: partition.offset for place, partition in committed.items()}
-        bounds = _bounds(admin, {place: offsets.get(place, -1) for place in places}, until)
-        next_at = _timestamps(
-            consumer, {b.place: b.position for b in bounds if b.position < b.stable}, until
-        )
-        hidden = {b.place: max(b.position, b.stable) for b in bounds if b.stable < b.high}
-        hidden_at = _hidden_timestamps(client, hidden, until)
-    except KafkaException as error:
-        raise Unavailable(f"The broker does not answer: {error.args[0].str()}.") from None
-    finally:
-        consumer.close()
+            positions |= _read_committed(admin, group, positions, deadline)
+        ends = _read_ends(admin, positions, deadline)
+        unread = {e.partition: e.position for e in ends if e.position < e.stable}
+        next_records = _read_next(consumer, unread, deadline)
+        hidden_records = _read_hidden(config, ends, deadline)
     now = time.time()
-    return [_partition_lag(bound, next_at, hidden_at, now) for bound in bounds]
+    return [partition_lag(e, next_records, hidden_records, now) for e in ends]
 
 
 @dataclass(frozen=True)
-class _Bound:
-    place: TopicPartition
+class LogEnd:
+    """A partition's `position`, its last stable offset, and its high watermark."""
+
+    partition: TopicPartition
     position: int
     stable: int
     high: int
 
 
-def _known(
-    consumer: Consumer, refusals: Sequence[KafkaError], until: float, *, patient: bool
-) -> ClusterMetadata:
-    """Ask for the topics; without patience no longer than until all brokers refused twice."""
-    seconds = _left(until) if patient else min(SLICE_SECONDS, _left(until))
-    found: ClusterMetadata
-    try:
-        found = consumer.list_topics(timeout=seconds)
-    except KafkaException:
-        consumer.poll(0)
-        # Once is heard already where only the first address of a name refuses.
-        if patient or len(refusals) > 1:
-            raise
-        found = consumer.list_topics(timeout=_left(until))
-    return found
-
-
-def _partitions(metadata: ClusterMetadata, topics: Sequence[str]) -> list[TopicPartition]:
-    known = metadata.topics
-    for topic in topics:
-        if topic not in known or known[topic].error is not None:
-            raise TopicMissing(f"The topic {topic} is missing, or may not be seen by this user.")
-    return [(topic, partition) for topic in topics for partition in known[topic].partitions]
-
-
-def _bounds(
-    admin: AdminClient, positions: Mapping[TopicPartition, int], until: float
-) -> list[_Bound]:
-    stable = list_bounds(admin, positions, stable=True, timeout=_left(until))
-    high = list_bounds(admin, positions, stable=False, timeout=_left(until))
-    return [
-        _Bound(place, max(at, stable[place][0]), stable[place][1], high[place][1])
-        for place, at in sorted(positions.items())
-    ]
-
-
-def _hidden_timestamps(
-    client: Config, starts: Mapping[TopicPartition, int], until: float
-) -> dict[TopicPartition, tuple[int, int] | None]:
-    """Read the first record behind each open transaction, which only an uncommitted read shows."""
-    if not starts:
-        return {}
-    consumer = Consumer({**client, "isolation.level": "read_uncommitted"})
-    try:
-        return _timestamps(consumer, starts, until)
-    finally:
-        consumer.close()
-
-
-def _timestamps(
-    consumer: Consumer, starts: Mapping[TopicPartition, int], until: float
-) -> dict[TopicPartition, tuple[int, int] | None]:
-    """Give offset and timestamp (ms) of the next record from each start, by place.
-
-    None where the log ends first (only markers were left of it); nothing where no answer came.
-    """
-    consumer.assign([PartitionOffset(*place, start) for place, start in starts.items()])
-    found: dict[TopicPartition, tuple[int, int] | None] = {}
-    while len(found) < len(starts) and time.monotonic() < until:
-        message = consumer.poll(max(until - time.monotonic(), 0))
-        if message is None:
-            continue
-        place = (str(message.topic()), message.partition() or 0)
-        error = message.error()
-        if error is None:
-            found.setdefault(place, (message.offset() or 0, message.timestamp()[1]))
-        elif error.code() == KafkaError._PARTITION_EOF:
-            found.setdefault(place, None)
-    return found
-
-
-def _partition_lag(
-    bound: _Bound,
-    next_at: Mapping[TopicPartition, tuple[int, int] | None],
-    hidden_at: Mapping[TopicPartition, tuple[int, int] | None],
-    now: float,
+def partition_lag(
+    end: LogEnd, next_records: NextRecords, hidden_records: NextRecords, now: float
 ) -> PartitionLag:
-    records, seconds = bound.stable - bound.position, None
-    if records <= 0 or next_at.get(bound.place, ()) is None:
+    """Return the lag of one partition at the time `now` (s since 1970).
+
+    Between a position and the end may lie only transaction markers: then there is no lag.
+    """
+    records, seconds = end.stable - end.position, None
+    if records <= 0 or next_records.get(end.partition, ()) is None:
         records, seconds = 0, 0.0
-    elif read := next_at.get(bound.place):
-        records, seconds = bound.stable - read[0], max(now - read[1] / 1000, 0.0)
-    hidden = hidden_at.get(bound.place)
+    elif record := next_records.get(end.partition):
+        records, seconds = end.stable - record.offset, _age(record, now)
+    hidden = hidden_records.get(end.partition)
     return PartitionLag(
-        topic=bound.place[0],
-        partition=bound.place[1],
-        position=bound.position,
-        end=bound.stable,
+        topic=end.partition[0],
+        partition=end.partition[1],
+        position=end.position,
+        end=end.stable,
         records=max(records, 0),
         seconds=seconds,
-        hidden_records=bound.high - bound.stable,
-        hidden_seconds=max(now - hidden[1] / 1000, 0.0) if hidden else None,
+        hidden_records=end.high - end.stable,
+        hidden_seconds=_age(hidden, now) if hidden else None,
     )
 
 
-def _left(until: float) -> float:
-    return max(until - time.monotonic(), 0.05)
+class _Refusals:
+    """An error callback that counts how often all brokers refused a connection."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __call__(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self.number += 1
+
+
+@contextmanager
+def _broker_errors() -> Iterator[None]:
+    try:
+        yield
+    except KafkaException as error:
+        raise Unavailable(f"The broker does not answer: {error.args[0].str()}.") from None
+
+
+def _read_metadata(
+    consumer: Consumer, refusals: _Refusals, deadline: Deadline, *, patient: bool
+) -> ClusterMetadata:
+    """Ask for the topics; without patience no longer than until all brokers refused twice."""
+    left = deadline.left(LEAST_SECONDS)
+    metadata: ClusterMetadata
+    try:
+        metadata = consumer.list_topics(timeout=left if patient else min(SLICE_SECONDS, left))
+    except KafkaException:
+        consumer.poll(0)
+        # One refusal is heard already if only the first address of a host's name refuses.
+        if patient or refusals.number > 1:
+            raise
+        metadata = consumer.list_topics(timeout=deadline.left(LEAST_SECONDS))
+    return metadata
+
+
+def _partitions_of(metadata: ClusterMetadata, topics: Sequence[str]) -> list[TopicPartition]:
+    for topic in topics:
+        if topic not in metadata.topics or metadata.topics[topic].error is not None:
+            raise TopicMissing(f"The topic {topic} is missing, or may not be seen by this user.")
+    return [(topic, number) for topic in topics for number in metadata.topics[topic].partitions]
+
+
+def _read_committed(
+    admin: AdminClient, group: str, partitions: Mapping[TopicPartition, int], deadline: Deadline
+) -> dict[TopicPartition, int]:
+    offsets = committed_offsets(admin, group, deadline.left(LEAST_SECONDS))
+    return {at: offset.offset for at, offset in offsets.items() if at in partitions}
+
+
+def _read_ends(
+    admin: AdminClient, positions: Mapping[TopicPartition, int], deadline: Deadline
+) -> list[LogEnd]:
+    stable, high = (
+        list_bounds(admin, positions, stable=stable, timeout=deadline.left(LEAST_SECONDS))
+        for stable in (True, False)
+    )
+    return [
+        LogEnd(partition, max(at, stable[partition][0]), stable[partition][1], high[partition][1])
+        for partition, at in sorted(positions.items())
+    ]
+
+
+def _read_hidden(config: Config, ends: Sequence[LogEnd], deadline: Deadline) -> NextRecords:
+    """Read the first record behind each open transaction, which only an uncommitted read shows."""
+    starts = {e.partition: max(e.position, e.stable) for e in ends if e.stable < e.high}
+    if not starts:
+        return {}
+    with closing(Consumer({**config, "isolation.level": "read_uncommitted"})) as consumer:
+        return _read_next(consumer, starts, deadline)
+
+
+def _read_next(
+    consumer: Consumer, starts: Mapping[TopicPartition, int], deadline: Deadline
+) -> NextRecords:
+    """Read the next record from each start."""
+    records: dict[TopicPartition, Record | None] = {}
+    if starts:
+        for partition, read in read_from(consumer, starts, deadline):
+            if isinstance(read, Record):
+                records.setdefault(partition, read)
+            elif read.code() == KafkaError._PARTITION_EOF:
+                records.setdefault(partition, None)
+            if len(records) == len(starts):
+                break
+    return records
+
+
+def _age(record: Record, now: float) -> float:
+    return max(now - record.timestamp / 1000, 0.0)

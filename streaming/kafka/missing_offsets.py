@@ -1,37 +1,39 @@
-"""Noticing that Kafka has deleted a group's offsets: with their topic, or when they expired.
+"""Committed offsets that Kafka has deleted: with their topic, or because they expired.
 
 A transaction commits what was published together with the offsets of what it was made of. So a
-group that has published has offsets; without one the first start and a topic that was made anew
-would look the same. What is said of it here is the processor's; where it is asked, the callers'.
+group that has published has offsets. Without one, a first start and a topic that was created again
+would look the same. The message is the processor's; when to look is the caller's.
 """
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError
-from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import Mismatch, Unavailable
 from streaming.events.provenance import read_provenance
-from streaming.events.record import TopicPartition
+from streaming.events.record import Record, TopicPartition
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import PASSING
+from streaming.kafka.log_reader import read_from
 from streaming.kafka.offsets import committed_offsets, list_bounds
-from streaming.kafka.records import headers_of
+from streaming.system.deadline import Deadline, wait_until
 
 CALL_SECONDS: Final = 2.0
 READING_SECONDS: Final = 6.0
 SETTLING_SECONDS: Final = 2.0
-LOOK_SECONDS: Final = 0.1
 MOST_SECONDS: Final = 25
 """What all calls of one function together may take."""
 
+Bounds = Mapping[TopicPartition, tuple[int, int]]
+"""First offset and end."""
 
-def require_offsets(common: Config, group: str, places: Sequence[TopicPartition]) -> None:
-    """Raise `Mismatch` where the group's offsets were deleted; else as `published_without`."""
-    published = published_without(common, group, places)
+
+def require_offsets(common: Config, group: str, partitions: Sequence[TopicPartition]) -> None:
+    """Raise `Mismatch` if the group's offsets were deleted; else as `published_without_offsets`."""
+    published = published_without_offsets(common, group, partitions)
     if published is not None:
         topic, number = published
         raise Mismatch(
@@ -44,36 +46,53 @@ def require_offsets(common: Config, group: str, places: Sequence[TopicPartition]
         )
 
 
-def published_without(
-    common: Config, group: str, places: Sequence[TopicPartition]
+def published_without_offsets(
+    common: Config, group: str, partitions: Sequence[TopicPartition]
 ) -> TopicPartition | None:
-    """Give which of `places` was published to, if `group` has no offset at all; or None.
+    """Return which of `partitions` was published to, if `group` has no offset at all; or None.
 
-    Raises `Unavailable` or `KafkaException` where the brokers do not answer.
+    Raises `Unavailable` or `KafkaException` if the brokers do not answer.
     """
     admin = AdminClient(common)
     if committed_offsets(admin, group, CALL_SECONDS):
         return None
-    found = _published_to(admin, common, group, places)
-    # Of a transaction that is just being committed, each partition is told by itself.
-    until = time.monotonic() + SETTLING_SECONDS
-    while found is not None and time.monotonic() < until:
-        if committed_offsets(admin, group, CALL_SECONDS):
-            return None
-        time.sleep(LOOK_SECONDS)
-    return found
+    bounds = list_bounds(admin, partitions, stable=True, timeout=CALL_SECONDS)
+    published = _first_published(common, group, bounds) or _first_deleted(bounds)
+    # A commit in progress reaches each partition by itself, so the offsets may come a moment later.
+    settled = Deadline.after(SETTLING_SECONDS)
+    if published and wait_until(
+        lambda: bool(committed_offsets(admin, group, CALL_SECONDS)), settled
+    ):
+        return None
+    return published
 
 
-def _published_to(
-    admin: AdminClient, common: Config, group: str, places: Sequence[TopicPartition]
-) -> TopicPartition | None:
-    """Read until the first record that a processor committed; else see where some were deleted.
+def _first_published(common: Config, group: str, bounds: Bounds) -> TopicPartition | None:
+    """Return where the first record was read that a processor committed.
 
-    What was aborted and what others wrote is passed over.
+    What was aborted is not read, and what others wrote is passed over. Raises `Unavailable` if the
+    partitions are not read to their ends in time.
     """
-    bounds = list_bounds(admin, places, stable=True, timeout=CALL_SECONDS)
-    left = {place: first for place, (first, end) in bounds.items() if first < end}
-    reading: Config = {
+    left = {partition: first for partition, (first, end) in bounds.items() if first < end}
+    if not left:
+        return None
+    deadline = Deadline.after(READING_SECONDS)
+    with closing(Consumer(_reader_config(common, group))) as consumer:
+        for partition, read in read_from(consumer, dict(left), deadline):
+            if isinstance(read, Record):
+                if read_provenance(read.value, read.headers) is not None:
+                    return partition
+            elif read.code() == KafkaError._PARTITION_EOF:
+                left.pop(partition, None)
+            elif read.code() not in PASSING:
+                raise Unavailable(f"what was published cannot be read: {read.str()}")
+            if not left:
+                return None
+    raise Unavailable("the broker does not return in time what was published")
+
+
+def _reader_config(common: Config, group: str) -> Config:
+    return {
         **common,
         "group.id": group,
         "auto.offset.reset": "earliest",
@@ -81,21 +100,8 @@ def _published_to(
         "enable.partition.eof": True,
         "isolation.level": "read_committed",
     }
-    consumer, until = Consumer(reading), time.monotonic() + READING_SECONDS
-    try:
-        consumer.assign([PartitionOffset(*place, first) for place, first in left.items()])
-        while left:
-            message = consumer.poll(max(until - time.monotonic(), 0))
-            if message is None:
-                raise Unavailable("the broker does not give in time what was published")
-            place, error = (str(message.topic()), message.partition() or 0), message.error()
-            if error is None:
-                if read_provenance(message.value(), headers_of(message)) is not None:
-                    return place
-            elif error.code() == KafkaError._PARTITION_EOF:
-                left.pop(place, None)
-            elif error.code() not in PASSING:
-                raise Unavailable(f"what was published cannot be read: {error.str()}")
-    finally:
-        consumer.close()
-    return next((place for place, (first, _) in bounds.items() if first > 0), None)
+
+
+def _first_deleted(bounds: Bounds) -> TopicPartition | None:
+    """Return a partition of which records were deleted: those count as published."""
+    return next((partition for partition, (first, _) in bounds.items() if first > 0), None)

@@ -6,7 +6,6 @@ evidence means is one table.
 
 import socket
 import ssl
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +19,7 @@ from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
 from streaming.kafka.topics import NO_DESCRIPTION, Topic, topic_id_of
 from streaming.settings import Settings
+from streaming.system.deadline import Deadline
 
 DEADLINE_SECONDS: Final = 4.5
 CONNECT_SECONDS: Final = 1.0
@@ -83,22 +83,22 @@ def preflight(
     Raises `PurchasesError` within 5 seconds, saying what is wrong and what to do. Whether
     a transactional id may be used shows only when the processor initialises it.
     """
-    until = time.monotonic() + DEADLINE_SECONDS
+    deadline = Deadline.after(DEADLINE_SECONDS)
     servers = bootstrap_servers(settings)
     _require_listener(settings, servers)
     evidence: Evidence = []
     config: dict[str, Any] = {**common_config(settings, servers, "preflight")}
     config["error_cb"] = lambda error: evidence.append((error.code(), error.str()))
     admin = AdminClient(config)
-    cluster_id = _cluster_id(admin, config, evidence, until)
+    cluster_id = _cluster_id(admin, config, evidence, deadline)
     operations: dict[str, set[Any]] = {name: set() for name in (*reads, *writes, *optional)}
     for name in reads:
         operations[name].add(AclOperation.READ)
     for name in writes:
         operations[name].add(AclOperation.WRITE)
-    topics = _topics(admin, operations, set(optional), until)
+    topics = _topics(admin, operations, set(optional), deadline)
     if group is not None:
-        _require_group(admin, group, until)
+        _require_group(admin, group, deadline)
     return Cluster(servers, cluster_id, topics)
 
 
@@ -139,10 +139,10 @@ def _problem(server: str) -> str | None:
 
 
 def _cluster_id(
-    admin: AdminClient, config: Mapping[str, Any], evidence: Evidence, until: float
+    admin: AdminClient, config: Mapping[str, Any], evidence: Evidence, deadline: Deadline
 ) -> str:
     servers = str(config["bootstrap.servers"])
-    while time.monotonic() < until:
+    while not deadline.is_over():
         admin.poll(0)
         said = _meaning(evidence)
         if said == NOT_TRUSTED and _is_for_another_host(servers, config.get("ssl.ca.location")):
@@ -185,12 +185,12 @@ def _is_for_another_host(servers: str, authority: str | None) -> bool:
 
 
 def _topics(
-    admin: AdminClient, operations: Mapping[str, set[Any]], optional: set[str], until: float
+    admin: AdminClient, operations: Mapping[str, set[Any]], optional: set[str], deadline: Deadline
 ) -> dict[str, Topic]:
     if not operations:
         return {}
     found = {}
-    left = max(until - time.monotonic(), 1.0)
+    left = deadline.left(least=1.0)
     futures = admin.describe_topics(
         TopicCollection(list(operations)), include_authorized_operations=True, request_timeout=left
     )
@@ -221,8 +221,8 @@ def _topic_problem(name: str, error: KafkaError, wanted: set[Any]) -> PurchasesE
     return PurchasesError(f"The topic {name} cannot be described: {error.str()}.")
 
 
-def _require_group(admin: AdminClient, group: str, until: float) -> None:
-    left = max(until - time.monotonic(), 1.0)
+def _require_group(admin: AdminClient, group: str, deadline: Deadline) -> None:
+    left = deadline.left(least=1.0)
     future = admin.describe_consumer_groups(
         [group], include_authorized_operations=True, request_timeout=left
     )[group]

@@ -1,6 +1,6 @@
-"""Asking the brokers something of which the answer is needed, by a command that can wait a little.
+"""A question to the brokers that a command needs answered, and can wait a little for.
 
-What is asked lives with who asks. Workers do not ask so: a new one asks again.
+What is asked is the caller's. Workers do not ask so: they pause, or a new one asks again.
 """
 
 import time
@@ -10,25 +10,26 @@ from typing import Final, TypeVar
 from confluent_kafka import KafkaException
 
 from streaming.errors import Unavailable
+from streaming.system.deadline import Deadline
 
 ANSWER_SECONDS: Final = 5.0
-AGAIN_SECONDS: Final = 0.1
+RETRY_SECONDS: Final = 0.1
 
 Answer = TypeVar("Answer")
 
 
 def answer(ask: Callable[[float], Answer]) -> Answer:
-    """Ask with a timeout (s), and for five seconds again where that is refused; give the answer.
+    """Return what `ask` does, called with a timeout (s), and again for five seconds if refused.
 
     A broker that has just started, or taken a group over, refuses for a moment what it answers
     then ("Not coordinator"). Raises `Unavailable` with the last refusal.
     """
-    deadline = time.monotonic() + ANSWER_SECONDS
+    deadline = Deadline.after(ANSWER_SECONDS)
     while True:
         try:
             return ask(ANSWER_SECONDS)
         except KafkaException as error:
-            if time.monotonic() >= deadline:
+            if deadline.is_over():
                 text = f"The broker does not answer: {error.args[0].str()}."
                 raise Unavailable(text) from None
-        time.sleep(AGAIN_SECONDS)
+        time.sleep(RETRY_SECONDS)

@@ -1,7 +1,6 @@
-"""The deployment's topics: what they are made with, and what they are now."""
+"""The deployment's topics: how they are created, and what they are now."""
 
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,15 +12,15 @@ from streaming.errors import PurchasesError
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
 from streaming.settings import Settings
+from streaming.system.deadline import Deadline, wait_until
 
 REQUEST_SECONDS: Final = 5.0
 CREATE_SECONDS: Final = 30.0
 NO_DESCRIPTION: Final = "The brokers do not describe the topic {name} in time; try again."
-POLL_SECONDS: Final = 0.1
 DAY_MILLISECONDS: Final = 86_400_000
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
 APPEND_TIME: Final = {"message.timestamp.type": "LogAppendTime"}
-"""Without it a client could choose the time by which its purchases are judged."""
+"""Otherwise a client could choose the time by which its purchases are judged."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Topic:
 
 
 def wanted_topics(names: Names) -> dict[str, tuple[int, dict[str, str]]]:
-    """Give each topic's partitions and configuration, as it is made where there is none.
+    """Return each topic's partitions and configuration, by which a missing one is created.
 
     Event time lives in the payload, so `purchases` has the time of append: retention reads it.
     """
@@ -46,27 +45,30 @@ def wanted_topics(names: Names) -> dict[str, tuple[int, dict[str, str]]]:
 
 
 def create_topics(settings: Settings, bootstrap_servers: str) -> list[str]:
-    """Make the topics that are missing, and wait until the cluster knows them; give their names.
+    """Create the topics that are missing, wait until the cluster knows them, return their names.
 
-    Existing ones are accepted as they are. Where the cluster refuses 16 MiB for dead letters, its
-    own limit is taken, and that is said. Raises `PurchasesError` with the cluster's reason.
+    Existing ones are accepted as they are. If the cluster refuses 16 MiB for dead letters, its own
+    limit is taken, with a line on stderr. Raises `PurchasesError` with the cluster's reason.
     """
     admin = AdminClient(common_config(settings, bootstrap_servers, "topics"))
     wanted = wanted_topics(Names.of(settings))
     existing = describe_topics(admin, wanted)
     created = [name for name in wanted if name not in existing and _create(admin, name, wanted)]
-    until = time.monotonic() + CREATE_SECONDS
-    while missing := set(wanted) - set(describe_topics(admin, wanted)):
-        if time.monotonic() >= until:
-            raise PurchasesError(f"The topic {min(missing)} was created, but is not there yet.")
-        time.sleep(POLL_SECONDS)
+    if not wait_until(
+        lambda: len(describe_topics(admin, wanted)) == len(wanted), Deadline.after(CREATE_SECONDS)
+    ):
+        missing = min(set(wanted) - set(describe_topics(admin, wanted)))
+        raise PurchasesError(
+            f"The topic {missing} was created, but the brokers do not describe it after"
+            f" {CREATE_SECONDS:g} s; try again."
+        )
     return created
 
 
 def describe_topics(
     admin: AdminClient, names: Iterable[str], timeout: float = REQUEST_SECONDS
 ) -> dict[str, Topic]:
-    """Describe those of the topics that exist. Raises `PurchasesError` where that is not told."""
+    """Return those of the topics that exist. Raises `PurchasesError` if the brokers do not say."""
     wanted = list(dict.fromkeys(names))
     if not wanted:
         return {}
@@ -88,7 +90,7 @@ def describe_topics(
 
 
 def topic_id_of(description: Any) -> bytes:  # noqa: ANN401 - the client does not export its type
-    """Give the 16 bytes of the id in a topic's description."""
+    """Return the 16 bytes of the id in a topic's description."""
     topic_id = description.topic_id
     halves = topic_id.get_most_significant_bits(), topic_id.get_least_significant_bits()
     return b"".join((half % 2**64).to_bytes(8, "big") for half in halves)

@@ -15,7 +15,7 @@ from streaming.errors import Mismatch
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config, common_config
-from streaming.kafka.missing_offsets import published_without
+from streaming.kafka.missing_offsets import published_without_offsets
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import committed_offsets, list_bounds
 from streaming.kafka.preflight import Cluster, preflight
@@ -132,7 +132,7 @@ def _places(cluster: Cluster, topics: Sequence[str]) -> list[TopicPartition]:
 
 def _is_deleted(common: Config, group: str, cluster: Cluster, published: Sequence[str]) -> bool:
     places = _places(cluster, published)
-    return answer(lambda _: published_without(common, group, places)) is not None
+    return answer(lambda _: published_without_offsets(common, group, places)) is not None
 
 
 def _committed(common: Config, group: str) -> dict[TopicPartition, StoredOffset]:

@@ -57,8 +57,8 @@ def test_ending_what_hangs_leaves_nothing_behind(deployment: Deployment) -> None
             check=False,
         )
         assert told.returncode == 1
-        assert "aborting_what_hangs" in told.stderr
-        assert "touching_failed" not in told.stderr
+        assert "aborting_hanging_transactions" in told.stderr
+        assert "hanging_partition_not_added" not in told.stderr
         with deployment.running("process"):
             before = deployment.count("analytics_event")
             wait_until(
@@ -104,7 +104,7 @@ def test_what_was_left_open_is_decided_by_the_offsets(
     assert set(found.values()) == {1}
     purchases = {event_id(message) for message in alone.read_topic("purchases")}
     assert set(found) == purchases | {event["event_id"]}
-    assert ("aborting_what_hangs" in done.stderr) == (forgotten == "abort")
+    assert ("aborting_hanging_transactions" in done.stderr) == (forgotten == "abort")
 
 
 def event_id(message: Message) -> str:
