@@ -14,19 +14,19 @@ from streaming.errors import PurchasesError
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight, preflight_processor
 from streaming.offsets.catch_up import (
-    GroupLooker,
+    GroupReader,
     Positions,
     database_positions,
     wait_until_caught_up,
 )
-from streaming.offsets.inspect import require_positions_of_this_log
-from streaming.runtime.keep_alive import KeepAlive
+from streaming.offsets.positions import require_positions_of_this_log
+from streaming.runtime.keep_alive import Wish
 from streaming.runtime.supervisor import Supervisor
 from streaming.settings import load_settings
 from streaming.store.deployment import prepare_store
 from streaming.system.lease import Lease, acquire
 from streaming.system.logs import configure_logs, get_logger
-from streaming.system.shutdown import stop_on_signals
+from streaming.system.shutdown import stopping
 
 STOP_SECONDS = 5.0
 STEP_SECONDS = 0.1
@@ -52,11 +52,11 @@ def run_processor(
     cluster = preflight_processor(settings)
     end = None
     if caught_up_timeout is not None:
-        require_positions_of_this_log(settings, PROCESSOR.name)
+        require_positions_of_this_log(settings, PROCESSOR)
         names = Names.of(settings)
         group, topics = names.processor_group, names.read_by(PROCESSOR)
-        looker = GroupLooker(settings, cluster.bootstrap_servers, group)
-        end = End(looker.ends(topics), lambda: looker.committed(topics), caught_up_timeout)
+        reader = GroupReader(settings, cluster.bootstrap_servers, group)
+        end = End(reader.ends(topics), lambda: reader.committed(topics), caught_up_timeout)
     supervisor = Supervisor(settings, PROCESSOR, slots or PROCESSOR.slots(settings))
     _supervise(supervisor, end, keep_alive)
 
@@ -79,10 +79,10 @@ def run_analytics(
         )
     end = None
     if caught_up_timeout is not None:
-        require_positions_of_this_log(settings, ANALYTICS.name)
-        looker = GroupLooker(settings, cluster.bootstrap_servers, group)
-        ends = looker.ends(names.read_by(ANALYTICS))
-        looker.close()
+        require_positions_of_this_log(settings, ANALYTICS)
+        reader = GroupReader(settings, cluster.bootstrap_servers, group)
+        ends = reader.ends(names.read_by(ANALYTICS))
+        reader.close()
         end = End(ends, lambda: database_positions(settings, group), caught_up_timeout)
     _supervise(Supervisor(settings, ANALYTICS, wanted), end, keep_alive)
 
@@ -90,15 +90,15 @@ def run_analytics(
 def _supervise(supervisor: Supervisor, end: End | None, keep_alive: Path | None) -> None:
     configure_logs()
     if keep_alive is not None and not keep_alive.exists():
-        get_logger().info("keep_alive_gone", app=supervisor.app.name)
+        get_logger().info("not_wanted", app=supervisor.app.name)
         return
-    kept = None if keep_alive is None else KeepAlive(keep_alive)
-    with stop_on_signals() as stop, nullcontext() if keep_alive is None else _lease(keep_alive):
+    wish = None if keep_alive is None else Wish(keep_alive)
+    with stopping() as stop, nullcontext() if keep_alive is None else _lease(keep_alive):
         supervisor.start()
 
         def keep_going() -> bool:
             supervisor.step()
-            return not stop.is_set() and (kept is None or kept.is_fresh())
+            return not stop.is_set() and (wish is None or wish.holds())
 
         try:
             if end is None:
@@ -111,7 +111,7 @@ def _supervise(supervisor: Supervisor, end: End | None, keep_alive: Path | None)
 
 
 def _lease(keep_alive: Path) -> Lease:
-    """Lease the keep-alive file, so that others see which supervisor it keeps."""
+    """Hold the wish, so that others can tell by whom this supervisor is kept."""
     lease = acquire(keep_alive)
     if lease is None:
         raise PurchasesError(f"{keep_alive} keeps another supervisor alive already.")

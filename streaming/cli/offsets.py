@@ -36,7 +36,7 @@ def list_offsets(as_json: AsJson = False) -> None:
     """
     import msgspec
 
-    from streaming.offsets.inspect import list_positions
+    from streaming.offsets.positions import list_positions
     from streaming.settings import load_settings
 
     positions = list_positions(load_settings())
@@ -71,13 +71,13 @@ def reset(
 
     Example: purchases offsets reset analytics --to earliest --yes
     """
-    from streaming.offsets.reset import Where
+    from streaming.offsets.reset import PartitionFilter
     from streaming.offsets.reset import reset as move
     from streaming.settings import load_settings
 
     settings = load_settings()
-    where = Where(topic, partition)
-    for moved in move(settings, name, _target(to, settings), where, do=yes):
+    partitions = PartitionFilter(topic, partition)
+    for moved in move(settings, name, _target(to, settings), partitions, apply=yes):
         before = "no position" if moved.before < 0 else f"{moved.before:,}"
         most = "at most " if moved.before < 0 else ""
         typer.echo(

@@ -1,4 +1,4 @@
-"""Whether an app has done what was there: the ends of the logs now, and its stored positions.
+"""Catch-up: whether an app's positions have reached the end offsets measured at the start.
 
 The processor's positions are its group's committed offsets, the consumer's are in the database.
 """
@@ -17,53 +17,55 @@ from streaming.kafka.offsets import committed_offsets, list_bounds
 from streaming.kafka.retry import ANSWER_SECONDS, answer
 from streaming.settings import Settings
 from streaming.store.connection import read_store
+from streaming.system.deadline import POLL_SECONDS, Deadline
 
 Positions = Mapping[TopicPartition, int]
 
 
-class GroupLooker:
-    """Looks at a group from outside, without joining it."""
+class GroupReader:
+    """A reader of a group's offsets and its topics' ends that does not join the group."""
 
     def __init__(self, settings: Settings, servers: str, group: str) -> None:
         self._group = group
-        self._consumer = Consumer(consumer_config(settings, servers, "looker", group))
-        self._admin = AdminClient(common_config(settings, servers, "looker"))
+        self._consumer = Consumer(consumer_config(settings, servers, "catch-up", group))
+        self._admin = AdminClient(common_config(settings, servers, "catch-up"))
 
     def ends(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
-        """Give the high watermark of every partition that holds something.
+        """Return the high watermark of every partition that holds something.
 
-        What stands behind an open transaction is below it. Raises `Unavailable` where no broker
-        answers.
+        What is behind an open transaction is below it. Raises `Unavailable` if no broker answers.
         """
-        places = [(p.topic, p.partition) for p in self._partitions(topics)]
-        bounds = list_bounds(self._admin, places, stable=False, timeout=ANSWER_SECONDS)
-        return {place: end for place, (first, end) in bounds.items() if first < end}
+        partitions = [(p.topic, p.partition) for p in self._partitions(topics)]
+        bounds = list_bounds(self._admin, partitions, stable=False, timeout=ANSWER_SECONDS)
+        return {partition: end for partition, (first, end) in bounds.items() if first < end}
 
     def committed(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
-        """Give the group's committed offset of each partition; the beginning where none is."""
-        found = answer(lambda seconds: committed_offsets(self._admin, self._group, seconds))
-        return {
-            (p.topic, p.partition): at.offset if at else self._watermarks(p)[0]
-            for p in self._partitions(topics)
-            for at in [found.get((p.topic, p.partition))]
-        }
+        """Return the group's committed offset of each partition; else its first offset."""
+        offsets = answer(lambda seconds: committed_offsets(self._admin, self._group, seconds))
+        committed = {}
+        for at in self._partitions(topics):
+            offset = offsets.get((at.topic, at.partition))
+            first = self._watermarks(at)[0] if offset is None else 0
+            committed[at.topic, at.partition] = first if offset is None else offset.offset
+        return committed
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._consumer.close()
 
     def _partitions(self, topics: Sequence[str]) -> list[PartitionOffset]:
-        known = answer(lambda seconds: self._consumer.list_topics(timeout=seconds)).topics
+        described = answer(lambda seconds: self._consumer.list_topics(timeout=seconds)).topics
         return [
-            PartitionOffset(topic, partition)
+            PartitionOffset(topic, number)
             for topic in topics
-            if topic in known
-            for partition in known[topic].partitions
+            if topic in described
+            for number in described[topic].partitions
         ]
 
     def _watermarks(self, partition: PartitionOffset) -> tuple[int, int]:
-        place = PartitionOffset(partition.topic, partition.partition)
-        return answer(lambda seconds: self._consumer.get_watermark_offsets(place, timeout=seconds))
+        return answer(
+            lambda seconds: self._consumer.get_watermark_offsets(partition, timeout=seconds)
+        )
 
 
 def database_positions(settings: Settings, group: str) -> dict[TopicPartition, int]:
@@ -80,29 +82,29 @@ def wait_until_caught_up(
     keep_going: Callable[[], bool],
     timeout: float,
 ) -> bool:
-    """Wait until the stored positions have reached the targets; False where told to stop before.
+    """Wait until the stored positions have reached the targets; False if told to stop before.
 
     Raises `PurchasesError` after `timeout` seconds without any progress, naming the partition,
-    its position and its end: an open transaction hides what is behind it. Who does not answer for
-    a while has made no progress.
+    its position and its end: an open transaction hides what is behind it. A store or broker that
+    does not answer for a while has made no progress.
     """
-    moved_at, before = time.monotonic(), dict[TopicPartition, int]()
+    deadline, before = Deadline.after(timeout), dict[TopicPartition, int]()
     while keep_going():
         try:
-            now = stored()
+            now = dict(stored())
         except Unavailable:
             now = before
-        behind = {place: end for place, end in targets.items() if now.get(place, 0) < end}
+        behind = {at: end for at, end in targets.items() if now.get(at, 0) < end}
         if not behind:
             return True
         if now != before:
-            moved_at, before = time.monotonic(), dict(now)
-        if time.monotonic() - moved_at > timeout:
-            (topic, partition), end = next(iter(behind.items()))
+            deadline, before = Deadline.after(timeout), now
+        if deadline.is_over():
+            (topic, number), end = next(iter(behind.items()))
             raise PurchasesError(
-                f"Not caught up: {topic}-{partition} stands at {now.get((topic, partition), 0)} of"
-                f" {end} and has not moved for {timeout:g} s; is a transaction open there, or is"
-                " the worker failing (see its log)?"
+                f"Not caught up: {topic}-{number} is at {now.get((topic, number), 0)} of {end}"
+                f" and has not moved for {timeout:g} s; is a transaction open there, or is the"
+                " worker failing (see its log)?"
             )
-        time.sleep(0.1)
+        time.sleep(POLL_SECONDS)
     return False

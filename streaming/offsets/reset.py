@@ -1,7 +1,7 @@
-"""Moving the stored positions, where that is the way out.
+"""Offset reset: the change of an app's stored positions by a person.
 
-A position is only moved while nobody works, and by a person who has seen what that loses or
-repeats. What a position is, and what is wrong with one, is in `positions`.
+A position is only moved while no worker of the app runs, and by somebody who has seen what that
+skips or repeats. What a position is, and what is wrong with one, is in `positions`.
 """
 
 import time
@@ -15,7 +15,7 @@ from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
-from streaming.apps import APPS, PROCESSOR, app_named
+from streaming.apps import APPS, PROCESSOR, App, app_named
 from streaming.errors import PurchasesError, UsageError
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import TopicPartition
@@ -24,23 +24,30 @@ from streaming.kafka.names import Names
 from streaming.kafka.offsets import commit_offsets
 from streaming.kafka.preflight import Cluster
 from streaming.kafka.retry import answer
-from streaming.offsets.inspect import CALL_SECONDS, CLIENT, Position, group_of, look
+from streaming.offsets.positions import (
+    CALL_SECONDS,
+    CLIENT,
+    StoredPosition,
+    group_of,
+    read_positions,
+)
 from streaming.settings import Settings
 from streaming.store.connection import write_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.offsets import StoredOffset, move_offsets
+from streaming.system.deadline import Deadline
 from streaming.system.home import Home
 from streaming.system.lease import holder
 from streaming.units import micros_of
 
 LEAVING_SECONDS: Final = 2.0
-LOOK_SECONDS: Final = 0.5
+RETRY_SECONDS: Final = 0.5
 
 
 class Move(Struct, frozen=True):
     """A position that is, or would be, moved; `skipped` and `repeated` count offsets.
 
-    Of a deleted position nobody knows what was read: both are then the most that it can be.
+    For a deleted position nobody knows what was read: both are then the most that it can be.
     """
 
     app: str
@@ -53,60 +60,72 @@ class Move(Struct, frozen=True):
 
 
 class Target(Struct, frozen=True):
-    """Where to: `earliest`, `latest`, an offset, or the first record at or after a time."""
+    """The target: `earliest`, `latest`, an offset, or the first record at or after a time."""
 
     text: str
     offset: int | None = None
     time: datetime | None = None
 
 
-class Where(Struct, frozen=True):
+class PartitionFilter(Struct, frozen=True):
     """Which partitions: of one topic or of all that an app reads, of one number or of all."""
 
     topic: str | None = None
     partition: int | None = None
 
     def __str__(self) -> str:
-        """Give it as a message names it."""
-        place = [] if self.partition is None else [f"partition {self.partition}"]
-        return " of ".join([*place, *([] if self.topic is None else [f"topic {self.topic}"])])
+        """Return it as a message names it."""
+        number = [] if self.partition is None else [f"partition {self.partition}"]
+        return " of ".join([*number, *([] if self.topic is None else [f"topic {self.topic}"])])
+
+    def takes(self, position: StoredPosition) -> bool:
+        """Return whether the position is of such a partition."""
+        return self.topic in {None, position.topic} and self.partition in {None, position.partition}
 
 
-def reset(settings: Settings, app: str, target: Target, where: Where, *, do: bool) -> list[Move]:
-    """Move an app's positions `where` it is said; without `do` only say how.
+def reset(
+    settings: Settings, name: str, target: Target, partitions: PartitionFilter, *, apply: bool
+) -> list[Move]:
+    """Move the named app's positions in the `partitions`; unless `apply`, only return the moves.
 
     Raises `UsageError` for an app, topic or partition that is not there, an offset outside the log,
-    or one of several topics; `PurchasesError` while a worker of the app runs here, or for one of
-    several partitions whose positions were all deleted.
+    or one offset for several topics; `PurchasesError` while a worker of the app runs here, or for
+    some of the partitions if the positions of all were deleted.
     """
-    if app_named(app) is None:
-        raise UsageError(f"{app} must be one of {', '.join(one.name for one in APPS)}.")
-    _require_stopped(settings, app)
-    positions, cluster = look(settings, [app])
-    chosen = [
-        p
-        for p in positions
-        if p.app == app
-        and where.topic in (None, p.topic)
-        and where.partition in (None, p.partition)
-    ]
+    app = app_named(name)
+    if app is None:
+        raise UsageError(f"{name} must be one of {', '.join(one.name for one in APPS)}.")
+    _require_stopped(settings, name)
+    positions, cluster = read_positions(settings, [app])
+    chosen = _choose(app, positions, target, partitions)
+    times = _offsets_at(settings, cluster, chosen, target.time)
+    moves = [plan_move(position, target, times) for position in chosen]
+    if apply and app is PROCESSOR:
+        _commit(settings, cluster, moves)
+    elif apply:
+        _store(settings, cluster, moves)
+    return moves
+
+
+def _choose(
+    app: App, positions: Sequence[StoredPosition], target: Target, partitions: PartitionFilter
+) -> list[StoredPosition]:
+    """Return the positions to move, refusing a choice of which the target makes no sense."""
+    chosen = [position for position in positions if partitions.takes(position)]
     if not chosen:
-        raise UsageError(f"{app} reads no {where}; see `purchases offsets list`.")
+        raise UsageError(f"{app.name} reads no {partitions}; see `purchases offsets list`.")
     if len(chosen) < len(positions) and chosen[0].state == "deleted":
         raise PurchasesError(
             "Kafka deleted the positions of all partitions; with one of them set, the others would"
             " begin with the first record unasked. Leave out --partition and --topic."
         )
-    topics = sorted({p.topic for p in chosen})
+    topics = sorted({position.topic for position in chosen})
     if target.offset is not None and len(topics) > 1:
-        raise UsageError(f"--to {target.offset} is of one topic: add --topic {topics[0]}, say.")
-    times = _offsets_at(settings, cluster, chosen, target.time)
-    moves = [_move(position, target, times) for position in chosen]
-    if do and app == PROCESSOR.name:
-        _commit(settings, cluster, moves)
-    elif do:
-        _store(settings, cluster, moves)
-    return moves
+        raise UsageError(
+            f"--to {target.offset} is an offset of one topic, but {app.name} reads several; add --topic"
+            f" {topics[0]}, for example."
+        )
+    return chosen
 
 
 def _require_stopped(settings: Settings, app: str) -> None:
@@ -114,15 +133,15 @@ def _require_stopped(settings: Settings, app: str) -> None:
     for path in (home.supervisor_lease(app), *home.list_worker_leases(app)):
         if pid := holder(path):
             raise PurchasesError(
-                f"{app} runs as process {pid}; stop it first (`purchases down`), as a position that"
-                " moves under a worker is written over."
+                f"{app} runs as process {pid}; stop it first (`purchases down`): a running worker"
+                " would overwrite the position."
             )
 
 
 def _offsets_at(
-    settings: Settings, cluster: Cluster, chosen: Sequence[Position], since: datetime | None
+    settings: Settings, cluster: Cluster, chosen: Sequence[StoredPosition], since: datetime | None
 ) -> dict[TopicPartition, int]:
-    """Give for each partition the first offset at or after a time; the end where there is none."""
+    """Return for each partition the first offset at or after a time; no entry if there is none."""
     if since is None:
         return {}
     milliseconds = micros_of(since) // 1000
@@ -133,21 +152,17 @@ def _offsets_at(
     return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
 
 
-def _move(position: Position, target: Target, times: Mapping[TopicPartition, int]) -> Move:
-    after = position.end
-    if target.offset is not None:
-        after = target.offset
-        if not position.first <= after <= position.end:
-            raise UsageError(
-                f"--to {after} is outside {position.topic}-{position.partition}, which holds"
-                f" {position.first} to {position.end}."
-            )
-    elif target.time is not None:
-        after = times.get((position.topic, position.partition), position.end)
-    elif target.text == "earliest":
-        after = position.first
+def plan_move(
+    position: StoredPosition, target: Target, times: Mapping[TopicPartition, int]
+) -> Move:
+    """Return how a position is moved; `times` are the offsets of a target that is a time.
+
+    Raises `UsageError` for an offset outside the log.
+    """
+    after = _offset_of(target, position, times)
+    # Of another log, or none: what it had read counts from the first record there is.
     before = position.position if position.state in {"ok", "lost", "ahead"} else position.first
-    known_to = position.end if position.state == "deleted" else before
+    read_at_most = position.end if position.state == "deleted" else before
     return Move(
         position.app,
         position.topic,
@@ -155,15 +170,30 @@ def _move(position: Position, target: Target, times: Mapping[TopicPartition, int
         position.position,
         after,
         skipped=max(after - max(before, position.first), 0),
-        repeated=max(min(known_to, position.end) - after, 0),
+        repeated=max(min(read_at_most, position.end) - after, 0),
     )
+
+
+def _offset_of(
+    target: Target, position: StoredPosition, times: Mapping[TopicPartition, int]
+) -> int:
+    if target.offset is not None:
+        if not position.first <= target.offset <= position.end:
+            raise UsageError(
+                f"--to {target.offset} is outside {position.topic}-{position.partition}, which"
+                f" holds {position.first} to {position.end}."
+            )
+        return target.offset
+    if target.time is not None:
+        return times.get((position.topic, position.partition), position.end)
+    return position.first if target.text == "earliest" else position.end
 
 
 def _commit(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None:
     """Commit for the group, with the topic's id.
 
-    A member that has just died is still one until its session times out; that is waited for.
-    Raises `PurchasesError` where one lives.
+    Kafka refuses while the group has members, and one that has just died is a member until its
+    session times out, so that is waited for. Raises `PurchasesError` if one lives.
     """
     group = Names.of(settings).processor_group
     config = common_config(settings, cluster.bootstrap_servers, CLIENT)
@@ -172,14 +202,14 @@ def _commit(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None
         PartitionOffset(move.topic, move.partition, move.after, ids[move.topic]) for move in moves
     ]
     session = int(consumer_config(settings, "", CLIENT, group)["session.timeout.ms"]) / 1000
-    deadline = time.monotonic() + session + LEAVING_SECONDS
-    # Each time by a new client: one asks its first coordinator for ever.
+    deadline = Deadline.after(session + LEAVING_SECONDS)
+    # By a new client each time: one keeps asking its first coordinator, even one that is gone.
     while reason := commit_offsets(AdminClient(config), group, offsets, CALL_SECONDS):
-        if time.monotonic() > deadline:
+        if deadline.is_over():
             raise PurchasesError(
                 f"The group {group} takes no offsets: {reason}. Does a processor run elsewhere?"
             )
-        time.sleep(LOOK_SECONDS)
+        time.sleep(RETRY_SECONDS)
 
 
 def _store(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None:

@@ -421,7 +421,7 @@ def test_what_stands_behind_an_open_transaction_is_waited_for_and_named(
     assert states(deployment, "processor") == {"ok"}
     waited = deployment.run("analyze", "--until-caught-up", "--timeout", "3")
     assert waited.returncode == 1
-    assert f"{topic}-0 stands at" in waited.stderr
+    assert f"{topic}-0 is at" in waited.stderr
     producer.abort_transaction(10)
     deployment.succeed("analyze", "--until-caught-up")
 
