@@ -1,19 +1,19 @@
-"""Where the broker is: named in the settings, in the client.properties file, or embedded here."""
+"""The bootstrap servers: named in the settings, in client.properties, or of the embedded broker."""
 
 from streaming.broker.embedded import remembered_servers
 from streaming.errors import PurchasesError, UsageError
-from streaming.kafka.config import read_properties
+from streaming.kafka.config import read_client_properties
 from streaming.settings import PREFIX, Settings
 
 
 def bootstrap_servers(settings: Settings) -> str:
-    """Give the servers to connect to.
+    """Return the servers to connect to, as `host:port,…`.
 
     The embedded broker keeps its address, so one that does not run now can be waited for. Raises
-    `UsageError` where the file names none, `PurchasesError` where the embedded broker never ran.
+    `UsageError` if the file names none, `PurchasesError` if the embedded broker never ran.
     """
     if settings.kafka_config is not None:
-        named = read_properties(settings.kafka_config).get("bootstrap.servers")
+        named = read_client_properties(settings.kafka_config).get("bootstrap.servers")
         servers = named or settings.bootstrap_servers
         if servers is None:
             raise UsageError(
@@ -30,7 +30,7 @@ def bootstrap_servers(settings: Settings) -> str:
 
 
 def no_broker(settings: Settings) -> PurchasesError:
-    """Give the error of a home whose broker does not run."""
+    """Return the error of a home whose broker does not run."""
     return PurchasesError(
         f"No broker runs in {settings.home}: start it with `purchases broker start` or"
         f" `purchases up`, or name one of your own in {PREFIX}BOOTSTRAP_SERVERS."

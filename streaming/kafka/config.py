@@ -1,16 +1,16 @@
 """librdkafka configurations: one place for each option that exactly-once or liveness needs.
 
-A `client.properties` file (`PURCHASES_KAFKA_CONFIG`) wins over every default here, but what
-exactly-once needs is refused by name when the file says otherwise. Its `client.id`, which Confluent
-Cloud's has, is passed over: ours says which host works a slot.
+A `client.properties` file (`PURCHASES_KAFKA_CONFIG`) wins over every default here. An option that
+exactly-once needs is refused by name if the file says otherwise. Its `client.id`, which Confluent
+Cloud's has, is ignored: ours says which host works a slot.
 """
 
 import socket
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from streaming.errors import UsageError
+from streaming.kafka.properties import read_properties
 from streaming.settings import PREFIX, Settings
 
 Config = dict[str, str | int | float | bool]
@@ -38,7 +38,8 @@ TRANSACTIONAL: Final[Config] = {
     "metadata.recovery.strategy": "none",
 }
 """With `rebootstrap` librdkafka gives its brokers up when all connections break, and a call that
-waits for one of those as coordinator never returns (#5456)."""
+waits for one of those as coordinator never returns (#5456). `message.max.bytes` holds the largest
+dead letter (16 MiB) with its headers."""
 CONSUMER: Final[Config] = {
     "isolation.level": "read_committed",
     "enable.auto.commit": False,
@@ -67,7 +68,7 @@ SAME: Final = {"-1": "all", "true": "True", "false": "False"}
 
 
 def common_config(settings: Settings, bootstrap_servers: str, client: str) -> Config:
-    """Give what every client has. `client` names the part, such as `processor-0`."""
+    """Return what every client has. `client` names the part, such as `processor-0`."""
     return {
         **COMMON,
         "bootstrap.servers": bootstrap_servers,
@@ -77,7 +78,7 @@ def common_config(settings: Settings, bootstrap_servers: str, client: str) -> Co
 
 
 def producer_config(settings: Settings, bootstrap_servers: str, client: str) -> Config:
-    """Give the configuration of a producer of `purchases`: idempotent, acknowledged by all."""
+    """Return the configuration of a producer of `purchases`: idempotent, acknowledged by all."""
     common = common_config(settings, bootstrap_servers, client)
     return {**PRODUCER, **common, **_overrides(settings, PRODUCER)}
 
@@ -85,7 +86,7 @@ def producer_config(settings: Settings, bootstrap_servers: str, client: str) -> 
 def transactional_config(
     settings: Settings, bootstrap_servers: str, client: str, transactional_id: str
 ) -> Config:
-    """Give the configuration of the processor's producer."""
+    """Return the configuration of the processor's producer."""
     common = common_config(settings, bootstrap_servers, client)
     own: Config = {"transactional.id": transactional_id}
     return {**TRANSACTIONAL, **common, **_overrides(settings, TRANSACTIONAL), **own}
@@ -94,7 +95,7 @@ def transactional_config(
 def consumer_config(
     settings: Settings, bootstrap_servers: str, client: str, group: str, instance: str | None = None
 ) -> Config:
-    """Give the configuration of a read-committed consumer; with `instance`, a static member."""
+    """Return the configuration of a read-committed consumer; with `instance`, a static member."""
     common = common_config(settings, bootstrap_servers, client)
     own: Config = {"group.id": group}
     if instance is not None:
@@ -102,43 +103,27 @@ def consumer_config(
     return {**CONSUMER, **common, **_overrides(settings, CONSUMER), **own}
 
 
-def read_properties(path: Path) -> dict[str, str]:
-    """Read a `client.properties` file: `name=value` lines, `#` or `!` comments.
+def read_client_properties(path: Path) -> dict[str, str]:
+    """Return the options of a `client.properties` file by name.
 
-    Raises `UsageError` naming the line that is none, or the option that exactly-once needs
-    otherwise.
+    Raises `UsageError` as `read_properties`, and naming file and line of an option that is ours to
+    set, or that exactly-once needs to be another.
     """
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{PREFIX}KAFKA_CONFIG: {path} cannot be read: {error}.") from None
-    properties = {}
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text or text[0] in "#!":
-            continue
-        name, separator, value = text.partition("=")
-        if not separator:
-            raise UsageError(f"{PREFIX}KAFKA_CONFIG: {path}:{number} is not name=value.")
-        properties[name.strip()] = value.strip()
-    _refuse_conflicts(path, properties)
-    return properties
-
-
-def _refuse_conflicts(path: Path, properties: Mapping[str, str]) -> None:
-    for name, value in properties.items():
+    properties = read_properties(path)
+    for name, (value, line) in properties.items():
+        where = f"{PREFIX}KAFKA_CONFIG: {path}:{line} sets {name}"
         if name in OURS:
-            raise UsageError(f"{PREFIX}KAFKA_CONFIG: {path} sets {name}, which this sets itself.")
+            raise UsageError(f"{where}, which purchases sets itself; remove the line.")
         needed = REQUIRED.get(name)
         if needed is not None and SAME.get(value.lower(), value) != str(needed):
             raise UsageError(
-                f"{PREFIX}KAFKA_CONFIG: {path} sets {name}={value}, but exactly-once needs"
-                f" {str(needed).lower()}; remove the line."
+                f"{where}={value}, but exactly-once needs {str(needed).lower()}; remove the line."
             )
+    return {name: value for name, (value, _) in properties.items()}
 
 
 def _connection(settings: Settings) -> Config:
-    """Give the file's options that any client knows (where and how to connect)."""
+    """Return the file's options that any client knows (where and how to connect)."""
     return {
         name: value for name, value in _file(settings).items() if name not in PRODUCER | CONSUMER
     }
@@ -149,4 +134,4 @@ def _overrides(settings: Settings, role: Config) -> Config:
 
 
 def _file(settings: Settings) -> dict[str, str]:
-    return {} if settings.kafka_config is None else read_properties(settings.kafka_config)
+    return {} if settings.kafka_config is None else read_client_properties(settings.kafka_config)
