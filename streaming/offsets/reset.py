@@ -122,8 +122,8 @@ def _choose(
     topics = sorted({position.topic for position in chosen})
     if target.offset is not None and len(topics) > 1:
         raise UsageError(
-            f"--to {target.offset} is an offset of one topic, but {app.name} reads several; add --topic"
-            f" {topics[0]}, for example."
+            f"--to {target.offset} is an offset of one topic, but {app.name} reads several; add"
+            f" --topic {topics[0]}, for example."
         )
     return chosen
 
