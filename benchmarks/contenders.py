@@ -19,7 +19,8 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from streaming.kafka.config import consumer_config, transactional_config
 from streaming.kafka.consume_loop import LINGER_SECONDS
 from streaming.kafka.names import Names
-from streaming.processor.app import BATCH_RECORDS, CALL_SECONDS
+from streaming.processor.app import BATCH_RECORDS
+from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import load_settings
 
 LIMIT: Final = Decimal(10**9)

@@ -28,6 +28,7 @@ from streaming.kafka.consumer import GroupConsumer, offset_at
 from streaming.kafka.identity import IdentityWatch
 from streaming.kafka.names import Names
 from streaming.kafka.standby import await_turn
+from streaming.runtime.limits import WRITE_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime, run_worker
 from streaming.settings import Settings
 from streaming.store.deployment import ensure_deployment
@@ -48,8 +49,6 @@ from streaming.system.logs import RateLimitedLogger, get_logger
 
 BATCH_RECORDS: Final = 20_000
 """Of a backlog: the more ids go in at once, in order, the more of them share an index page."""
-WRITE_PATIENCE_SECONDS: Final = 25
-"""Waiting for another writer, a large batch and a checkpoint on a slow disk come together."""
 DISK_SECONDS: Final = 1.0
 """A disk that fills up within a second still fails only one batch, which is rolled back."""
 
@@ -164,7 +163,7 @@ class AnalyticsConsumerApp:
     def _try_to_write(self, rows: BatchRows) -> StoredBatch:
         self._require_space()
         with (
-            self._runtime.watchdog_limit(WRITE_PATIENCE_SECONDS),
+            self._runtime.watchdog_limit(WRITE_WATCHDOG_SECONDS),
             self._engine.begin() as connection,
         ):
             now = time.time_ns() // 1000

@@ -20,13 +20,13 @@ from streaming.offsets.catch_up import (
     wait_until_caught_up,
 )
 from streaming.offsets.positions import require_positions_of_this_log
-from streaming.runtime.keep_alive import Wish
+from streaming.runtime.keep_alive import KeepAlive
 from streaming.runtime.supervisor import Supervisor
 from streaming.settings import load_settings
 from streaming.store.deployment import prepare_store
 from streaming.system.lease import Lease, acquire
 from streaming.system.logs import configure_logs, get_logger
-from streaming.system.shutdown import stopping
+from streaming.system.shutdown import stop_on_signals
 
 STOP_SECONDS = 5.0
 STEP_SECONDS = 0.1
@@ -90,15 +90,15 @@ def run_analytics(
 def _supervise(supervisor: Supervisor, end: End | None, keep_alive: Path | None) -> None:
     configure_logs()
     if keep_alive is not None and not keep_alive.exists():
-        get_logger().info("not_wanted", app=supervisor.app.name)
+        get_logger().info("keep_alive_gone", app=supervisor.app.name)
         return
-    wish = None if keep_alive is None else Wish(keep_alive)
-    with stopping() as stop, nullcontext() if keep_alive is None else _lease(keep_alive):
+    kept = None if keep_alive is None else KeepAlive(keep_alive)
+    with stop_on_signals() as stop, nullcontext() if keep_alive is None else _lease(keep_alive):
         supervisor.start()
 
         def keep_going() -> bool:
             supervisor.step()
-            return not stop.is_set() and (wish is None or wish.holds())
+            return not stop.is_set() and (kept is None or kept.is_fresh())
 
         try:
             if end is None:
@@ -111,7 +111,7 @@ def _supervise(supervisor: Supervisor, end: End | None, keep_alive: Path | None)
 
 
 def _lease(keep_alive: Path) -> Lease:
-    """Hold the wish, so that others can tell by whom this supervisor is kept."""
+    """Lease the keep-alive file, so that others see which supervisor it keeps."""
     lease = acquire(keep_alive)
     if lease is None:
         raise PurchasesError(f"{keep_alive} keeps another supervisor alive already.")

@@ -11,6 +11,7 @@ from typing import Final
 
 from streaming.errors import UsageError
 from streaming.kafka.properties import read_properties
+from streaming.runtime.limits import GROUP_HEARTBEAT_SECONDS, SESSION_SECONDS, TRANSACTION_SECONDS
 from streaming.settings import PREFIX, Settings
 
 Config = dict[str, str | int | float | bool]
@@ -31,8 +32,8 @@ PRODUCER: Final[Config] = {
 }
 TRANSACTIONAL: Final[Config] = {
     **PRODUCER,
-    "transaction.timeout.ms": 10_000,
-    "delivery.timeout.ms": 10_000,
+    "transaction.timeout.ms": TRANSACTION_SECONDS * 1000,
+    "delivery.timeout.ms": TRANSACTION_SECONDS * 1000,
     "message.max.bytes": 17 * 1024 * 1024,
     "linger.ms": 2,
     "metadata.recovery.strategy": "none",
@@ -46,8 +47,8 @@ CONSUMER: Final[Config] = {
     "auto.offset.reset": "error",
     "group.protocol": "classic",
     "partition.assignment.strategy": "cooperative-sticky",
-    "session.timeout.ms": 6_000,
-    "heartbeat.interval.ms": 1_000,
+    "session.timeout.ms": SESSION_SECONDS * 1000,
+    "heartbeat.interval.ms": GROUP_HEARTBEAT_SECONDS * 1000,
     "fetch.wait.max.ms": 100,
     "fetch.queue.backoff.ms": 20,
     "max.partition.fetch.bytes": 262_144,

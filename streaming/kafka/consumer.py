@@ -21,12 +21,12 @@ from streaming.errors import Mismatch, Unrecoverable
 from streaming.events.record import Record, TopicPartition
 from streaming.kafka.config import Config
 from streaming.kafka.records import read_records
+from streaming.runtime.limits import CALL_SECONDS
 from streaming.system.deadline import Deadline
 from streaming.system.logs import RateLimitedLogger, get_logger
 
 LookUp = Callable[[Sequence[PartitionOffset]], list[PartitionOffset]]
 
-CALL_SECONDS: Final = 5.0
 FETCHER_START_SECONDS: Final = 0.01
 """Between two seeks: a fetcher starts within a few milliseconds."""
 PASSING: Final = frozenset(

@@ -8,7 +8,6 @@ the next commit of the same producer commits it too, and offsets may stay undeci
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka import TopicPartition as PartitionOffset
@@ -20,12 +19,9 @@ from streaming.events.record import Record, TopicPartition
 from streaming.kafka.config import Config
 from streaming.kafka.log_reader import read_from
 from streaming.kafka.offsets import committed_offsets, list_bounds
+from streaming.runtime.limits import RECOVERY_CALL_SECONDS
 from streaming.system.deadline import Deadline
 from streaming.system.logs import get_logger
-
-CALL_SECONDS: Final = 4.0
-MOST_SECONDS: Final = 25
-"""What all calls of one function together may take."""
 
 
 def list_topic_partitions(producer: Producer, topics: Sequence[str]) -> list[TopicPartition]:
@@ -33,7 +29,7 @@ def list_topic_partitions(producer: Producer, topics: Sequence[str]) -> list[Top
     return [
         (topic, number)
         for topic in topics
-        for number in producer.list_topics(topic, CALL_SECONDS).topics[topic].partitions
+        for number in producer.list_topics(topic, RECOVERY_CALL_SECONDS).topics[topic].partitions
     ]
 
 
@@ -48,13 +44,13 @@ def list_hanging(
     `KafkaException` if the brokers do not answer.
     """
     admin = AdminClient(common)
-    stable = list_bounds(admin, partitions, stable=True, timeout=CALL_SECONDS)
-    high = list_bounds(admin, partitions, stable=False, timeout=CALL_SECONDS)
+    stable = list_bounds(admin, partitions, stable=True, timeout=RECOVERY_CALL_SECONDS)
+    high = list_bounds(admin, partitions, stable=False, timeout=RECOVERY_CALL_SECONDS)
     starts = {at: stable[at][1] for at in partitions if stable[at][1] < high[at][1]}
     if not starts:
         return []
     first = _read_first(common, group, starts)
-    offsets = committed_offsets(admin, group, CALL_SECONDS)
+    offsets = committed_offsets(admin, group, RECOVERY_CALL_SECONDS)
     committed = {number: offset.offset for (_, number), offset in offsets.items()}
     return [at for at, record in first.items() if not _is_committed(record, committed)]
 
@@ -77,7 +73,7 @@ def abort_over(
         _add_to_transaction(producer, partitions, offsets)
     except KafkaException as error:
         get_logger().warning("hanging_partition_not_added", error=error.args[0].str())
-    producer.abort_transaction(CALL_SECONDS)
+    producer.abort_transaction(RECOVERY_CALL_SECONDS)
 
 
 def _add_to_transaction(
@@ -89,13 +85,13 @@ def _add_to_transaction(
     """
     for topic, number in partitions:
         producer.produce(topic, b"", partition=number)
-    if producer.flush(CALL_SECONDS) > 0:
+    if producer.flush(RECOVERY_CALL_SECONDS) > 0:
         error = "not all was acknowledged in time"
         get_logger().warning("hanging_partition_not_added", error=error)
     elif offsets is not None:
         topic, group_metadata = offsets
         start = [PartitionOffset(topic, 0, 0)]
-        producer.send_offsets_to_transaction(start, group_metadata, CALL_SECONDS)
+        producer.send_offsets_to_transaction(start, group_metadata, RECOVERY_CALL_SECONDS)
 
 
 def _read_first(
@@ -110,7 +106,7 @@ def _read_first(
     }
     records: dict[TopicPartition, Record] = {}
     with closing(Consumer(config)) as consumer:
-        for partition, read in read_from(consumer, starts, Deadline.after(CALL_SECONDS)):
+        for partition, read in read_from(consumer, starts, Deadline.after(RECOVERY_CALL_SECONDS)):
             if isinstance(read, Record):
                 records.setdefault(partition, read)
             if len(records) == len(starts):

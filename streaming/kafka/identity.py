@@ -18,9 +18,9 @@ from streaming.errors import Mismatch, Unavailable
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
 from streaming.kafka.topics import topic_id_of
+from streaming.runtime.limits import CALL_SECONDS
 
 CHECK_SECONDS: Final = 10.0
-REQUEST_SECONDS: Final = 5.0
 KAFKA_DEFAULT_BYTES: Final = 1_000_000
 REMEDIES: Final = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: "is missing; `purchases topics create` makes it",
@@ -56,7 +56,7 @@ class IdentityWatch:
         """Ask and wait. Raises `Unavailable` when the cluster does not answer or lacks a topic."""
         self._ask()
         try:
-            self.known = self._answer(REQUEST_SECONDS)
+            self.known = self._answer(CALL_SECONDS)
         except (KafkaException, TimeoutError) as error:
             raise Unavailable(f"the broker does not answer: {error}") from None
         return self.known
@@ -79,17 +79,17 @@ class IdentityWatch:
         Where that may not be read, Kafka's default of about 1 MB is taken to be on the safe side.
         """
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-        future = self._admin.describe_configs([resource], request_timeout=REQUEST_SECONDS)[resource]
+        future = self._admin.describe_configs([resource], request_timeout=CALL_SECONDS)[resource]
         try:
-            return min(wanted, int(future.result(REQUEST_SECONDS)["max.message.bytes"].value))
+            return min(wanted, int(future.result(CALL_SECONDS)["max.message.bytes"].value))
         except (KafkaException, TimeoutError, KeyError):
             return KAFKA_DEFAULT_BYTES
 
     def _ask(self) -> None:
         self._asked = time.monotonic()
         self._pending = {
-            **self._admin.describe_topics(self._topics, request_timeout=REQUEST_SECONDS),
-            "": self._admin.describe_cluster(request_timeout=REQUEST_SECONDS),
+            **self._admin.describe_topics(self._topics, request_timeout=CALL_SECONDS),
+            "": self._admin.describe_cluster(request_timeout=CALL_SECONDS),
         }
 
     def _answer(self, timeout: float) -> Identity:

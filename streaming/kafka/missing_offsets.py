@@ -24,8 +24,6 @@ from streaming.system.deadline import Deadline, wait_until
 CALL_SECONDS: Final = 2.0
 READING_SECONDS: Final = 6.0
 SETTLING_SECONDS: Final = 2.0
-MOST_SECONDS: Final = 25
-"""What all calls of one function together may take."""
 
 Bounds = Mapping[TopicPartition, tuple[int, int]]
 """First offset and end."""

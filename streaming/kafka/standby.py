@@ -13,10 +13,10 @@ from confluent_kafka.admin import AdminClient, MemberDescription  # type: ignore
 from streaming.errors import Unavailable
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
+from streaming.runtime.limits import CALL_SECONDS
 
 LOOK_SECONDS: Final = 2.0
 PROBE_SECONDS: Final = 1.0
-CALL_SECONDS: Final = 5.0
 ADDED: Final = "partitions were added; the group forgets who left before within its session timeout"
 
 

@@ -11,10 +11,10 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from streaming.errors import PurchasesError
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
+from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
 from streaming.system.deadline import Deadline, wait_until
 
-REQUEST_SECONDS: Final = 5.0
 CREATE_SECONDS: Final = 30.0
 NO_DESCRIPTION: Final = "The brokers do not describe the topic {name} in time; try again."
 DAY_MILLISECONDS: Final = 86_400_000
@@ -66,7 +66,7 @@ def create_topics(settings: Settings, bootstrap_servers: str) -> list[str]:
 
 
 def describe_topics(
-    admin: AdminClient, names: Iterable[str], timeout: float = REQUEST_SECONDS
+    admin: AdminClient, names: Iterable[str], timeout: float = CALL_SECONDS
 ) -> dict[str, Topic]:
     """Return those of the topics that exist. Raises `PurchasesError` if the brokers do not say."""
     wanted = list(dict.fromkeys(names))

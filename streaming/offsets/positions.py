@@ -20,13 +20,13 @@ from streaming.kafka.names import Names
 from streaming.kafka.offsets import committed_offsets, list_bounds
 from streaming.kafka.preflight import Cluster, preflight
 from streaming.kafka.retry import answer
+from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.offsets import StoredOffset, read_offsets
 
 CLIENT: Final = "offsets"
-CALL_SECONDS: Final = 5.0
 NO_POSITION: Final = -1
 MEANINGS: Final = {
     "lost": "what comes next was deleted before it was read",

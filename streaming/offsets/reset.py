@@ -25,12 +25,12 @@ from streaming.kafka.offsets import commit_offsets
 from streaming.kafka.preflight import Cluster
 from streaming.kafka.retry import answer
 from streaming.offsets.positions import (
-    CALL_SECONDS,
     CLIENT,
     StoredPosition,
     group_of,
     read_positions,
 )
+from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
 from streaming.store.connection import write_store
 from streaming.store.deployment import recorded_deployment

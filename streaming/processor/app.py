@@ -29,6 +29,7 @@ from streaming.kafka.preflight import preflight_processor
 from streaming.kafka.standby import await_turn
 from streaming.processor.recovery import Recovery
 from streaming.processor.transform import Output, transform
+from streaming.runtime.limits import CALL_SECONDS, OFFSETS_SECONDS, OFFSETS_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime, run_worker
 from streaming.settings import Settings
 from streaming.system.logs import get_logger
@@ -36,9 +37,6 @@ from streaming.units import rfc_3339
 
 BATCH_RECORDS: Final = 5_000
 """Of a backlog: a transaction's fixed cost is small against this many, and it is repeated whole."""
-CALL_SECONDS: Final = 5.0
-OFFSETS_SECONDS: Final = 3.0
-OFFSETS_PATIENCE_SECONDS: Final = 4
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
 ABORTS_IN_TURN: Final = 5
 PERHAPS_FORBIDDEN: Final = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._STATE)  # noqa: SLF001 - librdkafka's name
@@ -186,7 +184,7 @@ class PurchaseProcessorApp:
     def _commit(self, offsets: list[PartitionOffset]) -> None:
         """Commit the open transaction with these offsets."""
         # This call may never return if a connection breaks meanwhile (librdkafka #5456).
-        with self._runtime.watchdog_limit(OFFSETS_PATIENCE_SECONDS):
+        with self._runtime.watchdog_limit(OFFSETS_WATCHDOG_SECONDS):
             self._producer.send_offsets_to_transaction(
                 offsets, self.consumer.group_metadata(), OFFSETS_SECONDS
             )

@@ -13,6 +13,7 @@ from streaming.errors import Unavailable, Unrecoverable
 from streaming.events.record import TopicPartition
 from streaming.kafka import hanging_transactions, missing_offsets
 from streaming.kafka.config import Config
+from streaming.runtime.limits import RECOVERY_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime
 
 
@@ -38,28 +39,28 @@ class Recovery:
 
     def abort_hanging(self) -> None:
         """Abort what a forgotten abort left open: our next commit would publish it too."""
-        with self._published(hanging_transactions.MOST_SECONDS) as partitions:
+        with self._published() as partitions:
             hanging = hanging_transactions.list_hanging(self._common, partitions, self._group)
             if hanging:
                 hanging_transactions.abort_over(self._producer, hanging)
 
     def abort_with_offsets(self, topic: str, group_metadata: object) -> None:
         """Abort what is undecided together with the offsets of `topic`."""
-        with self._published(hanging_transactions.MOST_SECONDS) as partitions:
+        with self._published() as partitions:
             offsets = (topic, group_metadata)
             hanging_transactions.abort_over(self._producer, partitions, offsets)
 
     def require_offsets(self) -> None:
         """Raise `Mismatch` if something was published, but the group has no offset at all."""
-        with self._published(missing_offsets.MOST_SECONDS) as partitions:
+        with self._published() as partitions:
             missing_offsets.require_offsets(self._common, self._group, partitions)
 
     @contextmanager
-    def _published(self, seconds: int) -> Iterator[list[TopicPartition]]:
-        """Provide all partitions of the topics, for calls that take `seconds` at most."""
+    def _published(self) -> Iterator[list[TopicPartition]]:
+        """Provide all partitions of the topics, and let the watchdog bear with a recovery."""
         self._runtime.heartbeat()
         try:
-            with self._runtime.watchdog_limit(seconds):
+            with self._runtime.watchdog_limit(RECOVERY_WATCHDOG_SECONDS):
                 yield hanging_transactions.list_topic_partitions(self._producer, self._topics)
         except KafkaException as error:
             raise Unrecoverable(f"cannot recover: {error.args[0].str()}") from None

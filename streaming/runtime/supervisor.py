@@ -21,17 +21,16 @@ from streaming.runtime.crash_loop import (
     SupervisorStatus,
     death_reason,
 )
+from streaming.runtime.limits import LONGEST_DELAY_SECONDS, SILENT_SECONDS, STATUS_SECONDS
 from streaming.runtime.status_file import WorkerStatus, read_status, replace_json
-from streaming.runtime.worker import EXIT_LEASED, STATUS_SECONDS
+from streaming.runtime.worker import EXIT_LEASED
 from streaming.settings import Settings, worker_environment
 from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire, holder
 from streaming.system.logs import get_logger
 
 FIRST_DELAY_SECONDS: Final = 0.2
-LONGEST_DELAY_SECONDS: Final = 5.0
 HEALTHY_SECONDS: Final = 10.0
-SILENT_SECONDS: Final = 30.0
 
 
 @dataclass

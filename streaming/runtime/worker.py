@@ -28,6 +28,7 @@ from streaming.runtime.counters import (
     total_lag,
 )
 from streaming.runtime.latency import with_latencies
+from streaming.runtime.limits import STATUS_SECONDS, WATCHDOG_SECONDS
 from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings, load_settings
 from streaming.system.home import Home
@@ -35,10 +36,6 @@ from streaming.system.lease import acquire
 from streaming.system.logs import configure_logs, get_logger
 from streaming.system.shutdown import StopRequest
 
-WATCHDOG_SECONDS: Final = 8
-"""Longer than any call in a turn of the loop (5 s), and shorter than the supervisor's 30 s."""
-STATUS_SECONDS: Final = 1.0
-"""A reader sees a heartbeat at most this old; each write costs about 0.2 ms."""
 JOINING_SECONDS: Final = 10.0
 """Longer than the session timeout (6 s), within which the group assigns what a dead member had."""
 GC_THRESHOLDS: Final = (200_000, 50, 100)

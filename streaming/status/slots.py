@@ -11,6 +11,7 @@ from typing import Final
 
 from streaming.apps import App
 from streaming.runtime.crash_loop import SlotRestarts, SupervisorStatus, read_supervisor_status
+from streaming.runtime.limits import SUSPECT_SECONDS
 from streaming.runtime.status_file import WorkerStatus, read_status
 from streaming.settings import Settings
 from streaming.status.model import AppStatus, SlotStatus
@@ -18,8 +19,6 @@ from streaming.system.home import Home
 from streaming.system.lease import holder
 from streaming.units import rfc_3339
 
-SILENT_SECONDS: Final = 15.0
-"""Longer than the watchdog (8 s), which ends a stuck loop first; a person hears of the rest."""
 BEHIND_SECONDS: Final = 10.0
 """Longer than a rebalance, after which a worker catches up by itself."""
 STEADY_SECONDS: Final = 10.0
@@ -144,7 +143,7 @@ def slot_state(
         return _state_without_worker(written, supervised)
     if written is None or written.pid != pid:
         return "starting", ""
-    if now - written.updated_at > SILENT_SECONDS:
+    if now - written.updated_at > SUSPECT_SECONDS:
         return "silent", f"no heartbeat for {now - written.updated_at:.0f} s"
     if written.state in {"running", "caught_up"} and written.lag_seconds >= BEHIND_SECONDS:
         return "behind", written.detail

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from streaming.apps import PROCESSOR
+from streaming.runtime.limits import WATCHDOG_SECONDS
 from streaming.runtime.supervisor import Supervisor
-from streaming.runtime.worker import EXIT_STUCK, WATCHDOG_SECONDS
+from streaming.runtime.worker import EXIT_STUCK
 from streaming.settings import Settings
 
 LIFE = """
