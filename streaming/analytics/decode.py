@@ -13,7 +13,7 @@ from streaming.errors import Mismatch
 from streaming.events.dead_letter import DeadLetterHeaders, escaped_text, read_dead_letter_headers
 from streaming.events.record import Record, TopicPartition
 from streaming.events.refusal import RefusalError
-from streaming.store.rows import EventRow, DeadLetterUpdate, event_row, redriven, refusal_update
+from streaming.store.rows import DeadLetterUpdate, EventRow, event_row, redriven, refusal_update
 from streaming.store.writer import Advance
 from streaming.system.logs import RateLimitedLogger
 
