@@ -1,4 +1,4 @@
-"""How figures and foreign text are shown to people; nothing here is for programs."""
+"""Figures and foreign text as people read them; units for programs are in `units`."""
 
 
 def grouped(amount: str) -> str:
@@ -9,5 +9,5 @@ def grouped(amount: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Escape what would steer a terminal: items come from anyone."""
+    """Escape control characters: an item comes from anyone and must not steer a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,6 +1,7 @@
 """Units: times as µs since 1970 in UTC, and money as micros, each as integer and as text.
 
-Pure functions; what a field of an event may hold is judged in `events.fields`.
+Pure functions. What a field of an event may hold is judged in `events`; commas and escapes for
+people are in `formatting`.
 """
 
 import re
@@ -22,7 +23,7 @@ _SECOND = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d", re.AS
 
 
 def micros_of(time: datetime) -> int:
-    """Give a time as integer µs since 1970 in UTC."""
+    """Return a time as integer µs since 1970 in UTC."""
     return (time - EPOCH) // MICROSECOND
 
 
@@ -30,7 +31,7 @@ def micros_of(time: datetime) -> int:
 def second_micros(text: str) -> int:
     """Read `YYYY-MM-DDTHH:MM:SS`, in UTC, as µs since 1970. Raises `ValueError` for any other text.
 
-    It remembers: events come in crowds.
+    Results are cached, because most events of a batch are of few seconds.
     """
     if not _SECOND(text):
         raise ValueError(text)

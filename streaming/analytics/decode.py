@@ -13,7 +13,13 @@ from streaming.errors import Mismatch
 from streaming.events.dead_letter import DeadLetterHeaders, escaped_text, read_dead_letter_headers
 from streaming.events.record import Record, TopicPartition
 from streaming.events.refusal import RefusalError
-from streaming.store.rows import DeadLetterUpdate, EventRow, event_row, redriven, refusal_update
+from streaming.store.rows import (
+    DeadLetterUpdate,
+    EventRow,
+    event_row,
+    redriven_updates,
+    refusal_update,
+)
 from streaming.store.writer import Advance
 from streaming.system.logs import RateLimitedLogger
 
@@ -37,7 +43,7 @@ def read_rows(
             if record.topic == analytics:
                 events.append(event_row(record.value, currency, record.partition, record.offset))
                 if record.headers:
-                    dead_letters += redriven(record.headers)
+                    dead_letters += redriven_updates(record.headers)
             else:
                 dead_letters += _dead_letter_rows(record, log)
     except (Mismatch, RefusalError) as error:

@@ -1,6 +1,6 @@
 """`db`: the database's schema, backups, and rebuilding its figures.
 
-What is done is in `store.migrate` and `store.maintenance`; here it is asked for and told.
+The work is done in `store.schema`, `store.backup`, `store.restore` and `store.rebuild`.
 """
 
 from contextlib import contextmanager

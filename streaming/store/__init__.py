@@ -1,1 +1,1 @@
-"""The event store: its tables, its one writer per batch, its readers and its upkeep."""
+"""The event store: its tables, its one writer per batch, its readers, backup and migrations."""

@@ -1,7 +1,7 @@
-"""Copying a database whole, by SQLite's backup API: a copied file without its WAL is none.
+"""Backups: a database copied whole by SQLite's backup API, and checked.
 
-Copying and checking live here; when to copy, and where to, is decided by `migrate.py` and
-`maintenance.py`.
+A copied file without its WAL would not be a backup. When a copy is made besides `purchases db
+backup` is decided by `schema`, `rebuild` and `restore`; putting one back is in `restore`.
 """
 
 import sqlite3
@@ -18,6 +18,7 @@ from streaming.system.files import sync_directory
 from streaming.system.home import Home
 
 PAGES_PER_STEP: Final = 4096
+"""16 MB between two calls of `progress`, which is often enough for a person."""
 Progress = Callable[[int, int], None]
 
 
@@ -27,8 +28,8 @@ def copy_database(
     """Copy the database of `source` (at `path`) as one moment saw it, while others may write.
 
     `target` appears only when it is whole and passed SQLite's integrity check; it is one file,
-    without a WAL. `progress` is told pages done and pages in all. Raises `UsageError` where the
-    target exists, `PurchasesError` where the copy is damaged, and what `store_errors` does.
+    without a WAL. `progress` gets pages done and pages in all. Raises `UsageError` if the
+    target exists, `PurchasesError` if the copy is damaged, and what `store_errors` does.
     """
     if target.exists():
         raise UsageError(f"{target} exists already; name another file for the backup.")
@@ -48,7 +49,7 @@ def copy_database(
 
 
 def require_integrity(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise `PurchasesError` with SQLite's first finding where the database is damaged."""
+    """Raise `PurchasesError` with SQLite's first finding if the database is damaged."""
     with store_errors(path):
         findings = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
     if findings != ["ok"]:
@@ -75,7 +76,7 @@ def _copy(source: sqlite3.Connection, path: Path, part: Path, progress: Progress
 
 
 def backup_path(settings: Settings, why: str) -> Path:
-    """Give a new name in `<home>/backups/`, sorting by the time in UTC that it tells."""
+    """Return a new path in `<home>/backups/`; its name begins with the time in UTC, so it sorts."""
     now = datetime.now(UTC)
     return Home(settings.home).backups / f"purchases-{now:%Y%m%dT%H%M%S.%f}Z-{why}.db"
 
@@ -83,7 +84,7 @@ def backup_path(settings: Settings, why: str) -> Path:
 def backup(
     settings: Settings, target: Path | None = None, progress: Progress | None = None
 ) -> Path:
-    """Copy the database, also while it is written to; give the path of the copy.
+    """Copy the database, also while it is written to; return the path of the copy.
 
     `target` may be a new file or a directory; without it, it is `<home>/backups/`. Raises what
     `copy_database` does.

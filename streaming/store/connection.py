@@ -1,8 +1,8 @@
-"""The doors to the event store: read it, write it, or hold it open to read it again and again.
+"""The one way to open the event store: to read it, to write it, or to read it again and again.
 
-Everybody outside `store` opens it here or, for a writer that runs long, in `engine`, and gets
-statements that see one moment or are written as a whole. How SQLite does that is in `sqlite`, so
-that another database can stand behind the same doors. No statement over a table belongs here.
+Everybody outside `store` opens it here or, for a writer that runs long, in `engine`. What is read
+is of one moment, what is written is whole. How SQLite does that is in `sqlite`, so that another
+database can take its place. No statement over a table belongs here.
 """
 
 import sqlite3
@@ -19,11 +19,11 @@ SCHEMA_VERSION: Final = 3
 """The number of the last migration; each release can read its own schema only."""
 
 StoreConnection = sqlite3.Connection
-"""What the doors give: a connection inside a transaction that the door ends."""
+"""A connection inside a snapshot or a transaction, which ends with the block that opened it."""
 
 
 class StoreReader:
-    """The store, held open for reading by who reads it often; close it at the end."""
+    """The store, open for a series of snapshots; close it at the end."""
 
     def __init__(self, path: Path, connection: StoreConnection) -> None:
         self._path = path

@@ -1,7 +1,7 @@
-"""Dead letters in the store: found by filter, and their state changed by people.
+"""Dead letters in the store: found by a filter, and marked by a person.
 
-What came of a record by itself (`stored`, refused again, `parked`) is written by the consumer, in
-`write`; here are only `redriven` and `dropped`. The records themselves are in `purchases.dlq`.
+Only the states `redriven` and `dropped` are written here. `stored`, `open` and `parked` follow from
+the records, and the consumer writes them in `writer`. The values are in `purchases.dlq` alone.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ COLUMNS: Final = (
 class StoredDeadLetter(Struct, frozen=True):
     """One refused origin; `timestamp` in epoch ms, `refused_at` in µs.
 
-    What only the dead letter tells is None until it has been read too.
+    The fields that only the dead letter has are None until it has been read too.
     """
 
     topic_id: str
@@ -47,12 +47,12 @@ class StoredDeadLetter(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Its name on the command line: topic id, partition and offset of its origin."""
+        """The name on the command line: topic id, partition and offset of the origin."""
         return f"{self.topic_id}:{self.partition}:{self.offset}"
 
 
 class DeadLetterFilter(Struct, frozen=True):
-    """Which dead letters: each condition that is given holds. Times in µs, `until` excluded.
+    """The dead letters for which each given condition holds. Times in µs, `until` excluded.
 
     `states` is never empty; `ids` are as `StoredDeadLetter.id`.
     """
@@ -68,7 +68,7 @@ class DeadLetterFilter(Struct, frozen=True):
 def find_dead_letters(
     connection: StoreConnection, wanted: DeadLetterFilter, *, newest_first: bool = False
 ) -> Iterator[StoredDeadLetter]:
-    """Give the dead letters that fit: in the order of the dead-letter topic, or newest first."""
+    """Yield the dead letters that fit, in the order of the dead-letter topic or newest first."""
     condition, values = _condition(wanted)
     order = "refused_at DESC, dlq_offset DESC" if newest_first else "dlq_partition, dlq_offset"
     rows = connection.execute(
@@ -82,9 +82,9 @@ def find_dead_letters(
 
 
 def find_dead_letter(connection: StoreConnection, name: str) -> StoredDeadLetter:
-    """Give the dead letter of this id, or of `partition:offset` where only one has it.
+    """Return the dead letter of this id, or of `partition:offset` if only one has it.
 
-    Raises `NotFound` where none has, `UsageError` where several have.
+    Raises `NotFound` if none has it, `UsageError` if several have it.
     """
     topic_id, partition, offset = ["", "", *name.rsplit(":", 2)][-3:]
     if not (partition.isdecimal() and offset.isdecimal()):

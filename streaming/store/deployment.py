@@ -1,6 +1,6 @@
-"""What the database records of its deployment, and the settings that must agree with it.
+"""The deployment that a database records at its first start, and the settings that must agree.
 
-The schema itself is made in `schema`.
+The schema itself is brought up in `schema`. Other facts about a home belong into files of the home.
 """
 
 import time
@@ -21,7 +21,7 @@ RECORDED: Final = "SELECT deployment_id, currency, timezone FROM deployment"
 
 @dataclass(frozen=True)
 class DeploymentInfo:
-    """What the database recorded at its first start; the id names its consumer group."""
+    """The row of `deployment`; the id names the consumer group of the database."""
 
     deployment_id: str
     currency: str
@@ -53,7 +53,7 @@ def ensure_deployment(engine: "Engine", settings: Settings) -> DeploymentInfo:
 
 
 def recorded_deployment(connection: StoreConnection) -> DeploymentInfo | None:
-    """Give what the database recorded of its deployment; None where it never started."""
+    """Return the recorded deployment; None if the database was never started."""
     row = connection.execute(RECORDED).fetchone()
     return None if row is None else DeploymentInfo(*row)
 
@@ -72,7 +72,7 @@ def require_same_deployment(recorded: DeploymentInfo, settings: Settings, path: 
 
 
 def prepare_store(settings: Settings) -> str:
-    """Bring the database to this schema and record the deployment; give its id.
+    """Bring the database to this schema and record the deployment; return its id.
 
     Raises `Mismatch` for a newer schema, another currency or another time zone.
     """

@@ -1,7 +1,7 @@
-"""SQLAlchemy's engine over the store, for who writes long: the consumer, the batch builds.
+"""SQLAlchemy's engine over the store, for writers that run long: the consumer, the batch builds.
 
-Every transaction takes the write lock at its beginning; reading is done by `connection`, because
-a process that only reads must not wait for SQLAlchemy's import. No statement belongs here.
+Every transaction takes the write lock at its beginning. Readers use `connection`, because they must
+not wait for SQLAlchemy's import. No statement over a table belongs here.
 """
 
 from pathlib import Path

@@ -1,6 +1,7 @@
-"""The figures as they stand, read from the store for people and for programs.
+"""Reads of the live totals, of the day ledger's changes and of the stored positions.
 
-Reading only, on plain `sqlite3`, so that a command starts fast. All times are µs in UTC.
+Plain SQL without SQLAlchemy, so that a command starts fast. They are written by `writer` and
+corrected by `rebuild`; the dashboard's own sums are in `totals.queries`. All times are µs in UTC.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from streaming.store.connection import StoreConnection
 
 @dataclass(frozen=True)
 class ItemFigures:
-    """What was counted of one item, all time."""
+    """The totals of one item."""
 
     item: str
     items_sold: int
@@ -20,7 +21,7 @@ class ItemFigures:
 
 @dataclass(frozen=True)
 class LiveFigures:
-    """What the consumer keeps up to date with every batch; money in micros.
+    """The figures that the consumer updates with every batch; money in micros.
 
     `refused` counts dead letters whose origin is not stored. `changed_at` is None before the first
     event, and `most_popular_item` too.
@@ -38,7 +39,7 @@ class LiveFigures:
 
 @dataclass(frozen=True)
 class DistinctFigures:
-    """What cannot be added up and is counted from the events: their number decides how long."""
+    """Figures that cannot be added up: counted from all events, in a time that grows with them."""
 
     orders: int
     customers: int
@@ -57,7 +58,7 @@ def live_figures(connection: StoreConnection) -> LiveFigures:
 
 
 def top_items(connection: StoreConnection, limit: int) -> list[ItemFigures]:
-    """Give the most sold items, best first; net revenue, then the name decides between equals."""
+    """Return the most sold items, best first; net revenue, then the name decides between equals."""
     rows = connection.execute(
         "SELECT item, items_sold, net_revenue_micros FROM live_item_totals"
         " ORDER BY items_sold DESC, net_revenue_micros DESC, item LIMIT ?",
@@ -96,9 +97,9 @@ class ChangedDay:
 def changed_days(
     connection: StoreConnection, after: tuple[int, str], until: int, limit: int
 ) -> list[ChangedDay]:
-    """Give the days last changed after a place (version, day) up to a version, in their order.
+    """Return the days changed after a (version, day) up to a version, in this order.
 
-    All days that one batch touched have one version, so that a version alone is no place.
+    All days that one batch touched share a version, so a version alone does not order them.
     """
     rows = connection.execute(
         "SELECT day, version, events, items_sold FROM day_ledger"
@@ -109,7 +110,7 @@ def changed_days(
 
 
 def stored_positions(connection: StoreConnection, group: str, topic: str) -> Mapping[int, int]:
-    """Give the next offset of each partition of a topic that the group has stored."""
+    """Return the next offset of each partition of a topic that the group has stored."""
     rows = connection.execute(
         "SELECT partition, next_offset FROM stream_offset WHERE consumer_group = ? AND topic = ?",
         (group, topic),

@@ -1,6 +1,6 @@
 """The tables of the event store, as typed models; times are integer µs in UTC, money is micros.
 
-Only the shape lives here. Who writes what is said in each docstring; views are in the migrations.
+Only the shape lives here; each docstring names the writer. Views are in the migrations.
 """
 
 from datetime import date
@@ -17,7 +17,7 @@ NAMES = {
 
 
 def big(**options: Any) -> Any:  # noqa: ANN401 - what SQLModel's `Field` takes and gives
-    """Give a column of 64 bits, on every database."""
+    """Return a column of 64 bits, on every database."""
     return Field(sa_type=BigInteger, **options)
 
 
@@ -28,7 +28,7 @@ class Table(SQLModel):
 
 
 class AnalyticsEventRow(Table, table=True):
-    """One stored event, with its place on `analytics`; written by the consumer."""
+    """One stored event, with its offset on `analytics`; written by the consumer."""
 
     __tablename__ = "analytics_event"
     __table_args__ = (
@@ -61,7 +61,7 @@ class AnalyticsEventRow(Table, table=True):
 class DeadLetterRow(Table, table=True):
     """One refused origin; written by the consumer, which reads `purchases.dlq` too.
 
-    `reason`, `refused_at` and the place are those of the last attempt; never the value.
+    `reason`, `refused_at` and the offset are those of the last attempt. The value is not stored.
     """
 
     __tablename__ = "dead_letter"
@@ -87,7 +87,7 @@ class DeadLetterRow(Table, table=True):
 
 
 class StreamOffset(Table, table=True):
-    """The next position of a partition and what was counted up to it; written by the consumer."""
+    """The position of a topic partition and the counts up to it; written by the consumer."""
 
     __tablename__ = "stream_offset"
 
@@ -132,7 +132,7 @@ class LiveItemTotals(Table, table=True):
 
 
 class DayLedger(Table, table=True):
-    """What the stream counted of one day (cut in the deployment's time zone), and its version."""
+    """The consumer's count of one day, cut in the deployment's time zone, and its version."""
 
     __tablename__ = "day_ledger"
 
@@ -145,7 +145,7 @@ class DayLedger(Table, table=True):
 
 
 class Deployment(Table, table=True):
-    """What was decided at the first start, one row; a different setting later is refused."""
+    """The settings of the first start, one row; a different setting later is refused."""
 
     __tablename__ = "deployment"
     __table_args__ = (CheckConstraint("id = 1", "one_row"),)
@@ -159,7 +159,7 @@ class Deployment(Table, table=True):
 
 
 class Verification(Table, table=True):
-    """One run of `verify`: when, at which offsets, and what it found (both as JSON)."""
+    """One run of `verify`: its times, the offsets it compared and its differences (as JSON)."""
 
     __tablename__ = "verification"
 
@@ -172,5 +172,5 @@ class Verification(Table, table=True):
 
 
 def table_name(model: type[Table]) -> str:
-    """Give a model's name in the database, which is its asset's name too."""
+    """Return a model's name in the database, which is its asset's name too."""
     return str(model.__tablename__)

@@ -1,6 +1,6 @@
-"""The consumer's positions in the store, read and moved by a person.
+"""The consumer's positions in the store, as a person reads and moves them.
 
-The consumer's own way is in `write`.
+The consumer itself advances them with each batch, in `writer`.
 """
 
 from collections.abc import Mapping
@@ -49,8 +49,8 @@ def move_offsets(
 ) -> None:
     """Move positions in the caller's transaction.
 
-    Where the log is another one, its counts begin anew, and the events and dead letters that came
-    from the old one are marked: their place is in a log that is no more.
+    If the log is another one, its counts begin at 0, and the events and dead letters of the old
+    one are marked, because their offsets mean nothing in the new one.
     """
     known = read_offsets(connection, group)
     for place, moved in positions.items():

@@ -1,4 +1,8 @@
-"""Computing live totals, item totals and day ledger again from the stored events."""
+"""The rebuild: live totals, item totals and day ledger, computed from the stored events.
+
+The events themselves are never changed here. The aggregate tables are only marked stale; Dagster
+builds them again.
+"""
 
 import time
 from dataclasses import dataclass
@@ -14,9 +18,9 @@ from streaming.store.rows import day_cutter
 
 @dataclass(frozen=True)
 class RebuildResult:
-    """What a rebuild found: of how many events, and how many days and items had other figures.
+    """The number of events, and of the days and items whose figures were wrong.
 
-    `forgotten_builds` is how many partitions of the batch half's tables are to be built again.
+    `forgotten_builds` is the number of partitions of aggregate tables that are to be built again.
     """
 
     backup: Path
@@ -27,15 +31,14 @@ class RebuildResult:
 
 
 def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResult:
-    """Compute live totals, item totals and ledger anew from the events, after a backup.
+    """Compute live totals, item totals and day ledger from the events, after a backup.
 
-    What the batch half's tables were built from is forgotten, so that all of them are stale.
+    It is one transaction: a running consumer waits and then goes on. All aggregate tables become
+    stale. `progress` is that of the backup.
 
-    One transaction, so that a running consumer waits and then goes on. A day whose figures were
-    right keeps its version. One whose figures change gets the number of all events, as if it had
-    changed now, but never less than it had: versions only grow. A day that has no events any more
-    stays with figures of 0, as without its row its version would be 0 again. `progress` is that
-    of the backup.
+    A day whose figures were right keeps its version. A corrected one gets the number of all events,
+    as if it had changed now, but never less than it had, because versions only grow. A day without
+    events keeps its row with figures of 0, because without it the version would be 0 again.
     """
     with read_store(settings) as store:
         recorded = recorded_deployment(store)
@@ -53,7 +56,7 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResu
 
 
 def _rebuild_totals(connection: StoreConnection, now: int) -> int:
-    """Replace the one row of all time; give the number of events. `changed_at` only moves."""
+    """Replace the one row of all time; return the number of events. `changed_at` only moves."""
     connection.execute(
         "INSERT INTO live_totals"
         " SELECT 1, count(*), coalesce(sum(quantity), 0),"
@@ -71,7 +74,7 @@ def _rebuild_totals(connection: StoreConnection, now: int) -> int:
 
 
 def _rebuild_items(connection: StoreConnection) -> int:
-    """Replace the rows of the items; give how many were other than they should have been."""
+    """Replace the rows of the items; return how many were wrong."""
     connection.execute(
         "CREATE TEMP TABLE rebuilt_item AS"
         " SELECT item, count(*) AS events, sum(quantity) AS items_sold,"
@@ -92,7 +95,7 @@ def _rebuild_items(connection: StoreConnection) -> int:
 
 
 def _rebuild_ledger(connection: StoreConnection, events: int, now: int) -> int:
-    """Correct the days that are wrong, with a new version; give how many they were."""
+    """Correct the days that are wrong, with a new version; return how many they were."""
     connection.execute(
         "CREATE TEMP TABLE rebuilt_day AS"
         " SELECT local_day(event_time) AS day, count(*) AS events, sum(quantity) AS items_sold,"

@@ -1,6 +1,6 @@
-"""Restoring a backup in the place of the database.
+"""The restore of a backup in place of the database, while no worker runs.
 
-How a database is copied is in `backup`, how its schema is brought up in `schema`.
+How a database is copied and checked is in `backup`, how its schema is brought up in `schema`.
 """
 
 import sqlite3
@@ -23,10 +23,10 @@ from streaming.system.lease import acquire, holder
 def restore(settings: Settings, source: Path, progress: Progress | None = None) -> Path | None:
     """Put the backup `source` in the place of the database, and migrate it if it is older.
 
-    The content is replaced in one transaction, so that who reads meanwhile sees the one or the
-    other. Gives the path where the replaced database is kept, None where there was none. Raises
-    `PurchasesError` while a worker of this home runs, or where `source` is no backup of a
-    deployment with these settings.
+    The content is replaced in one transaction, so that a reader sees the one or the other. Returns
+    the path where the replaced database is kept, None if there was none. Raises `PurchasesError`
+    while a worker of this home runs, or if `source` is no backup of a deployment with these
+    settings.
     """
     path = settings.database_path
     with closing(_open_backup(source)) as content:

@@ -1,6 +1,8 @@
-"""What a batch of messages adds to the store, computed before the database is touched; pure.
+"""The rows and figures that a batch adds to the store, computed before it is touched; pure.
 
-Rows come as tuples in the order of the columns of `analytics_event` and `dead_letter`.
+Rows are tuples in the order of the columns of `analytics_event` and `dead_letter`: `executemany`
+takes them as they are, while named fields would cost a conversion of every event. No SQL belongs
+here, that is in `writer`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,15 +39,16 @@ _batch_time_micros: Final = lru_cache(maxsize=256)(time_micros)
 OPEN: Final = "open"
 PARKED: Final = "parked"
 PARKED_ATTEMPTS: Final = 5
+"""A repair that failed five times needs another idea; `--force` still sends it."""
 STORED: Final = "stored"
 
 
 Sums = tuple[int, int, int, int]
-"""Of some rows: events, items sold, gross revenue and net revenue in micros."""
+"""The figures of some rows: events, items sold, gross revenue and net revenue in micros."""
 
 
 class Deltas(Struct, frozen=True):
-    """What the inserted rows of a batch add to the figures; `days` by ISO date."""
+    """The figures that the inserted rows of a batch add; `days` by ISO date."""
 
     guest_events: int
     total: Sums
@@ -54,7 +57,7 @@ class Deltas(Struct, frozen=True):
 
 
 class DeadLetterUpdate(Struct, frozen=True):
-    """One refused origin: its place, and what the dead letter says (None: not read yet)."""
+    """The news about one refused origin: its state, and its dead letter (None: not read yet)."""
 
     origin: Origin
     state: str
@@ -66,7 +69,7 @@ class DeadLetterUpdate(Struct, frozen=True):
     dlq_offset: int | None = None
 
     def values(self) -> tuple[object, ...]:
-        """Give the values in the order of the table's columns."""
+        """Return the values in the order of the table's columns."""
         origin = self.origin
         return (
             topic_id_text(origin.topic_id),
@@ -87,9 +90,9 @@ class DeadLetterUpdate(Struct, frozen=True):
 
 
 def event_row(value: bytes | None, currency: str, partition: int, offset: int) -> EventRow:
-    """Make the row of the value that stood at `partition` and `offset` of `analytics`.
+    """Return the row of the value at `partition` and `offset` of `analytics`.
 
-    Raises `Mismatch` for what is no event of this version and this currency.
+    Raises `Mismatch` for a value that is no event of this version and this currency.
     """
     event = decode_analytics(value, currency)
     return (
@@ -118,9 +121,9 @@ def event_row(value: bytes | None, currency: str, partition: int, offset: int) -
 def refusal_update(
     verdict: DeadLetterHeaders, key: str | None, refused_at: int, partition: int, offset: int
 ) -> DeadLetterUpdate:
-    """Make the row of a dead letter that stood at `partition` and `offset` of `purchases.dlq`.
+    """Return the news of the dead letter at `partition` and `offset` of `purchases.dlq`.
 
-    One that was refused too often is parked.
+    An origin that was refused too often is parked.
     """
     state = PARKED if verdict.origin.attempt >= PARKED_ATTEMPTS else OPEN
     return DeadLetterUpdate(
@@ -128,10 +131,10 @@ def refusal_update(
     )
 
 
-def redriven(headers: Headers) -> list[DeadLetterUpdate]:
-    """Give what the headers of a stored event say of its dead letter, where it was redriven.
+def redriven_updates(headers: Headers) -> list[DeadLetterUpdate]:
+    """Return that the dead letter of a redriven event is stored; nothing for any other event.
 
-    Raises `Refused` where an `origin.*` header is unreadable.
+    Raises `Refused` if an `origin.*` header is unreadable.
     """
     if any(name.startswith(ORIGIN) for name, _ in headers):
         return [DeadLetterUpdate(read_origin(headers, ORIGIN), STORED)]
@@ -141,7 +144,7 @@ def redriven(headers: Headers) -> list[DeadLetterUpdate]:
 def deltas(rows: Iterable[EventRow], day_of: Callable[[int], str]) -> Deltas:
     """Add up what the rows add to the figures, per item and per day.
 
-    `day_of` gives the ISO date of a time in µs.
+    `day_of` returns the ISO date of a time in µs.
     """
     found: dict[tuple[str, str], list[int]] = {}
     guests = 0
@@ -205,14 +208,15 @@ def split_known(
 
 
 def content_of(row: EventRow) -> tuple[object, ...]:
-    """Give what makes two events with one id the same: all that the purchase itself said."""
+    """Return the fields of the purchase itself: events of one id that differ in them conflict."""
     return row[1:12]
 
 
 def day_cutter(zone: ZoneInfo) -> Callable[[int], str]:
-    """Give the function from µs to the ISO date of the day in `zone`.
+    """Return the function from µs to the ISO date of the day in `zone`.
 
-    It remembers by the second: offsets of zones are whole seconds, and events come in crowds.
+    Results are cached by the second: offsets of zones are whole seconds, and most events of a
+    batch are of few seconds.
     """
 
     @lru_cache(maxsize=65_536)

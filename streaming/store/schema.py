@@ -1,7 +1,7 @@
-"""Bringing the database to this program's schema, and what it records of its deployment.
+"""The upgrade of a database to this program's schema.
 
-Alembic is imported only where a migration really runs: opening an up-to-date database must not
-cost its half a second. The migrations themselves are in `streaming/store/migrations`.
+Alembic is imported only if a migration really runs: opening an up-to-date database must not cost
+its half a second. The steps themselves are in `migrations`, the deployment is in `deployment`.
 """
 
 from contextlib import closing
@@ -17,9 +17,9 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 def upgrade(settings: Settings) -> Path | None:
-    """Bring the database to this program's schema, creating it where there is none.
+    """Bring the database to this program's schema, creating it if there is none.
 
-    An older one is copied to `<home>/backups/` first; gives the path of that copy, else None.
+    An older one is copied to `<home>/backups/` first; return the path of that copy, else None.
     Several processes may do this at once: one migrates, the others find it done. Raises `Mismatch`
     for a newer schema, and what `store_errors` does.
     """

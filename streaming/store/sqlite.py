@@ -14,8 +14,8 @@ from streaming.errors import PurchasesError, Unavailable
 from streaming.system.file_errors import file_errors
 
 LOCK_SECONDS: Final = 5.0
-"""How long a writer waits for another: longer than any transaction of ours, which take under a
-second, and well below the consumer's watchdog."""
+"""How long a statement waits for another writer. A batch takes well under a second; behind a longer
+transaction, such as a rebuild, the consumer pauses and tries again."""
 CACHE_KIBIBYTES: Final = 8 * 1024
 """A full batch touches some thousands of pages; SQLite's 2 MB of cache would write many twice."""
 CHECKPOINT_PAGES: Final = 16_000

@@ -1,6 +1,7 @@
 """The one writer of a batch: rows, dead letters, totals, ledger and positions, or nothing.
 
-Everything happens in the caller's transaction. What a batch holds is computed in `batch`.
+Everything happens in the caller's transaction, and nobody else inserts an event. What a batch adds
+is computed in `rows`; what a person changes is in `dead_letters`, `offsets` and `rebuild`.
 """
 
 import re
@@ -31,7 +32,9 @@ from streaming.store.rows import (
 )
 
 SELECT_IDS: Final = 10_000
+"""Ids in one SELECT: below SQLite's limit of 32,766 parameters."""
 ROWS_TOGETHER: Final = 400
+"""Events in one INSERT: 400 rows of 19 columns are 7,600 of SQLite's 32,766 parameters."""
 BEYOND: Final = (
     "The revenue of all events would be beyond 9.2 trillion of the currency, more than a total"
     " holds; begin a new deployment for what comes now (PURCHASES_HOME and PURCHASES_NAMESPACE)."
@@ -39,13 +42,13 @@ BEYOND: Final = (
 
 
 class PositionTaken(PurchasesError):
-    """Another consumer of this database advanced the position: roll back, look up, seek."""
+    """Another consumer of this database advanced the position: roll back, read it, seek."""
 
 
 class Advance(Struct, frozen=True):
-    """How far a partition was read: from `expected` (None: no row yet) to `next_offset`.
+    """How far a topic partition was read: from `expected` (None: no row yet) to `next_offset`.
 
-    `leader_epoch` is that of what stands before `next_offset`; None where that is not known.
+    `leader_epoch` is that of the record before `next_offset`; None if it is not known.
     """
 
     expected: int | None
@@ -55,7 +58,7 @@ class Advance(Struct, frozen=True):
 
 
 class Source(Struct, frozen=True):
-    """What is read: the group, its cluster, the topics' ids as text; `analytics` holds events."""
+    """The group, its cluster and its topics' ids as text; `analytics` is the topic of events."""
 
     group: str
     analytics: str
@@ -64,7 +67,7 @@ class Source(Struct, frozen=True):
 
 
 class BatchRows(Struct, frozen=True):
-    """What was read: rows in the order of reading, dead letters, and how far each partition was."""
+    """The events in the order of reading, the dead letters, and how far each partition was read."""
 
     events: list[EventRow]
     dead_letters: list[DeadLetterUpdate]
@@ -72,7 +75,7 @@ class BatchRows(Struct, frozen=True):
 
 
 class StoredBatch(Struct, frozen=True):
-    """The events that a batch stored, how many it knew already, and of them with other content."""
+    """The events that a batch stored, the number of duplicates, and of conflicting ones in them."""
 
     new: list[EventRow]
     duplicates: int
@@ -86,9 +89,9 @@ def write_batch(
     day_of: Callable[[int], str],
     now: int,
 ) -> StoredBatch:
-    """Write a batch; `day_of` gives the ISO date of a time in µs, `now` is in µs.
+    """Write a batch; `day_of` returns the ISO date of a time in µs, `now` is in µs.
 
-    Raises `PositionTaken` where a position is not the expected one; the caller then rolls back.
+    Raises `PositionTaken` if a position is not the expected one; the caller then rolls back.
     """
     new, duplicates, conflicting = _insert_events(connection, batch.events)
     if new:
@@ -128,10 +131,10 @@ def _adding(
 
 
 def _upsert_dead_letter() -> Insert:
-    """Build the upsert of a dead letter, which gives the same row in either order of reading.
+    """Build the upsert of a dead letter, which results in the same row in either order of reading.
 
-    The last dead letter of an origin describes it: the last of its partition, or of more attempts
-    where they are in several. `stored` wins, `attempts` is the maximum.
+    The last dead letter of an origin describes it: the last of its partition, or the one of more
+    attempts if they are in several. `stored` wins, `attempts` is the maximum.
     """
     statement = insert(_DEAD_LETTER)
     old, new = _DEAD_LETTER.c, statement.excluded
@@ -157,12 +160,12 @@ def _upsert_dead_letter() -> Insert:
 
 
 def _compiled(statement: Insert) -> str:
-    """Give the statement's text, for rows as tuples in the order of the table's columns."""
+    """Return the statement's text, for rows as tuples in the order of the table's columns."""
     return str(statement.compile(dialect=sqlite.dialect()))
 
 
 def _together(statement: str, rows: int) -> str:
-    """Give the insert of many rows at once, which takes a fifth less than one by one."""
+    """Return the insert of many rows at once, which takes a fifth less than one by one."""
     head, row, tail = re.split(r"(?<=VALUES )(\([?, ]+\))", statement)
     return head + ", ".join([row] * rows) + tail
 
@@ -192,10 +195,10 @@ _CONTENT_COLUMNS: Final = tuple(_EVENT.columns)[:12]
 def _insert_events(
     connection: Connection, rows: list[EventRow]
 ) -> tuple[list[EventRow], list[EventRow], list[EventRow]]:
-    """Insert the rows whose ids are new; give those, the duplicates, and the conflicting ones.
+    """Insert the rows whose ids are new; return those, the duplicates, and the conflicting ones.
 
     Nearly always all are new, which inserting itself finds out. Else the ids that were stored
-    before are looked up: a new row's rowid is above all others, as SQLite gives them.
+    before are looked up. A new row's rowid is above all others, because SQLite numbers upwards.
     """
     if not rows:
         return [], [], []
@@ -206,7 +209,7 @@ def _insert_events(
 
 
 def _insert_new(connection: Connection, rows: list[EventRow]) -> int:
-    """Insert the rows whose ids are new; give how many were.
+    """Insert the rows whose ids are new; return how many were.
 
     In the order of the index, and hundreds with one statement: each saves a fifth of the time.
     """
@@ -236,7 +239,7 @@ def _known_contents(
 def _add_figures(connection: Connection, added: Deltas, now: int) -> None:
     """Add to totals, items and ledger; the new count of all events is the version of the days.
 
-    Raises `Mismatch` where a total is beyond 64 bits, which SQLite would round from then on.
+    Raises `Mismatch` if a total is beyond 64 bits, which SQLite would round from then on.
     """
     events, items_sold, gross, net = added.total
     if max(gross, gross - net) > INT64_MAX:

@@ -1,7 +1,8 @@
-"""What the page reads of the store: groups of new rows, a part of a day, the latest purchases.
+"""The reads of the live view: sums of new rows, a part of a day, the latest purchases.
 
-Plain `sqlite3`, reading only. Times are µs in UTC, money is in micros; a range of row ids stands
-for what was stored between two looks, as rows are only ever added.
+Every function reads inside the caller's snapshot; sums over all time are in `store.live_totals`.
+Times are µs in UTC, money is in micros. A range of row ids is what was stored between two samples,
+because rows are only ever added.
 """
 
 from collections.abc import Sequence
@@ -16,12 +17,14 @@ from streaming.totals.window import BUCKET_SECONDS, Group, Sums
 from streaming.units import MICROS, micros_of
 
 LATEST: Final = 12
+"""As many purchases as the dashboard has room for."""
 DESCRIBED_ROWS: Final = 50_000
+"""The last rows in which descriptions are searched, so that samples do not slow down."""
 SUMS: Final = "count(*), sum(quantity), coalesce(sum(amount_micros), 0)"
 
 
 class Purchase(Struct, frozen=True):
-    """One of the latest purchases, as the ticker shows it."""
+    """One of the latest purchases."""
 
     event_id: str
     event_time: int
@@ -34,7 +37,7 @@ class Purchase(Struct, frozen=True):
 
 
 def last_row(connection: StoreConnection) -> int:
-    """Give the id of the last stored row, 0 where there is none."""
+    """Return the id of the last stored row, 0 if there is none."""
     row = connection.execute("SELECT coalesce(max(rowid), 0) FROM analytics_event").fetchone()
     return int(row[0])
 
@@ -95,7 +98,7 @@ def sums_of_span(connection: StoreConnection, span: tuple[int, int]) -> Sums:
 
 
 def day_sums(connection: StoreConnection, day: str) -> Sums | None:
-    """Read a day of the ledger; None where it has none."""
+    """Read a day of the ledger; None if it has none."""
     row = connection.execute(
         "SELECT events, items_sold, net_revenue_micros FROM day_ledger WHERE day = ?", (day,)
     ).fetchone()
@@ -103,7 +106,7 @@ def day_sums(connection: StoreConnection, day: str) -> Sums | None:
 
 
 def last_day(connection: StoreConnection, until: str) -> str | None:
-    """Give the last day up to `until` that has purchases."""
+    """Return the last day up to `until` that has purchases."""
     row = connection.execute(
         "SELECT max(day) FROM day_ledger WHERE day <= ? AND events > 0", (until,)
     ).fetchone()
@@ -111,7 +114,7 @@ def last_day(connection: StoreConnection, until: str) -> str | None:
 
 
 def latest(connection: StoreConnection, limit: int = LATEST) -> list[Purchase]:
-    """Give the purchases that were stored last, newest first."""
+    """Return the purchases that were stored last, newest first."""
     rows = connection.execute(
         "SELECT event_id, event_time, kind, item, description, quantity, amount_micros, country"
         " FROM analytics_event ORDER BY rowid DESC LIMIT ?",
@@ -132,14 +135,14 @@ def descriptions(connection: StoreConnection, items: Sequence[str], until: int) 
 
 
 def day_span(day: date, zone: ZoneInfo) -> tuple[int, int]:
-    """Give the first moment of a day in `zone` and that of the next, in µs."""
+    """Return the first moment of a day in `zone` and that of the next, in µs."""
     start = datetime(day.year, day.month, day.day, tzinfo=zone)
     after = day + timedelta(days=1)
     return micros_of(start), micros_of(datetime(after.year, after.month, after.day, tzinfo=zone))
 
 
 def same_time(moment: datetime, days_before: int) -> tuple[int, int]:
-    """Give the span from midnight to the same time of day, some days before a local moment."""
+    """Return the span from midnight to the same time of day, some days before a local moment."""
     then = moment - timedelta(days=days_before)
     midnight = then.replace(hour=0, minute=0, second=0, microsecond=0)
     return micros_of(midnight), micros_of(then)

@@ -1,4 +1,4 @@
-"""Now on a terminal: the record that the page shows, drawn as text."""
+"""The live view on a terminal: the sample that the dashboard shows, drawn as text."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -17,7 +17,7 @@ SHOWN: Final = 10
 
 
 def render(now: Now) -> RenderableType:
-    """Draw it for 80 columns or more: today, the last hour, the rankings, the latest."""
+    """Draw a sample for 80 columns or more: today, the last hour, rankings, latest purchases."""
     day = "today" if now.is_today else f"on {now.day.day}, the last day with purchases"
     figures = Table.grid(padding=(0, 3))
     figures.add_column(style="dim")
@@ -54,7 +54,7 @@ def render(now: Now) -> RenderableType:
 
 
 def _compared(now: Now, name: str) -> tuple[str, str]:
-    """Say by how much today is above or below the same time of yesterday and of last week."""
+    """Return by how much today is above or below the same time of yesterday and of last week."""
     if not now.is_today:
         return "", ""
 

@@ -1,7 +1,6 @@
-"""The figures as a report by the names of the contract: for programs as JSON, for people as lines.
+"""The totals as a report: for programs as JSON, for people as lines.
 
-What the figures are is in `store.figures`, how far behind they are in `kafka.lag`; the command that
-prints them is in `commands.totals`.
+The figures are read by `store.live_totals`, the lag by `kafka.lag`; the command is `cli.totals`.
 """
 
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from streaming.store.live_totals import (
 from streaming.units import decimal_text, rfc_3339
 
 LAG_DEADLINE_SECONDS: Final = 0.7
+"""`totals` answers within a second, also if no broker does."""
 
 
 class MostPopular(Struct, frozen=True):
@@ -39,10 +39,10 @@ class MostPopular(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """What `totals --json` prints; `as_of` is when the figures were read.
+    """The totals at the moment `as_of`, under the names of `totals --json`.
 
-    `orders` and `customers` are left out where they were not counted; the lag is null where Kafka
-    could not be asked. Money is in micros, and without that word an exact decimal.
+    `orders` and `customers` are left out if they were not counted; the lag is null if Kafka did not
+    answer. Money is in micros, and without that word an exact decimal.
     """
 
     events: int
@@ -65,8 +65,8 @@ class Report(Struct, frozen=True, kw_only=True):
 def read_report(settings: Settings, *, distinct: bool) -> tuple[Report, str]:
     """Read all figures at one moment, and how far they are behind.
 
-    With `distinct`, orders and customers are counted too. Gives the report, and why the lag is
-    unknown ("" where it is known).
+    With `distinct`, orders and customers are counted too. Returns the report, and why the lag is
+    unknown ("" if it is known). Raises what `read_store` does.
     """
     names = Names.of(settings)
     with ThreadPoolExecutor(1) as background, read_store(settings) as store:

@@ -1,6 +1,7 @@
-"""The figures of Now as they stand, read a few times a second for everybody who looks.
+"""The sampler: one reader of the live figures for all visitors of the dashboard.
 
-The sums are kept in `window`, the statements are in `reading`; sending is the hub's matter.
+The sums are kept in `window` and the statements are in `queries`. Who samples how often, and sends
+it to whom, is decided by the caller.
 """
 
 import math
@@ -95,11 +96,11 @@ class Now(Struct, frozen=True, kw_only=True):
 
 
 class Sampler:
-    """Reads the store once per call of `sample`, whoever calls it."""
+    """Reads the store once per call of `sample`, from any thread, by the rows that are new."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._looking = Lock()
+        self._sampling = Lock()
         self._reader: StoreReader | None = None
         self._window: Window | None = None
         self._row = 0
@@ -111,8 +112,8 @@ class Sampler:
         self._rate = 0.0
 
     def sample(self) -> Now:
-        """Give the figures now. Raises `PurchasesError` where the store cannot be read."""
-        with self._looking:
+        """Return the figures now. Raises `PurchasesError` if the store cannot be read."""
+        with self._sampling:
             try:
                 if self._reader is None:
                     self._reader = open_reader(self._settings)
@@ -123,7 +124,7 @@ class Sampler:
                 raise
 
     def close(self) -> None:
-        """Let go of the store; the next look begins anew."""
+        """Close the store; the next sample opens it and reads the whole day again."""
         if self._reader is not None:
             self._reader.close()
         self._reader = self._window = None
@@ -166,7 +167,7 @@ class Sampler:
         )
 
     def _advanced(self, store: StoreConnection, day: str, moment: datetime) -> Window:
-        """Bring the window up to the last row: by the new rows, or anew for another day."""
+        """Bring the window up to the last row: by the new rows, or all for another day."""
         last = queries.last_row(store)
         span = queries.day_span(date.fromisoformat(day), self._settings.zone)
         since = (bucket_of(moment.timestamp()) - BUCKETS * BUCKET_SECONDS) * 1_000_000
@@ -202,7 +203,7 @@ class Sampler:
         self._compare_at = time.monotonic() + max(COMPARE_SECONDS, COMPARE_SHARE * took)
 
     def _events_per_second(self, events: int) -> float:
-        """Give the rate at which events are stored, smoothed over a few looks."""
+        """Return the rate at which events are stored, smoothed over a few samples."""
         now = time.monotonic()
         if self._seen is not None and now > self._seen[0]:
             seconds = now - self._seen[0]

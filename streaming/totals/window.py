@@ -1,6 +1,6 @@
-"""What the page shows of the last hour and of today, kept up to date row by row; pure.
+"""The sums of the last hour and of today, kept up to date by the rows that are new; pure.
 
-Sums come in as groups that the database made of new rows; nothing here reads or sends.
+The database groups the new rows, in `queries`; nothing here reads or sends.
 """
 
 from collections import deque
@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 BUCKET_SECONDS: Final = 10
+"""The width of a bar in the dashboard's chart of the last hour."""
 BUCKETS: Final = 360
-RANKED: Final = 10
+"""An hour of buckets."""
 RANKS_KEPT: Final = 60
+"""An hour of rankings, one a minute."""
 
 Group = tuple[str, int, int, int]
 """A name, then events, items_sold and net revenue in micros."""
@@ -26,7 +28,7 @@ class Sums:
     net_revenue_micros: int = 0
 
     def add(self, events: int, items_sold: int, net_revenue_micros: int) -> None:
-        """Add what came."""
+        """Add the figures of new rows."""
         self.events += events
         self.items_sold += items_sold
         self.net_revenue_micros += net_revenue_micros
@@ -71,13 +73,13 @@ class Window:
         self.ranks.append({name: rank for rank, (name, _) in enumerate(best(self.items), 1)})
 
     def change_of_rank(self, item: str, rank: int) -> int | None:
-        """Give by how many places an item climbed within the hour; None where it was not there."""
+        """Return by how many places an item climbed within the hour; None if it was not there."""
         before = self.ranks[0].get(item) if self.ranks else None
         return None if before is None else before - rank
 
 
 def bucket_of(second: float) -> int:
-    """Give the epoch second at which the bucket of a moment begins."""
+    """Return the epoch second at which the bucket of a moment begins."""
     return int(second) // BUCKET_SECONDS * BUCKET_SECONDS
 
 

@@ -1,6 +1,6 @@
 """The database against itself: its events against all that the consumer counted of them.
 
-Every function reads inside the caller's snapshot and gives a `Check`; nothing is written.
+Every function reads inside the caller's snapshot and returns a `Check`; nothing is written.
 """
 
 from collections.abc import Callable
@@ -105,7 +105,7 @@ def check_positions(connection: StoreConnection, group: str, topic: str) -> Chec
 
 
 def day_in(zone: ZoneInfo) -> Callable[[int], str]:
-    """Give the function from µs to the ISO date in `zone`.
+    """Return the function from µs to the ISO date in `zone`.
 
     A quarter of an hour whose first and last instants share a date and offset is asked for once.
     """

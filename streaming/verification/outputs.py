@@ -100,7 +100,7 @@ class OutputCounts:
     def add_dead_letter(self, headers: Headers) -> None:
         """Count a dead letter for its origin.
 
-        That of a redriven record names where the purchase first stood, not the record itself, so
+        That of a redriven record names the first record of the purchase, not itself, so
         these are only counted by attempt.
         """
         origin = readable_origin(headers, DEAD_LETTER)

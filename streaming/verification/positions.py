@@ -33,7 +33,7 @@ class StoredPosition(Struct, frozen=True):
 
 
 class TopicPositions(Struct, frozen=True):
-    """Up to where to compare: every position as it was at one moment.
+    """The limits of a comparison: every position as it was at one moment.
 
     `stored` are the consumer's; `committed` are the processor's offsets with their metadata, which
     is the topic's id; `bounds` are first and end offset of each log.

@@ -20,7 +20,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FirstJudged:
-    """Where judging begins in each partition of `purchases`: learned from the events that are left.
+    """The first offset to judge of each partition of `purchases`, learned from the events left.
 
     `since` is what `deleted_until` returns; None means that nothing was deleted.
     """

@@ -20,7 +20,7 @@ from streaming.verification.records import PublishedEvent, headers_of, readable_
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
 FLUSH_ROWS: Final = 20_000
-"""Rows an insert: some MB of memory, while one by one the inserting takes twice as long."""
+"""Events kept in memory before they are inserted together."""
 TABLES: Final = """
 CREATE TEMP TABLE read_event (
     partition INTEGER, offset INTEGER, event_id TEXT, event_time INTEGER, user TEXT, item TEXT,

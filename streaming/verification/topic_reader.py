@@ -17,9 +17,9 @@ from streaming.kafka.retry import answer
 from streaming.settings import Settings
 
 BATCH: Final = 10_000
-"""Records a call of the client: enough that its overhead vanishes, some 10 MB at most."""
+"""Records of one call of the client, which waits a tenth of a second for the rest."""
 PROGRESS_SECONDS: Final = 30.0
-"""Longer than the embedded broker takes to start again after a crash."""
+"""A partition without progress for so long is given up; a broker restarts in less."""
 CALL_SECONDS: Final = 5.0
 
 Range = tuple[int, int]
@@ -62,7 +62,7 @@ def read_ranges(reader: Consumer, ranges: Ranges) -> Iterator[list[Message]]:
         elif time.monotonic() - moved_at > PROGRESS_SECONDS:
             topic, partition = next(iter(ends))
             raise Unavailable(
-                f"{topic}-{partition} gives nothing more before its end at"
+                f"{topic}-{partition} delivers nothing more before its end at"
                 f" {ends[topic, partition]}: is a transaction open there? Try again."
             )
     reader.unassign()
@@ -81,7 +81,9 @@ def first_record(reader: Consumer, place: TopicPartition, start: int) -> Message
                 return message
             if _end_of(message) is not None:
                 return None
-        raise Unavailable(f"{place[0]}-{place[1]} gives no record and no end; try again.")
+        raise Unavailable(
+            f"{place[0]}-{place[1]} delivers neither a record nor its end; try again."
+        )
     finally:
         reader.unassign()
 

@@ -19,12 +19,12 @@ from streaming.store.sqlite import store_errors
 from tests.store.rows import add_events, year_of_days
 from tests.store.users import unprivileged
 
-DOORS = (open_reader, open_engine)
+OPENINGS = (open_reader, open_engine)
 
 
 def test_a_missing_file_names_the_commands_that_make_one(settings: Settings) -> None:
     """Nothing is created by opening; the message says what creates it."""
-    for opening in DOORS:
+    for opening in OPENINGS:
         with pytest.raises(PurchasesError, match=r"no database at .*purchases db upgrade"):
             opening(settings)
     assert not settings.database_path.exists()
@@ -47,7 +47,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     """A text file is told apart from a damaged database, by readers and writers."""
     path = tmp_path / "purchases.db"
     path.write_text("id;name\n" * 200)
-    for opening in DOORS:
+    for opening in OPENINGS:
         with pytest.raises(PurchasesError, match="is not a SQLite database"):
             opening(Settings(home=tmp_path))
 
