@@ -1,7 +1,7 @@
-"""Dagster's webserver and daemon, and the page, as children of `up`, started again when they end.
+"""The services that `up` runs beside the apps: Dagster's webserver and daemon, and the dashboard.
 
-Each leads a session of its own and holds a lease: whoever starts next finds it, and ends it with
-all that it started (code servers, run workers).
+Each leads a session of its own and holds a lease: the next `up` or `down` finds it, and ends it
+with all that it started (code servers, run workers). What Dagster's processes run is in `serve`.
 """
 
 import os
@@ -24,53 +24,51 @@ from streaming.system.lease import acquire, holder
 
 HOST: Final = "127.0.0.1"
 RESTART_SECONDS: Final = 5.0
+"""Between two starts of a service: one that cannot start must not keep a core busy."""
 STOP_SECONDS: Final = 1.0
-PARTS: Final = ("webserver", "daemon", "page")
+"""Less than they need to stop by themselves, so that all of `up` ends within its ten seconds."""
+SERVICES: Final = ("webserver", "daemon", "page")
 
 
 class Services:
-    """All three processes; call `step` a few times a second.
-
-    The page's port is chosen first, so that what Dagster shows can link to it.
-    """
+    """All services, started again when they end; call `step` a few times a second."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        # The dashboard's port is chosen before Dagster starts: its assets link to the dashboard.
         if not dashboard_url(settings):
             bind_socket(settings).close()
         self._port = _choose_port(Home(settings.home).webserver_port)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._start_at = dict.fromkeys(PARTS, 0.0)
+        self._start_at = dict.fromkeys(SERVICES, 0.0)
 
     @property
     def dagster_url(self) -> str:
-        """Where the webserver is, or will be."""
+        """The URL of Dagster's UI, also before its first start."""
         return f"http://{HOST}:{self._port}"
 
     @property
     def dashboard_url(self) -> str:
-        """Where the dashboard is; empty before its first start."""
+        """The URL of the dashboard; empty before its first start."""
         return dashboard_url(self._settings)
 
     def step(self) -> None:
         """Start what does not run, at most every five seconds."""
         now = time.monotonic()
-        for part in PARTS:
-            process = self._processes.get(part)
-            if (process is None or process.poll() is not None) and now >= self._start_at[part]:
-                self._start_at[part] = now + RESTART_SECONDS
-                self._processes[part] = self._start(part)
+        for service in SERVICES:
+            process = self._processes.get(service)
+            if (process is None or process.poll() is not None) and now >= self._start_at[service]:
+                self._start_at[service] = now + RESTART_SECONDS
+                self._processes[service] = self._start(service)
 
     def ask_to_stop(self) -> None:
-        """Ask all to leave."""
+        """Send SIGTERM to all services."""
         for process in self._processes.values():
             process.terminate()
 
     def stop(self, seconds: float) -> None:
-        """Let them leave for `seconds`, a second at most; then kill them with all they started.
-
-        Their storages are SQLite and bear it, and a run that dies is found by the next daemon.
-        """
+        """Wait `seconds`, one at most, then kill the services with all that they started."""
+        # SQLite bears the kill, and the next daemon's sensor finds a run that died with it.
         deadline = time.monotonic() + min(seconds, STOP_SECONDS)
         for process in self._processes.values():
             with suppress(subprocess.TimeoutExpired):
@@ -78,20 +76,20 @@ class Services:
             _kill_group(process.pid)
             process.wait()
 
-    def _start(self, part: str) -> subprocess.Popen[bytes]:
-        log = Home(self._settings.home).service_log(part)
-        lease = acquire(Home(self._settings.home).service_lease(part))
+    def _start(self, service: str) -> subprocess.Popen[bytes]:
+        log = Home(self._settings.home).service_log(service)
+        lease = acquire(Home(self._settings.home).service_lease(service))
         if lease is None:
-            raise PurchasesError(f"Another {part} of this home runs; run `purchases down`.")
+            raise PurchasesError(f"Another {service} of this home runs; run `purchases down`.")
         module = (
             ["orchestration.cli.main", "dashboard"]
-            if part == "page"
-            else ["orchestration.local.serve", part]
+            if service == "page"
+            else ["orchestration.local.serve", service]
         )
-        where = ["--host", HOST, "--port", str(self._port)] if part == "webserver" else []
+        address = ["--host", HOST, "--port", str(self._port)] if service == "webserver" else []
         with lease:
             return start_child(
-                [sys.executable, "-m", *module, *where],
+                [sys.executable, "-m", *module, *address],
                 dagster_environment(self._settings),
                 log,
                 lease,
@@ -108,16 +106,17 @@ def read_dagster_url(settings: Settings) -> str | None:
 
 
 def end_services(home: Path, seconds: float) -> int:
-    """End what an earlier `up` hosted; give how many there were."""
-    found = {path: pid for part in PARTS if (pid := holder(path := Home(home).service_lease(part)))}
-    for pid in found.values():
+    """End the services of an earlier `up`; return how many there were."""
+    leases = [Home(home).service_lease(service) for service in SERVICES]
+    leaders = {lease: pid for lease in leases if (pid := holder(lease))}
+    for pid in leaders.values():
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(holder(path) for path in found):
+    while time.monotonic() < deadline and any(holder(lease) for lease in leaders):
         time.sleep(0.05)
-    for pid in found.values():
+    for pid in leaders.values():
         _kill_group(pid)
-    return len(found)
+    return len(leaders)
 
 
 def _kill_group(leader: int) -> None:
@@ -127,16 +126,16 @@ def _kill_group(leader: int) -> None:
         return
 
 
-def _choose_port(memory: Path) -> int:
-    """Return the port of the last time, so that a bookmark stays right, or another one if taken."""
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    remembered = int(memory.read_text()) if memory.exists() else 0
+def _choose_port(file: Path) -> int:
+    """Return the port of the last start, or a free one if it is taken; bookmarks stay valid."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    last_port = int(file.read_text()) if file.exists() else 0
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, remembered))
+            probe.bind((HOST, last_port))
         except OSError:
             probe.bind((HOST, 0))
         port = int(probe.getsockname()[1])
-    memory.write_text(f"{port}\n")
+    file.write_text(f"{port}\n")
     return port

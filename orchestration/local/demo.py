@@ -1,6 +1,6 @@
-"""The demonstration's purchases: a recorded year first, then generated ones, in a child process.
+"""The purchases of `up --demo`: a recorded year first, then generated ones, in a child process.
 
-The child inherits the feeder's lease, so that whoever starts next finds it even after SIGKILL.
+The child inherits a lease, so that the next `up` or `down` finds it even after a SIGKILL.
 """
 
 import subprocess
@@ -16,6 +16,7 @@ from streaming.system.home import Home
 from streaming.system.lease import acquire
 
 EVENTS_PER_SECOND: Final = 20
+"""So many that figures move visibly, and so few that a laptop stays quiet."""
 EXAMPLE: Final = "online_retail.parquet"
 
 
@@ -28,10 +29,10 @@ class DemoProducer:
         self._next = [replay, ["produce", "--rate", str(EVENTS_PER_SECOND)]]
         self._command: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
-        self.doing = ""
+        self.activity = ""
 
     def step(self) -> None:
-        """Start the next part when the one before has ended well; a failed one is tried again."""
+        """Start the next command when the one before has succeeded; repeat a failed one."""
         if self._process is not None:
             code = self._process.poll()
             if code is None:
@@ -41,16 +42,16 @@ class DemoProducer:
             self._process = None
         if self._next:
             self._command = self._next.pop(0)
-            self.doing = self._command[0]
+            self.activity = self._command[0]
             self._process = self._start(self._command)
 
     def ask_to_stop(self) -> None:
-        """Ask the child to leave."""
+        """Send SIGTERM to the child."""
         if self._process is not None:
             self._process.terminate()
 
     def stop(self, seconds: float) -> None:
-        """Wait for the child for `seconds`, then kill it."""
+        """Wait `seconds` for the child, then kill it."""
         if self._process is not None:
             stop_child(self._process, seconds)
 
@@ -58,7 +59,7 @@ class DemoProducer:
         log = Home(self._settings.home).feeder_log
         lease = acquire(Home(self._settings.home).feeder_lease)
         if lease is None:
-            raise PurchasesError("Another demonstration feeds this home; run `purchases down`.")
+            raise PurchasesError("Another demonstration runs in this home; run `purchases down`.")
         with lease:
             return start_child(
                 [sys.executable, "-m", "streaming", *command],

@@ -1,4 +1,4 @@
-"""Ending what runs in a home: whoever holds one of its leases, then the broker."""
+"""`down`: ends every process of a home, found by its lease, and then the broker."""
 
 import os
 import signal
@@ -14,15 +14,19 @@ from streaming.settings import load_settings
 from streaming.system.home import Home
 from streaming.system.lease import holder
 
-PATIENCE_SECONDS: Final = 9.5
+UP_SECONDS: Final = 9.5
+"""What `up` may take to end all of its children: 5 s and 4 s for the broker (`up`)."""
 LEFTOVER_SECONDS: Final = 3.0
-HOSTED_SECONDS: Final = 1.0
+"""What a process without its parent may take: time for a worker to drain its batch."""
+SERVICES_SECONDS: Final = 1.0
+WORKERS_SECONDS: Final = 1.0
+"""Their supervisors are gone by then and have holders them already."""
 
 
 def run_down() -> None:
-    """End `up`, its feeder, supervisors and workers, and the embedded broker of this home."""
+    """End `up`, its services, supervisors and workers, and the embedded broker of this home."""
     home = load_settings().home
-    ended = end_holders([Home(home).up_lease], PATIENCE_SECONDS)
+    ended = end_holders([Home(home).up_lease], UP_SECONDS)
     ended += end_leftovers(home)
     if stop_broker(home, LEFTOVER_SECONDS):
         ended += 1
@@ -30,41 +34,42 @@ def run_down() -> None:
 
 
 def end_leftovers(home: Path) -> int:
-    """End what an `up` that was killed left behind; give how many processes there were.
-
-    Dagster first: its sensors would start again what is ended here.
-    """
-    ended = end_services(home, HOSTED_SECONDS)
-    for wish in Home(home).list_keep_alives():
-        wish.unlink(missing_ok=True)
+    """End the processes of an `up` that was killed; return how many there were."""
+    # Dagster first: its sensors would start again what is ended below.
+    ended = end_services(home, SERVICES_SECONDS)
+    for keep_alive in Home(home).list_keep_alives():
+        keep_alive.unlink(missing_ok=True)
     ended += end_holders([Home(home).feeder_lease], LEFTOVER_SECONDS)
     return ended + end_supervisors(home, LEFTOVER_SECONDS)
 
 
 def end_supervisors(home: Path, seconds: float) -> int:
-    """End supervisors, and workers that have none; give how many processes there were."""
+    """End supervisors, and workers without one; return how many processes there were."""
     files = Home(home)
     ended = end_holders(files.list_supervisor_leases(), seconds)
-    return ended + end_holders(files.list_worker_leases(), 1.0)
+    return ended + end_holders(files.list_worker_leases(), WORKERS_SECONDS)
 
 
 def end_holders(leases: list[Path], seconds: float) -> int:
-    """Ask the leases' holders to leave (SIGTERM), kill those that do not within `seconds`."""
-    asked = {path: pid for path in leases if (pid := holder(path))}
-    for pid in asked.values():
+    """Send SIGTERM to the holders of leases, SIGKILL to those that live after `seconds`.
+
+    Returns how many holders there were.
+    """
+    holders = {path: pid for path in leases if (pid := holder(path))}
+    for pid in holders.values():
         _send(pid, signal.SIGTERM)
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(holder(path) for path in asked):
+    while time.monotonic() < deadline and any(holder(path) for path in holders):
         time.sleep(0.05)
-    for path, pid in asked.items():
+    for path, pid in holders.items():
         if holder(path) == pid:
             _send(pid, signal.SIGKILL)
-    return len(asked)
+    return len(holders)
 
 
 def _send(pid: int, number: signal.Signals) -> None:
     try:
         os.kill(pid, number)
-        os.kill(pid, signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)  # a stopped process handles SIGTERM only when it goes on
     except ProcessLookupError:
         return

@@ -1,7 +1,7 @@
-"""The stream's apps wanted by `up` until Dagster's sensors want them themselves.
+"""The handover of the apps' keep-alive from `up` to Dagster's sensors.
 
-The daemon takes half a minute to its first tick; a shop does not wait for that. After it the wish
-is the sensors' alone, so that switching one off in the UI is heard.
+The daemon takes half a minute to its first tick, and the apps run before. Then the keep-alive is
+the sensors' alone, so that an app stops if a person switches its sensor off.
 """
 
 import time
@@ -13,35 +13,40 @@ from streaming.runtime.keep_alive import keep_running
 from streaming.settings import Settings
 from streaming.system.home import Home
 
-HAND_OVER_SECONDS: Final = 90.0
+HANDOVER_SECONDS: Final = 90.0
+"""Three times what the daemon takes to its first tick."""
 RENEW_SECONDS: Final = 10.0
+"""Well below the age at which a keep-alive is too old (45 s)."""
 
 
 class AppHandover:
-    """Renews each app's wish until somebody else does, at most for `HAND_OVER_SECONDS`."""
+    """Renews each app's keep-alive until a sensor does, for `HANDOVER_SECONDS` at most."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._until = time.monotonic() + HAND_OVER_SECONDS
+        self._until = time.monotonic() + HANDOVER_SECONDS
         self._renew_at = 0.0
         self._touched: dict[App, int | None] = dict.fromkeys(APPS)
 
     def step(self) -> None:
-        """Renew what is still ours, and leave what a sensor has renewed meanwhile."""
+        """Renew the keep-alives that no sensor has renewed or removed."""
         now = time.monotonic()
         if now < self._renew_at or now >= self._until:
             return
         self._renew_at = now + RENEW_SECONDS
         for app, touched in list(self._touched.items()):
-            wish = Home(self._settings.home).keep_alive(app.name)
-            if touched is not None and (not wish.exists() or wish.stat().st_mtime_ns != touched):
+            keep_alive = Home(self._settings.home).keep_alive(app.name)
+            # Another time than ours is a sensor's touch: from now on the file is its own.
+            if touched is not None and (
+                not keep_alive.exists() or keep_alive.stat().st_mtime_ns != touched
+            ):
                 del self._touched[app]
                 continue
             keep_running(self._settings, app)
-            self._touched[app] = wish.stat().st_mtime_ns
+            self._touched[app] = keep_alive.stat().st_mtime_ns
 
     def ask_to_stop(self) -> None:
-        """Want them no longer."""
+        """Remove the keep-alives, so that the supervisors drain their workers and leave."""
         self._until = 0.0
         for app in APPS:
             Home(self._settings.home).keep_alive(app.name).unlink(missing_ok=True)

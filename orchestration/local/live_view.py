@@ -1,4 +1,4 @@
-"""The live view in the terminal, and its one line where there is none: figures in, text out."""
+"""The live view of `up` in a terminal, and its log line elsewhere. Pure: figures in, text out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from streaming.runtime.status_file import WorkerStatus
 
 
 @dataclass(frozen=True)
-class View:
-    """What is shown: the figures as stored, the lag, and what each worker says of itself.
+class LiveView:
+    """The figures as stored, the lag, and the status of each worker.
 
     `events_per_second` is of the last seconds, `net_revenue` a decimal text, `lag_seconds` the age
-    of what is being read; `top` holds items with their `items_sold`.
+    of the records that are read now; `top` holds items with their `items_sold`.
     """
 
-    doing: str
+    activity: str
     dagster: str
     page: str
     currency: str
@@ -51,7 +51,7 @@ class View:
         }
 
 
-def render(view: View) -> RenderableType:
+def render(view: LiveView) -> RenderableType:
     """Draw the view for a terminal of 80 columns or more."""
     figures = Table.grid(padding=(0, 3))
     figures.add_column(style="dim")
@@ -66,7 +66,7 @@ def render(view: View) -> RenderableType:
     figures.add_row("stored", f"{view.stored:,}", "lag seconds", f"{view.lag_seconds:,.1f}")
     figures.add_row("refused", refused, "", "")
     return Group(
-        Text("purchases", style="bold") + Text(f"  {view.doing}", style="dim"),
+        Text("purchases", style="bold") + Text(f"  {view.activity}", style="dim"),
         Text(),
         figures,
         Text(),
@@ -75,7 +75,7 @@ def render(view: View) -> RenderableType:
         _workers(view.workers),
         Text(f"The dashboard: {view.page}"),
         Text(f"Dagster:  {view.dagster}"),
-        Text("Ctrl-C ends it; the next start goes on where this one stopped.", style="dim"),
+        Text("Ctrl-C ends it; the next start continues where this one stopped.", style="dim"),
     )
 
 

@@ -1,6 +1,6 @@
-"""`python -m orchestration.serve webserver|daemon`: one of Dagster's processes over this home.
+"""`python -m orchestration.local.serve webserver|daemon`: a process of Dagster over this home.
 
-It opens the instance first, in the process that has paid for importing Dagster anyway.
+It prepares the instance first, because this process has imported Dagster anyway and `up` has not.
 """
 
 import os

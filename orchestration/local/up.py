@@ -1,4 +1,4 @@
-"""`up`: broker, topics, database and both apps of one home, watched until somebody ends it."""
+"""`up`: runs broker, apps, Dagster and dashboard of a home, until a signal ends it."""
 
 import signal
 import sys
@@ -15,7 +15,7 @@ from orchestration.local.dagster_processes import Services
 from orchestration.local.demo import DemoProducer
 from orchestration.local.down import end_leftovers
 from orchestration.local.handover import AppHandover
-from orchestration.local.live_view import View, render
+from orchestration.local.live_view import LiveView, render
 from streaming.apps import APPS
 from streaming.broker.embedded import start_broker, stop_broker
 from streaming.broker.keeper import BrokerKeeper
@@ -37,24 +37,28 @@ from streaming.system.shutdown import stop_on_signals
 from streaming.units import decimal_text
 
 CHILDREN_STOP_SECONDS: Final = 5.0
+"""With the broker's seconds less than the ten that `up` promises."""
 BROKER_STOP_SECONDS: Final = 4.0
 STEP_SECONDS: Final = 0.1
+"""How soon an ended child is noticed."""
 VIEW_SECONDS: Final = 1.0
 LOG_SECONDS: Final = 10.0
+"""Without a terminal: 8,640 lines a day."""
 RATE_VIEWS: Final = 5
+"""The rate is of so many seconds: it follows a change, and does not flicker."""
 TOP_ITEMS: Final = 10
 
 
 def run_up(*, demo: bool) -> None:
     """Run everything until SIGTERM or Ctrl-C, then end all of it within ten seconds.
 
-    Raises `UsageError` for a demonstration on somebody's own broker, `PurchasesError` where another
-    `up` has this home or a part does not start.
+    Raises `UsageError` for a demonstration on another than the embedded broker, and
+    `PurchasesError` if another `up` has this home or a part does not start.
     """
     settings = load_settings()
     if demo and not settings.embedded_broker:
         raise UsageError(
-            "--demo writes a year of invented history, so it runs on the embedded broker only:"
+            "--demo writes a year of example purchases, so it needs the embedded broker:"
             f" unset {PREFIX}BOOTSTRAP_SERVERS and {PREFIX}KAFKA_CONFIG."
         )
     required_token(settings)
@@ -70,28 +74,28 @@ def run_up(*, demo: bool) -> None:
         if settings.embedded_broker:
             children.keeper = BrokerKeeper(settings)
         if demo:
-            children.feeder = DemoProducer(settings)
-        children.hosting = Services(settings)
+            children.demo = DemoProducer(settings)
+        children.services = Services(settings)
         ending.callback(_ignore_signals)
         _watch(settings, children)
 
 
 @dataclass
 class Children:
-    """What `up` runs: Dagster and the page, the apps, the broker's keeper, the feeder."""
+    """The parts that `up` runs: services, apps, the broker's keeper, the demonstration."""
 
-    hosting: Services | None = None
+    services: Services | None = None
     apps: AppHandover | None = None
     keeper: BrokerKeeper | None = None
-    feeder: DemoProducer | None = None
+    demo: DemoProducer | None = None
 
     def step(self) -> None:
-        """Look after all of them once."""
+        """Give each part its turn: to start what has ended, to renew what it must."""
         for part in self._parts():
             part.step()
 
     def stop(self) -> None:
-        """Ask all to leave, then wait for each within one common deadline."""
+        """Ask all parts to stop, then wait for each within one common deadline."""
         for part in self._parts():
             part.ask_to_stop()
         deadline = time.monotonic() + CHILDREN_STOP_SECONDS
@@ -99,8 +103,9 @@ class Children:
             part.stop(max(deadline - time.monotonic(), 0.1))
 
     def _parts(self) -> list[Services | AppHandover | BrokerKeeper | DemoProducer]:
-        """Return the parts in the order of their ending: Dagster would start the apps again."""
-        parts = (self.hosting, self.feeder, self.apps, self.keeper)
+        """Return the parts in the order in which they stop."""
+        # Dagster first: its sensors would start the apps again.
+        parts = (self.services, self.demo, self.apps, self.keeper)
         return [part for part in parts if part is not None]
 
 
@@ -118,7 +123,7 @@ def _take_home(settings: Settings, ending: ExitStack) -> None:
 
 def _start(settings: Settings, children: Children) -> None:
     if settings.embedded_broker:
-        start_broker(settings.home, _say)
+        start_broker(settings.home, _report)
     names = Names.of(settings)
     preflight(settings)
     create_topics(settings, bootstrap_servers(settings))
@@ -133,15 +138,15 @@ def _start(settings: Settings, children: Children) -> None:
 
 
 def _watch(settings: Settings, children: Children) -> None:
-    """Step the children and show how it goes: a live view, or a log line every ten seconds.
+    """Step the children, and show the figures: a live view, or a log line every ten seconds.
 
-    A database that cannot be read stops no more than what needs it.
+    A database that cannot be read costs the figures, not the children.
     """
     console = Console()
-    with stop_on_signals() as stop, ExitStack() as shown:
+    with stop_on_signals() as stop, ExitStack() as displays:
         live = None
         if console.is_terminal:
-            live = shown.enter_context(Live(console=console, auto_refresh=False, screen=False))
+            live = displays.enter_context(Live(console=console, auto_refresh=False, screen=False))
         every = VIEW_SECONDS if live else LOG_SECONDS
         rates: deque[tuple[float, int]] = deque(maxlen=RATE_VIEWS if live else 2)
         due, limited = time.monotonic(), RateLimitedLogger()
@@ -160,8 +165,8 @@ def _watch(settings: Settings, children: Children) -> None:
                     get_logger().info("progress", **view.fields())
 
 
-def read_view(settings: Settings, children: Children, rates: deque[tuple[float, int]]) -> View:
-    """Read what is shown now; `rates` keeps (monotonic s, records) of the last views."""
+def read_view(settings: Settings, children: Children, rates: deque[tuple[float, int]]) -> LiveView:
+    """Read the figures of the live view; `rates` keeps (monotonic s, events) of the last views."""
     with read_store(settings) as store:
         figures = live_figures(store)
         reasons = refusals(store)
@@ -169,10 +174,10 @@ def read_view(settings: Settings, children: Children, rates: deque[tuple[float, 
     workers = [worker for app in APPS for worker in read_app(settings, app)[1]]
     rates.append((time.monotonic(), figures.events))
     seconds = rates[-1][0] - rates[0][0]
-    return View(
-        doing=children.feeder.doing if children.feeder else "",
-        dagster=children.hosting.dagster_url if children.hosting else "",
-        page=children.hosting.dashboard_url if children.hosting else "",
+    return LiveView(
+        activity=children.demo.activity if children.demo else "",
+        dagster=children.services.dagster_url if children.services else "",
+        page=children.services.dashboard_url if children.services else "",
         currency=settings.currency,
         stored=figures.events,
         refused=figures.refused,
@@ -188,10 +193,10 @@ def read_view(settings: Settings, children: Children, rates: deque[tuple[float, 
 
 
 def _ignore_signals() -> None:
-    """Let a second Ctrl-C not interrupt the ending."""
+    """Ignore SIGINT and SIGTERM, so that a second Ctrl-C does not interrupt the end."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     sys.stderr.write(f"{line}\n")
