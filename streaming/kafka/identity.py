@@ -1,6 +1,6 @@
-"""Which cluster and which topics these are, noticed at the start and every ten seconds.
+"""The identity of cluster and topics, learnt at the start and checked every ten seconds.
 
-A topic that was deleted and made again keeps its name, and its new log may hold the old offset:
+A topic that was deleted and created again keeps its name, and its new log may hold the old offset:
 only the id tells.
 """
 
@@ -31,7 +31,7 @@ REMEDIES: Final = {
 
 
 Bounds = Callable[[], Mapping[TopicPartition, tuple[int, int]]]
-"""Gives where an app stands in each partition that it owns, and the end of that."""
+"""Returns position and end of each partition that an app owns."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Identity:
 
 
 class IdentityWatch:
-    """Asks who the cluster and the topics are, without holding up the loop that looks."""
+    """A check of cluster and topics that does not block the loop which calls it."""
 
     def __init__(self, config: Config, topics: Sequence[str]) -> None:
         self._admin = AdminClient(config)
@@ -53,7 +53,10 @@ class IdentityWatch:
         self.known: Identity | None = None
 
     def learn(self) -> Identity:
-        """Ask and wait. Raises `Unavailable` when the cluster does not answer or lacks a topic."""
+        """Ask, wait, and return the answer; blocks for 5 s at most.
+
+        Raises `Unavailable` if the cluster does not answer or lacks a topic.
+        """
         self._ask()
         try:
             self.known = self._answer(CALL_SECONDS)
@@ -62,10 +65,10 @@ class IdentityWatch:
         return self.known
 
     def check(self, app: str, bounds: Bounds) -> None:
-        """Ask every ten seconds, and look at the answer when it has come.
+        """Ask every ten seconds, and compare the answer when it has come. Never blocks.
 
-        Raises `Mismatch` when a topic or the cluster is not the one that was learnt, with the
-        positions of `app` there; `Unavailable` when a topic is gone, or may not be seen any more.
+        Raises `Mismatch` if a topic or the cluster is not the one that was learnt, with the
+        positions of `app` there; `Unavailable` if a topic is gone, or may not be seen any more.
         """
         if self._pending:
             if all(future.done() for future in self._pending.values()):
@@ -74,9 +77,9 @@ class IdentityWatch:
             self._ask()
 
     def message_limit(self, topic: str, wanted: int) -> int:
-        """Give how large a record `topic` takes: `wanted` bytes, or fewer where it says so.
+        """Return how large a record `topic` takes: `wanted` bytes, or fewer if it says so.
 
-        Where that may not be read, Kafka's default of about 1 MB is taken to be on the safe side.
+        If that may not be read, it is Kafka's default of about 1 MB, to be on the safe side.
         """
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         future = self._admin.describe_configs([resource], request_timeout=CALL_SECONDS)[resource]
@@ -111,7 +114,7 @@ class IdentityWatch:
 
 
 def _described(name: str, future: "Future[Any]", timeout: float) -> Any:  # noqa: ANN401 - untyped
-    """Give a topic's description. Raises `Unavailable` where it is missing or may not be seen."""
+    """Return a topic's description. Raises `Unavailable` if it is missing or may not be seen."""
     try:
         return future.result(timeout)
     except KafkaException as error:
@@ -122,7 +125,7 @@ def _described(name: str, future: "Future[Any]", timeout: float) -> Any:  # noqa
 
 
 def difference(known: Identity, now: Identity, app: str, read: Mapping[TopicPartition, int]) -> str:
-    """Say what is another than it was, how far `app` had read there, and how it goes on."""
+    """Return what is another than it was, how far `app` had read there, and how to go on."""
     if known.cluster_id != now.cluster_id:
         return (
             f"This is cluster {now.cluster_id}, but the stored positions are of cluster"
@@ -131,7 +134,7 @@ def difference(known: Identity, now: Identity, app: str, read: Mapping[TopicPart
         )
     name = next(n for n, topic_id in known.topic_ids.items() if now.topic_ids.get(n) != topic_id)
     here = sorted((number, at) for (topic, number), at in read.items() if topic == name)
-    stood = ", ".join(f"{name}-{number} at {at}" for number, at in here)
+    read_to = ", ".join(f"{name}-{number} at {at}" for number, at in here)
     again = (
         f"The topic {name} was deleted and created again; what the old one still held and was not"
         " read is lost."
@@ -139,6 +142,6 @@ def difference(known: Identity, now: Identity, app: str, read: Mapping[TopicPart
     if not here:
         return f"{again} See `purchases offsets list`."
     return (
-        f"{again} {app} stood at {stood}. See `purchases offsets list`, and go on with"
+        f"{again} {app} was at {read_to}. See `purchases offsets list`, and go on with"
         f" `purchases offsets reset {app} --to earliest`."
     )

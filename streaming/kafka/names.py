@@ -8,13 +8,13 @@ from streaming.settings import Settings
 
 @dataclass(frozen=True)
 class Names:
-    """Every name that this deployment has on its cluster, prefixed where there is a namespace."""
+    """Every name that this deployment has on its cluster, prefixed if there is a namespace."""
 
     namespace: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> "Names":
-        """Give the names of the deployment that `settings` describe."""
+        """Return the names of the deployment that `settings` describe."""
         return cls(settings.namespace)
 
     @property
@@ -38,11 +38,11 @@ class Names:
         return self._prefixed(PROCESSOR.group)
 
     def analytics_group(self, deployment_id: str) -> str:
-        """Give the consumer group of one database, so that each receives everything."""
+        """Return the consumer group of one database, so that each receives everything."""
         return self._prefixed(f"{ANALYTICS.group}-{deployment_id[:8]}")
 
     def transactional_id(self, slot: int) -> str:
-        """Give the static transactional id of a processor slot."""
+        """Return the static transactional id of a processor slot."""
         return self._prefixed(f"{PROCESSOR.name}-{slot}")
 
     def read_by(self, app: App) -> list[str]:

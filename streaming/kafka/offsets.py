@@ -1,4 +1,4 @@
-"""Bounds of partitions and offsets of groups, asked of the brokers for all at once."""
+"""Bounds of partitions and offsets of groups, asked of the brokers for all partitions at once."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,20 +16,20 @@ from streaming.events.record import TopicPartition
 
 
 def list_bounds(
-    admin: AdminClient, places: Iterable[TopicPartition], *, stable: bool, timeout: float
+    admin: AdminClient, partitions: Iterable[TopicPartition], *, stable: bool, timeout: float
 ) -> dict[TopicPartition, tuple[int, int]]:
-    """Give first offset and end of each partition: its last stable offset, or the high watermark.
+    """Return first offset and end of each partition: last stable offset, or high watermark.
 
-    Raises `Unavailable` where the brokers do not answer within `timeout` seconds.
+    Raises `Unavailable` if the brokers do not answer within `timeout` seconds.
     """
     level = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
-    wanted = list(places)
+    wanted = list(partitions)
     try:
         begins, ends = [
             {
-                (partition.topic, partition.partition): future.result(timeout).offset
-                for partition, future in admin.list_offsets(
-                    {PartitionOffset(*place): specification for place in wanted},
+                (at.topic, at.partition): future.result(timeout).offset
+                for at, future in admin.list_offsets(
+                    {PartitionOffset(*partition): specification for partition in wanted},
                     isolation_level=level,
                     request_timeout=timeout,
                 ).items()
@@ -40,16 +40,16 @@ def list_bounds(
         raise Unavailable(f"The broker does not answer: {error.args[0].str()}.") from None
     except TimeoutError:
         raise Unavailable("The broker does not answer in time.") from None
-    return {place: (begins[place], ends[place]) for place in wanted}
+    return {partition: (begins[partition], ends[partition]) for partition in wanted}
 
 
 def committed_offsets(
     admin: AdminClient, group: str, timeout: float
 ) -> dict[TopicPartition, PartitionOffset]:
-    """Give what the group has committed, with its metadata.
+    """Return what the group has committed, with its metadata.
 
-    An open transaction changes nothing of it; a consumer is not told before that is decided.
-    Raises `KafkaException`, or `Unavailable` where no answer comes within `timeout` seconds.
+    An open transaction changes nothing of it, while a consumer's question waits for its decision.
+    Raises `KafkaException`, or `Unavailable` if no answer comes within `timeout` seconds.
     """
     asked = [ConsumerGroupTopicPartitions(group)]
     try:
@@ -64,7 +64,7 @@ def committed_offsets(
 def commit_offsets(
     admin: AdminClient, group: str, offsets: list[PartitionOffset], timeout: float
 ) -> str | None:
-    """Commit for a group without members; give why that was refused, None where it was done."""
+    """Commit for a group without members; return why that was refused, None if it was done."""
     asked = [ConsumerGroupTopicPartitions(group, offsets)]
     try:
         done = admin.alter_consumer_group_offsets(asked, request_timeout=timeout)[group].result(

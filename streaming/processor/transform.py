@@ -51,6 +51,6 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
 
 
 def carried_bytes(record: Record) -> int:
-    """Give the bytes of key and headers, which go along to `analytics` as they are."""
+    """Return the bytes of key and headers, which are passed on to `analytics` as they are."""
     headers = sum(len(name.encode()) + len(value or b"") for name, value in record.headers)
     return len(record.key or b"") + headers

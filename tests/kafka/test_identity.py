@@ -16,7 +16,7 @@ SAID = [
         Identity("one", {**KNOWN.topic_ids, "purchases": b"c" * 16}),
         [
             "purchases was deleted and created again",
-            "is lost. processor stood at purchases-2 at 0, purchases-10 at 7.",
+            "is lost. processor was at purchases-2 at 0, purchases-10 at 7.",
             "reset processor --to earliest",
         ],
     ),
