@@ -14,7 +14,7 @@ Scheme = Literal["light", "dark"]
 def browser(
     url: str, scheme: Scheme = "light", width: int = 1400, height: int = 1000
 ) -> Iterator[tuple[Page, list[str], list[str]]]:
-    """Open a page in Chromium; give it with its console errors and what it asked others for."""
+    """Open a page in Chromium; yield it, its console errors, and its requests to others."""
     chromium = shutil.which("chromium")
     assert chromium, "Debian's chromium is missing: make test installs it"
     with sync_playwright() as playwright:

@@ -1,7 +1,7 @@
 """Who may use the dashboard, and what a browser may do with an answer: a middleware.
 
 Every address but loopback needs a token. A foreign host name (DNS rebinding) is refused everywhere,
-and so is an action that another site's page requests.
+and so is an action that another site requests.
 """
 
 import hmac

@@ -1,11 +1,11 @@
-"""Fixtures of the page's tests: a deployment whose page can be served."""
+"""Fixtures of the dashboard's tests: a deployment whose dashboard can be served."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.dashboard.served import page_of
+from tests.dashboard.served import serve_dashboard
 from tests.deployment import Deployment
 from tests.store.conftest import settings, store
 from tests.support import Broker, unique_namespace
@@ -23,12 +23,12 @@ def deployment(broker: Broker, namespace: str, tmp_path: Path) -> Deployment:
 
 
 @pytest.fixture(scope="module")
-def quiet_page(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page of a deployment in which nothing happens, for a whole file of tests."""
+def quiet_dashboard(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The dashboard of a deployment in which nothing happens, for a whole file of tests."""
     made = Deployment(
         tmp_path_factory.mktemp("quiet"), broker.bootstrap_servers, unique_namespace()
     )
     made.succeed("topics", "create")
     made.succeed("db", "upgrade")
-    with page_of(made) as base:
+    with serve_dashboard(made) as base:
         yield base

@@ -1,4 +1,4 @@
-"""The page as a test sees it: served over a real deployment, and asked by plain HTTP."""
+"""The dashboard as a test sees it: served over a real deployment, requested by plain HTTP."""
 
 import json
 import time
@@ -15,18 +15,18 @@ from tests.support import wait_until
 
 
 @contextmanager
-def page_of(deployment: Deployment) -> Iterator[str]:
-    """Serve the page; give its address."""
+def serve_dashboard(deployment: Deployment) -> Iterator[str]:
+    """Serve the dashboard; yield its address."""
     with deployment.running("dashboard"):
         port = deployment.home / "dashboard.port"
-        wait_until(lambda: port.exists() and port.read_text(), 60, "no page")
+        wait_until(lambda: port.exists() and port.read_text(), 60, "the dashboard has no port")
         base = f"http://127.0.0.1:{port.read_text().strip()}"
-        wait_until(lambda: code_of(f"{base}/") in {200, 401}, 60, "the page does not answer")
+        wait_until(lambda: code_of(f"{base}/") in {200, 401}, 60, "the dashboard does not answer")
         yield base
 
 
 def code_of(url: str, method: str = "GET", **headers: str) -> int:
-    """Give the status of an answer, 0 where there is none."""
+    """Return the status of an answer, 0 if there is none."""
     asked = urllib.request.Request(url, method=method, headers=headers)  # noqa: S310 - ours
     try:
         with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310
@@ -38,13 +38,13 @@ def code_of(url: str, method: str = "GET", **headers: str) -> int:
 
 
 def get(url: str) -> Any:  # noqa: ANN401 - any JSON
-    """Give a JSON answer."""
+    """Return a JSON answer."""
     with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - ours
         return json.load(answer)
 
 
 def post(url: str, body: object) -> Any:  # noqa: ANN401 - any JSON
-    """Send JSON; give the JSON answer."""
+    """Send JSON; return the JSON answer."""
     asked = urllib.request.Request(url, json.dumps(body).encode(), method="POST")  # noqa: S310
     with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
         return json.load(answer)

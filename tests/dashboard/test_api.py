@@ -15,11 +15,11 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from streaming.api.endpoint import bounded_handler
-from tests.dashboard.served import code_of, get, page_of, send
+from tests.dashboard.served import code_of, get, send, serve_dashboard
 from tests.deployment import Deployment
 
 BY_DESIGN = "positive_data_acceptance,negative_data_rejection"
-"""Dates in the wrong order fit the document, and a purchase that is refused is taken all the same.
+"""Dates in the wrong order fit the document, and a purchase that will be refused is taken, too.
 """
 
 
@@ -31,7 +31,7 @@ def test_schemathesis_finds_nothing_that_the_document_does_not_say(deployment: D
     send(whole, "lamp", unit_price=-1)
     whole.succeed("process", "--until-caught-up")
     whole.succeed("analyze", "--until-caught-up")
-    with page_of(whole) as base:
+    with serve_dashboard(whole) as base:
         done = subprocess.run(
             [
                 Path(sys.executable).parent / "schemathesis",
@@ -49,7 +49,7 @@ def test_schemathesis_finds_nothing_that_the_document_does_not_say(deployment: D
 
 def test_what_the_reader_has_is_not_sent_again(deployment: Deployment) -> None:
     """By its ETag; another answer has another one."""
-    with page_of(deployment) as base:
+    with serve_dashboard(deployment) as base:
         url = f"{base}/api/v1/dead-letters"
         with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - ours
             etag = answer.headers["etag"]
@@ -70,12 +70,12 @@ def test_what_the_reader_has_is_not_sent_again(deployment: Deployment) -> None:
         ("verify", 405, "Method Not Allowed"),
     ],
 )
-def test_what_is_wrong_is_said_as_a_problem(
-    path: str, code: int, said: str, quiet_page: str
+def test_what_is_wrong_is_named_in_problem_details(
+    path: str, code: int, said: str, quiet_dashboard: str
 ) -> None:
     """As RFC 9457 has it: a type, a title, the status, and a detail that names what was wrong."""
     with pytest.raises(urllib.error.HTTPError) as answer:
-        get(f"{quiet_page}/api/v1/{path}")
+        get(f"{quiet_dashboard}/api/v1/{path}")
     assert answer.value.headers["content-type"] == "application/problem+json"
     problem = json.loads(answer.value.read())
     assert answer.value.code == problem["status"] == code
@@ -83,7 +83,7 @@ def test_what_is_wrong_is_said_as_a_problem(
     assert problem["title"]
 
 
-def test_one_more_at_once_is_told_to_come_again() -> None:
+def test_one_request_too_many_is_answered_with_429() -> None:
     """429 with a time to wait, before anything is done; then its turn comes."""
     begun, going_on = threading.Event(), threading.Event()
 
@@ -117,7 +117,7 @@ def test_dead_letters_come_in_pages_each_once(deployment: Deployment) -> None:
     deployment.succeed("process", "--until-caught-up")
     deployment.succeed("analyze", "--until-caught-up")
     found, offset = [], 0
-    with page_of(deployment) as base:
+    with serve_dashboard(deployment) as base:
         while offset is not None:
             page = get(f"{base}/api/v1/dead-letters?limit=2&offset={offset}")
             assert page["counts"] == {"invalid_price": 5}

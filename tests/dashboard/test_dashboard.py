@@ -1,4 +1,4 @@
-"""The page on a real stream: in a browser, over its API, and at its doors."""
+"""The dashboard on a real stream: in a browser, over its API, and for those it refuses."""
 
 import gzip
 import json
@@ -21,7 +21,7 @@ from streaming.dashboard.address import required_token
 from streaming.errors import UsageError
 from streaming.settings import Settings
 from tests.browser import browser
-from tests.dashboard.served import code_of, get, page_of, post, send
+from tests.dashboard.served import code_of, get, post, send, serve_dashboard
 from tests.deployment import Deployment
 from tests.support import wait_until
 
@@ -36,18 +36,18 @@ TOKEN = "a-token-of-thirty-two-characters!"
 
 
 @pytest.mark.timeout(180)
-def test_a_page_that_was_cut_off_catches_up_by_itself(deployment: Deployment) -> None:
+def test_a_tab_that_was_cut_off_catches_up_by_itself(deployment: Deployment) -> None:
     """The server is killed and comes back; what was stored meanwhile is shown without a reload."""
     with ExitStack() as running:
         for app in ("process", "analyze"):
             running.enter_context(deployment.running(app))
-        with page_of(deployment) as base:
+        with serve_dashboard(deployment) as base:
             page, _, _ = running.enter_context(browser(base))
             send(deployment, "before", unit_price="1")
             page.get_by_text("before", exact=True).first.wait_for(timeout=15_000)
         send(deployment, "meanwhile", unit_price="2")
         wait_until(lambda: deployment.count("analytics_event") == 2, 30, "it is not stored")
-        with page_of(deployment) as again:
+        with serve_dashboard(deployment) as again:
             assert again == base
             page.get_by_text("meanwhile", exact=True).first.wait_for(timeout=30_000)
             assert page.locator("#revenue").inner_text() == "3.00"
@@ -62,14 +62,14 @@ class Figures(NamedTuple):
 
 
 @pytest.mark.timeout(180)
-def test_a_purchase_is_on_the_page_at_once_and_hostile_names_are_text(
+def test_a_purchase_is_shown_at_once_and_hostile_names_are_text(
     deployment: Deployment,
 ) -> None:
     """No console error, no request elsewhere, nothing that an event says is run."""
     with (
         deployment.running("process"),
         deployment.running("analyze"),
-        page_of(deployment) as base,
+        serve_dashboard(deployment) as base,
         browser(base) as (page, errors, foreign),
     ):
         send(deployment, "a-lamp", quantity=3, unit_price="2.50")
@@ -90,7 +90,7 @@ def test_a_purchase_is_on_the_page_at_once_and_hostile_names_are_text(
 
 @pytest.mark.timeout(240)
 def test_the_same_figure_is_the_same_everywhere_under_load(deployment: Deployment) -> None:
-    """Page, API, live events, metrics, command line, table and SQL agree to the micro.
+    """Dashboard, API, live events, metrics, command line, table and SQL agree to the micro.
 
     Each names the number of events that it stands for; SQL sums up as many, in their order.
     """
@@ -99,7 +99,7 @@ def test_the_same_figure_is_the_same_everywhere_under_load(deployment: Deploymen
         whole.running("process"),
         whole.running("analyze"),
         whole.running("produce", "--rate", "500", "--bad-share", "0.05"),
-        page_of(whole) as base,
+        serve_dashboard(whole) as base,
         browser(base) as (page, errors, _),
     ):
         wait_until(lambda: deployment.count("analytics_event") > 1_000, 60, "nothing is stored")
@@ -123,7 +123,7 @@ def found_everywhere(deployment: Deployment, base: str, page: Page) -> dict[str,
     said = re.findall(r"\d[\d,.]*", page.locator("#all-time").inner_text())
     summary = "SELECT events, items_sold, net_revenue_micros FROM sales_summary"
     return {
-        "page": Figures(number(said[0]), number(said[1]), number(said[2]) * 10_000),
+        "dashboard": Figures(number(said[0]), number(said[1]), number(said[2]) * 10_000),
         "totals over HTTP": figures_of(get(f"{base}/api/v1/totals")),
         "live over HTTP": figures_of(get(f"{base}/api/v1/live")),
         "event": figures_of(first_event(f"{base}/events")),
@@ -134,24 +134,24 @@ def found_everywhere(deployment: Deployment, base: str, page: Page) -> dict[str,
 
 
 def require_same(deployment: Deployment, found: dict[str, Figures]) -> None:
-    """Each is the sum of as many events as it says it stands for; the page shows two decimals."""
+    """Each is the sum of as many events as it names; the dashboard shows two decimals."""
     sums = "SELECT count(*), sum(quantity), sum(coalesce(amount_micros, 0)) FROM"
-    for where, figures in found.items():
+    for name, figures in found.items():
         some = f"(SELECT * FROM analytics_event ORDER BY rowid LIMIT {figures.events})"
         expected = sql(deployment, f"{sums} {some}")
-        if where == "page":
+        if name == "dashboard":
             expected = expected._replace(revenue=expected.revenue // 10_000 * 10_000)
-        assert figures == expected, where
+        assert figures == expected, name
 
 
 def sql(deployment: Deployment, statement: str) -> Figures:
-    """Give the one row of a statement."""
+    """Return the one row of a statement."""
     events, items_sold, revenue = (int(str(value)) for value in deployment.rows(statement)[0])
     return Figures(events, items_sold, revenue)
 
 
 def figures_of(content: dict[str, int]) -> Figures:
-    """Give the figures of an answer."""
+    """Return the figures of an answer."""
     return Figures(content["events"], content["items_sold"], content["net_revenue_micros"])
 
 
@@ -165,7 +165,7 @@ def test_dead_letters_are_counted_alike_everywhere(deployment: Deployment) -> No
     deployment.succeed("produce", "--rate", "max", "--count", "500", "--bad-share", "0.1")
     deployment.succeed("process", "--until-caught-up")
     deployment.succeed("analyze", "--until-caught-up")
-    with page_of(deployment) as base:
+    with serve_dashboard(deployment) as base:
         live = first_event(f"{base}/events")
         with urllib.request.urlopen(f"{base}/metrics", timeout=30) as answer:  # noqa: S310 - ours
             text = answer.read().decode()
@@ -182,7 +182,7 @@ def test_dead_letters_are_counted_alike_everywhere(deployment: Deployment) -> No
 
 
 def first_event(url: str) -> Any:  # noqa: ANN401 - any JSON
-    """Give the first `now` event of the stream."""
+    """Return the first `now` event of the stream."""
     with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - ours
         for line in answer:
             if line.startswith(b"event: now"):
@@ -195,7 +195,7 @@ def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment
     send(deployment, "tea", unit_price=-1)
     deployment.succeed("process", "--until-caught-up")
     deployment.succeed("analyze", "--until-caught-up")
-    with page_of(deployment) as base:
+    with serve_dashboard(deployment) as base:
         letter = get(f"{base}/api/v1/dead-letters")["dead_letters"][0]
         shown = get(f"{base}/api/v1/dead-letters/{letter['id']}")
         assert bytes.fromhex(shown["value_hex"]) == shown["value"].encode()
@@ -214,9 +214,9 @@ def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment
         assert code_of(f"{base}/api/v1/dead-letters?state=shut") == 400
 
 
-def test_the_whole_page_is_small(deployment: Deployment) -> None:
+def test_the_first_load_is_small(deployment: Deployment) -> None:
     """All that a browser loads before the first figure, as it is sent: under 300 KB."""
-    with page_of(deployment) as base:
+    with serve_dashboard(deployment) as base:
         html = compressed(f"{base}/")
         named = re.findall(r'(?:src|href)="(/static/[^"]+)"', gzip.decompress(html).decode())
         assert len(named) > 8
@@ -225,7 +225,7 @@ def test_the_whole_page_is_small(deployment: Deployment) -> None:
 
 
 def compressed(url: str) -> bytes:
-    """Give what is sent to a browser that takes gzip; what is not compressed, compressed."""
+    """Return what a browser that takes gzip gets; what is not compressed, compressed."""
     asked = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})  # noqa: S310 - ours
     with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
         content: bytes = answer.read()
@@ -234,8 +234,8 @@ def compressed(url: str) -> bytes:
 
 
 def test_foreign_hosts_and_origins_are_refused(deployment: Deployment) -> None:
-    """Against DNS rebinding, and against other sites' pages."""
-    with page_of(deployment) as base:
+    """Against DNS rebinding, and against other sites."""
+    with serve_dashboard(deployment) as base:
         assert code_of(f"{base}/", Host="evil.example") == 421
         assert code_of(f"{base}/api/v1/verify", "POST", Origin="http://evil.example") == 403
         assert code_of(f"{base}/", Host="localhost") == 200
@@ -247,7 +247,7 @@ def test_foreign_hosts_and_origins_are_refused(deployment: Deployment) -> None:
 def test_with_a_token_nothing_is_shown_without_it(deployment: Deployment) -> None:
     """By header, or by a cookie that scripts cannot read."""
     deployment.more["PURCHASES_DASHBOARD_TOKEN"] = TOKEN
-    with page_of(deployment) as base:
+    with serve_dashboard(deployment) as base:
         assert code_of(f"{base}/api/v1/totals") == 401
         assert code_of(f"{base}/metrics") == 401
         with pytest.raises(urllib.error.HTTPError) as refused:
@@ -298,11 +298,11 @@ def test_another_address_than_loopback_needs_a_long_token(
         assert required_token(settings) == token
 
 
-def test_many_listeners_get_the_same_and_a_slow_one_holds_up_nobody(
+def test_many_clients_get_the_same_and_a_slow_one_delays_nobody(
     deployment: Deployment,
 ) -> None:
     """Fifty pages are open; one reads nothing at all."""
-    with page_of(deployment) as base:
+    with serve_dashboard(deployment) as base:
         slow = urllib.request.urlopen(f"{base}/events", timeout=60)  # noqa: S310 - ours
         found: list[int] = []
 

@@ -1,4 +1,4 @@
-"""History and Truth: what the tables say, how it stands against the stream, and seen in a browser.
+"""History and Data quality: figures of the tables, their freshness, and both in a browser.
 
 The tables are built by the assets' own builder; what they must say is computed here, from events.
 """
@@ -24,7 +24,7 @@ from assets.tables.models import WHOLE
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from tests.assets.stored import store_events
 from tests.browser import Scheme, browser
-from tests.dashboard.served import get, page_of
+from tests.dashboard.served import get, serve_dashboard
 from tests.deployment import Deployment
 from tests.store.rows import event, micros, year_of_days
 from tests.support import Broker
@@ -57,13 +57,13 @@ def shop(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deployment
 
 @pytest.fixture(scope="module")
 def base(shop: Deployment) -> Iterator[str]:
-    """The page of it."""
-    with page_of(shop) as address:
+    """The address of its dashboard."""
+    with serve_dashboard(shop) as address:
         yield address
 
 
 def rows(shop: Deployment, first: date, last: date) -> list[tuple[Any, ...]]:
-    """Give the events of days: day, item, country, user, quantity, amount; not the late."""
+    """Return the events of days: day, item, country, user, quantity, amount; not the late."""
     with closing(sqlite3.connect(f"file:{shop.home}/purchases.db?mode=ro", uri=True)) as store:
         return store.execute(
             "SELECT date(event_time / 1000000, 'unixepoch'), item, country, user, quantity,"
@@ -83,7 +83,7 @@ def summed(events: list[tuple[Any, ...]], column: int) -> dict[str, tuple[int, i
 
 
 def figures(entry: dict[str, Any]) -> tuple[int, int, int]:
-    """Give the same figures of an answer."""
+    """Return the same figures of an answer."""
     return entry["events"], entry["items_sold"], entry["net_revenue_micros"]
 
 
@@ -173,7 +173,7 @@ def test_each_figure_says_how_it_stands(base: str) -> None:
         ("export/sales_summary?from=2024-01-01", "whole"),
     ],
 )
-def test_wrong_questions_are_told_what_is_wrong(base: str, path: str, said: str) -> None:
+def test_a_wrong_parameter_is_named(base: str, path: str, said: str) -> None:
     """As problems that name it."""
     with pytest.raises(urllib.error.HTTPError) as answer:
         get(f"{base}/api/v1/{path}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.dashboard.served import get, page_of
+from tests.dashboard.served import get, serve_dashboard
 from tests.deployment import Deployment
 
 NDJSON = "application/x-ndjson"
@@ -26,49 +26,51 @@ def post(base: str, body: bytes, kind: str = "application/json", **headers: str)
 
 
 @pytest.fixture
-def open_door(deployment: Deployment) -> Deployment:
+def ingest_deployment(deployment: Deployment) -> Deployment:
     """A deployment that takes purchases over HTTP."""
     deployment.more["PURCHASES_HTTP_IN"] = "on"
     return deployment
 
 
 @pytest.mark.timeout(180)
-def test_what_is_sent_twice_is_stored_once_and_refusals_are_told(open_door: Deployment) -> None:
+def test_what_is_sent_twice_is_stored_once_and_refusals_are_named(
+    ingest_deployment: Deployment,
+) -> None:
     """By the idempotency key; the answer says where each record is, and what will become of it."""
     now = int(time.time() * 1000)
     lamp = {"user": "ada", "item": "lamp", "timestamp": now, "unit_price": "2.50"}
     body = json.dumps([lamp, {**lamp, "unit_price": "-1"}, {**lamp, "item": "book"}]).encode()
-    with page_of(open_door) as base:
+    with serve_dashboard(ingest_deployment) as base:
         first = post(base, body, **{"Idempotency-Key": "order-1"})
         again = post(base, body, **{"Idempotency-Key": "order-1"})
         line = json.dumps({**lamp, "event_id": "0190a6f0-0000-7000-8000-000000000001"}).encode()
         third = post(base, line + b"\nno json\n", NDJSON)
-        open_door.succeed("process", "--until-caught-up")
-        open_door.succeed("analyze", "--until-caught-up")
+        ingest_deployment.succeed("process", "--until-caught-up")
+        ingest_deployment.succeed("analyze", "--until-caught-up")
         letters = get(f"{base}/api/v1/dead-letters")["counts"]
     assert [code for code, _ in (first, again, third)] == [200, 200, 200]
     assert [r["refused"] for r in first[1]["records"]] == [None, "invalid_price", None]
     assert [r["refused"] for r in third[1]["records"]] == [None, "malformed_json"]
     ids = {r["event_id"] for r in first[1]["records"] + third[1]["records"] if not r["refused"]}
-    assert {row[0] for row in open_door.rows("SELECT event_id FROM analytics_event")} == ids
+    assert {row[0] for row in ingest_deployment.rows("SELECT event_id FROM analytics_event")} == ids
     assert ids >= {r["event_id"] for r in again[1]["records"] if not r["refused"]}
     assert letters == {"invalid_price": 2, "malformed_json": 1}
     positions = {(r["partition"], r["offset"]) for r in first[1]["records"]}
-    found = {(m.partition(), m.offset()) for m in open_door.read_topic("purchases")}
+    found = {(m.partition(), m.offset()) for m in ingest_deployment.read_topic("purchases")}
     assert positions <= found
 
 
-def test_the_door_is_shut_unless_it_is_switched_on(deployment: Deployment) -> None:
+def test_http_in_is_off_unless_it_is_switched_on(deployment: Deployment) -> None:
     """It says which setting opens it."""
-    with page_of(deployment) as base:
+    with serve_dashboard(deployment) as base:
         code, problem = post(base, b"{}", **{"Idempotency-Key": "k"})
     assert code == 404
     assert "PURCHASES_HTTP_IN" in problem["detail"]
 
 
-def test_too_much_at_once_is_413_and_other_sites_are_refused(open_door: Deployment) -> None:
+def test_too_much_at_once_is_413_and_other_sites_are_refused(ingest_deployment: Deployment) -> None:
     """As the browser's own rules do not hold for everything that is sent."""
-    with page_of(open_door) as base:
+    with serve_dashboard(ingest_deployment) as base:
         code, problem = post(base, b" " * (17 * 1024 * 1024))
         assert (code, problem["status"]) == (413, 413)
         url = f"{base}/api/v1/purchases"

@@ -51,7 +51,7 @@ def test_ids_are_those_of_time_key_and_place() -> None:
 
 
 def test_an_id_of_its_own_is_kept_and_the_bytes_too() -> None:
-    """Nothing is written anew that need not be."""
+    """The bytes stay as they were sent."""
     value = (
         b'{"event_id":"%s", "user":null,"order_id":"o-1","item":"x","timestamp":1.0}' % ID.encode()
     )
@@ -126,7 +126,9 @@ def test_the_trace_of_the_request_goes_along() -> None:
         (b"{}", "", "missing"),
     ],
 )
-def test_a_body_that_cannot_be_taken_is_told_why(body: bytes, kind: str, said: str) -> None:
+def test_a_body_that_is_not_taken_is_answered_with_the_reason(
+    body: bytes, kind: str, said: str
+) -> None:
     """Before anything of it is sent."""
     with pytest.raises(UsageError, match=said):
         batch(body, kind)

@@ -16,7 +16,7 @@ from streaming.dashboard.metrics import metrics_text
 from streaming.status.collect import collect_status
 from streaming.store.connection import read_store
 from streaming.store.live_totals import live_figures
-from tests.dashboard.served import page_of
+from tests.dashboard.served import serve_dashboard
 from tests.deployment import Deployment
 from tests.support import Broker, unique_namespace, wait_until
 
@@ -52,7 +52,7 @@ def deployment(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def caught_up(deployment: Deployment) -> bool:
-    """Say whether both workers did, in their files."""
+    """Return whether both workers did, by their files."""
     files = [deployment.home / "workers" / f"{app}-0.json" for app in ("processor", "analytics")]
     return all(json.loads(file.read_bytes())["state"] == "caught_up" for file in files)
 
@@ -67,7 +67,7 @@ def text(deployment: Deployment) -> bytes:
 
 
 def samples(text: bytes) -> dict[str, float]:
-    """Give the sum of each sample name over its labels."""
+    """Return the sum of each sample name over its labels."""
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(text.decode()):
         for sample in family.samples:
@@ -76,7 +76,7 @@ def samples(text: bytes) -> dict[str, float]:
 
 
 def expressions(board: Any) -> list[str]:  # noqa: ANN401 - any JSON
-    """Give the queries of the board, with its variables filled in."""
+    """Return the queries of the board, with its variables filled in."""
     found = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
     return [e.replace("$__rate_interval", "1m").replace("$instance", ".*") for e in found]
 
@@ -89,7 +89,7 @@ def test_the_metrics_follow_the_conventions(text: bytes) -> None:
 def test_over_http_the_histogram_has_each_stored_event_once(deployment: Deployment) -> None:
     """Duplicates were stored before, and do not count; history counts by when it was sent."""
     with (
-        page_of(deployment) as base,
+        serve_dashboard(deployment) as base,
         urllib.request.urlopen(f"{base}/metrics", timeout=30) as answer,  # noqa: S310 - ours
     ):
         text = answer.read()

@@ -79,7 +79,7 @@ def test_nothing_is_sampled_while_nobody_listens() -> None:
 
 
 def test_trouble_is_an_event_until_a_sample_succeeds() -> None:
-    """A client that comes after it is not told of trouble that is over."""
+    """A client that comes later hears nothing of trouble that is over."""
 
     async def test() -> None:
         answers = iter([None, b"1."])

@@ -1,4 +1,4 @@
-// One way to draw figures over time, on uPlot: areas, bars and lines, with the values under the pointer.
+// Figures over time, drawn by uPlot: areas, bars and lines, with the values under the pointer.
 import { make } from "./dom.js";
 
 const DAY_SECONDS = 86_400;
@@ -71,11 +71,41 @@ function fillTip(tip, { x, series }, data, index) {
   );
 }
 
+// Half a bar on both sides, so that the first and the last are whole.
+function rangeOfTime(times, hasBars, from, to) {
+  const half = hasBars ? (times[1] - times[0]) / 2 || DAY_SECONDS / 2 : 0;
+  return [from - half, to + half];
+}
+
+// `currentData` returns what is drawn: these settings outlive the data of the first drawing.
+function uplotSettings(node, options, currentData) {
+  const { series, zone, pick } = options,
+    hasBars = series.some((one) => one.kind === "bars");
+  return {
+    width: node.clientWidth,
+    height: node.clientHeight,
+    legend: { show: false },
+    axes: makeAxes(options, hasBars),
+    tzDate: (t) => uPlot.tzDate(new Date(t * 1e3), zone()),
+    cursor: {
+      y: false,
+      drag: { x: Boolean(pick), y: false, setScale: false },
+      points: { show: false },
+    },
+    scales: {
+      x: { range: (_, from, to) => rangeOfTime(currentData()[0], hasBars, from, to) },
+      y: { range: () => bounds(series, currentData(), "y") },
+      rate: { range: () => bounds(series, currentData(), "rate") },
+    },
+    series: [{}, ...series.map(uplotSeries)],
+  };
+}
+
 // Draws into `node`. `series` are { label, color, kind: area|bars|backdrop|line, scale?, show, raw? }
 // with `show(value)` as text; `x(second, exact)` labels a time, `left` and `right` label axis values,
 // and `pick(from, to)` gets what was chosen by dragging, in epoch seconds.
 export function makeChart(node, options) {
-  const { pick, zone } = options;
+  const { pick } = options;
   let plot = null,
     data = null;
   const tip = make("div", undefined, "tip");
@@ -97,38 +127,14 @@ export function makeChart(node, options) {
     pick(from, to);
   }
 
-  // Half a bar on both sides, so that the first and the last are whole.
-  function rangeOfTime(hasBars, from, to) {
-    const half = hasBars ? (data[0][1] - data[0][0]) / 2 || DAY_SECONDS / 2 : 0;
-    return [from - half, to + half];
-  }
-
   function draw() {
     plot?.destroy();
     plot = null;
     // A hidden view has no width; the observer draws when it is shown.
     if (!data || !node.clientWidth) return;
-    const hasBars = options.series.some((one) => one.kind === "bars");
-    const settings = {
-      width: node.clientWidth,
-      height: node.clientHeight,
-      legend: { show: false },
-      axes: makeAxes(options, hasBars),
-      tzDate: (t) => uPlot.tzDate(new Date(t * 1e3), zone()),
-      cursor: {
-        y: false,
-        drag: { x: Boolean(pick), y: false, setScale: false },
-        points: { show: false },
-      },
-      scales: {
-        x: { range: (_, from, to) => rangeOfTime(hasBars, from, to) },
-        y: { range: () => bounds(options.series, data, "y") },
-        rate: { range: () => bounds(options.series, data, "rate") },
-      },
-      series: [{}, ...options.series.map(uplotSeries)],
-      hooks: { setCursor: [moveTip], setSelect: [pickSelection] },
-    };
-    plot = new uPlot(settings, data, node);
+    const hooks = { setCursor: [moveTip], setSelect: [pickSelection] };
+    const settings = uplotSettings(node, options, () => data);
+    plot = new uPlot({ ...settings, hooks }, data, node);
     node.append(tip);
   }
 
