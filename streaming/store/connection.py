@@ -107,21 +107,21 @@ def schema_version(connection: StoreConnection, path: Path) -> int:
     )
 
 
-def newer_schema(path: Path, found: int) -> Mismatch:
+def newer_schema(path: Path, version: int) -> Mismatch:
     """Return the refusal of a file that a newer version of this program wrote."""
     return Mismatch(
-        f"{path} has schema version {found}, newer than this program's {SCHEMA_VERSION}:"
+        f"{path} has schema version {version}, newer than this program's {SCHEMA_VERSION}:"
         " install the newer version of purchases, or restore an older backup with"
         " `purchases db restore`."
     )
 
 
 def _require_current_schema(connection: StoreConnection, path: Path) -> None:
-    found = schema_version(connection, path)
-    if found > SCHEMA_VERSION:
-        raise newer_schema(path, found)
-    if found < SCHEMA_VERSION:
+    version = schema_version(connection, path)
+    if version > SCHEMA_VERSION:
+        raise newer_schema(path, version)
+    if version < SCHEMA_VERSION:
         raise Mismatch(
-            f"{path} has schema version {found}, this program needs {SCHEMA_VERSION}:"
+            f"{path} has schema version {version}, this program needs {SCHEMA_VERSION}:"
             " run `purchases db upgrade` (it makes a backup first)."
         )

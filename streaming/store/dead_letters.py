@@ -66,10 +66,10 @@ class DeadLetterFilter(Struct, frozen=True):
 
 
 def find_dead_letters(
-    connection: StoreConnection, wanted: DeadLetterFilter, *, newest_first: bool = False
+    connection: StoreConnection, criteria: DeadLetterFilter, *, newest_first: bool = False
 ) -> Iterator[StoredDeadLetter]:
     """Yield the dead letters that fit, in the order of the dead-letter topic or newest first."""
-    condition, values = _condition(wanted)
+    condition, values = _condition(criteria)
     order = "refused_at DESC, dlq_offset DESC" if newest_first else "dlq_partition, dlq_offset"
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM dead_letter WHERE {condition} ORDER BY {order}",  # noqa: S608
@@ -77,7 +77,7 @@ def find_dead_letters(
     )
     for row in rows:
         letter = StoredDeadLetter(*row)
-        if wanted.ids is None or letter.id in wanted.ids:
+        if criteria.ids is None or letter.id in criteria.ids:
             yield letter
 
 
@@ -102,9 +102,9 @@ def find_dead_letter(connection: StoreConnection, name: str) -> StoredDeadLetter
     return StoredDeadLetter(*rows[0])
 
 
-def count_by_reason(connection: StoreConnection, wanted: DeadLetterFilter) -> dict[str, int]:
+def count_by_reason(connection: StoreConnection, criteria: DeadLetterFilter) -> dict[str, int]:
     """Count the dead letters that fit by reason, most frequent first."""
-    condition, values = _condition(wanted)
+    condition, values = _condition(criteria)
     rows = connection.execute(
         f"SELECT coalesce(reason, ''), count(*) FROM dead_letter WHERE {condition}"  # noqa: S608
         " GROUP BY 1 ORDER BY 2 DESC, 1",
@@ -114,20 +114,20 @@ def count_by_reason(connection: StoreConnection, wanted: DeadLetterFilter) -> di
 
 
 def count_by_day(
-    connection: StoreConnection, wanted: DeadLetterFilter, zone: ZoneInfo
+    connection: StoreConnection, criteria: DeadLetterFilter, zone: ZoneInfo
 ) -> list[tuple[str, str, int]]:
     """Count the dead letters that fit by local day (as `2011-03-27`) and reason, in that order."""
-    condition, values = _condition(wanted)
+    condition, values = _condition(criteria)
     rows = connection.execute(
         f"SELECT refused_at / {QUARTER}, coalesce(reason, ''), count(*) FROM dead_letter"  # noqa: S608
         f" WHERE {condition} AND refused_at IS NOT NULL GROUP BY 1, 2",
         values,
     )
-    found: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for quarter, reason, count in rows:
         day = datetime.fromtimestamp(quarter * QUARTER / 1_000_000, zone).date()
-        found[day.isoformat(), reason] += count
-    return [(day, reason, count) for (day, reason), count in sorted(found.items())]
+        counts[day.isoformat(), reason] += count
+    return [(day, reason, count) for (day, reason), count in sorted(counts.items())]
 
 
 def mark_redriven(connection: StoreConnection, dead_letters: Iterable[StoredDeadLetter]) -> int:
@@ -161,14 +161,14 @@ def _mark(
     ).rowcount
 
 
-def _condition(wanted: DeadLetterFilter) -> tuple[str, Sequence[object]]:
-    marks = ", ".join("?" * len(wanted.states))
+def _condition(criteria: DeadLetterFilter) -> tuple[str, Sequence[object]]:
+    marks = ", ".join("?" * len(criteria.states))
     given: list[tuple[str, object]] = [
-        ("reason = ?", wanted.reason),
-        ("refused_at >= ?", wanted.since),
-        ("refused_at < ?", wanted.until),
-        ("key = ?", wanted.key),
+        ("reason = ?", criteria.reason),
+        ("refused_at >= ?", criteria.since),
+        ("refused_at < ?", criteria.until),
+        ("key = ?", criteria.key),
     ]
     conditions = [(text, value) for text, value in given if value is not None]
     text = " AND ".join([f"state IN ({marks})", *(text for text, _ in conditions)])
-    return text, [*wanted.states, *(value for _, value in conditions)]
+    return text, [*criteria.states, *(value for _, value in conditions)]

@@ -24,7 +24,7 @@ RETIRE_LETTERS: Final = (
 
 
 class StoredOffset(Struct, frozen=True):
-    """A position, and of which topic and cluster it is; an empty text is not known."""
+    """A position, and of which topic and cluster it is; an empty text is not stored."""
 
     next_offset: int
     topic_id: str
@@ -52,24 +52,24 @@ def move_offsets(
     If the log is another one, its counts begin at 0, and the events and dead letters of the old
     one are marked, because their offsets mean nothing in the new one.
     """
-    known = read_offsets(connection, group)
-    for place, moved in positions.items():
-        before = known.get(place)
-        _move(connection, group, place, before, moved)
+    stored = read_offsets(connection, group)
+    for topic_partition, moved in positions.items():
+        before = stored.get(topic_partition)
+        _move(connection, group, topic_partition, before, moved)
         if before is not None and not _of_one_log(before, moved):
-            retire = RETIRE_EVENTS if place[0] == analytics else RETIRE_LETTERS
-            connection.execute(retire, {"partition": place[1]})
+            retire = RETIRE_EVENTS if topic_partition[0] == analytics else RETIRE_LETTERS
+            connection.execute(retire, {"partition": topic_partition[1]})
 
 
 def _move(
     connection: StoreConnection,
     group: str,
-    place: TopicPartition,
-    known: StoredOffset | None,
+    topic_partition: TopicPartition,
+    before: StoredOffset | None,
     moved: StoredOffset,
 ) -> None:
-    topic, partition = place
-    if known is not None and _of_one_log(known, moved):
+    topic, partition = topic_partition
+    if before is not None and _of_one_log(before, moved):
         connection.execute(
             "UPDATE stream_offset SET next_offset = ?, leader_epoch = NULL"
             " WHERE consumer_group = ? AND topic = ? AND partition = ?",

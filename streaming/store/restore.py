@@ -57,11 +57,11 @@ def _require_restorable(content: sqlite3.Connection, source: Path, settings: Set
     if path.exists() and source.samefile(path):
         raise UsageError(f"{source} is the database itself; name a backup.")
     with store_errors(source):
-        found = schema_version(content, source)
-        recorded = recorded_deployment(content) if found else None
-    if found > SCHEMA_VERSION:
-        raise newer_schema(source, found)
-    if found == 0:
+        version = schema_version(content, source)
+        recorded = recorded_deployment(content) if version else None
+    if version > SCHEMA_VERSION:
+        raise newer_schema(source, version)
+    if version == 0:
         raise UsageError(f"{source} is an empty database; name a backup.")
     if recorded is not None:
         require_same_deployment(recorded, settings, source)

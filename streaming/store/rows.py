@@ -146,14 +146,14 @@ def deltas(rows: Iterable[EventRow], day_of: Callable[[int], str]) -> Deltas:
 
     `day_of` returns the ISO date of a time in µs.
     """
-    found: dict[tuple[str, str], list[int]] = {}
+    sums_of: dict[tuple[str, str], list[int]] = {}
     guests = 0
     for row in rows:
-        place = (row[ITEM], day_of(row[EVENT_TIME]))
+        group = (row[ITEM], day_of(row[EVENT_TIME]))
         quantity, amount = row[QUANTITY], row[AMOUNT_MICROS] or 0
-        sums = found.get(place)
+        sums = sums_of.get(group)
         if sums is None:
-            sums = found[place] = [0, 0, 0, 0]
+            sums = sums_of[group] = [0, 0, 0, 0]
         sums[0] += 1
         sums[1] += quantity
         sums[2] += amount if quantity > 0 else 0
@@ -162,9 +162,9 @@ def deltas(rows: Iterable[EventRow], day_of: Callable[[int], str]) -> Deltas:
             guests += 1
     return Deltas(
         guests,
-        _added(found.values()),
-        _by(itemgetter(0), found),
-        _by(itemgetter(1), found),
+        _added(sums_of.values()),
+        _by(itemgetter(0), sums_of),
+        _by(itemgetter(1), sums_of),
     )
 
 
@@ -175,26 +175,26 @@ def _added(sums: Iterable[Sequence[int]]) -> Sums:
 
 
 def _by(
-    name_of: Callable[[tuple[str, str]], str], found: Mapping[tuple[str, str], Sequence[int]]
+    name_of: Callable[[tuple[str, str]], str], sums_of: Mapping[tuple[str, str], Sequence[int]]
 ) -> dict[str, Sums]:
-    """Add up the sums of all places of one name."""
+    """Add up the sums of all groups of one name."""
     groups: dict[str, list[Sequence[int]]] = {}
-    for place, sums in found.items():
-        groups.setdefault(name_of(place), []).append(sums)
+    for group, sums in sums_of.items():
+        groups.setdefault(name_of(group), []).append(sums)
     return {name: _added(group) for name, group in groups.items()}
 
 
-def split_known(
-    rows: Sequence[EventRow], known: dict[str, tuple[object, ...]]
+def split_stored(
+    rows: Sequence[EventRow], stored: dict[str, tuple[object, ...]]
 ) -> tuple[list[EventRow], list[EventRow], list[EventRow]]:
     """Split rows into new ones, duplicates, and of these the ones whose content is another.
 
-    `known` maps the ids that are stored to their content; the first of several wins.
+    `stored` maps the ids that are stored to their content; the first of several wins.
     """
     new: list[EventRow] = []
     duplicates: list[EventRow] = []
     conflicting: list[EventRow] = []
-    contents = dict(known)
+    contents = dict(stored)
     for row in rows:
         content = contents.get(row[0])
         if content is None:

@@ -29,12 +29,12 @@ def upgrade(settings: Settings) -> Path | None:
         if not path.exists():
             path.touch()
     with closing(connect(path, create=True)) as connection, store_errors(path):
-        found = schema_version(connection, path)
-        if found > SCHEMA_VERSION:
-            raise newer_schema(path, found)
-        if found == SCHEMA_VERSION:
+        version = schema_version(connection, path)
+        if version > SCHEMA_VERSION:
+            raise newer_schema(path, version)
+        if version == SCHEMA_VERSION:
             return None
-        kept = None if found == 0 else backup_path(settings, "before-upgrade")
+        kept = None if version == 0 else backup_path(settings, "before-upgrade")
         if kept is not None:
             copy_database(connection, path, kept)
     migrate(path)

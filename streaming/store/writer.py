@@ -28,7 +28,7 @@ from streaming.store.rows import (
     Deltas,
     EventRow,
     deltas,
-    split_known,
+    split_stored,
 )
 
 SELECT_IDS: Final = 10_000
@@ -101,8 +101,9 @@ def write_batch(
         "duplicates": _by_partition(source.analytics, duplicates),
         "conflicting": _by_partition(source.analytics, conflicting),
     }
-    for place, advance in batch.advances.items():
-        _advance(connection, source, place, advance, {k: c[place] for k, c in counts.items()})
+    for partition, advance in batch.advances.items():
+        of_partition = {name: counter[partition] for name, counter in counts.items()}
+        _advance(connection, source, partition, advance, of_partition)
     return StoredBatch(new, len(duplicates), len(conflicting))
 
 
@@ -205,7 +206,7 @@ def _insert_events(
     last = connection.execute(_LAST_ROWID).scalar_one()
     if _insert_new(connection, rows) == len(rows):
         return rows, [], []
-    return split_known(rows, _known_contents(connection, rows, last))
+    return split_stored(rows, _stored_contents(connection, rows, last))
 
 
 def _insert_new(connection: Connection, rows: list[EventRow]) -> int:
@@ -224,16 +225,16 @@ def _insert_new(connection: Connection, rows: list[EventRow]) -> int:
     return inserted
 
 
-def _known_contents(
+def _stored_contents(
     connection: Connection, rows: list[EventRow], last: int
 ) -> dict[str, tuple[object, ...]]:
     """Look up the contents of the rows' ids that were stored up to the rowid `last`."""
-    known = {}
+    contents = {}
     for start in range(0, len(rows), SELECT_IDS):
         ids = [row[0] for row in rows[start : start + SELECT_IDS]]
         statement = select(*_CONTENT_COLUMNS).where(_EVENT.c.event_id.in_(ids), last >= _ROWID)
-        known.update({row[0]: tuple(row[1:]) for row in connection.execute(statement)})
-    return known
+        contents.update({row[0]: tuple(row[1:]) for row in connection.execute(statement)})
+    return contents
 
 
 def _add_figures(connection: Connection, added: Deltas, now: int) -> None:
@@ -279,12 +280,13 @@ def _by_partition(topic: str, rows: list[EventRow]) -> Counter[TopicPartition]:
 def _advance(
     connection: Connection,
     source: Source,
-    place: TopicPartition,
+    topic_partition: TopicPartition,
     advance: Advance,
     counts: Mapping[str, int],
 ) -> None:
     """Move a position from the expected one to the next, and count what was read between."""
-    key = {"consumer_group": source.group, "topic": place[0], "partition": place[1]}
+    topic, partition = topic_partition
+    key = {"consumer_group": source.group, "topic": topic, "partition": partition}
     counted = {
         "records": advance.records,
         "stored": advance.records - counts["duplicates"],
@@ -292,11 +294,11 @@ def _advance(
     }
     now = {"next_offset": advance.next_offset, "leader_epoch": advance.leader_epoch}
     if advance.expected is None:
-        ids = {"topic_id": source.topic_ids[place[0]], "cluster_id": source.cluster_id}
+        ids = {"topic_id": source.topic_ids[topic], "cluster_id": source.cluster_id}
         try:
             connection.execute(insert(_OFFSET).values(**key, **now, **ids, **counted))
         except IntegrityError:
-            raise PositionTaken(f"{place[0]}-{place[1]} is read by another consumer") from None
+            raise PositionTaken(f"{topic}-{partition} is read by another consumer") from None
         return
     statement = (
         update(_OFFSET)
@@ -305,4 +307,4 @@ def _advance(
         .values(**now, **{name: _OFFSET.c[name] + count for name, count in counted.items()})
     )
     if connection.execute(statement).rowcount != 1:
-        raise PositionTaken(f"{place[0]}-{place[1]} is read by another consumer")
+        raise PositionTaken(f"{topic}-{partition} is read by another consumer")

@@ -260,8 +260,8 @@ def _last_hour(window: Window, now: float) -> list[tuple[int, int, int]]:
     end = bucket_of(now)
     starts = range(end - (BUCKETS - 1) * BUCKET_SECONDS, end + 1, BUCKET_SECONDS)
     none = Sums()
-    found = [(start, window.buckets.get(start, none)) for start in starts]
-    return [(start, sums.events, sums.net_revenue_micros) for start, sums in found]
+    buckets = [(start, window.buckets.get(start, none)) for start in starts]
+    return [(start, sums.events, sums.net_revenue_micros) for start, sums in buckets]
 
 
 def _verified(store: StoreConnection) -> LastVerification | None:

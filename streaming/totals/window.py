@@ -16,7 +16,7 @@ RANKS_KEPT: Final = 60
 """An hour of rankings, one a minute."""
 
 Group = tuple[str, int, int, int]
-"""A name, then events, items_sold and net revenue in micros."""
+"""A name, then events, items sold and net revenue in micros: a row as SQLite returns it."""
 
 
 @dataclass

@@ -87,16 +87,16 @@ def check_positions(connection: StoreConnection, group: str, topic: str) -> Chec
     ).fetchall()
     for partition, following, records, stored, duplicates, conflicting in positions:
         check.compared += 1
-        place = f"stream_offset of {topic}-{partition}"
+        row = f"stream_offset of {topic}-{partition}"
         events, last = held.pop(partition, (0, -1))
         if records != stored + duplicates:
-            check.differ(f"{place}: {records} records, but {stored} stored + {duplicates} known.")
+            check.differ(f"{row}: {records} records, but {stored} stored + {duplicates} known.")
         if conflicting > duplicates:
-            check.differ(f"{place}: {conflicting} conflicting, but {duplicates} duplicates.")
+            check.differ(f"{row}: {conflicting} conflicting, but {duplicates} duplicates.")
         if stored != events:
-            check.differ(f"{place}: {stored} stored, but analytics_event holds {events} from it.")
+            check.differ(f"{row}: {stored} stored, but analytics_event holds {events} from it.")
         if last >= following:
-            check.differ(f"{place}: next is {following}, but an event came from {last}.")
+            check.differ(f"{row}: next is {following}, but an event came from {last}.")
     for partition, (events, _) in sorted(held.items()):
         if partition < 0:  # of a log that was given up, see `store.offsets`
             continue
@@ -143,10 +143,10 @@ def _compare(
     if counted == stored:
         return
     for key in sorted(keys):
-        right, found = counted.get(key, zeros), stored.get(key, zeros)
+        right, actual = counted.get(key, zeros), stored.get(key, zeros)
         wrong = [
             f"{name} is {is_}, the events say {should}"
-            for name, is_, should in zip(names, found, right, strict=True)
+            for name, is_, should in zip(names, actual, right, strict=True)
             if is_ != should
         ]
         if wrong:

@@ -128,11 +128,11 @@ class OutputCounts:
                 if counts.times[index] == NO_RECORD:
                     continue
                 check.compared += 1
-                found = counts.events[index] + counts.dead_letters[index]
-                if found == 1:
+                outputs = counts.events[index] + counts.dead_letters[index]
+                if outputs == 1:
                     continue
                 attempt = self._redriven.get((partition, counts.start + index))
-                if found or attempt is None:
+                if outputs or attempt is None:
                     self._differ(check, partition, index)
                 else:
                     refused_again[attempt] += 1

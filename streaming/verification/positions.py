@@ -105,14 +105,14 @@ def check_identity(positions: TopicPositions, cluster: Cluster, purchases: str) 
 def _check_stored(check: Check, positions: TopicPositions, cluster: Cluster) -> None:
     for (topic, number), position in sorted(positions.stored.items()):
         check.compared += 1
-        known = cluster.topics.get(topic)
+        current = cluster.topics.get(topic)
         _, end = positions.bounds.get((topic, number), (0, -1))
         if position.cluster_id != cluster.cluster_id:
             check.differ(
                 f"The position of {topic}-{number} is of cluster {position.cluster_id}, this one"
                 f" is {cluster.cluster_id}."
             )
-        elif known is None or topic_id_text(known.topic_id) != position.topic_id:
+        elif current is None or topic_id_text(current.topic_id) != position.topic_id:
             check.differ(f"{topic} was deleted and created again since {number} was read.")
         elif position.next_offset > end:
             check.differ(

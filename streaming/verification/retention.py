@@ -52,8 +52,8 @@ def deleted_until(
     For a partition that is empty now, the database knows when its last record was made.
     """
     times = [
-        _first_time(reader, connection, analytics, place, first)
-        for place, (first, _) in ranges.items()
+        _first_time(reader, connection, analytics, partition, first)
+        for partition, (first, _) in ranges.items()
         if first > 0
     ]
     retired = connection.execute(
@@ -70,12 +70,16 @@ def time_of(milliseconds: int) -> datetime:
 
 
 def _first_time(
-    reader: Consumer, connection: StoreConnection, analytics: str, place: TopicPartition, first: int
+    reader: Consumer,
+    connection: StoreConnection,
+    analytics: str,
+    partition: TopicPartition,
+    first: int,
 ) -> datetime:
-    message = first_record(reader, place, first)
+    message = first_record(reader, partition, first)
     if message is None:
-        return EPOCH + timedelta(microseconds=_last_known(connection, analytics, place, first))
-    if place[0] != analytics:
+        return EPOCH + timedelta(microseconds=_last_time(connection, analytics, partition, first))
+    if partition[0] != analytics:
         return time_of(message.timestamp()[1])
     try:
         return datetime.fromisoformat(read_published(message.value() or b"").processed_at)
@@ -83,14 +87,14 @@ def _first_time(
         return time_of(message.timestamp()[1])
 
 
-def _last_known(
-    connection: StoreConnection, analytics: str, place: TopicPartition, first: int
+def _last_time(
+    connection: StoreConnection, analytics: str, partition: TopicPartition, first: int
 ) -> int:
     statement = (
         "SELECT max(processed_at) FROM analytics_event"
         " WHERE stream_partition = ? AND stream_offset < ?"
-        if place[0] == analytics
+        if partition[0] == analytics
         else "SELECT max(refused_at) FROM dead_letter WHERE dlq_partition = ? AND dlq_offset < ?"
     )
-    row = connection.execute(statement, (place[1], first)).fetchone()
+    row = connection.execute(statement, (partition[1], first)).fetchone()
     return int(row[0] or 0)

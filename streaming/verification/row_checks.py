@@ -92,8 +92,8 @@ class RowComparison:
         headers = headers_of(message)
         origin = readable_origin(headers, ORIGIN) if headers else None
         if origin is not None:
-            place = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
-            self._connection.execute(INSERT_REDRIVEN, (number, offset, *place))
+            origin_key = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
+            self._connection.execute(INSERT_REDRIVEN, (number, offset, *origin_key))
 
     def add_dead_letter(self, message: Message) -> None:
         """Take a record of `purchases.dlq`, if it lies below the stored position and is ours."""
@@ -101,8 +101,8 @@ class RowComparison:
         origin = readable_origin(headers_of(message), DEAD_LETTER)
         if origin is None or offset >= self._dead_letters.get(number, (0, 0))[1]:
             return
-        place = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
-        self._connection.execute(INSERT_DEAD_LETTER, (number, offset, *place, origin.attempt))
+        origin_key = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
+        self._connection.execute(INSERT_DEAD_LETTER, (number, offset, *origin_key, origin.attempt))
 
     def check_events(self, counted: Mapping[int, tuple[int, int]]) -> Check:
         """Compare the records with the events.
@@ -138,11 +138,11 @@ class RowComparison:
             " (e.event_id, e.event_time, e.user, e.item, e.quantity, e.amount_micros)"
             " ORDER BY e.stream_partition, e.stream_offset"
         ):
-            place = f"analytics-{number} at {offset}"
+            record = f"analytics-{number} at {offset}"
             check.differ(
-                f"The event {event_id} is stored otherwise than it stands on {place}."
+                f"The event {event_id} is stored otherwise than it stands on {record}."
                 if is_there
-                else f"The event {event_id} is stored, but {place} does not hold it."
+                else f"The event {event_id} is stored, but {record} does not hold it."
             )
         return check
 

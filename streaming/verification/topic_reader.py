@@ -34,12 +34,12 @@ def open_reader(settings: Settings, servers: str, group: str) -> Consumer:
 
 
 def committed_offsets(
-    reader: Consumer, places: Iterable[TopicPartition]
+    reader: Consumer, partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, tuple[int, str | None]]:
     """Return the group's committed offset of each partition (negative: none), and its metadata."""
-    wanted = [PartitionOffset(*place) for place in places]
-    found = answer(lambda seconds: reader.committed(wanted, timeout=seconds))
-    return {(p.topic, p.partition): (p.offset, p.metadata) for p in found}
+    asked = [PartitionOffset(*partition) for partition in partitions]
+    committed = answer(lambda seconds: reader.committed(asked, timeout=seconds))
+    return {(p.topic, p.partition): (p.offset, p.metadata) for p in committed}
 
 
 def read_ranges(reader: Consumer, ranges: Ranges) -> Iterator[list[Message]]:
@@ -48,8 +48,8 @@ def read_ranges(reader: Consumer, ranges: Ranges) -> Iterator[list[Message]]:
     The order is that of the partition. Raises `Unavailable` if nothing comes for 30 s (an open
     transaction hides what is behind it), or if records were deleted meanwhile.
     """
-    ends = {place: end for place, (start, end) in ranges.items() if start < end}
-    _assign(reader, [PartitionOffset(*place, ranges[place][0]) for place in ends])
+    ends = {partition: end for partition, (start, end) in ranges.items() if start < end}
+    _assign(reader, [PartitionOffset(*partition, ranges[partition][0]) for partition in ends])
     moved_at = time.monotonic()
     while ends:
         messages = reader.consume(BATCH, 0.1)
@@ -68,9 +68,9 @@ def read_ranges(reader: Consumer, ranges: Ranges) -> Iterator[list[Message]]:
     reader.unassign()
 
 
-def first_record(reader: Consumer, place: TopicPartition, start: int) -> Message | None:
+def first_record(reader: Consumer, partition: TopicPartition, start: int) -> Message | None:
     """Return the first committed record from `start` on; None if the partition holds none."""
-    _assign(reader, [PartitionOffset(*place, start)])
+    _assign(reader, [PartitionOffset(*partition, start)])
     deadline = time.monotonic() + PROGRESS_SECONDS
     try:
         while time.monotonic() < deadline:
@@ -82,7 +82,7 @@ def first_record(reader: Consumer, place: TopicPartition, start: int) -> Message
             if _end_of(message) is not None:
                 return None
         raise Unavailable(
-            f"{place[0]}-{place[1]} delivers neither a record nor its end; try again."
+            f"{partition[0]}-{partition[1]} delivers neither a record nor its end; try again."
         )
     finally:
         reader.unassign()
@@ -112,10 +112,10 @@ def _within(messages: list[Message], ends: dict[TopicPartition, int]) -> list[Me
 
 def _drop_finished(reader: Consumer, ends: dict[TopicPartition, int]) -> None:
     """Stop fetching partitions whose position, past transaction markers, has reached the end."""
-    known = reader.position([PartitionOffset(*place) for place in ends])
-    finished = {(p.topic, p.partition) for p in known if p.offset >= ends[p.topic, p.partition]}
-    for place in finished:
-        del ends[place]
+    positions = reader.position([PartitionOffset(*partition) for partition in ends])
+    finished = {(p.topic, p.partition) for p in positions if p.offset >= ends[p.topic, p.partition]}
+    for partition in finished:
+        del ends[partition]
     assigned = reader.assignment()
     gone = [p for p in assigned if (p.topic, p.partition) not in ends]
     if gone:
