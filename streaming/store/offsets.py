@@ -16,7 +16,7 @@ RETIRE_EVENTS: Final = (
     " WHERE stream_partition = :partition"
 )
 """Partitions of an earlier log are counted down from -1: their offsets mean nothing any more."""
-RETIRE_LETTERS: Final = (
+RETIRE_DEAD_LETTERS: Final = (
     "UPDATE dead_letter SET dlq_partition = NULL, dlq_offset = NULL"
     " WHERE dlq_partition = :partition"
 )
@@ -57,7 +57,7 @@ def move_offsets(
         before = stored.get(topic_partition)
         _move(connection, group, topic_partition, before, moved)
         if before is not None and not _of_one_log(before, moved):
-            retire = RETIRE_EVENTS if topic_partition[0] == analytics else RETIRE_LETTERS
+            retire = RETIRE_EVENTS if topic_partition[0] == analytics else RETIRE_DEAD_LETTERS
             connection.execute(retire, {"partition": topic_partition[1]})
 
 
