@@ -6,14 +6,13 @@ from typing import Final
 
 HOST: Final = "127.0.0.1"
 MESSAGE_MAX_BYTES: Final = 17 * 1024 * 1024
+"""A dead letter holds a refused record of up to 16 MiB, and its headers."""
 OFFSETS_RETENTION_MINUTES: Final = 525_600
+"""A year; with Kafka's week, an app that was off over a holiday would lose its positions."""
 
 
 def server_properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
-    """Give the properties of one node that is broker and controller, on loopback only.
-
-    `offsets.retention.minutes` is a year: a shop that was closed goes on where it stopped.
-    """
+    """Return the properties of one node that is broker and controller, on loopback only."""
     listeners = f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}"
     return {
         "process.roles": "broker,controller",
@@ -37,6 +36,6 @@ def server_properties(data: Path, port: int, controller_port: int) -> dict[str, 
 
 
 def properties_text(properties: Mapping[str, str]) -> str:
-    """Write properties as Java reads them: a backslash in a value is doubled."""
+    """Return properties as Java reads them: a backslash in a value is doubled."""
     lines = (f"{name}={value}".replace("\\", "\\\\") for name, value in properties.items())
     return "\n".join(lines) + "\n"

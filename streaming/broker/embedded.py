@@ -1,7 +1,8 @@
-"""Starting, finding and stopping the embedded broker of a home.
+"""The embedded broker of a home: its start, its status and its stop.
 
-Alive means: the Java process holds the lease on `<home>/broker/lock`, whose descriptor it
-inherited, so the kernel frees it at its death. Fetching jars and configuration live elsewhere.
+It lives while its Java process holds the lease `<home>/broker/lock`: the process inherited the
+descriptor, so the kernel frees the lease at its death. The jars are in `jars`, cluster id and ports
+in `identity`, the configuration in `config`.
 """
 
 import os
@@ -9,24 +10,22 @@ import signal
 import socket
 import subprocess
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import msgspec
-from msgspec import Struct
-
 from streaming.broker.config import HOST, properties_text, server_properties
+from streaming.broker.identity import BrokerIdentity, read_identity, require_identity
 from streaming.broker.jars import class_path, java
 from streaming.errors import PurchasesError
-from streaming.events.identifiers import topic_id_text
+from streaming.system.child_process import start_child
 from streaming.system.disk_space import LEAST_FREE_BYTES, free_bytes
 from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire, holder
 
 START_SECONDS: Final = 60.0
+"""A start takes 3 s on a quiet machine; a loaded one, or a long recovery of logs, takes longer."""
 JAVA_OPTIONS: Final = (
     "-Xms256m",
     "-Xmx512m",
@@ -38,22 +37,9 @@ JAVA_OPTIONS: Final = (
 )
 
 
-class Remembered(Struct, frozen=True):
-    """What a home remembers of its broker: the cluster's id and the ports, chosen once."""
-
-    cluster_id: str
-    port: int
-    controller_port: int
-
-    @property
-    def bootstrap_servers(self) -> str:
-        """Where clients connect."""
-        return f"{HOST}:{self.port}"
-
-
 @dataclass(frozen=True)
 class BrokerStatus:
-    """How the broker of a home is; `starting` does not answer yet."""
+    """The state of a home's broker; one that is `starting` does not answer yet."""
 
     state: Literal["running", "starting", "stopped"]
     bootstrap_servers: str | None
@@ -61,27 +47,27 @@ class BrokerStatus:
 
 
 def broker_status(home: Path) -> BrokerStatus:
-    """Tell whether the broker of `home` runs, and where."""
-    pid, remembered = holder(Home(home).broker_lease), _remembered(home)
-    if not pid or remembered is None:
+    """Return whether the broker of `home` runs, and where."""
+    pid, identity = holder(Home(home).broker_lease), read_identity(home)
+    if not pid or identity is None:
         return BrokerStatus("stopped", None, None)
-    state: Literal["running", "starting"] = "running" if _listens(remembered.port) else "starting"
-    return BrokerStatus(state, remembered.bootstrap_servers, pid)
+    state: Literal["running", "starting"] = "running" if _listens(identity.port) else "starting"
+    return BrokerStatus(state, identity.bootstrap_servers, pid)
 
 
-def remembered_servers(home: Path) -> str | None:
-    """Tell where the broker of `home` listens when it runs; None where it never ran.
+def saved_bootstrap_servers(home: Path) -> str | None:
+    """Return where the broker of `home` listens if it runs; None if it never ran.
 
-    Raises `PurchasesError` where that was not written by this program.
+    Raises `PurchasesError` if the saved identity was not written by this program.
     """
-    remembered = _remembered(home)
-    return None if remembered is None else remembered.bootstrap_servers
+    identity = read_identity(home)
+    return None if identity is None else identity.bootstrap_servers
 
 
 def start_broker(home: Path, progress: Callable[[str], None]) -> BrokerStatus:
     """Start the broker of `home` in the background, and wait until it serves.
 
-    Harmless when it runs, or is being started. Raises `PurchasesError` saying why it cannot.
+    A broker that runs, or is being started, is returned. Raises `PurchasesError` with the reason.
     """
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -103,13 +89,14 @@ def start_broker(home: Path, progress: Callable[[str], None]) -> BrokerStatus:
 def stop_broker(home: Path, timeout: float = 8.0) -> bool:
     """Stop the broker of `home`: cleanly, and after `timeout` seconds with SIGKILL.
 
-    Gives False where none ran. What was acknowledged survives both.
+    Returns False if none ran. Acknowledged records survive both.
     """
     path = Home(home).broker_lease
     pid = holder(path)
     if not pid:
         return False
     deadline = time.monotonic() + timeout
+    # A stopped process would not hear SIGTERM.
     _send(pid, signal.SIGCONT)
     _send(pid, signal.SIGTERM)
     while holder(path) == pid and time.monotonic() < deadline:
@@ -122,42 +109,43 @@ def stop_broker(home: Path, timeout: float = 8.0) -> bool:
 
 
 def _start(home: Path, lease: Lease, progress: Callable[[str], None]) -> BrokerStatus:
-    directory = Home(home).broker
-    free = free_bytes(directory)
+    _require_disk_space(home)
+    jars = class_path(home, progress)
+    identity = require_identity(home)
+    command = [str(java()), *JAVA_OPTIONS, "-cp", jars]
+    properties = _write_properties(home, identity)
+    if not (Home(home).broker_data / "meta.properties").exists():
+        _format(command, identity.cluster_id, properties)
+    progress("Starting the Kafka broker ...")
+    # The log holds one start only: the reason of a failed start is searched in it.
+    Home(home).broker_log.unlink(missing_ok=True)
+    process = start_child(
+        [*command, "kafka.Kafka", str(properties)],
+        None,
+        Home(home).broker_log,
+        lease,
+        own_session=True,
+        directory=Home(home).broker,
+    )
+    _wait_until_serving(home, process, identity)
+    return BrokerStatus("running", identity.bootstrap_servers, process.pid)
+
+
+def _require_disk_space(home: Path) -> None:
+    free = free_bytes(Home(home).broker)
     if free < LEAST_FREE_BYTES:
         raise PurchasesError(
             f"The disk of {home} has {free // 2**20} MiB free, too little for Kafka's logs; free"
             f" {LEAST_FREE_BYTES // 2**20} MiB, or name another PURCHASES_HOME."
         )
-    jars = class_path(home, progress)
-    remembered = _require_own_cluster(home, _remembered(home) or _remember(home))
-    for port in (remembered.port, remembered.controller_port):
-        _require_free(port, home)
-    properties = Home(home).broker_properties
-    properties.write_text(
-        properties_text(
-            server_properties(Home(home).broker_data, remembered.port, remembered.controller_port)
-        )
-    )
-    command = [str(java()), *JAVA_OPTIONS, "-cp", jars]
-    if not (Home(home).broker_data / "meta.properties").exists():
-        _format(command, remembered.cluster_id, properties)
-    progress("Starting the Kafka broker ...")
-    log = Home(home).broker_log
-    log.parent.mkdir(exist_ok=True)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "kafka.Kafka", str(properties)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=directory,
-            start_new_session=True,
-            pass_fds=[lease.descriptor],
-        )
-    lease.hand_to(process.pid)
-    _wait_until_serving(home, process, remembered)
-    return BrokerStatus("running", remembered.bootstrap_servers, process.pid)
+
+
+def _write_properties(home: Path, identity: BrokerIdentity) -> Path:
+    """Write Kafka's configuration; return its file."""
+    path = Home(home).broker_properties
+    properties = server_properties(Home(home).broker_data, identity.port, identity.controller_port)
+    path.write_text(properties_text(properties))
+    return path
 
 
 def _format(command: list[str], cluster_id: str, properties: Path) -> None:
@@ -177,20 +165,22 @@ def _format(command: list[str], cluster_id: str, properties: Path) -> None:
     )
     if done.returncode != 0:
         reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no reason given"]
-        raise PurchasesError(f"Kafka's storage cannot be made in {properties.parent}: {reason[0]}")
+        raise PurchasesError(
+            f"Kafka's storage cannot be formatted in {properties.parent}: {reason[0]}"
+        )
 
 
 def _wait_until_serving(
-    home: Path, process: "subprocess.Popen[bytes]", remembered: Remembered
+    home: Path, process: "subprocess.Popen[bytes]", identity: BrokerIdentity
 ) -> None:
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
-    client = AdminClient({"bootstrap.servers": remembered.bootstrap_servers, "log_level": 0})
+    client = AdminClient({"bootstrap.servers": identity.bootstrap_servers, "log_level": 0})
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            if _listens(remembered.port) and client.list_topics(timeout=1).brokers:
+            if _listens(identity.port) and client.list_topics(timeout=1).brokers:
                 return
         except KafkaException:
             pass
@@ -202,76 +192,17 @@ def _wait_until_serving(
             f"Kafka did not serve within {START_SECONDS:.0f} s; see {Home(home).broker_log}."
         )
     log = Home(home).broker_log
-    raise PurchasesError(f"Kafka died at its start: {_last_words(log)} See {log}.")
+    raise PurchasesError(f"Kafka died at its start: {_failure_reason(log)} See {log}.")
 
 
-def _last_words(log: Path) -> str:
-    """Find the line of the log that says why: the deepest cause, or the last error."""
+def _failure_reason(log: Path) -> str:
+    """Return the line of the log with the reason: the deepest cause, or the last error."""
     lines = log.read_text(errors="replace").splitlines()
     if any("No space left on device" in line for line in lines):
         return "no space left on device; free some."
-    told = [line for line in lines if line.startswith("Caused by:")]
-    told = told or [line for line in lines if "ERROR" in line or "Exception" in line] or lines
-    return f"{told[-1].strip()[:300]}." if told else "it said nothing."
-
-
-def _remembered(home: Path) -> Remembered | None:
-    path = Home(home).broker_identity
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Remembered)
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        raise PurchasesError(
-            f"{path} is not what this program wrote; remove it, and new ports are chosen."
-        ) from None
-
-
-def _remember(home: Path) -> Remembered:
-    """Choose free ports once, and a cluster id unless the data has one already."""
-    cluster_id = _data_cluster_id(home) or topic_id_text(uuid.uuid4().bytes)
-    with socket.socket() as first, socket.socket() as second:
-        first.bind((HOST, 0))
-        second.bind((HOST, 0))
-        remembered = Remembered(cluster_id, first.getsockname()[1], second.getsockname()[1])
-    temporary = Home(home).broker / "broker.json.partial"
-    temporary.write_bytes(msgspec.json.encode(remembered))
-    temporary.replace(Home(home).broker_identity)
-    return remembered
-
-
-def _require_own_cluster(home: Path, remembered: Remembered) -> Remembered:
-    found = _data_cluster_id(home)
-    if found is not None and found != remembered.cluster_id:
-        raise PurchasesError(
-            f"The data in {Home(home).broker_data} is of cluster {found}, but {home} belongs to"
-            f" cluster {remembered.cluster_id}; put the right data back, or name another"
-            " PURCHASES_HOME."
-        )
-    return remembered
-
-
-def _data_cluster_id(home: Path) -> str | None:
-    path = Home(home).broker_data / "meta.properties"
-    if not path.is_file():
-        return None
-    for line in path.read_text().splitlines():
-        name, _, value = line.partition("=")
-        if name == "cluster.id":
-            return value.strip()
-    return None
-
-
-def _require_free(port: int, home: Path) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            raise PurchasesError(
-                f"Port {port}, which the broker of this home uses, is taken by another program;"
-                f" end that one, or remove {Home(home).broker_identity} to choose other ports."
-            ) from None
+    causes = [line for line in lines if line.startswith("Caused by:")]
+    causes = causes or [line for line in lines if "ERROR" in line or "Exception" in line] or lines
+    return f"{causes[-1].strip()[:300]}." if causes else "it logged nothing."
 
 
 def _listens(port: int) -> bool:

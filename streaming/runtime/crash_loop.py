@@ -1,6 +1,6 @@
-"""How often a slot's worker died, and whether it gets anywhere: what its supervisor says of it.
+"""Crash loops: how often a slot's worker died, and whether it made progress in between.
 
-Pure but for the file's place and reading. Who starts workers again is in `supervisor`.
+Also the supervisor's status file, which says so. What starts workers again is in `supervisor`.
 """
 
 import signal
@@ -16,7 +16,9 @@ from streaming.runtime.worker import EXIT_LEASED, EXIT_STUCK
 from streaming.system.home import Home
 
 FAILING_DEATHS: Final = 5
+"""Enough that kills by hand or a reboot of the broker are no crash loop."""
 FAILING_SECONDS: Final = 60.0
+"""At the longest delay (5 s) five deaths take 25 s, so a crash loop is always found."""
 MEANINGS: Final = {
     0: "it left by itself",
     EXIT_LEASED: "another process works this slot",
@@ -27,8 +29,8 @@ MEANINGS: Final = {
 class SlotRestarts(Struct):
     """One slot as its supervisor sees it; times are epoch seconds.
 
-    `failing` says that it died five times within a minute without any progress, and has made none
-    since; it is started again all the same. `last_error` is of the last death.
+    `failing` means a crash loop: five deaths within a minute without progress, and none since.
+    The worker is still started again. `last_error` is of the last death.
     """
 
     slot: int
@@ -41,7 +43,7 @@ class SlotRestarts(Struct):
 
 
 class SupervisorStatus(Struct):
-    """What a supervisor says of itself, in `<home>/workers/<app>.supervisor.json`."""
+    """The content of `<home>/workers/<app>.supervisor.json`."""
 
     app: str
     pid: int
@@ -51,26 +53,26 @@ class SupervisorStatus(Struct):
 
 
 class CrashLoopDetector:
-    """Tells whether a slot's worker dies again and again without progress."""
+    """Detects that a slot's worker dies again and again without progress."""
 
     def __init__(self) -> None:
         self._deaths: deque[float] = deque(maxlen=FAILING_DEATHS)
         self.failing = False
 
     def record_progress(self) -> None:
-        """Note that a worker committed something, or had nothing left to do."""
+        """Record that a worker committed something, or had nothing left to do."""
         self._deaths.clear()
         self.failing = False
 
     def record_death(self, now: float) -> None:
-        """Note that a worker ended at `now` (monotonic s)."""
+        """Record that a worker ended at `now` (monotonic s)."""
         self._deaths.append(now)
         full = len(self._deaths) == FAILING_DEATHS
         self.failing |= full and now - self._deaths[0] <= FAILING_SECONDS
 
 
 def death_reason(code: int, status: WorkerStatus | None, pid: int) -> str:
-    """Say in words why the worker `pid` ended: what it wrote itself, else what its code means."""
+    """Return why the worker `pid` ended: its own words, or the meaning of its exit code."""
     if status is not None and status.pid == pid and status.state == "failed":
         return status.detail
     if code < 0:
@@ -79,7 +81,7 @@ def death_reason(code: int, status: WorkerStatus | None, pid: int) -> str:
 
 
 def read_supervisor_status(home: Path, app: str) -> SupervisorStatus | None:
-    """Read what the supervisor of `app` last wrote; None where there is nothing."""
+    """Return what the supervisor of `app` last wrote; None if there is nothing to read."""
     try:
         content = Home(home).supervisor_status(app).read_bytes()
         return msgspec.json.decode(content, type=SupervisorStatus)

@@ -1,6 +1,6 @@
-"""How long events took from their producer to the database, counted into a histogram.
+"""Latencies of events from their producer to the database, as a histogram.
 
-Pure. What a worker hands over is in `worker`, Prometheus' form of it in `page.metrics`.
+Pure. What a worker hands over is in `worker`, Prometheus' form of it in `dashboard.metrics`.
 """
 
 from bisect import bisect_left
@@ -27,11 +27,11 @@ class Latencies(Struct, frozen=True):
 
 
 def with_latencies(known: Latencies, timestamps: Iterable[int], now: float) -> Latencies:
-    """Add events that are stored at `now` (epoch s); `timestamps` are their origins' in ms.
+    """Return `known` with more events: stored at `now` (epoch s), produced at `timestamps` (ms).
 
-    Counted by the millisecond first, as events come in crowds. What another clock dates into the
-    future took no time.
+    An event that another clock dates into the future has latency 0.
     """
+    # By the millisecond first: thousands of events share few of them.
     at, counts = now * 1000, sorted(Counter(timestamps).items())
     sent = [time for time, _ in counts]
     before = [0, *accumulate(count for _, count in counts)]

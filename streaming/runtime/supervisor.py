@@ -1,7 +1,7 @@
-"""The supervisor of one app: keeps a worker process running in each slot, and ends them all.
+"""The supervisor of one app: it keeps a worker process in each slot, and stops them all.
 
-It starts what died again (0.2 s doubling to 5), kills what no longer beats, and knows nothing of
-what the workers do. `process` and `analyze` are it for one app, `up` runs one for each.
+It starts a worker that died again (after 0.2 s, doubling to 5 s) and kills one without a heartbeat.
+What the workers do is in `processor` and `analytics`.
 """
 
 import os
@@ -31,25 +31,29 @@ from streaming.system.logs import get_logger
 
 FIRST_DELAY_SECONDS: Final = 0.2
 HEALTHY_SECONDS: Final = 10.0
+"""A worker that lived so long has joined its group; its death is a new event, not the same one."""
 
 
 @dataclass
 class SupervisedSlot:
-    """One worker: its process, and when it may start again (monotonic seconds)."""
+    """One slot: its process, what others read of it, and when it may start (monotonic seconds)."""
 
     number: int
-    said: SlotRestarts
+    restarts: SlotRestarts
     process: subprocess.Popen[bytes] | None = None
     deaths: CrashLoopDetector = field(default_factory=CrashLoopDetector)
     delay: float = FIRST_DELAY_SECONDS
     start_at: float = 0.0
-    started: float = 0.0
-    beat: float = 0.0
-    beat_seen: float = 0.0
+    started_at: float = 0.0
+    heartbeat: float = 0.0
+    heartbeat_seen_at: float = 0.0
 
 
 class Supervisor:
-    """Workers as children in this process's group; call `step` a few times a second."""
+    """The workers of one app as child processes; call `step` a few times a second.
+
+    They are in this process's group, so that they end with its terminal.
+    """
 
     def __init__(self, settings: Settings, app: App, slots: int) -> None:
         self.app = app
@@ -57,15 +61,18 @@ class Supervisor:
             SupervisedSlot(number, SlotRestarts(number, restarts=-1)) for number in range(slots)
         ]
         self._status = SupervisorStatus(
-            app.name, os.getpid(), time.time(), 0.0, [slot.said for slot in self.slots]
+            app.name, os.getpid(), time.time(), 0.0, [slot.restarts for slot in self.slots]
         )
-        self._written = 0.0
+        self._written_at = 0.0
         self._home = settings.home
         self._environment = worker_environment(settings)
         self._lease: Lease | None = None
 
     def start(self) -> None:
-        """Take the app of this home. Raises `PurchasesError` where another supervisor has it."""
+        """Take the lease of the app, and start its workers.
+
+        Raises `PurchasesError` if another supervisor of this home holds the lease.
+        """
         path = Home(self._home).supervisor_lease(self.app.name)
         self._lease = acquire(path)
         if self._lease is None:
@@ -76,7 +83,7 @@ class Supervisor:
         self.step()
 
     def step(self) -> None:
-        """Look at each slot once: reap, start again, kill what is silent."""
+        """Check each slot once: reap a dead worker, start one that is due, kill a silent one."""
         now = time.monotonic()
         for slot in self.slots:
             if slot.process is None:
@@ -89,17 +96,17 @@ class Supervisor:
             elif self._silent_for(slot, now) > SILENT_SECONDS:
                 slot.process.kill()
                 get_logger().error("silent_worker_killed", app=self.app.name, slot=slot.number)
-        if now - self._written >= STATUS_SECONDS:
+        if now - self._written_at >= STATUS_SECONDS:
             self._write_status()
 
     def ask_to_stop(self) -> None:
-        """Ask the workers to drain and leave; a stopped one goes on, to hear it."""
+        """Ask the workers to drain and leave; a stopped one is continued, or it would not hear."""
         for process in self._running():
             process.terminate()
             process.send_signal(signal.SIGCONT)
 
     def stop(self, seconds: float) -> None:
-        """Let the workers drain for at most `seconds`, then kill; give up the app."""
+        """Let the workers drain for at most `seconds`, kill the rest, and release the lease."""
         self.ask_to_stop()
         deadline = time.monotonic() + seconds
         for process in self._running():
@@ -123,60 +130,60 @@ class Supervisor:
                 command, env=self._environment, stdin=subprocess.DEVNULL
             )
         except OSError as error:
-            # No process or memory is to be had just now; the other slots work on.
-            slot.said.last_error = f"it cannot be started: {error.strerror}"
+            # The host has no process or memory just now; the other slots must work on.
+            slot.restarts.last_error = f"it cannot be started: {error.strerror}"
             slot.start_at = now + LONGEST_DELAY_SECONDS
             get_logger().error(
                 "worker_not_started", app=self.app.name, slot=number, error=str(error)
             )
             return
-        slot.said.pid = slot.process.pid
-        slot.said.restarts += 1
-        slot.started = slot.beat_seen = now
+        slot.restarts.pid = slot.process.pid
+        slot.restarts.restarts += 1
+        slot.started_at = slot.heartbeat_seen_at = now
 
     def _reap(self, slot: SupervisedSlot, code: int, now: float) -> None:
-        self._remember_death(slot, code, now)
+        self._record_death(slot, code, now)
         slot.process = None
         if code == EXIT_LEASED:
             self._end_stuck_holder(slot)
         if slot.deaths.failing:
             slot.delay = LONGEST_DELAY_SECONDS
-        elif now - slot.started >= HEALTHY_SECONDS:
+        elif now - slot.started_at >= HEALTHY_SECONDS:
             slot.delay = FIRST_DELAY_SECONDS
         slot.start_at = now + slot.delay
         slot.delay = min(slot.delay * 2, LONGEST_DELAY_SECONDS)
         get_logger().warning("worker_ended", app=self.app.name, slot=slot.number, code=code)
 
-    def _remember_death(self, slot: SupervisedSlot, code: int, now: float) -> None:
-        status = self._look(slot, now)
-        pid = slot.said.pid or 0
+    def _record_death(self, slot: SupervisedSlot, code: int, now: float) -> None:
+        status = self._read_worker_status(slot, now)
+        pid = slot.restarts.pid or 0
         slot.deaths.record_death(now)
-        slot.said.pid = None
-        slot.said.failing = slot.deaths.failing
-        slot.said.last_exit_code = code
-        slot.said.last_error = death_reason(code, status, pid)
-        slot.said.last_ended_at = time.time()
+        slot.restarts.pid = None
+        slot.restarts.failing = slot.deaths.failing
+        slot.restarts.last_exit_code = code
+        slot.restarts.last_error = death_reason(code, status, pid)
+        slot.restarts.last_ended_at = time.time()
         self._write_status()
 
     def _write_status(self) -> None:
-        self._written = time.monotonic()
+        self._written_at = time.monotonic()
         self._status.updated_at = time.time()
         replace_json(Home(self._home).supervisor_status(self.app.name), self._status)
 
-    def _look(self, slot: SupervisedSlot, now: float) -> WorkerStatus | None:
-        """Read what the worker last wrote, and note when it did and whether it got anywhere."""
+    def _read_worker_status(self, slot: SupervisedSlot, now: float) -> WorkerStatus | None:
+        """Return the worker's status file, and note its heartbeat and its progress."""
         status = read_status(self._home, self.app.name, slot.number)
-        if status is None or status.updated_at == slot.beat:
+        if status is None or status.updated_at == slot.heartbeat:
             return status
-        slot.beat, slot.beat_seen = status.updated_at, now
-        if status.pid == slot.said.pid and status.progressed_at:
+        slot.heartbeat, slot.heartbeat_seen_at = status.updated_at, now
+        if status.pid == slot.restarts.pid and status.progressed_at:
             slot.deaths.record_progress()
             slot.delay = FIRST_DELAY_SECONDS
-            slot.said.failing = False
+            slot.restarts.failing = False
         return status
 
     def _end_stuck_holder(self, slot: SupervisedSlot) -> None:
-        """Kill a worker that a dead supervisor left stopped: it holds its lease for ever."""
+        """Kill a worker that a dead supervisor left stopped: it would hold its lease forever."""
         status = read_status(self._home, self.app.name, slot.number)
         pid = holder(Home(self._home).worker_lease(self.app.name, slot.number))
         if status is None or status.pid != pid:
@@ -186,6 +193,6 @@ class Supervisor:
                 os.kill(pid, signal.SIGKILL)
 
     def _silent_for(self, slot: SupervisedSlot, now: float) -> float:
-        """Give the seconds since the worker's status file last changed, by our own clock."""
-        self._look(slot, now)
-        return now - slot.beat_seen
+        """Return the seconds since the status file last changed, by the monotonic clock."""
+        self._read_worker_status(slot, now)
+        return now - slot.heartbeat_seen_at

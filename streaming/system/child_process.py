@@ -14,19 +14,20 @@ LOG_BYTES: Final = 10 * 1024 * 1024
 """A log that is larger is set aside at the next start: days of warnings, and soon read."""
 
 
-def start_child(
+def start_child(  # noqa: PLR0913 - a process has that many sides
     command: Sequence[str],
     environment: Mapping[str, str] | None,
     log: Path,
     lease: Lease | None = None,
     *,
     own_session: bool = False,
+    directory: Path | None = None,
 ) -> "subprocess.Popen[bytes]":
     """Start a child that appends its output to `log`, and hand it `lease`.
 
     The child inherits the lease's descriptor and holds the lease until it dies, so that whoever
     comes next finds it even if this process was killed. With `own_session` a Ctrl-C in the terminal
-    does not reach it. Raises `OSError` if the host gives no process.
+    does not reach it. It works in `directory`, or in ours. Raises `OSError` if it cannot start.
     """
     with _open_log(log) as output:
         process = subprocess.Popen(
@@ -35,6 +36,7 @@ def start_child(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            cwd=directory,
             start_new_session=own_session,
             pass_fds=[] if lease is None else [lease.descriptor],
         )

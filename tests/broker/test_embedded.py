@@ -18,7 +18,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
 from streaming.broker import embedded
-from streaming.broker.embedded import Remembered, start_broker
+from streaming.broker.embedded import start_broker
+from streaming.broker.identity import BrokerIdentity
 from streaming.errors import PurchasesError
 from tests.conftest import bring_jars
 from tests.deployment import read_topic
@@ -27,7 +28,7 @@ from tests.support import wait_until
 RECORDS = 500
 
 
-class Home:
+class BrokerHome:
     """A home, and commands on it."""
 
     def __init__(self, path: Path) -> None:
@@ -61,12 +62,12 @@ class Home:
 
 
 @pytest.fixture
-def home(jars: Path, tmp_path: Path) -> Iterator[Home]:
+def home(jars: Path, tmp_path: Path) -> Iterator[BrokerHome]:
     """A home with Kafka's jars, whose path needs quoting; nothing of it runs at the end."""
     path = tmp_path / "a home with 100 % spaces"
     path.mkdir()
     bring_jars(jars, path)
-    made = Home(path)
+    made = BrokerHome(path)
     yield made
     made.run("broker", "stop")
 
@@ -85,7 +86,7 @@ def send(servers: str, topic: str) -> None:
 
 @pytest.mark.timeout(180)
 def test_it_keeps_what_was_acknowledged_its_address_and_its_cluster_through_sigkill(
-    home: Home,
+    home: BrokerHome,
 ) -> None:
     """Start, start again, kill -9, start: the same broker with the same records; then a stop."""
     assert home.status() == {"state": "stopped", "bootstrap_servers": None, "pid": None}
@@ -120,23 +121,23 @@ def test_it_keeps_what_was_acknowledged_its_address_and_its_cluster_through_sigk
     assert home.run("broker", "stop").returncode == 0, "a second stop is not harmless"
 
 
-def test_a_port_that_is_taken_is_named_with_the_way_out(home: Home) -> None:
+def test_a_port_that_is_taken_is_named_with_the_way_out(home: BrokerHome) -> None:
     """The remembered port is kept, as clients know it; so somebody has to decide."""
     with socket.socket() as taken, socket.socket() as other:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         other.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        remembered = Remembered("x" * 22, port, other.getsockname()[1])
+        remembered = BrokerIdentity("x" * 22, port, other.getsockname()[1])
         (home.path / "broker" / "broker.json").write_bytes(msgspec.json.encode(remembered))
         sentence = home.refused("broker", "start")
     assert f"Port {port}" in sentence
     assert "broker.json" in sentence
 
 
-def test_data_of_another_cluster_is_refused(home: Home) -> None:
+def test_data_of_another_cluster_is_refused(home: BrokerHome) -> None:
     """Data that was copied from elsewhere would be served under a wrong name."""
-    remembered = Remembered("AAAAAAAAAAAAAAAAAAAAAA", 1, 2)
+    remembered = BrokerIdentity("AAAAAAAAAAAAAAAAAAAAAA", 1, 2)
     (home.path / "broker" / "broker.json").write_bytes(msgspec.json.encode(remembered))
     data = home.path / "broker" / "data"
     data.mkdir()
@@ -147,7 +148,7 @@ def test_data_of_another_cluster_is_refused(home: Home) -> None:
 
 
 def test_a_disk_with_too_little_space_is_refused_before_anything_is_written(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+    home: BrokerHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the disk has is compared with a need that no disk meets."""
     monkeypatch.setattr(embedded, "LEAST_FREE_BYTES", 2**62)
@@ -156,18 +157,22 @@ def test_a_disk_with_too_little_space_is_refused_before_anything_is_written(
     assert not (home.path / "broker" / "data").exists()
 
 
-def test_without_a_registry_the_first_start_says_what_it_needs(home: Home) -> None:
+def test_without_a_registry_the_first_start_says_what_it_needs(home: BrokerHome) -> None:
     """No jars, and no way to fetch them."""
-    shutil.rmtree(home.path / "broker" / "jars")
+    (home.path / "broker" / "jars").unlink()
     nowhere = "http://127.0.0.1:9"
     sentence = home.refused("broker", "start", HTTPS_PROXY=nowhere, https_proxy=nowhere)
     assert "Maven Central" in sentence
     assert "PURCHASES_BOOTSTRAP_SERVERS" in sentence
 
 
-def test_a_jar_that_was_changed_is_not_used(home: Home) -> None:
+def test_a_jar_that_was_changed_is_not_used(home: BrokerHome) -> None:
     """Its sum is not the recorded one, so it is fetched anew, which fails here."""
-    jar = next((home.path / "broker" / "jars").glob("kafka_2.13-*.jar"))
+    jars = home.path / "broker" / "jars"
+    shared = jars.resolve()
+    jars.unlink()
+    shutil.copytree(shared, jars)
+    jar = next(jars.glob("kafka_2.13-*.jar"))
     content = bytearray(jar.read_bytes())
     content[len(content) // 2] ^= 1
     jar.write_bytes(content)
@@ -176,7 +181,7 @@ def test_a_jar_that_was_changed_is_not_used(home: Home) -> None:
     assert home.status()["state"] == "stopped"
 
 
-def test_with_a_broker_of_ones_own_none_is_started(home: Home) -> None:
+def test_with_a_broker_of_ones_own_none_is_started(home: BrokerHome) -> None:
     """Two brokers would be one too many, and nobody would notice which one is used."""
     done = home.run("broker", "start", PURCHASES_BOOTSTRAP_SERVERS="127.0.0.1:1")
     assert done.returncode == 2

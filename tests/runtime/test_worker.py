@@ -63,7 +63,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again_and_ends_no_other(
     supervisor = Supervisor(Settings(home=tmp_path), PROCESSOR, 1)
     supervisor.start()
     (slot,) = supervisor.slots
-    assert "cannot be started" in slot.said.last_error
+    assert "cannot be started" in slot.restarts.last_error
     monkeypatch.undo()
     slot.start_at = 0
     supervisor.step()
