@@ -1,42 +1,43 @@
-"""`dlq list|show|redrive|drop`: refused records, looked at, repaired, sent again, given up.
+"""`dlq list|show|redrive|drop`: list, repair, send again and give up refused records.
 
-Options become a filter and a repair here, results sentences; the work is in `dead_letters`.
+Options become a filter and a repair in `dlq_options`, results text in `dlq_output`; the work is in
+`dead_letters`.
 """
 
-import sys
-from collections.abc import Mapping, Sequence
-from datetime import UTC
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from streaming.cli.times import read_time
+from streaming.cli.dlq_options import (
+    NOT_STORED,
+    UNDECIDED,
+    Ids,
+    Key,
+    Reason,
+    Selection,
+    Since,
+    State,
+    Until,
+    read_whole_ids,
+)
+from streaming.cli.dlq_output import print_list, redrive_summary
 from streaming.errors import UsageError
 
 if TYPE_CHECKING:
-    from streaming.dead_letters.redrive import Redriven
+    from streaming.dead_letters.repair import Repair
     from streaming.settings import Settings
-    from streaming.store.dead_letters import DeadLetterFilter, StoredDeadLetter
 
-LISTED: Final = 50
-PIPED_WIDTH: Final = 200
-NOT_STORED: Final = ("open", "redriven", "parked", "dropped")
+# What fits a screen; who wants more filters, or reads JSON.
+LIST_ROWS: Final = 50
 
 app = typer.Typer(help="What was refused, and why.", no_args_is_help=True, rich_markup_mode=None)
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these.")]
-Reason = Annotated[str | None, typer.Option(help="Only those refused for this code.")]
-Since = Annotated[str | None, typer.Option(metavar="TIME", help="Refused at or after it.")]
-Until = Annotated[str | None, typer.Option(metavar="TIME", help="Refused before it.")]
-Key = Annotated[str | None, typer.Option(help="Only those with this key.")]
-State = Annotated[
-    list[str] | None,
-    typer.Option(help="open, redriven, stored, parked or dropped; may be repeated."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it; without, only say what it would do.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it; without, only print what it would do.")]
 
 
 @app.command("list")
@@ -50,44 +51,45 @@ def list_letters(
 ) -> None:
     """Print the refused records, newest first, and their number by reason.
 
-    Without --state, all whose purchase is not stored. People see the newest 50, --json has all.
+    Without --state, all whose purchase is not stored. The text has the newest 50, --json has all.
 
     Example: purchases dlq list --reason invalid_price
     """
     import msgspec
 
-    from streaming.dead_letters.render import Listing, listed
+    from streaming.dead_letters.render import DeadLetterList, summary
     from streaming.settings import load_settings
     from streaming.store.connection import read_store
     from streaming.store.dead_letters import count_by_reason, find_dead_letters
 
     settings = load_settings()
-    wanted = _filter(settings, None, reason, since, until, key, state or NOT_STORED)
+    selection = Selection(reason, since, until, key, state or NOT_STORED)
+    dead_letter_filter = selection.dead_letter_filter(settings)
     with read_store(settings) as store:
-        counts = count_by_reason(store, wanted)
-        found = find_dead_letters(store, wanted, newest_first=True)
+        counts = count_by_reason(store, dead_letter_filter)
+        letters = find_dead_letters(store, dead_letter_filter, newest_first=True)
         if as_json:
-            listing = Listing(counts, [listed(letter) for letter in found])
+            listing = DeadLetterList(counts, [summary(letter) for letter in letters])
             typer.echo(msgspec.json.encode(listing).decode())
         else:
-            _print_list(counts, list(islice(found, LISTED)))
+            print_list(counts, list(islice(letters, LIST_ROWS)))
 
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="ID", help="As `dlq list` gives it.")],
+    name: Annotated[str, typer.Argument(metavar="ID", help="As `dlq list` prints it.")],
     as_json: AsJson = False,
 ) -> None:
     """Print all that is kept of a refused record: key, headers, value, reasons, every attempt.
 
-    ID is topic id, partition and offset; partition:offset is enough where only one has it.
+    ID is topic id, partition and offset; partition:offset is enough if only one record has it.
 
     Example: purchases dlq show 2:4711
     """
     import msgspec
 
-    from streaming.dead_letters.reader import LetterReader
-    from streaming.dead_letters.render import lines, shown
+    from streaming.dead_letters.reader import DeadLetterReader
+    from streaming.dead_letters.render import details, lines
     from streaming.kafka.names import Names
     from streaming.kafka.preflight import preflight
     from streaming.settings import load_settings
@@ -98,9 +100,9 @@ def show(
     with read_store(settings) as store:
         letter = find_dead_letter(store, name)
     cluster = preflight(settings, reads=[Names.of(settings).dead_letters])
-    with LetterReader(settings, cluster.bootstrap_servers) as reader:
-        found = shown(letter, reader.find(letter), reader.attempts(letter))
-    typer.echo(msgspec.json.encode(found).decode() if as_json else lines(found))
+    with DeadLetterReader(settings, cluster.bootstrap_servers) as reader:
+        shown = details(letter, reader.find(letter), reader.attempts(letter))
+    typer.echo(msgspec.json.encode(shown).decode() if as_json else lines(shown))
 
 
 @app.command()
@@ -127,40 +129,28 @@ def redrive(
 ) -> None:
     """Send refused records again, as they are or repaired; the original stays in the topic.
 
-    A dry run without --yes: it says how many, and what would become of them under today's rules.
-    Without --state the open ones, with --force the parked ones too. However often it is repeated,
-    each is stored once.
+    A dry run without --yes: it prints how many, and what today's rules would make of them. Without
+    --state the open ones, with --force the parked ones too. However often it is repeated, each is
+    stored once.
 
     Example: purchases dlq redrive --reason invalid_price --set unit_price=5 --yes
     """
     import msgspec
-    from rich.console import Console
-    from rich.progress import Progress
 
-    from streaming.dead_letters.redrive import Request
+    from streaming.dead_letters.redrive import RedriveRequest
     from streaming.dead_letters.redrive import redrive as send_again
-    from streaming.dead_letters.repair import Repair, read_edits, read_rules
     from streaming.settings import load_settings
 
     settings = load_settings()
-    edits = {} if edit is None else read_edits(edit)
-    names = None if not (ids or edit) else [*(ids or []), *edits]
-    states = tuple(state or ("open", "parked"))
-    if "stored" in states:
-        raise UsageError("--state stored: what is stored needs no redrive.")
-    full = _full_ids(settings, names or [])
-    repair = Repair(read_rules(rules or []), {full[name]: value for name, value in edits.items()})
-    wanted = _filter(settings, names and full, reason, since, until, key, states)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("Dead letters", total=None)
-        found = send_again(
-            settings,
-            Request(wanted, repair, force),
-            send=yes,
-            report=lambda number: bar.update(task, completed=number),
+    selection = Selection(reason, since, until, key, state or UNDECIDED)
+    selection.refuse_stored("it needs no redrive")
+    names, repair = _repair(settings, ids or [], rules or [], edit)
+    dead_letter_filter = selection.dead_letter_filter(settings, names)
+    with _progress() as report:
+        result = send_again(
+            settings, RedriveRequest(dead_letter_filter, repair, force), send=yes, report=report
         )
-    typer.echo(msgspec.json.encode(found).decode() if as_json else _redriven(found))
+    typer.echo(msgspec.json.encode(result).decode() if as_json else redrive_summary(result))
 
 
 @app.command()
@@ -175,7 +165,7 @@ def drop(
     because: Annotated[str, typer.Option(help="Why nobody will repair them.")],
     yes: Yes = False,
 ) -> None:
-    """Give refused records up, saying why; they are kept, and can be redriven all the same.
+    """Give refused records up, with a reason; they are kept, and can still be redriven.
 
     A dry run without --yes. Without --state the open and parked ones.
 
@@ -186,111 +176,43 @@ def drop(
     from streaming.store.dead_letters import find_dead_letters, mark_dropped
 
     if not because.strip():
-        raise UsageError("--because must say why nobody will repair them.")
+        raise UsageError("--because is empty; write why nobody will repair them.")
     settings = load_settings()
-    full = _full_ids(settings, ids or [])
-    wanted = _filter(settings, ids and full, reason, since, until, key, state or ("open", "parked"))
-    if "stored" in wanted.states:
-        raise UsageError("--state stored: what is stored cannot be given up.")
+    selection = Selection(reason, since, until, key, state or UNDECIDED)
+    selection.refuse_stored("it cannot be given up")
+    whole = frozenset(read_whole_ids(settings, ids or []).values())
+    dead_letter_filter = selection.dead_letter_filter(settings, whole if ids else None)
     if yes:
         with write_store(settings) as store:
-            dropped = mark_dropped(store, list(find_dead_letters(store, wanted)), because)
-        typer.echo(f"{dropped:,} dropped: {because}")
-    else:
-        with read_store(settings) as store:
-            fitting = sum(1 for _ in find_dead_letters(store, wanted))
-        typer.echo(f"{fitting:,} would be dropped; --yes does it.")
-
-
-def _filter(
-    settings: "Settings",
-    ids: "Mapping[str, str] | list[str] | None",
-    reason: str | None,
-    since: str | None,
-    until: str | None,
-    key: str | None,
-    states: Sequence[str],
-) -> "DeadLetterFilter":
-    """Make the filter; with `ids`, only those that it maps to. Raises `UsageError` where wrong."""
-    from streaming.events.refusal import Reason as Code
-    from streaming.store.dead_letters import STATES, DeadLetterFilter
-
-    for state in states:
-        if state not in STATES:
-            raise UsageError(f"--state {state} must be one of {', '.join(STATES)}.")
-    if reason is not None and reason not in set(Code):
-        raise UsageError(f"--reason {reason} must be one of {', '.join(Code)}.")
-    return DeadLetterFilter(
-        states=tuple(states),
-        reason=reason,
-        since=_micros("--since", since, settings),
-        until=_micros("--until", until, settings),
-        key=key,
-        ids=frozenset(ids.values()) if isinstance(ids, Mapping) else None,
-    )
-
-
-def _micros(option: str, text: str | None, settings: "Settings") -> int | None:
-    from streaming.units import micros_of
-
-    time = read_time(option, text, settings)
-    return None if time is None else micros_of(time.astimezone(UTC))
-
-
-def _full_ids(settings: "Settings", names: Sequence[str]) -> dict[str, str]:
-    """Look up what each name is short for. Raises `UsageError` for one that is unknown."""
-    from streaming.store.connection import read_store
-    from streaming.store.dead_letters import find_dead_letter
-
-    with read_store(settings) as store:
-        return {name: find_dead_letter(store, name).id for name in names}
-
-
-def _print_list(counts: "Mapping[str, int]", letters: "Sequence[StoredDeadLetter]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from streaming.dead_letters.render import listed
-    from streaming.formatting import printable
-
-    total = sum(counts.values())
-    reasons = [f"{number:,} {reason or 'not read yet'}" for reason, number in counts.items()]
-    typer.echo(f"{total:,} refused{': ' if reasons else ''}{', '.join(reasons)}")
-    if not letters:
+            dropped = mark_dropped(
+                store, list(find_dead_letters(store, dead_letter_filter)), because
+            )
+        typer.echo(f"OK: {dropped:,} dropped: {because}")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("id", no_wrap=True)
-    for column in ("refused at", "state", "reason", "attempts", "key", "detail"):
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
-    short = len({letter.topic_id for letter in letters}) == 1
-    for letter in letters:
-        cells = (letter.state, letter.reason, str(letter.attempts), letter.key, letter.detail)
-        at = (listed(letter).refused_at or "")[:19].replace("T", " ")
-        name = f"{letter.partition}:{letter.offset}" if short else letter.id
-        table.add_row(name, at, *(Text(printable(cell or "")) for cell in cells))
-    Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
-    if total > len(letters):
-        typer.echo(f"… and {total - len(letters):,} older ones; narrow it down, or use --json.")
+    with read_store(settings) as store:
+        number = sum(1 for _ in find_dead_letters(store, dead_letter_filter))
+    typer.echo(f"Dry run: {number:,} would be dropped. Add --yes to drop them.")
 
 
-def _redriven(found: "Redriven") -> str:
-    """Say what a redrive did, or would do."""
-    total = sum(found.outcomes.values())
-    said = "sent again" if found.sent else "would be sent again"
-    lines = [f"{total:,} {said}." if found.sent else f"{total:,} {said}; --yes does it."]
-    for outcome, number in found.outcomes.items():
-        becomes = "stored" if outcome == "stored" else f"refused again ({outcome})"
-        lines.append(f"  {number:,} {'will' if found.sent else 'would'} be {becomes}")
-    meanings = {
-        "gone": "no longer in the topic, which keeps 30 days",
-        "cut": "too large to be kept whole; correct them with --edit",
-        "too_large": "larger than a purchase may be; --edit mends a value, `dlq drop` gives up",
-        "no_object": "not a JSON object, in which a field could be set; correct them with --edit",
-        "parked": "refused five times already; --force sends them",
-        "redriven": "sent again already; --state redriven sends them once more",
-        "dropped": "given up; --state dropped sends them",
-        "stored": "stored already",
-    }
-    lines += [f"{number:,} left: {meanings[code]}." for code, number in found.left.items()]
-    return "\n".join(lines)
+def _repair(
+    settings: "Settings", ids: list[str], rules: list[str], edit: Path | None
+) -> "tuple[frozenset[str] | None, Repair]":
+    """Return the whole ids that are named, also by the file of corrections, and the repair."""
+    from streaming.dead_letters.repair import Repair, read_edits, read_rules
+
+    edits = {} if edit is None else read_edits(edit)
+    whole = read_whole_ids(settings, [*ids, *edits])
+    repair = Repair(read_rules(rules), {whole[name]: value for name, value in edits.items()})
+    return frozenset(whole.values()) if whole else None, repair
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None]]:
+    """Show on stderr, if it is a terminal, how many dead letters were worked on."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("Dead letters", total=None)
+        yield lambda number: bar.update(task, completed=number)

@@ -4,17 +4,16 @@ What is collected is in `status.collect`, what is wrong in `status.diagnose`.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streaming.apps import AppName
+from streaming.cli.watch import refresh
 
 if TYPE_CHECKING:
     from streaming.status.collect import SectionOf
     from streaming.status.model import Status
-
-REFRESH_SECONDS: Final = 1.0
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Refresh every second, until Ctrl-C.")]
@@ -45,7 +44,11 @@ def status_command(
             return collect_status(settings, added, app)
 
         if watch:
-            _watch(look, as_json=as_json)
+            from streaming.status.render import render
+
+            refresh(
+                lambda: render(look()), lambda: _print(look(), as_json=as_json), as_json=as_json
+            )
             return
         found = look()
         _print(found, as_json=as_json)
@@ -65,22 +68,3 @@ def _print(status: "Status", *, as_json: bool) -> None:
     from streaming.status.render import render
 
     Console().print(render(status))
-
-
-def _watch(look: "Callable[[], Status]", *, as_json: bool) -> None:
-    """Print every second until Ctrl-C; on a terminal in place of the last."""
-    from rich.console import Console
-    from rich.live import Live
-
-    from streaming.status.render import render
-    from streaming.system.shutdown import stop_on_signals
-
-    console = Console()
-    in_place = console.is_terminal and not as_json
-    with Live(console=console, auto_refresh=False) as live, stop_on_signals() as stop:
-        while not stop.is_set():
-            if in_place:
-                live.update(render(look()), refresh=True)
-            else:
-                _print(look(), as_json=as_json)
-            stop.wait(REFRESH_SECONDS)

@@ -3,14 +3,14 @@
 What is printed is made in `report`.
 """
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streaming.cli.watch import refresh
+
 if TYPE_CHECKING:
     from streaming.settings import Settings
-
-REFRESH_SECONDS: Final = 1.0
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 Watch = Annotated[
@@ -46,26 +46,15 @@ def _print_once(settings: "Settings", *, as_json: bool) -> None:
 
 
 def _watch(settings: "Settings", *, as_json: bool) -> None:
-    """Print every second until Ctrl-C: on a terminal Now in place of the last, else the totals."""
-    import time
-
-    from rich.console import Console
-    from rich.live import Live
-
+    """Show on a terminal what the dashboard's Now shows, else the totals without the counts."""
     from streaming.totals.render import render
     from streaming.totals.report import json_line, read_report, text_lines
     from streaming.totals.sampler import Sampler
 
-    console, sampler = Console(), Sampler(settings)
-    in_place = console.is_terminal and not as_json
-    with Live(console=console, auto_refresh=False) as live:
-        try:
-            while True:
-                if in_place:
-                    live.update(render(sampler.sample()), refresh=True)
-                else:
-                    report, unknown = read_report(settings, distinct=False)
-                    typer.echo(json_line(report) if as_json else text_lines(report, unknown))
-                time.sleep(REFRESH_SECONDS)
-        except KeyboardInterrupt:
-            return
+    sampler = Sampler(settings)
+
+    def print_totals() -> None:
+        report, unknown = read_report(settings, distinct=False)
+        typer.echo(json_line(report) if as_json else text_lines(report, unknown))
+
+    refresh(lambda: render(sampler.sample()), print_totals, as_json=as_json)

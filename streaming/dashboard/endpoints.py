@@ -10,10 +10,9 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from streaming.api.endpoint import Endpoint, NoParameters
-from streaming.dead_letters.reader import LetterReader
-from streaming.dead_letters.redrive import Redriven, redrive
-from streaming.dead_letters.redrive import Request as RedriveRequest
-from streaming.dead_letters.render import Listed, Shown, listed, shown
+from streaming.dead_letters.reader import DeadLetterReader
+from streaming.dead_letters.redrive import RedriveRequest, RedriveResult, redrive
+from streaming.dead_letters.render import DeadLetterDetails, DeadLetterSummary, details, summary
 from streaming.dead_letters.repair import Repair, read_rules
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
@@ -51,7 +50,7 @@ class DeadLetterPage(Struct, frozen=True):
 
     counts: dict[str, int]
     by_day: list[tuple[str, str, int]]
-    dead_letters: list[Listed]
+    dead_letters: list[DeadLetterSummary]
     next_offset: int | None
 
 
@@ -100,7 +99,7 @@ def stream_endpoints(live: Callable[[], Now], sections: Mapping[str, SectionOf])
             "dead-letters/redrive",
             "Redrive dead letters, or show what would happen",
             _redrive,
-            Redriven,
+            RedriveResult,
             RedriveOptions,
             max_concurrent=1,
         ),
@@ -109,7 +108,7 @@ def stream_endpoints(live: Callable[[], Now], sections: Mapping[str, SectionOf])
             "dead-letters/{id}",
             "One dead letter with its value",
             _dead_letter,
-            Shown,
+            DeadLetterDetails,
             DeadLetterId,
         ),
         Endpoint(
@@ -132,20 +131,20 @@ def _dead_letters(settings: Settings, query: DeadLetterQuery) -> DeadLetterPage:
         return DeadLetterPage(
             counts=count_by_reason(store, where),
             by_day=count_by_day(store, where, settings.zone),
-            dead_letters=[listed(letter) for letter in letters[: query.limit]],
+            dead_letters=[summary(letter) for letter in letters[: query.limit]],
             next_offset=end if len(letters) > query.limit else None,
         )
 
 
-def _dead_letter(settings: Settings, wanted: DeadLetterId) -> Shown:
+def _dead_letter(settings: Settings, wanted: DeadLetterId) -> DeadLetterDetails:
     with read_store(settings) as store:
         letter = find_dead_letter(store, wanted.id)
     cluster = preflight(settings, reads=[Names.of(settings).dead_letters])
-    with LetterReader(settings, cluster.bootstrap_servers) as reader:
-        return shown(letter, reader.find(letter), reader.attempts(letter))
+    with DeadLetterReader(settings, cluster.bootstrap_servers) as reader:
+        return details(letter, reader.find(letter), reader.attempts(letter))
 
 
-def _redrive(settings: Settings, options: RedriveOptions) -> Redriven:
+def _redrive(settings: Settings, options: RedriveOptions) -> RedriveResult:
     where = DeadLetterFilter(
         ("open", "parked") if options.force else ("open",),
         reason=options.reason,

@@ -1,1 +1,1 @@
-"""Dead letters that one can live with: read back, repaired, sent again."""
+"""Dead letters: inspect, repair and redrive. The store keeps their states, `purchases.dlq` them."""

@@ -1,4 +1,7 @@
-"""Reading dead letters back from `purchases.dlq`, each by its place, or all of one origin."""
+"""Reading `purchases.dlq`: one dead letter by its position, or all attempts of an origin.
+
+Which dead letters there are, the store knows; what they are shown as is in `render`.
+"""
 
 import time
 from collections import deque
@@ -24,21 +27,24 @@ from streaming.store.dead_letters import StoredDeadLetter
 
 CLIENT: Final = "dead-letters"
 CALL_SECONDS: Final = 5.0
+# Longer than a broker takes to become another one's leader; then it does not answer at all.
 READ_SECONDS: Final = 15.0
+# So many records are read over sooner than the client has turned to another offset.
 READ_ON: Final = 1_000
-AT_ONCE: Final = 500
+BATCH: Final = 500
+# Records bear the time of the broker that appended them, and the refusal that of another.
 CLOCKS_APART_MILLISECONDS: Final = 60_000
 
 
-class Kept(NamedTuple):
+class DeadLetterRecord(NamedTuple):
     """A record of `purchases.dlq`, and what its headers say."""
 
     message: Message
-    verdict: DeadLetterHeaders
+    headers: DeadLetterHeaders
 
 
-class LetterReader:
-    """Reads without a group; letters asked for in the topic's order are read in one go."""
+class DeadLetterReader:
+    """Reads without a group; what is asked for in the topic's order is read without seeks."""
 
     def __init__(self, settings: Settings, servers: str) -> None:
         self._topic = topic = Names.of(settings).dead_letters
@@ -63,10 +69,10 @@ class LetterReader:
     ) -> None:
         self._consumer.close()
 
-    def find(self, letter: StoredDeadLetter) -> Kept | None:
-        """Give the record of the letter's last attempt; None where the topic no longer holds it.
+    def find(self, letter: StoredDeadLetter) -> DeadLetterRecord | None:
+        """Return the record of the last attempt; None if the topic no longer holds it.
 
-        Raises `Unavailable` where the brokers stop answering.
+        Raises `Unavailable` if the brokers stop answering.
         """
         if letter.dlq_partition is None or letter.dlq_offset is None:
             return None
@@ -77,11 +83,11 @@ class LetterReader:
         self._go_to(place, offset)
         while (message := self._next(place)) is not None:
             if (message.offset() or 0) >= offset:
-                return kept(message, letter) if message.offset() == offset else None
+                return read_record(message, letter) if message.offset() == offset else None
         return None
 
-    def attempts(self, letter: StoredDeadLetter) -> list[Kept]:
-        """Give the records of all attempts of the letter that the topic still holds, in order.
+    def attempts(self, letter: StoredDeadLetter) -> list[DeadLetterRecord]:
+        """Return the records of all attempts that the topic still holds, in order.
 
         They may be in any partition, between the times of the record and of its last refusal.
         """
@@ -94,12 +100,12 @@ class LetterReader:
             attempt
             for place in self._bounds
             for message in self._between(place, since, until)
-            if (attempt := kept(message, letter)) is not None
+            if (attempt := read_record(message, letter)) is not None
         ]
-        return sorted(found, key=lambda attempt: attempt.verdict.origin.attempt)
+        return sorted(found, key=lambda attempt: attempt.headers.origin.attempt)
 
     def _between(self, place: TopicPartition, since: int, until: int) -> Iterator[Message]:
-        """Give what was appended to a partition between two times (ms)."""
+        """Yield what was appended to a partition between two times (ms)."""
         start, end = self._offset_at(place, since), self._offset_at(place, until)
         if start >= end:
             return
@@ -108,14 +114,14 @@ class LetterReader:
             yield message
 
     def _offset_at(self, place: TopicPartition, milliseconds: int) -> int:
-        """Give the first offset at or after a time, the partition's end where there is none."""
+        """Return the first offset at or after a time, or the partition's end."""
         first, end = self._bounds[place]
         asked = [PartitionOffset(*place, max(milliseconds, 0))]
         found = self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS)[0].offset
         return max(found, first) if found >= 0 else end
 
     def _go_to(self, place: TopicPartition, offset: int) -> None:
-        """Have `offset` before us: it is read on to where it is near, else jumped to."""
+        """Move to `offset`: by reading on if it is near, else by a seek."""
         if self._at is not None and self._at[0] == place and 0 <= offset - self._at[1] <= READ_ON:
             return
         self._read.clear()
@@ -124,7 +130,7 @@ class LetterReader:
         self._at = (place, offset)
 
     def _next(self, place: TopicPartition) -> Message | None:
-        """Give the next record of the partition; None at its end."""
+        """Return the next record of the partition; None at its end."""
         deadline = time.monotonic() + READ_SECONDS
         while not self._read:
             end = self._bounds[place][1]
@@ -132,20 +138,23 @@ class LetterReader:
             if position >= end:
                 return None
             if time.monotonic() > deadline:
-                raise Unavailable(f"{place[0]}-{place[1]} gives nothing from {position} on.")
-            messages = self._consumer.consume(AT_ONCE, 0.05)
+                raise Unavailable(
+                    f"{place[0]}-{place[1]} sends nothing from offset {position} on; try again when"
+                    " the broker runs."
+                )
+            messages = self._consumer.consume(BATCH, 0.05)
             self._read.extend(m for m in messages if m.error() is None)
         message = self._read.popleft()
         self._at = (place, (message.offset() or 0) + 1)
         return message
 
 
-def kept(message: Message, letter: StoredDeadLetter) -> Kept | None:
-    """Read a record of `purchases.dlq`; None where it is not of this letter's origin."""
-    verdict = read_dead_letter_headers(headers_of(message))
-    if not isinstance(verdict, DeadLetterHeaders):
+def read_record(message: Message, letter: StoredDeadLetter) -> DeadLetterRecord | None:
+    """Read a record of `purchases.dlq`; None if it is not of this origin."""
+    headers = read_dead_letter_headers(headers_of(message))
+    if not isinstance(headers, DeadLetterHeaders):
         return None
-    origin = verdict.origin
+    origin = headers.origin
     named = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
     same = named == (letter.topic_id, letter.partition, letter.offset)
-    return Kept(message, verdict) if same else None
+    return DeadLetterRecord(message, headers) if same else None

@@ -1,7 +1,7 @@
-"""Sending refused records again: as they are, repaired by a rule, or by a file of corrections.
+"""Redrive: sending refused records again, as they are or repaired.
 
 Each carries its origin, so that a redrive that is repeated, or dies in the middle, stores once. A
-dry run goes the same way, but for the sending.
+dry run takes the same steps except the sending. How a value is repaired is in `repair`.
 """
 
 import time
@@ -12,8 +12,8 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from streaming.dead_letters.reader import Kept, LetterReader
-from streaming.dead_letters.repair import Repair, Unrepairable, repaired
+from streaming.dead_letters.reader import DeadLetterReader, DeadLetterRecord
+from streaming.dead_letters.repair import Repair, RepairError, repaired_value
 from streaming.errors import PurchasesError
 from streaming.events.purchase import Rules
 from streaming.events.record import (
@@ -43,21 +43,22 @@ from streaming.store.dead_letters import (
 from streaming.store.rows import PARKED, PARKED_ATTEMPTS
 from streaming.system.shutdown import StopRequest
 
+# Marked at once: few enough that a kill repeats little, enough that commits do not slow it down.
 BATCH: Final = 500
 GONE: Final = "gone"
 ACCEPTED: Final = "stored"
+# Of a dead letter that is never sent: large enough that nothing is cut.
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
 
 Report = Callable[[int], None]
 
 
-class Redriven(Struct, frozen=True):
-    """What a redrive did, or as a dry run would do.
+class RedriveResult(Struct, frozen=True):
+    """What a redrive did, or what it would do if it is a dry run.
 
-    `outcomes` says of each what becomes of it under today's rules: `stored`, or the code of its
-    refusal. `left` are not sent: `gone` from the topic, `cut` there, `no_object` to set a field
-    in, still `too_large`, `parked` without force, and of those that were named the ones in another
-    state, by it.
+    `outcomes` counts what today's rules make of each: `stored`, or the code of its refusal. `left`
+    counts what is not sent: `gone` from the topic, `cut` there, `no_object` to set a field in,
+    still `too_large`, `parked` without force. Named ones in another state count by that state.
     """
 
     sent: bool
@@ -72,8 +73,8 @@ class _Count:
 
 
 @dataclass(frozen=True)
-class _Again:
-    """A record to be sent again."""
+class _RepairedRecord:
+    """A record to send again, and the dead letter that it was."""
 
     letter: StoredDeadLetter
     key: bytes | None
@@ -81,7 +82,7 @@ class _Again:
     headers: list[Header]
 
 
-class Request(Struct, frozen=True):
+class RedriveRequest(Struct, frozen=True):
     """Which dead letters, how they are repaired, and whether parked ones (`force`) too."""
 
     wanted: DeadLetterFilter
@@ -90,13 +91,13 @@ class Request(Struct, frozen=True):
 
 
 def redrive(
-    settings: Settings, request: Request, *, send: bool, report: Report = lambda _: None
-) -> Redriven:
-    """Send the letters that fit again (`send`), or only say what would become of them.
+    settings: Settings, request: RedriveRequest, *, send: bool, report: Report = lambda _: None
+) -> RedriveResult:
+    """Send the dead letters that fit again (`send`), or only count what would become of them.
 
-    `report` is told how many were looked at. Raises `PurchasesError` where what was sent is not
-    acknowledged (run it again: nothing is stored twice), `Unavailable` where broker or database
-    do not answer.
+    `report` hears how many were worked on. Raises `PurchasesError` if what was sent is not
+    acknowledged (run it again: nothing is stored twice), `Unavailable` if broker or database do
+    not answer.
     """
     names = Names.of(settings)
     writes = [names.purchases] if send else []
@@ -104,79 +105,81 @@ def redrive(
     count = _Count()
     with (
         read_store(settings) as store,
-        LetterReader(settings, cluster.bootstrap_servers) as reader,
+        DeadLetterReader(settings, cluster.bootstrap_servers) as reader,
     ):
         count.left.update(_named_in_other_states(store, request.wanted))
-        letters = _counted(find_dead_letters(store, request.wanted), report)
+        letters = _report_each(find_dead_letters(store, request.wanted), report)
         topic_id = cluster.topics[names.purchases].topic_id
-        again = _again(letters, reader, request, count)
-        judged = _judged(again, settings, topic_id, count)
+        repaired = _repair_all(letters, reader, request, count)
+        records = _count_outcomes(repaired, settings, topic_id, count)
         if send:
-            _send(judged, settings, cluster.bootstrap_servers)
+            _send(records, settings, cluster.bootstrap_servers)
         else:
-            deque(judged, maxlen=0)
-    return Redriven(send, dict(count.outcomes.most_common()), dict(count.left.most_common()))
+            deque(records, maxlen=0)
+    return RedriveResult(send, dict(count.outcomes.most_common()), dict(count.left.most_common()))
 
 
 def _named_in_other_states(store: StoreConnection, wanted: DeadLetterFilter) -> Iterator[str]:
-    """Give the states of the letters that were named, but are in none of the wanted states."""
+    """Yield the states of the dead letters that are named but in none of the states asked for."""
     if wanted.ids is not None:
         others = tuple(state for state in STATES if state not in wanted.states)
         for letter in find_dead_letters(store, structs.replace(wanted, states=others)):
             yield letter.state
 
 
-def _counted(letters: Iterator[StoredDeadLetter], report: Report) -> Iterator[StoredDeadLetter]:
+def _report_each(letters: Iterator[StoredDeadLetter], report: Report) -> Iterator[StoredDeadLetter]:
     for number, letter in enumerate(letters, 1):
         yield letter
         report(number)
 
 
-def _again(
+def _repair_all(
     letters: Iterator[StoredDeadLetter],
-    reader: LetterReader,
-    request: Request,
+    reader: DeadLetterReader,
+    request: RedriveRequest,
     count: _Count,
-) -> Iterator[_Again]:
-    """Give the records to send, repaired; count those that are left."""
+) -> Iterator[_RepairedRecord]:
+    """Yield the records to send, repaired; count those that are not sent."""
     for letter in letters:
         if letter.attempts >= PARKED_ATTEMPTS and not request.force:
             count.left[PARKED] += 1
             continue
-        kept = reader.find(letter)
-        if kept is None:
+        record = reader.find(letter)
+        if record is None:
             count.left[GONE] += 1
             continue
         try:
-            yield _record_again(letter, kept, request.repair)
-        except Unrepairable as error:
+            yield _repair_one(letter, record, request.repair)
+        except RepairError as error:
             count.left[error.code] += 1
 
 
-def _record_again(letter: StoredDeadLetter, kept: Kept, repair: Repair) -> _Again:
+def _repair_one(
+    letter: StoredDeadLetter, record: DeadLetterRecord, repair: Repair
+) -> _RepairedRecord:
     """Make the record that is sent again: key and headers as they came, and its origin.
 
-    Raises `Unrepairable` where its value cannot be repaired in this way.
+    Raises `RepairError` if its value cannot be repaired in this way.
     """
-    message, headers = kept.message, headers_of(kept.message)
+    message, headers = record.message, headers_of(record.message)
     cut = any(name.startswith(f"{DEAD_LETTER}truncated") for name, _ in headers)
-    value = repaired(letter.id, message.value(), repair, cut=cut)
+    value = repaired_value(letter.id, message.value(), repair, cut=cut)
     carried = [header for header in forwarded_headers(headers) if not header[0].startswith(ORIGIN)]
-    again = [*carried, *origin_headers(kept.verdict.origin, ORIGIN)]
-    return _Again(letter, message.key(), value, again)
+    with_origin = [*carried, *origin_headers(record.headers.origin, ORIGIN)]
+    return _RepairedRecord(letter, message.key(), value, with_origin)
 
 
-def _judged(
-    again: Iterator[_Again], settings: Settings, topic_id: bytes, count: _Count
-) -> Iterator[_Again]:
+def _count_outcomes(
+    records: Iterator[_RepairedRecord], settings: Settings, topic_id: bytes, count: _Count
+) -> Iterator[_RepairedRecord]:
     """Count what the processor would make of each record, by its own function.
 
-    What is too large is left: no rule will ever take it, and with its origin it may be more than
-    the topic does.
+    What is too large is not sent: no rule will accept it, and with the headers of its origin it may
+    be more than the topic takes.
     """
     rules = Rules(settings.currency, settings.history_start_time)
     topic = Names.of(settings).purchases
-    for record in again:
+    for record in records:
         now = time.time_ns() // 1_000_000
         sent = Record(topic, topic_id, 0, 0, now, record.key, record.value, record.headers)
         output = transform(sent, rules, "", DEAD_LETTER_BYTES)
@@ -187,7 +190,7 @@ def _judged(
         yield record
 
 
-def _send(records: Iterator[_Again], settings: Settings, servers: str) -> None:
+def _send(records: Iterator[_RepairedRecord], settings: Settings, servers: str) -> None:
     """Send in batches; a batch is marked when all of it is acknowledged."""
     config = producer_config(settings, servers, "redrive")
     sender = RecordSender(config, Names.of(settings).purchases, StopRequest())
@@ -197,10 +200,10 @@ def _send(records: Iterator[_Again], settings: Settings, servers: str) -> None:
             break
         batch.append(record.letter)
         if len(batch) >= BATCH:
-            _settle(sender)
+            _confirm(sender)
             _mark(settings, batch)
             batch.clear()
-    _settle(sender)
+    _confirm(sender)
     _mark(settings, batch)
 
 
@@ -209,12 +212,12 @@ def _mark(settings: Settings, letters: list[StoredDeadLetter]) -> None:
         mark_redriven(store, letters)
 
 
-def _settle(sender: RecordSender) -> None:
-    """Wait until all that was sent is acknowledged. Raises `PurchasesError` where one is not."""
+def _confirm(sender: RecordSender) -> None:
+    """Wait until all that was sent is acknowledged. Raises `PurchasesError` if one is not."""
     if not sender.drained() or sender.failure:
         sender.finish()
         why = f" ({sender.failure})" if sender.failure else ""
         raise PurchasesError(
-            f"Of the records sent again {len(sender.unacknowledged):,} are not acknowledged{why};"
-            " run it again, nothing is stored twice."
+            f"{len(sender.unacknowledged):,} of the records sent again are not acknowledged{why}."
+            " Run the same command again: nothing is stored twice."
         )

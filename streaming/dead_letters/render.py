@@ -1,4 +1,7 @@
-"""Dead letters for people and for programs: records in, text or JSON-able records out."""
+"""Dead letters for people and for programs: what store and topic hold, as records and as text.
+
+Pure. The records are the JSON of the commands and of the API.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -6,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from streaming.dead_letters.reader import Kept
+from streaming.dead_letters.reader import DeadLetterRecord
 from streaming.events.dead_letter import escaped_text
 from streaming.events.record import DEAD_LETTER, Headers
 from streaming.formatting import printable
@@ -15,11 +18,12 @@ from streaming.store.dead_letters import StoredDeadLetter
 from streaming.units import rfc_3339
 
 HEX_COLUMNS: Final = 16
+# As much as a cut dead letter keeps; more of a text helps nobody at a terminal.
 SHOWN_BYTES: Final = 64 * 1024
 
 
 class Attempt(Struct, frozen=True):
-    """One refusal of a record, as its dead letter tells it; times are RFC 3339 in UTC."""
+    """One refusal of a record, from its dead letter; times are RFC 3339 in UTC."""
 
     attempt: int
     refused_at: str
@@ -29,11 +33,11 @@ class Attempt(Struct, frozen=True):
     dlq_offset: int
 
 
-class Shown(Struct, frozen=True):
-    """A dead letter with what the topic holds of it; null where that is no longer there.
+class DeadLetterDetails(Struct, frozen=True):
+    """A dead letter with what the topic holds of it; null if that is no longer there.
 
-    `value` and `key` are text in which what is none is escaped, `value_hex` all bytes; headers are
-    those that the record came with.
+    `value` and `key` are text in which other bytes are escaped, `value_hex` has all bytes. Headers
+    are those that the record came with.
     """
 
     id: str
@@ -56,8 +60,8 @@ class Shown(Struct, frozen=True):
     refusals: tuple[Attempt, ...]
 
 
-class Listed(Struct, frozen=True):
-    """A dead letter as `dlq list --json` gives it; times are RFC 3339 in UTC."""
+class DeadLetterSummary(Struct, frozen=True):
+    """A dead letter as `dlq list --json` prints it; times are RFC 3339 in UTC."""
 
     id: str
     state: str
@@ -69,16 +73,16 @@ class Listed(Struct, frozen=True):
     dropped_because: str | None
 
 
-class Listing(Struct, frozen=True):
+class DeadLetterList(Struct, frozen=True):
     """What `dlq list --json` prints."""
 
     counts: Mapping[str, int]
-    dead_letters: Sequence[Listed]
+    dead_letters: Sequence[DeadLetterSummary]
 
 
-def listed(letter: StoredDeadLetter) -> Listed:
-    """Give the letter as a list shows it."""
-    return Listed(
+def summary(letter: StoredDeadLetter) -> DeadLetterSummary:
+    """Return the dead letter as a list shows it."""
+    return DeadLetterSummary(
         letter.id,
         letter.state,
         letter.reason,
@@ -90,13 +94,15 @@ def listed(letter: StoredDeadLetter) -> Listed:
     )
 
 
-def shown(letter: StoredDeadLetter, kept: Kept | None, attempts: Iterable[Kept]) -> Shown:
-    """Put together what store and topic hold of a letter; `kept` is its last attempt."""
-    message = None if kept is None else kept.message
+def details(
+    letter: StoredDeadLetter, last: DeadLetterRecord | None, attempts: Iterable[DeadLetterRecord]
+) -> DeadLetterDetails:
+    """Combine what store and topic hold of a dead letter; `last` is its last attempt."""
+    message = None if last is None else last.message
     value = None if message is None else message.value()
     headers = () if message is None else headers_of(message)
     truncated = dict(headers).get(f"{DEAD_LETTER}truncated")
-    return Shown(
+    return DeadLetterDetails(
         id=letter.id,
         state=letter.state,
         reason=letter.reason,
@@ -118,52 +124,52 @@ def shown(letter: StoredDeadLetter, kept: Kept | None, attempts: Iterable[Kept])
     )
 
 
-def lines(found: Shown) -> str:
-    """Write a letter as lines of a name and what it is, then its value as text and as hex."""
+def lines(letter: DeadLetterDetails) -> str:
+    """Return lines of a name and what it is, then the value as text and as hex."""
     named = {
-        "dead letter": found.id,
-        "state": found.state + (f": {found.dropped_because}" if found.dropped_because else ""),
-        "reason": found.reason or "",
-        "detail": found.detail or "",
-        "refused at": found.refused_at or "",
-        "came as": f"{found.origin_topic}-{found.origin_partition} at {found.origin_offset}"
-        f" ({found.origin_timestamp})",
-        "key": "none" if found.key is None else found.key,
-        **{f"header {name}": value or "" for name, value in found.headers.items()},
+        "dead letter": letter.id,
+        "state": letter.state + (f": {letter.dropped_because}" if letter.dropped_because else ""),
+        "reason": letter.reason or "",
+        "detail": letter.detail or "",
+        "refused at": letter.refused_at or "",
+        "came as": f"{letter.origin_topic}-{letter.origin_partition} at {letter.origin_offset}"
+        f" ({letter.origin_timestamp})",
+        "key": "none" if letter.key is None else letter.key,
+        **{f"header {name}": value or "" for name, value in letter.headers.items()},
     }
     text = [f"{printable(name):<13} {printable(value)}".rstrip() for name, value in named.items()]
     text += [
         f"attempt {a.attempt:<5} {a.refused_at} {printable(a.reason)}: {printable(a.detail)}"
-        for a in found.refusals
+        for a in letter.refusals
     ]
-    if not found.in_topic:
+    if not letter.in_topic:
         return "\n".join([*text, "", "The topic no longer holds its value (it keeps 30 days)."])
-    if found.truncated_bytes is not None:
-        text.append(f"size          {found.truncated_bytes:,} bytes, of which the first are kept")
-    if found.value is None or found.value_hex is None:
+    if letter.truncated_bytes is not None:
+        text.append(f"size          {letter.truncated_bytes:,} bytes, of which the first are kept")
+    if letter.value is None or letter.value_hex is None:
         return "\n".join([*text, "", "It has no value."])
-    content = bytes.fromhex(found.value_hex)
+    content = bytes.fromhex(letter.value_hex)
     more = [] if len(content) <= SHOWN_BYTES else [f"… {len(content):,} bytes in all"]
     value = printable(content[:SHOWN_BYTES].decode(errors="backslashreplace"))
     return "\n".join([*text, "", value, "", *_hex_lines(content[:SHOWN_BYTES]), *more])
 
 
 def _hex_lines(content: bytes) -> list[str]:
-    found = []
+    lines = []
     for start in range(0, len(content), HEX_COLUMNS):
         row = content[start : start + HEX_COLUMNS]
         text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
-        found.append(f"{start:08x}  {row.hex(' '):<{HEX_COLUMNS * 3}} {text}")
-    return found
+        lines.append(f"{start:08x}  {row.hex(' '):<{HEX_COLUMNS * 3}} {text}")
+    return lines
 
 
-def _attempt(kept: Kept) -> Attempt:
-    message, verdict = kept
+def _attempt(record: DeadLetterRecord) -> Attempt:
+    message, headers = record
     return Attempt(
-        verdict.origin.attempt,
+        headers.origin.attempt,
         _time(message.timestamp()[1] * 1000) or "",
-        verdict.reason,
-        verdict.detail,
+        headers.reason,
+        headers.detail,
         message.partition() or 0,
         message.offset() or 0,
     )
@@ -179,5 +185,5 @@ def _time(micros: int | None) -> str | None:
     try:
         return rfc_3339(datetime.fromtimestamp(micros / 1_000_000, UTC))
     except (ValueError, OverflowError):
-        # Of a header that anybody may have written.
+        # A header of any writer may hold a time that no calendar has.
         return f"{micros // 1000} ms"

@@ -1,4 +1,7 @@
-"""What is changed about a refused value before it is sent again. Pure, but for reading the file."""
+"""Repair: the change of a refused value before it is sent again.
+
+Pure, except `read_edits`, which reads the file of corrections.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True)
 class Repair:
-    """How values are repaired: `fields` are set (to JSON), or `edits` by id take their place.
+    """How values are repaired: `fields` are set (to JSON), or `edits` by id replace the value.
 
     With neither, a value stays as it is.
     """
@@ -25,45 +28,47 @@ class Repair:
     edits: Mapping[str, bytes] = field(default_factory=dict)
 
 
-class Unrepairable(Exception):
-    """The value cannot be repaired in this way; `code` says why, in one word."""
+class RepairError(Exception):
+    """The value cannot be repaired in this way; `code` is the reason in one word."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
 
 
-class Edit(Struct, forbid_unknown_fields=True):
+class Correction(Struct, forbid_unknown_fields=True):
     """A line of the file of corrected values."""
 
     id: str
     value: Raw
 
 
-def repaired(letter_id: str, value: bytes | None, repair: Repair, *, cut: bool) -> bytes | None:
-    """Give the value to send; other fields of a JSON object keep their very bytes.
+def repaired_value(
+    letter_id: str, value: bytes | None, repair: Repair, *, cut: bool
+) -> bytes | None:
+    """Return the value to send; other fields of a JSON object keep their very bytes.
 
-    Raises `Unrepairable`: `cut` where the topic holds only a beginning (`cut`), `no_object` where
-    a field is to be set in what is no JSON object.
+    Raises `RepairError`: `cut` if the topic holds only a beginning (`cut`), `no_object` if a field
+    is to be set in what is no JSON object.
     """
     if letter_id in repair.edits:
         return repair.edits[letter_id]
     if cut:
-        raise Unrepairable("cut")
+        raise RepairError("cut")
     if not repair.fields:
         return value
     try:
         fields = _object(value or b"")
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise Unrepairable("no_object") from None
+        raise RepairError("no_object") from None
     return _encode({**fields, **{name: Raw(text) for name, text in repair.fields.items()}})
 
 
 def read_rules(rules: list[str]) -> dict[str, bytes]:
     """Read `--set field=value` options; a value that is no JSON is a string.
 
-    Raises `UsageError` for what is none, names a field that purchases do not have, or gives all the
-    same event id, of which one would be stored; none (null) is made from where each first stood.
+    Raises `UsageError` for another form, a field that purchases do not have, or one event id for
+    all, of which one would be stored. With null each gets the id that its origin derives.
     """
     fields = {}
     for rule in rules:
@@ -84,7 +89,7 @@ def read_edits(path: Path) -> dict[str, bytes]:
     """Read a file of corrected values: JSON Lines of `id` and `value`.
 
     A value that is an object is sent as JSON, a string as its own text. Raises `UsageError` naming
-    the first line that is wrong, or the file where it corrects nothing.
+    the first line that is wrong, or the file if it corrects nothing.
     """
     try:
         lines = path.read_bytes().splitlines()
@@ -95,7 +100,7 @@ def read_edits(path: Path) -> dict[str, bytes]:
         if not line.strip():
             continue
         try:
-            edit = msgspec.json.decode(line, type=Edit)
+            edit = msgspec.json.decode(line, type=Correction)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UsageError(
                 f'--edit {path}:{number} is not {{"id": …, "value": …}} on one line: {error}.'
@@ -105,7 +110,9 @@ def read_edits(path: Path) -> dict[str, bytes]:
         text = bytes(edit.value)
         edits[edit.id] = msgspec.json.decode(text, type=str).encode() if text[:1] == b'"' else text
     if not edits:
-        raise UsageError(f"--edit {path} holds no corrected value.")
+        raise UsageError(
+            f'--edit {path} holds no corrected value; write lines such as {{"id": …, "value": …}}.'
+        )
     return edits
 
 

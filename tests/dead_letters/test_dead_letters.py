@@ -208,7 +208,7 @@ def test_a_dropped_letter_keeps_its_reason_and_its_record(deployment: Deployment
     send(deployment, purchase(quantity=0, item="a"), purchase(unit_price=-1))
     drain(deployment)
     drop = ("dlq", "drop", "--reason", "invalid_quantity", "--because", "a test till")
-    assert deployment.succeed(*drop).startswith("1 would be dropped")
+    assert deployment.succeed(*drop).startswith("Dry run: 1 would be dropped")
     assert listed(deployment, "--state", "dropped") == []
     deployment.succeed(*drop, "--yes")
     dropped = listed(deployment, "--state", "dropped")

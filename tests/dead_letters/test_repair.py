@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from streaming.dead_letters.repair import (
     Repair,
-    Unrepairable,
+    RepairError,
     read_edits,
     read_rules,
-    repaired,
+    repaired_value,
 )
 from streaming.errors import UsageError
 
@@ -21,12 +21,12 @@ VALUE = b'{"user": "ada",  "unit_price": -5, "big": 12345678901234567890, "price
 def test_as_it_is_keeps_every_byte() -> None:
     """Also what is no JSON at all, and what has no value."""
     for value in (VALUE, b"\xff{", b"", None):
-        assert repaired("a", value, Repair(), cut=False) == value
+        assert repaired_value("a", value, Repair(), cut=False) == value
 
 
 def test_a_rule_sets_its_field_and_keeps_the_others_byte_for_byte() -> None:
     """Numbers of other fields are not written anew: 1.10 stays 1.10."""
-    value = repaired("a", VALUE, Repair({"unit_price": b"5", "country": b'"UK"'}), cut=False)
+    value = repaired_value("a", VALUE, Repair({"unit_price": b"5", "country": b'"UK"'}), cut=False)
     assert value == (
         b'{"user":"ada","unit_price":5,"big":12345678901234567890,"price":1.10,"country":"UK"}'
     )
@@ -35,23 +35,23 @@ def test_a_rule_sets_its_field_and_keeps_the_others_byte_for_byte() -> None:
 @pytest.mark.parametrize("value", [b"tea", b"[1]", b"", None, b"\xff", b'"text"', b"{"])
 def test_a_field_can_only_be_set_in_an_object(value: bytes | None) -> None:
     """Anything else is left, and counted."""
-    with pytest.raises(Unrepairable, match="no_object"):
-        repaired("a", value, Repair({"item": b'"tea"'}), cut=False)
+    with pytest.raises(RepairError, match="no_object"):
+        repaired_value("a", value, Repair({"item": b'"tea"'}), cut=False)
 
 
 def test_what_was_cut_needs_a_whole_value() -> None:
     """The beginning of a value is never sent as if it were all of it."""
-    with pytest.raises(Unrepairable, match="cut"):
-        repaired("a", VALUE, Repair(), cut=True)
-    assert repaired("a", VALUE, Repair({}, {"a": b"{}"}), cut=True) == b"{}"
+    with pytest.raises(RepairError, match="cut"):
+        repaired_value("a", VALUE, Repair(), cut=True)
+    assert repaired_value("a", VALUE, Repair({}, {"a": b"{}"}), cut=True) == b"{}"
 
 
 @given(st.binary())
 def test_any_value_is_repaired_or_left(value: bytes) -> None:
     """No bytes raise anything else."""
     try:
-        found = repaired("a", value, Repair({"item": b'"tea"'}), cut=False)
-    except Unrepairable:
+        found = repaired_value("a", value, Repair({"item": b'"tea"'}), cut=False)
+    except RepairError:
         return
     assert found is not None
     assert b'"item":"tea"' in found

@@ -1,0 +1,80 @@
+"""What `dlq` prints for people: the result first, then the fact, then the next command."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from streaming.formatting import printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from streaming.dead_letters.redrive import RedriveResult
+    from streaming.store.dead_letters import StoredDeadLetter
+
+# Into a pipe, where no terminal cuts a line: wide enough for an id and the beginning of a detail.
+PIPED_WIDTH: Final = 200
+
+NOT_SENT: Final = {
+    "gone": "the topic, which keeps 30 days, no longer has them",
+    "cut": "too large to be kept whole; send a corrected value with --edit FILE",
+    "too_large": "larger than a purchase may be; send a smaller value with --edit FILE, or give"
+    " them up with `purchases dlq drop`",
+    "no_object": "not a JSON object in which --set could set a field; send a corrected value with"
+    " --edit FILE",
+    "parked": "refused five times already; send them with --force",
+    "redriven": "sent again already; send them once more with --state redriven",
+    "dropped": "given up; send them with --state dropped",
+    "stored": "stored already; nothing is to be done",
+}
+
+
+def print_list(counts: Mapping[str, int], letters: "Sequence[StoredDeadLetter]") -> None:
+    """Print the number by reason, a row for each of `letters`, and how many are left out."""
+    from rich.console import Console
+
+    total = sum(counts.values())
+    reasons = [f"{number:,} {reason or 'not read yet'}" for reason, number in counts.items()]
+    typer.echo(f"{total:,} refused{': ' if reasons else ''}{', '.join(reasons)}")
+    if not letters:
+        return
+    Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(_table(letters))
+    if total > len(letters):
+        typer.echo(f"{total - len(letters):,} older ones are left out; add a filter, or --json.")
+
+
+def redrive_summary(result: "RedriveResult") -> str:
+    """Return the text of a redrive, or of its dry run."""
+    total = sum(result.outcomes.values())
+    if result.sent:
+        lines = [f"OK: {total:,} sent again."]
+    else:
+        lines = [f"Dry run: {total:,} would be sent again. Add --yes to send them."]
+    verb = "will" if result.sent else "would"
+    for outcome, number in result.outcomes.items():
+        becomes = "stored" if outcome == "stored" else f"refused again ({outcome})"
+        lines.append(f"  {number:,} {verb} be {becomes}")
+    lines += [f"{number:,} not sent: {NOT_SENT[code]}." for code, number in result.left.items()]
+    return "\n".join(lines)
+
+
+def _table(letters: "Sequence[StoredDeadLetter]") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    from streaming.dead_letters.render import summary
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("id", no_wrap=True)
+    for column in ("refused at", "state", "reason", "attempts", "key", "detail"):
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
+    # The topic id is only needed to tell records of two topics apart.
+    short = len({letter.topic_id for letter in letters}) == 1
+    for letter in letters:
+        cells = (letter.state, letter.reason, str(letter.attempts), letter.key, letter.detail)
+        at = (summary(letter).refused_at or "")[:19].replace("T", " ")
+        name = f"{letter.partition}:{letter.offset}" if short else letter.id
+        table.add_row(name, at, *(Text(printable(cell or "")) for cell in cells))
+    return table
