@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streaming.cli.progress import produced_sentence, replayed_sentence, shown_progress
+from streaming.cli.progress import produce_summary, replay_summary, show_progress
 from streaming.cli.times import read_time
 from streaming.errors import UsageError
 from streaming.system.shutdown import stop_on_signals
@@ -70,7 +70,7 @@ def produce(
     Example: purchases produce --rate 100 --count 6000 --bad-share 0.01
     """
     from streaming.producer.app import ProducerApp
-    from streaming.producer.generator.messages import ProduceRequest
+    from streaming.producer.generator.records import ProduceRequest
     from streaming.settings import load_settings
     from streaming.system.logs import configure_logs
 
@@ -83,9 +83,9 @@ def produce(
         start=read_time("--start", start, settings),
         bad_share=bad_share,
     )
-    with stop_on_signals() as stop, shown_progress() as show:
+    with stop_on_signals() as stop, show_progress() as show:
         result = ProducerApp(settings, stop, show).produce(request)
-    typer.echo(produced_sentence(result, count, settings.home))
+    typer.echo(produce_summary(result, count, settings.home))
 
 
 def replay(
@@ -117,9 +117,9 @@ def replay(
         as_recorded=as_recorded,
         restart=restart,
     )
-    with stop_on_signals() as stop, shown_progress() as show:
+    with stop_on_signals() as stop, show_progress() as show:
         result = ProducerApp(settings, stop, show).replay(request)
-    typer.echo(replayed_sentence(result, file))
+    typer.echo(replay_summary(result, file))
 
 
 def _number(option: str, text: str) -> float | None:

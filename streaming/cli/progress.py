@@ -13,14 +13,14 @@ from streaming.system.home import Home
 if TYPE_CHECKING:
     from streaming.producer.generator.run import ProduceResult
     from streaming.producer.replay.run import ReplayResult
-    from streaming.producer.sender import Progress
+    from streaming.producer.sender import SendProgress
 
 LOG_SECONDS: Final = 10.0
 NAMED: Final = 5
 
 
 @contextmanager
-def shown_progress() -> Iterator[Callable[["Progress"], None]]:
+def show_progress() -> Iterator[Callable[["SendProgress"], None]]:
     """Give a function that shows progress on stderr: a bar, or off a terminal a line each 10 s."""
     if sys.stderr.isatty():
         with _bar() as show:
@@ -29,7 +29,7 @@ def shown_progress() -> Iterator[Callable[["Progress"], None]]:
         yield _lines()
 
 
-def produced_sentence(result: "ProduceResult", count: int | None, home: Path) -> str:
+def produce_summary(result: "ProduceResult", count: int | None, home: Path) -> str:
     """Say what came of `produce`, of which `count` was asked for.
 
     Raises `PurchasesError` where that many were not sent and acknowledged; it names those without
@@ -45,7 +45,7 @@ def produced_sentence(result: "ProduceResult", count: int | None, home: Path) ->
     return f"{result.sent:,} purchases sent, all acknowledged, in {result.seconds:.1f} s."
 
 
-def replayed_sentence(result: "ReplayResult", file: Path) -> str:
+def replay_summary(result: "ReplayResult", file: Path) -> str:
     """Say what came of `replay`.
 
     Raises `PurchasesError` where not every row is known to be there; running it again mends that.
@@ -91,7 +91,7 @@ def _named(names: list[str], home: Path) -> str:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[["Progress"], None]]:
+def _bar() -> Iterator[Callable[["SendProgress"], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
@@ -104,19 +104,19 @@ def _bar() -> Iterator[Callable[["Progress"], None]]:
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None, rate=0.0)
 
-        def show(progress: "Progress") -> None:
+        def show(progress: "SendProgress") -> None:
             rate = progress.acknowledged / max(progress.seconds, 0.001)
             bar.update(task, total=progress.total, completed=progress.acknowledged, rate=rate)
 
         yield show
 
 
-def _lines() -> Callable[["Progress"], None]:
+def _lines() -> Callable[["SendProgress"], None]:
     from streaming.system.logs import get_logger
 
     shown = time.monotonic()
 
-    def show(progress: "Progress") -> None:
+    def show(progress: "SendProgress") -> None:
         nonlocal shown
         if time.monotonic() - shown >= LOG_SECONDS:
             shown = time.monotonic()

@@ -27,9 +27,9 @@ from streaming.store.dead_letters import StoredDeadLetter
 
 CLIENT: Final = "dead-letters"
 CALL_SECONDS: Final = 5.0
-# Longer than a broker takes to become another one's leader; then it does not answer at all.
+# An election of a new leader ends before; a broker that is silent for longer is away.
 READ_SECONDS: Final = 15.0
-# So many records are read over sooner than the client has turned to another offset.
+# Reading over a few records costs less than a seek, which discards what was fetched.
 READ_ON: Final = 1_000
 BATCH: Final = 500
 # Records bear the time of the broker that appended them, and the refusal that of another.

@@ -214,7 +214,7 @@ def _mark(settings: Settings, letters: list[StoredDeadLetter]) -> None:
 
 def _confirm(sender: RecordSender) -> None:
     """Wait until all that was sent is acknowledged. Raises `PurchasesError` if one is not."""
-    if not sender.drained() or sender.failure:
+    if not sender.wait_until_drained() or sender.failure:
         sender.finish()
         why = f" ({sender.failure})" if sender.failure else ""
         raise PurchasesError(

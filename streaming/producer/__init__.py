@@ -1,1 +1,1 @@
-"""ProducerApp: purchases, made up or recorded, sent to `purchases`; no group is consumed here."""
+"""ProducerApp: purchases, generated or recorded, sent to `purchases`; no group is consumed here."""

@@ -1,19 +1,19 @@
 """ProducerApp: the program of the stream that sends purchases, generated or recorded.
 
-How purchases are made up is in `generator`, how a recording is read in `replay`, and how records
-are sent in `sender`.
+How purchases are generated is in `generator`, how a recording is read in `replay`, and how
+records are sent in `sender`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from streaming.producer.sender import Progress
+from streaming.producer.sender import SendProgress
 from streaming.settings import Settings
 from streaming.system.shutdown import StopRequest
 
 if TYPE_CHECKING:
-    from streaming.producer.generator.messages import ProduceRequest
+    from streaming.producer.generator.records import ProduceRequest
     from streaming.producer.generator.run import ProduceResult
     from streaming.producer.replay.plan import ReplayRequest
     from streaming.producer.replay.run import ReplayResult
@@ -28,7 +28,7 @@ class ProducerApp:
 
     settings: Settings
     stop: StopRequest
-    report: Callable[[Progress], None]
+    report: Callable[[SendProgress], None]
 
     def produce(self, request: "ProduceRequest") -> "ProduceResult":
         """Send generated purchases; see `generator.run.produce`, also for what it raises."""

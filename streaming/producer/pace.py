@@ -18,9 +18,9 @@ CATCH_UP_SECONDS: Final = 10.0
 
 
 class Pace:
-    """Waits for the moment at which a record is due; `idle` is called about every 0.2 s meanwhile.
+    """Waits until a record is due, and calls `idle` about every 0.2 s meanwhile.
 
-    What could not be sent in time is caught up, up to 10 s of it; older delay moves the schedule.
+    A delay of up to 10 s is caught up; a longer one moves the schedule.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class Pace:
         self._clock = clock
         self._begun = clock()
 
-    def reached(self, due: float) -> bool:
-        """Wait until `due` seconds after the start; False where told to stop instead."""
+    def wait_until(self, due: float) -> bool:
+        """Wait until `due` seconds after the start; return False if told to stop instead."""
         while True:
             wait = self._begun + due - self._clock()
             if wait <= 0 or self._stop.is_set():

@@ -17,15 +17,21 @@ from streaming.kafka.config import Config
 from streaming.kafka.consumer import ErrorWatch
 from streaming.system.shutdown import StopRequest
 
+# Together less than the 10 s after which `docker stop` kills.
 STOP_SECONDS: Final = 6.0
 PURGE_SECONDS: Final = 1.0
+# How soon a signal ends a wait; librdkafka's calls do not return for one.
 SLICE_SECONDS: Final = 0.2
 REPORT_SECONDS: Final = 0.2
+# Records between two polls for delivery errors; a poll for each would slow the sending down.
 TICK_EVERY: Final = 1_000
 FULL_QUEUE_SECONDS: Final = 0.02
+# Enough to fill batches; more would only add to what may be unacknowledged at a stop.
 QUEUED_RECORDS: Final = 30_000
+# Over the 16 MiB of the largest dead letter, which is redriven with the headers of its origin.
 MAX_RECORD_BYTES: Final = 17 * 1024 * 1024
 
+# Errors after which the record may be in the log or not; any other says that it is not.
 UNKNOWN: Final = frozenset(
     {
         KafkaError._MSG_TIMED_OUT,  # noqa: SLF001 - librdkafka's local codes are spelled so
@@ -40,8 +46,8 @@ _EVENT_ID = re.compile(rb'"event_id":"([^"]{1,64})"').search
 OnDelivery = Callable[[KafkaError | None, KafkaMessage], None]
 
 
-class Progress(NamedTuple):
-    """How far sending has come; `seconds` since the start, `total` where an end is known."""
+class SendProgress(NamedTuple):
+    """How far sending has come; `seconds` since the start, `total` if an end is known."""
 
     sent: int
     acknowledged: int
@@ -63,7 +69,7 @@ class RecordSender:
         config: Config,
         topic: str,
         stop: StopRequest,
-        report: Callable[[Progress], None] = lambda _: None,
+        report: Callable[[SendProgress], None] = lambda _: None,
         total: int | None = None,
     ) -> None:
         self.unacknowledged: list[str] = []
@@ -78,7 +84,7 @@ class RecordSender:
             {
                 "message.max.bytes": MAX_RECORD_BYTES,
                 "queue.buffering.max.messages": QUEUED_RECORDS,
-                # A report for each success costs more than the sending itself.
+                # Each report calls back into Python, and here only the failures matter.
                 "delivery.report.only.error": True,
                 **config,
                 "on_delivery": self._on_failed_delivery,
@@ -139,25 +145,25 @@ class RecordSender:
         """Wait up to `seconds` until nothing is under way."""
         self._serve(self._producer.flush, seconds)
 
-    def progress(self) -> Progress:
+    def progress(self) -> SendProgress:
         """Return how far sending has come."""
         known = self.sent - len(self._producer) - len(self.unacknowledged)
-        return Progress(self.sent, max(known, 0), time.monotonic() - self._begun, self._total)
+        return SendProgress(self.sent, max(known, 0), time.monotonic() - self._begun, self._total)
 
-    def drained(self) -> bool:
-        """Wait until everything sent is acknowledged, or told to stop; give whether it is."""
+    def wait_until_drained(self) -> bool:
+        """Wait until everything sent is acknowledged, or told to stop; return whether it is."""
         while len(self._producer) and not self._stop.is_set() and not self.failure:
             self.flush(SLICE_SECONDS)
             self.tick()
         return not len(self._producer) and not self.unacknowledged
 
     def finish(self) -> list[str]:
-        """Wait for the acknowledgements and name what has none, by event id.
+        """Wait for the acknowledgements; return the event ids of what has none.
 
-        What is not acknowledged may be in the log or not. Once told to stop, waits for 7 s at most
-        and gives up what is still under way.
+        What is not acknowledged may be in the log or not. Once told to stop, it waits for 7 s at
+        most and gives up what is still under way.
         """
-        self.drained()
+        self.wait_until_drained()
         deadline = time.monotonic() + STOP_SECONDS
         while len(self._producer) and time.monotonic() < deadline:
             self.flush(SLICE_SECONDS)
@@ -185,6 +191,6 @@ class RecordSender:
 
 
 def _name_of(value: bytes | None) -> str:
-    """Give the event id of a value, or the value itself where it has none."""
+    """Return the event id of a value, or an excerpt of a value without one."""
     found = _EVENT_ID(value or b"")
     return found[1].decode() if found else excerpt(value)

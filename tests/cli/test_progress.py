@@ -10,11 +10,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from streaming.cli import progress
-from streaming.cli.progress import produced_sentence, replayed_sentence, shown_progress
+from streaming.cli.progress import produce_summary, replay_summary, show_progress
 from streaming.errors import PurchasesError
 from streaming.producer.generator.run import ProduceResult
 from streaming.producer.replay.run import ReplayResult
-from streaming.producer.sender import Progress
+from streaming.producer.sender import SendProgress
 from tests.producer.topics import deployment
 from tests.support import Broker
 
@@ -34,10 +34,10 @@ def replayed(done: int, unacknowledged: int = 0, failure: str | None = None) -> 
 
 def test_success_is_one_sentence(tmp_path: Path) -> None:
     """With how many, that all are acknowledged, and what was there before."""
-    assert produced_sentence(produced(), 500, tmp_path) == (
+    assert produce_summary(produced(), 500, tmp_path) == (
         "500 purchases sent, all acknowledged, in 5.0 s."
     )
-    assert replayed_sentence(replayed(600), FILE) == (
+    assert replay_summary(replayed(600), FILE) == (
         "500 purchases of shop.csv sent, all acknowledged, in 5.0 s; 100 were there before."
     )
 
@@ -47,14 +47,14 @@ def test_few_unacknowledged_purchases_are_named(tmp_path: Path) -> None:
     with pytest.raises(
         PurchasesError, match=r"2 of the 500 .*may be in Kafka or not: id-0, id-1\.$"
     ):
-        produced_sentence(produced(2), None, tmp_path)
+        produce_summary(produced(2), None, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_many_unacknowledged_purchases_are_named_in_a_file(tmp_path: Path) -> None:
     """All of them, one a line."""
     with pytest.raises(PurchasesError, match=r"^Too large\. 200 of the 500 .*id-4 and the others"):
-        produced_sentence(produced(200, "Too large"), None, tmp_path)
+        produce_summary(produced(200, "Too large"), None, tmp_path)
     (path,) = (tmp_path / "unacknowledged").iterdir()
     assert path.read_text().splitlines() == [f"id-{n}" for n in range(200)]
 
@@ -62,9 +62,9 @@ def test_many_unacknowledged_purchases_are_named_in_a_file(tmp_path: Path) -> No
 def test_a_count_that_was_not_reached_is_a_failure(tmp_path: Path) -> None:
     """Whether told to stop or kept from it."""
     with pytest.raises(PurchasesError, match="Stopped: 500 of 1,000"):
-        produced_sentence(produced(), 1_000, tmp_path)
+        produce_summary(produced(), 1_000, tmp_path)
     with pytest.raises(PurchasesError, match=r"No more\. 500 purchases were sent before"):
-        produced_sentence(produced(failure="No more"), None, tmp_path)
+        produce_summary(produced(failure="No more"), None, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -80,15 +80,15 @@ def test_an_unfinished_replay_says_that_it_can_be_run_again(
 ) -> None:
     """Because that sends only what is missing."""
     with pytest.raises(PurchasesError, match=f"{said}.*again sends only what is missing"):
-        replayed_sentence(result, FILE)
+        replay_summary(result, FILE)
 
 
 def test_off_a_terminal_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every ten seconds, with what is acknowledged of how many."""
-    with capture_logs() as logs, shown_progress() as show:
-        show(Progress(100, 90, 1.0, 500))
+    with capture_logs() as logs, show_progress() as show:
+        show(SendProgress(100, 90, 1.0, 500))
         monkeypatch.setattr(progress, "LOG_SECONDS", 0)
-        show(Progress(200, 180, 2.0, 500))
+        show(SendProgress(200, 180, 2.0, 500))
     (line,) = logs
     assert (line["event"], line["acknowledged"], line["total"]) == ("sending", 180, 500)
     assert line["events_per_second"] == 90

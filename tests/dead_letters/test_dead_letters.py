@@ -216,7 +216,9 @@ def test_a_dropped_letter_keeps_its_reason_and_its_record(deployment: Deployment
     assert redriven(deployment)["outcomes"] == {"invalid_price": 1}
     named = redriven(deployment, dropped[0]["id"], "--yes")
     assert named == {"sent": True, "outcomes": {}, "left": {"dropped": 1}}
-    assert "given up; --state dropped" in deployment.succeed("dlq", "redrive", dropped[0]["id"])
+    assert "given up; send them with --state dropped" in deployment.succeed(
+        "dlq", "redrive", dropped[0]["id"]
+    )
     fixed = redriven(deployment, "--state", "dropped", "--set", "quantity=1", "--yes")
     assert fixed["outcomes"] == {"stored": 1}
     drain(deployment)

@@ -9,8 +9,8 @@ from typing import Any
 from streaming.events.purchase import PurchaseEvent, Rules, read_purchase
 from streaming.events.record import Record
 from streaming.events.refusal import Refusal
-from streaming.producer.replay.messages import Row, rows
 from streaming.producer.replay.recording import Recording, read_recording
+from streaming.producer.replay.rows import Row, rows
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "online_retail.parquet"
 APPENDED = 4_000_000_000_000

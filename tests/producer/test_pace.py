@@ -32,7 +32,7 @@ def paced(clock: Clock, rate: float, cost: Callable[[int], float]) -> int:
     """Send at a rate until the clock stops, each taking `cost` seconds; give how many."""
     pace = Pace(clock, lambda: None, lambda: clock.now)
     sent = 0
-    while pace.reached(sent / rate):
+    while pace.wait_until(sent / rate):
         clock.pass_by(cost(sent))
         sent += 1
     return sent
@@ -60,5 +60,5 @@ def test_a_long_delay_is_not_sent_in_one_flood() -> None:
 def test_a_delay_ends_when_told_to_stop() -> None:
     """However far away the next record is."""
     clock = Clock(3)
-    assert not Pace(clock, lambda: None, lambda: clock.now).reached(10**9)
+    assert not Pace(clock, lambda: None, lambda: clock.now).wait_until(10**9)
     assert clock.now < 1_004

@@ -8,7 +8,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from streaming.kafka.config import Config
 from streaming.producer import sender as sender_module
-from streaming.producer.sender import Progress, RecordSender
+from streaming.producer.sender import RecordSender, SendProgress
 from streaming.system.shutdown import StopRequest
 from tests.support import Broker, wait_until
 
@@ -32,13 +32,13 @@ def test_what_was_not_acknowledged_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     """Where nobody answers, stopping takes seconds, and each record is named by its event id."""
     monkeypatch.setattr(sender_module, "STOP_SECONDS", 0.3)
     stop = StopRequest()
-    reported: list[Progress] = []
+    reported: list[SendProgress] = []
     sender = RecordSender(dict(NOBODY), "purchases", stop, reported.append, 3)
     for number in range(3):
         assert sender.send(b"17850", message(number))
     stop.set()
     assert sorted(sender.finish()) == ["id-0", "id-1", "id-2"]
-    assert not sender.drained()
+    assert not sender.wait_until_drained()
     assert reported[-1][:2] == (3, 0)
     assert reported[-1].total == 3
 
@@ -62,7 +62,7 @@ def test_a_record_that_the_broker_refuses_is_named_with_the_reason(
     config = {"bootstrap.servers": broker.bootstrap_servers}
     sender = RecordSender(dict(config), topic, StopRequest())
     sender.send(b"1", message(1))
-    assert sender.drained()
+    assert sender.wait_until_drained()
     sender.send(b"2", message(2)[:-1] + b',"x":"' + b"x" * 5_000 + b'"}')
     assert sender.finish() == ["id-2"]
     assert sender.failure

@@ -1,7 +1,7 @@
-"""Purchases made up by chance: a skewed catalogue, returning customers, guests, returns.
+"""Orders by chance: a skewed catalogue, returning customers, guests, returns.
 
-A pure function of its seed: the same seed gives the same purchases again. When they happen is
-decided in `rhythm`, what is broken on purpose in `spoil`.
+Pure: the same seed gives the same orders. When they happen is decided in `timing`, what is
+corrupted on purpose in `corruption`.
 """
 
 from bisect import bisect
@@ -15,6 +15,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+# Chosen to resemble Online Retail, the example recording: a British wholesaler of gifts.
 CATALOGUE_SEED: Final = 2010
 ITEMS: Final = 600
 CUSTOMERS: Final = 4_000
@@ -26,7 +27,7 @@ GUEST_SHARE: Final = 0.2
 RETURN_SHARE: Final = 0.04
 ANOTHER_LINE: Final = 0.72
 MAX_LINES: Final = 25
-REMEMBERED: Final = 500
+RETURNABLE_ORDERS: Final = 500
 
 COLOURS: Final = ("RED", "BLUE", "IVORY", "PINK", "GREEN", "WHITE", "BLACK", "SILVER", "PASTEL")
 STYLES: Final = ("RETROSPOT", "VINTAGE", "REGENCY", "POLKADOT", "GINGHAM", "FLORAL", "STRIPE")
@@ -51,7 +52,7 @@ QUANTITY_WEIGHTS: Final = (30.0, 18.0, 8.0, 8.0, 12.0, 4.0, 5.0, 10.0, 4.0, 1.0)
 
 
 class Line(Struct, frozen=True, gc=False):
-    """One line of an order, without its time: what one record of `purchases` will say.
+    """One line of an order, without its time: it becomes one record of `purchases`.
 
     `first` marks the first line of an order; the others happen with it.
     """
@@ -75,31 +76,31 @@ class Item:
     unit_price: str
 
 
-class Weighted:
-    """Indexes drawn by weight."""
+class WeightedIndex:
+    """Indexes by weight."""
 
     def __init__(self, weights: Sequence[float]) -> None:
         self._cumulated = list(accumulate(weights))
 
-    def at(self, fraction: float) -> int:
-        """Give the index that stands at `fraction` (0 to under 1) of the whole weight."""
+    def index_at(self, fraction: float) -> int:
+        """Return the index at `fraction` (0 to under 1) of the whole weight."""
         place = bisect(self._cumulated, fraction * self._cumulated[-1])
         return min(place, len(self._cumulated) - 1)
 
 
-def falling(count: int, exponent: float) -> Weighted:
-    """Give weights that fall as a power of the rank: few are popular, many are rare."""
-    return Weighted([1 / rank**exponent for rank in range(1, count + 1)])
+def power_law(count: int, exponent: float) -> WeightedIndex:
+    """Return weights that fall as a power of the rank: few are popular, many are rare."""
+    return WeightedIndex([1 / rank**exponent for rank in range(1, count + 1)])
 
 
-_POPULARITY: Final = falling(ITEMS, POPULARITY_FALL)
-_LOYALTY: Final = falling(CUSTOMERS, LOYALTY_FALL)
-_COUNTRY: Final = Weighted(COUNTRY_WEIGHTS)
-_QUANTITY: Final = Weighted(QUANTITY_WEIGHTS)
+_POPULARITY: Final = power_law(ITEMS, POPULARITY_FALL)
+_LOYALTY: Final = power_law(CUSTOMERS, LOYALTY_FALL)
+_COUNTRY: Final = WeightedIndex(COUNTRY_WEIGHTS)
+_QUANTITY: Final = WeightedIndex(QUANTITY_WEIGHTS)
 
 
 def catalogue() -> list[Item]:
-    """Give the items of the shop, the most popular first; always the same ones."""
+    """Return the items of the shop, the most popular first; always the same ones."""
     random = Random(CATALOGUE_SEED)  # noqa: S311 - chance, not secrecy
     names = [f"{style} {thing} {tint}" for style in STYLES for thing in THINGS for tint in COLOURS]
     items = []
@@ -111,14 +112,14 @@ def catalogue() -> list[Item]:
     return items
 
 
-def lines(seed: int) -> Iterator[Line]:
-    """Give the lines of one order after another, without end."""
+def generate_lines(seed: int) -> Iterator[Line]:
+    """Yield the lines of one order after another, without end."""
     random = Random(f"lines {seed}")  # noqa: S311 - chance, not secrecy
     items = catalogue()
-    bought: deque[Line] = deque(maxlen=REMEMBERED)
+    bought: deque[Line] = deque(maxlen=RETURNABLE_ORDERS)
     for order in count(FIRST_ORDER):
         if bought and random.random() < RETURN_SHARE:
-            yield _return(random, bought, order)
+            yield _returned_line(random, bought, order)
             continue
         made = _order(random, items, order)
         bought.append(made[0])
@@ -136,22 +137,22 @@ def _order(random: Random, items: Sequence[Item], order: int) -> list[Line]:
 def _buyer(random: Random) -> tuple[str | None, str]:
     """Draw user and country: a guest, or a customer, who always lives in the same country."""
     if random.random() < GUEST_SHARE:
-        return None, COUNTRIES[_COUNTRY.at(random.random())]
-    number = _LOYALTY.at(random.random())
+        return None, COUNTRIES[_COUNTRY.index_at(random.random())]
+    number = _LOYALTY.index_at(random.random())
     home = number * 0.618_033_988_75 % 1
-    return str(FIRST_CUSTOMER + number), COUNTRIES[_COUNTRY.at(home)]
+    return str(FIRST_CUSTOMER + number), COUNTRIES[_COUNTRY.index_at(home)]
 
 
 def _line(
     random: Random, items: Sequence[Item], buyer: tuple[str | None, str], order: int, *, first: bool
 ) -> Line:
     user, country = buyer
-    item = items[_POPULARITY.at(random.random())]
+    item = items[_POPULARITY.index_at(random.random())]
     return Line(
         first=first,
         user=user,
         item=item.code,
-        quantity=QUANTITIES[_QUANTITY.at(random.random())],
+        quantity=QUANTITIES[_QUANTITY.index_at(random.random())],
         unit_price=item.unit_price,
         order_id=str(order),
         description=item.description,
@@ -159,8 +160,8 @@ def _line(
     )
 
 
-def _return(random: Random, bought: Sequence[Line], order: int) -> Line:
-    """Give back some of what one of the last orders began with."""
+def _returned_line(random: Random, bought: Sequence[Line], order: int) -> Line:
+    """Return a part of the first line of a recent order, as a negative quantity."""
     line = bought[int(random.random() * len(bought))]
     back = 1 + int(random.random() * line.quantity)
     return replace(line, quantity=-back, order_id=f"C{order}")

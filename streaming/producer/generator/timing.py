@@ -1,6 +1,6 @@
-"""When generated purchases happen, where that is not now: days with busy and quiet hours.
+"""Event times of generated purchases, if they are not now: days with busy and quiet hours.
 
-A pure function of seed and start. How fast records are sent is `app.Pace`'s matter.
+A pure function of seed and start. How fast records are sent is decided in `pace`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,6 +15,7 @@ from streaming.units import micros_of
 ORDERS_PER_DAY: Final = 5_700
 SECONDS_PER_DAY: Final = 86_400
 MICROS: Final = 1_000_000
+# How busy each hour of the day is against the mean of 1.
 HOURS: Final = (
     *(0.25, 0.12, 0.08, 0.06, 0.06, 0.12),
     *(0.3, 0.6, 0.95, 1.3, 1.6, 1.75),
@@ -23,13 +24,15 @@ HOURS: Final = (
 )
 
 
-def dated(
+def add_times(
     lines: Iterable[Line], seed: int, start: datetime, zone: tzinfo
 ) -> Iterator[tuple[int, Line]]:
-    """Give each line its time in µs since 1970 UTC: the first at `start`, an order all at once.
+    """Yield each line with its time, in µs since 1970 UTC: the first is `start`.
 
-    There are about 5,700 orders (20,000 lines) a day; the hours are those of `zone`.
+    The lines of an order have one time. There are about 5,700 orders (20,000 lines) a day, and the
+    busy hours are those of `zone`.
     """
+    # The text is part of the contract: another would give a seed other purchases.
     random = Random(f"rhythm {seed}")  # noqa: S311 - chance, not secrecy
     micros = micros_of(start)
     begun = False

@@ -1,6 +1,7 @@
-"""What the home remembers of a replay: its shift, where `purchases` ended before it, how far it is.
+"""The checkpoint of a replay: its shift, the end offsets before it, and how far it has come.
 
 One small file per recording, cluster and namespace; it is written before the first record is sent.
+What follows from it is decided in `plan`.
 """
 
 import re
@@ -14,12 +15,12 @@ from streaming.system.files import replace_file
 from streaming.system.home import Home
 
 
-class Begun(Struct, frozen=True, kw_only=True):
-    """A replay that was begun. Its records, if any, lie at or after `positions`.
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """A replay that was begun. Its records, if any, are at or after `positions`.
 
     `shift_micros` is what every event time is moved by (0: as recorded), `columns` are by field.
-    The rows below `acknowledged` are in the log; of the others only the log knows. `positions` are
-    offsets by partition, of the topic with `topic_id`.
+    The rows below `acknowledged` are in the log; whether the others are, only the log tells.
+    `positions` are offsets by partition, of the topic with `topic_id`.
     """
 
     file: str
@@ -35,28 +36,28 @@ class Begun(Struct, frozen=True, kw_only=True):
     finished_at: str | None = None
 
 
-def memory_path(home: Path, digest: bytes, cluster_id: str, namespace: str) -> Path:
-    """Give the file that remembers the replay of one recording to one cluster and namespace."""
+def checkpoint_path(home: Path, digest: bytes, cluster_id: str, namespace: str) -> Path:
+    """Return the checkpoint's file: of one recording, cluster and namespace."""
     cluster = re.sub(r"[^A-Za-z0-9_-]", "_", cluster_id)
     name = f"{digest.hex()[:24]}-{cluster}{'.' if namespace else ''}{namespace}"
     return Home(home).replay_checkpoint(name)
 
 
-def recall(path: Path) -> Begun | None:
-    """Read what was begun; None where nothing was. Raises `PurchasesError` for a damaged file."""
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """Read a checkpoint; None if there is none. Raises `PurchasesError` for a damaged file."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Begun)
+        return msgspec.json.decode(path.read_bytes(), type=Checkpoint)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError) as error:
         raise PurchasesError(
-            f"{path} remembers how far this replay came, but cannot be read: {error}."
-            " Replay with --restart to begin anew."
+            f"The checkpoint {path} of this replay cannot be read: {error}."
+            " Begin again with --restart."
         ) from None
 
 
-def remember(path: Path, begun: Begun) -> None:
-    """Write it durably, whole or not at all. Raises `PurchasesError` where the disk does not."""
+def write_checkpoint(path: Path, begun: Checkpoint) -> None:
+    """Write durably, whole or not at all. Raises `PurchasesError` if the disk refuses."""
     try:
         with replace_file(path, durable=True) as file:
             file.write(msgspec.json.format(msgspec.json.encode(begun)) + b"\n")

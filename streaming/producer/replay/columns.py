@@ -1,6 +1,6 @@
-"""Which column of a recording gives which field of a purchase: Online Retail's, or by `--map`.
+"""The columns of a recording by field of a purchase: Online Retail's, or by `--map`.
 
-Only names are looked at here; what stands in the columns is read in `recorded`.
+Pure, and of names only; what is in the columns is read in `recording`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ ONLINE_RETAIL: Final[Mapping[str, str]] = MappingProxyType(
 def read_mapping(options: Sequence[str]) -> dict[str, str]:
     """Read `field=column` texts; an empty column leaves the field out.
 
-    Raises `UsageError` for a text that is none, an unknown field or a field given twice.
+    Raises `UsageError` for another form, an unknown field or a field that is named twice.
     """
     mapping: dict[str, str] = {}
     for option in options:
@@ -53,10 +53,10 @@ def read_mapping(options: Sequence[str]) -> dict[str, str]:
 def columns_by_field(
     mapping: Mapping[str, str], columns: Sequence[str], name: str
 ) -> dict[str, str]:
-    """Give the column of each field in a file `name` that has `columns`.
+    """Return the column of each field in a file `name` that has `columns`.
 
-    Fields that `mapping` does not name are Online Retail's. Where it names user, item and
-    timestamp the file is another's: then the rest may be missing. Raises `UsageError` naming the
+    Fields that `mapping` does not name are Online Retail's. If it names user, item and timestamp,
+    the file is another's: then the rest may be missing. Raises `UsageError` naming the
     first missing column, its field, and the columns that are there.
     """
     own = all(field in mapping for field in REQUIRED)

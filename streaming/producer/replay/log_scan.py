@@ -1,6 +1,6 @@
-"""Reads `purchases` itself, to tell which of our records arrived before a process died.
+"""Reading `purchases` itself, to know which rows of a replay arrived before a process died.
 
-Nothing is committed and no group is joined; what the records mean is not looked at.
+Nothing is committed and no group is joined. Of a record only its event id is read.
 """
 
 import re
@@ -20,6 +20,7 @@ from streaming.system.shutdown import StopRequest
 
 REQUEST_SECONDS: Final = 5.0
 SHORTEST_SECONDS: Final = 0.1
+# An election of a new leader ends well before.
 SILENCE_SECONDS: Final = 30.0
 BATCH: Final = 5_000
 BATCH_SECONDS: Final = 0.2
@@ -27,11 +28,11 @@ BATCH_SECONDS: Final = 0.2
 _EVENT_ID = re.compile(rb'"event_id":"([0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f-]{21})"').search
 
 
-class Scan:
+class LogScan:
     """A plain reader of one topic's partitions, for positions and for event ids.
 
-    It reads uncommitted: our records are committed when they are written, and somebody else's open
-    transaction must not hide them.
+    It reads uncommitted: a replay writes without transactions, and the open transaction of another
+    producer must not hide its records.
     """
 
     def __init__(self, config: Config, topic: str, partitions: int) -> None:
@@ -53,15 +54,15 @@ class Scan:
         self._consumer.close()
 
     def ends(self) -> dict[int, int]:
-        """Give where each partition ends now. Raises `Unavailable` where the broker does not."""
+        """Return the end offset of each partition. Raises `Unavailable` without an answer."""
         return {number: bounds[1] for number, bounds in self._bounds().items()}
 
     def event_ids(self, positions: Mapping[int, int], stop: StopRequest) -> Iterator[list[str]]:
-        """Give the derived event ids from `positions` to the end as it is now, in batches.
+        """Yield the derived event ids from `positions` to the present end, in batches.
 
         A partition that `positions` do not name is read from its beginning; records that retention
-        removed are passed over. Ends early where `stop` is set. Raises `Unavailable` where the
-        broker sends nothing for 30 s, `PurchasesError` where the topic may not be read.
+        removed are skipped. Ends early if `stop` is set. Raises `Unavailable` if the broker sends
+        nothing for 30 s, `PurchasesError` if the topic may not be read.
         """
         ends: dict[int, int] = {}
         assigned = []
@@ -78,7 +79,9 @@ class Scan:
             if batch:
                 heard = time.monotonic()
             elif time.monotonic() - heard > SILENCE_SECONDS:
-                raise Unavailable(f"{self._topic} cannot be read: the broker sends nothing.")
+                raise Unavailable(
+                    f"{self._topic} cannot be read: the broker sends nothing; try again later."
+                )
             for place in self._consumer.position(assigned):
                 if place.offset >= ends.get(place.partition, 0):
                     ends.pop(place.partition, None)
@@ -89,7 +92,7 @@ class Scan:
         return {number: self._bounds_of(number, until) for number in self._partitions}
 
     def _bounds_of(self, partition: int, until: float) -> tuple[int, int]:
-        """Ask where a partition begins and ends; one just made may need a moment to answer."""
+        """Return first and end offset; a partition just created may need a moment to answer."""
         place = PartitionOffset(self._topic, partition)
         while True:
             left = max(until - time.monotonic(), SHORTEST_SECONDS)

@@ -1,6 +1,6 @@
 """Whether a run of `replay` begins or goes on, and with which shift: pure decisions.
 
-What is remembered comes from `memory`, what is in the log from `scan`; both are given.
+The checkpoint and the end offsets are given; they come from `checkpoint` and `log_scan`.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,17 +11,17 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from streaming.errors import UsageError
-from streaming.producer.replay.checkpoint import Begun
+from streaming.producer.replay.checkpoint import Checkpoint
 from streaming.producer.replay.recording import Recording
 from streaming.units import MICROS, micros_of
 
 
 @dataclass(frozen=True)
 class ReplayRequest:
-    """What to replay. `mapping` gives columns by field (see `mapping.read_mapping`).
+    """What to replay. `mapping` gives columns by field (see `columns.read_mapping`).
 
     `speed` is recorded seconds per second (None: as fast as it goes). `as_recorded` None means as
-    begun, or else shifted so that the last event is now. `restart` chooses the shift anew.
+    begun, or else shifted so that the last event is now. `restart` chooses the shift again.
     """
 
     path: Path
@@ -32,8 +32,8 @@ class ReplayRequest:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a replay goes, and when it is run: the topic's id as text, the time zone, now (UTC)."""
+class ReplayTarget:
+    """Where a replay goes, and when: the topic's id as text, the time zone, the present (UTC)."""
 
     topic_id: str
     timezone: str
@@ -41,22 +41,22 @@ class Place:
 
 
 def plan(
-    before: Begun | None,
+    before: Checkpoint | None,
     request: ReplayRequest,
     recording: Recording,
-    place: Place,
+    place: ReplayTarget,
     ends: Callable[[], dict[int, int]],
-) -> Begun:
-    """Give the replay to go on with, or a new one, whose records will lie behind `ends()`.
+) -> Checkpoint:
+    """Return the replay to go on with, or a new one, whose records will be behind `ends()`.
 
-    A restart with the shift of before is no new replay, because its events have the same ids: then
-    the whole log tells what is there. So it does where the topic was made anew. Raises `UsageError`
-    where going on would give the same events other contents, or nothing can be shifted.
+    A restart with the same shift is no new replay, because its events have the same ids: then the
+    whole log is read for what is there, and likewise if the topic was created again. Raises
+    `UsageError` if going on would give the same events other contents, or nothing can be shifted.
     """
     if before is None or request.restart:
         shift = 0 if request.as_recorded else _shift_to_end_now(recording, place.now)
         same = before is not None and before.shift_micros == shift
-        return Begun(
+        return Checkpoint(
             file=str(request.path.absolute()),
             digest=recording.digest.hex(),
             timezone=place.timezone,
@@ -67,14 +67,14 @@ def plan(
             topic_id=place.topic_id,
             positions={} if same else ends(),
         )
-    _refuse_otherwise(before, request, recording, place)
+    _refuse_other_contents(before, request, recording, place)
     if before.topic_id == place.topic_id:
         return before
     return replace(before, topic_id=place.topic_id, positions={}, acknowledged=0, finished_at=None)
 
 
 def _shift_to_end_now(recording: Recording, now: datetime) -> int:
-    """Give the whole seconds, in µs, that bring the last event to `now` or just before."""
+    """Return the whole seconds, in µs, that bring the last event to `now` or just before."""
     last = recording.last_micros
     if last is None:
         raise UsageError(
@@ -84,8 +84,8 @@ def _shift_to_end_now(recording: Recording, now: datetime) -> int:
     return (micros_of(now) - last) // MICROS * MICROS
 
 
-def _refuse_otherwise(
-    before: Begun, request: ReplayRequest, recording: Recording, place: Place
+def _refuse_other_contents(
+    before: Checkpoint, request: ReplayRequest, recording: Recording, place: ReplayTarget
 ) -> None:
     begun = None
     if request.as_recorded is not None and request.as_recorded != before.as_recorded:
@@ -96,6 +96,6 @@ def _refuse_otherwise(
         begun = f"in the time zone {before.timezone}"
     if begun:
         raise UsageError(
-            f"The replay of {request.path} was begun {begun} at {before.begun_at}; run it so again,"
-            " or choose anew with --restart."
+            f"The replay of {request.path} was begun {begun} at {before.begun_at}; run it so"
+            " again, or choose again with --restart."
         )

@@ -1,6 +1,6 @@
 """A recording of purchases: a Parquet or CSV file as a frame with one column per field.
 
-Reading and refusing files lives here; what is sent of a row does not.
+Reading and refusing files is here; what is sent of a row is in `rows`.
 """
 
 import csv
@@ -40,7 +40,7 @@ class Recording:
 
     @property
     def last_micros(self) -> int | None:
-        """The time of the last event, in µs since 1970 UTC; None where no row has one."""
+        """The time of the last event, in µs since 1970 UTC; None if no row has one."""
         last = self.frame["time"].max()
         return last if isinstance(last, int) else None
 
@@ -48,7 +48,7 @@ class Recording:
 def read_recording(path: Path, mapping: Mapping[str, str], zone: str) -> Recording:
     """Read a file whole; naive times are in the IANA time zone `zone`.
 
-    Raises `UsageError` where there is no such file, it is neither Parquet nor CSV, a column is
+    Raises `UsageError` if there is no such file, it is neither Parquet nor CSV, a column is
     missing, or it has no rows.
     """
     digest, head = _digest_and_head(path)
@@ -104,7 +104,7 @@ def _from_csv(
 
 
 def _header(path: Path, head: bytes) -> tuple[list[str], str]:
-    """Give the column names, and the separator: the one that makes most of them."""
+    """Return the column names, and the separator: the one that makes most of them."""
     try:
         line = head.rpartition(b"\n")[0] or head
         text = line.decode("utf-8-sig")
@@ -128,7 +128,7 @@ def _by_field(scan: pl.LazyFrame, columns: Mapping[str, str]) -> pl.LazyFrame:
 
 
 def _as_text(column: pl.Series) -> pl.Series:
-    """Give a column as text; a whole number that was kept as a float is written as one.
+    """Return a column as text; a whole number that was kept as a float is written as one.
 
     So the customer `17850.0`, a float because others are missing, is `17850`.
     """

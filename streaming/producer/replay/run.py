@@ -1,7 +1,7 @@
 """`replay`: a recording sent to `purchases` once, however often it is interrupted.
 
-What was begun is remembered before the first record is sent; after a death the log itself says
-which rows are there, and only the others are sent. Rows become messages in `rows`.
+A checkpoint is written before the first record is sent. After a death the log itself says which
+rows are there, and only the others are sent. How a row becomes a record is in `rows`.
 """
 
 import time
@@ -19,25 +19,31 @@ from streaming.kafka.config import consumer_config, producer_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster, preflight
 from streaming.producer.pace import Pace
-from streaming.producer.replay.checkpoint import Begun, memory_path, recall, remember
-from streaming.producer.replay.log_scan import Scan
-from streaming.producer.replay.messages import rows
-from streaming.producer.replay.plan import Place, ReplayRequest, plan
+from streaming.producer.replay.checkpoint import (
+    Checkpoint,
+    checkpoint_path,
+    read_checkpoint,
+    write_checkpoint,
+)
+from streaming.producer.replay.log_scan import LogScan
+from streaming.producer.replay.plan import ReplayRequest, ReplayTarget, plan
 from streaming.producer.replay.recording import Recording, read_recording
-from streaming.producer.sender import Progress, RecordSender
+from streaming.producer.replay.rows import rows
+from streaming.producer.sender import RecordSender, SendProgress
 from streaming.settings import Settings
 from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 from streaming.system.shutdown import StopRequest
 
+# So much is read again from the log after a death; each checkpoint waits for all acknowledgements.
 CHECKPOINT_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """What came of it: of `rows` in the file the first `done` are there, `sent` by this run.
+    """The result: of `rows` in the file the first `done` are there, `sent` by this run.
 
-    `unacknowledged` names the events of which one cannot say whether they are in the log.
+    `unacknowledged` has the ids of events that may be in the log or not.
     `finished_before` is when an earlier run had sent everything, so that this one sent nothing.
     """
 
@@ -55,19 +61,19 @@ def replay(
     settings: Settings,
     request: ReplayRequest,
     stop: StopRequest,
-    report: Callable[[Progress], None],
+    report: Callable[[SendProgress], None],
 ) -> ReplayResult:
     """Send the rows of a recording that are not on `purchases` yet, until done or `stop` is set.
 
     Raises `UsageError` for a file or option that is wrong, before anything is sent;
-    `PurchasesError` where there is no connection, or another process replays the same recording.
+    `PurchasesError` if there is no connection, or another process replays the same recording.
     """
     if request.speed is not None and not 0 < request.speed < float("inf"):
         raise UsageError(f"--speed {request.speed} must be over 0, or max.")
     recording = read_recording(request.path, request.mapping, settings.timezone)
     topic = Names.of(settings).purchases
     cluster = preflight(settings, writes=[topic])
-    path = memory_path(settings.home, recording.digest, cluster.cluster_id, settings.namespace)
+    path = checkpoint_path(settings.home, recording.digest, cluster.cluster_id, settings.namespace)
     lock = Home(settings.home).replay_lease(path.stem)
     try:
         lease = acquire(lock)
@@ -79,11 +85,11 @@ def replay(
             " wait until it is done, or stop it."
         )
     with lease:
-        return _Run(settings, request, recording, cluster, topic, path, stop).run(report)
+        return _ReplayRun(settings, request, recording, cluster, topic, path, stop).run(report)
 
 
 @dataclass(frozen=True)
-class _Run:
+class _ReplayRun:
     """One run of a replay, by the process that holds its lease."""
 
     settings: Settings
@@ -94,13 +100,13 @@ class _Run:
     path: Path
     stop: StopRequest
 
-    def run(self, report: Callable[[Progress], None]) -> ReplayResult:
+    def run(self, report: Callable[[SendProgress], None]) -> ReplayResult:
         height = self.recording.frame.height
-        before = self._recall()
+        before = self._read_checkpoint()
         begun = self._plan(before)
         if begun.finished_at is not None:
             return self._result(begun, height, None)
-        remember(self.path, begun)
+        write_checkpoint(self.path, begun)
         present = frozenset() if before is None else self._present(begun)
         if self.stop.is_set():
             return self._result(begun, begun.acknowledged, None)
@@ -111,42 +117,42 @@ class _Run:
         done = self._send(sender, begun, present)
         if not sender.finish():
             finished_at = _now().isoformat(timespec="seconds") if done == height else None
-            remember(self.path, replace(begun, acknowledged=done, finished_at=finished_at))
+            write_checkpoint(self.path, replace(begun, acknowledged=done, finished_at=finished_at))
         return self._result(begun, done, sender)
 
-    def _recall(self) -> Begun | None:
+    def _read_checkpoint(self) -> Checkpoint | None:
         try:
-            return recall(self.path)
+            return read_checkpoint(self.path)
         except PurchasesError:
             if self.request.restart:
                 return None
             raise
 
-    def _plan(self, before: Begun | None) -> Begun:
+    def _plan(self, before: Checkpoint | None) -> Checkpoint:
         def ends() -> dict[int, int]:
             with self._scan() as scan:
                 return scan.ends()
 
         topic_id = topic_id_text(self.cluster.topics[self.topic].topic_id)
-        place = Place(topic_id, self.settings.timezone, _now())
+        place = ReplayTarget(topic_id, self.settings.timezone, _now())
         return plan(before, self.request, self.recording, place, ends)
 
-    def _scan(self) -> Scan:
+    def _scan(self) -> LogScan:
         group = f"{self.settings.namespace}replay-scan"
         servers = self.cluster.bootstrap_servers
         config = consumer_config(self.settings, servers, "replay-scan", group)
-        return Scan(config, self.topic, self.cluster.topics[self.topic].partitions)
+        return LogScan(config, self.topic, self.cluster.topics[self.topic].partitions)
 
-    def _present(self, begun: Begun) -> frozenset[str]:
-        """Give the event ids in the log where this replay's may be."""
+    def _present(self, begun: Checkpoint) -> frozenset[str]:
+        """Return the event ids in the part of the log that this replay may have written."""
         with self._scan() as scan:
             batches = scan.event_ids(begun.positions, self.stop)
             return frozenset(event_id for batch in batches for event_id in batch)
 
-    def _send(self, sender: RecordSender, begun: Begun, present: frozenset[str]) -> int:
-        """Send the rows not present; give how many, from the first, are then there or under way.
+    def _send(self, sender: RecordSender, begun: Checkpoint, present: frozenset[str]) -> int:
+        """Send the rows not present; return how many, from the first, are there or under way.
 
-        Every 10 s, when all of them are acknowledged, that is remembered.
+        Every 10 s, when all of them are acknowledged, a checkpoint is written.
         """
         done = begun.acknowledged
         schedule = _Schedule(self.request.speed, Pace(self.stop, sender.tick))
@@ -155,17 +161,17 @@ class _Run:
             if row.value is not None:
                 if sender.failure or sender.unacknowledged or self.stop.is_set():
                     break
-                if not schedule.reached(row.micros):
+                if not schedule.wait_until(row.micros):
                     break
                 if not sender.send(row.key, row.value):
                     break
             done = row.number + 1
-            if time.monotonic() >= checkpoint and sender.drained():
-                remember(self.path, replace(begun, acknowledged=done))
+            if time.monotonic() >= checkpoint and sender.wait_until_drained():
+                write_checkpoint(self.path, replace(begun, acknowledged=done))
                 checkpoint = time.monotonic() + CHECKPOINT_SECONDS
         return done
 
-    def _result(self, begun: Begun, done: int, sender: RecordSender | None) -> ReplayResult:
+    def _result(self, begun: Checkpoint, done: int, sender: RecordSender | None) -> ReplayResult:
         return ReplayResult(
             rows=self.recording.frame.height,
             done=done,
@@ -179,7 +185,7 @@ class _Run:
 
 
 class _Schedule:
-    """Holds recorded times to `speed`; where that is None, nothing is ever waited for."""
+    """Sends at recorded times by `speed`; if that is None, without a wait."""
 
     def __init__(self, speed: float | None, pace: Pace) -> None:
         self._speed = speed
@@ -187,8 +193,8 @@ class _Schedule:
         self._first: int | None = None
         self._due = 0.0
 
-    def reached(self, micros: int | None) -> bool:
-        """Wait for the moment of a row recorded at `micros`; False where told to stop instead.
+    def wait_until(self, micros: int | None) -> bool:
+        """Wait for the moment of a row recorded at `micros`; False if told to stop instead.
 
         A row without a time, or with an earlier one than the row before, goes with that.
         """
@@ -197,7 +203,7 @@ class _Schedule:
         if self._first is None:
             self._first = micros
         self._due = max(self._due, (micros - self._first) / 1e6 / self._speed)
-        return self._pace.reached(self._due)
+        return self._pace.wait_until(self._due)
 
 
 def _now() -> datetime:

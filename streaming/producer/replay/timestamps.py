@@ -1,7 +1,7 @@
 """Instants from a recording's time column: typed or text, with an offset or in a time zone.
 
-Only whole columns are computed here. A time that cannot be read has no instant, and stays the
-text that it was, for the processor to refuse.
+Pure, and of whole columns only. A time that cannot be read has no instant and stays as it is, for
+the processor to refuse.
 """
 
 from typing import Final
@@ -31,12 +31,12 @@ _WHOLE_NUMBER = r"^-?[0-9]{1,18}$"
 
 
 def read_times(column: pl.Series, zone: str) -> pl.DataFrame:
-    """Give `time` (µs since 1970 UTC, Int64; null where there is none) and `raw`.
+    """Return `time` (µs since 1970 UTC, Int64; null if there is none) and `raw`.
 
-    `raw` is what is sent where there is no instant: text, or whole numbers, which are epoch
+    `raw` is what is sent if there is no instant: text, or whole numbers, which are epoch
     milliseconds. Naive times are in the IANA time zone `zone`: one that exists twice is the
-    earlier, one that does not exist has no instant. Raises `UsageError` where not one value is a
-    time, or where one cannot tell whether day or month comes first.
+    earlier, one that does not exist has no instant. Raises `UsageError` if not one value is a
+    time, or if nothing shows whether day or month comes first.
     """
     filled = column.drop_nulls()
     if column.dtype == pl.String and filled.len() and filled.str.contains(_WHOLE_NUMBER).all():
@@ -59,7 +59,7 @@ def utc_text(micros: pl.Series) -> pl.Series:
 
 
 def _instants(column: pl.Series, zone: str) -> tuple[pl.Series, pl.Series]:
-    """Give the instants (µs), and which values have the form of a time at all."""
+    """Return the instants (µs), and which values have the form of a time at all."""
     if column.dtype.is_integer():
         limit = END_OF_INSTANTS // MILLISECOND
         whole = column.cast(pl.Int64, strict=False)
@@ -81,7 +81,7 @@ def _in_zone(naive: pl.Series, zone: str) -> pl.Series:
 
 
 def _as_written(column: pl.Series) -> pl.Series:
-    """Give times as they stand: whole numbers as they are, anything else as text."""
+    """Return times as they are in the file: whole numbers, anything else as text."""
     if column.dtype.is_integer():
         return column
     if isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is None:
@@ -90,7 +90,7 @@ def _as_written(column: pl.Series) -> pl.Series:
 
 
 def _from_text(text: pl.Series, zone: str) -> tuple[pl.Series, pl.Series]:
-    """Give the instants, and which values have the form of a time."""
+    """Return the instants, and which values have the form of a time."""
     parts = text.str.extract_groups(_ISO).struct.unnest()
     if parts["date"].null_count() == text.len():
         parts = _slashed_parts(text)
@@ -104,7 +104,7 @@ def _from_text(text: pl.Series, zone: str) -> tuple[pl.Series, pl.Series]:
 
 
 def _slashed_parts(text: pl.Series) -> pl.DataFrame:
-    """Read `12/1/2010 8:26`; whether the month or the day comes first, the whole column says."""
+    """Read `12/1/2010 8:26`; the whole column shows whether month or day comes first."""
     century = pl.when(pl.col("year").str.len_bytes() == 2).then(pl.lit("20")).otherwise(pl.lit(""))
     first, second = pl.col("first").str.zfill(2), pl.col("second_number").str.zfill(2)
     year = century + pl.col("year")
@@ -125,7 +125,7 @@ def _slashed_parts(text: pl.Series) -> pl.DataFrame:
     if unread == 0 and not month_first.equals(day_first, null_equal=True):
         example = text.filter(month_first.is_not_null())[0]
         raise UsageError(
-            f"In the column {text.name!r} ({example!r} for example) one cannot tell whether the day"
+            f"The column {text.name!r} ({example!r} for example) does not show whether the day"
             " or the month comes first; write the times as 2011-03-27 13:05."
         )
     return parts.with_columns(date=pl.col("day_first" if unread > 0 else "month_first"))

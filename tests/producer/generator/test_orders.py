@@ -10,22 +10,28 @@ import pytest
 from streaming.events.purchase import PurchaseEvent, Rules, read_purchase
 from streaming.events.record import Record
 from streaming.events.refusal import Reason, Refusal
-from streaming.producer.generator.corruption import WAYS, Way, bad_before, spoiled
-from streaming.producer.generator.messages import ProduceRequest, as_sent, timed
-from streaming.producer.generator.orders import Line, catalogue, lines
-from streaming.producer.generator.timing import dated
+from streaming.producer.generator.corruption import (
+    CORRUPTIONS,
+    Corruption,
+    corrupted_value,
+    count_corrupted,
+)
+from streaming.producer.generator.orders import Line, catalogue, generate_lines
+from streaming.producer.generator.records import ProduceRequest, generate_records, raw_purchase
+from streaming.producer.generator.timing import add_times
 from streaming.producer.record import ProducerRecord, encode_purchase
 from streaming.units import EPOCH, MICROSECOND
 
 START = datetime(2024, 3, 1, 8, tzinfo=UTC)
 APPENDED = 4_000_000_000_000
+EVENT_ID = "018f0000-0000-8000-8000-000000000000"
 RULES = Rules("GBP", datetime(2010, 1, 1, tzinfo=UTC))
 
 
 @pytest.fixture(scope="module")
 def year() -> list[Line]:
     """Give enough lines for shares to be steady."""
-    return list(islice(lines(1), 50_000))
+    return list(islice(generate_lines(1), 50_000))
 
 
 def read(message: ProducerRecord) -> PurchaseEvent | Refusal:
@@ -103,7 +109,7 @@ def test_days_have_busy_and_quiet_hours_of_the_time_zone(year: list[Line]) -> No
     zone = ZoneInfo("Asia/Tokyo")
     hours = Counter(
         (EPOCH + micros * MICROSECOND).astimezone(zone).hour
-        for micros, _ in dated(year, 1, START, zone)
+        for micros, _ in add_times(year, 1, START, zone)
     )
     assert hours[12] > 10 * hours[3] > 0
 
@@ -112,7 +118,7 @@ def test_times_begin_at_the_start_never_go_back_and_an_order_is_one_moment(
     year: list[Line],
 ) -> None:
     """About 20,000 lines are a day."""
-    times = list(dated(year, 1, START, UTC))
+    times = list(add_times(year, 1, START, UTC))
     assert EPOCH + times[0][0] * MICROSECOND == START
     assert all(before[0] <= after[0] for before, after in pairwise(times))
     moments = {(line.order_id, micros) for micros, line in times}
@@ -123,7 +129,7 @@ def test_times_begin_at_the_start_never_go_back_and_an_order_is_one_moment(
 
 def stream(request: ProduceRequest, count: int) -> list[ProducerRecord]:
     """Give the first messages of a request."""
-    return [message for _, message in islice(timed(request, UTC), count)]
+    return [message for _, message in islice(generate_records(request, UTC), count)]
 
 
 def test_seed_and_start_fix_every_byte() -> None:
@@ -180,21 +186,23 @@ def test_the_bad_share_is_exact_and_leaves_the_others_as_they_are(share: float) 
     assert len(changed) == round(share * 2_000) == sum(not good(message) for message in mixed)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.reason)
-def test_each_way_to_spoil_a_purchase_is_refused_for_its_reason(way: Way) -> None:
-    """What is broken on purpose never passes, for customers and guests."""
-    for line in islice(lines(1), 40):
-        sent = as_sent(line, int(START.timestamp()) * 10**6, "018f0000-0000-8000-8000-000000000000")
-        assert isinstance(read(ProducerRecord(b"17850", encode_purchase(sent))), PurchaseEvent)
-        verdict = read(ProducerRecord(b"17850", way.value(sent)))
+@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda corruption: corruption.reason)
+def test_each_corruption_is_refused_for_its_reason(corruption: Corruption) -> None:
+    """A corrupted purchase is never accepted, of customers or guests."""
+    for line in islice(generate_lines(1), 40):
+        purchase = raw_purchase(line, int(START.timestamp()) * 10**6, EVENT_ID)
+        assert isinstance(read(ProducerRecord(b"17850", encode_purchase(purchase))), PurchaseEvent)
+        verdict = read(ProducerRecord(b"17850", corruption.value(purchase)))
         assert isinstance(verdict, Refusal)
-        assert verdict.reason == way.reason
+        assert verdict.reason == corruption.reason
 
 
-def test_spoiling_takes_turns_through_many_reasons() -> None:
+def test_corruptions_take_turns_through_many_reasons() -> None:
     """So that a demonstration shows refusals of every kind."""
-    line = next(lines(1))
-    sent = as_sent(line, 0, "018f0000-0000-8000-8000-000000000000")
-    assert len({spoiled(sent, turn) for turn in range(2 * len(WAYS))}) == len(WAYS)
-    assert {way.reason for way in WAYS} >= set(Reason) - {Reason.TOO_LARGE, Reason.INVALID_ORIGIN}
-    assert bad_before(1_000, 0.01) == 10
+    line = next(generate_lines(1))
+    purchase = raw_purchase(line, 0, EVENT_ID)
+    number = len(CORRUPTIONS)
+    assert len({corrupted_value(purchase, turn) for turn in range(2 * number)}) == number
+    reasons = {corruption.reason for corruption in CORRUPTIONS}
+    assert reasons >= set(Reason) - {Reason.TOO_LARGE, Reason.INVALID_ORIGIN}
+    assert count_corrupted(1_000, 0.01) == 10

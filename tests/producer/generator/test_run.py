@@ -12,9 +12,9 @@ import pytest
 
 from streaming.errors import PurchasesError, UsageError
 from streaming.producer.app import ProducerApp
-from streaming.producer.generator.messages import ProduceRequest
+from streaming.producer.generator.records import ProduceRequest
 from streaming.producer.generator.run import check_request
-from streaming.producer.sender import Progress
+from streaming.producer.sender import SendProgress
 from streaming.settings import Settings
 from streaming.system.shutdown import StopRequest
 from tests.producer.topics import all_of, count_of, deployment, value_of
@@ -29,7 +29,7 @@ def settings(broker: Broker, tmp_path: Path, namespace: str) -> Settings:
     return deployment(broker, tmp_path / "home", namespace)
 
 
-def ignore(_progress: Progress) -> None:
+def ignore(_progress: SendProgress) -> None:
     """Show nothing."""
 
 
@@ -71,7 +71,7 @@ def test_it_runs_until_told_to_stop(settings: Settings) -> None:
     """Without a count; what was sent by then is acknowledged."""
     stop = StopRequest()
 
-    def enough(progress: Progress) -> None:
+    def enough(progress: SendProgress) -> None:
         if progress.acknowledged >= 50:
             stop.set()
 

@@ -7,13 +7,18 @@ import pytest
 from msgspec.structs import replace
 
 from streaming.errors import PurchasesError, UsageError
-from streaming.producer.replay.checkpoint import Begun, memory_path, recall, remember
-from streaming.producer.replay.plan import Place, ReplayRequest, plan
+from streaming.producer.replay.checkpoint import (
+    Checkpoint,
+    checkpoint_path,
+    read_checkpoint,
+    write_checkpoint,
+)
+from streaming.producer.replay.plan import ReplayRequest, ReplayTarget, plan
 from streaming.producer.replay.recording import Recording
 from tests.producer.recordings import PURCHASE, read_csv
 
 NOW = datetime(2024, 3, 1, 12, 0, 0, 700_000, tzinfo=UTC)
-PLACE = Place("topic-1", "UTC", NOW)
+PLACE = ReplayTarget("topic-1", "UTC", NOW)
 ENDS = {0: 7, 1: 0}
 
 
@@ -26,12 +31,12 @@ def recording(tmp_path: Path) -> Recording:
 
 def planned(
     recording: Recording,
-    before: Begun | None = None,
-    place: Place = PLACE,
+    before: Checkpoint | None = None,
+    place: ReplayTarget = PLACE,
     *,
     as_recorded: bool | None = None,
     restart: bool = False,
-) -> Begun:
+) -> Checkpoint:
     """Plan a run."""
     request = ReplayRequest(recording.path, as_recorded=as_recorded, restart=restart)
     return plan(before, request, recording, place, ENDS.copy)
@@ -57,7 +62,7 @@ def test_the_shift_ends_now_in_whole_seconds(recording: Recording) -> None:
 
 def test_a_run_goes_on_as_it_was_begun(recording: Recording) -> None:
     """Much later too, and without repeating how it was begun."""
-    later = Place("topic-1", "UTC", datetime(2025, 1, 1, tzinfo=UTC))
+    later = ReplayTarget("topic-1", "UTC", datetime(2025, 1, 1, tzinfo=UTC))
     for as_recorded in (True, False):
         begun = planned(recording, as_recorded=as_recorded)
         assert planned(recording, begun, later) == begun
@@ -83,13 +88,13 @@ def test_other_contents_for_the_same_ids_are_refused(recording: Recording) -> No
     with pytest.raises(UsageError, match="with other columns"):
         planned(recording, replace(before, columns={**before.columns, "user": "Buyer"}))
     with pytest.raises(UsageError, match="in the time zone UTC"):
-        planned(recording, before, Place("topic-1", "Europe/London", NOW))
+        planned(recording, before, ReplayTarget("topic-1", "Europe/London", NOW))
 
 
 def test_a_topic_made_anew_has_nothing_of_it(recording: Recording) -> None:
     """The shift stays, the new topic is looked at from its beginning, and it is not finished."""
     before = replace(planned(recording), acknowledged=2, finished_at="2024-03-01")
-    now = planned(recording, before, Place("topic-2", "UTC", NOW))
+    now = planned(recording, before, ReplayTarget("topic-2", "UTC", NOW))
     assert (now.topic_id, now.positions, now.acknowledged, now.finished_at) == (
         "topic-2",
         {},
@@ -120,7 +125,7 @@ def test_what_is_remembered_is_recalled(recording: Recording, tmp_path: Path) ->
     """Per recording, cluster and namespace; nothing is there before."""
     begun = planned(recording)
     paths = {
-        memory_path(tmp_path, digest, cluster, namespace)
+        checkpoint_path(tmp_path, digest, cluster, namespace)
         for digest in (recording.digest, recording.digest[::-1])
         for cluster in ("a", "b", "a.b")
         for namespace in ("", "b", "x")
@@ -128,9 +133,9 @@ def test_what_is_remembered_is_recalled(recording: Recording, tmp_path: Path) ->
     assert len(paths) == 18
     for path in paths:
         path.parent.mkdir(exist_ok=True)
-        assert recall(path) is None
-        remember(path, begun)
-        assert recall(path) == begun
+        assert read_checkpoint(path) is None
+        write_checkpoint(path, begun)
+        assert read_checkpoint(path) == begun
     assert len(list((tmp_path / "replays").iterdir())) == 18
 
 
@@ -139,10 +144,10 @@ def test_a_damaged_memory_is_refused_with_the_way_out(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
     path.write_text('{"file": "x"')
     with pytest.raises(PurchasesError, match=r"memory\.json.*--restart"):
-        recall(path)
+        read_checkpoint(path)
 
 
 def test_a_disk_that_does_not_take_it_is_an_error(recording: Recording, tmp_path: Path) -> None:
     """Before anything is sent."""
     with pytest.raises(PurchasesError, match="cannot be written: No such file or directory"):
-        remember(tmp_path / "nowhere" / "memory.json", planned(recording))
+        write_checkpoint(tmp_path / "nowhere" / "memory.json", planned(recording))

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from streaming.errors import UsageError
-from streaming.producer.replay.messages import rows
 from streaming.producer.replay.recording import read_recording
+from streaming.producer.replay.rows import rows
 from tests.producer.recordings import EXAMPLE, HEADER, PURCHASE, read_csv, sent, write_csv
 
 GOOD = {

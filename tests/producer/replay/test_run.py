@@ -19,12 +19,12 @@ from streaming.errors import PurchasesError, UsageError
 from streaming.kafka.names import Names
 from streaming.kafka.topics import create_topics
 from streaming.producer.app import ProducerApp
-from streaming.producer.replay.checkpoint import Begun, recall, remember
-from streaming.producer.replay.messages import rows
+from streaming.producer.replay.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from streaming.producer.replay.plan import ReplayRequest
 from streaming.producer.replay.recording import read_recording
+from streaming.producer.replay.rows import rows
 from streaming.producer.replay.run import ReplayResult
-from streaming.producer.sender import Progress
+from streaming.producer.sender import SendProgress
 from streaming.settings import Settings
 from streaming.system.lease import acquire
 from streaming.system.shutdown import StopRequest
@@ -77,14 +77,14 @@ def run(
     return ProducerApp(settings, stop or StopRequest(), ignore).replay(request)
 
 
-def ignore(_progress: Progress) -> None:
+def ignore(_progress: SendProgress) -> None:
     """Show nothing."""
 
 
-def memory(settings: Settings) -> tuple[Path, Begun]:
+def memory(settings: Settings) -> tuple[Path, Checkpoint]:
     """Give what the home remembers of its one replay, and where."""
     (path,) = (settings.home / "replays").glob("*.json")
-    begun = recall(path)
+    begun = read_checkpoint(path)
     assert begun is not None
     return path, begun
 
@@ -92,7 +92,7 @@ def memory(settings: Settings) -> tuple[Path, Begun]:
 def forget_acknowledged(settings: Settings) -> None:
     """Bring the memory to where a SIGKILL would have left it."""
     path, begun = memory(settings)
-    remember(path, replace(begun, acknowledged=0, finished_at=None))
+    write_checkpoint(path, replace(begun, acknowledged=0, finished_at=None))
 
 
 def arrived(settings: Settings) -> Counter[bytes]:

@@ -1,6 +1,6 @@
-"""Generated purchases as messages: where seed, event times, ids and broken ones meet.
+"""Generated purchases as records: their event times, ids and corruption, by a seed.
 
-What is bought is made up in `generate`; sending is in `produce`.
+What is bought is decided in `orders`, and when in `timing`; sending is in `run`.
 """
 
 import hashlib
@@ -13,15 +13,15 @@ from datetime import datetime, tzinfo
 
 from streaming import units
 from streaming.events.identifiers import derived_id, record_key
-from streaming.producer.generator.corruption import bad_before, spoiled
-from streaming.producer.generator.orders import Line, lines
-from streaming.producer.generator.timing import dated
+from streaming.producer.generator.corruption import corrupted_value, count_corrupted
+from streaming.producer.generator.orders import Line, generate_lines
+from streaming.producer.generator.timing import add_times
 from streaming.producer.record import ProducerRecord, RawPurchase, encode_purchase
 
 
 @dataclass(frozen=True)
 class ProduceRequest:
-    """What to generate. `rate` in events/s (None: as fast as it goes), `count` None: for ever.
+    """What to generate. `rate` in events/s (None: as fast as it goes), `count` None: until stopped.
 
     `start` is the event time of the first (None: now, in real time); `bad_share` is 0 to 1.
     """
@@ -33,34 +33,33 @@ class ProduceRequest:
     bad_share: float = 0.0
 
 
-def timed(request: ProduceRequest, zone: tzinfo) -> Iterator[tuple[int, ProducerRecord]]:
-    """Give event time (µs) and message one after another, without end.
+def generate_records(request: ProduceRequest, zone: tzinfo) -> Iterator[tuple[int, ProducerRecord]]:
+    """Yield event time (µs) and record, without end.
 
-    With seed and start a pure function of both; without start the time is when it is asked for.
+    With seed and start a pure function of both; without start the time is that of the call.
     """
     seed = request.seed
     if seed is None:
         seed = int.from_bytes(os.urandom(8), "big")
     if request.start is None:
         identity = os.urandom(32)
-        source: Iterator[tuple[int, Line]] = ((now_micros(), line) for line in lines(seed))
+        source: Iterator[tuple[int, Line]] = ((now_micros(), line) for line in generate_lines(seed))
     else:
         fixed = request.seed is not None
         text = f"produce {seed} {units.micros_of(request.start)}"
         identity = hashlib.sha256(text.encode()).digest() if fixed else os.urandom(32)
-        source = dated(lines(seed), seed, request.start, zone)
+        source = add_times(generate_lines(seed), seed, request.start, zone)
     for number, (micros, line) in enumerate(source):
-        sent = as_sent(
-            line, micros, derived_id(micros // 1000, identity + struct.pack(">q", number))
-        )
-        turn = bad_before(number, request.bad_share)
-        bad = turn < bad_before(number + 1, request.bad_share)
-        value = spoiled(sent, turn) if bad else encode_purchase(sent)
+        event_id = derived_id(micros // 1000, identity + struct.pack(">q", number))
+        purchase = raw_purchase(line, micros, event_id)
+        turn = count_corrupted(number, request.bad_share)
+        corrupt = turn < count_corrupted(number + 1, request.bad_share)
+        value = corrupted_value(purchase, turn) if corrupt else encode_purchase(purchase)
         yield micros, ProducerRecord(record_key(line.user, line.order_id), value)
 
 
-def as_sent(line: Line, micros: int, event_id: str) -> RawPurchase:
-    """Give a line of an order its time (µs) and its id."""
+def raw_purchase(line: Line, micros: int, event_id: str) -> RawPurchase:
+    """Return a line of an order with its time (µs) and its id."""
     time_of = units.EPOCH + micros * units.MICROSECOND
     return RawPurchase(
         user=line.user,
@@ -76,5 +75,5 @@ def as_sent(line: Line, micros: int, event_id: str) -> RawPurchase:
 
 
 def now_micros() -> int:
-    """Give the time, in µs since 1970 UTC."""
+    """Return the present time, in µs since 1970 UTC."""
     return time.time_ns() // 1000

@@ -1,6 +1,6 @@
-"""The purchases of a recording: from its rows to the messages that are sent, pure.
+"""The rows of a recording as the records that are sent; pure.
 
-The derived event ids of a replay are made here; which rows are sent, and when, is not decided.
+The derived event ids of a replay are made here. Which rows are sent, and when, is decided in `run`.
 """
 
 import math
@@ -22,9 +22,11 @@ from streaming.producer.replay.timestamps import utc_text
 Value = str | int | float | Decimal | None
 Result = TypeVar("Result")
 
+# Enough that whole columns are quicker than rows, few enough that the first is sent at once.
 SLICE_ROWS: Final = 5_000
 MAX_PRICE: Final = 1e9
 MAX_DECIMALS: Final = 6
+# Beyond it a float does not hold every integer.
 MAX_WHOLE: Final = 2**53
 MAX_DECIMAL_LENGTH: Final = 20
 
@@ -36,7 +38,7 @@ _WHOLE = re.compile(r"([+-]?\d{1,18})(?:\.0+)?", re.ASCII).fullmatch
 class Row(NamedTuple):
     """One row of a recording: its number from 0, its time as recorded (µs UTC), what is sent.
 
-    A `value` of None says that the row is there already.
+    A `value` of None: the row is in the log already.
     """
 
     number: int
@@ -51,7 +53,7 @@ def rows(
     first: int = 0,
     present: Container[str] = frozenset(),
 ) -> Iterator[Row]:
-    """Give the rows from number `first` on, each event moved by `shift_micros`.
+    """Yield the rows from number `first` on, each event moved by `shift_micros`.
 
     Those whose event ids are `present` come without a value. A row that breaks the rules keeps its
     broken values, and one without a readable time its text.
@@ -75,10 +77,10 @@ def replay_id(digest: bytes, number: int, shift_micros: int, micros: int | None)
 
 
 def price(value: Value) -> str | float | None:
-    """Give a price as plain decimal text where it is one, so that no digit changes.
+    """Return a price as plain decimal text if it is one, so that no digit changes.
 
     A number with more decimals than the contract's text goes as a number, which the processor
-    rounds or refuses; anything else stays what it was.
+    rounds or refuses; anything else stays as it is.
     """
     if value is None:
         return None
@@ -93,7 +95,7 @@ def price(value: Value) -> str | float | None:
 
 
 def _decimal_text(value: float | Decimal) -> str:
-    """Write a number without an exponent; a fixed scale's zeros go where they are too many."""
+    """Return a number without an exponent; the zeros of a fixed scale go if they are too many."""
     text = f"{Decimal(str(value)):f}"
     if isinstance(value, Decimal) and len(text.partition(".")[2]) > MAX_DECIMALS:
         return text.rstrip("0").rstrip(".")
@@ -101,7 +103,7 @@ def _decimal_text(value: float | Decimal) -> str:
 
 
 def quantity(value: Value) -> str | int | float | None:
-    """Give a quantity as an integer where it is a whole number; anything else stays what it was."""
+    """Return a quantity as an integer if it is a whole number; anything else stays as it is."""
     if isinstance(value, str):
         match = _WHOLE(value)
         return int(match[1]) if match else value

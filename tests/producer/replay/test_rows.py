@@ -10,8 +10,8 @@ import pytest
 
 from streaming.events.purchase import PurchaseEvent
 from streaming.events.refusal import Reason, Refusal
-from streaming.producer.replay.messages import Value, price, quantity, replay_id, rows
 from streaming.producer.replay.recording import Recording, read_recording
+from streaming.producer.replay.rows import Value, price, quantity, replay_id, rows
 from streaming.units import EPOCH, MICROS, MICROSECOND
 from tests.producer.recordings import EXAMPLE, PURCHASE, judged, read_csv, sent
 
