@@ -1,40 +1,40 @@
-"""The few errors of this project, split by what can be done about them.
+"""The errors of this project, split by what can be done about them.
 
-A message is one sentence or two for the person at the terminal: what was wrong, with which value,
-and what to do. Anything else that is raised is a bug and shows as one.
+A message is one or two sentences for the person at the terminal: what was wrong, with which value,
+and what to do. Any other exception is a bug, and shows with its traceback.
 """
 
 
 class PurchasesError(Exception):
-    """Something failed; a person reads the message. The process exits with 1."""
+    """A failure whose message a person reads. The process exits with 1."""
 
     exit_code = 1
 
 
 class UsageError(PurchasesError):
-    """A setting, an argument or a file was given wrong. The process exits with 2."""
+    """An invalid setting, argument or file. The process exits with 2."""
 
     exit_code = 2
 
 
 class NotFound(UsageError):
-    """What was named is not there."""
+    """A named thing that does not exist."""
 
 
 class TooLarge(UsageError):
-    """More was given than is taken at once."""
+    """An input that is larger than its limit."""
 
 
 class Unavailable(PurchasesError):
-    """Broker, database or disk does not answer now; waiting may help."""
+    """A broker, database or disk that does not answer now; waiting may help."""
 
 
 class Unrecoverable(PurchasesError):
-    """This client or process cannot go on, a new one can: leave, and be started again."""
+    """A client or process that cannot continue, while a new one can: leave and start again."""
 
 
 class Mismatch(PurchasesError):
-    """What is stored and what is there are not the same thing (topic, cluster, schema, currency).
+    """A stored identity that differs from the present one (topic, cluster, schema, currency).
 
-    Going on would lose or mix data, so the message names the position and the remedy.
+    To continue would lose or mix data, so the message names the position and the remedy.
     """

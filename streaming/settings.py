@@ -1,6 +1,6 @@
 """The one settings object, read from the environment (`PURCHASES_…`) and a `.env` file.
 
-Defaults, types and what a right value looks like live here; what is done with a setting does not.
+Defaults, types and the description of a valid value are here; what a setting does is not.
 """
 
 import os
@@ -19,7 +19,7 @@ PREFIX = "PURCHASES_"
 
 
 class Settings(BaseSettings):
-    """What one deployment is told from outside; frozen.
+    """The settings of one deployment; frozen.
 
     `home` is absolute and holds everything that is written. `history_start` is a day in `timezone`.
     """
@@ -79,14 +79,14 @@ class Settings(BaseSettings):
 
     @property
     def embedded_broker(self) -> bool:
-        """Whether the broker is the one that this project brings."""
+        """Whether the broker is the embedded one."""
         return self.bootstrap_servers is None and self.kafka_config is None
 
     @property
     def database_path(self) -> Path:
         """The SQLite file.
 
-        Raises `UsageError` where `database_url` names anything but a SQLite file.
+        Raises `UsageError` if `database_url` names anything but a SQLite file.
         """
         if self.database_url is None:
             return Home(self.home).database
@@ -100,7 +100,7 @@ class Settings(BaseSettings):
         return Path(path).absolute()
 
 
-WHAT_IS_RIGHT = {
+VALID_VALUES = {
     "home": "a directory that may be written",
     "bootstrap_servers": "host:port, several with commas between",
     "database_url": "a SQLite file, such as sqlite:////var/lib/purchases/purchases.db",
@@ -123,7 +123,7 @@ WHAT_IS_RIGHT = {
 def load_settings() -> Settings:
     """Read the settings from the environment and `.env`.
 
-    Raises `UsageError` naming the first wrong setting and what would be right.
+    Raises `UsageError` with the first invalid setting and a description of a valid value.
     """
     try:
         settings = Settings()
@@ -131,18 +131,18 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0])
         raise UsageError(
-            f"{PREFIX}{name.upper()} is {first['input']!r}, but must be {WHAT_IS_RIGHT[name]}."
+            f"{PREFIX}{name.upper()} is {first['input']!r}, but must be {VALID_VALUES[name]}."
         ) from None
     _ = settings.database_path
     return settings
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:
-    """Give the environment in which a child reads these settings, whatever its directory."""
-    given = {
+    """Return the environment in which a child reads these settings, whatever its directory."""
+    ours = {
         f"{PREFIX}{name.upper()}": str(value)
         for name, value in settings.model_dump().items()
         if value is not None
     }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return {**kept, **given}
+    others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return {**others, **ours}

@@ -1,4 +1,4 @@
-"""The room on the disk under a home: how much there is, and how little is too little."""
+"""The free space of the disk under a home, and how little is too little."""
 
 import shutil
 from pathlib import Path
@@ -10,12 +10,13 @@ LEAST_FREE_BYTES: Final = 256 * 1024 * 1024
 
 
 def free_bytes(path: Path) -> int:
-    """Give the free bytes of the disk under a path, which may not be there yet."""
+    """Return the free bytes of the disk under a path, which need not exist yet."""
     return shutil.disk_usage(next(p for p in (path, *path.parents) if p.exists())).free
 
 
 def require_space(path: Path) -> None:
-    """Raise `Unavailable` where so little is free that SQLite or Kafka may break in the middle."""
+    """Raise `Unavailable` if less than `LEAST_FREE_BYTES` are free."""
+    # On a full disk SQLite or Kafka may fail in the middle of a write; this pauses before it.
     free = free_bytes(path)
     if free < LEAST_FREE_BYTES:
         raise Unavailable(

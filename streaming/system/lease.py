@@ -1,6 +1,6 @@
-"""A lease on a file: held by at most one process of a host, freed by the kernel at its death.
+"""Leases: locks on files, held by one process of a host each, freed by the kernel at its death.
 
-What a lease stands for (a slot, a supervisor, a replay) is its holder's matter.
+What a lease protects (a slot, a supervisor, a replay) is its holder's matter.
 """
 
 import fcntl
@@ -32,17 +32,18 @@ class Lease:
         self.close()
 
     def hand_to(self, pid: int) -> None:
-        """Write the id of a child that inherited the descriptor, and holds the lease with it."""
-        # Always as long, in its place: so a full disk does not keep a worker from starting again.
+        """Write the id of a child that inherited the descriptor: it is the holder from now on."""
+        # Overwritten in place with equal length, which needs no space: a worker must start again
+        # on a full disk too.
         os.pwrite(self.descriptor, b"%-*d\n" % (PID_BYTES - 1, pid), 0)
 
     def close(self) -> None:
-        """Give the lease up."""
+        """Release the lease, unless a child inherited it."""
         os.close(self.descriptor)
 
 
 def acquire(path: Path) -> Lease | None:
-    """Take the lease at once, writing our process id into the file; None where another has it."""
+    """Take the lease at once, and write our process id into the file; None if it is held."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     if not _lock(descriptor):
@@ -54,7 +55,7 @@ def acquire(path: Path) -> Lease | None:
 
 
 def holder(path: Path) -> int | None:
-    """Give the process id that holds the lease, or None; 0 where it has not been written yet."""
+    """Return the process id of the holder; None if it is free, 0 if the id is not written yet."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -70,7 +71,7 @@ def holder(path: Path) -> int | None:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock, trying again for 50 ms: `holder` locks for an instant to look."""
+    """Return whether the lock was taken; tried for 50 ms, because `holder` locks for an instant."""
     for _ in range(5):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
