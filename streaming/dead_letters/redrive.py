@@ -195,6 +195,8 @@ def _send(records: Iterator[_RepairedRecord], settings: Settings, servers: str) 
     config = producer_config(settings, servers, "redrive")
     sender = RecordSender(config, Names.of(settings).purchases, StopRequest())
     batch: list[StoredDeadLetter] = []
+    # Nothing is sent if the database would refuse the marks.
+    _mark(settings, batch)
     for record in records:
         if not sender.send(record.key, record.value, record.headers):
             break
