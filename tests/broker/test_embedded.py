@@ -56,7 +56,7 @@ class BrokerHome:
         return lines[0]
 
     def status(self) -> dict[str, object]:
-        """Give what `broker status --json` prints."""
+        """Return what `broker status --json` prints."""
         found: dict[str, object] = json.loads(self.run("broker", "status", "--json").stdout)
         return found
 
@@ -167,7 +167,7 @@ def test_without_a_registry_the_first_start_says_what_it_needs(home: BrokerHome)
 
 
 def test_a_jar_that_was_changed_is_not_used(home: BrokerHome) -> None:
-    """Its sum is not the recorded one, so it is fetched anew, which fails here."""
+    """Its sum is not the recorded one, so it is fetched again, which fails here."""
     jars = home.path / "broker" / "jars"
     shared = jars.resolve()
     jars.unlink()

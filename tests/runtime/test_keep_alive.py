@@ -15,7 +15,7 @@ from tests.support import wait_until
 
 
 def supervisor(deployment: Deployment) -> int | None:
-    """Give the process that supervises the processor."""
+    """Return the process that supervises the processor."""
     return holder(Home(deployment.home).supervisor_lease("processor"))
 
 

@@ -1,4 +1,4 @@
-"""What keeps a worker alive, and what ends it: the watchdog's patience, logs that fail, no room."""
+"""The frame of a worker: the watchdog's limits, logs that fail, a host without processes."""
 
 import subprocess
 import sys
@@ -22,8 +22,8 @@ runtime = Runtime(Path(sys.argv[1]), "processor", 0, None)
 runtime.start()
 {}
 """
-PATIENT = "with runtime.watchdog_limit(25): time.sleep({})\ntime.sleep(3)"
-HASTY = "time.sleep({})\nwith runtime.watchdog_limit(4): time.sleep(2)"
+LONG_CALL = "with runtime.watchdog_limit(25): time.sleep({})\ntime.sleep(3)"
+SHORT_LATE_CALL = "time.sleep({})\nwith runtime.watchdog_limit(4): time.sleep(2)"
 STUCK = "time.sleep({})"
 LOG = """
 from streaming.system.logs import configure_logs, get_logger
@@ -38,12 +38,16 @@ def life(home: Path, body: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", LIFE.format(body), str(home)])
 
 
-def test_the_watchdog_has_the_patience_that_it_was_asked_for(tmp_path: Path) -> None:
+def test_the_watchdog_keeps_the_limit_that_a_call_was_given(tmp_path: Path) -> None:
     """A long call that ends is no stuck loop, nor a short one that begins late."""
-    patient = life(tmp_path, PATIENT.format(WATCHDOG_SECONDS + 3))
-    hasty = life(tmp_path, HASTY.format(WATCHDOG_SECONDS - 2))
+    long_call = life(tmp_path, LONG_CALL.format(WATCHDOG_SECONDS + 3))
+    short_late_call = life(tmp_path, SHORT_LATE_CALL.format(WATCHDOG_SECONDS - 2))
     stuck = life(tmp_path, STUCK.format(60))
-    assert [process.wait(60) for process in (patient, hasty, stuck)] == [0, 0, EXIT_STUCK]
+    assert [process.wait(60) for process in (long_call, short_late_call, stuck)] == [
+        0,
+        0,
+        EXIT_STUCK,
+    ]
 
 
 @pytest.mark.parametrize("log", ["/dev/full", "a pipe whose reader left"])

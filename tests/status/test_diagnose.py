@@ -30,7 +30,7 @@ GIB = 2**30
 
 
 def worker(state: str = "running", age: float = 1, **more: object) -> WorkerStatus:
-    """Give the file of a worker that wrote `age` seconds ago."""
+    """Return the file of a worker that wrote `age` seconds ago."""
     written = WorkerStatus("processor", 0, 7, state=state, started_at=NOW - 100)
     return structs.replace(written, updated_at=NOW - age, **more)
 
@@ -106,13 +106,13 @@ def test_a_state_of_a_newer_version_is_the_worst() -> None:
 
 
 def slot(state: str, detail: str = "", pid: int | None = 7) -> SlotStatus:
-    """Give a slot in a state."""
+    """Return a slot in a state."""
     made = slot_status(0, 7, worker(), None, NOW)
     return structs.replace(made, state=state, detail=detail, pid=pid)
 
 
 def app(name: str, *slots: SlotStatus, **more: object) -> AppStatus:
-    """Give an app with slots."""
+    """Return an app with slots."""
     given = {
         "app": name,
         "state": "running",
@@ -134,7 +134,7 @@ def app(name: str, *slots: SlotStatus, **more: object) -> AppStatus:
 
 
 def status(**more: object) -> Status:
-    """Give a status of a healthy deployment, but for what is given."""
+    """Return a status of a healthy deployment, but for what is given."""
     healthy = Status(
         healthy=False,
         verdict="",
@@ -153,7 +153,7 @@ def status(**more: object) -> Status:
 
 
 def refused(records: int, number: int) -> WorkerStatus:
-    """Give a worker that refused a number of the last records."""
+    """Return a worker that refused a number of the last records."""
     seen = Refusals(records, number, {"invalid_price": number}, {"till 7": number})
     return worker(refusals=seen)
 

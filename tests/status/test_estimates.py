@@ -11,7 +11,7 @@ from tests.status.test_diagnose import app
 def partition(
     number: int, lag: int, seconds: float | None, hidden: int | None = 0
 ) -> PartitionStatus:
-    """Give a partition of `purchases` with so many unread records."""
+    """Return a partition of `purchases` with so many unread records."""
     return PartitionStatus(
         "processor", "purchases", number, 10, 10 + lag, lag, seconds, hidden, None
     )

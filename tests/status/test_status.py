@@ -27,7 +27,7 @@ def read(deployment: Deployment) -> tuple[int, dict[str, Any]]:
 
 
 def codes(found: dict[str, Any]) -> set[str]:
-    """Give the codes of what is wrong."""
+    """Return the codes of what is wrong."""
     return {problem["code"] for problem in found["problems"]}
 
 
@@ -72,7 +72,7 @@ def test_the_status_follows_a_deployment_from_nothing_to_work_and_refusals(
 
 
 def test_a_watched_status_comes_again_and_again_until_ctrl_c(deployment: Deployment) -> None:
-    """Each time looked up anew: the second tells what has happened since the first."""
+    """Each figure is read again: the second shows what has happened since the first."""
     watching = subprocess.Popen(
         [sys.executable, "-m", "streaming", "status", "--json", "--watch"],
         env=deployment.environment,

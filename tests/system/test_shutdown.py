@@ -13,7 +13,7 @@ Tracer = Callable[[FrameType, str, Any], Any]
 
 
 def test_it_may_be_asked_between_any_two_lines_of_waiting() -> None:
-    """As a signal's handler may run there; `threading.Event` waits for itself for ever."""
+    """As a signal's handler may run there; `threading.Event` waits for itself forever."""
     asked: list[int] = []
 
     def wait_interrupted_at(line: int) -> None:
