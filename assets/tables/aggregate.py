@@ -1,6 +1,6 @@
-"""Adding events up to any grain, frame by frame, so that no range need fit into memory at once.
+"""The aggregation of events to any grain, frame by frame, so that no range must fit into memory.
 
-Pure. What columns a table has besides these figures is in `transforms`.
+Pure. Which columns a table has besides these figures is in `transforms`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,16 +26,14 @@ EVENT_COLUMNS: Final = {
 
 SUMS: Final = ("events", "items_sold", "gross_revenue_micros", "net_revenue_micros")
 METRICS: Final = (*SUMS, "orders", "customers")
-
-
 DISTINCT: Final = {"orders": "order_id", "customers": "user"}
 
 
 @dataclass(frozen=True)
 class Grain:
-    """What one row of figures is of: its columns, and which metrics of distinct things it needs.
+    """The columns that tell rows of figures apart, and the distinct counts that the table needs.
 
-    Counting those takes memory that grows with their number, so a table asks only for its own.
+    Distinct counts take memory that grows with the number of values, so a table names only its own.
     """
 
     columns: tuple[str, ...]
@@ -44,16 +42,16 @@ class Grain:
 
 @dataclass(frozen=True)
 class _Part:
-    """What some events add to the figures of a grain: sums, and by metric what is counted once."""
+    """The partial figures of a grain from some events: sums, and the distinct values by metric."""
 
     sums: pl.DataFrame
     distinct: Mapping[str, pl.DataFrame]
 
 
-def prepared(events: pl.DataFrame, zone: ZoneInfo) -> pl.LazyFrame:
-    """Add what grains are made of and sums are of: `all` (1), local `day` and `hour`, figures.
+def add_grain_columns(events: pl.DataFrame, zone: ZoneInfo) -> pl.LazyFrame:
+    """Add the columns of grains (`all`, local `day` and `hour`) and the summands of the figures.
 
-    A country that is not given is the empty text, an unknown amount adds nothing.
+    A missing country becomes the empty text, and an unknown amount adds nothing.
     """
     amount = pl.col("amount_micros").fill_null(0)
     return with_local_time(events, zone).with_columns(
@@ -68,49 +66,50 @@ def prepared(events: pl.DataFrame, zone: ZoneInfo) -> pl.LazyFrame:
     )
 
 
-def figures(
+def aggregate(
     frames: Iterable[pl.LazyFrame], grains: Sequence[Grain]
 ) -> Mapping[Grain, pl.DataFrame]:
-    """Add up prepared frames to each grain: its columns, the metrics, `first_`, `last_event`.
+    """Aggregate the frames of `add_grain_columns` to each grain.
 
-    At least one frame is needed, which may be empty; how the events were cut into frames makes no
-    difference. `utc_offset` is there too, for the hours. Rows come in no order. Events without a
-    value for a column of a grain are left out of it.
+    A result has the grain's columns, the metrics, `first_event`, `last_event` and `utc_offset`; its
+    rows have no order. At least one frame is needed, which may be empty, and the cut into frames
+    makes no difference. Events without a value for a column of a grain are left out of it.
     """
-    parts = reduce(_added, (_parts(frame, grains) for frame in frames))
-    finished = [_finished(part, grain) for grain, part in parts.items()]
-    return dict(zip(parts, pl.collect_all(finished), strict=True))
+    parts = reduce(_merge, (_compute_parts(frame, grains) for frame in frames))
+    plans = [_finish(part, grain) for grain, part in parts.items()]
+    return dict(zip(parts, pl.collect_all(plans), strict=True))
 
 
-def _parts(frame: pl.LazyFrame, grains: Sequence[Grain]) -> dict[Grain, _Part]:
-    """Return what one frame adds, computed: of its events nothing is kept."""
+def _compute_parts(frame: pl.LazyFrame, grains: Sequence[Grain]) -> dict[Grain, _Part]:
+    """Compute the partial figures of one frame; nothing of its events is kept."""
+    # One `collect_all` for all grains: polars computes what their plans share only once.
     events = frame.collect().lazy()
     plans = []
     for grain in grains:
-        known = events.drop_nulls(grain.columns)
-        plans.append(_summed(known, grain))
-        plans += [_once(known, grain, metric) for metric in grain.distinct]
-    found = iter(pl.collect_all(plans))
+        complete = events.drop_nulls(grain.columns)
+        plans.append(_sum_by_grain(complete, grain))
+        plans += [_distinct_values(complete, grain, metric) for metric in grain.distinct]
+    results = iter(pl.collect_all(plans))
     return {
-        grain: _Part(next(found), {metric: next(found) for metric in grain.distinct})
+        grain: _Part(next(results), {metric: next(results) for metric in grain.distinct})
         for grain in grains
     }
 
 
-def _added(one: dict[Grain, _Part], other: dict[Grain, _Part]) -> dict[Grain, _Part]:
+def _merge(one: dict[Grain, _Part], other: dict[Grain, _Part]) -> dict[Grain, _Part]:
     return {
         grain: _Part(
-            _summed(pl.concat([part.sums, other[grain].sums]).lazy(), grain).collect(),
+            _sum_by_grain(pl.concat([part.sums, other[grain].sums]).lazy(), grain).collect(),
             {
-                metric: pl.concat([known, other[grain].distinct[metric]]).unique()
-                for metric, known in part.distinct.items()
+                metric: pl.concat([values, other[grain].distinct[metric]]).unique()
+                for metric, values in part.distinct.items()
             },
         )
         for grain, part in one.items()
     }
 
 
-def _summed(frame: pl.LazyFrame, grain: Grain) -> pl.LazyFrame:
+def _sum_by_grain(frame: pl.LazyFrame, grain: Grain) -> pl.LazyFrame:
     return frame.group_by(grain.columns).agg(
         pl.col(SUMS).sum(),
         pl.col("first_event", "utc_offset").min(),
@@ -118,16 +117,16 @@ def _summed(frame: pl.LazyFrame, grain: Grain) -> pl.LazyFrame:
     )
 
 
-def _once(frame: pl.LazyFrame, grain: Grain, metric: str) -> pl.LazyFrame:
-    """Return what a metric counts, under its name, once in each row of the grain."""
-    counted = pl.col(DISTINCT[metric]).alias(metric)
-    return frame.select(*grain.columns, counted).drop_nulls().unique()
+def _distinct_values(frame: pl.LazyFrame, grain: Grain, metric: str) -> pl.LazyFrame:
+    """Select the values that a metric counts, each once in a row of the grain."""
+    value = pl.col(DISTINCT[metric]).alias(metric)
+    return frame.select(*grain.columns, value).drop_nulls().unique()
 
 
-def _finished(part: _Part, grain: Grain) -> pl.LazyFrame:
+def _finish(part: _Part, grain: Grain) -> pl.LazyFrame:
     finished = part.sums.lazy()
-    for metric, known in part.distinct.items():
-        counts = known.lazy().group_by(grain.columns).agg(pl.len().cast(pl.Int64).alias(metric))
+    for metric, values in part.distinct.items():
+        counts = values.lazy().group_by(grain.columns).agg(pl.len().cast(pl.Int64).alias(metric))
         finished = finished.join(counts, on=grain.columns, how="left").with_columns(
             pl.col(metric).fill_null(0)
         )

@@ -1,8 +1,10 @@
-"""Local days and hours, by Python's time zones alone, as the stream cuts them.
+"""Local days and hours of events, by the same time zone database as the stream uses.
 
-Polars has a time zone database of its own; two that differ by a rule would give two days to one
-event. So a zone's offsets are looked up here, and polars only adds them.
+Ranges of days without times are in `day_range`.
 """
+
+# Polars has a time zone database of its own. If the two differed by a rule, stream and batch half
+# would give one event two days: so Python looks up the offsets, and polars only adds them.
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -16,9 +18,9 @@ DAY_SECONDS: Final = 86_400
 
 
 def day_window(day: date, zone: ZoneInfo) -> tuple[int, int]:
-    """Return µs (first, end) between which all of a local day lies.
+    """Return the times (µs, first and end) between which a local day lies.
 
-    Where clocks go back over midnight the window holds moments of a neighbour day too.
+    If clocks go back over midnight, the window holds moments of a neighbouring day too.
     """
     first = min(_midnights(day, zone))
     return first, max(_midnights(day + timedelta(1), zone))
@@ -46,28 +48,30 @@ def with_local_time(events: pl.DataFrame, zone: ZoneInfo) -> pl.LazyFrame:
 
 
 def utc_offsets(first: int, last: int, zone: ZoneInfo) -> list[tuple[int, int]]:
-    """Return the zone's offsets (s) between two times, each with the time (µs) from which it holds.
+    """Return the zone's UTC offsets (s) between two times, each with its first time (µs).
 
-    The first holds from `first`. Looks every hour, then finds the second of each change.
+    The first offset begins at `first`.
     """
+    # Python lists no changes of a zone: each hour is compared with the one before, and bisection
+    # finds the second of a change.
     low, end = first // SECOND, last // SECOND
-    found = [(first, _offset(low, zone))]
+    offsets = [(first, _offset(low, zone))]
     while low < end:
         high = min(low + 3_600, end)
-        if _offset(high, zone) != found[-1][1]:
+        if _offset(high, zone) != offsets[-1][1]:
             before, after = low, high
             while after - before > 1:
                 middle = (before + after) // 2
-                same = _offset(middle, zone) == found[-1][1]
+                same = _offset(middle, zone) == offsets[-1][1]
                 before, after = (middle, after) if same else (before, middle)
-            found.append((after * SECOND, _offset(after, zone)))
+            offsets.append((after * SECOND, _offset(after, zone)))
             high = after
         low = high
-    return found
+    return offsets
 
 
 def _midnights(day: date, zone: ZoneInfo) -> list[int]:
-    """Return the µs of midnight; two where clocks change over it."""
+    """Return the times (µs) of midnight; two different ones if clocks change over it."""
     return [
         int(datetime(day.year, day.month, day.day, tzinfo=zone, fold=fold).timestamp()) * SECOND
         for fold in (0, 1)

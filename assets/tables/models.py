@@ -1,7 +1,7 @@
-"""The aggregate tables as typed models, on the event store's metadata and in its one history.
+"""The aggregate tables as typed models, on the event store's metadata and in its migrations.
 
-Only the shape lives here, with each column's meaning and unit. Times are integer µs in UTC, money
-is integer micros; the views that show both as people read them are in the migrations.
+Only shapes are here, with each column's meaning and unit. Times are integer µs in UTC, money
+is integer micros; the views with both as people read them are in the migrations.
 """
 
 from datetime import date

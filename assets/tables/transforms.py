@@ -1,7 +1,7 @@
-"""From figures by grain to the rows of each table: its columns, its order, its ranks and scores.
+"""The transforms: from figures by grain to the rows of each table, with ranks and scores.
 
-Pure: frames in, frames out. A new table is one more `Transform` here; reading and writing know
-nothing of any table.
+Pure: frames in, frames out. A new table is one more `Transform` here; reading and writing name no
+table.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from assets.tables.aggregate import METRICS, Grain, figures, prepared
+from assets.tables.aggregate import METRICS, Grain, add_grain_columns, aggregate
 from assets.tables.models import (
     WHOLE,
     CustomerSummary,
@@ -39,11 +39,11 @@ DAY_MICROS: Final = 86_400_000_000
 
 @dataclass(frozen=True)
 class Transform:
-    """How a table is computed: the grains it needs, and its rows from their figures.
+    """The computation of a table: the grains that it needs, and its rows from their figures.
 
-    `rows` takes the partition too; when it changes, `code_version` does, and what an older one
-    built is not current. `guests` says whether events of guests are in the table's sums, which
-    only a whole table may leave out.
+    `rows` gets the figures and the partition. A change of `rows` needs another `code_version`:
+    builds of the old one are not current then. `guests` says whether the table's sums include the
+    events of guests; only a whole table may leave them out.
     """
 
     model: type[Table]
@@ -54,17 +54,17 @@ class Transform:
 
     @property
     def table(self) -> str:
-        """The table's name in the database, which is its asset's name too."""
+        """The table's name in the database and in Dagster."""
         return table_name(self.model)
 
     @property
     def by_day(self) -> bool:
-        """Whether its partitions are days; otherwise the one is `all`."""
+        """Whether its partitions are days; otherwise `all` is the only one."""
         return "day" in self.columns
 
     @property
     def columns(self) -> list[str]:
-        """The table's columns in their order."""
+        """The table's columns in order."""
         return list(self.model.model_fields)
 
     @property
@@ -82,15 +82,15 @@ def compute(
     by the table's primary key, with the table's columns in their order.
     """
     needed = list({grain: None for transform in transforms for grain in transform.grains})
-    parts = (_of_partition(prepared(frame, zone), partition) for frame in events)
-    added = figures(parts, needed)
+    parts = (_only_partition(add_grain_columns(frame, zone), partition) for frame in events)
+    figures = aggregate(parts, needed)
     return [
-        transform.rows(added, partition).select(transform.columns).sort(transform.key)
+        transform.rows(figures, partition).select(transform.columns).sort(transform.key)
         for transform in transforms
     ]
 
 
-def _of_partition(frame: pl.LazyFrame, partition: str) -> pl.LazyFrame:
+def _only_partition(frame: pl.LazyFrame, partition: str) -> pl.LazyFrame:
     if partition == WHOLE:
         return frame
     return frame.filter(pl.col("day") == date.fromisoformat(partition))
@@ -101,7 +101,7 @@ def _hourly_sales(by: Figures, _: str) -> pl.DataFrame:
 
 
 def _daily_sales(by: Figures, partition: str) -> pl.DataFrame:
-    """Return the day's row, of zeros where it has no events."""
+    """Return the day's row, with zeros if the day has no events."""
     if not by[DAY].is_empty():
         return by[DAY]
     return pl.DataFrame({"day": [date.fromisoformat(partition)], **{name: [0] for name in METRICS}})
@@ -131,7 +131,7 @@ def _customer_summary(by: Figures, _: str) -> pl.DataFrame:
 
 
 def _sales_summary(by: Figures, _: str) -> pl.DataFrame:
-    """Return the one row, also before the first event."""
+    """Return the one row, with zeros before the first event."""
     total, best = by[ALL], _best_first(by[ITEM]).head(1)
     times = {name: [None] for name in ("first_event", "last_event")}
     zeros = pl.DataFrame({**{name: [0] for name in METRICS}, **times})
@@ -149,7 +149,7 @@ def _best_first(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def _score(column: str, *, fewer_is_better: bool = False) -> pl.Expr:
-    """Return 1 to 5: one and five times the share of customers that are worse, cut to whole."""
+    """Return a score of 1 to 5: 1 plus five times the share of worse customers, rounded down."""
     worse = pl.col(column).rank("min", descending=fewer_is_better).cast(pl.Int64) - 1
     return 1 + 5 * worse // pl.len()
 
