@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from assets.builds.locks import POLL_SECONDS
 from benchmarks.backfill import FIRST, LAST
 from benchmarks.long_runs import WARM_UP, Rate, waits
 from benchmarks.measure import Figure, tell
 from benchmarks.scratch import ROOT, Bench
+from streaming.system.deadline import POLL_SECONDS
 from streaming.system.home import Home
 from streaming.system.lease import holder
 

@@ -6,7 +6,6 @@ must not take.
 
 import os
 import shutil
-import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 from assets.builds.locks import WRITE_POOL
 from streaming.errors import PurchasesError
 from streaming.settings import Settings, worker_environment
+from streaming.system.deadline import Deadline
 from streaming.system.home import Home
-from streaming.system.lease import Lease, acquire, holder
+from streaming.system.lease import Lease, holder, wait_to_acquire
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -76,12 +76,10 @@ def _prepared(path: Path) -> str | None:
 
 
 def _lock(path: Path) -> Lease:
-    deadline = time.monotonic() + OPENING_SECONDS
-    while (lease := acquire(path)) is None:
-        if time.monotonic() > deadline:
-            raise PurchasesError(
-                f"Process {holder(path)} prepares {path.parent} for over two minutes; end it, and"
-                " start again."
-            )
-        time.sleep(0.1)
+    lease = wait_to_acquire(path, Deadline.after(OPENING_SECONDS))
+    if lease is None:
+        raise PurchasesError(
+            f"Process {holder(path)} prepares {path.parent} for over two minutes; end it, and start"
+            " again."
+        )
     return lease

@@ -36,6 +36,7 @@ from streaming.settings import Settings
 from streaming.store.connection import StoreReader, open_reader
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.engine import open_engine
+from streaming.system.deadline import Deadline
 
 RETRY_SECONDS: Final = 90.0
 """How long a write is tried: longer than a consumer's transaction or a person's cleaning up."""
@@ -139,7 +140,7 @@ class PartitionBuilder:
 
     def _write(self, outcomes: Sequence[Outcome], computation: _Computation) -> list[Outcome]:
         """Write in one transaction; retry while the database is locked or its disk is full."""
-        deadline = time.monotonic() + RETRY_SECONDS
+        deadline = Deadline.after(RETRY_SECONDS)
         while True:
             try:
                 with self.engine.begin() as connection:
@@ -147,7 +148,7 @@ class PartitionBuilder:
                         self._write_table(connection, outcome, computation) for outcome in outcomes
                     ]
             except Unavailable:
-                if time.monotonic() > deadline:
+                if deadline.is_over():
                     raise
                 time.sleep(PAUSE_SECONDS)
 

@@ -4,22 +4,21 @@ The kernel frees a lock when its process dies, so a started run whose lock is fr
 follows for a dead run is in `orchestration.automation.run_sensors`.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from streaming.errors import PurchasesError, Unavailable
+from streaming.system.deadline import Deadline
 from streaming.system.home import Home
-from streaming.system.lease import acquire, holder
+from streaming.system.lease import Lease, acquire, holder, wait_to_acquire
 
 WRITE_POOL: Final = "purchases_writer"
 """Dagster's pool of the runs that write; its limit of 1 is set when the home is prepared.
 
 Runs outside the queue, as the command line's, do not know pools: for those there is the lock.
 """
-POLL_SECONDS: Final = 0.2
 DEADLINE_SECONDS: Final = 3_600.0
 """Longer than any backfill of a whole history that was measured; a waiting run costs nothing."""
 
@@ -43,20 +42,16 @@ def hold_write_lock(home: Path, run_id: str) -> Iterator[None]:
         raise PurchasesError(f"The run {run_id} writes already, in process {holder(own)}.")
     with lease:
         try:
-            with _wait_for_lock(Home(home).write_lease):
+            with _wait_for_turn(Home(home).write_lease):
                 yield
         finally:
             own.unlink(missing_ok=True)
 
 
-@contextmanager
-def _wait_for_lock(path: Path) -> Iterator[None]:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while (lease := acquire(path)) is None:
-        if time.monotonic() > deadline:
-            raise Unavailable(
-                f"Process {holder(path)} holds {path} for over an hour; end it, and start again."
-            )
-        time.sleep(POLL_SECONDS)
-    with lease:
-        yield
+def _wait_for_turn(path: Path) -> Lease:
+    lease = wait_to_acquire(path, Deadline.after(DEADLINE_SECONDS))
+    if lease is None:
+        raise Unavailable(
+            f"Process {holder(path)} holds {path} for over an hour; end it, and start again."
+        )
+    return lease

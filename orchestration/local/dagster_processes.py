@@ -19,6 +19,7 @@ from streaming.dashboard.address import bind_socket, dashboard_url
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.system.child_process import start_child
+from streaming.system.deadline import Deadline, wait_until
 from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 
@@ -69,10 +70,10 @@ class Services:
     def stop(self, seconds: float) -> None:
         """Wait `seconds`, one at most, then kill the services with all that they started."""
         # SQLite bears the kill, and the next daemon's sensor finds a run that died with it.
-        deadline = time.monotonic() + min(seconds, STOP_SECONDS)
+        deadline = Deadline.after(min(seconds, STOP_SECONDS))
         for process in self._processes.values():
             with suppress(subprocess.TimeoutExpired):
-                process.wait(max(deadline - time.monotonic(), 0.01))
+                process.wait(deadline.left(least=0.01))
             _kill_group(process.pid)
             process.wait()
 
@@ -111,9 +112,7 @@ def end_services(home: Path, seconds: float) -> int:
     leaders = {lease: pid for lease in leases if (pid := holder(lease))}
     for pid in leaders.values():
         os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(holder(lease) for lease in leaders):
-        time.sleep(0.05)
+    wait_until(lambda: not any(map(holder, leaders)), Deadline.after(seconds))
     for pid in leaders.values():
         _kill_group(pid)
     return len(leaders)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +10,7 @@ import typer
 from orchestration.local.dagster_processes import end_services
 from streaming.broker.embedded import stop_broker
 from streaming.settings import load_settings
+from streaming.system.deadline import Deadline, wait_until
 from streaming.system.home import Home
 from streaming.system.lease import holder
 
@@ -58,9 +58,7 @@ def end_holders(leases: list[Path], seconds: float) -> int:
     holders = {path: pid for path in leases if (pid := holder(path))}
     for pid in holders.values():
         _send(pid, signal.SIGTERM)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(holder(path) for path in holders):
-        time.sleep(0.05)
+    wait_until(lambda: not any(map(holder, holders)), Deadline.after(seconds))
     for path, pid in holders.items():
         if holder(path) == pid:
             _send(pid, signal.SIGKILL)

@@ -30,6 +30,7 @@ from streaming.status.slots import read_app
 from streaming.store.connection import read_store
 from streaming.store.deployment import prepare_store
 from streaming.store.live_totals import live_figures, refusals, top_items
+from streaming.system.deadline import Deadline
 from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 from streaming.system.logs import RateLimitedLogger, configure_logs, get_logger
@@ -98,9 +99,9 @@ class Children:
         """Ask all parts to stop, then wait for each within one common deadline."""
         for part in self._parts():
             part.ask_to_stop()
-        deadline = time.monotonic() + CHILDREN_STOP_SECONDS
+        deadline = Deadline.after(CHILDREN_STOP_SECONDS)
         for part in self._parts():
-            part.stop(max(deadline - time.monotonic(), 0.1))
+            part.stop(deadline.left(least=0.1))
 
     def _parts(self) -> list[Services | AppHandover | BrokerKeeper | DemoProducer]:
         """Return the parts in the order in which they stop."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from streaming.system.deadline import POLL_SECONDS, Deadline
+
 PID_BYTES: Final = 20
 
 
@@ -51,6 +53,13 @@ def acquire(path: Path) -> Lease | None:
         return None
     lease = Lease(path, descriptor)
     lease.hand_to(os.getpid())
+    return lease
+
+
+def wait_to_acquire(path: Path, deadline: Deadline) -> Lease | None:
+    """Take the lease as soon as its holder frees it; None if another has it at the deadline."""
+    while (lease := acquire(path)) is None and not deadline.is_over():
+        time.sleep(POLL_SECONDS)
     return lease
 
 
