@@ -149,6 +149,7 @@ def read_descriptions(
 ) -> dict[str, str]:
     """Read the items' recent descriptions, or else those of the last day with a sale."""
     described = read_recent_descriptions(store, items, last_row(store))
+    # An item that has not been sold lately: its last day is in the index, so one day is read.
     for item in set(items) - described.keys():
         (day,) = store.execute(
             "SELECT max(day) FROM daily_item_sales WHERE item = ?", (item,)

@@ -81,6 +81,7 @@ def compute(
     At least one frame, of `EVENT_COLUMNS`; events of other days in it are left out. Rows are sorted
     by the table's primary key, with the table's columns in their order.
     """
+    # A dict keeps the order of the grains: a set would make each run another query plan.
     needed = list({grain: None for transform in transforms for grain in transform.grains})
     parts = (_only_partition(add_grain_columns(frame, zone), partition) for frame in events)
     figures = aggregate(parts, needed)

@@ -135,6 +135,7 @@ def observe_app(
         "lag_seconds": health.lag_seconds,
     }
     records = health.records - cursor.records
+    # After a restart of a worker its counts begin at 0: no rate then, rather than a negative one.
     if cursor.at and records >= 0:
         refused = max(health.refused - cursor.refused, 0)
         numbers["records_per_second"] = round(records / (now - cursor.at), 3)

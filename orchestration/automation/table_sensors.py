@@ -87,6 +87,7 @@ def read_plan_inputs(settings: Settings, instance: DagsterInstance) -> PlanInput
 def read_unfinished_runs(instance: DagsterInstance) -> list[UnfinishedRun]:
     """Read the runs that build tables and are not finished."""
     runs = instance.get_runs(RunsFilter(statuses=list(UNFINISHED)))
+    # One query for all states: a run that moves from one to the next between two would be missed.
     return [UnfinishedRun(run_days(run), tables) for run in runs if (tables := run_tables(run))]
 
 

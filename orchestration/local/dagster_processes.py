@@ -130,6 +130,7 @@ def _choose_port(file: Path) -> int:
     file.parent.mkdir(parents=True, exist_ok=True)
     last_port = int(file.read_text()) if file.exists() else 0
     with socket.socket() as probe:
+        # Without this, the port of the last start counts as taken for a minute (TIME_WAIT).
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, last_port))

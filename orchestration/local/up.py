@@ -91,7 +91,7 @@ class Children:
     demo: DemoProducer | None = None
 
     def step(self) -> None:
-        """Give each part its turn: to start what has ended, to renew what it must."""
+        """Let each part start what has ended, and renew what it must."""
         for part in self._parts():
             part.step()
 

@@ -26,7 +26,7 @@ SOURCE = Source(GROUP, "analytics", "cluster", {"analytics": TOPIC_ID})
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Engine]:
-    """Give the store of a home, made and started where it was not."""
+    """Open the store of a home, which is created if it does not exist."""
     upgrade(settings)
     engine = open_engine(settings)
     ensure_deployment(engine, settings)
@@ -59,7 +59,7 @@ def store_example_year(settings: Settings) -> None:
 
 
 def example_rows(settings: Settings) -> Iterator[EventRow]:
-    """Give the rows that the stream makes of the example, but for ids, places and times of its.
+    """Return the example as the stream stores it, except ids, offsets and processing times.
 
     They come straight from the file: half a million records need not be encoded and read.
     """

@@ -142,7 +142,7 @@ def test_a_failing_day_does_not_stop_the_others(store: Settings, instance: Dagst
 def test_run_again_only_the_failed_day_is_computed(
     store: Settings, instance: DagsterInstance
 ) -> None:
-    """The others are shown as current all the same; with `force` all are computed."""
+    """The others are shown as current too; with `force` all are computed."""
     store_events(store, year_of_days(3))
     break_ledger(store, "2024-01-02", 99)
     run(store, instance)

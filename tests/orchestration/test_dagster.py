@@ -24,7 +24,7 @@ def figures(home: HomeRunner, statement: str) -> list[tuple[object, ...]]:
 
 
 def ticked(home: HomeRunner) -> bool:
-    """Say whether every sensor has ticked, none of them with an error."""
+    """Return whether every sensor has ticked, none of them with an error."""
     found = graphql.sensors(home)
     statuses = {name: {tick["status"] for tick in state["ticks"]} for name, state in found.items()}
     assert all("FAILURE" not in seen for seen in statuses.values()), statuses

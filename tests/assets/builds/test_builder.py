@@ -143,7 +143,7 @@ def test_a_failing_audit_leaves_the_old_figures(
     assert connection.execute(FAILURES).fetchall() == []
 
 
-def test_a_new_version_counts_its_failures_anew(
+def test_a_new_version_counts_its_failures_from_one(
     store: Settings, builder: PartitionBuilder, connection: sqlite3.Connection
 ) -> None:
     """So a day is tried again at once when its version changes."""

@@ -1,4 +1,4 @@
-"""The locks of runs: one writes at a time, and a dead one is told from a living one."""
+"""The locks of runs: one writes at a time, and a dead one differs from a live one."""
 
 import subprocess
 import sys

@@ -170,8 +170,8 @@ def test_ten_thousand_days_are_compared_in_one_statement(connection: sqlite3.Con
     )
     connection.execute("UPDATE day_ledger SET version = 99999 WHERE day = '2011-05-05'")
     connection.execute("COMMIT")
-    found = read_stale_partitions(connection)
-    assert {type(partition) for partition in found} == {StalePartition}
-    assert [stale.partition for stale in found] == ["2011-05-05"] * 4
+    partitions = read_stale_partitions(connection)
+    assert {type(partition) for partition in partitions} == {StalePartition}
+    assert [stale.partition for stale in partitions] == ["2011-05-05"] * 4
     plan = connection.execute(f"EXPLAIN QUERY PLAN {staleness._STALE_PARTITIONS}").fetchall()
     assert any("SEARCH b" in row[3] and "partition=?" in row[3] for row in plan)

@@ -52,13 +52,13 @@ def test_what_was_built_agrees(
     """Every partition equals the stream's figures, and nobody changed it."""
     context = CheckContext(built, NOON)
     partitions = 3 if transform.by_day else 1
-    found = reconciliation.check_parity(connection, context, transform)
-    assert (found.passed, found.numbers) == (
+    finding = reconciliation.check_parity(connection, context, transform)
+    assert (finding.passed, finding.numbers) == (
         True,
         {"equal": partitions, "different": 0, "pending": 0},
     )
-    found = reconciliation.check_unchanged(connection, context, transform)
-    assert (found.passed, found.numbers) == (True, {"unchanged": partitions, "changed": 0})
+    finding = reconciliation.check_unchanged(connection, context, transform)
+    assert (finding.passed, finding.numbers) == (True, {"unchanged": partitions, "changed": 0})
     assert reconciliation.check_on_time(connection, context, transform).passed
 
 
@@ -68,10 +68,10 @@ def test_what_is_behind_is_pending(
 ) -> None:
     """A late event makes its partition pending, which is no difference."""
     store_events(built, [event(7, micros("2024-01-02 09:00"))], now=NOON)
-    found = reconciliation.check_parity(connection, CheckContext(built, NOON), transform)
-    assert found.passed
-    assert found.numbers["pending"] == 1
-    assert found.numbers["equal"] == (2 if transform.by_day else 0)
+    finding = reconciliation.check_parity(connection, CheckContext(built, NOON), transform)
+    assert finding.passed
+    assert finding.numbers["pending"] == 1
+    assert finding.numbers["equal"] == (2 if transform.by_day else 0)
 
 
 @by_table
@@ -85,9 +85,9 @@ def test_a_changed_row_is_found(
     assert reconciliation.check_parity(connection, context, transform).passed
     assert not reconciliation.check_unchanged(connection, context, transform).passed
     connection.execute(f"UPDATE {transform.table} SET events = events + 1{day}")
-    found = reconciliation.check_parity(connection, context, transform)
-    assert not found.passed
-    assert found.examples[0].startswith("2024-01-02: " if transform.by_day else "all: ")
+    finding = reconciliation.check_parity(connection, context, transform)
+    assert not finding.passed
+    assert finding.examples[0].startswith("2024-01-02: " if transform.by_day else "all: ")
 
 
 def test_rows_of_a_day_that_never_was_are_found(
@@ -95,8 +95,8 @@ def test_rows_of_a_day_that_never_was_are_found(
 ) -> None:
     """The stream counted nothing of it."""
     connection.execute("INSERT INTO daily_sales VALUES ('2023-07-07', 1, 1, 1, 1, 1, 1)")
-    found = reconciliation.check_parity(connection, CheckContext(built, NOON), DAY_TRANSFORMS[1])
-    assert found.examples[0].startswith("2023-07-07: 1, 1, 1 ")
+    finding = reconciliation.check_parity(connection, CheckContext(built, NOON), DAY_TRANSFORMS[1])
+    assert finding.examples[0].startswith("2023-07-07: 1, 1, 1 ")
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,10 @@ def test_an_event_may_wait_ten_minutes_and_today_thirty(
         event(8, micros(f"{day} 09:01"), processed_at=NOON, stream_offset=8),
     ]
     store_events(built, late, now=NOON)
-    found = reconciliation.check_on_time(connection, CheckContext(built, NOON), DAY_TRANSFORMS[0])
-    assert found.passed is well
-    assert found.numbers["longest_seconds"] == (0 if well else minutes * 60)
-    assert found.is_warning
+    finding = reconciliation.check_on_time(connection, CheckContext(built, NOON), DAY_TRANSFORMS[0])
+    assert finding.passed is well
+    assert finding.numbers["longest_seconds"] == (0 if well else minutes * 60)
+    assert finding.is_warning
 
 
 def test_figures_of_the_stream_are_recomputed(
@@ -131,17 +131,17 @@ def test_figures_of_the_stream_are_recomputed(
     context = CheckContext(built, NOON)
     assert reconciliation.check_recomputed(connection, context).passed
     connection.execute("UPDATE day_ledger SET items_sold = 99 WHERE day = '2024-01-03'")
-    found = reconciliation.check_recomputed(connection, context)
-    assert not found.passed
-    assert "2024-01-03" in found.examples[0]
+    finding = reconciliation.check_recomputed(connection, context)
+    assert not finding.passed
+    assert "2024-01-03" in finding.examples[0]
 
 
 def test_events_out_of_range_are_counted(store: Settings, connection: sqlite3.Connection) -> None:
     """Before the start of history and after today; moving the start takes them in."""
     times = ["2009-12-31 23:00", "2024-01-03 10:00", "2024-01-04 01:00"]
     store_events(store, [event(number, micros(time)) for number, time in enumerate(times)])
-    found = stream_health.check_out_of_range(connection, CheckContext(store, NOON))
-    assert (found.passed, found.is_warning, found.numbers) == (
+    finding = stream_health.check_out_of_range(connection, CheckContext(store, NOON))
+    assert (finding.passed, finding.is_warning, finding.numbers) == (
         False,
         True,
         {"events": 2, "days": 2},
@@ -161,9 +161,9 @@ def test_a_large_share_of_refusals_is_told(
     store_events(store, year_of_days(95))
     for offset in range(letters):
         add_letter(connection, offset)
-    found = stream_health.check_refusals(connection, CheckContext(store, NOON))
-    assert found.passed is well
-    assert found.examples == (f"invalid_item: {letters}.",)
+    finding = stream_health.check_refusals(connection, CheckContext(store, NOON))
+    assert finding.passed is well
+    assert finding.examples == (f"invalid_item: {letters}.",)
 
 
 def test_only_conflicts_need_a_look(store: Settings, connection: sqlite3.Connection) -> None:
@@ -171,15 +171,15 @@ def test_only_conflicts_need_a_look(store: Settings, connection: sqlite3.Connect
     store_events(store, year_of_days(3))
     store_events(store, year_of_days(2))
     context = CheckContext(store, NOON)
-    found = stream_health.check_repeats(connection, context)
-    assert (found.passed, found.numbers) == (True, {"duplicates": 2, "conflicting": 0})
+    finding = stream_health.check_repeats(connection, context)
+    assert (finding.passed, finding.numbers) == (True, {"duplicates": 2, "conflicting": 0})
     store_events(store, [event(0, micros("2024-01-01 12:00"), item="another")])
-    found = stream_health.check_repeats(connection, context)
-    assert (found.passed, found.numbers) == (False, {"duplicates": 3, "conflicting": 1})
+    finding = stream_health.check_repeats(connection, context)
+    assert (finding.passed, finding.numbers) == (False, {"duplicates": 3, "conflicting": 1})
 
 
 def test_a_damaged_database_is_told(built: Settings, connection: sqlite3.Connection) -> None:
-    """An index that does not fit its table is found."""
+    """An index that does not fit its table is finding."""
     context = CheckContext(built, NOON)
     assert stream_health.check_integrity(connection, context).passed
     connection.execute("PRAGMA writable_schema = ON")
@@ -190,17 +190,17 @@ def test_a_damaged_database_is_told(built: Settings, connection: sqlite3.Connect
     )
     connection.close()
     damaged = sqlite3.connect(built.database_path)
-    found: Finding = stream_health.check_integrity(damaged, context)
+    finding: Finding = stream_health.check_integrity(damaged, context)
     damaged.close()
-    assert not found.passed
-    assert "damaged" in found.description
+    assert not finding.passed
+    assert "damaged" in finding.description
 
 
 def test_a_lag_that_is_unknown_is_no_pass(store: Settings, connection: sqlite3.Connection) -> None:
     """Without a broker the check says why it does not know."""
-    found = stream_health.check_lag(connection, CheckContext(store, NOON))
-    assert (found.passed, found.is_warning) == (False, True)
-    assert "No broker runs" in found.description
+    finding = stream_health.check_lag(connection, CheckContext(store, NOON))
+    assert (finding.passed, finding.is_warning) == (False, True)
+    assert "No broker runs" in finding.description
 
 
 def test_dagster_runs_every_check(built: Settings, instance: DagsterInstance) -> None:

@@ -34,11 +34,11 @@ def test_a_failed_build_is_a_problem_with_its_reason(store: Settings) -> None:
     record_dead_run(
         store, DeadRun("run", "it died", frozenset({"daily_sales"}), DayRange(day, day))
     )
-    found = read_tables_section(store)
-    assert found.figures["failed_builds"] == 1
-    assert [problem.code for problem in found.problems] == ["build_failed"]
-    assert f"daily_sales of {DAY}" in found.problems[0].sentence
-    assert "it died" in found.problems[0].sentence
+    section = read_tables_section(store)
+    assert section.figures["failed_builds"] == 1
+    assert [problem.code for problem in section.problems] == ["build_failed"]
+    assert f"daily_sales of {DAY}" in section.problems[0].sentence
+    assert "it died" in section.problems[0].sentence
     with open_builder(store, "again") as builder:
         builder.build(DAY, DAY_TRANSFORMS)
     assert read_tables_section(store).problems == ()
