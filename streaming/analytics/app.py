@@ -155,6 +155,7 @@ class AnalyticsConsumerApp:
             self.consumer.rewind(self.consumer.assignment())
             return None
         if written is not None:
+            # After the database has committed: a crash in between leaves Kafka behind, never ahead.
             positions = {at: advance.next_offset for at, advance in rows.advances.items()}
             self._stored.update(positions)
             self.consumer.commit_for_monitoring(positions)

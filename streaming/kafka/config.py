@@ -17,15 +17,20 @@ from streaming.settings import PREFIX, Settings
 Config = dict[str, str | int | float | bool]
 
 COMMON: Final[Config] = {
+    # By default partitions that were added are noticed after five minutes.
     "topic.metadata.refresh.interval.ms": 10_000,
+    # By default up to ten seconds, longer than the session of a group's member.
     "reconnect.backoff.max.ms": 1_000,
+    # Firewalls forget connections over which nothing is sent.
     "socket.keepalive.enable": True,
+    # The error callback logs instead, once a second (`ErrorWatch`).
     "log_level": 0,
 }
 PRODUCER: Final[Config] = {
     "acks": "all",
     "enable.idempotence": True,
     "delivery.timeout.ms": 120_000,
+    # As Java clients do, so that a key has one partition whoever sends it.
     "partitioner": "murmur2_random",
     "compression.type": "lz4",
     "linger.ms": 5,
@@ -44,13 +49,17 @@ dead letter (16 MiB) with its headers."""
 CONSUMER: Final[Config] = {
     "isolation.level": "read_committed",
     "enable.auto.commit": False,
+    # Positions are looked up where they are stored; Kafka never chooses one by itself.
     "auto.offset.reset": "error",
     "group.protocol": "classic",
+    # A rebalance stops only the partitions that move.
     "partition.assignment.strategy": "cooperative-sticky",
     "session.timeout.ms": SESSION_SECONDS * 1000,
     "heartbeat.interval.ms": GROUP_HEARTBEAT_SECONDS * 1000,
     "fetch.wait.max.ms": 100,
+    # By default a fetcher whose queue was full pauses for a second, also before a backlog.
     "fetch.queue.backoff.ms": 20,
+    # These two bound a worker's memory before a backlog.
     "max.partition.fetch.bytes": 262_144,
     "queued.max.messages.kbytes": 8_192,
 }

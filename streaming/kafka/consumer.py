@@ -28,7 +28,7 @@ from streaming.system.logs import RateLimitedLogger, get_logger
 LookUp = Callable[[Sequence[PartitionOffset]], list[PartitionOffset]]
 
 FETCHER_START_SECONDS: Final = 0.01
-"""Between two seeks: a fetcher starts within a few milliseconds."""
+"""Between two seeks, while the fetcher of a new assignment starts."""
 PASSING: Final = frozenset(
     {
         KafkaError._PARTITION_EOF,
@@ -104,6 +104,7 @@ class GroupConsumer:
         # A callback's exception would be lost in the client: it is kept, and leaves from here.
         if self._failure is not None:
             raise self._failure
+        # Errors are rare: they are only looked for if a message is missing among the good ones.
         good = [message for message in messages if message.error() is None]
         if len(good) < len(messages):
             self._handle_errors(messages)

@@ -21,6 +21,7 @@ from streaming.kafka.topics import topic_id_of
 from streaming.runtime.limits import CALL_SECONDS
 
 CHECK_SECONDS: Final = 10.0
+"""Two small requests each: often enough to name a recreated topic before an operator wonders."""
 KAFKA_DEFAULT_BYTES: Final = 1_000_000
 REMEDIES: Final = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: "is missing; `purchases topics create` makes it",

@@ -26,7 +26,7 @@ CLIENT: Final = "lag"
 SLICE_SECONDS: Final = 0.3
 """Within it a client that is refused has tried twice, each time another address of a name."""
 LEAST_SECONDS: Final = 0.05
-"""Less than this the client takes for "do not wait"; so a deadline is missed by that much."""
+"""A call gets at least this: a deadline that is just over is missed by little, not by an error."""
 
 NextRecords = Mapping[TopicPartition, Record | None]
 """The next record of a partition; None if its log ends first, and no entry without an answer."""

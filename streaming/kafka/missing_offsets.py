@@ -23,7 +23,9 @@ from streaming.system.deadline import Deadline, wait_until
 
 CALL_SECONDS: Final = 2.0
 READING_SECONDS: Final = 6.0
+"""For reading past aborted records and those of others to the first that was published."""
 SETTLING_SECONDS: Final = 2.0
+"""A commit's markers reach the partitions one after another, within milliseconds if all is well."""
 
 Bounds = Mapping[TopicPartition, tuple[int, int]]
 """First offset and end."""

@@ -13,6 +13,7 @@ from streaming.errors import Unavailable
 from streaming.system.deadline import Deadline
 
 ANSWER_SECONDS: Final = 5.0
+"""A broker takes a group over within a second or two; longer is an outage."""
 RETRY_SECONDS: Final = 0.1
 
 Answer = TypeVar("Answer")

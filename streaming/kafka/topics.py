@@ -16,9 +16,11 @@ from streaming.settings import Settings
 from streaming.system.deadline import Deadline, wait_until
 
 CREATE_SECONDS: Final = 30.0
+"""A cluster of several brokers elects leaders before it describes a new topic."""
 NO_DESCRIPTION: Final = "The brokers do not describe the topic {name} in time; try again."
 DAY_MILLISECONDS: Final = 86_400_000
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
+"""Above what a topic takes by default (1 MiB), so that large refused records are kept whole."""
 APPEND_TIME: Final = {"message.timestamp.type": "LogAppendTime"}
 """Otherwise a client could choose the time by which its purchases are judged."""
 

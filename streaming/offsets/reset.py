@@ -41,6 +41,7 @@ from streaming.system.lease import holder
 from streaming.units import micros_of
 
 LEAVING_SECONDS: Final = 2.0
+"""For the broker to notice that a session is over."""
 RETRY_SECONDS: Final = 0.5
 
 

@@ -27,6 +27,7 @@ from streaming.kafka.identity import Identity, IdentityWatch
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight_processor
 from streaming.kafka.standby import await_turn
+from streaming.kafka.topics import DEAD_LETTER_BYTES
 from streaming.processor.recovery import Recovery
 from streaming.processor.transform import Output, transform
 from streaming.runtime.limits import CALL_SECONDS, OFFSETS_SECONDS, OFFSETS_WATCHDOG_SECONDS
@@ -37,8 +38,8 @@ from streaming.units import rfc_3339
 
 BATCH_RECORDS: Final = 5_000
 """Of a backlog: a transaction's fixed cost is small against this many, and it is repeated whole."""
-DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
 ABORTS_IN_TURN: Final = 5
+"""After so many the worker ends, and the supervisor's delay grows: a new client may do better."""
 PERHAPS_FORBIDDEN: Final = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._STATE)  # noqa: SLF001 - librdkafka's name
 """A transaction that failed while it was still produced to does not say why: it is not open."""
 
@@ -87,6 +88,7 @@ class PurchaseProcessorApp:
 
     def handle(self, batch: Sequence[Record]) -> None:
         """Publish what the batch becomes, with its offsets, in one transaction; or abort it."""
+        # The positions behind this batch: nothing more is fetched before it is committed.
         offsets = self._offsets()
         try:
             self._producer.begin_transaction()
@@ -171,6 +173,7 @@ class PurchaseProcessorApp:
                     produce(topic, output.value, output.key)
                 break
             except BufferError:
+                # Only `poll` serves delivery reports, and these make room in the queue.
                 self._producer.poll(0.1)
                 self._runtime.heartbeat()
 
