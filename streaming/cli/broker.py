@@ -10,7 +10,7 @@ app = typer.Typer(help="The embedded Kafka broker of this home.", no_args_is_hel
 
 @app.command()
 def start() -> None:
-    """Start the embedded broker in the background; harmless when it runs.
+    """Start the embedded broker in the background; harmless if it runs.
 
     Example: purchases broker start
     """
@@ -30,7 +30,7 @@ def start() -> None:
 
 @app.command()
 def stop() -> None:
-    """Stop the embedded broker cleanly; harmless when none runs.
+    """Stop the embedded broker cleanly; harmless if none runs.
 
     Example: purchases broker stop
     """
@@ -45,7 +45,7 @@ def stop() -> None:
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell whether the embedded broker runs, and where.
+    """Print whether the embedded broker runs, and where.
 
     Example: purchases broker status --json
     """

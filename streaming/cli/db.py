@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="db",
-    help="The database: schema, backups, and figures computed anew from the events.",
+    help="The database: schema, backups, and figures computed again from the events.",
     no_args_is_help=True,
 )
 
@@ -77,7 +77,7 @@ def restore(path: Annotated[Path, typer.Argument(help="The backup.")]) -> None:
 
 @app.command()
 def rebuild() -> None:
-    """Compute live totals, item totals and day ledger anew from the events, after a backup.
+    """Compute live totals, item totals and day ledger again from the events, after a backup.
 
     The stream may go on meanwhile; the batch half then builds its tables again.
 
@@ -99,7 +99,7 @@ def rebuild() -> None:
 
 @contextmanager
 def _progress(what: str) -> "Iterator[Progress]":
-    """Show pages done and pages in all on stderr, where it is a terminal."""
+    """Show on stderr, if it is a terminal, pages done and pages in all."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 

@@ -28,14 +28,14 @@ def _run(app: typer.Typer, name: str, arguments: list[str], *, debug: bool) -> i
     except Exception as error:
         if debug:
             traceback.print_exc()
-        return _said(error)
+        return _print_error(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     return code if isinstance(code, int) else 0
 
 
-def _said(error: Exception) -> int:
-    """Print the sentence of an error; give the exit code."""
+def _print_error(error: Exception) -> int:
+    """Print the sentence of an error; return the exit code."""
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -47,7 +47,10 @@ def _said(error: Exception) -> int:
     elif type(error).__name__ == "Abort":
         message = "Aborted."
     elif isinstance(error, OSError) and error.filename is not None:
-        message = f"{error.filename} cannot be used: {error.strerror}; is the path right, and ours?"
+        message = (
+            f"{error.filename} cannot be used: {error.strerror}; check the path and its"
+            " permissions."
+        )
     else:
         message = f"Unexpected {type(error).__name__}: {error}. Run it with --debug for details."
     sys.stderr.write(f"{' '.join(message.split())}\n")

@@ -1,6 +1,7 @@
 """Running one app in the foreground: check, supervise, wait for a signal or for the end.
 
-What an app is made of lives in `supervisor`, what caught up means in `caught_up`.
+How workers are started and ended is in `runtime.supervisor`, what caught up means in
+`offsets.catch_up`.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""`offsets list|reset`: where both apps stand in the log, and the way out when that is wrong.
+"""`offsets list|reset`: the positions of both apps, and how a wrong one is changed.
 
-What a position is lives in `positions`, how it is moved in `reset`.
+How positions are read is in `offsets.inspect`, how they are changed in `offsets.reset`.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -62,12 +62,12 @@ def reset(
     partition: Annotated[int | None, typer.Option(min=0, help="Only this partition.")] = None,
     *,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do it; without, only say what it would do.")
+        bool, typer.Option("--yes", help="Do it; without, only print what it would do.")
     ] = False,
 ) -> None:
     """Move an app's stored positions; a dry run without --yes, refused while the app runs.
 
-    What is read again is stored once all the same; what is skipped is not stored.
+    What is read again is still stored once; what is skipped is not stored.
 
     Example: purchases offsets reset analytics --to earliest --yes
     """

@@ -52,7 +52,7 @@ Columns = Annotated[
     ),
 ]
 Restart = Annotated[
-    bool, typer.Option("--restart", help="Choose the shift anew, and begin from the start.")
+    bool, typer.Option("--restart", help="Choose the shift again, and begin from the start.")
 ]
 
 

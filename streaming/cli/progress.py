@@ -1,4 +1,4 @@
-"""What `produce` and `replay` show while they send, and say of what was not acknowledged."""
+"""What `produce` and `replay` show while they send, and print at their end."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ NAMED: Final = 5
 
 @contextmanager
 def show_progress() -> Iterator[Callable[["SendProgress"], None]]:
-    """Give a function that shows progress on stderr: a bar, or off a terminal a line each 10 s."""
+    """Yield a function that shows progress on stderr: a bar, or off a terminal a line each 10 s."""
     if sys.stderr.isatty():
         with _bar() as show:
             yield show
@@ -30,10 +30,10 @@ def show_progress() -> Iterator[Callable[["SendProgress"], None]]:
 
 
 def produce_summary(result: "ProduceResult", count: int | None, home: Path) -> str:
-    """Say what came of `produce`, of which `count` was asked for.
+    """Return the result of `produce`, of which `count` was asked for, as a sentence.
 
-    Raises `PurchasesError` where that many were not sent and acknowledged; it names those without
-    an acknowledgement, in a file of `home` where they are many.
+    Raises `PurchasesError` if that many were not sent and acknowledged; it names those without an
+    acknowledgement, in a file of `home` if they are many.
     """
     if result.unacknowledged:
         names = _named(result.unacknowledged, home)
@@ -46,9 +46,9 @@ def produce_summary(result: "ProduceResult", count: int | None, home: Path) -> s
 
 
 def replay_summary(result: "ReplayResult", file: Path) -> str:
-    """Say what came of `replay`.
+    """Return the result of `replay` as a sentence.
 
-    Raises `PurchasesError` where not every row is known to be there; running it again mends that.
+    Raises `PurchasesError` if a row may be missing; the same command again sends it.
     """
     again = "the same command again sends only what is missing"
     if result.finished_before:

@@ -29,7 +29,7 @@ def status_command(
     """Make the command; `sections` gives what other parts add to the status, when it is needed."""
 
     def status(as_json: AsJson = False, watch: Watch = False, app: Alone = None) -> None:
-        """Say how every part does, what is wrong, and what to do; exit 0 when healthy, else 1.
+        """Print the state of every part, what is wrong, and what to do; exit 0 if healthy, else 1.
 
         Asks the workers' files, the database and the broker, none of them for long.
 

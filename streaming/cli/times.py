@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def read_time(option: str, text: str | None, settings: "Settings") -> datetime | None:
     """Read the time of an option; without an offset it is in the deployment's time zone.
 
-    Raises `UsageError` naming the option where it is none.
+    Raises `UsageError` naming the option if the text is no time.
     """
     if text is None:
         return None

@@ -1,6 +1,6 @@
-"""`totals`: the figures as they stand, for people, as JSON, or refreshed in place.
+"""`totals`: the present figures, as text, as JSON, or refreshed in place.
 
-What is printed is made in `report`.
+What is printed is made in `totals.report`.
 """
 
 from typing import TYPE_CHECKING, Annotated

@@ -1,6 +1,6 @@
-"""`verify`: asks for the proof, and tells what was compared and what it found.
+"""`verify`: what was compared, and what differs.
 
-How it is proved is in `streaming.verify`.
+How it is compared is in `streaming.verification`.
 """
 
 from typing import TYPE_CHECKING, Annotated
