@@ -8,12 +8,17 @@ from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from streaming.broker.embedded import start_broker, stop_broker
 from tests.deployment import Deployment
 from tests.support import Broker, unique_namespace
 
 LOG_TAIL_BYTES = 4_000
+
+# The same examples each time: what was green stays green, until the code or the test changes.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
