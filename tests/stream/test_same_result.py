@@ -77,8 +77,9 @@ def purchases() -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes]]]:
 @contextmanager
 def worker(deployment: Deployment, module: str, way: Way, slot: int) -> Iterator[Callable[[], int]]:
     """Keep a worker running with batches of a given size; gives a function that tells its pid."""
+    app = {"processor": "PurchaseProcessorApp", "analytics": "AnalyticsConsumerApp"}[module]
     code = (
-        f"import streaming.{module}.app as m; m.BATCH_RECORDS = {way.batch};"
+        f"import streaming.{module}.app as m; m.{app}.batch_records = {way.batch};"
         " raise SystemExit(m.main())"
     )
     log = (deployment.home / f"{module}-{slot}.log").open("ab")
