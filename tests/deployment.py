@@ -17,6 +17,8 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from streaming.settings import Settings
 from streaming.system.home import Home
 from streaming.system.lease import holder
+from tests import drain
+from tests.in_process import run_here
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,14 @@ class Deployment:
     @property
     def settings(self) -> Settings:
         """The settings that its commands read."""
-        return Settings(
-            home=self.home, bootstrap_servers=self.bootstrap_servers, namespace=self.namespace
+        more = {name.removeprefix("PURCHASES_").lower(): v for name, v in self.more.items()}
+        return Settings.model_validate(
+            {
+                "home": self.home,
+                "bootstrap_servers": self.bootstrap_servers,
+                "namespace": self.namespace,
+                **more,
+            }
         )
 
     def whole(self) -> "Deployment":
@@ -58,7 +66,12 @@ class Deployment:
         return f"{self.namespace}.{name}"
 
     def run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
+        """Run a command to its end: in this process, unless it has child processes of its own.
+
+        The start of a process costs more than most commands.
+        """
+        if arguments[0] not in {"process", "analyze"}:
+            return run_here(self.module, arguments, self.environment)
         return subprocess.run(
             [sys.executable, "-m", self.module, *arguments],
             env=self.environment,
@@ -73,6 +86,14 @@ class Deployment:
         done = self.run(*arguments, timeout=timeout)
         assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def process(self) -> None:
+        """Let the processor do in this process what is there."""
+        drain.process(self.settings)
+
+    def analyze(self) -> None:
+        """Let the consumer do in this process what is there."""
+        drain.analyze(self.settings)
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:

@@ -29,7 +29,7 @@ def kill_workers(
             pid = deployment.worker_pid(app)
             return bool(pid) and pid != last.get(app)
 
-        wait_until(next_pid, 30, f"the {app} was not started again")
+        wait_until(next_pid, 60, f"the {app} was not started again")
         pause = threading.Event()
         pause.wait(chance.uniform(0.1, 1.6))
         pid = deployment.worker_pid(app)

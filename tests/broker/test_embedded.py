@@ -103,7 +103,7 @@ def test_it_keeps_what_was_acknowledged_its_address_and_its_cluster_through_sigk
     cluster = AdminClient({"bootstrap.servers": servers}).list_topics(timeout=5).cluster_id
 
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: home.status()["state"] == "stopped", 10, "SIGKILL did not end it")
+    wait_until(lambda: home.status()["state"] == "stopped", 60, "SIGKILL did not end it")
     assert "No broker runs" in home.refused("topics", "list")
     assert home.run("broker", "start").returncode == 0
     again = home.status()

@@ -29,8 +29,8 @@ def test_schemathesis_finds_nothing_that_the_document_does_not_say(deployment: D
     deployment.more["PURCHASES_HTTP_IN"] = "on"
     whole = deployment.whole()
     send(whole, "lamp", unit_price=-1)
-    whole.succeed("process", "--until-caught-up")
-    whole.succeed("analyze", "--until-caught-up")
+    whole.process()
+    whole.analyze()
     with serve_dashboard(whole) as base:
         done = subprocess.run(
             [
@@ -114,8 +114,8 @@ def test_dead_letters_come_in_pages_each_once(deployment: Deployment) -> None:
     """From the first page to the one that has no next."""
     for number in range(5):
         send(deployment, f"item-{number}", unit_price=-1)
-    deployment.succeed("process", "--until-caught-up")
-    deployment.succeed("analyze", "--until-caught-up")
+    deployment.process()
+    deployment.analyze()
     found, offset = [], 0
     with serve_dashboard(deployment) as base:
         while offset is not None:

@@ -46,7 +46,7 @@ def test_a_tab_that_was_cut_off_catches_up_by_itself(deployment: Deployment) -> 
             send(deployment, "before", unit_price="1")
             page.get_by_text("before", exact=True).first.wait_for(timeout=15_000)
         send(deployment, "meanwhile", unit_price="2")
-        wait_until(lambda: deployment.count("analytics_event") == 2, 30, "it is not stored")
+        wait_until(lambda: deployment.count("analytics_event") == 2, 60, "it is not stored")
         with serve_dashboard(deployment) as again:
             assert again == base
             page.get_by_text("meanwhile", exact=True).first.wait_for(timeout=30_000)
@@ -163,8 +163,8 @@ def number(text: str) -> int:
 def test_dead_letters_are_counted_alike_everywhere(deployment: Deployment) -> None:
     """By the API, the metrics, the live events and the status."""
     deployment.succeed("produce", "--rate", "max", "--count", "500", "--bad-share", "0.1")
-    deployment.succeed("process", "--until-caught-up")
-    deployment.succeed("analyze", "--until-caught-up")
+    deployment.process()
+    deployment.analyze()
     with serve_dashboard(deployment) as base:
         live = first_event(f"{base}/events")
         with urllib.request.urlopen(f"{base}/metrics", timeout=30) as answer:  # noqa: S310 - ours
@@ -193,8 +193,8 @@ def first_event(url: str) -> Any:  # noqa: ANN401 - any JSON
 def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment) -> None:
     """A dry run like the command's, then the real one; errors are problems (RFC 9457)."""
     send(deployment, "tea", unit_price=-1)
-    deployment.succeed("process", "--until-caught-up")
-    deployment.succeed("analyze", "--until-caught-up")
+    deployment.process()
+    deployment.analyze()
     with serve_dashboard(deployment) as base:
         letter = get(f"{base}/api/v1/dead-letters")["dead_letters"][0]
         shown = get(f"{base}/api/v1/dead-letters/{letter['id']}")
@@ -206,8 +206,8 @@ def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment
             "left": {},
         }
         post(f"{base}/api/v1/dead-letters/redrive", {**asked, "send": True})
-        deployment.succeed("process", "--until-caught-up")
-        deployment.succeed("analyze", "--until-caught-up")
+        deployment.process()
+        deployment.analyze()
         assert get(f"{base}/api/v1/totals")["events"] == 1
         assert post(f"{base}/api/v1/verify", {})["agrees"] is True
         assert code_of(f"{base}/api/v1/dead-letters/nonsense") == 400

@@ -45,8 +45,8 @@ def test_what_is_sent_twice_is_stored_once_and_refusals_are_named(
         again = post(base, body, **{"Idempotency-Key": "order-1"})
         line = json.dumps({**lamp, "event_id": "0190a6f0-0000-7000-8000-000000000001"}).encode()
         third = post(base, line + b"\nno json\n", NDJSON)
-        ingest_deployment.succeed("process", "--until-caught-up")
-        ingest_deployment.succeed("analyze", "--until-caught-up")
+        ingest_deployment.process()
+        ingest_deployment.analyze()
         letters = get(f"{base}/api/v1/dead-letters")["counts"]
     assert [code for code, _ in (first, again, third)] == [200, 200, 200]
     assert [r["refused"] for r in first[1]["records"]] == [None, "invalid_price", None]

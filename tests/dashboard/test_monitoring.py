@@ -47,7 +47,7 @@ def deployment(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iter
         read = "SELECT sum(records) FROM stream_offset WHERE topic LIKE '%.analytics'"
         known = f"SELECT 1 FROM stream_offset WHERE ({read}) = 2 * (SELECT events FROM live_totals)"
         wait_until(lambda: made.rows(known), 60, "not all is stored")
-        wait_until(lambda: caught_up(made), 30, "no worker has said that it caught up")
+        wait_until(lambda: caught_up(made), 60, "no worker has said that it caught up")
         yield made
 
 

@@ -42,8 +42,8 @@ def purchase(**fields: object) -> dict[str, object]:
 
 def drain(deployment: Deployment) -> None:
     """Let both apps do what is there."""
-    deployment.succeed("process", "--until-caught-up")
-    deployment.succeed("analyze", "--until-caught-up")
+    deployment.process()
+    deployment.analyze()
 
 
 def listed(deployment: Deployment, *options: str) -> list[dict[str, Any]]:
@@ -69,7 +69,7 @@ def states(deployment: Deployment) -> list[tuple[object, ...]]:
 
 def await_states(deployment: Deployment, expected: list[tuple[object, ...]]) -> None:
     """Wait until the dead letters are these."""
-    wait_until(lambda: states(deployment) == expected, 30, f"never {expected}")
+    wait_until(lambda: states(deployment) == expected, 60, f"never {expected}")
 
 
 def test_the_three_ways_to_repair_store_each_purchase_once(deployment: Deployment) -> None:
@@ -123,7 +123,7 @@ def test_redriven_twice_and_killed_in_the_middle_stores_once(deployment: Deploym
     )
     wait_until(
         lambda: deployment.rows("SELECT 1 FROM dead_letter WHERE state = 'redriven'"),
-        30,
+        60,
         "nothing was marked",
     )
     process.kill()
@@ -160,13 +160,13 @@ def test_what_is_refused_five_times_is_parked_until_forced(deployment: Deploymen
         )
         assert forced["outcomes"] == {"stored": 1}
         await_states(deployment, [("invalid_quantity", "stored", 5)])
-        wait_until(lambda: deployment.count("analytics_event") == 2, 30, "not stored")
+        wait_until(lambda: deployment.count("analytics_event") == 2, 60, "not stored")
     before = deployment.rows("SELECT * FROM dead_letter")
     (deployment.home / "purchases.db").rename(deployment.home / "before.db")
     for more in ("-wal", "-shm"):
         (deployment.home / f"purchases.db{more}").unlink(missing_ok=True)
     deployment.succeed("db", "upgrade")
-    deployment.succeed("analyze", "--until-caught-up")
+    deployment.analyze()
     assert deployment.rows("SELECT * FROM dead_letter") == before
     assert deployment.count("analytics_event") == 2
 

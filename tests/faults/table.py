@@ -67,7 +67,7 @@ def injected(
             yield injection
         wait_until_quiet(deployment, load.sent, deadline)
         deployment.succeed("verify")
-        wait_until(lambda: lag(deployment) == 0, 30, "the lag is not back at 0")
+        wait_until(lambda: lag(deployment) == 0, 60, "the lag is not back at 0")
     require_exactly_once(deployment, load.sent)
     require_no_names_in_logs(deployment)
     keep(request, deployment, len(load.sent.good) + len(load.sent.bad), injection.recoveries)

@@ -39,7 +39,7 @@ def test_the_disk_fills_while_a_day_is_built(small_disk: Path, tmp_path: Path) -
     assert building.is_alive()
     assert sums(path) == [EVENTS] * 4
     filler.unlink()
-    wait_until(lambda: not building.is_alive(), 30, "it does not go on")
+    wait_until(lambda: not building.is_alive(), 60, "it does not go on")
     assert [outcome.failure for outcome in built] == [None] * 4
     assert sums(path) == [EVENTS + 1] * 4
 

@@ -41,7 +41,7 @@ def test_another_writer_locks_the_database(
         worker = deployment.worker_pid("analytics")
         with closing(sqlite3.connect(path, isolation_level=None)) as writer:
             writer.execute("BEGIN IMMEDIATE")
-            wait_until(lambda: state(deployment).startswith("paused"), 15, state(deployment))
+            wait_until(lambda: state(deployment).startswith("paused"), 60, state(deployment))
             wait(seconds - 6)
             writer.execute("ROLLBACK")
         assert deployment.worker_pid("analytics") == worker
@@ -63,7 +63,7 @@ def test_the_disk_under_the_database_fills_and_is_freed(
     def fill() -> None:
         with filler.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, free_bytes(small_disk) - 4 * 1024 * 1024)
-        wait_until(lambda: "disk" in state(placed), 20, state(placed))
+        wait_until(lambda: "disk" in state(placed), 60, state(placed))
         filler.unlink()
 
     with injected(placed, request) as injection:
@@ -78,13 +78,13 @@ def test_a_read_only_database_stops_the_store_and_says_so(
     placed = replace(deployment, more={"PURCHASES_DATABASE_URL": url})
     placed.succeed("db", "upgrade")
     placed.succeed("produce", "--rate", "max", "--count", "200")
-    placed.succeed("process", "--until-caught-up")
+    placed.process()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     done = placed.run("analyze", "--until-caught-up")
     assert done.returncode == 1
     assert "may not be opened" in done.stderr or "read-only" in done.stderr
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
-    placed.succeed("analyze", "--until-caught-up")
+    placed.analyze()
     placed.succeed("verify")
 
 
@@ -94,8 +94,8 @@ def test_a_file_that_is_no_database_or_damaged_is_left_as_it_is(
 ) -> None:
     """It stops and says so; not a byte of the file changes."""
     deployment.succeed("produce", "--rate", "max", "--count", "3000")
-    deployment.succeed("process", "--until-caught-up")
-    deployment.succeed("analyze", "--until-caught-up")
+    deployment.process()
+    deployment.analyze()
     path = deployment.home / "purchases.db"
     with closing(sqlite3.connect(path)) as store:
         store.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -108,7 +108,7 @@ def test_a_file_that_is_no_database_or_damaged_is_left_as_it_is(
     for more in ("-wal", "-shm"):
         path.with_name(path.name + more).unlink(missing_ok=True)
     deployment.succeed("produce", "--rate", "max", "--count", "500")
-    deployment.succeed("process", "--until-caught-up")
+    deployment.process()
     done = deployment.run("analyze", "--until-caught-up", "--timeout", "5")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

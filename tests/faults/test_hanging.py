@@ -78,7 +78,7 @@ def test_what_was_left_open_is_decided_by_the_offsets(
     """Published by an aborted transaction it is aborted, by a committed one it is not lost."""
     let_producers_write_unasked(cluster)
     alone.succeed("produce", "--rate", "max", "--count", "200")
-    alone.succeed("process", "--until-caught-up")
+    alone.process()
     like = alone.read_topic("analytics")[-1]
     event = json.loads(like.value() or b"")
     alone.succeed("produce", "--rate", "max", "--count", "50", "--seed", "2")

@@ -37,8 +37,8 @@ def test_a_header_name_that_is_not_utf_8_is_refused_and_all_behind_it_goes_on(
     shown = deployment.succeed("dlq", "show", str(ids[0][0]))
     assert "the headers are unreadable: one's name is not UTF-8" in shown
     deployment.succeed("dlq", "redrive", "--reason", "invalid_origin", "--yes")
-    deployment.succeed("process", "--until-caught-up")
-    deployment.succeed("analyze", "--until-caught-up")
+    deployment.process()
+    deployment.analyze()
     assert deployment.rows("SELECT quantity FROM analytics_event WHERE user = 'ada'") == [(2,)]
     assert deployment.rows("SELECT DISTINCT state FROM dead_letter WHERE reason IS NULL") == []
     deployment.succeed("verify")
@@ -51,6 +51,6 @@ def test_others_records_with_such_a_header_in_our_topics_end_no_worker(
     deployment.succeed("db", "upgrade")
     servers = deployment.bootstrap_servers
     send_with_header(servers, deployment.topic("purchases.dlq"), b"k", b"v", ODD)
-    deployment.succeed("analyze", "--until-caught-up")
+    deployment.analyze()
     assert deployment.count("dead_letter") == 0
     deployment.succeed("verify")

@@ -100,7 +100,7 @@ def test_broker_and_page_die_under_http_load(alone: Deployment, cluster: Cluster
     node = cluster.nodes[0]
     with alone.running("process"), alone.running("analyze"), ExitStack() as pages:
         first = pages.enter_context(alone.running("dashboard"))
-        wait_until((alone.home / "dashboard.port").exists, 20, "no page")
+        wait_until((alone.home / "dashboard.port").exists, 60, "no page")
         with HttpLoad(alone.home, 2_000) as load:
             wait_until(lambda: alone.count("analytics_event") > 2_000, 60, "nothing is stored")
             node.kill()

@@ -43,8 +43,8 @@ def kill_midway(deployment: Deployment, *arguments: str) -> None:
 
 def require_stored_once(deployment: Deployment, request: pytest.FixtureRequest) -> None:
     """What is on `purchases` is stored once each, and everything else counted as duplicate."""
-    deployment.succeed("process", "--until-caught-up")
-    deployment.succeed("analyze", "--until-caught-up")
+    deployment.process()
+    deployment.analyze()
     sent = Counter(
         json.loads(message.value() or b"")["event_id"]
         for message in deployment.read_topic("purchases")

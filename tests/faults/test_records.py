@@ -24,7 +24,7 @@ def test_bad_records(deployment: Deployment, request: pytest.FixtureRequest, sha
     deployment.succeed("db", "upgrade")
     with deployment.running("process"), deployment.running("analyze"):
         with Load(deployment, 500, bad_share=share) as load:
-            wait_until(lambda: len(load.sent.bad) > 1_000, 30, "no load")
+            wait_until(lambda: len(load.sent.bad) > 1_000, 60, "no load")
         wait_until_quiet(deployment, load.sent)
     require_exactly_once(deployment, load.sent)
     keep(request, deployment, len(load.sent.good) + len(load.sent.bad), [])
@@ -93,8 +93,8 @@ def test_identical_ids_are_stored_once(
         producer.produce(deployment.topic("purchases"), value, b"ada")
         producer.poll(0)
     producer.flush(60)
-    deployment.succeed("process", "--until-caught-up")
-    deployment.succeed("analyze", "--until-caught-up")
+    deployment.process()
+    deployment.analyze()
     assert deployment.count("analytics_event") == 1
     assert deployment.rows("SELECT sum(duplicates), sum(conflicting) FROM stream_offset") == [
         (count - 1, 0)
@@ -127,8 +127,8 @@ def test_everything_again_shuffled_and_twice(
             producer.produce(deployment.topic("purchases"), value, b"k")
             producer.poll(0)
     producer.flush(60)
-    deployment.succeed("process", "--until-caught-up")
-    deployment.succeed("analyze", "--until-caught-up")
+    deployment.process()
+    deployment.analyze()
     sold = sum(number % 7 + 1 for number in range(count))
     assert deployment.rows("SELECT events, items_sold FROM live_totals") == [(count, sold)]
     deployment.succeed("verify")

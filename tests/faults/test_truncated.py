@@ -77,7 +77,7 @@ def test_a_log_that_was_cut_and_grew_again_is_noticed_and_read_anew(
         ends = {(p["topic"], p["partition"]): p["end"] for p in positions(alone) if p["app"] == app}
         assert all(end > before[place] for place, end in ends.items() if "dlq" not in place[0])
         with alone.running(command):
-            wait_until(failure(alone, app), 30, "it was not noticed")
+            wait_until(failure(alone, app), 60, "it was not noticed")
         status = read_status(alone.home, app, 0)
         assert status is not None
         assert "truncation" in status.detail

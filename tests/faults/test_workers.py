@@ -21,7 +21,7 @@ ALSO = pytest.mark.injection
 
 def worker_of(deployment: Deployment, app: str) -> int:
     """Give the process of an app's worker, once there is one."""
-    wait_until(lambda: deployment.worker_pid(app), 30, f"no {app}")
+    wait_until(lambda: deployment.worker_pid(app), 60, f"no {app}")
     return deployment.worker_pid(app) or 0
 
 
@@ -52,7 +52,7 @@ def test_sigkill_while_idle(deployment: Deployment, request: pytest.FixtureReque
     """With nothing to do too, each comes back and goes on with the next purchase."""
     with injected(deployment, request) as injection:
         injection.steady()
-    deployment.succeed("process", "--until-caught-up")
+    deployment.process()
     with deployment.running("process"), deployment.running("analyze"):
         for app in ("processor", "analytics"):
             wait_until(partial(idle, deployment, app), 60, f"the {app} is not idle")
@@ -77,7 +77,7 @@ def test_sigkill_during_a_rebalance(deployment: Deployment, request: pytest.Fixt
         command = [sys.executable, "-m", "streaming.processor.app", "--slot=1"]
         joining = subprocess.Popen(command, env=deployment.environment)
         try:
-            wait_until(joined, 30, "no second slot")
+            wait_until(joined, 60, "no second slot")
             os.kill(first, signal.SIGKILL)
         finally:
             joining.kill()

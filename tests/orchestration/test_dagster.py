@@ -61,7 +61,7 @@ def test_a_fresh_home_ticks_builds_backfills_and_heals(home: HomeRunner) -> None
     )
     wait_until(
         lambda: holder(home.path / "workers" / "processor.supervisor.lock") not in {None, killed},
-        30,
+        60,
         "the killed supervisor is not back",
     )
     home.run("produce", "--rate", "max", "--count", "100", "--start", yesterday)

@@ -63,7 +63,7 @@ def test_a_run_whose_process_was_killed_is_reported_at_once(
     run = started(store, instance, DagsterRunStatus.STARTED)
     holding = subprocess.Popen([sys.executable, "-c", HOLD, str(store.home), run.run_id])
     lock = Home(store.home).run_lease(run.run_id)
-    wait_until(lambda: list(report_dead_runs(store, instance, 0)) == [] and lock.exists(), 20, "-")
+    wait_until(lambda: list(report_dead_runs(store, instance, 0)) == [] and lock.exists(), 60, "-")
     time_of_day = time.time() + 10 * SILENT_SECONDS
     assert list(report_dead_runs(store, instance, time_of_day)) == []
     holding.kill()
@@ -85,7 +85,7 @@ def test_a_backfill_of_the_command_line_that_was_killed_is_reported_and_recorded
     killed = home.background("backfill", "--from", "2024-01-01", "--to", "2024-02-29")
     locks = store.home / "runs"
     wait_until(lambda: [p for p in locks.glob("*-*.lock") if holder(p)], 90, "it does not begin")
-    wait_until(lambda: count(store, "daily_sales") > 3, 30, "it does not build")
+    wait_until(lambda: count(store, "daily_sales") > 3, 60, "it does not build")
     killed.kill()
     killed.wait()
     with open_instance(store) as instance:

@@ -58,7 +58,7 @@ def test_ctrl_c_ends_everything(home: HomeRunner) -> None:
     wait_until(lambda: home.progress() and holder(lease), 60, "up does not work")
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(10) == 0
-    wait_until(lambda: home.processes() == [], 5, "something that had just been started stays")
+    wait_until(lambda: home.processes() == [], 10, "something that had just been started stays")
 
 
 def test_the_demonstration_is_refused_on_somebodys_own_broker(home: HomeRunner) -> None:

@@ -65,4 +65,4 @@ def test_dagsters_own_commands_serve_all_sensors_and_let_them_tick(
         shell.wait(30)
     assert "telemetry" not in home.log.read_text().lower()
     home.run("down")
-    wait_until(lambda: home.processes() == [], 30, "a process stays")
+    wait_until(lambda: home.processes() == [], 60, "a process stays")

@@ -24,7 +24,7 @@ def new_topic(broker: Broker, name: str, config: dict[str, str] | None = None) -
     """Create a topic of one partition; return its name."""
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
     admin.create_topics([NewTopic(name, 1, 1, config=config or {})])[name].result(10)
-    wait_until(lambda: name in admin.list_topics(timeout=5).topics, 10, "no topic")
+    wait_until(lambda: name in admin.list_topics(timeout=5).topics, 60, "no topic")
     return name
 
 

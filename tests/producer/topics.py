@@ -15,7 +15,7 @@ def deployment(broker: Broker, home: Path, namespace: str) -> Settings:
     """Give the settings of a new deployment on the session's broker, with its topics."""
     settings = Settings(home=home, bootstrap_servers=broker.bootstrap_servers, namespace=namespace)
     create_topics(settings, broker.bootstrap_servers)
-    wait_until(lambda: _served(settings), 15, "the new topics have no leaders")
+    wait_until(lambda: _served(settings), 60, "the new topics have no leaders")
     return settings
 
 

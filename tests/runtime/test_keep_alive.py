@@ -42,31 +42,31 @@ def test_a_detached_supervisor_is_started_once_and_again_after_it_was_killed(
     """It is no child of whoever started it, its log is in the home, and it goes with its wish."""
     settings = deployment.settings
     assert keep_running(settings, PROCESSOR).state == "started"
-    wait_until(lambda: deployment.worker_pid("processor"), 30, "no worker")
+    wait_until(lambda: deployment.worker_pid("processor"), 60, "no worker")
     found = keep_running(settings, PROCESSOR)
     assert (found.state, found.pid) == ("wanted", supervisor(deployment))
     assert found.pid
     process = psutil.Process(found.pid)
     assert os.getpid() not in {parent.pid for parent in process.parents()}
     process.kill()
-    wait_until(lambda: not psutil.pid_exists(process.pid), 10, "a zombie stayed")
+    wait_until(lambda: not psutil.pid_exists(process.pid), 60, "a zombie stayed")
     assert keep_running(settings, PROCESSOR).state == "started"
-    wait_until(lambda: supervisor(deployment) not in {None, process.pid}, 30, "not started again")
+    wait_until(lambda: supervisor(deployment) not in {None, process.pid}, 60, "not started again")
     assert Home(deployment.home).supervisor_log("processor").exists()
 
     Home(deployment.home).keep_alive("processor").unlink()
-    wait_until(lambda: supervisor(deployment) is None, 15, "it stayed without its wish")
+    wait_until(lambda: supervisor(deployment) is None, 60, "it stayed without its wish")
     assert deployment.worker_pid("processor") is None
 
 
 def test_a_supervisor_by_hand_is_found_and_not_doubled(deployment: Deployment) -> None:
     """It needs no wish: it stays when the file goes, until somebody ends it."""
     with deployment.running("process") as by_hand:
-        wait_until(lambda: supervisor(deployment) == by_hand.pid, 30, "no supervisor")
+        wait_until(lambda: supervisor(deployment) == by_hand.pid, 60, "no supervisor")
         found = keep_running(deployment.settings, PROCESSOR)
         assert (found.state, found.pid) == ("by_hand", by_hand.pid)
         Home(deployment.home).keep_alive("processor").unlink()
-        wait_until(lambda: deployment.worker_pid("processor"), 30, "no worker")
+        wait_until(lambda: deployment.worker_pid("processor"), 60, "no worker")
         assert by_hand.poll() is None
         by_hand.send_signal(signal.SIGTERM)
         by_hand.wait(10)

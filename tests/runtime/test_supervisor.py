@@ -16,7 +16,7 @@ from tests.support import wait_until
 def test_a_second_supervisor_of_an_app_is_refused(deployment: Deployment) -> None:
     """Two would start two workers for one slot."""
     with deployment.running("process"):
-        wait_until(lambda: deployment.worker_pid("processor") is not None, 30, "no worker")
+        wait_until(lambda: deployment.worker_pid("processor") is not None, 60, "no worker")
         second = deployment.run("process", "--until-caught-up")
     assert second.returncode == 1
     assert "already supervised by process" in second.stderr
@@ -25,9 +25,9 @@ def test_a_second_supervisor_of_an_app_is_refused(deployment: Deployment) -> Non
 def test_workers_leave_when_their_supervisor_is_killed(deployment: Deployment) -> None:
     """An orphan drains and goes, so that the next supervisor finds its slot free."""
     with deployment.running("process") as supervisor:
-        wait_until(lambda: deployment.worker_pid("processor") is not None, 30, "no worker")
+        wait_until(lambda: deployment.worker_pid("processor") is not None, 60, "no worker")
         supervisor.kill()
-        wait_until(lambda: deployment.worker_pid("processor") is None, 15, "the orphan stayed")
+        wait_until(lambda: deployment.worker_pid("processor") is None, 60, "the orphan stayed")
 
 
 @pytest.mark.injection
@@ -35,13 +35,13 @@ def test_a_worker_stopped_for_good_is_replaced_and_nothing_is_lost(deployment: D
     """SIGSTOP keeps the lease; the supervisor kills what is silent and starts it again."""
     with deployment.running("process"), deployment.running("analyze"):
         with Load(deployment, rate=200) as load:
-            wait_until(lambda: deployment.worker_pid("processor") is not None, 30, "no worker")
+            wait_until(lambda: deployment.worker_pid("processor") is not None, 60, "no worker")
             stopped = deployment.worker_pid("processor")
             assert stopped
             os.kill(stopped, signal.SIGSTOP)
             wait_until(
                 lambda: deployment.worker_pid("processor") not in {None, stopped},
-                45,
+                60,
                 "the stopped worker was not replaced",
             )
         wait_until_quiet(deployment, load.sent)
@@ -51,8 +51,8 @@ def test_a_worker_stopped_for_good_is_replaced_and_nothing_is_lost(deployment: D
 def kill_slot(deployment: Deployment, load: Load, slot: int) -> None:
     """Kill the processor of a slot after 1,500 more purchases were acknowledged."""
     enough = len(load.sent.good) + 1_500
-    wait_until(lambda: len(load.sent.good) > enough, 30, "no load")
-    wait_until(lambda: deployment.worker_pid("processor", slot), 30, "no worker")
+    wait_until(lambda: len(load.sent.good) > enough, 60, "no load")
+    wait_until(lambda: deployment.worker_pid("processor", slot), 60, "no worker")
     os.kill(deployment.worker_pid("processor", slot) or 0, signal.SIGKILL)
 
 
@@ -94,9 +94,9 @@ def test_a_slot_that_stands_still_is_stood_in_for_and_joins_again(
         )
         stopped = deployment.worker_pid(app, 1) or 0
         os.kill(stopped, signal.SIGSTOP)
-        wait_until(lambda: owned(0) == partitions, 25, "nobody stands in")
+        wait_until(lambda: owned(0) == partitions, 60, "nobody stands in")
         sent = len(load.sent.good)
-        wait_until(lambda: deployment.count("analytics_event") >= sent, 30, "it does not go on")
+        wait_until(lambda: deployment.count("analytics_event") >= sent, 60, "it does not go on")
         assert deployment.worker_pid(app, 1) == stopped
         os.kill(stopped, signal.SIGCONT)
         wait_until(lambda: owned(0) < partitions and owned(1), 60, "it does not join again")

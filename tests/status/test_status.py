@@ -66,7 +66,7 @@ def test_the_status_follows_a_deployment_from_nothing_to_work_and_refusals(
             stored = found["database"]["refused"] == found["refusals"]["refused"]
             return stored and codes(found) == {"refusals"}
 
-        wait_until(refusing, 30, "the refusals are not named")
+        wait_until(refusing, 60, "the refusals are not named")
         assert found["refusals"]["exceeded"]
         assert found["refusals"]["top_reason"]
 

@@ -36,7 +36,7 @@ def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:
     """After the seconds that it was given."""
     log = tmp_path / "child.log"
     child = start_child([sys.executable, "-c", IGNORE_SIGTERM], None, log)
-    wait_until(lambda: "deaf" in log.read_text(), 30, "it does not start")
+    wait_until(lambda: "deaf" in log.read_text(), 60, "it does not start")
     child.terminate()
     stop_child(child, 0.2)
     assert child.returncode == -signal.SIGKILL
@@ -58,5 +58,5 @@ def test_a_detached_process_is_no_child(tmp_path: Path) -> None:
     log = tmp_path / "detached.log"
     code = "import os; print(os.getpid() != 0, os.getsid(0), flush=True)"
     start_detached([sys.executable, "-c", code], dict(os.environ), log)
-    wait_until(lambda: log.read_text().endswith("\n"), 30, "it does not start")
+    wait_until(lambda: log.read_text().endswith("\n"), 60, "it does not start")
     assert int(log.read_text().split()[1]) != os.getsid(0)

@@ -36,7 +36,7 @@ def test_a_killed_holder_frees_its_lease(tmp_path: Path) -> None:
     """The kernel does it, so nobody is locked out by a file that was left."""
     path = tmp_path / "lock"
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)])
-    wait_until(lambda: holder(path) == process.pid, 30, "it does not start")
+    wait_until(lambda: holder(path) == process.pid, 60, "it does not start")
     process.kill()
     process.wait()
     assert holder(path) is None

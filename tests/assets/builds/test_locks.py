@@ -31,7 +31,7 @@ def other_run(home: Path) -> Iterator["subprocess.Popen[bytes]"]:
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(home)])
     try:
         wait_until(
-            lambda: holder(Home(home).write_lease) == child.pid, 30, "the other run does not start"
+            lambda: holder(Home(home).write_lease) == child.pid, 60, "the other run does not start"
         )
         yield child
     finally:
@@ -68,7 +68,7 @@ def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
     waiting = threading.Thread(target=wait_and_write)
     with other_run(tmp_path):
         waiting.start()
-        wait_until(lambda: is_run_alive(tmp_path, "mine"), 10, "the second run does not start")
+        wait_until(lambda: is_run_alive(tmp_path, "mine"), 60, "the second run does not start")
         assert not entered.is_set()
     waiting.join(30)
     assert entered.is_set()

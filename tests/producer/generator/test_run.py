@@ -86,7 +86,7 @@ def test_a_signal_ends_the_command_with_everything_acknowledged(
 ) -> None:
     """Exit code 0, and the count that it prints is what the topic has."""
     process = start_command(settings, "produce", "--rate", "300")
-    wait_until(lambda: count_of(settings) > 20, 30, "nothing was produced")
+    wait_until(lambda: count_of(settings) > 20, 60, "nothing was produced")
     process.send_signal(number)
     said, complaint = process.communicate(timeout=10)
     assert process.returncode == 0, complaint

@@ -212,7 +212,7 @@ def subprocess_result(process: subprocess.Popen[str]) -> str:
 def test_a_stopped_command_says_how_far_it_came(settings: Settings, file: Path) -> None:
     """SIGTERM ends a slow replay at once: exit code 1, and that the same command goes on."""
     process = start_command(settings, "replay", str(file), "--speed", "1")
-    wait_until(lambda: count_of(settings) > 0, 30, "nothing was sent")
+    wait_until(lambda: count_of(settings) > 0, 60, "nothing was sent")
     process.terminate()
     said, complaint = process.communicate(timeout=10)
     assert (process.returncode, said) == (1, "")
@@ -258,7 +258,7 @@ def test_a_topic_made_anew_gets_everything_again(settings: Settings, file: Path)
     admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers or ""})
     topic = Names.of(settings).purchases
     admin.delete_topics([topic])[topic].result(10)
-    wait_until(lambda: topic not in admin.list_topics(timeout=5).topics, 10, "still there")
+    wait_until(lambda: topic not in admin.list_topics(timeout=5).topics, 60, "still there")
     create_topics(settings, settings.bootstrap_servers or "")
     assert run(settings, file).sent == ROWS
     assert arrived(settings) == expected(file)

@@ -1,0 +1,89 @@
+"""The apps' work done in the test's process, up to the end of what is there now.
+
+They are the real apps with real clients. Their processes, supervisors and signals are left out.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+
+import pytest
+
+from streaming.analytics.app import run_consumer
+from streaming.apps import ANALYTICS, PROCESSOR
+from streaming.events.record import TopicPartition
+from streaming.kafka import consume_loop
+from streaming.kafka.bootstrap import bootstrap_servers
+from streaming.kafka.names import Names
+from streaming.offsets.catch_up import GroupReader, database_positions
+from streaming.processor.app import run_processor
+from streaming.runtime.worker import Runtime
+from streaming.settings import Settings
+from streaming.store.deployment import prepare_store
+
+DEADLINE_SECONDS = 90.0
+LOOK_SECONDS = 0.05
+
+
+class UntilCaughtUp(Runtime):
+    """The runtime of an app that leaves once the stored positions have reached the ends."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        app: str,
+        ends: Mapping[TopicPartition, int],
+        read_stored: Callable[[], Mapping[TopicPartition, int]],
+    ) -> None:
+        super().__init__(settings.home, app, 0, None)
+        self._ends = ends
+        self._read_stored = read_stored
+        self._looked = time.monotonic()
+        self._deadline = time.monotonic() + DEADLINE_SECONDS
+
+    def heartbeat(self) -> bool:
+        """Record a turn; False once nothing is left. Fails the test when that takes too long."""
+        now = time.monotonic()
+        assert now < self._deadline, f"not caught up: {self.status}"
+        super().heartbeat()
+        if now - self._looked < LOOK_SECONDS:
+            return True
+        self._looked = now
+        stored = self._read_stored()
+        return any(stored.get(place, 0) < end for place, end in self._ends.items())
+
+
+@contextmanager
+def reader_of(settings: Settings, group: str) -> Iterator[GroupReader]:
+    """Look at a group from outside; the apps find positions at markers without an idle second."""
+    with (
+        closing(GroupReader(settings, bootstrap_servers(settings), group)) as reader,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(consume_loop, "IDLE_SECONDS", LOOK_SECONDS)
+        yield reader
+
+
+def process(settings: Settings) -> None:
+    """Process what stands on `purchases`, and commit it. Raises what the app does."""
+    names = Names.of(settings)
+    group, topics = names.processor_group, names.read_by(PROCESSOR)
+    with reader_of(settings, group) as reader:
+        runtime = UntilCaughtUp(
+            settings, PROCESSOR.name, reader.ends(topics), lambda: reader.committed(topics)
+        )
+        run_processor(settings, runtime)
+        runtime.set_state("stopped")
+
+
+def analyze(settings: Settings) -> None:
+    """Store what stands on `analytics` and `purchases.dlq`. Raises what the app does."""
+    names = Names.of(settings)
+    group = names.analytics_group(prepare_store(settings))
+    with reader_of(settings, group) as reader:
+        ends = reader.ends(names.read_by(ANALYTICS))
+        runtime = UntilCaughtUp(
+            settings, ANALYTICS.name, ends, lambda: database_positions(settings, group)
+        )
+        run_consumer(settings, runtime)
+        runtime.set_state("stopped")
