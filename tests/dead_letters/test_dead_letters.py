@@ -285,7 +285,7 @@ def set_limit(admin: AdminClient, topic: str, size: int) -> None:
         (("dlq", "redrive", "--state", "stored"), "no redrive"),
         (("dlq", "redrive", "--set", "price=5"), "FIELD=VALUE"),
         (("dlq", "drop"), "because"),
-        (("dlq", "drop", "--because", " "), "--because must say why"),
+        (("dlq", "drop", "--because", " "), "--because is empty"),
         (("dlq", "list", "--reason", "typo"), "--reason typo must be one of malformed_json"),
     ],
 )
