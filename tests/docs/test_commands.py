@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.cli_reference import commands, reference
+from tests.in_process import run_here
 
 ROOT = Path(__file__).parents[2]
 WRONG = [
@@ -35,15 +36,8 @@ WRONG = [
 
 def run(*arguments: str, home: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run a command with a home of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", "from orchestration.cli.main import run; run()", *arguments],
-        env={"PURCHASES_HOME": str(home), "PATH": "/usr/bin:/bin", **settings},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environment = {"PURCHASES_HOME": str(home), "PATH": "/usr/bin:/bin", **settings}
+    return run_here("orchestration.cli.main", arguments, environment)
 
 
 def test_every_command_has_help_with_an_example() -> None:

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer
 
 from streaming.kafka.config import consumer_config
 from streaming.settings import Settings
+from tests.in_process import run_here
 from tests.kafka.secured import PASSWORD, Secured, secured_broker
 from tests.support import Broker
 
@@ -31,11 +32,9 @@ def secured(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 def run(home: Path, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run a command with these settings in a home."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
-    more = {f"PURCHASES_{name}": value for name, value in settings.items()}
     return subprocess.run(
         [sys.executable, "-m", "streaming", *arguments],
-        env={**clean, "PURCHASES_HOME": str(home), **more},
+        env=environment(home, settings),
         capture_output=True,
         text=True,
         timeout=90,
@@ -43,9 +42,17 @@ def run(home: Path, *arguments: str, **settings: str) -> "subprocess.CompletedPr
     )
 
 
+def environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a command with these settings in a home."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
+    more = {f"PURCHASES_{name}": value for name, value in settings.items()}
+    return {**clean, "PURCHASES_HOME": str(home), **more}
+
+
 def said(home: Path, *arguments: str, **settings: str) -> str:
-    """Run a command that must fail with 1 and one sentence without the password; give that."""
-    done = run(home, *(arguments or ("process", "--until-caught-up")), **settings)
+    """Return the one sentence, without the password, of a command that must fail with 1."""
+    words = arguments or ("process", "--until-caught-up")
+    done = run_here("streaming", words, environment(home, settings))
     assert done.returncode == 1, done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert PASSWORD not in done.stdout + done.stderr
