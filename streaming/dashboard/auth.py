@@ -1,15 +1,17 @@
 """Who may use the dashboard, and what a browser may do with an answer: a middleware.
 
 Every address but loopback needs a token. A foreign host name (DNS rebinding) is refused everywhere,
-and so is an action that another site requests.
+and so is an action that another site requests. Headers come from strangers, so they are read by
+rules of our own: the standard library's parsers raise at some, and ignore all cookies beside an odd
+one.
 """
 
 import hmac
 import ipaddress
+import re
 import socket
-from http.cookies import SimpleCookie
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote
 
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,6 +30,8 @@ SECURITY_HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
 }
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+_HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]:]*))(?::[0-9]*)?").fullmatch
+"""An IPv6 address in brackets, or a name or an IPv4 address, with or without a port."""
 
 
 class AccessControl:
@@ -43,7 +47,11 @@ class AccessControl:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            # A proxy may split the cookies over several headers.
+            headers[name] = f"{headers[name]};{value}" if name in headers else value
         refusal = self._check(scope, headers)
 
         async def send_with_headers(message: Message) -> None:
@@ -63,7 +71,7 @@ class AccessControl:
         if scope["method"] not in SAFE_METHODS:
             # Browsers send Origin with every such request; programs need not.
             origin = headers.get("origin")
-            if origin is not None and urlsplit(origin).netloc != host:
+            if origin is not None and origin.partition("://")[2] != host:
                 return refusal_response(scope, 403, f"The site {origin} may not do this.")
         return self._check_token(scope, headers) if self._token else None
 
@@ -72,7 +80,10 @@ class AccessControl:
 
         Any IP address does: only a name can be made to point here by another's DNS.
         """
-        name = (urlsplit(f"//{host}").hostname or "").lower()
+        match = _HOST(host)
+        if match is None:
+            return False
+        name = (match[1] or match[2] or "").lower()
         try:
             ipaddress.ip_address(name)
         except ValueError:
@@ -84,11 +95,12 @@ class AccessControl:
         if in_query and self._is_token(in_query):
             # The redirect takes the token out of the address, and so out of the browser's history.
             response = RedirectResponse(scope["path"], 303)
-            response.set_cookie(COOKIE, in_query, httponly=True, samesite="strict", path="/")
+            cookie = quote(in_query, safe="")
+            response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", path="/")
             return response
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        if self._is_token(bearer) or (cookie is not None and self._is_token(cookie.value)):
+        candidates = [bearer, *cookie_values(headers.get("cookie", ""), COOKIE)]
+        if any(self._is_token(candidate) for candidate in candidates):
             return None
         return refusal_response(
             scope,
@@ -100,6 +112,12 @@ class AccessControl:
     def _is_token(self, text: str) -> bool:
         # A plain comparison would tell by its time how much of a guess is right.
         return hmac.compare_digest(text.encode(), (self._token or "").encode())
+
+
+def cookie_values(header: str, name: str) -> list[str]:
+    """Return every value of one cookie, percent-decoded, whatever other cookies are beside it."""
+    pairs = (part.strip().partition("=") for part in header.split(";"))
+    return [unquote(value) for found, _, value in pairs if found == name]
 
 
 def refusal_response(scope: Scope, status: int, detail: str) -> Response:

@@ -1,0 +1,65 @@
+"""What strangers send in headers: it never keeps a visitor with the right token out, or raises."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.dashboard.served import code_of, serve_dashboard
+from tests.deployment import Deployment
+from tests.support import Broker, unique_namespace
+
+TOKEN = 'a token; with = and "quotes", ø too'
+
+
+@pytest.fixture(scope="module")
+def guarded(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a dashboard that needs a token."""
+    home = tmp_path_factory.mktemp("guarded")
+    made = Deployment(home, broker.bootstrap_servers, unique_namespace())
+    made.succeed("topics", "create")
+    made.succeed("db", "upgrade")
+    made.more["PURCHASES_DASHBOARD_TOKEN"] = TOKEN
+    with serve_dashboard(made) as base:
+        yield base
+
+
+COOKIE = "purchases_token=a%20token%3B%20with%20%3D%20and%20%22quotes%22%2C%20%C3%B8%20too"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        'settings={"shop": 1, "open": true}',
+        "filter[shop]=1",
+        "city=Köln",
+        "note=two words, and a comma",
+        "no-equals-sign",
+        "=no-name",
+        'quoted="never closed',
+        "purchases_token=an-old-one",
+    ],
+)
+def test_the_right_cookie_counts_whatever_is_beside_it(guarded: str, other: str) -> None:
+    """Other programs on the same host set cookies of their own; no reload takes them away."""
+    assert code_of(f"{guarded}/", Cookie=f"{other}; {COOKIE}") == 200
+    assert code_of(f"{guarded}/", Cookie=f"{COOKIE}; {other}") == 200
+    assert code_of(f"{guarded}/", Cookie=other) == 401
+
+
+@pytest.mark.parametrize("host", ["[", "[::1", "[1234", "a]b", "[]", "::1", "a:b:c", "[v1.x]:80"])
+def test_a_host_that_is_none_is_refused(guarded: str, host: str) -> None:
+    """It is answered before any token is asked for, and by no traceback."""
+    assert code_of(f"{guarded}/", Host=host) == 421
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1", "[::1]", "[::1]:8080"])
+def test_an_address_of_ones_own_is_served(guarded: str, host: str) -> None:
+    """A name in any case, and any IP address, with or without a port."""
+    assert code_of(f"{guarded}/", Host=host, Cookie=COOKIE) == 200
+
+
+@pytest.mark.parametrize("origin", ["http://[", "null", "", "http://a]b"])
+def test_an_origin_that_is_none_is_refused(guarded: str, origin: str) -> None:
+    """An action is refused for it, and nothing is raised."""
+    url = f"{guarded}/api/v1/verify"
+    assert code_of(url, "POST", Origin=origin, Cookie=COOKIE) == 403
