@@ -17,6 +17,8 @@ def dashboard_url(settings: Settings) -> str:
     """Return where the dashboard is; empty if it never ran here and no port is set."""
     host = settings.dashboard_host
     name = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - only compared
+    if ":" in name:
+        name = f"[{name}]"  # An IPv6 address in a URL stands in brackets.
     port = saved_port(settings.home) or settings.dashboard_port
     return f"http://{name}:{port}" if port else ""
 
