@@ -142,7 +142,19 @@ async def handle_unexpected(_request: Request, error: Exception) -> Response:
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
-    """Return the body of a request. Raises `HTTPException` (413) if it is over `max_bytes`."""
+    """Return the body of a request.
+
+    Raises `HTTPException`: 413 if it is over `max_bytes`, 415 if it is compressed.
+    """
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in {"", "identity"}:
+        # Unpacked, a small body may be a thousand times larger than what `max_bytes` allows.
+        raise HTTPException(
+            415,
+            f"The body has the Content-Encoding {encoding!r}; send it uncompressed, without that"
+            " header.",
+            {"accept-encoding": "identity"},
+        )
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -16,6 +16,7 @@ PROBLEM_DESCRIPTIONS: Final = {
     "403": "Another site may not do this.",
     "404": "There is no such thing.",
     "413": "The request is too large.",
+    "415": "The body is compressed.",
     "421": "The host name is not one of this server.",
     "429": "Too many such requests at once; try again.",
     "500": "It failed; the detail says what to do.",

@@ -1,5 +1,6 @@
 """HTTP in on a real broker: taken when Kafka has it, stored once however often it is sent."""
 
+import gzip
 import json
 import time
 import urllib.error
@@ -66,6 +67,16 @@ def test_http_in_is_off_unless_it_is_switched_on(deployment: Deployment) -> None
         code, problem = post(base, b"{}", **{"Idempotency-Key": "k"})
     assert code == 404
     assert "PURCHASES_HTTP_IN" in problem["detail"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, gzip"])
+def test_a_compressed_body_is_415_naming_its_encoding(quiet_dashboard: str, encoding: str) -> None:
+    """It is not taken for broken JSON; without the header the same body would be answered."""
+    packed = gzip.compress(b'{"user": "ada"}')
+    code, problem = post(quiet_dashboard, packed, **{"Content-Encoding": encoding})
+    assert (code, problem["status"]) == (415, 415)
+    assert repr(encoding) in problem["detail"]
+    assert post(quiet_dashboard, b"{}", **{"Content-Encoding": "identity"})[0] != 415
 
 
 def test_too_much_at_once_is_413_and_other_sites_are_refused(ingest_deployment: Deployment) -> None:
