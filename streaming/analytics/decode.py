@@ -37,11 +37,12 @@ def read_rows(
     """
     # One pass with one call for each record: a backlog's speed is decided here and in the insert.
     events: list[EventRow] = []
+    add_event = events.append
     dead_letters: list[DeadLetterUpdate] = []
     try:
         for record in records:
             if record.topic == analytics:
-                events.append(event_row(record.value, currency, record.partition, record.offset))
+                add_event(event_row(record.value, currency, record.partition, record.offset))
                 if record.headers:
                     dead_letters += redriven_updates(record.headers)
             else:

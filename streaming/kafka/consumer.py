@@ -104,11 +104,10 @@ class GroupConsumer:
         # A callback's exception would be lost in the client: it is kept, and leaves from here.
         if self._failure is not None:
             raise self._failure
-        # Errors are rare: they are only looked for if a message is missing among the good ones.
-        good = [message for message in messages if message.error() is None]
-        if len(good) < len(messages):
+        records = read_records(messages, self._topic_ids)
+        # Errors are rare: they are only looked for if a message became no record.
+        if len(records) < len(messages):
             self._handle_errors(messages)
-        records = read_records(good, self._topic_ids)
         return self._drop_revoked(records) if self._revoked else records
 
     def _drop_revoked(self, records: list[Record]) -> list[Record]:

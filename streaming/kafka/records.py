@@ -32,7 +32,7 @@ def read_record(message: Message, topic_id: bytes = b"") -> Record:
 
 
 def read_records(messages: Iterable[Message], topic_ids: Mapping[str, bytes]) -> list[Record]:
-    """Return the records of messages without errors; `topic_ids` holds the id of each topic."""
+    """Return the records of those messages that are no errors; `topic_ids` are by topic."""
     # This runs for every record, so `read_record` is written out: a call for each made this a tenth
     # slower, and `map` over the client's methods, which looks faster, did too.
     return [
@@ -47,6 +47,7 @@ def read_records(messages: Iterable[Message], topic_ids: Mapping[str, bytes]) ->
             headers_of(message),
         )
         for message in messages
+        if message.error() is None
     ]
 
 
