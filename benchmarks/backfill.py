@@ -33,7 +33,7 @@ FIRST, LAST = date(2010, 12, 1), date(2011, 12, 9)
 
 
 def empty(tables: AssetsDefinition) -> AssetsDefinition:
-    """Give assets of the same shape whose bodies do nothing: what Dagster itself needs."""
+    """Return assets of the same shape whose bodies do nothing: what Dagster itself needs."""
 
     @multi_asset(
         name="empty",

@@ -50,25 +50,25 @@ class Run:
         return self.moments[-1]
 
     def warm(self) -> tuple[Moment, Moment]:
-        """Give the moments between which it was warm."""
+        """Return the moments between which it was warm."""
         first = next(m for m in self.moments if m.records >= self.last.records * WARM_FROM)
         return first, self.last
 
     def cpu_per_million(self) -> float:
-        """Give the CPU seconds of a million records, warm."""
+        """Return the CPU seconds of a million records, warm."""
         return cost(*self.warm())
 
     def cold_cpu_per_million(self) -> float:
-        """Give the CPU seconds of a million records, from the start of the process."""
+        """Return the CPU seconds of a million records, from the start of the process."""
         return self.last.cpu / self.last.records * MILLION
 
     def records_per_second(self) -> float:
-        """Give the records a second, warm."""
+        """Return the records a second, warm."""
         first, last = self.warm()
         return (last.records - first.records) / (last.at - first.at)
 
     def costs(self, step: int) -> list[float]:
-        """Give the CPU seconds per million of each `step` records, one after another."""
+        """Return the CPU seconds per million of each `step` records, one after another."""
         marks = [
             next(m for m in self.moments if m.records >= number)
             for number in range(step, self.last.records + 1, step)
@@ -77,18 +77,18 @@ class Run:
 
 
 def cost(first: Moment, last: Moment) -> float:
-    """Give the CPU seconds per million records between two moments."""
+    """Return the CPU seconds per million records between two moments."""
     return (last.cpu - first.cpu) / (last.records - first.records) * MILLION
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give the CPU seconds that a process has used, all its threads together."""
+    """Return the CPU seconds that a process has used, all its threads together."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def watch(pids: Sequence[int], records: Callable[[], int], wanted: int) -> Run:
-    """Look at processes until `records` gives what is wanted.
+    """Observe processes until `records` gives what is wanted.
 
     Raises `TimeoutError` after a quarter of an hour, `FileNotFoundError` where one of them ended.
     """
@@ -132,7 +132,7 @@ def work_off(bench: Bench, group: str, commands: Sequence[list[str]]) -> Run:
 
 
 def forget(bench: Bench, group: str) -> None:
-    """Let a group begin anew, without what it published before."""
+    """Let a group start from the beginning, without what it published before."""
     admin = AdminClient({"bootstrap.servers": bench.servers, "log_level": 0})
     names = Names.of(bench.settings)
     partitions = admin.list_topics(names.purchases, timeout=10).topics[names.purchases].partitions

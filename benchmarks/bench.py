@@ -28,7 +28,7 @@ ROUNDS = 3
 
 
 def the_year(bench: Bench) -> float:
-    """Give the seconds of the example year from the file to its last figure."""
+    """Return the seconds of the example year from the file to its last figure."""
     deployment = bench.deployment(f"year{time.monotonic_ns()}")
     start = time.perf_counter()
     with (
@@ -41,7 +41,7 @@ def the_year(bench: Bench) -> float:
 
 
 def memory_with_backlog(bench: Bench) -> tuple[float, float]:
-    """Give the peak memory (MiB) of processor and consumer with a backlog of a million records."""
+    """Return the peak memory (MiB) of both apps with a backlog of a million records."""
     deployment = bench.deployment("backlog")
     deployment.run("produce", "--rate", "max", "--count", str(BACKLOG), "--seed", "1")
     with ExitStack() as running:
@@ -52,7 +52,7 @@ def memory_with_backlog(bench: Bench) -> tuple[float, float]:
 
 
 def backfill(deployment: Bench, kind: str) -> tuple[float, float]:
-    """Give seconds and peak memory (MiB) of a backfill of the year; `full`, `empty` or `alone`."""
+    """Return seconds and peak MiB of a backfill of the year; `full`, `empty` or `alone`."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.backfill", kind],
         env=deployment.environment,

@@ -30,12 +30,12 @@ Output = tuple[bytes | None, bytes | None, str | None]
 
 
 def copied(message: Message) -> Output:
-    """Give key and value as they came."""
+    """Return key and value as they came."""
     return message.key(), message.value(), None
 
 
 def validated(message: Message) -> Output:
-    """Give the enriched event, or the value as it came and why it is refused."""
+    """Return the enriched event, or the value as it came and why it is refused."""
     try:
         purchase = json.loads(message.value() or b"")
         appended_at = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
@@ -87,7 +87,7 @@ def enriched(purchase: dict[str, Any], appended_at: datetime) -> dict[str, Any]:
 
 
 def named(text: object) -> bool:
-    """Tell whether a text can be a user or an item."""
+    """Return whether a text can be a user or an item."""
     return isinstance(text, str) and 0 < len(text) <= 128 and "\0" not in text
 
 

@@ -81,7 +81,7 @@ def port_of(bench: Bench) -> int:
 
 
 def looked_at(bench: Bench, pid: int, port: int, pages: int) -> tuple[float, float]:
-    """Give p99 of made → stored (ms) and the server's share of a core (%) under so many readers."""
+    """Return p99 of made → stored (ms) and the server's share of a core (%) under readers."""
     with readers(port, pages):
         started, cpu = time.monotonic(), cpu_seconds(pid)
         p99 = statistics.quantiles(waits(bench, RATE), n=100)[98]
@@ -141,7 +141,7 @@ def in_browser(bench: Bench, port: int) -> list[Figure]:
 
 
 def first_paint(browser: Browser, url: str) -> float:
-    """Give when (ms) a new visitor's browser has painted something."""
+    """Return when (ms) a new visitor's browser has painted something."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(url)

@@ -28,7 +28,7 @@ HEAD: Final = "time,minute,MiB,runs MiB,ticks MiB,logs MiB,runs,stored,late"
 
 
 def measure_growth(bench: Bench, minutes: int) -> Iterator[str]:
-    """Give the lines, one each minute, while the load runs."""
+    """Return the lines, one each minute, while the load runs."""
     yield HEAD
     with bench.process([*PURCHASES, "up"], "up") as up:
         _wait_until_ready(bench, up)

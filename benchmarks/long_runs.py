@@ -39,7 +39,7 @@ RATES: Final = (Rate(2_000, 60, "≤ 80", "≤ 500", (20, 60)), Rate(200, 20, "�
 
 
 def waits(deployment: Bench, rate: Rate) -> list[float]:
-    """Give for each purchase how long (ms) after it was made a reader first saw it stored.
+    """Return for each purchase how long (ms) after it was made a reader first saw it stored.
 
     Those of the first second, in which the producer connects, are left out.
     """
@@ -100,7 +100,7 @@ def measure_ten_million(deployment: Bench) -> list[Figure]:
 
 
 def _flat(app: str, run: Run) -> list[Figure]:
-    """Give what tells whether an app's memory and cost stay flat from the first to the last."""
+    """Return what tells whether an app's memory and cost stay flat from the first to the last."""
     costs = tuple(run.costs(MILLION))
     growth = statistics.mean(costs[-3:]) / statistics.mean(costs[:3])
     early = next(moment.memory for moment in run.moments if moment.records >= MILLION)

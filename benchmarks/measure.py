@@ -37,14 +37,14 @@ class Figure:
     aim: float | None = None
 
     def missed(self) -> bool:
-        """Tell whether the median is on the wrong side of the bar."""
+        """Return whether the median is on the wrong side of the bar."""
         if not self.rounds or not self.bar:
             return False
         sign, number = self.bar.split()
         return not HOLDS[sign](statistics.median(self.rounds), float(number))
 
     def row(self) -> str:
-        """Give the figure as a row of a Markdown table: min, median, max, bar."""
+        """Return the figure as a row of a Markdown table: min, median, max, bar."""
         if not self.rounds:
             return f"| {self.name} | {self.unit} | | | | {self.bar} |"
         low, middle, high = (
@@ -57,7 +57,7 @@ class Figure:
 
 
 def fixed_loop() -> float:
-    """Give the seconds of a loop that is always the same: the speed of this machine now."""
+    """Return the seconds of a loop that is always the same: the speed of this machine now."""
     start = time.perf_counter()
     total = 0
     for step in range(LOOP_STEPS):
@@ -81,21 +81,21 @@ def tell(line: str) -> None:
 
 
 def command_seconds(command: list[str], environment: Mapping[str, str]) -> float:
-    """Give the seconds of a whole command, which must succeed."""
+    """Return the seconds of a whole command, which must succeed."""
     start = time.perf_counter()
     subprocess.run(command, env=dict(environment), check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
 def import_seconds(module: str) -> float:
-    """Give the seconds that a new process needs to import `module`, the interpreter's own apart."""
+    """Return the seconds that a new process needs to import `module`, without its start."""
     code = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return float(done.stdout)
 
 
 def peak_mebibytes(pid: int) -> float:
-    """Give the peak resident memory of a running process."""
+    """Return the peak resident memory of a running process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

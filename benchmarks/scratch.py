@@ -42,7 +42,7 @@ class Bench:
         return Settings(home=self.home, bootstrap_servers=self.servers, namespace=namespace)
 
     def deployment(self, name: str) -> "Bench":
-        """Give a deployment of its own on this broker, its topics created."""
+        """Return a deployment of its own on this broker, its topics created."""
         home = self.home / name
         home.mkdir()
         servers = (self.home / "servers").read_text()
@@ -59,7 +59,7 @@ class Bench:
         return made
 
     def beside(self, name: str) -> "Bench":
-        """Give another home over the same topics."""
+        """Return another home over the same topics."""
         home = self.home / name
         home.mkdir()
         return Bench(home, {**self.environment, "PURCHASES_HOME": str(home)})
@@ -93,7 +93,7 @@ class Bench:
                 process.wait()
 
     def stored(self) -> int:
-        """Give the number of stored events."""
+        """Return the number of stored events."""
         try:
             with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as c:
                 found = c.execute("SELECT coalesce(sum(events), 0) FROM live_totals").fetchone()
@@ -110,13 +110,13 @@ class Bench:
             time.sleep(0.05)
 
     def worker_memory(self, app: str) -> float:
-        """Give the peak memory (MiB) of an app's first worker."""
+        """Return the peak memory (MiB) of an app's first worker."""
         return peak_mebibytes(holder(self.home / "workers" / f"{app}-0.lock") or 0)
 
 
 @contextmanager
 def clean() -> Iterator[Bench]:
-    """Give a scratch home in which nothing runs, and remove it in the end."""
+    """Return a scratch home in which nothing runs, and remove it in the end."""
     home = Path(tempfile.mkdtemp(prefix="purchases-bench-"))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
     try:

@@ -92,7 +92,7 @@ def _measure(
 def _calls(
     sensor: SensorDefinition, settings: Settings, instance: DagsterInstance
 ) -> list[tuple[float, float]]:
-    """Give wall and CPU seconds of each call; a sensor of runs has all of them before it."""
+    """Return wall and CPU seconds of each call; a sensor of runs has all of them before it."""
     repository = build_defs(settings).get_repository_def()
     gc.freeze()  # as where Dagster loads the definitions
     of_runs = isinstance(sensor, RunStatusSensorDefinition)
@@ -143,7 +143,7 @@ def _held(path: Path) -> Lease:
 
 
 def _remember_runs(instance: DagsterInstance) -> None:
-    """Give the instance `RUNS` finished runs of a day each, some of them failed."""
+    """Write the instance `RUNS` finished runs of a day each, some of them failed."""
     for number in range(RUNS):
         day = date(2024, 1, 1) + timedelta(number)
         request = days_request(DayRange(day, day), "late", number)

@@ -33,7 +33,7 @@ class Contender:
 
 
 def contenders(bench: Bench) -> dict[str, Contender]:
-    """Give the contenders by name; `streams` only where the machine can compile it."""
+    """Return the contenders by name; `streams` only where the machine can compile it."""
     group = Names.of(bench.settings).processor_group
     slots = [[sys.executable, "-m", "streaming.processor.app", "--slot", str(n)] for n in range(2)]
     found = {

@@ -26,7 +26,7 @@ def store(home: Bench, events: int) -> Run:
 
 
 def bare_rows_per_second(stored: Bench, home: Bench) -> float:
-    """Give the rows/s of `executemany` of what `stored` holds, in its order, in a new home."""
+    """Return the rows/s of `executemany` of what `stored` holds, in its order, in a new home."""
     home.run("db", "upgrade")
     seconds, number = 0.0, 0
     with (

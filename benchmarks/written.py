@@ -143,7 +143,7 @@ def write_results(results: Results) -> None:
 
 
 def page(results: Results) -> str:
-    """Give the page of what was measured."""
+    """Return the page of what was measured."""
     tables = {name: _table(part) for name, part in results.items()}
     return PAGE.format(
         everyday=tables.get("everyday", NONE),

@@ -40,7 +40,7 @@ def pytest_runtest_makereport(
 
 
 def last_words(home: Path) -> list[tuple[str, str]]:
-    """Give the ends of a home's logs, and what its workers said of themselves."""
+    """Return the ends of a home's logs, and what its workers said of themselves."""
     said = [*sorted(home.glob("*.log")), *sorted((home / "workers").glob("*.json"))]
     return [(path.name, path.read_text(errors="replace")[-LOG_TAIL_BYTES:]) for path in said]
 

@@ -58,11 +58,11 @@ class Deployment:
         )
 
     def whole(self) -> "Deployment":
-        """Give the same, by the whole command line: the batch half too."""
+        """Return the same, by the whole command line: the batch half too."""
         return replace(self, module="orchestration.cli.main")
 
     def topic(self, name: str) -> str:
-        """Give a topic's full name."""
+        """Return a topic's full name."""
         return f"{self.namespace}.{name}"
 
     def run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -122,7 +122,7 @@ class Deployment:
                 log.close()
 
     def worker_pid(self, app: str, slot: int = 0) -> int | None:
-        """Give the process id of a slot's worker, if one holds its lease."""
+        """Return the process id of a slot's worker, if one holds its lease."""
         return holder(Home(self.home).worker_lease(app, slot))
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:

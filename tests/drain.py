@@ -55,7 +55,7 @@ class UntilCaughtUp(Runtime):
 
 @contextmanager
 def reader_of(settings: Settings, group: str) -> Iterator[GroupReader]:
-    """Look at a group from outside; the apps find positions at markers without an idle second."""
+    """Observe a group from outside; the apps find positions at markers without an idle second."""
     with (
         closing(GroupReader(settings, bootstrap_servers(settings), group)) as reader,
         pytest.MonkeyPatch.context() as patch,

@@ -21,7 +21,7 @@ def unique_namespace() -> str:
 
 
 def wait_until(condition: Callable[[], object], deadline: float, message: str) -> None:
-    """Look every 50 ms until the condition holds; fail with the message after `deadline` s."""
+    """Check every 50 ms until the condition holds; fail with the message after `deadline` s."""
     end = time.monotonic() + deadline
     while not condition():
         assert time.monotonic() < end, f"{message} (waited {deadline:g} s)"

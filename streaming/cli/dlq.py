@@ -165,7 +165,7 @@ def drop(
     because: Annotated[str, typer.Option(help="Why nobody will repair them.")],
     yes: Yes = False,
 ) -> None:
-    """Give refused records up, with a reason; they are kept, and can still be redriven.
+    """Drop refused records, with a reason; they are kept, and can still be redriven.
 
     A dry run without --yes. Without --state the open and parked ones.
 

@@ -32,7 +32,7 @@ def send(deployment: Deployment, event_id: str, *headers: str, **fields: object)
 
 
 def uuid(number: int) -> str:
-    """Give an event id."""
+    """Return an event id."""
     return f"01890a5d-ac96-774b-bcce-{number:012d}"
 
 
@@ -48,7 +48,7 @@ def stored_lines(deployment: Deployment) -> list[dict[str, Any]]:
 
 
 def traces_on(deployment: Deployment, topic: str) -> list[str]:
-    """Give the traceparent headers of a topic's records."""
+    """Return the traceparent headers of a topic's records."""
     return [
         (value or b"").decode()
         for message in deployment.read_topic(topic)

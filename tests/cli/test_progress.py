@@ -22,12 +22,12 @@ FILE = Path("shop.csv")
 
 
 def produced(unacknowledged: int = 0, failure: str | None = None) -> ProduceResult:
-    """Give a result of 500 purchases sent."""
+    """Return a result of 500 purchases sent."""
     return ProduceResult(500, 5.0, [f"id-{n}" for n in range(unacknowledged)], failure)
 
 
 def replayed(done: int, unacknowledged: int = 0, failure: str | None = None) -> ReplayResult:
-    """Give a result of a run that found 100 of 600 purchases there."""
+    """Return a result of a run that found 100 of 600 purchases there."""
     names = [f"id-{n}" for n in range(unacknowledged)]
     return ReplayResult(600, done, 500, 5.0, 0, names, failure, None)
 

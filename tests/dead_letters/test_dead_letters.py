@@ -36,7 +36,7 @@ def send(deployment: Deployment, *values: object, key: bytes = b"ada") -> None:
 
 
 def purchase(**fields: object) -> dict[str, object]:
-    """Give a valid purchase, but for what is given."""
+    """Return a valid purchase, but for what is given."""
     return {"user": "ada", "item": "tea", "timestamp": TIME, "unit_price": "2.50", **fields}
 
 
@@ -47,7 +47,7 @@ def drain(deployment: Deployment) -> None:
 
 
 def listed(deployment: Deployment, *options: str) -> list[dict[str, Any]]:
-    """Give what `dlq list --json` prints."""
+    """Return what `dlq list --json` prints."""
     found = json.loads(deployment.succeed("dlq", "list", "--json", *options))
     letters: list[dict[str, Any]] = found["dead_letters"]
     assert sum(found["counts"].values()) == len(letters)
@@ -55,13 +55,13 @@ def listed(deployment: Deployment, *options: str) -> list[dict[str, Any]]:
 
 
 def redriven(deployment: Deployment, *options: str) -> dict[str, Any]:
-    """Give what `dlq redrive --json` prints."""
+    """Return what `dlq redrive --json` prints."""
     found: dict[str, Any] = json.loads(deployment.succeed("dlq", "redrive", "--json", *options))
     return found
 
 
 def states(deployment: Deployment) -> list[tuple[object, ...]]:
-    """Give reason, state and attempts of all dead letters, in the order they came."""
+    """Return reason, state and attempts of all dead letters, in the order they came."""
     return deployment.rows(
         "SELECT reason, state, attempts FROM dead_letter ORDER BY origin_partition, origin_offset"
     )
@@ -139,7 +139,7 @@ def test_redriven_twice_and_killed_in_the_middle_stores_once(deployment: Deploym
 
 
 def test_what_is_refused_five_times_is_parked_until_forced(deployment: Deployment) -> None:
-    """And both topics read anew from the start give the same rows."""
+    """And both topics read again from the start give the same rows."""
     deployment.succeed("db", "upgrade")
     with deployment.running("process"), deployment.running("analyze"):
         send(deployment, purchase(quantity=0), purchase(item="fine"))
@@ -204,7 +204,7 @@ def test_every_attempt_is_shown_whatever_partition_it_went_to(deployment: Deploy
 
 
 def test_a_dropped_letter_keeps_its_reason_and_its_record(deployment: Deployment) -> None:
-    """A dry run first; it can be redriven all the same."""
+    """A dry run first; a dropped record can still be redriven."""
     send(deployment, purchase(quantity=0, item="a"), purchase(unit_price=-1))
     drain(deployment)
     drop = ("dlq", "drop", "--reason", "invalid_quantity", "--because", "a test till")

@@ -25,7 +25,7 @@ def test_as_it_is_keeps_every_byte() -> None:
 
 
 def test_a_rule_sets_its_field_and_keeps_the_others_byte_for_byte() -> None:
-    """Numbers of other fields are not written anew: 1.10 stays 1.10."""
+    """Numbers of other fields are not rewritten: 1.10 stays 1.10."""
     value = repaired_value("a", VALUE, Repair({"unit_price": b"5", "country": b'"UK"'}), cut=False)
     assert value == (
         b'{"user":"ada","unit_price":5,"big":12345678901234567890,"price":1.10,"country":"UK"}'

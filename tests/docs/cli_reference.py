@@ -22,12 +22,12 @@ Command = Any
 
 
 def commands() -> Iterator[tuple[str, Command]]:
-    """Give every command with its whole name, in the order of the help."""
+    """Return every command with its whole name, in the order of the help."""
     yield from _below("purchases", get_command(app))
 
 
 def reference() -> str:
-    """Give the text of docs/cli.md."""
+    """Return the text of docs/cli.md."""
     parts = [INTRODUCTION]
     for name, command in commands():
         context = typer.Context(command, info_name=name, terminal_width=90)

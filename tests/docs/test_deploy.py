@@ -16,7 +16,7 @@ PROGRAM = "/opt/purchases/.venv/bin/purchases"
 
 
 def runs(arguments: list[str]) -> bool:
-    """Say whether the program has this command."""
+    """Return whether the program has this command."""
     words = [sys.executable, "-c", "from orchestration.cli.main import run; run()"]
     done = subprocess.run([*words, *arguments, "--help"], capture_output=True, check=False)
     return done.returncode == 0
@@ -56,7 +56,7 @@ def test_the_container_starts_commands() -> None:
     "module", ["streaming.analytics.app", "orchestration.cli.main", "sqlalchemy.orm"]
 )
 def test_setup_compiles_what_a_worker_imports(module: str) -> None:
-    """Who may not write into the installation would compile it anew at each start of a worker."""
+    """Who may not write into the installation would compile it again at each start of a worker."""
     found = find_spec(module)
     assert found is not None
     assert found.cached is not None

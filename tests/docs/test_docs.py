@@ -30,13 +30,13 @@ KNOWN = {"console", "output", "python", "text"}
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
-    """Give a page's fenced blocks: (language, text) each."""
+    """Return a page's fenced blocks: (language, text) each."""
     found = BLOCK.findall((ROOT / page).read_text())
     return [(language, dedent(text)) for language, text in found]
 
 
 def is_run(page: str) -> bool:
-    """Say whether a page has blocks that are run."""
+    """Return whether a page has blocks that are run."""
     return any(language in {"console", "python"} for language, _ in blocks(page))
 
 
@@ -77,7 +77,7 @@ def run(words: list[str], environment: dict[str, str]) -> str:
 
 @contextmanager
 def new_home(jars: Path, home: Path) -> Iterator[dict[str, str]]:
-    """Give the environment of a new home with Kafka's jars; end what runs there at the end."""
+    """Return the environment of a new home with Kafka's jars; end what runs there at the end."""
     bring_jars(jars, home)
     programs = home / "bin"
     programs.mkdir()
@@ -144,7 +144,7 @@ def test_what_a_page_shows_works(page: str, environment: dict[str, str]) -> None
 
 
 def home_files() -> list[str]:
-    """Give the files that docs/home.md names, as patterns below the home."""
+    """Return the files that docs/home.md names, as patterns below the home."""
     cells = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs/home.md").read_text(), re.MULTILINE)
     return [re.sub(r"<\w+>", "*", name) for cell in cells for name in re.findall(r"`(.+?)`", cell)]
 
@@ -192,7 +192,7 @@ def test_make_run_is_the_demonstration() -> None:
 
 
 def links(page: str) -> list[tuple[str, str]]:
-    """Give a page's relative links: (file of the project, anchor or nothing) each."""
+    """Return a page's relative links: (file of the project, anchor or nothing) each."""
     found = re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", (ROOT / page).read_text())
     folder = (ROOT / page).parent
     return [
@@ -202,7 +202,7 @@ def links(page: str) -> list[tuple[str, str]]:
 
 
 def anchors(page: str) -> set[str]:
-    """Give the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", (ROOT / page).read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

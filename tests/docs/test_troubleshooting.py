@@ -14,7 +14,7 @@ HEADINGS = re.findall(
 
 
 def text_of(node: ast.AST) -> str | None:
-    """Give the text of a string or an f-string, with `…` for each value; None for another node."""
+    """Return the text of a string or f-string, `…` for each value; None for another node."""
     match node:
         case ast.Constant(value=str(text)):
             return text
@@ -28,7 +28,7 @@ def text_of(node: ast.AST) -> str | None:
 
 
 def messages() -> Iterator[str]:
-    """Give each text in the code, whitespace as one space."""
+    """Return each text in the code, whitespace as one space."""
     for package in ("streaming", "assets", "orchestration"):
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):

@@ -57,7 +57,7 @@ def encode_purchase(event: PurchaseEvent) -> bytes:
 
 
 def origin_fields(prefix: str = "origin.", /, **changed: bytes | None) -> Headers:
-    """Give the headers of a redriven record that stood at partition 1, offset 7."""
+    """Return the headers of a redriven record that stood at partition 1, offset 7."""
     fields = {
         "topic": b"purchases",
         "topic_id": TOPIC_ID_TEXT,

@@ -62,7 +62,7 @@ VALID = st.fixed_dictionaries(
 
 @st.composite
 def well_formed(draw: st.DrawFn) -> str:
-    """Give the JSON of a purchase, with members of odd values, some of them twice."""
+    """Return the JSON of a purchase, with members of odd values, some of them twice."""
     odd = st.tuples(NAMES, LITERALS | NUMBERS | NESTED | STRINGS)
     members = draw(st.permutations([*draw(VALID).items(), *draw(st.lists(odd, max_size=3))]))
     space = [draw(SPACE) for _ in range(4)]
@@ -72,7 +72,7 @@ def well_formed(draw: st.DrawFn) -> str:
 
 @st.composite
 def broken(draw: st.DrawFn) -> str:
-    """Give such JSON with one place that is not JSON, or may not be."""
+    """Return such JSON with one place that is not JSON, or may not be."""
     text = draw(well_formed())
     place = draw(st.integers(0, len(text)))
     end = draw(st.sampled_from([place, place + 1, len(text)]))
@@ -80,13 +80,13 @@ def broken(draw: st.DrawFn) -> str:
 
 
 def json_like() -> st.SearchStrategy[str]:
-    """Give JSON that is a purchase, or nearly one."""
+    """Return JSON that is a purchase, or nearly one."""
     return well_formed() | well_formed() | broken()
 
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """Give such JSON as bytes, some of them changed to any others."""
+    """Return such JSON as bytes, some of them changed to any others."""
     value = bytearray(draw(well_formed()).encode())
     for place in draw(st.lists(st.integers(0, len(value)), max_size=2)):
         value[place : place + 1] = draw(st.binary(max_size=2))
@@ -118,7 +118,7 @@ _RESERVED = st.tuples(
 
 @st.composite
 def headers(draw: st.DrawFn) -> list[Header]:
-    """Give headers: foreign ones, and at times an origin that is whole, damaged or incomplete."""
+    """Return headers: foreign ones, and at times an origin that is whole, damaged or incomplete."""
     whole = draw(st.sampled_from(["", "", "origin.", "dlq."]))
     some = list(origin_fields(whole)) if whole else []
     return draw(st.permutations(some + draw(st.lists(_FOREIGN | _FOREIGN | _RESERVED, max_size=2))))
@@ -146,7 +146,7 @@ _TIMES = _HISTORY_MICROS.map(lambda micros: units.EPOCH + micros * units.MICROSE
 
 @st.composite
 def events(draw: st.DrawFn) -> PurchaseEvent:
-    """Give any event that the rules allow for a record of 2025-11-24T16:00:00Z."""
+    """Return any event that the rules allow for a record of 2025-11-24T16:00:00Z."""
     magnitude = draw(st.integers(1, fields.MAX_QUANTITY))
     highest = min(fields.MAX_PRICE_MICROS, fields.MAX_AMOUNT_MICROS // magnitude)
     price = draw(st.none() | st.integers(0, highest))

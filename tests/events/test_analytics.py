@@ -25,7 +25,7 @@ PROCESSED = "2025-11-24T16:00:01.000002Z"
 
 
 def enriched(value: bytes) -> AnalyticsEvent:
-    """Give the analytics event of a valid purchase."""
+    """Return the analytics event of a valid purchase."""
     event = read(value)[1]
     assert isinstance(event, PurchaseEvent)
     return enrich(event, record(value), PROCESSED)

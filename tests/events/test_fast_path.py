@@ -19,7 +19,7 @@ PLAIN = b'{"user":"u1","item":"i1","timestamp":"2024-05-01T10:00:00.25Z"}'
 
 
 def long_way(given_record: Record) -> AnalyticsEvent | None:
-    """Give the analytics event as the two readers and `enrich` make it; None for a refusal."""
+    """Return the analytics event as the two readers and `enrich` make it; None for a refusal."""
     _, verdict = read_purchase(given_record, RULES)
     return enrich(verdict, given_record, AT) if isinstance(verdict, PurchaseEvent) else None
 

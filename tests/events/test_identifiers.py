@@ -23,12 +23,12 @@ LAST = 2**48 - 1
 
 
 def replayed(row: int, shift_micros: int) -> bytes:
-    """Give what the id of a replayed row is made of."""
+    """Return what the id of a replayed row is made of."""
     return FILE + struct.pack(">qq", row, shift_micros)
 
 
 def posted(key: str, index: int) -> bytes:
-    """Give what the id of a purchase posted with an idempotency key is made of."""
+    """Return what the id of a purchase posted with an idempotency key is made of."""
     return key.encode() + struct.pack(">i", index)
 
 

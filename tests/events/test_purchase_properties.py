@@ -19,7 +19,7 @@ from tests.events.strategies import KEYS, RECORDS, events, headers, json_like
 
 
 def obeys_the_rules(event: PurchaseEvent) -> bool:
-    """Tell whether an event is what the contract promises of every event."""
+    """Return whether an event is what the contract promises of every event."""
     texts = [event.item, event.user, event.order_id, event.description, event.country]
     price = event.unit_price_micros
     return (

@@ -16,7 +16,7 @@ def text(name: str, content: str) -> bytes:
 
 
 def nested(depth: int) -> str:
-    """Give arrays nested so deep."""
+    """Return arrays nested so deep."""
     return "[" * depth + "]" * depth
 
 

@@ -32,13 +32,13 @@ MARK = b"\xef\xbb\xbf"
 
 
 def padded(size: int) -> bytes:
-    """Give a valid purchase of `size` bytes, padded by an unknown field."""
+    """Return a valid purchase of `size` bytes, padded by an unknown field."""
     room = size - len(purchase(pad='""'))
     return purchase(pad=f'"{"x" * room}"')
 
 
 def noted(character: bytes) -> bytes:
-    """Give a purchase with these bytes in an unknown field."""
+    """Return a purchase with these bytes in an unknown field."""
     return purchase(x='"#"').replace(b"#", character)
 
 

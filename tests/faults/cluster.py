@@ -64,7 +64,7 @@ class Cluster:
         return ",".join(f"127.0.0.1:{node.proxy.port}" for node in self.nodes)
 
     def serves(self) -> bool:
-        """Tell whether all brokers are known to a client."""
+        """Return whether all brokers are known to a client."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
         try:
             return len(admin.list_topics(timeout=2).brokers) == len(self.nodes)
@@ -72,7 +72,7 @@ class Cluster:
             return False
 
     def leader_of(self, topic: str, partition: int = 0) -> Node:
-        """Give the node that leads a partition."""
+        """Return the node that leads a partition."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
         leader = admin.list_topics(topic, timeout=10).topics[topic].partitions[partition].leader
         return next(node for node in self.nodes if node.number == leader)

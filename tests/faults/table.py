@@ -82,7 +82,7 @@ def require_no_names_in_logs(deployment: Deployment) -> None:
 
 
 def lag(deployment: Deployment) -> int | None:
-    """Give the records that both apps have before them; None where the broker does not tell."""
+    """Return the records that both apps have before them; None where the broker does not tell."""
     status = json.loads(deployment.run("status", "--json").stdout)
     lags = [app["lag_records"] for app in status["apps"]]
     return None if None in lags else sum(lags)

@@ -45,13 +45,13 @@ def test_the_disk_fills_while_a_day_is_built(small_disk: Path, tmp_path: Path) -
 
 
 def build(settings: Settings, built: list[Outcome]) -> None:
-    """Build the day anew."""
+    """Build the day again."""
     with open_builder(settings, "second") as builder:
         built += builder.build(DAY, DAY_TRANSFORMS)
 
 
 def sums(path: Path) -> list[int]:
-    """Give the events of each day table, in one snapshot."""
+    """Return the events of each day table, in one snapshot."""
     tables = [transform.table for transform in DAY_TRANSFORMS]
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as store:
         store.execute("BEGIN")

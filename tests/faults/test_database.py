@@ -21,7 +21,7 @@ ALSO = pytest.mark.injection
 
 
 def state(deployment: Deployment) -> str:
-    """Give the consumer's state and why."""
+    """Return the consumer's state and why."""
     status = read_status(deployment.home, "analytics", 0)
     return "" if status is None else f"{status.state}: {status.detail}"
 

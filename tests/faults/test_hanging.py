@@ -1,7 +1,7 @@
 """Transactions that a broker forgot to end: the processor ends them, and goes on.
 
 A broker forgets one in some dozens of kills and stops (see docs/faults.md), too seldom for a test.
-Here the processor is told once that the offsets are undecided, in the middle of the stream, and
+Here the processor hears once that the offsets are undecided, in the middle of the stream, and
 what such a transaction published is put into the log by the protocol's bytes.
 """
 
@@ -108,7 +108,7 @@ def test_what_was_left_open_is_decided_by_the_offsets(
 
 
 def event_id(message: Message) -> str:
-    """Give the event id of a purchase or of an analytics event."""
+    """Return the event id of a purchase or of an analytics event."""
     return str(json.loads(message.value() or b"")["event_id"])
 
 

@@ -13,7 +13,7 @@ ODD = b"gr\xf6sse"
 
 
 def purchase(user: str) -> bytes:
-    """Give a good purchase."""
+    """Return a good purchase."""
     event = {"event_id": str(uuid.uuid4()), "user": user, "item": "tea", "quantity": 2}
     return json.dumps({**event, "timestamp": "2011-03-27T10:15:00Z"}).encode()
 

@@ -54,7 +54,7 @@ class HttpLoad:
                     wait(0.2)
 
     def _due(self, start: float) -> bool:
-        """Tell whether a batch is due; a slow machine may stay behind, and ends all the same."""
+        """Return whether a batch is due; a slow machine may stay behind, and still ends."""
         return (time.monotonic() - start) * self._rate >= self.sent + BATCH
 
     def _batch(self) -> bytes:

@@ -16,7 +16,7 @@ ALSO = pytest.mark.injection
 def test_the_network_is_cut(
     alone: Deployment, cluster: Cluster, request: pytest.FixtureRequest, seconds: float
 ) -> None:
-    """Connections stay open and nothing comes; nobody is told."""
+    """Connections stay open and nothing comes; no client hears of it."""
     proxy = cluster.nodes[0].proxy
 
     def cut() -> None:

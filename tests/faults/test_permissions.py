@@ -36,7 +36,7 @@ def secured(jars: Path, tmp_path: Path) -> Iterator[Secured]:
 
 
 def waits(deployment: Deployment, pid: int | None = None) -> bool:
-    """Tell whether the processor (of another process id than given) waits for the permission."""
+    """Return whether the processor (of another process id than given) waits for the permission."""
     status = read_status(deployment.home, "processor", 0)
     return (
         status is not None

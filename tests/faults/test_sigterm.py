@@ -116,7 +116,7 @@ def rebalancing(deployment: Deployment, _cluster: Cluster) -> Iterator[None]:
 
 
 def workers_of(supervisor: int) -> list[int]:
-    """Give the processes that were started by a supervisor and live."""
+    """Return the processes that were started by a supervisor and live."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -20,7 +20,7 @@ ALSO = pytest.mark.injection
 
 
 def worker_of(deployment: Deployment, app: str) -> int:
-    """Give the process of an app's worker, once there is one."""
+    """Return the process of an app's worker, once there is one."""
     wait_until(lambda: deployment.worker_pid(app), 60, f"no {app}")
     return deployment.worker_pid(app) or 0
 
@@ -88,7 +88,7 @@ def test_sigkill_during_a_rebalance(deployment: Deployment, request: pytest.Fixt
 
 
 def idle(deployment: Deployment, app: str) -> bool:
-    """Tell whether an app's worker has nothing to do."""
+    """Return whether an app's worker has nothing to do."""
     status = read_status(deployment.home, app, 0)
     return status is not None and status.state == "caught_up"
 

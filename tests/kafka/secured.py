@@ -64,7 +64,7 @@ class Secured:
         return path
 
     def allow(self, user: str, kind: str, name: str, *operations: str) -> None:
-        """Give a user permissions on a topic, group, transactional id or the cluster."""
+        """Grant a user permissions on a topic, group, transactional id or the cluster."""
         for operation in operations:
             self.rule("ALLOW", user, kind, name, operation)
 

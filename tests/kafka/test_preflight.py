@@ -185,7 +185,7 @@ def test_the_client_id_of_confluent_clouds_file_is_passed_over(
 def test_a_lacking_permission_is_named_and_the_documented_ones_suffice(
     secured: Secured, tmp_path: Path
 ) -> None:
-    """Each part starts with none, is told what it lacks, and works with what the docs list."""
+    """Each part starts with none, names what it lacks, and works with what the docs list."""
     producer, processor, analytics = (
         str(secured.properties(user, user)) for user in ("producer", "processor", "analytics")
     )

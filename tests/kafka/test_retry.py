@@ -8,7 +8,7 @@ from streaming.kafka.retry import answer
 
 
 def refusal() -> KafkaException:
-    """Give what a broker says that does not know the group yet."""
+    """Return what a broker says that does not know the group yet."""
     return KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
 
 

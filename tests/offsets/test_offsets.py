@@ -19,12 +19,12 @@ COUNT = 400
 
 
 def admin(deployment: Deployment) -> AdminClient:
-    """Give an admin client of the broker."""
+    """Return an admin client of the broker."""
     return AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
 
 
 def recreate(deployment: Deployment, name: str) -> None:
-    """Delete a topic and make it anew under its name, with the same settings."""
+    """Delete a topic and create it again under its name, with the same settings."""
     topic = deployment.topic(name)
     client = admin(deployment)
     client.delete_topics([topic])[topic].result(10)
@@ -44,7 +44,7 @@ def drain(deployment: Deployment) -> None:
 
 
 def positions(deployment: Deployment) -> list[dict[str, Any]]:
-    """Give what `offsets list --json` prints."""
+    """Return what `offsets list --json` prints."""
     found: list[dict[str, Any]] = json.loads(deployment.succeed("offsets", "list", "--json"))[
         "positions"
     ]
@@ -52,7 +52,7 @@ def positions(deployment: Deployment) -> list[dict[str, Any]]:
 
 
 def states(deployment: Deployment, app: str) -> set[str]:
-    """Give the states of an app's positions on purchases or analytics."""
+    """Return the states of an app's positions on purchases or analytics."""
     return {
         str(p["state"])
         for p in positions(deployment)
@@ -61,12 +61,12 @@ def states(deployment: Deployment, app: str) -> set[str]:
 
 
 def log_of(deployment: Deployment, command: str) -> str:
-    """Give what the supervisor that the command ran, and its workers, have logged."""
+    """Return what the supervisor that the command ran, and its workers, have logged."""
     return (deployment.home / f"{command}.log").read_text()
 
 
 def failure(deployment: Deployment, app: str) -> Callable[[], bool]:
-    """Give the condition that an app's worker has stopped, naming the way out."""
+    """Return the condition that an app's worker has stopped, naming the remedy."""
 
     def stopped() -> bool:
         status = read_status(deployment.home, app, 0)
@@ -112,7 +112,7 @@ def test_a_recreated_topic_is_noticed_while_the_processor_runs_and_read_after_a_
 
 
 def require_crash_loop(deployment: Deployment) -> None:
-    """Wait until the status tells a crash loop with its cause, which is tried on all the same."""
+    """Wait until the status shows a crash loop with its cause, which is still retried."""
     problem: dict[str, str] = {}
 
     def told() -> bool:
@@ -120,7 +120,7 @@ def require_crash_loop(deployment: Deployment) -> None:
         problem.update(next((p for p in found["problems"] if p["code"] == "crash_loop"), {}))
         return bool(problem)
 
-    wait_until(told, 150, "no crash loop is told")
+    wait_until(told, 150, "the status shows no crash loop")
     assert "has no position any more" in problem["sentence"]
     deaths = log_of(deployment, "process").count("worker_ended")
     wait_until(
@@ -393,7 +393,7 @@ def test_what_stands_behind_an_open_transaction_is_waited_for_and_named(
 ) -> None:
     """The target is the high watermark at the start, of which the stable end is short.
 
-    With undecided offsets too: status and positions are told meanwhile.
+    With undecided offsets too: status and positions are shown meanwhile.
     """
     produce(deployment)
     drain(deployment)

@@ -44,5 +44,5 @@ def read_csv(
 
 
 def sent(recording: Recording, shift: int = 0) -> list[dict[str, Any]]:
-    """Give the JSON of every row."""
+    """Return the JSON of every row."""
     return [json.loads(row.value or b"") for row in rows(recording, shift)]

@@ -16,7 +16,7 @@ NOBODY: Config = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
 
 
 def message(number: int) -> bytes:
-    """Give a value with an event id."""
+    """Return a value with an event id."""
     return json.dumps({"event_id": f"id-{number}"}, separators=(",", ":")).encode()
 
 

@@ -12,7 +12,7 @@ from tests.support import Broker, wait_until
 
 
 def deployment(broker: Broker, home: Path, namespace: str) -> Settings:
-    """Give the settings of a new deployment on the session's broker, with its topics."""
+    """Return the settings of a new deployment on the session's broker, with its topics."""
     settings = Settings(home=home, bootstrap_servers=broker.bootstrap_servers, namespace=namespace)
     create_topics(settings, broker.bootstrap_servers)
     wait_until(lambda: _served(settings), 60, "the new topics have no leaders")
@@ -38,7 +38,7 @@ def all_of(settings: Settings) -> list[Message]:
 
 
 def count_of(settings: Settings) -> int:
-    """Give how many records `purchases` holds."""
+    """Return how many records `purchases` holds."""
     consumer = Consumer(
         {"bootstrap.servers": settings.bootstrap_servers, "group.id": "reader", "log_level": 0}
     )
@@ -49,7 +49,7 @@ def count_of(settings: Settings) -> int:
 
 
 def ends_of(consumer: Consumer, topic: str) -> dict[int, int]:
-    """Give where each partition ends."""
+    """Return where each partition ends."""
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
     return {
         number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
@@ -58,7 +58,7 @@ def ends_of(consumer: Consumer, topic: str) -> dict[int, int]:
 
 
 def _served(settings: Settings) -> bool:
-    """Tell whether each partition has its leader, which takes a moment after it was made."""
+    """Return whether each partition has its leader, which takes a moment after it was made."""
     try:
         return count_of(settings) == 0
     except KafkaException:
@@ -66,7 +66,7 @@ def _served(settings: Settings) -> bool:
 
 
 def value_of(message: Message) -> bytes:
-    """Give a record's value, which must be there."""
+    """Return a record's value, which must be there."""
     value = message.value()
     assert isinstance(value, bytes), pytest.fail("a record without a value")
     return value

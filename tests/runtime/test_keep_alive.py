@@ -1,4 +1,4 @@
-"""A detached supervisor runs while it is wished for, and drains when it is not."""
+"""A detached supervisor runs while its keep-alive file is fresh, and drains when it is not."""
 
 import os
 import signal
@@ -25,21 +25,21 @@ def test_a_wish_holds_while_its_file_is_touched(tmp_path: Path) -> None:
     path = tmp_path / "app.wanted"
     assert not KeepAlive(path).is_fresh()
     path.touch()
-    wish = KeepAlive(path, lambda: now[0])
-    assert wish.is_fresh()
+    keep_alive = KeepAlive(path, lambda: now[0])
+    assert keep_alive.is_fresh()
     now[0] = KEEP_ALIVE_SECONDS - 1
     os.utime(path, (1, 1))
-    assert wish.is_fresh()
+    assert keep_alive.is_fresh()
     now[0] += KEEP_ALIVE_SECONDS
-    assert wish.is_fresh()
+    assert keep_alive.is_fresh()
     now[0] += 1
-    assert not wish.is_fresh()
+    assert not keep_alive.is_fresh()
 
 
 def test_a_detached_supervisor_is_started_once_and_again_after_it_was_killed(
     deployment: Deployment,
 ) -> None:
-    """It is no child of whoever started it, its log is in the home, and it goes with its wish."""
+    """It is no child of its starter, logs into the home, and ends with its keep-alive file."""
     settings = deployment.settings
     assert keep_running(settings, PROCESSOR).state == "started"
     wait_until(lambda: deployment.worker_pid("processor"), 60, "no worker")
@@ -55,12 +55,12 @@ def test_a_detached_supervisor_is_started_once_and_again_after_it_was_killed(
     assert Home(deployment.home).supervisor_log("processor").exists()
 
     Home(deployment.home).keep_alive("processor").unlink()
-    wait_until(lambda: supervisor(deployment) is None, 60, "it stayed without its wish")
+    wait_until(lambda: supervisor(deployment) is None, 60, "it stayed without its keep-alive file")
     assert deployment.worker_pid("processor") is None
 
 
 def test_a_supervisor_by_hand_is_found_and_not_doubled(deployment: Deployment) -> None:
-    """It needs no wish: it stays when the file goes, until somebody ends it."""
+    """It needs no keep-alive: it stays when the file goes, until somebody ends it."""
     with deployment.running("process") as by_hand:
         wait_until(lambda: supervisor(deployment) == by_hand.pid, 60, "no supervisor")
         found = keep_running(deployment.settings, PROCESSOR)

@@ -18,13 +18,13 @@ from streaming.store.sqlite import connect
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Give settings of a new home, without a database."""
+    """Return settings of a new home, without a database."""
     return Settings(home=tmp_path / "home")
 
 
 @pytest.fixture
 def store(settings: Settings) -> Settings:
-    """Give settings of a home with an empty, started database."""
+    """Return settings of a home with an empty, started database."""
     upgrade(settings)
     engine = open_engine(settings)
     ensure_deployment(engine, settings)
@@ -34,14 +34,14 @@ def store(settings: Settings) -> Settings:
 
 @pytest.fixture
 def connection(store: Settings) -> Iterator[sqlite3.Connection]:
-    """Give a connection that may write to the store."""
+    """Return a connection that may write to the store."""
     with closing(connect(store.database_path)) as opened:
         yield opened
 
 
 @pytest.fixture
 def open_directory() -> Iterator[Path]:
-    """Give a directory that any user of this machine can reach."""
+    """Return a directory that any user of this machine can reach."""
     directory = Path(tempfile.mkdtemp(prefix="purchases-test-"))
     directory.chmod(0o755)
     yield directory

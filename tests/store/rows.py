@@ -39,7 +39,7 @@ class Event:
 
 
 def micros(text: str) -> int:
-    """Give a time such as `2024-03-01 10:00` (UTC) in µs."""
+    """Return a time such as `2024-03-01 10:00` (UTC) in µs."""
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 

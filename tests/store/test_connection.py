@@ -1,4 +1,4 @@
-"""Opening the store: what each file that is not right is told, and how transactions begin."""
+"""Opening the store: how each file that is not right is named, and how transactions begin."""
 
 import sqlite3
 import subprocess
@@ -44,7 +44,7 @@ def test_a_directory_is_no_database(settings: Settings) -> None:
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    """A text file is told apart from a damaged database, by readers and writers."""
+    """A text file is distinguished from a damaged database, by readers and writers."""
     path = tmp_path / "purchases.db"
     path.write_text("id;name\n" * 200)
     for opening in OPENINGS:
@@ -120,7 +120,7 @@ def test_a_locked_database_is_unavailable(store: Settings, connection: sqlite3.C
 
 
 def test_a_full_disk_is_unavailable(store: Settings, connection: sqlite3.Connection) -> None:
-    """SQLite's own "full" is told as a full disk, for which waiting may help."""
+    """SQLite's own "full" is reported as a full disk, for which waiting may help."""
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
     with (

@@ -63,7 +63,7 @@ def write_revision(history: Path, more: str) -> None:
 
 
 def columns(path: Path, table: str) -> list[str]:
-    """Give the names of a table's columns."""
+    """Return the names of a table's columns."""
     with closing(sqlite3.connect(path)) as connection:
         return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
 
@@ -100,7 +100,7 @@ def test_the_migrations_give_the_models_constraints(store: Settings) -> None:
 
 
 def constraints(sql: str) -> set[str]:
-    """Give the lines of a CREATE TABLE that are constraints."""
+    """Return the lines of a CREATE TABLE that are constraints."""
     return {line.strip(" ,\n)") for line in sql.splitlines() if "CONSTRAINT" in line}
 
 

@@ -30,7 +30,7 @@ ZONE = "Europe/London"
 
 @pytest.fixture
 def upgraded(tmp_path: Path) -> Deployment:
-    """Give a copy of the released home, after `db upgrade`."""
+    """Return a copy of the released home, after `db upgrade`."""
     home = tmp_path / "home"
     shutil.copytree(RELEASED / "workers", home / "workers")
     packed = (RELEASED / "purchases.db.gz").read_bytes()

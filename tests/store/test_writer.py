@@ -49,7 +49,7 @@ def write(
 def test_whatever_batches_repeat_each_event_is_stored_once(
     store: Settings, connection: sqlite3.Connection, size: int
 ) -> None:
-    """The first of several counts, also of one batch; another content is told from the same."""
+    """The first of several counts, also in one batch; other content is not a duplicate."""
     chance, offset = Random(size), 0
     first: dict[str, Event] = {}
     repeated = conflicting = 0

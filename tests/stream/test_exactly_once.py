@@ -42,7 +42,7 @@ def test_twenty_kills_of_each_app_lose_and_double_nothing(deployment: Deployment
 def test_a_batch_whose_position_another_consumer_moved_is_dropped_and_read_again(
     deployment: Deployment,
 ) -> None:
-    """The consumer goes back to where the database stands, once, without being started anew."""
+    """The consumer goes back to where the database stands, once, without a restart."""
     deployment.succeed("db", "upgrade")
     with deployment.running("process"), deployment.running("analyze"):
         with Load(deployment, rate=500) as load:
@@ -61,6 +61,6 @@ def test_a_batch_whose_position_another_consumer_moved_is_dropped_and_read_again
 
 
 def logged(deployment: Deployment) -> list[str]:
-    """Give the events that `analyze` logged, in order."""
+    """Return the events that `analyze` logged, in order."""
     lines = (deployment.home / "analyze.log").read_text().splitlines()
     return [json.loads(line)["event"] for line in lines if line.startswith("{")]

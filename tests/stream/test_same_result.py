@@ -53,7 +53,7 @@ WAYS = {
 
 
 def purchases() -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes]]]:
-    """Give the same good and refused purchases each time: (key, value) each."""
+    """Return the same good and refused purchases each time: (key, value) each."""
     chance = random.Random(5)
     good, bad = [], []
     for number in range(EVENTS):
@@ -132,7 +132,7 @@ def run_one_way(deployment: Deployment, way: Way) -> str:
 
 
 def digest(deployment: Deployment) -> str:
-    """Give a hash over the tables, and over the dead letters by reason and value."""
+    """Return a hash over the tables, and over the dead letters by reason and value."""
     found = hashlib.sha256()
     for table, columns in COMPARED.items():
         for row in deployment.rows(f"SELECT {columns} FROM {table} ORDER BY 1"):

@@ -44,7 +44,7 @@ def checks(connection: sqlite3.Connection, zone: str = "UTC") -> list[Check]:
 
 
 def differing(connection: sqlite3.Connection) -> list[str]:
-    """Give the first differences of all checks."""
+    """Return the first differences of all checks."""
     return [sentence for check in checks(connection) for sentence in check.examples]
 
 

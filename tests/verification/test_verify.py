@@ -37,7 +37,7 @@ GOOD, BAD = 300, 10
 
 @pytest.fixture(scope="module")
 def finished(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """Give a deployment that stored, refused, redrove, stored again and refused again."""
+    """Return a deployment that stored, refused, redrove, stored again and refused again."""
     home = tmp_path_factory.mktemp("verified")
     made = Deployment(home, broker.bootstrap_servers, f"v{uuid.uuid4().hex[:10]}")
     made.succeed("topics", "create")
@@ -58,7 +58,7 @@ def finished(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deploy
 
 @pytest.fixture
 def copied(finished: Deployment, tmp_path: Path) -> Deployment:
-    """Give the finished deployment with a database of its own, to tamper with."""
+    """Return the finished deployment with a database of its own, to tamper with."""
     with closing(connect(finished.settings.database_path)) as source:
         copy_database(source, finished.settings.database_path, tmp_path / "purchases.db")
     return replace(finished, home=tmp_path)
@@ -66,7 +66,7 @@ def copied(finished: Deployment, tmp_path: Path) -> Deployment:
 
 @pytest.fixture
 def database(copied: Deployment) -> Iterator[sqlite3.Connection]:
-    """Give a connection that may write to the copy."""
+    """Return a connection that may write to the copy."""
     with closing(connect(copied.settings.database_path)) as opened:
         yield opened
 
@@ -87,7 +87,7 @@ def purchase(number: int, quantity: int = 1) -> bytes:
 
 
 def redriven(letter: Message) -> list[tuple[str, bytes]]:
-    """Give the headers with which a dead letter goes back to `purchases`."""
+    """Return the headers with which a dead letter goes back to `purchases`."""
     names = ("topic", "topic_id", "partition", "offset", "timestamp", "attempt")
     found = dict(headers_of(letter))
     return [(f"origin.{name}", found[f"dlq.{name}"] or b"") for name in names]
@@ -329,7 +329,7 @@ def test_what_retention_deleted_is_not_missed(
 
 
 def followed(deployment: Deployment) -> int:
-    """Give how many purchases were followed; nothing may differ."""
+    """Return how many purchases were followed; nothing may differ."""
     result = result_of(deployment)
     assert result.examples == []
     return next(c.compared for c in result.checks if c.name.startswith("purchases"))

@@ -5,14 +5,14 @@ Revisions use them when they run, so what an expression gives must not change; a
 
 
 def utc(column: str) -> str:
-    """Give µs since 1970 as `2011-03-27 10:15:00.000000`, in UTC; before 1970 too."""
+    """Return µs since 1970 as `2011-03-27 10:15:00.000000`, in UTC; before 1970 too."""
     fraction = f"(({column} % 1000000 + 1000000) % 1000000)"
     seconds = f"(({column} - {fraction}) / 1000000)"
     return f"strftime('%Y-%m-%d %H:%M:%S', {seconds}, 'unixepoch') || printf('.%06d', {fraction})"
 
 
 def utc_of_milliseconds(column: str) -> str:
-    """Give ms since 1970 as `2011-03-27 10:15:00.000`, in UTC."""
+    """Return ms since 1970 as `2011-03-27 10:15:00.000`, in UTC."""
     return (
         f"strftime('%Y-%m-%d %H:%M:%S', {column} / 1000, 'unixepoch')"
         f" || printf('.%03d', {column} % 1000)"
@@ -20,7 +20,7 @@ def utc_of_milliseconds(column: str) -> str:
 
 
 def money(column: str) -> str:
-    """Give micros as an exact decimal with at least two decimals, such as `-12.345`; as text."""
+    """Return micros as an exact decimal with at least two decimals, such as `-12.345`; as text."""
     whole = f"printf('%s%d', iif({column} < 0, '-', ''), abs({column}) / 1000000)"
     cents = f"printf('.%02d', abs({column}) % 1000000 / 10000)"
     rest = f"rtrim(printf('%04d', abs({column}) % 10000), '0')"
@@ -28,6 +28,6 @@ def money(column: str) -> str:
 
 
 def view(name: str, select: dict[str, str], rest: str) -> str:
-    """Give the statement that makes a view of these columns (name: expression), then `rest`."""
+    """Return the statement that makes a view of these columns (name: expression), then `rest`."""
     columns = ",\n  ".join(f'{expression} AS "{column}"' for column, expression in select.items())
     return f"CREATE VIEW {name} AS SELECT\n  {columns}\n{rest}"

@@ -30,7 +30,7 @@ RULES = Rules("GBP", datetime(2010, 1, 1, tzinfo=UTC))
 
 @pytest.fixture(scope="module")
 def year() -> list[Line]:
-    """Give enough lines for shares to be steady."""
+    """Return enough lines for shares to be steady."""
     return list(islice(generate_lines(1), 50_000))
 
 
@@ -41,7 +41,7 @@ def read(message: ProducerRecord) -> PurchaseEvent | Refusal:
 
 
 def event(message: ProducerRecord) -> PurchaseEvent:
-    """Give the event of a message that must be valid."""
+    """Return the event of a message that must be valid."""
     verdict = read(message)
     assert isinstance(verdict, PurchaseEvent), verdict
     return verdict
@@ -128,7 +128,7 @@ def test_times_begin_at_the_start_never_go_back_and_an_order_is_one_moment(
 
 
 def stream(request: ProduceRequest, count: int) -> list[ProducerRecord]:
-    """Give the first messages of a request."""
+    """Return the first messages of a request."""
     return [message for _, message in islice(generate_records(request, UTC), count)]
 
 
@@ -147,7 +147,7 @@ def test_seed_and_start_fix_every_byte() -> None:
 
 
 def good(message: ProducerRecord) -> bool:
-    """Tell whether the processor takes a message."""
+    """Return whether the processor takes a message."""
     return isinstance(read(message), PurchaseEvent)
 
 

@@ -25,7 +25,7 @@ START = datetime(2024, 3, 1, tzinfo=UTC)
 
 @pytest.fixture
 def settings(broker: Broker, tmp_path: Path, namespace: str) -> Settings:
-    """Give a deployment with empty topics."""
+    """Return a deployment with empty topics."""
     return deployment(broker, tmp_path / "home", namespace)
 
 

@@ -24,7 +24,7 @@ ENDS = {0: 7, 1: 0}
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Recording:
-    """Give a recording of two purchases, the later one first."""
+    """Return a recording of two purchases, the later one first."""
     later = PURCHASE.replace("08:26:00", "08:27:00.25")
     return read_csv(tmp_path, later, PURCHASE)
 
@@ -75,7 +75,7 @@ def test_another_way_than_it_was_begun_is_refused(
     begun: bool,  # noqa: FBT001 - a parameter
     said: str,
 ) -> None:
-    """Naming how it was begun, and the way out."""
+    """Naming how it was begun, and the remedy."""
     before = planned(recording, as_recorded=begun)
     with pytest.raises(UsageError, match=f"was begun {said}.*--restart"):
         planned(recording, before, as_recorded=not begun)

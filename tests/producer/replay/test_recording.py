@@ -24,7 +24,7 @@ GOOD = {
 
 
 def content(recorded: dict[str, object]) -> dict[str, object]:
-    """Give a purchase without its event id."""
+    """Return a purchase without its event id."""
     return {name: value for name, value in recorded.items() if name != "event_id"}
 
 

@@ -20,19 +20,19 @@ REFUSED_NET = Decimal("-22124.12")
 
 @pytest.fixture(scope="module")
 def example() -> Recording:
-    """Give the example in UTC."""
+    """Return the example in UTC."""
     return read_recording(EXAMPLE, {}, "UTC")
 
 
 @pytest.fixture(scope="module")
 def verdicts(example: Recording) -> Sequence[PurchaseEvent | Refusal]:
-    """Give the processor's verdict on every row of the example as recorded."""
+    """Return the processor's verdict on every row of the example as recorded."""
     return [judged(row) for row in rows(example, 0)]
 
 
 @pytest.fixture(scope="module")
 def events(verdicts: Sequence[PurchaseEvent | Refusal]) -> Sequence[PurchaseEvent]:
-    """Give the example's valid events."""
+    """Return the example's valid events."""
     return [verdict for verdict in verdicts if isinstance(verdict, PurchaseEvent)]
 
 

@@ -45,20 +45,20 @@ class StopAfter(StopRequest):
         self._left = number
 
     def is_set(self) -> bool:
-        """Tell whether it was asked often enough."""
+        """Return whether it was asked often enough."""
         self._left -= 1
         return self._left < 0 or super().is_set()
 
 
 @pytest.fixture
 def settings(broker: Broker, tmp_path: Path, namespace: str) -> Settings:
-    """Give a deployment with empty topics."""
+    """Return a deployment with empty topics."""
     return deployment(broker, tmp_path / "home", namespace)
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Give some of the example, with a line that is refused."""
+    """Return some of the example, with a line that is refused."""
     path = tmp_path / "some.parquet"
     example = pl.read_parquet(EXAMPLE)
     refused = example.filter(pl.col("UnitPrice") < 0).head(1)
@@ -82,7 +82,7 @@ def ignore(_progress: SendProgress) -> None:
 
 
 def memory(settings: Settings) -> tuple[Path, Checkpoint]:
-    """Give what the home remembers of its one replay, and where."""
+    """Return what the home remembers of its one replay, and where."""
     (path,) = (settings.home / "replays").glob("*.json")
     begun = read_checkpoint(path)
     assert begun is not None
@@ -96,12 +96,12 @@ def forget_acknowledged(settings: Settings) -> None:
 
 
 def arrived(settings: Settings) -> Counter[bytes]:
-    """Give how often each value stands on the topic."""
+    """Return how often each value stands on the topic."""
     return Counter(value_of(message) for message in all_of(settings))
 
 
 def expected(path: Path, shift: int = 0) -> Counter[bytes]:
-    """Give each row's value once."""
+    """Return each row's value once."""
     recording = read_recording(path, {}, "UTC")
     return Counter(row.value for row in rows(recording, shift) if row.value is not None)
 

@@ -15,7 +15,7 @@ INSTANT = "2010-12-01T08:26:00.000000Z"
 def texts(
     values: list[object], zone: str = "UTC", dtype: pl.DataType | None = None
 ) -> list[object]:
-    """Give what is sent for a column of times: its instant in UTC, or what there was."""
+    """Return what is sent for a column of times: its instant in UTC, or what there was."""
     times = read_times(pl.Series("when", values, dtype=dtype), zone)
     written = utc_text(times["time"]).to_list()
     return [text or raw for text, raw in zip(written, times["raw"].to_list(), strict=True)]

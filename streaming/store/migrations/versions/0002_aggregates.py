@@ -168,7 +168,7 @@ def _readable_metrics() -> dict[str, str]:
 
 
 def _local_hour() -> str:
-    """Give the hour's start as `2011-10-30 01:00 +01:00`, in local time."""
+    """Return the hour's start as `2011-10-30 01:00 +01:00`, in local time."""
     return (
         "strftime('%Y-%m-%d %H:%M', hour / 1000000 + utc_offset, 'unixepoch')"
         " || iif(utc_offset < 0, ' -', ' +')"
