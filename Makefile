@@ -6,6 +6,9 @@ UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 PURCHASES := .venv/bin/purchases
 STAMP := .venv/.set-up
+# In the same order each time; `pytest` alone shuffles.
+PYTEST := .venv/bin/python -m pytest -p no:randomly
+FILES := --dist loadfile --no-loadscope-reorder
 export UV_PYTHON_DOWNLOADS := never
 
 help:  ## show this
@@ -21,17 +24,18 @@ $(STAMP): pyproject.toml uv.lock
 run: $(STAMP)  ## set up if needed, then the demonstration, until Ctrl-C
 	$(PURCHASES) up --demo
 
+# Four processes keep two cores busy: most tests wait for processes of their own.
 test: $(STAMP)  ## the whole test suite
 	@sh scripts/need-packages chromium=chromium mount=mount promtool=prometheus
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) $(FILES) -n 4
 
 test-faults: $(STAMP)  ## all fault injections into the stream, the long ones too
 	@sh scripts/need-packages mount=mount
-	.venv/bin/python -m pytest -m "faults or injection" -n 2 --dist loadfile --no-loadscope-reorder tests/stream tests/faults
+	$(PYTEST) $(FILES) -n 2 -m "faults or injection" --ignore tests/orchestration
 
 # Alone on the machine: within how many minutes days are current again is what it judges.
 test-batch-faults: $(STAMP)  ## the long fault injections into Dagster and the batch half
-	.venv/bin/python -m pytest -m faults tests/orchestration
+	$(PYTEST) -m faults tests/orchestration
 
 lint: $(STAMP)  ## ruff, mypy, import contracts
 	.venv/bin/ruff check

@@ -88,10 +88,10 @@ def test_a_standby_takes_over_after_the_groups_coordinator_moved(
                 wait_until(lambda: state(other) == "caught_up", 60, "it does not take over")
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(500)
-@pytest.mark.parametrize(("leaders", "pairs"), [(1, 0), pytest.param(3, 1, marks=LONG)])
 def test_three_brokers_lose_their_leaders_in_turn_and_two_at_once(
-    jars: Path, tmp_path: Path, request: pytest.FixtureRequest, leaders: int, pairs: int
+    jars: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """With three copies the stream goes on, and with one it waits for the second."""
     with running_cluster(jars, tmp_path / "three", 3) as cluster:
@@ -114,7 +114,6 @@ def test_three_brokers_lose_their_leaders_in_turn_and_two_at_once(
             wait_until(cluster.serves, 90, "they do not come back")
 
         with injected(deployment, request, rate=200, deadline=120) as injection:
-            for _ in range(leaders):
+            for _ in range(3):
                 injection.strike(kill_leader, 60)
-            for _ in range(pairs):
-                injection.strike(kill_two, 90)
+            injection.strike(kill_two, 90)

@@ -28,6 +28,7 @@ def cut(log: Path) -> None:
     log.write_bytes(content[:end])
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(240)
 def test_a_transaction_that_outlived_its_leader_is_no_cut(
     alone: Deployment, cluster: Cluster
