@@ -14,6 +14,20 @@ MICROSECONDS: Final = 1_000_000
 MILLISECOND: Final = 1_000
 FIRST_INSTANT: Final = -62_135_596_800 * MICROSECONDS
 END_OF_INSTANTS: Final = 253_402_300_800 * MICROSECONDS
+FIRST_SECOND: Final = 315_532_800
+END_OF_SECONDS: Final = 7_258_118_400
+"""Whole numbers are milliseconds from 1980 to 2200. Others count something else: 202403150810 would
+be a time in 1976."""
+OTHER_UNITS: Final[tuple[tuple[str, int, int], ...]] = (
+    ("seconds since 1970", FIRST_SECOND, END_OF_SECONDS),
+    ("microseconds since 1970", FIRST_SECOND * 10**6, END_OF_SECONDS * 10**6),
+    ("nanoseconds since 1970", FIRST_SECOND * 10**9, END_OF_SECONDS * 10**9),
+    ("days as YYYYMMDD", 19_800_101, 22_000_101),
+    ("minutes as YYYYMMDDhhmm", 198_001_010_000, 220_001_010_000),
+    ("seconds as YYYYMMDDhhmmss", 19_800_101_000_000, 22_000_101_000_000),
+    ("day numbers", 3_652, 110_000),
+)
+"""What else numbers of a recording count, and from where to where; no two overlap."""
 
 _CLOCK = r"(?P<clock>(?:[01]?[0-9]|2[0-3]):[0-5][0-9])(?::(?P<second>[0-5][0-9]))?"
 _ISO = (
@@ -27,30 +41,42 @@ _SLASHED = (
     + _CLOCK
     + r")?$"
 )
-_WHOLE_NUMBER = r"^-?[0-9]{1,18}$"
+_WHOLE_NUMBER = r"^(-?[0-9]{1,18})$"
 
 
 def read_times(column: pl.Series, zone: str) -> pl.DataFrame:
     """Return `time` (µs since 1970 UTC, Int64; null if there is none) and `raw`.
 
-    `raw` is what is sent if there is no instant: text, or whole numbers, which are epoch
+    `raw` is what is sent if there is no instant: text, or whole numbers. Whole numbers are epoch
     milliseconds. Naive times are in the IANA time zone `zone`: one that exists twice is the
     earlier, one that does not exist has no instant. Raises `UsageError` if not one value is a
-    time, or if nothing shows whether day or month comes first.
+    time, naming the unit of numbers, or if nothing shows whether day or month comes first.
     """
-    filled = column.drop_nulls()
-    if column.dtype == pl.String and filled.len() and filled.str.contains(_WHOLE_NUMBER).all():
-        column = column.cast(pl.Int64)
     time, known = _instants(column, zone)
+    filled = column.drop_nulls()
     if filled.len() and not known.any():
-        raise UsageError(
-            f"Not one value of the column {column.name!r} is a time ({filled[0]!r} for example);"
-            " name the column of times with --map timestamp=COLUMN."
-        )
+        raise UsageError(_no_time(filled))
     inside = time.is_between(FIRST_INSTANT, END_OF_INSTANTS, closed="left").fill_null(value=False)
     nothing = pl.Series([None], dtype=pl.Int64)
     raw = column.zip_with(~inside, nothing.cast(column.dtype))
     return pl.DataFrame({"time": time.zip_with(inside, nothing), "raw": _as_written(raw)})
+
+
+def _no_time(values: pl.Series) -> str:
+    """Return what is wrong with a column without one time, which may count in another unit."""
+    example = values[0]
+    number = pl.Series([str(example)]).cast(pl.Float64, strict=False)[0]
+    for unit, first, end in OTHER_UNITS:
+        if number is not None and first <= number < end:
+            return (
+                f"The column {values.name!r} holds {unit} ({example!r} for example); write its"
+                " times as milliseconds since 1970 or as 2011-03-27 13:05."
+            )
+    return (
+        f"Not one value of the column {values.name!r} is a time in a form that is read"
+        f" ({example!r} for example); write times as 2011-03-27 13:05 or 2011-03-27T13:05:00Z, or"
+        " name the column of times with --map timestamp=COLUMN."
+    )
 
 
 def utc_text(micros: pl.Series) -> pl.Series:
@@ -61,18 +87,24 @@ def utc_text(micros: pl.Series) -> pl.Series:
 def _instants(column: pl.Series, zone: str) -> tuple[pl.Series, pl.Series]:
     """Return the instants (µs), and which values have the form of a time at all."""
     if column.dtype.is_integer():
-        limit = END_OF_INSTANTS // MILLISECOND
-        whole = column.cast(pl.Int64, strict=False)
-        time = pl.select(
-            pl.when(whole.is_between(-limit, limit)).then(whole * MILLISECOND)
-        ).to_series()
-    elif isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is not None:
+        time = _from_milliseconds(column.cast(pl.Int64, strict=False))
+        return time, time.is_not_null()
+    if isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is not None:
         time = column.dt.epoch("us")
     elif column.dtype in (pl.Datetime, pl.Date):
         time = _in_zone(column.cast(pl.Datetime("us")), zone)
     else:
-        return _from_text(column.cast(pl.String), zone)
+        text = column.cast(pl.String)
+        numbers = _from_milliseconds(text.str.extract(_WHOLE_NUMBER).cast(pl.Int64))
+        time, known = _from_text(text, zone)
+        is_number = numbers.is_not_null()
+        return numbers.zip_with(is_number, time), known | is_number
     return time, column.is_not_null()
+
+
+def _from_milliseconds(whole: pl.Series) -> pl.Series:
+    plausible = whole.is_between(FIRST_SECOND * 1_000, END_OF_SECONDS * 1_000, closed="left")
+    return pl.select(pl.when(plausible).then(whole * MILLISECOND)).to_series()
 
 
 def _in_zone(naive: pl.Series, zone: str) -> pl.Series:

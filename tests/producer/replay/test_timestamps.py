@@ -124,10 +124,82 @@ def test_the_column_tells_whether_day_or_month_comes_first() -> None:
 @pytest.mark.parametrize("values", [["HEART", "LANTERN"], [2.55, 3.39], [True]])
 def test_a_column_without_one_time_is_the_wrong_column(values: list[object]) -> None:
     """It is named, with an example of what it holds."""
-    with pytest.raises(UsageError, match=r"column 'when' is a time.*--map timestamp=COLUMN"):
+    with pytest.raises(UsageError, match=r"column 'when' is a time .*--map timestamp=COLUMN"):
         texts(values)
 
 
 def test_a_column_of_nulls_is_sent_as_it_stands() -> None:
     """Nothing shows that it is the wrong column."""
     assert texts([None], dtype=pl.String()) == [None]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit"),
+    [
+        (1_710_489_600, "seconds since 1970"),
+        ("1710489600", "seconds since 1970"),
+        (1_710_489_600.25, "seconds since 1970"),
+        ("1710489600.25", "seconds since 1970"),
+        (1_710_489_600_000_000, "microseconds since 1970"),
+        ("1710489600000000000", "nanoseconds since 1970"),
+        (20_240_315, "days as YYYYMMDD"),
+        ("20240315", "days as YYYYMMDD"),
+        ("202403150810", "minutes as YYYYMMDDhhmm"),
+        (20_240_315_081_000, "seconds as YYYYMMDDhhmmss"),
+        ("45366", "day numbers"),
+        (19_797, "day numbers"),
+    ],
+)
+def test_numbers_in_another_unit_are_refused_naming_it(value: object, unit: str) -> None:
+    """Taken for milliseconds, three days would be stored within 86 ms of January 1970."""
+    with pytest.raises(UsageError, match=rf"'when' holds {unit} \({value!r} for example\); write"):
+        texts([value, None, value])
+
+
+@pytest.mark.parametrize("cell", ["n/a", "20240315", "1710489600", "99999999999999999999"])
+def test_one_bad_cell_among_milliseconds_is_sent_as_it_stands(cell: str) -> None:
+    """It is the processor's to refuse, and takes no other row along."""
+    assert texts(["1291191960000", cell, "1291191960000"]) == [INSTANT, cell, INSTANT]
+
+
+READ_FORMS = {
+    "2024-03-27 14:05:09": "2024-03-27T14:05:09.000000Z",
+    "2024-03-27T14:05:09": "2024-03-27T14:05:09.000000Z",
+    "2024-03-27T14:05:09Z": "2024-03-27T14:05:09.000000Z",
+    "2024-03-27T10:05:09-04:00": "2024-03-27T14:05:09.000000Z",
+    "2024-03-27 10:05:09 -04:00": "2024-03-27T14:05:09.000000Z",
+    "27/03/2024 14:05": "2024-03-27T14:05:00.000000Z",
+    "3/27/24 14:05": "2024-03-27T14:05:00.000000Z",
+}
+OTHER_FORMS = [
+    "2024-03-27 10:05:09 -0400",
+    "2024-03-27 14:05:09 UTC",
+    "2024-03-27 14:05:09 Europe/London",
+    "27.03.2024",
+    "27.03.2024 14:05",
+    "2024/03/27",
+    "2024/03/27 14:05",
+    "03/27/2024 2:05 PM",
+    "2024-03-27 2:05 PM",
+    "27 Mar 2024",
+    "March 27, 2024",
+    "27-Mar-2024 14:05",
+    "Wed, 27 Mar 2024 14:05:09 GMT",
+    "20240327T140509Z",
+    "2024-W13-3",
+]
+
+
+@pytest.mark.parametrize(("form", "sent"), READ_FORMS.items())
+def test_a_form_of_time_is_read_right(form: str, sent: str) -> None:
+    """The forms that spreadsheets and databases write most."""
+    assert texts([form]) == [sent]
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS)
+def test_another_form_of_time_is_refused_with_the_forms_that_are_read(form: str) -> None:
+    """Never taken for another time: the column is refused, and beside read ones the cell is."""
+    with pytest.raises(UsageError) as refused:
+        texts([form])
+    assert f"({form!r} for example); write times as 2011-03-27 13:05" in str(refused.value)
+    assert texts(["2010-12-01 08:26:00", form]) == [INSTANT, form]
