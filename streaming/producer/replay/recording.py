@@ -7,6 +7,7 @@ import csv
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,8 @@ from streaming.producer.replay.timestamps import read_times
 
 PARQUET_MAGIC: Final = b"PAR1"
 HEAD_BYTES: Final = 64 * 1024
+TAIL_BYTES: Final = 64 * 1024
+"""Longer than a last line of any purchase."""
 SEPARATORS: Final = ",;\t|"
 NUMBERS: Final = frozenset({"quantity", "unit_price"})
 WHOLE_FLOAT: Final = r"^([0-9]+)\.0$"
@@ -96,6 +99,7 @@ def _from_csv(
     A cell without text is null, and a row without any is no row.
     """
     names, separator = _header(path, head)
+    _require_whole_last_line(path, separator, len(names))
     columns = columns_by_field(mapping, names, path.name)
     scan = pl.scan_csv(path, separator=separator, infer_schema=False, glob=False)
     cells = scan.select(pl.when(pl.all() != "").then(pl.all()))
@@ -120,6 +124,29 @@ def _header(path: Path, head: bytes) -> tuple[list[str], str]:
     if len(best[0]) < 2:
         raise UsageError(f"{path} is neither a Parquet file nor CSV with a line of column names.")
     return best
+
+
+def _require_whole_last_line(path: Path, separator: str, columns: int) -> None:
+    """Raise `UsageError` if the last line ends early, as in a file whose copy was interrupted.
+
+    Other lines may end early: some programs leave out the separators of empty cells. Only a line
+    without a line end can have been cut.
+    """
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - TAIL_BYTES, 0))
+        pieces = file.read().decode(errors="replace").split("\n")
+    last = pieces.pop()
+    # The line end before it may be within a quoted cell, whose other quote is then further up.
+    while last.count('"') % 2 and pieces:
+        last = f"{pieces.pop()}\n{last}"
+    if not last.strip():
+        return
+    cells = len(next(csv.reader(StringIO(last, newline=""), delimiter=separator)))
+    if cells < columns:
+        raise UsageError(
+            f"{path} ends within a line, after {cells} of {columns} cells; it seems to be cut."
+            " Copy it again, or end its last line with a line end if the rest is empty."
+        )
 
 
 def _by_field(scan: pl.LazyFrame, columns: Mapping[str, str]) -> pl.LazyFrame:

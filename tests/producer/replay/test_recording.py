@@ -98,6 +98,32 @@ def test_blank_lines_are_no_rows_and_short_lines_are(tmp_path: Path) -> None:
     assert content(second) == GOOD
 
 
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("cells", [1, 4, 5, 7])
+def test_a_file_that_is_cut_in_its_last_line_is_refused(
+    tmp_path: Path, separator: str, cells: int
+) -> None:
+    """What is left would be another purchase: a guest's, without a price."""
+    cut = ",".join(PURCHASE.split(",")[:cells])
+    path = tmp_path / "cut.csv"
+    path.write_text(f"{HEADER}\n{PURCHASE}\n{cut}".replace(",", separator))
+    with pytest.raises(UsageError, match=rf"cut\.csv ends within a line, after {cells} of 8 cells"):
+        read_recording(path, {}, "UTC")
+    path.write_text(f"{path.read_text()}\n")
+    assert read_recording(path, {}, "UTC").frame.height == 2
+
+
+def test_a_file_that_is_cut_in_a_quoted_cell_is_refused(tmp_path: Path) -> None:
+    """A line end within the cell does not hide it; a whole one there is no cut."""
+    head = f'{HEADER}\n{PURCHASE}\n536366,85123A,"A ""BIG"" HEART,\nRED\u2028'
+    path = tmp_path / "cut.csv"
+    path.write_text(head)
+    with pytest.raises(UsageError, match=r"cut\.csv ends within a line"):
+        read_recording(path, {}, "UTC")
+    path.write_text(f'{head}",6,2010-12-01 08:26:00,2.55,17850,France')
+    assert read_recording(path, {}, "UTC").frame.height == 2
+
+
 def test_columns_of_numbers_are_sent_as_text_where_text_is_due(tmp_path: Path) -> None:
     """Customers kept as floats, because others are missing, have no decimals."""
     path = tmp_path / "typed.parquet"
