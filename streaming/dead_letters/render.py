@@ -33,11 +33,18 @@ class Attempt(Struct, frozen=True):
     dlq_offset: int
 
 
+class TextHeader(Struct, frozen=True):
+    """A header as text, in which bytes that are none are escaped; a value may be absent."""
+
+    name: str
+    value: str | None
+
+
 class DeadLetterDetails(Struct, frozen=True):
     """A dead letter with what the topic holds of it; null if that is no longer there.
 
     `value` and `key` are text in which other bytes are escaped, `value_hex` has all bytes. Headers
-    are those that the record came with.
+    are those that the record came with, in their order: Kafka allows a name several times.
     """
 
     id: str
@@ -54,7 +61,7 @@ class DeadLetterDetails(Struct, frozen=True):
     in_topic: bool
     truncated_bytes: int | None
     key: str | None
-    headers: dict[str, str | None]
+    headers: tuple[TextHeader, ...]
     value: str | None
     value_hex: str | None
     refusals: tuple[Attempt, ...]
@@ -126,18 +133,19 @@ def details(
 
 def lines(letter: DeadLetterDetails) -> str:
     """Return lines of a name and what it is, then the value as text and as hex."""
-    named = {
-        "dead letter": letter.id,
-        "state": letter.state + (f": {letter.dropped_because}" if letter.dropped_because else ""),
-        "reason": letter.reason or "",
-        "detail": letter.detail or "",
-        "refused at": letter.refused_at or "",
-        "came as": f"{letter.origin_topic}-{letter.origin_partition} at {letter.origin_offset}"
-        f" ({letter.origin_timestamp})",
-        "key": "none" if letter.key is None else letter.key,
-        **{f"header {name}": value or "" for name, value in letter.headers.items()},
-    }
-    text = [f"{printable(name):<13} {printable(value)}".rstrip() for name, value in named.items()]
+    because = f": {letter.dropped_because}" if letter.dropped_because else ""
+    origin = f"{letter.origin_topic}-{letter.origin_partition} at {letter.origin_offset}"
+    named = [
+        ("dead letter", letter.id),
+        ("state", letter.state + because),
+        ("reason", letter.reason or ""),
+        ("detail", letter.detail or ""),
+        ("refused at", letter.refused_at or ""),
+        ("came as", f"{origin} ({letter.origin_timestamp})"),
+        ("key", "none" if letter.key is None else letter.key),
+        *((f"header {header.name}", header.value or "") for header in letter.headers),
+    ]
+    text = [f"{printable(name):<13} {printable(value)}".rstrip() for name, value in named]
     text += [
         f"attempt {a.attempt:<5} {a.refused_at} {printable(a.reason)}: {printable(a.detail)}"
         for a in letter.refusals
@@ -175,8 +183,12 @@ def _attempt(record: DeadLetterRecord) -> Attempt:
     )
 
 
-def _foreign(headers: Headers) -> dict[str, str | None]:
-    return {name: escaped_text(v) for name, v in headers if not name.startswith(DEAD_LETTER)}
+def _foreign(headers: Headers) -> tuple[TextHeader, ...]:
+    return tuple(
+        TextHeader(name, escaped_text(value))
+        for name, value in headers
+        if not name.startswith(DEAD_LETTER)
+    )
 
 
 def _time(micros: int | None) -> str | None:

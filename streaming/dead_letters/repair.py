@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from streaming.errors import UsageError
-from streaming.events.purchase import FIELDS
+from streaming.events.purchase import BYTE_ORDER_MARK, FIELDS
 
 _object = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -58,7 +58,8 @@ def repaired_value(
     if not repair.fields:
         return value
     try:
-        fields = _object(value or b"")
+        # The processor reads a value that begins with this mark, so a repair reads it too.
+        fields = _object((value or b"").removeprefix(BYTE_ORDER_MARK.encode()))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise RepairError("no_object") from None
     return _encode({**fields, **{name: Raw(text) for name, text in repair.fields.items()}})

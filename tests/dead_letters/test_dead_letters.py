@@ -111,6 +111,33 @@ def test_the_three_ways_to_repair_store_each_purchase_once(deployment: Deploymen
     deployment.succeed("verify")
 
 
+def test_every_header_is_shown_and_a_marked_value_is_repaired(deployment: Deployment) -> None:
+    """A name may come several times; a value may begin with a byte order mark."""
+    value = b"\xef\xbb\xbf" + json.dumps(purchase(unit_price=-1)).encode()
+    route: list[tuple[str, str | bytes | None]] = [
+        ("route", b"till-3"),
+        ("route", None),
+        ("till", b"7"),
+        ("route", b""),
+    ]
+    producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
+    producer.produce(deployment.topic("purchases"), value, b"ada", headers=route)
+    producer.flush(10)
+    drain(deployment)
+    (letter,) = listed(deployment)
+    shown = json.loads(deployment.succeed("dlq", "show", letter["id"], "--json"))
+    assert [(h["name"], h["value"]) for h in shown["headers"]] == [
+        ("route", "till-3"),
+        ("route", None),
+        ("till", "7"),
+        ("route", ""),
+    ]
+    assert deployment.succeed("dlq", "show", letter["id"]).count("header route") == 3
+    redriven(deployment, "--set", "unit_price=2.50", "--yes")
+    drain(deployment)
+    assert deployment.rows("SELECT unit_price_micros FROM analytics_event") == [(2_500_000,)]
+
+
 def test_redriven_twice_and_killed_in_the_middle_stores_once(deployment: Deployment) -> None:
     """What was sent but not marked is sent again, and known by its origin."""
     send(deployment, *(purchase(item=f"item {n}", unit_price=-1) for n in range(3_000)))

@@ -32,6 +32,13 @@ def test_a_rule_sets_its_field_and_keeps_the_others_byte_for_byte() -> None:
     )
 
 
+def test_a_rule_repairs_a_value_with_a_byte_order_mark() -> None:
+    """The processor reads such a value, so that it can be refused for what the rule repairs."""
+    rule = Repair({"unit_price": b"5"})
+    marked = repaired_value("a", b"\xef\xbb\xbf" + VALUE, rule, cut=False)
+    assert marked == repaired_value("a", VALUE, rule, cut=False)
+
+
 @pytest.mark.parametrize("value", [b"tea", b"[1]", b"", None, b"\xff", b'"text"', b"{"])
 def test_a_field_can_only_be_set_in_an_object(value: bytes | None) -> None:
     """Anything else is left, and counted."""

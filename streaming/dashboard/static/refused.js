@@ -132,7 +132,7 @@ async function showDeadLetter(id) {
       ],
       ["State", `${letter.state}, attempt ${letter.attempts}`],
       ["Key", letter.key ?? "none"],
-      ...Object.entries(letter.headers).map(([name, value]) => [`Header ${name}`, value ?? "none"]),
+      ...letter.headers.map(({ name, value }) => [`Header ${name}`, value ?? "none"]),
     ]);
     $("dead-letter-value").textContent = letter.in_topic
       ? (letter.value ?? "The record has no value.")
