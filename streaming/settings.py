@@ -5,6 +5,7 @@ Defaults, types and the description of a valid value are here; what a setting do
 
 import os
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streaming.errors import UsageError
 from streaming.system.home import Home
+from streaming.units import MICROS
 
 PREFIX = "PURCHASES_"
 
@@ -22,7 +24,8 @@ PREFIX = "PURCHASES_"
 class Settings(BaseSettings):
     """The settings of one deployment; frozen.
 
-    `home` is absolute and holds everything that is written. `history_start` is a day in `timezone`.
+    `home` is absolute and holds everything that is written. `history_start` is a day in `timezone`,
+    `max_amount` is in `currency`.
     """
 
     model_config = SettingsConfigDict(
@@ -37,6 +40,8 @@ class Settings(BaseSettings):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "GBP"
     timezone: str = "UTC"
     history_start: date = date(2010, 1, 1)
+    # What an event can hold at all is 10⁹, see `events.fields`; a shop's lines are far below both.
+    max_amount: Annotated[Decimal, Field(gt=0, le=10**9, decimal_places=6)] = Decimal(1_000_000)
     processor_slots: Annotated[int, Field(ge=1, le=64)] = 1
     analytics_slots: Annotated[int, Field(ge=1, le=64)] = 1
     refusal_share: Annotated[float, Field(ge=0, le=1)] = 0.05
@@ -80,6 +85,11 @@ class Settings(BaseSettings):
         return datetime(start.year, start.month, start.day, tzinfo=self.zone).astimezone(UTC)
 
     @property
+    def max_amount_micros(self) -> int:
+        """The largest magnitude of one purchase's amount, in micros."""
+        return int(self.max_amount * MICROS)
+
+    @property
     def embedded_broker(self) -> bool:
         """Whether the broker is the embedded one."""
         return self.bootstrap_servers is None and self.kafka_config is None
@@ -111,6 +121,7 @@ VALID_VALUES = {
     "currency": "an ISO 4217 code of three capital letters, such as GBP",
     "timezone": "an IANA time zone, such as Europe/London",
     "history_start": "a date, such as 2010-01-01",
+    "max_amount": "a decimal above 0, up to 1000000000, with at most 6 decimals",
     "processor_slots": "a whole number from 1 to 64",
     "analytics_slots": "a whole number from 1 to 64",
     "refusal_share": "a number from 0 to 1, such as 0.05",

@@ -84,7 +84,9 @@ class PurchaseIngest:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._topic = Names.of(settings).purchases
-        self._rules = Rules(settings.currency, settings.history_start_time)
+        self._rules = Rules(
+            settings.currency, settings.history_start_time, settings.max_amount_micros
+        )
         self._sender_lock = Lock()
         self._sender: RecordSender | None = None
 

@@ -177,7 +177,7 @@ def _count_outcomes(
     What is too large is not sent: no rule will accept it, and with the headers of its origin it may
     be more than the topic takes.
     """
-    rules = Rules(settings.currency, settings.history_start_time)
+    rules = Rules(settings.currency, settings.history_start_time, settings.max_amount_micros)
     topic = Names.of(settings).purchases
     for record in records:
         now = time.time_ns() // 1_000_000

@@ -96,7 +96,7 @@ def _event(
     micros = amount = None
     if price is not None:
         micros = fields.unit_price_micros(price)
-        amount = fields.amount_micros(quantity, micros)
+        amount = fields.amount_micros(quantity, micros, rules.max_amount_micros)
     # By position: this runs for each event, and keyword arguments cost more.
     return AnalyticsEvent(
         origin_id(own_origin(record)) if event_id is None else fields.event_id(event_id),

@@ -11,11 +11,11 @@ from functools import lru_cache
 from typing import Final
 
 from streaming.events.refusal import Reason, RefusalError, excerpt
-from streaming.units import EPOCH, MICROS
+from streaming.units import EPOCH, MICROS, decimal_text
 
 MAX_QUANTITY: Final = 1_000_000
 MAX_PRICE_MICROS: Final = 10**9 * MICROS
-# A sum of over 9,000 such amounts still fits SQLite's 64-bit integer.
+# The most that a deployment may allow, and so the most that an event on `analytics` holds.
 MAX_AMOUNT_MICROS: Final = 10**9 * MICROS
 # The user is the record's key, and users and items are keys of tables.
 MAX_NAME: Final = 128
@@ -71,11 +71,18 @@ def unit_price_micros(value: str | float) -> int:
     return micros
 
 
-def amount_micros(quantity: int, price_micros: int) -> int:
-    """Multiply quantity by price (micros); refuses a magnitude over 10⁹ as `invalid_price`."""
+def amount_micros(quantity: int, price_micros: int, max_micros: int) -> int:
+    """Multiply quantity by price (micros); refuses a magnitude over `max_micros`.
+
+    The refusal is `invalid_price`.
+    """
     amount = quantity * price_micros
-    if not -MAX_AMOUNT_MICROS <= amount <= MAX_AMOUNT_MICROS:
-        raise RefusalError(Reason.INVALID_PRICE, "quantity times unit_price is over 10^9")
+    if not -max_micros <= amount <= max_micros:
+        raise RefusalError(
+            Reason.INVALID_PRICE,
+            f"quantity times unit_price is {decimal_text(amount)}, over this deployment's"
+            f" PURCHASES_MAX_AMOUNT, {decimal_text(max_micros)}, in magnitude",
+        )
     return amount
 
 

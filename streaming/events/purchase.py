@@ -51,10 +51,15 @@ class PurchaseEvent(Struct, frozen=True, gc=False):
 
 
 class Rules(Struct, frozen=True):
-    """What a deployment accepts: its one currency, and the first instant of its history (UTC)."""
+    """What a deployment accepts: its one currency, and the first instant of its history (UTC).
+
+    `max_amount_micros` is the largest magnitude of quantity times price, in millionths of
+    `currency`.
+    """
 
     currency: str
     history_start: datetime
+    max_amount_micros: int
 
 
 class PurchaseFields(Struct, frozen=True):
@@ -217,7 +222,9 @@ def _normalise(
         item=item,
         quantity=quantity,
         unit_price_micros=micros,
-        amount_micros=None if micros is None else fields.amount_micros(quantity, micros),
+        amount_micros=None
+        if micros is None
+        else fields.amount_micros(quantity, micros, rules.max_amount_micros),
         currency=rules.currency,
         order_id=fields.text("order_id", purchase.order_id),
         description=fields.text("description", purchase.description),

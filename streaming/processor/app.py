@@ -65,7 +65,9 @@ class PurchaseProcessorApp:
         self._runtime = runtime
         self._producer = producer
         self._names = names = Names.of(settings)
-        self._rules = Rules(settings.currency, settings.history_start_time)
+        self._rules = Rules(
+            settings.currency, settings.history_start_time, settings.max_amount_micros
+        )
         self._topic_id = topic_id_text(identity.topic_ids[names.purchases])
         self._dead_letter_bytes = dead_letter_bytes
         self._committed: dict[TopicPartition, int] = {}

@@ -40,7 +40,8 @@ def test_what_is_sent_twice_is_stored_once_and_refusals_are_named(
     """By the idempotency key; the answer says where each record is, and what will become of it."""
     now = int(time.time() * 1000)
     lamp = {"user": "ada", "item": "lamp", "timestamp": now, "unit_price": "2.50"}
-    body = json.dumps([lamp, {**lamp, "unit_price": "-1"}, {**lamp, "item": "book"}]).encode()
+    bad = [{**lamp, "unit_price": price} for price in ("-1", "1000000.01")]
+    body = json.dumps([lamp, *bad, {**lamp, "item": "book"}]).encode()
     with serve_dashboard(ingest_deployment) as base:
         first = post(base, body, **{"Idempotency-Key": "order-1"})
         again = post(base, body, **{"Idempotency-Key": "order-1"})
@@ -50,12 +51,17 @@ def test_what_is_sent_twice_is_stored_once_and_refusals_are_named(
         ingest_deployment.analyze()
         letters = get(f"{base}/api/v1/dead-letters")["counts"]
     assert [code for code, _ in (first, again, third)] == [200, 200, 200]
-    assert [r["refused"] for r in first[1]["records"]] == [None, "invalid_price", None]
+    assert [r["refused"] for r in first[1]["records"]] == [
+        None,
+        "invalid_price",
+        "invalid_price",
+        None,
+    ]
     assert [r["refused"] for r in third[1]["records"]] == [None, "malformed_json"]
     ids = {r["event_id"] for r in first[1]["records"] + third[1]["records"] if not r["refused"]}
     assert {row[0] for row in ingest_deployment.rows("SELECT event_id FROM analytics_event")} == ids
     assert ids >= {r["event_id"] for r in again[1]["records"] if not r["refused"]}
-    assert letters == {"invalid_price": 2, "malformed_json": 1}
+    assert letters == {"invalid_price": 4, "malformed_json": 1}
     positions = {(r["partition"], r["offset"]) for r in first[1]["records"]}
     found = {(m.partition(), m.offset()) for m in ingest_deployment.read_topic("purchases")}
     assert positions <= found

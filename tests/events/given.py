@@ -6,12 +6,13 @@ from hypothesis import settings
 from msgspec import json
 from msgspec.structs import asdict
 
+from streaming.events.fields import MAX_AMOUNT_MICROS
 from streaming.events.purchase import PurchaseEvent, Rules, read_purchase
 from streaming.events.record import Headers, Origin, Record
 from streaming.events.refusal import Refusal
 from streaming.units import decimal_text, rfc_3339
 
-RULES = Rules("GBP", datetime(2010, 1, 1, tzinfo=UTC))
+RULES = Rules("GBP", datetime(2010, 1, 1, tzinfo=UTC), MAX_AMOUNT_MICROS)
 TOPIC_ID = bytes(range(16))
 TOPIC_ID_TEXT = b"AAECAwQFBgcICQoLDA0ODw"
 APPENDED = 1_764_000_000_000  # 2025-11-24T16:00:00Z

@@ -4,8 +4,14 @@ A row is a name, a value, and the fields that the event must have or the code of
 """
 
 import pytest
+from msgspec.structs import replace
 
-from tests.events.given import purchase
+from streaming.events.fast_path import read_event_fast
+from streaming.events.purchase import PurchaseEvent, read_purchase
+from streaming.events.refusal import Refusal
+from streaming.settings import Settings
+from streaming.units import EPOCH, rfc_3339
+from tests.events.given import RULES, purchase, record
 from tests.events.rows import Row, amount, judge, price
 
 M = "1000000"
@@ -81,3 +87,34 @@ ROWS = [
 def test_a_price_becomes_what_the_rules_say(row: Row) -> None:
     """The purchase has the fields of its row, or is refused with that code."""
     judge(row)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price", "accepted"),
+    [
+        ("1", '"1000000"', True),
+        (M, '"1"', True),
+        (f"-{M}", "1", True),
+        ("1", '"1000000.000001"', False),
+        ("-1", "1000000.01", False),
+        (M, '"1000"', False),
+        (f"-{M}", "1000", False),
+    ],
+)
+def test_a_line_above_the_deployments_maximum_is_refused(
+    quantity: str, price: str, *, accepted: bool
+) -> None:
+    """Both readers judge the amount, of sales and returns, by the maximum of the settings."""
+    rules = replace(RULES, max_amount_micros=Settings().max_amount_micros)
+    one = record(purchase(quantity=quantity, unit_price=price))
+    _, decision = read_purchase(one, rules)
+    fast = read_event_fast(one, rules, rfc_3339(EPOCH))
+    if accepted:
+        assert isinstance(decision, PurchaseEvent)
+        assert fast is not None
+        assert fast.amount_micros == decision.amount_micros
+    else:
+        assert isinstance(decision, Refusal)
+        assert decision.reason == "invalid_price"
+        assert "PURCHASES_MAX_AMOUNT, 1000000.00" in decision.detail
+        assert fast is None
