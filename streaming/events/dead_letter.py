@@ -13,6 +13,7 @@ from msgspec import Struct
 from streaming.events.record import (
     DEAD_LETTER,
     MAX_ATTEMPT,
+    MAX_HEADERS,
     Header,
     Headers,
     Origin,
@@ -55,21 +56,23 @@ class DeadLetterHeaders(Struct, frozen=True):
 def dead_letter(record: Record, origin: Origin, refusal: Refusal, maximum_bytes: int) -> DeadLetter:
     """Make the dead letter of a refused record, of at most `maximum_bytes` as Kafka counts them.
 
-    Key and value are unchanged; headers go along, `origin.*` too, except incoming `dlq.*`. Of what
-    is too large, each of value, key and headers that is over 64 KiB is cut to that, and its size
-    and SHA-256 kept: `dlq.truncated` and `dlq.sha256`, with `.key` or `.headers` for those.
-    `maximum_bytes` is at least 16 KiB.
+    Key and value are unchanged; headers go along, `origin.*` too, except incoming `dlq.*` and what
+    is over 1,000. Of what is too large, each of value, key and headers that is over 64 KiB is cut
+    to that. Of what is cut, size and SHA-256 are kept: `dlq.truncated` and `dlq.sha256`, with
+    `.key` or `.headers` for those. `maximum_bytes` is at least 16 KiB.
     """
     carried = forwarded_headers(record.headers)
     refused = _refusal_headers(origin, refusal)
-    whole = DeadLetter(record.key, record.value, carried + refused)
+    few = carried[:MAX_HEADERS]
+    marks = _cut_mark(".headers", _packed(carried)) if len(few) < len(carried) else []
+    whole = DeadLetter(record.key, record.value, [*few, *refused, *marks])
     if size_in_bytes(whole) <= maximum_bytes:
         return whole
     kept = min(KEPT_BYTES, maximum_bytes // 4)
     return DeadLetter(
         key=record.key and record.key[:kept],
         value=record.value and record.value[:kept],
-        headers=[*_leading_headers(carried, kept), *refused, *_cut_headers(record, carried, kept)],
+        headers=[*_leading_headers(few, kept), *refused, *_cut_marks(record, carried, kept)],
     )
 
 
@@ -124,22 +127,22 @@ def _refusal_headers(origin: Origin, refusal: Refusal) -> list[Header]:
     ]
 
 
-def _cut_headers(record: Record, carried: list[Header], kept: int) -> list[Header]:
-    """Return the size and the SHA-256 of each part that is cut."""
-    parts = {
-        "": record.value or b"",
-        ".key": record.key or b"",
-        ".headers": b"".join(map(_pack, carried)),
-    }
+def _cut_marks(record: Record, carried: list[Header], kept: int) -> list[Header]:
+    """Return the size and the SHA-256 of each part that is cut to `kept` bytes."""
+    parts = {"": record.value or b"", ".key": record.key or b"", ".headers": _packed(carried)}
     marks: list[Header] = []
     for part, content in parts.items():
-        if len(content) > kept:
-            digest = hashlib.sha256(content).hexdigest()
-            marks += [
-                (f"{DEAD_LETTER}truncated{part}", b"%d" % len(content)),
-                (f"{DEAD_LETTER}sha256{part}", digest.encode()),
-            ]
+        if len(content) > kept or (part == ".headers" and len(carried) > MAX_HEADERS):
+            marks += _cut_mark(part, content)
     return marks
+
+
+def _cut_mark(part: str, content: bytes) -> list[Header]:
+    digest = hashlib.sha256(content).hexdigest()
+    return [
+        (f"{DEAD_LETTER}truncated{part}", b"%d" % len(content)),
+        (f"{DEAD_LETTER}sha256{part}", digest.encode()),
+    ]
 
 
 def _leading_headers(headers: Iterable[Header], kept: int) -> list[Header]:
@@ -151,6 +154,10 @@ def _leading_headers(headers: Iterable[Header], kept: int) -> list[Header]:
             break
         leading.append(header)
     return leading
+
+
+def _packed(headers: Iterable[Header]) -> bytes:
+    return b"".join(map(_pack, headers))
 
 
 def _pack(header: Header) -> bytes:

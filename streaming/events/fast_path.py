@@ -14,7 +14,12 @@ from msgspec import Meta, Struct
 from streaming import units
 from streaming.events import fields
 from streaming.events.analytics import SCHEMA_VERSION, AnalyticsEvent
-from streaming.events.purchase import MAX_AHEAD_MICROS, MAX_VALUE_BYTES, Rules
+from streaming.events.purchase import (
+    END_OF_TIME_MICROS,
+    MAX_AHEAD_MICROS,
+    MAX_VALUE_BYTES,
+    Rules,
+)
 from streaming.events.record import Record, origin_id, own_origin
 from streaming.events.refusal import RefusalError
 
@@ -85,8 +90,10 @@ def _event(
     time, quantity, currency = purchase.timestamp, purchase.quantity, purchase.currency
     if len(time) != units.TIME_LENGTH:
         time = _with_six_decimals(time)
-    latest = record.timestamp * 1000 + MAX_AHEAD_MICROS
-    if not _micros_of(rules.history_start) <= units.utc_micros(time) <= latest:
+    event_micros, latest = units.utc_micros(time), record.timestamp * 1000 + MAX_AHEAD_MICROS
+    if not _micros_of(rules.history_start) <= event_micros <= latest:
+        return None
+    if event_micros >= END_OF_TIME_MICROS:
         return None
     if quantity is None:
         quantity = 1

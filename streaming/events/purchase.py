@@ -7,7 +7,8 @@ fields are in `fields`; `fast_path` is quicker than both decoders.
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any, Final, get_args, get_type_hints
 
 import msgspec
@@ -15,6 +16,7 @@ from msgspec import Struct, structs
 
 from streaming import units
 from streaming.events import fields
+from streaming.events.framing import read_framing
 from streaming.events.record import Origin, Record, origin_id, origin_of, own_origin
 from streaming.events.refusal import Reason, Refusal, RefusalError, excerpt
 
@@ -24,10 +26,15 @@ MAX_VALUE_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 64
 # Covers clocks that run ahead, and local times sent as if they were UTC.
 MAX_AHEAD_MICROS: Final = 24 * 3600 * units.MICROS
+# Whatever the record's own time, which a topic may leave to its producer: up to here every zone's
+# local time can be computed and stored.
+END_OF_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)
+END_OF_TIME_MICROS: Final = units.micros_of(END_OF_TIME)
 BYTE_ORDER_MARK: Final = "\ufeff"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 
 
 class PurchaseEvent(Struct, frozen=True, gc=False):
@@ -111,6 +118,12 @@ def _decode_value(record: Record, origin: Origin) -> PurchaseFields:
         raise RefusalError(
             Reason.TOO_LARGE, f"the value has {len(value)} bytes, over {MAX_VALUE_BYTES}"
         )
+    framing = read_framing(value, record.headers)
+    if framing is not None:
+        raise RefusalError(
+            Reason.MALFORMED_JSON,
+            f"the value is framed for a schema registry ({framing}); send it as JSON without",
+        )
     try:
         text = value.decode()
     except UnicodeDecodeError as error:
@@ -180,11 +193,12 @@ def _brackets(text: str) -> int:
 
 def _depth(text: str) -> int:
     """Return how deep the brackets outside of strings are nested; it need not be JSON."""
-    depth = deepest = 0
-    for token in _STRING_OR_BRACKET.finditer(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
-        deepest = max(deepest, depth)
-    return deepest
+    # Each step is one call into C: a loop over the tokens took a quarter of a second for 256 KiB
+    # of brackets, and a batch of such records longer than the watchdog waits.
+    without_escapes = text.replace("\\\\", "").replace('\\"', "")
+    outside = "".join(without_escapes.split('"')[::2]).encode("ascii", "ignore")
+    steps = memoryview(outside.translate(_STEPS, _NO_BRACKETS)).cast("b")
+    return max(accumulate(steps), default=0)
 
 
 def _any_int(digits: str) -> int:
@@ -239,6 +253,11 @@ def _event_time(value: str | int, appended_at: int, history_start: datetime) -> 
         raise RefusalError(
             Reason.TIMESTAMP_TOO_OLD,
             f"timestamp {excerpt(value)} is before the start of history, {history_start:%Y-%m-%d}",
+        )
+    if time >= END_OF_TIME:
+        raise RefusalError(
+            Reason.TIMESTAMP_IN_FUTURE,
+            f"timestamp {excerpt(value)} is not before {END_OF_TIME:%Y-%m-%d}",
         )
     if units.micros_of(time) > appended_at * 1000 + MAX_AHEAD_MICROS:
         raise RefusalError(

@@ -10,7 +10,7 @@ from streaming.events.dead_letter import dead_letter
 from streaming.events.fast_path import read_event_fast
 from streaming.events.identifiers import record_key
 from streaming.events.purchase import Rules, read_purchase
-from streaming.events.record import Record, forwarded_headers
+from streaming.events.record import MAX_HEADERS, ORIGIN, Record, forwarded_headers
 from streaming.events.refusal import Reason, Refusal
 
 MAX_CARRIED_BYTES: Final = 512 * 1024
@@ -36,18 +36,32 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
     if plain is not None and (key is None or len(key) <= MAX_CARRIED_BYTES):
         return Output(record_key(plain.user, plain.order_id) or key, encode_analytics(plain), ())
     origin, verdict = read_purchase(record, rules)
-    carries_much = record.headers or len(key or b"") > MAX_CARRIED_BYTES
-    if carries_much and carried_bytes(record) > MAX_CARRIED_BYTES:
-        verdict = Refusal(Reason.TOO_LARGE, f"headers and key are over {MAX_CARRIED_BYTES} bytes")
+    headers = record.headers
+    if headers or len(key or b"") > MAX_CARRIED_BYTES:
+        verdict = _too_much_carried(record) or verdict
     if isinstance(verdict, Refusal):
         letter = dead_letter(record, origin, verdict, dead_letter_bytes)
         return Output(letter.key, letter.value, letter.headers, verdict.reason)
-    headers = record.headers
     return Output(
         key=record_key(verdict.user, verdict.order_id) or key,
         value=encode_analytics(enrich(verdict, record, processed_at)),
         headers=forwarded_headers(headers) if headers else headers,
     )
+
+
+def _too_much_carried(record: Record) -> Refusal | None:
+    """Return the refusal of headers and key that are too many or too large to be passed on."""
+    count = carried_headers(record)
+    if count > MAX_HEADERS:
+        return Refusal(Reason.TOO_LARGE, f"the record has {count} headers, over {MAX_HEADERS}")
+    if carried_bytes(record) > MAX_CARRIED_BYTES:
+        return Refusal(Reason.TOO_LARGE, f"headers and key are over {MAX_CARRIED_BYTES} bytes")
+    return None
+
+
+def carried_headers(record: Record) -> int:
+    """Return the number of headers that are the sender's; a redrive adds its own."""
+    return sum(not name.startswith(ORIGIN) for name, _ in record.headers)
 
 
 def carried_bytes(record: Record) -> int:

@@ -157,6 +157,20 @@ def test_headers_too_large_are_kept_up_to_the_first_that_does_not_fit() -> None:
     ]
 
 
+def test_of_very_many_headers_the_first_thousand_are_kept() -> None:
+    """The client could read none of a dead letter with over 100,000, and nobody would see it."""
+    given_headers: list[Header] = [("a", None)] * 100_000
+    letter = refused(record(b"v", b"k", given_headers))
+    packed = b"\0\0\0\1a\xff\xff\xff\xff" * 100_000
+    assert (letter.key, letter.value) == (b"k", b"v")
+    assert letter.headers == [
+        *given_headers[:1_000],
+        *VERDICT,
+        ("dlq.truncated.headers", b"%d" % len(packed)),
+        ("dlq.sha256.headers", hashlib.sha256(packed).hexdigest().encode()),
+    ]
+
+
 @thorough
 @given(RECORDS, ORIGINS, REFUSALS, st.integers(SMALLEST, 2**20), st.integers(0, 200_000))
 def test_any_dead_letter_fits_and_leads_back_to_its_origin(

@@ -4,10 +4,13 @@ A row is a name, a value, and the fields that the event must have or the code of
 where they matter, the record's key and headers.
 """
 
+import time
+
 import pytest
 
+from streaming.events.fast_path import read_event_fast
 from streaming.events.purchase import MAX_VALUE_BYTES, PurchaseEvent, read_purchase
-from streaming.events.record import Origin, Record
+from streaming.events.record import Headers, Origin, Record
 from streaming.events.refusal import Reason, Refusal
 from tests.events.given import (
     APPENDED,
@@ -29,6 +32,9 @@ TOMORROW = then("2025-11-25T16:00:00Z")
 REDRIVEN: Fields = {"event_id": REDRIVEN_ID}
 BAD = "invalid_origin"
 MARK = b"\xef\xbb\xbf"
+AVRO = b"0ada.lovelace@example.org4a blue tea cup with saucer"
+BY_HEADER = [("__value_schema_id", b"\0\0\0\0\7")]
+BY_KEY = [("__key_schema_id", b"\0\0\0\0\7")]
 
 
 def padded(size: int) -> bytes:
@@ -114,6 +120,13 @@ ROWS = [
     Row("key and JSON: is JSON", purchase(user='"other"'), {"user": "other"}, b"u"),
     Row("key and a guest: stays a guest", purchase(user="null"), {"user": None}, b"7"),
     Row("key that is none, and JSON", GOOD, {"user": "u"}, b"\xff" * 200),
+    # Framed for a schema registry.
+    Row("Avro by header", AVRO, "malformed_json", b"u", BY_HEADER),
+    Row("Avro of a key by header", b"tea", "malformed_json", b"0ada", BY_KEY),
+    Row("JSON by header is JSON", GOOD, {"user": "u", "item": "i"}, None, BY_HEADER),
+    Row("Avro by magic byte", b"\0\0\0\0\7" + AVRO, "malformed_json", b"u"),
+    Row("JSON by magic byte", b"\0\0\0\0\7" + GOOD, "malformed_json"),
+    Row("Protobuf by magic byte", b"\0\0\0\0\7\0\x0a\3tea", "malformed_json", b"u"),
     # Headers.
     Row("foreign headers", GOOD, {"item": "i"}, None, [("traceparent", b"00-1"), ("x", None)]),
     Row("incoming dlq headers", GOOD, {"event_id": OWN_ID}, None, origin_fields("dlq.")),
@@ -185,6 +198,68 @@ def test_an_origin_is_the_headers_or_else_the_record_itself() -> None:
     assert read(b"{")[0] == read(GOOD)[0] == own
     assert read(b"{", None, origin_fields())[0] == read(GOOD, None, origin_fields())[0] == redriven
     assert read(b"{", None, origin_fields(offset=b"x"))[0] == own
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "named"),
+    [
+        (AVRO, BY_HEADER, "header __value_schema_id, schema id 7"),
+        (AVRO, [("__value_schema_id", b"\1" + bytes(range(16)))], "00010203-0405-0607-0809-"),
+        (AVRO, [("__value_schema_id", None)], "header __value_schema_id, schema id None"),
+        (b"tea", BY_KEY, "header __key_schema_id, schema id 7"),
+        (b"\0\0\1\0\7" + AVRO, [], "magic byte 0, schema id 65543"),
+    ],
+)
+def test_a_framed_record_is_refused_with_its_schema(
+    value: bytes, headers: Headers, named: str
+) -> None:
+    """Whoever repairs it sees why its bytes were not read, and by which schema they can be."""
+    _, verdict = read(value, b"0ada", headers)
+    assert isinstance(verdict, Refusal)
+    assert verdict.reason is Reason.MALFORMED_JSON
+    assert "framed for a schema registry" in verdict.detail
+    assert named in verdict.detail
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "[]," * 87_000,
+        "[" * 262_000,
+        "]" * 262_000,
+        '"[",' * 65_000,
+        '""' * 65_000 + "[" * 65,
+        '"\\"[",' * 40_000,
+        '"' + "\\" * 200_000 + "[" * 65,
+    ],
+)
+def test_brackets_take_a_small_part_of_a_second(value: str) -> None:
+    """Whatever a value of 256 KiB holds, a batch of them ends long before the watchdog."""
+    content = f'{{"a":[{value}0]}}'.encode()[:MAX_VALUE_BYTES]
+    started = time.process_time()
+    _, verdict = read(content)
+    assert time.process_time() - started < 0.2
+    assert isinstance(verdict, Refusal)
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [("2199-12-31T23:59:59.999999Z", None), ("2200-01-01T00:00:00Z", "timestamp_in_future")],
+)
+def test_no_event_is_after_the_end_of_time_whatever_time_its_record_has(
+    text: str, outcome: str | None
+) -> None:
+    """A topic may leave the records' times to its producers: 9999 is no day in every zone."""
+    appended = 253_402_300_799_000
+    placed = Record("purchases", TOPIC_ID, 3, 42, appended, b"u", then(text))
+    _, verdict = read_purchase(placed, RULES)
+    assert (verdict.reason if isinstance(verdict, Refusal) else None) == outcome
+    fast = read_event_fast(placed, RULES, "2025-11-24T16:00:00.000000Z")
+    assert (fast is None) == (outcome is not None)
+    plain = Record("purchases", TOPIC_ID, 3, 42, appended, b"u", b"tea")
+    _, verdict = read_purchase(plain, RULES)
+    assert isinstance(verdict, Refusal)
+    assert verdict.reason is Reason.TIMESTAMP_IN_FUTURE
 
 
 @pytest.mark.parametrize("appended", [-(2**63), -1, 0, 2**63 - 1])
