@@ -4,9 +4,10 @@ librdkafka retries in silence, so the evidence is what its error callback hears 
 evidence means is one table.
 """
 
+import re
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -61,6 +62,10 @@ EVIDENCE: Final[tuple[tuple[int, str, str], ...]] = (
     ),
 )
 """Code, part of the text in lower case, and what it means; the first row that fits is said."""
+
+
+_NODE = re.compile(r"(?:\w+://)?(\S+:\d+)/\d+: ", re.ASCII).match
+"""How an error names a broker with a node id, which the client knows from the metadata."""
 
 
 @dataclass(frozen=True)
@@ -152,14 +157,37 @@ def _cluster_id(
         if said is not None:
             raise PurchasesError(f"The broker at {servers} {said}.")
         try:
-            return str(admin.list_topics(timeout=SLICE_SECONDS).cluster_id)
+            listed = admin.list_topics(timeout=SLICE_SECONDS)
         except KafkaException:
             continue
+        advertised = [f"{broker.host}:{broker.port}" for broker in listed.brokers.values()]
+        _require_reachable(advertised, servers, deadline)
+        return str(listed.cluster_id)
+    # A client that has learned the advertised addresses may ask no other again.
+    nodes = (_NODE(text) for _, text in evidence)
+    _require_reachable(dict.fromkeys(node[1] for node in nodes if node), servers, deadline)
     last = f" ({evidence[-1][1]})" if evidence else ""
     raise PurchasesError(
         f"Something listens at {servers}, but does not answer as a Kafka broker does{last}; check"
         " the port and security.protocol (is it a TLS port?)."
     )
+
+
+def _require_reachable(advertised: Iterable[str], servers: str, deadline: Deadline) -> None:
+    """Raise `PurchasesError` if none of the addresses that the brokers advertise is reached."""
+    first = None
+    for address in advertised:
+        problem = _problem(address)
+        if problem is None:
+            return
+        first = first or problem
+        if deadline.is_over():
+            break
+    if first is not None:
+        raise PurchasesError(
+            f"{first} The broker at {servers} sends its clients to that address: correct its"
+            " advertised.listeners, or make the address reachable from here."
+        )
 
 
 def _meaning(evidence: Evidence) -> str | None:

@@ -1,6 +1,7 @@
 """A broker with TLS, passwords and permissions, as a production cluster has them.
 
-Its listeners: PLAINTEXT for the tests' own administration, and SASL_SSL for everybody else.
+Its listeners: PLAINTEXT for the tests' own administration, SASL_SSL for everybody else, and two
+that advertise an address which nobody reaches: an unknown name, and a port where nothing listens.
 """
 
 import os
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import trustme
 from confluent_kafka import KafkaException
@@ -37,6 +38,17 @@ from tests.support import wait_until
 PASSWORD = "correct-horse"
 USERS = ("producer", "processor", "analytics", "stranger")
 CLUSTER_ID = "c2VjdXJlZC1jbHVzdGVyLQ"
+UNKNOWN_NAME = "broker-1.elsewhere.invalid"
+
+
+class Ports(NamedTuple):
+    """The ports of the broker's listeners."""
+
+    plaintext: int
+    secured: int
+    controller: int
+    unknown_name: int
+    closed_port: int
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,8 @@ class Secured:
 
     plaintext: str
     secured: str
+    unknown_name: str
+    closed_port: str
     authority: Path
     directory: Path
 
@@ -96,13 +110,13 @@ def _rule(permission: str, user: str, kind: str, name: str, operation: str) -> t
 @contextmanager
 def secured_broker(jars: Path, directory: Path) -> Iterator[Secured]:
     """Run the broker for as long as the tests need it."""
-    plaintext, secured, controller = _free_ports(3)
+    ports = Ports(*_free_ports(len(Ports._fields)))
     authority = directory / "authority.pem"
     properties = directory / "server.properties"
     properties.write_text(
         properties_text(
-            server_properties(directory / "data", plaintext, controller)
-            | _listeners(plaintext, secured, controller)
+            server_properties(directory / "data", ports.plaintext, ports.controller)
+            | _listeners(ports)
             | _certificate(directory, authority)
         )
     )
@@ -118,7 +132,14 @@ def secured_broker(jars: Path, directory: Path) -> Iterator[Secured]:
             [*command, "kafka.Kafka", str(properties)], stdout=log, stderr=log
         )
     try:
-        made = Secured(f"127.0.0.1:{plaintext}", f"localhost:{secured}", authority, directory)
+        made = Secured(
+            f"127.0.0.1:{ports.plaintext}",
+            f"localhost:{ports.secured}",
+            f"127.0.0.1:{ports.unknown_name}",
+            f"127.0.0.1:{ports.closed_port}",
+            authority,
+            directory,
+        )
         admin = AdminClient({"bootstrap.servers": made.plaintext, "log_level": 0})
         wait_until(lambda: _serves(admin), 90, "the secured broker does not serve")
         yield made
@@ -127,17 +148,19 @@ def secured_broker(jars: Path, directory: Path) -> Iterator[Secured]:
         process.wait()
 
 
-def _listeners(plaintext: int, secured: int, controller: int) -> dict[str, str]:
-    listeners = (
-        f"PLAINTEXT://127.0.0.1:{plaintext},SASL_SSL://localhost:{secured},"
-        f"CONTROLLER://127.0.0.1:{controller}"
+def _listeners(ports: Ports) -> dict[str, str]:
+    shared = (
+        f"PLAINTEXT://127.0.0.1:{ports.plaintext},SASL_SSL://localhost:{ports.secured},"
+        f"CONTROLLER://127.0.0.1:{ports.controller}"
     )
     return {
-        "listeners": listeners,
-        "advertised.listeners": listeners,
+        "listeners": f"{shared},UNKNOWN://127.0.0.1:{ports.unknown_name}"
+        f",CLOSED://127.0.0.1:{ports.closed_port}",
+        "advertised.listeners": f"{shared},UNKNOWN://{UNKNOWN_NAME}:9092,CLOSED://127.0.0.1:1",
         "inter.broker.listener.name": "PLAINTEXT",
         "listener.security.protocol.map": (
-            "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT"
+            "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT,UNKNOWN:PLAINTEXT"
+            ",CLOSED:PLAINTEXT"
         ),
         "sasl.enabled.mechanisms": "SCRAM-SHA-512",
         "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": (

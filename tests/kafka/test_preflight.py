@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from confluent_kafka import Consumer
 from streaming.kafka.config import consumer_config
 from streaming.settings import Settings
 from tests.in_process import run_here
-from tests.kafka.secured import PASSWORD, Secured, secured_broker
+from tests.kafka.secured import PASSWORD, UNKNOWN_NAME, Secured, secured_broker
 from tests.support import Broker
 
 
@@ -145,6 +146,22 @@ def test_a_certificate_for_another_host_name(secured: Secured, tmp_path: Path) -
     servers = secured.secured.replace("localhost", "127.0.0.1")
     file = secured.properties("host", "producer", bootstrap_servers=servers)
     assert "another host name" in said(tmp_path, KAFKA_CONFIG=str(file))
+
+
+@pytest.mark.parametrize("command", [["process"], ["topics", "create"], ["produce"]])
+@pytest.mark.parametrize(
+    ("listener", "address"),
+    [("unknown_name", f"{UNKNOWN_NAME} is not known"), ("closed_port", "listens at 127.0.0.1:1 ")],
+)
+def test_an_advertised_address_that_nobody_reaches(
+    secured: Secured, tmp_path: Path, listener: str, address: str, command: list[str]
+) -> None:
+    """The broker is reached, but sends its clients to another address, which is named."""
+    began = time.monotonic()
+    sentence = said(tmp_path, *command, BOOTSTRAP_SERVERS=getattr(secured, listener))
+    assert address in sentence
+    assert "advertised.listeners" in sentence
+    assert time.monotonic() - began < 30
 
 
 def test_a_topic_that_is_missing(broker: Broker, namespace: str, tmp_path: Path) -> None:
