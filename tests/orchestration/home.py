@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.in_process import run_here
+
 
 class HomeRunner:
     """A home of its own, and the commands on it."""
@@ -23,7 +25,9 @@ class HomeRunner:
         return [sys.executable, "-c", "from orchestration.cli.main import run; run()", *arguments]
 
     def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
+        """Run a command to its end: in this process, but for those that start and end others."""
+        if arguments[0] not in {"up", "down"}:
+            return run_here("orchestration.cli.main", arguments, self.environment)
         return subprocess.run(
             self.command(*arguments),
             env=self.environment,

@@ -46,7 +46,7 @@ def working(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
     home.run("down")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_working_home_ticks_builds_backfills_and_heals(working: HomeRunner) -> None:
     """One story: all is on; stored days are built; a backfill from the UI; a killed supervisor."""
     home, before = working, working.events()
@@ -55,13 +55,13 @@ def test_a_working_home_ticks_builds_backfills_and_heals(working: HomeRunner) ->
     assert done.returncode == 0, done.stderr
     wait_until(lambda: home.events() == before + 3_000, 60, "not stored")
 
-    wait_until(lambda: ticked(home), 90, "a sensor does not tick")
+    wait_until(lambda: ticked(home), 180, "a sensor does not tick")
     assert {state["status"] for state in graphql.sensors(home).values()} == {"RUNNING"}
     assert set(graphql.schedules(home).values()) == {"RUNNING"}
     built = f"SELECT count(*) FROM table_build WHERE partition = '{yesterday}'"
-    wait_until(lambda: figures(home, built) == [(4,)], 90, "yesterday is not built")
+    wait_until(lambda: figures(home, built) == [(4,)], 180, "yesterday is not built")
     same = "SELECT (SELECT sum(events) FROM daily_sales) = (SELECT sum(events) FROM day_ledger)"
-    wait_until(lambda: figures(home, same) == [(1,)], 90, "a stored day is not built")
+    wait_until(lambda: figures(home, same) == [(1,)], 180, "a stored day is not built")
 
     killed = holder(home.path / "workers" / "processor.supervisor.lock")
     assert killed
@@ -69,7 +69,7 @@ def test_a_working_home_ticks_builds_backfills_and_heals(working: HomeRunner) ->
     backfill = graphql.launch_backfill(home, DAY_TABLES, [yesterday])
     wait_until(
         lambda: graphql.backfill_status(home, backfill) == "COMPLETED_SUCCESS",
-        90,
+        180,
         "the backfill does not end",
     )
     wait_until(
