@@ -10,6 +10,9 @@ MESSAGE_MAX_BYTES: Final = 17 * 1024 * 1024
 OFFSETS_RETENTION_MINUTES: Final = 525_600
 """A year; with Kafka's week, an app that was off over a holiday would lose its positions."""
 
+MOST_TRANSACTION_SECONDS: Final = 60
+"""The default of most clients. Nobody hides the records behind an open transaction for longer."""
+
 
 def server_properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
     """Return the properties of one node that is broker and controller, on loopback only."""
@@ -28,6 +31,7 @@ def server_properties(data: Path, port: int, controller_port: int) -> dict[str, 
         "transaction.state.log.replication.factor": "1",
         "transaction.state.log.min.isr": "1",
         "transaction.state.log.num.partitions": "1",
+        "transaction.max.timeout.ms": str(MOST_TRANSACTION_SECONDS * 1000),
         "group.initial.rebalance.delay.ms": "0",
         "message.max.bytes": str(MESSAGE_MAX_BYTES),
         "auto.create.topics.enable": "false",

@@ -6,7 +6,7 @@ Only questions with a short deadline are asked, and no group is joined. What is 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
@@ -19,6 +19,7 @@ from streaming.kafka.config import Config, common_config, consumer_config
 from streaming.kafka.log_reader import read_from
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import committed_offsets, list_bounds
+from streaming.kafka.open_transactions import read_open_producer
 from streaming.settings import Settings
 from streaming.system.deadline import Deadline
 
@@ -27,6 +28,8 @@ SLICE_SECONDS: Final = 0.3
 """Within it a client that is refused has tried twice, each time another address of a name."""
 LEAST_SECONDS: Final = 0.05
 """A call gets at least this: a deadline that is just over is missed by little, not by an error."""
+LONG_TRANSACTION_SECONDS: Final = 70.0
+"""Longer than Kafka's default transaction timeout (60 s), after which the broker aborts it."""
 
 NextRecords = Mapping[TopicPartition, Record | None]
 """The next record of a partition; None if its log ends first, and no entry without an answer."""
@@ -53,6 +56,8 @@ class PartitionLag:
 
     `seconds` is the age of the next unread record, as in `Lag`. `hidden_records` are behind an open
     transaction; `hidden_seconds` is the age of the first of them, None if it could not be read.
+    `hidden_producer` is the id of the producer of a transaction that is open for too long, if the
+    brokers say it.
     """
 
     topic: str
@@ -63,6 +68,7 @@ class PartitionLag:
     seconds: float | None
     hidden_records: int
     hidden_seconds: float | None
+    hidden_producer: int | None = None
 
 
 def read_lag(settings: Settings, stored: Mapping[int, int], timeout: float) -> Lag:
@@ -117,7 +123,8 @@ def read_partitions(
         next_records = _read_next(consumer, unread, deadline)
         hidden_records = _read_hidden(config, ends, deadline)
     now = time.time()
-    return [partition_lag(e, next_records, hidden_records, now) for e in ends]
+    lags = [partition_lag(e, next_records, hidden_records, now) for e in ends]
+    return [_with_producer(lag, config, metadata, deadline) for lag in lags]
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,24 @@ def partition_lag(
         hidden_records=end.high - end.stable,
         hidden_seconds=_age(hidden, now) if hidden else None,
     )
+
+
+def _with_producer(
+    lag: PartitionLag, config: Config, metadata: ClusterMetadata, deadline: Deadline
+) -> PartitionLag:
+    """Add the producer of a transaction that is open for too long, if the brokers take plaintext.
+
+    With TLS or passwords the bytes of the question would need a client of their own.
+    """
+    protocol = str(config.get("security.protocol", "plaintext")).lower()
+    if (lag.hidden_seconds or 0) <= LONG_TRANSACTION_SECONDS or protocol != "plaintext":
+        return lag
+    leader = metadata.brokers.get(metadata.topics[lag.topic].partitions[lag.partition].leader)
+    if leader is None or leader.host is None:
+        return lag
+    at, seconds = (lag.topic, lag.partition), deadline.left(LEAST_SECONDS)
+    producer = read_open_producer((leader.host, leader.port), at, lag.end, seconds)
+    return replace(lag, hidden_producer=producer)
 
 
 class _Refusals:

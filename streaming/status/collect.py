@@ -200,6 +200,7 @@ def _partitions(
             lag_seconds=_rounded(lag.seconds),
             hidden_records=lag.hidden_records,
             hidden_seconds=_rounded(lag.hidden_seconds),
+            hidden_producer=lag.hidden_producer,
         )
         for lag in lags
         if lag.topic in topics

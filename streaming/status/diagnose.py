@@ -9,15 +9,14 @@ from typing import Final
 from msgspec import structs
 
 from streaming.apps import ANALYTICS, app_named
-from streaming.status.model import AppStatus, Problem, SlotStatus, Status
+from streaming.kafka.lag import LONG_TRANSACTION_SECONDS
+from streaming.status.model import AppStatus, PartitionStatus, Problem, SlotStatus, Status
 from streaming.system.disk_space import LEAST_FREE_BYTES
 
 FEWEST_DAYS: Final = 3.0
 """A weekend, so that somebody can still act on Monday."""
 LONG_BEHIND_SECONDS: Final = 60.0
 """Longer than a restart, a rebalance and the catch-up after them."""
-LONG_TRANSACTION_SECONDS: Final = 70.0
-"""Longer than Kafka's default transaction timeout (60 s), after which the broker aborts it."""
 FINE: Final = "All is well."
 
 
@@ -127,13 +126,7 @@ def _slot_problem(app: str, slot: SlotStatus) -> Problem | None:
 def _log_problems(status: Status) -> Iterator[Problem]:
     for partition in status.partitions:
         if (partition.hidden_seconds or 0) > LONG_TRANSACTION_SECONDS:
-            yield Problem(
-                "open_transaction",
-                f"{partition.hidden_records:,} records of {partition.topic}-{partition.partition}"
-                f" are hidden by a transaction that has been open for"
-                f" {partition.hidden_seconds:.0f} s.",
-                "Its producer died. The broker aborts it at that producer's transaction timeout.",
-            )
+            yield _open_transaction(partition, status.broker.bootstrap_servers or "HOST:PORT")
     for app in status.apps:
         seconds = app.lag_seconds or 0
         works = any(slot.pid is not None and slot.state != "standby" for slot in app.slots)
@@ -144,6 +137,22 @@ def _log_problems(status: Status) -> Iterator[Problem]:
                 " catch up.",
                 "Add a slot (--slots), or use a faster disk for the database.",
             )
+
+
+def _open_transaction(partition: PartitionStatus, servers: str) -> Problem:
+    """Return the problem of a transaction that hides records; it starts where the log is stable."""
+    topic, number = partition.topic, partition.partition
+    producer = (
+        "" if partition.hidden_producer is None else f" of producer {partition.hidden_producer}"
+    )
+    return Problem(
+        "open_transaction",
+        f"{partition.hidden_records:,} records of {topic}-{number} are hidden by a transaction"
+        f"{producer} that has been open for {partition.hidden_seconds:.0f} s.",
+        "The broker aborts it at its producer's transaction timeout, by default within 15 minutes."
+        f" End it now with `kafka-transactions.sh --bootstrap-server {servers} abort"
+        f" --topic {topic} --partition {number} --start-offset {partition.end}`.",
+    )
 
 
 def _slow_problems(status: Status) -> Iterator[Problem]:

@@ -89,7 +89,10 @@ class AppStatus(Struct, frozen=True, kw_only=True):
 
 
 class PartitionStatus(Struct, frozen=True):
-    """One topic partition that an app reads: its stored position, and the last stable offset."""
+    """One topic partition that an app reads: its stored position, and the last stable offset.
+
+    `hidden_producer` has the transaction that has been open for too long, if the broker says it.
+    """
 
     app: str
     topic: str
@@ -100,6 +103,7 @@ class PartitionStatus(Struct, frozen=True):
     lag_seconds: float | None
     hidden_records: int | None
     hidden_seconds: float | None
+    hidden_producer: int | None = None
 
 
 class RefusalShare(Struct, frozen=True):
