@@ -26,6 +26,7 @@ from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.consume_loop import consume, wait_while_unavailable
 from streaming.kafka.consumer import GroupConsumer, offset_at
 from streaming.kafka.identity import IdentityWatch
+from streaming.kafka.leading_records import LeadingRecords
 from streaming.kafka.names import Names
 from streaming.kafka.standby import await_turn
 from streaming.runtime.limits import WRITE_WATCHDOG_SECONDS
@@ -86,10 +87,13 @@ class AnalyticsConsumerApp:
     def handle(self, batch: Sequence[Record]) -> None:
         """Store the batch with its positions, waiting while the database is unavailable.
 
-        Raises `Mismatch` for a record that this version cannot store.
+        What is not read in time is put back, and is the next batch. Raises `Mismatch` for a record
+        that this version cannot store.
         """
-        analytics = self._source.analytics
-        events, dead_letters = read_rows(batch, analytics, self._currency, self._log)
+        analytics, leading = self._source.analytics, LeadingRecords(batch)
+        events, dead_letters = read_rows(leading, analytics, self._currency, self._log)
+        self.consumer.put_back(batch[leading.count :])
+        batch = batch[: leading.count]
         moved = advances(batch, self.consumer.positions(), self._stored)
         rows = BatchRows(events, dead_letters, moved)
         written = self._write(rows)

@@ -4,7 +4,7 @@ Nothing is fetched and nothing is stored here; both is the app's.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 
 from confluent_kafka import TopicPartition as PartitionOffset
@@ -27,7 +27,7 @@ _topic_partition = attrgetter("topic", "partition")
 
 
 def read_rows(
-    records: Sequence[Record], analytics: str, currency: str, log: RateLimitedLogger
+    records: Iterable[Record], analytics: str, currency: str, log: RateLimitedLogger
 ) -> tuple[list[EventRow], list[DeadLetterUpdate]]:
     """Return the events of the topic `analytics`, and the dead letters with the redriven ones.
 

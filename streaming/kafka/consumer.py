@@ -82,6 +82,7 @@ class GroupConsumer:
         self._look_up = look_up
         self._failure: Exception | None = None
         self._revoked: set[TopicPartition] = set()
+        self._put_back: list[Record] = []
         self._starts: dict[TopicPartition, int] = {}
         self._consumer = Consumer({**config, "error_cb": self.errors})
         self._consumer.subscribe(
@@ -91,16 +92,18 @@ class GroupConsumer:
     def fetch(self, maximum: int, linger: float) -> list[Record]:
         """Wait up to 100 ms for a first record, then `linger` seconds for up to `maximum`.
 
-        Blocks for longer while the group rebalances, because assigning partitions looks their
-        offsets up. Raises `Unrecoverable` for what only a new process mends, `Mismatch` for a
-        position that the log does not have.
+        Records that were put back come first, and what else there is without waiting. Blocks for
+        longer while the group rebalances, because assigning partitions looks their offsets up.
+        Raises `Unrecoverable` for what only a new process mends, `Mismatch` for a position that the
+        log does not have.
         """
         self._revoked.clear()
         # `consume` alone would wait its whole timeout for `maximum` records of a trickle.
-        first = self._consumer.poll(0.1)
+        first = self._consumer.poll(0 if self._put_back else 0.1)
         messages = [] if first is None else [first]
-        if messages:
-            messages += self._consumer.consume(maximum - 1, linger)
+        room = maximum - 1 - len(self._put_back)
+        if messages and room > 0:
+            messages += self._consumer.consume(room, linger)
         # A callback's exception would be lost in the client: it is kept, and leaves from here.
         if self._failure is not None:
             raise self._failure
@@ -108,7 +111,17 @@ class GroupConsumer:
         # Errors are rare: they are only looked for if a message became no record.
         if len(records) < len(messages):
             self._handle_errors(messages)
+        if self._put_back:
+            records, self._put_back = self._put_back + records, []
         return self._drop_revoked(records) if self._revoked else records
+
+    def put_back(self, records: Sequence[Record]) -> None:
+        """Take back the last records of a fetch: they come again first, in their order.
+
+        Until then positions and bounds stand before them. Of a partition that is revoked or rewound
+        they are dropped, because they are read again.
+        """
+        self._put_back = list(records)
 
     def _drop_revoked(self, records: list[Record]) -> list[Record]:
         """Drop the records of partitions that were revoked during the fetch.
@@ -130,14 +143,15 @@ class GroupConsumer:
         Each has the leader epoch of what stands before it, by which a later assignment notices a
         log that was cut meanwhile and grew again.
         """
-        positions = self._consumer.position(self.assignment())
-        return {(p.topic, p.partition): p for p in positions if p.offset >= 0}
+        return {(p.topic, p.partition): p for p in self._read_positions() if p.offset >= 0}
 
     def rewind(self, partitions: Sequence[PartitionOffset]) -> None:
         """Go back to the stored positions, dropping what was read ahead.
 
         Raises what `look_up` does, and `Unrecoverable` if a seek fails.
         """
+        rewound = {(p.topic, p.partition) for p in partitions}
+        self._put_back = [r for r in self._put_back if (r.topic, r.partition) not in rewound]
         for partition in self._look_up_starts(partitions):
             try:
                 self._consumer.seek(partition)
@@ -148,9 +162,8 @@ class GroupConsumer:
 
     def bounds(self) -> dict[TopicPartition, tuple[int, int]]:
         """Return position and end of each owned partition; an end is -1 before the first answer."""
-        positions = self._consumer.position(self.assignment())
         bounds = {}
-        for at in positions:
+        for at in self._read_positions():
             partition = (at.topic, at.partition)
             start = max(self._starts.get(partition, 0), 0)
             bounds[partition] = (at.offset if at.offset >= 0 else start, self._end(partition))
@@ -185,6 +198,18 @@ class GroupConsumer:
     def close(self) -> None:
         """Leave without giving up the static membership, so that a restart goes on at once."""
         self._consumer.close()
+
+    def _read_positions(self) -> list[PartitionOffset]:
+        """Return the position of each owned partition, before what was put back."""
+        positions = self._consumer.position(self.assignment())
+        if self._put_back:
+            first: dict[TopicPartition, int] = {}
+            for record in self._put_back:
+                first.setdefault((record.topic, record.partition), record.offset)
+            # The epoch stays: that of a later record is as good for noticing a log that was cut.
+            for at in positions:
+                at.offset = first.get((at.topic, at.partition), at.offset)
+        return positions
 
     def _end(self, partition: TopicPartition) -> int:
         # The cached watermark comes with each fetch response; to ask the broker would block.

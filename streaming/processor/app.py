@@ -7,7 +7,7 @@ opens the database.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -24,6 +24,7 @@ from streaming.kafka.config import common_config, consumer_config, transactional
 from streaming.kafka.consume_loop import consume, wait_while_unavailable
 from streaming.kafka.consumer import GroupConsumer, offset_at
 from streaming.kafka.identity import Identity, IdentityWatch
+from streaming.kafka.leading_records import LeadingRecords
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight_processor
 from streaming.kafka.standby import await_turn
@@ -89,17 +90,20 @@ class PurchaseProcessorApp:
         )
 
     def handle(self, batch: Sequence[Record]) -> None:
-        """Publish what the batch becomes, with its offsets, in one transaction; or abort it."""
-        # The positions behind this batch: nothing more is fetched before it is committed.
-        offsets = self._offsets()
+        """Publish what the batch becomes, with its offsets, in one transaction; or abort it.
+
+        What is not done in time is put back, and is the next batch.
+        """
+        leading = LeadingRecords(batch)
         try:
             self._producer.begin_transaction()
-            refused = self._publish(batch)
-            self._commit(offsets)
+            refused = self._publish(leading)
+            self.consumer.put_back(batch[leading.count :])
+            self._commit(self._offsets())
         except KafkaException as error:
             self._abort(error)
         else:
-            self._count(batch, refused)
+            self._count(batch[: leading.count], refused)
 
     def idle(self) -> None:
         """Commit positions that moved past transaction markers, so that lag can reach 0."""
@@ -146,7 +150,7 @@ class PurchaseProcessorApp:
                 " processor --to earliest`."
             )
 
-    def _publish(self, batch: Sequence[Record]) -> list[Output]:
+    def _publish(self, records: Iterable[Record]) -> list[Output]:
         """Transform the records and hand the outputs to the producer; return the refused ones.
 
         One by one, because what was just made is still in the processor's caches.
@@ -155,7 +159,7 @@ class PurchaseProcessorApp:
         analytics, dead_letters = self._names.analytics, self._names.dead_letters
         processed_at = rfc_3339(datetime.now(UTC))
         refused = []
-        for record in batch:
+        for record in records:
             output = transform(record, rules, processed_at, most_bytes)
             if output.reason is None:
                 self._send(analytics, output)

@@ -1,0 +1,67 @@
+"""What anyone with WRITE on `purchases` may send: it ends nobody and hides nothing."""
+
+import json
+import uuid
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.deployment import Deployment
+from tests.faults.table import keep
+from tests.load import Load
+
+VALUE_BYTES = 256 * 1024
+
+
+def full_of(unit: str, event_id: str) -> bytes:
+    """Return a valid purchase of 256 KiB with an unknown field full of a unit of JSON."""
+    head = json.dumps(
+        {"event_id": event_id, "user": "eve", "item": "tea", "timestamp": "2011-03-27T10:15:00Z"}
+    )
+    start = f'{head[:-1]}, "x": ['
+    return f"{start}{unit * ((VALUE_BYTES - len(start) - 10) // len(unit))}0]}}".encode()
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(1_000, marks=pytest.mark.faults)])
+def test_records_full_of_brackets_stop_no_processor(
+    deployment: Deployment, request: pytest.FixtureRequest, count: int
+) -> None:
+    """They are valid, so they are stored; honest purchases among them and behind them too."""
+    units = ("[],", '"[",', "[[]],", "1,")
+    producer = Producer(
+        {"bootstrap.servers": deployment.bootstrap_servers, "compression.type": "zstd"}
+    )
+    with Load(deployment, 100) as load:
+        for number in range(count):
+            event_id = str(uuid.uuid4())
+            value = full_of(units[number % len(units)], event_id)
+            producer.produce(deployment.topic("purchases"), value, b"eve")
+            load.sent.good[event_id] = "eve"
+            producer.poll(0)
+        assert producer.flush(60) == 0
+    deployment.succeed("process", "--until-caught-up")
+    deployment.succeed("analyze", "--until-caught-up")
+    assert deployment.rows("SELECT count(*) FROM analytics_event") == [(len(load.sent.good),)]
+    deployment.succeed("verify")
+    keep(request, deployment, len(load.sent.good) + len(load.sent.bad), [])
+
+
+def test_a_thousand_and_one_headers_are_refused_and_seen(deployment: Deployment) -> None:
+    """Those that the client cannot read at all are judged by the purchase alone."""
+    producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
+    for count in (1_000, 1_001, 100_000):
+        purchase = {"user": "eve", "item": f"tea-{count}", "timestamp": "2011-03-27T10:15:00Z"}
+        headers: list[tuple[str, str | bytes | None]] = [("a", b"")] * count
+        producer.produce(
+            deployment.topic("purchases"), json.dumps(purchase).encode(), b"eve", headers=headers
+        )
+    assert producer.flush(60) == 0
+    deployment.succeed("process", "--until-caught-up")
+    deployment.succeed("analyze", "--until-caught-up")
+    assert deployment.rows("SELECT item FROM analytics_event") == [("tea-1000",)]
+    refused = deployment.rows("SELECT reason, detail FROM dead_letter ORDER BY origin_offset")
+    assert refused == [
+        ("too_large", "the record has 1001 headers, over 1000"),
+        ("too_large", "the record has 100000 headers, over 1000"),
+    ]
+    deployment.succeed("verify")
