@@ -55,7 +55,7 @@ WARM_UP: Final = 2
 BAR: Final = "< 200"
 LEDGER: Final = """
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-INSERT INTO day_ledger SELECT date('now', -i || ' days'), 1 + i / 60, 50, 60, 70, 0 FROM n
+INSERT INTO day_ledger SELECT date('now', -i || ' days'), 1 + i / 60, 50, 60, 70, 0, 0 FROM n
 """
 BUILDS: Final = """
 INSERT INTO table_build SELECT ?, day, version, events, items_sold, net_revenue_micros, 1, '{}', '',

@@ -15,6 +15,9 @@ MICROSECOND: Final = timedelta(microseconds=1)
 
 MICROS: Final = 1_000_000
 
+TRILLION: Final = 10**18
+"""Micros of a trillion of the currency: sums count trillions apart, so that 64 bits hold them."""
+
 SECOND_LENGTH: Final = len("2010-12-01T08:26:00")
 
 TIME_LENGTH: Final = len("2010-12-01T08:26:00.000000Z")
@@ -58,6 +61,21 @@ def utc_micros(text: str) -> int:
 def rfc_3339(time: datetime) -> str:
     """Write a time of UTC with six decimals and `Z`."""
     return f"{time.isoformat(timespec='microseconds')[:26]}Z"
+
+
+def split_sum(micros: int) -> tuple[int, int]:
+    """Split a sum as it is stored: whole trillions of the currency, and the rest in micros.
+
+    Both have the sign of the sum, so a sum below a trillion is in the rest alone, and sums have the
+    order of their pairs.
+    """
+    trillions, rest = divmod(abs(micros), TRILLION)
+    return (-trillions, -rest) if micros < 0 else (trillions, rest)
+
+
+def whole_sum(trillions: int, micros: int) -> int:
+    """Return the sum in micros of which `split_sum` makes these two."""
+    return trillions * TRILLION + micros
 
 
 def decimal_text(micros: int) -> str:

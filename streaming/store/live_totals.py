@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streaming.store.connection import StoreConnection
+from streaming.units import whole_sum
 
 
 @dataclass(frozen=True)
@@ -47,24 +48,27 @@ class DistinctFigures:
 
 def live_figures(connection: StoreConnection) -> LiveFigures:
     """Read the live figures: a few rows, however many events there are."""
-    totals: tuple[int, int, int, int, int, int | None] | None = connection.execute(
-        "SELECT events, items_sold, gross_revenue_micros, net_revenue_micros, guest_events,"
-        " changed_at FROM live_totals"
+    row = connection.execute(
+        "SELECT events, items_sold, gross_revenue_trillions, gross_revenue_micros,"
+        " net_revenue_trillions, net_revenue_micros, guest_events, changed_at FROM live_totals"
     ).fetchone()
+    events, items_sold, *money, guests, changed_at = row or (0, 0, 0, 0, 0, 0, 0, None)
+    gross, net = whole_sum(*money[:2]), whole_sum(*money[2:])
     best = top_items(connection, 1)
     popular = best[0] if best else None
     refused = sum(refusals(connection).values())
-    return LiveFigures(*(totals or (0, 0, 0, 0, 0, None)), popular, refused)
+    return LiveFigures(events, items_sold, gross, net, guests, changed_at, popular, refused)
 
 
 def top_items(connection: StoreConnection, limit: int) -> list[ItemFigures]:
     """Return the most sold items, best first; net revenue, then the name decides between equals."""
     rows = connection.execute(
-        "SELECT item, items_sold, net_revenue_micros FROM live_item_totals"
-        " ORDER BY items_sold DESC, net_revenue_micros DESC, item LIMIT ?",
+        "SELECT item, items_sold, net_revenue_trillions, net_revenue_micros FROM live_item_totals"
+        " ORDER BY items_sold DESC, net_revenue_trillions DESC, net_revenue_micros DESC, item"
+        " LIMIT ?",
         (limit,),
     )
-    return [ItemFigures(*row) for row in rows]
+    return [ItemFigures(item, sold, whole_sum(*revenue)) for item, sold, *revenue in rows]
 
 
 def refusals(connection: StoreConnection) -> dict[str | None, int]:

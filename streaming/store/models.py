@@ -1,6 +1,8 @@
 """The tables of the event store, as typed models; times are integer µs in UTC, money is micros.
 
-Only the shape lives here; each docstring names the writer. Views are in the migrations.
+A sum of money is in two columns, `…_trillions` and `…_micros`, because a sum may be beyond 64 bits;
+`units` splits it. Only the shape lives here; each docstring names the writer. Views are in the
+migrations.
 """
 
 from datetime import date
@@ -19,6 +21,11 @@ NAMES = {
 def big(**options: Any) -> Any:  # noqa: ANN401 - what SQLModel's `Field` takes and gives
     """Return a column of 64 bits, on every database."""
     return Field(sa_type=BigInteger, **options)
+
+
+def trillions() -> Any:  # noqa: ANN401 - what SQLModel's `Field` takes and gives
+    """Return the second column of a sum of money: whole trillions, see `units.split_sum`."""
+    return big(default=0, sa_column_kwargs={"server_default": "0"})
 
 
 class Table(SQLModel):
@@ -117,6 +124,8 @@ class LiveTotals(Table, table=True):
     net_revenue_micros: int = big()
     guest_events: int = big()
     changed_at: int = big()
+    gross_revenue_trillions: int = trillions()
+    net_revenue_trillions: int = trillions()
 
 
 class LiveItemTotals(Table, table=True):
@@ -129,6 +138,8 @@ class LiveItemTotals(Table, table=True):
     items_sold: int = big(index=True)
     gross_revenue_micros: int = big()
     net_revenue_micros: int = big()
+    gross_revenue_trillions: int = trillions()
+    net_revenue_trillions: int = trillions()
 
 
 class DayLedger(Table, table=True):
@@ -142,6 +153,7 @@ class DayLedger(Table, table=True):
     items_sold: int = big()
     net_revenue_micros: int = big()
     changed_at: int = big()
+    net_revenue_trillions: int = trillions()
 
 
 class Deployment(Table, table=True):

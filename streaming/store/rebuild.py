@@ -7,6 +7,7 @@ builds them again.
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from streaming.settings import Settings
@@ -14,6 +15,14 @@ from streaming.store.backup import Progress, backup, backup_path
 from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.rows import day_cutter
+from streaming.units import MICROS, split_sum
+
+# Units and the rest are added up apart: SQLite ends a sum that is beyond 64 bits with an error.
+NET: Final = "sum(amount_micros / 1000000), sum(amount_micros % 1000000)"
+GROSS: Final = (
+    "sum(amount_micros / 1000000) FILTER (WHERE kind = 'sale'),"
+    " sum(amount_micros % 1000000) FILTER (WHERE kind = 'sale')"
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,8 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResu
     with write_store(settings) as store:
         zone = ZoneInfo(recorded.timezone) if recorded else settings.zone
         store.create_function("local_day", 1, day_cutter(zone), deterministic=True)
+        store.create_function("trillions", 2, _trillions, deterministic=True)
+        store.create_function("micros", 2, _micros, deterministic=True)
         now = time.time_ns() // 1000
         events = _rebuild_totals(store, now)
         items = _rebuild_items(store)
@@ -58,15 +69,17 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResu
 def _rebuild_totals(connection: StoreConnection, now: int) -> int:
     """Replace the one row of all time; return the number of events. `changed_at` only moves."""
     connection.execute(
-        "INSERT INTO live_totals"
-        " SELECT 1, count(*), coalesce(sum(quantity), 0),"
-        " coalesce(sum(amount_micros) FILTER (WHERE kind = 'sale'), 0),"
-        " coalesce(sum(amount_micros), 0), count(*) - count(user), ?"
+        "INSERT INTO live_totals (id, events, items_sold, gross_revenue_micros,"
+        " net_revenue_micros, gross_revenue_trillions, net_revenue_trillions, guest_events,"
+        " changed_at)"
+        f" SELECT 1, count(*), coalesce(sum(quantity), 0), micros({GROSS}), micros({NET}),"
+        f" trillions({GROSS}), trillions({NET}), count(*) - count(user), ?"
         " FROM analytics_event WHERE true"
         " ON CONFLICT (id) DO UPDATE SET (events, items_sold, gross_revenue_micros,"
-        " net_revenue_micros, guest_events, changed_at) = (excluded.events, excluded.items_sold,"
-        " excluded.gross_revenue_micros, excluded.net_revenue_micros, excluded.guest_events,"
-        " excluded.changed_at)",
+        " net_revenue_micros, gross_revenue_trillions, net_revenue_trillions, guest_events,"
+        " changed_at) = (excluded.events, excluded.items_sold, excluded.gross_revenue_micros,"
+        " excluded.net_revenue_micros, excluded.gross_revenue_trillions,"
+        " excluded.net_revenue_trillions, excluded.guest_events, excluded.changed_at)",
         (now,),
     )
     row = connection.execute("SELECT events FROM live_totals").fetchone()
@@ -78,8 +91,9 @@ def _rebuild_items(connection: StoreConnection) -> int:
     connection.execute(
         "CREATE TEMP TABLE rebuilt_item AS"
         " SELECT item, count(*) AS events, sum(quantity) AS items_sold,"
-        " coalesce(sum(amount_micros) FILTER (WHERE kind = 'sale'), 0) AS gross_revenue_micros,"
-        " coalesce(sum(amount_micros), 0) AS net_revenue_micros"
+        f" micros({GROSS}) AS gross_revenue_micros, micros({NET}) AS net_revenue_micros,"
+        f" trillions({GROSS}) AS gross_revenue_trillions,"
+        f" trillions({NET}) AS net_revenue_trillions"
         " FROM analytics_event GROUP BY item"
     )
     row = connection.execute(
@@ -99,21 +113,35 @@ def _rebuild_ledger(connection: StoreConnection, events: int, now: int) -> int:
     connection.execute(
         "CREATE TEMP TABLE rebuilt_day AS"
         " SELECT local_day(event_time) AS day, count(*) AS events, sum(quantity) AS items_sold,"
-        " coalesce(sum(amount_micros), 0) AS net_revenue_micros"
+        f" micros({NET}) AS net_revenue_micros, trillions({NET}) AS net_revenue_trillions"
         " FROM analytics_event GROUP BY 1"
     )
     connection.execute(
-        "INSERT INTO rebuilt_day SELECT day, 0, 0, 0 FROM day_ledger"
+        "INSERT INTO rebuilt_day SELECT day, 0, 0, 0, 0 FROM day_ledger"
         " WHERE day NOT IN (SELECT day FROM rebuilt_day)"
     )
     cursor = connection.execute(
-        "INSERT INTO day_ledger (day, version, events, items_sold, net_revenue_micros, changed_at)"
-        " SELECT day, ?, events, items_sold, net_revenue_micros, ? FROM rebuilt_day WHERE true"
+        "INSERT INTO day_ledger (day, version, events, items_sold, net_revenue_micros,"
+        " net_revenue_trillions, changed_at) SELECT day, ?, events, items_sold,"
+        " net_revenue_micros, net_revenue_trillions, ? FROM rebuilt_day WHERE true"
         " ON CONFLICT (day) DO UPDATE SET version = max(version, excluded.version),"
         " events = excluded.events, items_sold = excluded.items_sold,"
-        " net_revenue_micros = excluded.net_revenue_micros, changed_at = excluded.changed_at"
-        " WHERE (events, items_sold, net_revenue_micros) IS NOT"
-        " (excluded.events, excluded.items_sold, excluded.net_revenue_micros)",
+        " net_revenue_micros = excluded.net_revenue_micros,"
+        " net_revenue_trillions = excluded.net_revenue_trillions,"
+        " changed_at = excluded.changed_at"
+        " WHERE (events, items_sold, net_revenue_micros, net_revenue_trillions) IS NOT"
+        " (excluded.events, excluded.items_sold, excluded.net_revenue_micros,"
+        " excluded.net_revenue_trillions)",
         (events, now),
     )
     return cursor.rowcount
+
+
+def _trillions(units: int | None, rest: int | None) -> int:
+    """Return the whole trillions of a sum of units and micros; None is the sum of no amounts."""
+    return split_sum((units or 0) * MICROS + (rest or 0))[0]
+
+
+def _micros(units: int | None, rest: int | None) -> int:
+    """Return what `_trillions` leaves of a sum."""
+    return split_sum((units or 0) * MICROS + (rest or 0))[1]

@@ -6,7 +6,7 @@ is computed in `rows`; what a person changes is in `dead_letters`, `offsets` and
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
@@ -18,8 +18,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.exc import IntegrityError
 
-from streaming.errors import Mismatch, PurchasesError
-from streaming.events.record import INT64_MAX, TopicPartition
+from streaming.errors import PurchasesError
+from streaming.events.record import TopicPartition
 from streaming.store.models import StreamOffset, Table
 from streaming.store.rows import (
     STORED,
@@ -27,18 +27,17 @@ from streaming.store.rows import (
     DeadLetterUpdate,
     Deltas,
     EventRow,
+    Sums,
     deltas,
     split_stored,
 )
+from streaming.units import TRILLION, split_sum, whole_sum
 
 SELECT_IDS: Final = 10_000
 """Ids in one SELECT: below SQLite's limit of 32,766 parameters."""
 ROWS_TOGETHER: Final = 400
 """Events in one INSERT: 400 rows of 19 columns are 7,600 of SQLite's 32,766 parameters."""
-BEYOND: Final = (
-    "The revenue of all events would be beyond 9.2 trillion of the currency, more than a total"
-    " holds; begin a new deployment for what comes now (PURCHASES_HOME and PURCHASES_NAMESPACE)."
-)
+NO_SUMS: Final[Sums] = (0, 0, 0, 0)
 
 
 class PositionTaken(PurchasesError):
@@ -173,17 +172,26 @@ def _together(statement: str, rows: int) -> str:
 
 _INSERT_EVENT: Final = _compiled(insert(_EVENT).on_conflict_do_nothing(index_elements=["event_id"]))
 _INSERT_EVENTS: Final = _together(_INSERT_EVENT, ROWS_TOGETHER)
-_ADD_TOTALS: Final = _adding(
-    _TOTALS,
-    "id",
-    ["events", "items_sold", "gross_revenue_micros", "net_revenue_micros", "guest_events"],
-    ["changed_at"],
-).returning(_TOTALS.c.events, _TOTALS.c.gross_revenue_micros, _TOTALS.c.net_revenue_micros)
-_ADD_ITEM: Final = _compiled(
-    _adding(_ITEM, "item", ["events", "items_sold", "gross_revenue_micros", "net_revenue_micros"])
+_SUMS: Final = ["events", "items_sold", "gross_revenue_micros", "net_revenue_micros"]
+_TRILLIONS: Final = ["gross_revenue_trillions", "net_revenue_trillions"]
+_DAY_SUMS: Final = ["events", "items_sold", "net_revenue_micros"]
+_OF_DAY: Final = ["version", "changed_at"]
+_REPLACE_TOTALS: Final = _compiled(
+    _adding(_TOTALS, "id", [], [*_SUMS, *_TRILLIONS, "guest_events", "changed_at"])
 )
-_ADD_DAY: Final = _compiled(
-    _adding(_DAY, "day", ["events", "items_sold", "net_revenue_micros"], ["version", "changed_at"])
+_ADD_ITEM: Final = _compiled(_adding(_ITEM, "item", _SUMS))
+_REPLACE_ITEM: Final = _compiled(_adding(_ITEM, "item", [], [*_SUMS, *_TRILLIONS]))
+_ADD_DAY: Final = _compiled(_adding(_DAY, "day", _DAY_SUMS, _OF_DAY))
+_REPLACE_DAY: Final = _compiled(
+    _adding(_DAY, "day", [], [*_DAY_SUMS, "net_revenue_trillions", *_OF_DAY])
+)
+_SELECT_TOTALS: Final = f"SELECT guest_events, {', '.join(_SUMS + _TRILLIONS)} FROM live_totals"
+_SELECT_ITEMS: Final = (
+    f"SELECT item, {', '.join(_SUMS + _TRILLIONS)} FROM live_item_totals WHERE item IN"
+)
+_SELECT_DAYS: Final = (
+    "SELECT day, events, items_sold, 0, net_revenue_micros, 0, net_revenue_trillions"
+    " FROM day_ledger WHERE day IN"
 )
 _UPSERT_DEAD_LETTER: Final = _upsert_dead_letter()
 _DEAD_LETTER_COLUMNS: Final = tuple(column.name for column in _DEAD_LETTER.columns)
@@ -238,33 +246,77 @@ def _stored_contents(
 
 
 def _add_figures(connection: Connection, added: Deltas, now: int) -> None:
-    """Add to totals, items and ledger; the new count of all events is the version of the days.
-
-    Raises `Mismatch` if a total is beyond 64 bits, which SQLite would round from then on.
-    """
-    events, items_sold, gross, net = added.total
-    if max(gross, gross - net) > INT64_MAX:
-        raise Mismatch(BEYOND)
-    totals = {
-        "id": 1,
-        "events": events,
-        "items_sold": items_sold,
-        "gross_revenue_micros": gross,
-        "net_revenue_micros": net,
-        "guest_events": added.guest_events,
-        "changed_at": now,
-    }
-    version, *revenues = connection.execute(_ADD_TOTALS, totals).one()
-    if not all(isinstance(revenue, int) for revenue in revenues):
-        raise Mismatch(BEYOND)
-    connection.exec_driver_sql(_ADD_ITEM, [(name, *sums) for name, sums in added.items.items()])
+    """Add to totals, items and ledger; the new count of all events is the version of the days."""
+    row = connection.exec_driver_sql(_SELECT_TOTALS).one_or_none()
+    guests, *stored = row or (0,) * 7
+    before = _whole_sums(stored)
+    after = _add(before, added.total)
+    version, items_sold, gross, net, *trillions = _split_sums(after)
+    totals = (version, items_sold, gross, net, guests + added.guest_events, now, *trillions)
+    connection.exec_driver_sql(_REPLACE_TOTALS, (1, *totals))
+    # No sum of an item or a day is beyond the sales or the returns of all time. While these are
+    # below a trillion, micros hold every sum, and SQLite adds without reading first.
+    if _below_a_trillion(before) and _below_a_trillion(after):
+        items = [(name, *sums, 0, 0) for name, sums in added.items.items()]
+        days = [(day, (*sums, 0, 0)) for day, sums in added.days.items()]
+        add_item, add_day = _ADD_ITEM, _ADD_DAY
+    else:
+        items = [
+            (name, *_split_sums(s))
+            for name, s in _add_stored(connection, _SELECT_ITEMS, added.items)
+        ]
+        days = [
+            (day, _split_sums(s)) for day, s in _add_stored(connection, _SELECT_DAYS, added.days)
+        ]
+        add_item, add_day = _REPLACE_ITEM, _REPLACE_DAY
+    connection.exec_driver_sql(add_item, items)
     connection.exec_driver_sql(
-        _ADD_DAY,
+        add_day,
         [
-            (day, version, events, items_sold, net, now)
-            for day, (events, items_sold, _, net) in added.days.items()
+            (day, version, events, items_sold, net, now, trillions)
+            for day, (events, items_sold, _, net, _, trillions) in days
         ],
     )
+
+
+def _add_stored(
+    connection: Connection, statement: str, added: Mapping[str, Sums]
+) -> Iterator[tuple[str, Sums]]:
+    """Return each item or day with the sum of what is stored and what is added."""
+    names = list(added)
+    for start in range(0, len(names), SELECT_IDS):
+        some = names[start : start + SELECT_IDS]
+        marks = ", ".join("?" * len(some))
+        rows = connection.exec_driver_sql(f"{statement} ({marks})", tuple(some))
+        stored = {name: _whole_sums(sums) for name, *sums in rows}
+        yield from ((name, _add(stored.get(name, NO_SUMS), added[name])) for name in some)
+
+
+def _add(one: Sums, other: Sums) -> Sums:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]
+
+
+def _below_a_trillion(total: Sums) -> bool:
+    _, _, gross, net = total
+    return max(gross, gross - net) < TRILLION
+
+
+def _whole_sums(columns: Sequence[int]) -> Sums:
+    """Return the sums of events, items sold, gross and net micros, gross and net trillions."""
+    events, items_sold, gross, net, gross_trillions, net_trillions = columns
+    return (
+        events,
+        items_sold,
+        whole_sum(gross_trillions, gross),
+        whole_sum(net_trillions, net),
+    )
+
+
+def _split_sums(sums: Sums) -> tuple[int, int, int, int, int, int]:
+    """Return the columns that `_whole_sums` takes."""
+    events, items_sold, gross, net = sums
+    (gross_trillions, gross), (net_trillions, net) = split_sum(gross), split_sum(net)
+    return events, items_sold, gross, net, gross_trillions, net_trillions
 
 
 def _upsert_dead_letters(connection: Connection, dead_letters: list[DeadLetterUpdate]) -> None:

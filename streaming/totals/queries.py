@@ -5,22 +5,26 @@ Times are µs in UTC, money is in micros. A range of row ids is what was stored 
 because rows are only ever added.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
 from streaming.store.connection import StoreConnection
 from streaming.totals.window import BUCKET_SECONDS, Group, Sums
-from streaming.units import MICROS, micros_of
+from streaming.units import MICROS, micros_of, whole_sum
 
 LATEST: Final = 12
 """As many purchases as the dashboard has room for."""
 DESCRIBED_ROWS: Final = 50_000
 """The last rows in which descriptions are searched, so that samples do not slow down."""
-SUMS: Final = "count(*), sum(quantity), coalesce(sum(amount_micros), 0)"
+SUMS: Final = (
+    "count(*), coalesce(sum(quantity), 0), coalesce(sum(amount_micros / 1000000), 0),"
+    " coalesce(sum(amount_micros % 1000000), 0)"
+)
+"""Units and the rest of amounts are added up apart, because SQLite adds up to 64 bits only."""
 
 
 class Purchase(Struct, frozen=True):
@@ -47,11 +51,12 @@ def buckets(
 ) -> list[tuple[int, int, int, int]]:
     """Sum the rows after one id up to another by bucket, of event times from `since` (µs) on."""
     width = BUCKET_SECONDS * MICROS
-    return connection.execute(
+    rows = connection.execute(
         f"SELECT event_time / ? * ?, {SUMS} FROM analytics_event"
         " WHERE rowid > ? AND rowid <= ? AND event_time >= ? GROUP BY 1",
         (width, BUCKET_SECONDS, after, until, since),
-    ).fetchall()
+    )
+    return _whole_groups(rows)
 
 
 def recent_buckets(
@@ -59,34 +64,37 @@ def recent_buckets(
 ) -> list[tuple[int, int, int, int]]:
     """Sum all rows up to an id by bucket, by the index on time."""
     width = BUCKET_SECONDS * MICROS
-    return connection.execute(
+    rows = connection.execute(
         f"SELECT event_time / ? * ?, {SUMS} FROM analytics_event"
         " WHERE event_time >= ? AND rowid <= ? GROUP BY 1",
         (width, BUCKET_SECONDS, since, until),
-    ).fetchall()
+    )
+    return _whole_groups(rows)
 
 
 def groups(
     connection: StoreConnection, column: str, after: int, until: int, span: tuple[int, int]
 ) -> list[Group]:
     """Sum the rows after one id up to another by `item` or `country`, within a span of time."""
-    return connection.execute(
+    rows = connection.execute(
         f"SELECT coalesce({column}, ''), {SUMS} FROM analytics_event"
         " WHERE rowid > ? AND rowid <= ? AND event_time >= ? AND event_time < ? GROUP BY 1",
         (after, until, *span),
-    ).fetchall()
+    )
+    return _whole_groups(rows)
 
 
 def groups_of_span(
     connection: StoreConnection, column: str, until: int, span: tuple[int, int]
 ) -> list[Group]:
     """Sum all rows up to an id by `item` or `country`, within a span of time, by its index."""
-    return connection.execute(
+    rows = connection.execute(
         f"SELECT coalesce({column}, ''), {SUMS}"
         " FROM analytics_event INDEXED BY ix_analytics_event_event_time"
         " WHERE event_time >= ? AND event_time < ? AND rowid <= ? GROUP BY 1",
         (*span, until),
-    ).fetchall()
+    )
+    return _whole_groups(rows)
 
 
 def sums_of_span(connection: StoreConnection, span: tuple[int, int]) -> Sums:
@@ -94,15 +102,17 @@ def sums_of_span(connection: StoreConnection, span: tuple[int, int]) -> Sums:
     row = connection.execute(
         f"SELECT {SUMS} FROM analytics_event WHERE event_time >= ? AND event_time < ?", span
     ).fetchone()
-    return Sums(row[0], row[1] or 0, row[2])
+    return Sums(row[0], row[1], row[2] * MICROS + row[3])
 
 
 def day_sums(connection: StoreConnection, day: str) -> Sums | None:
     """Read a day of the ledger; None if it has none."""
     row = connection.execute(
-        "SELECT events, items_sold, net_revenue_micros FROM day_ledger WHERE day = ?", (day,)
+        "SELECT events, items_sold, net_revenue_trillions, net_revenue_micros FROM day_ledger"
+        " WHERE day = ?",
+        (day,),
     ).fetchone()
-    return None if row is None else Sums(*row)
+    return None if row is None else Sums(row[0], row[1], whole_sum(*row[2:]))
 
 
 def last_day(connection: StoreConnection, until: str) -> str | None:
@@ -146,3 +156,13 @@ def same_time(moment: datetime, days_before: int) -> tuple[int, int]:
     then = moment - timedelta(days=days_before)
     midnight = then.replace(hour=0, minute=0, second=0, microsecond=0)
     return micros_of(midnight), micros_of(then)
+
+
+def _whole_groups(
+    rows: Iterable[tuple[Any, int, int, int, int]],
+) -> list[tuple[Any, int, int, int]]:
+    """Return rows of a group and `SUMS` with the revenue in micros."""
+    return [
+        (group, events, items_sold, units * MICROS + rest)
+        for group, events, items_sold, units, rest in rows
+    ]

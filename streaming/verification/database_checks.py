@@ -13,15 +13,20 @@ from streaming.verification.check import Check
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SLOT: Final = 15 * 60 * 1_000_000
-TOTALS: Final = (
-    "events",
-    "items_sold",
-    "gross_revenue_micros",
-    "net_revenue_micros",
-    "guest_events",
-)
-ITEM_FIGURES: Final = TOTALS[:4]
+ITEM_FIGURES: Final = ("events", "items_sold", "gross_revenue_micros", "net_revenue_micros")
+TOTALS: Final = (*ITEM_FIGURES, "guest_events")
 DAY_FIGURES: Final = ("events", "items_sold", "net_revenue_micros")
+# SQLite cannot add up more than 64 bits: units and the rest of the amounts are added up apart.
+NET: Final = "sum(amount_micros / 1000000), sum(amount_micros % 1000000)"
+SALE: Final = "CASE WHEN quantity > 0 THEN amount_micros END"
+GROSS: Final = f"sum({SALE} / 1000000), sum({SALE} % 1000000)"
+STORED_GROSS: Final = "gross_revenue_trillions, gross_revenue_micros"
+STORED_NET: Final = "net_revenue_trillions, net_revenue_micros"
+
+UNIT: Final = 10**6
+"""Micros of a unit of the currency."""
+TRILLION: Final = 10**18
+"""Micros of a trillion of the currency, in which the store counts apart."""
 
 Figures = tuple[int, ...]
 
@@ -29,13 +34,21 @@ Figures = tuple[int, ...]
 def check_totals(connection: StoreConnection) -> Check:
     """Compare `live_totals` with the sums over all events."""
     check = Check("live totals")
-    counted = connection.execute(
-        "SELECT count(*), coalesce(sum(quantity), 0),"
-        " coalesce(sum(CASE WHEN quantity > 0 THEN amount_micros END), 0),"
-        " coalesce(sum(amount_micros), 0), coalesce(sum(user IS NULL), 0) FROM analytics_event"
-    ).fetchone()
-    stored = connection.execute(f"SELECT {', '.join(TOTALS)} FROM live_totals").fetchone()  # noqa: S608
-    _compare(check, "live_totals", TOTALS, {"": counted}, {"": stored or (0,) * len(TOTALS)})
+    counted = _figures(
+        connection,
+        f"SELECT '', count(*), coalesce(sum(quantity), 0), {GROSS}, {NET},"
+        " coalesce(sum(user IS NULL), 0) FROM analytics_event",
+        UNIT,
+        money=(2, 3),
+    )
+    stored = _figures(
+        connection,
+        f"SELECT '', events, items_sold, {STORED_GROSS}, {STORED_NET}, guest_events"
+        " FROM live_totals",
+        TRILLION,
+        money=(2, 3),
+    )
+    _compare(check, "live_totals", TOTALS, counted, stored)
     return check
 
 
@@ -43,13 +56,15 @@ def check_items(connection: StoreConnection) -> Check:
     """Compare each row of `live_item_totals` with the sums over the item's events."""
     counted = _figures(
         connection,
-        "SELECT item, count(*), sum(quantity),"
-        " coalesce(sum(CASE WHEN quantity > 0 THEN amount_micros END), 0),"
-        " coalesce(sum(amount_micros), 0) FROM analytics_event GROUP BY item",
+        f"SELECT item, count(*), sum(quantity), {GROSS}, {NET} FROM analytics_event GROUP BY item",
+        UNIT,
+        money=(2, 3),
     )
     stored = _figures(
         connection,
-        f"SELECT item, {', '.join(ITEM_FIGURES)} FROM live_item_totals",  # noqa: S608 - constants
+        f"SELECT item, events, items_sold, {STORED_GROSS}, {STORED_NET} FROM live_item_totals",
+        TRILLION,
+        money=(2, 3),
     )
     check = Check("items")
     _compare(check, "live_item_totals of item", ITEM_FIGURES, counted, stored)
@@ -61,12 +76,16 @@ def check_days(connection: StoreConnection, zone: ZoneInfo) -> Check:
     connection.create_function("verified_day", 1, day_in(zone), deterministic=True)
     counted = _figures(
         connection,
-        "SELECT verified_day(event_time), count(*), sum(quantity), coalesce(sum(amount_micros), 0)"
+        f"SELECT verified_day(event_time), count(*), sum(quantity), {NET}"
         " FROM analytics_event GROUP BY 1",
+        UNIT,
+        money=(2,),
     )
     stored = _figures(
         connection,
-        f"SELECT day, {', '.join(DAY_FIGURES)} FROM day_ledger",  # noqa: S608 - constants
+        f"SELECT day, events, items_sold, {STORED_NET} FROM day_ledger",
+        TRILLION,
+        money=(2,),
     )
     check = Check("days")
     _compare(check, "day_ledger of", DAY_FIGURES, counted, stored)
@@ -125,8 +144,20 @@ def day_in(zone: ZoneInfo) -> Callable[[int], str]:
     return day_of
 
 
-def _figures(connection: StoreConnection, statement: str) -> dict[str, Figures]:
-    return {str(row[0]): tuple(row[1:]) for row in connection.execute(statement)}
+def _figures(
+    connection: StoreConnection, statement: str, weight: int, money: tuple[int, ...]
+) -> dict[str, Figures]:
+    """Read the figures by name; from the places `money` on, two columns are one sum in micros.
+
+    The first of the two columns counts what is `weight` micros.
+    """
+    figures = {}
+    for name, *columns in connection.execute(statement):
+        for place in money:
+            high, low = columns[place : place + 2]
+            columns[place : place + 2] = [(high or 0) * weight + (low or 0)]
+        figures[str(name)] = tuple(columns)
+    return figures
 
 
 def _compare(

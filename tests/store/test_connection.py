@@ -172,7 +172,7 @@ def test_a_reader_cannot_write(store: Settings) -> None:
 
 def test_a_write_is_whole_or_not_at_all(store: Settings) -> None:
     """What was written before an error in the block is not there afterwards."""
-    statement = "INSERT INTO live_totals VALUES (1, 0, 0, 0, 0, 0, 0)"
+    statement = "INSERT INTO live_totals VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0)"
     with pytest.raises(sqlite3.IntegrityError), write_store(store) as writer:
         writer.executemany(statement, [(), ()])
     with write_store(store) as writer:
@@ -196,7 +196,7 @@ def test_threads_share_an_engine(store: Settings) -> None:
     """Writers of several threads wait for each other instead of failing."""
     engine = open_engine(store)
     with engine.begin() as writer:
-        writer.exec_driver_sql("INSERT INTO live_totals VALUES (1, 0, 0, 0, 0, 0, 0)")
+        writer.exec_driver_sql("INSERT INTO live_totals VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0)")
 
     def add() -> None:
         for _ in range(20):

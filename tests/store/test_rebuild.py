@@ -36,7 +36,7 @@ def test_every_figure_comes_back(store: Settings, connection: sqlite3.Connection
     connection.execute("UPDATE live_totals SET net_revenue_micros = 1, guest_events = 99")
     connection.execute("UPDATE live_item_totals SET items_sold = 7 WHERE item = 'lamp'")
     connection.execute("DELETE FROM live_item_totals WHERE item = 'book'")
-    connection.execute("INSERT INTO live_item_totals VALUES ('ghost', 1, 1, 1, 1)")
+    connection.execute("INSERT INTO live_item_totals VALUES ('ghost', 1, 1, 1, 1, 0, 0)")
     connection.execute("UPDATE day_ledger SET events = 9 WHERE day = '2024-01-05'")
     connection.execute("DELETE FROM day_ledger WHERE day = '2024-02-01'")
     done = rebuild(store)

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.settings import Settings
-from streaming.store.migrations.readable import money, utc, utc_of_milliseconds
+from streaming.store.migrations.readable import money, money_sum, utc, utc_of_milliseconds
 from streaming.store.models import Table
-from streaming.units import decimal_text
+from streaming.units import decimal_text, split_sum, whole_sum
 from tests.store.rows import add_letter, event, fill, micros
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+AROUND_A_TRILLION = st.sampled_from([n * 10**18 + d for n in (-2, -1, 0, 1) for d in (-1, 0, 1)])
 TIMES = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)
 
 
@@ -28,6 +29,18 @@ def evaluated(expression: str, value: int | None) -> object:
 def test_money_is_the_exact_decimal(amount: int) -> None:
     """The view's money is the same text as everywhere else, to the last micro."""
     assert evaluated(money("c"), amount) == decimal_text(amount)
+
+
+@given(st.integers(-(10**24), 10**24) | AROUND_A_TRILLION)
+def test_a_sum_is_whole_in_one_text(micros: int) -> None:
+    """A sum in two columns is shown, joined, and ordered as one number."""
+    trillions, rest = split_sum(micros)
+    connection = sqlite3.connect(":memory:")
+    statement = f"SELECT {money_sum('t', 'm')} FROM (SELECT ? AS t, ? AS m)"
+    assert connection.execute(statement, (trillions, rest)).fetchone()[0] == decimal_text(micros)
+    connection.close()
+    assert whole_sum(trillions, rest) == micros
+    assert (trillions, rest) < split_sum(micros + 1)
 
 
 @given(TIMES)

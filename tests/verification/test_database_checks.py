@@ -75,11 +75,11 @@ def test_an_empty_store_agrees(connection: sqlite3.Connection) -> None:
         ("DELETE FROM live_totals", "live_totals: events is 0, the events say 60"),
         ("UPDATE live_item_totals SET items_sold = 1 WHERE item = 'book'", "of item book: items"),
         ("DELETE FROM live_item_totals WHERE item = 'lamp'", "of item lamp: events is 0"),
-        ("INSERT INTO live_item_totals VALUES ('ghost', 1, 1, 1, 1)", "ghost: events is 1"),
+        ("INSERT INTO live_item_totals VALUES ('ghost', 1, 1, 1, 1, 0, 0)", "ghost: events is 1"),
         ("UPDATE day_ledger SET events = 2 WHERE day = '2024-01-07'", "day_ledger of 2024-01-07"),
         ("DELETE FROM day_ledger WHERE day = '2024-01-07'", "2024-01-07: events is 0, the events"),
         (
-            "INSERT INTO day_ledger VALUES ('2030-01-01', 1, 1, 1, 1, 1)",
+            "INSERT INTO day_ledger VALUES ('2030-01-01', 1, 1, 1, 1, 1, 0)",
             "2030-01-01: events is 1, the events say 0",
         ),
         ("UPDATE stream_offset SET records = 61", "61 records, but 60 stored + 0 known"),
@@ -118,7 +118,7 @@ def test_a_lost_or_changed_event_shows_everywhere(
 def test_a_day_of_zeros_is_an_empty_day(store: Settings, connection: sqlite3.Connection) -> None:
     """A rebuild leaves such rows where events were lost, so that versions only grow."""
     fill(store, connection, year_of_days(3))
-    connection.execute("INSERT INTO day_ledger VALUES ('2030-01-01', 3, 0, 0, 0, 0)")
+    connection.execute("INSERT INTO day_ledger VALUES ('2030-01-01', 3, 0, 0, 0, 0, 0)")
     assert differing(connection) == []
 
 

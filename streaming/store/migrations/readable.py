@@ -27,6 +27,16 @@ def money(column: str) -> str:
     return f"CASE WHEN {column} IS NOT NULL THEN {whole} || {cents} || {rest} END"
 
 
+def money_sum(trillions: str, micros: str) -> str:
+    """Give a sum in two columns of one sign as an exact decimal, as `money` does."""
+    sign = f"iif({trillions} < 0 OR {micros} < 0, '-', '')"
+    small = f"abs({micros}) / 1000000"
+    large = f"printf('%d%012d', abs({trillions}), {small})"
+    cents = f"printf('.%02d', abs({micros}) % 1000000 / 10000)"
+    rest = f"rtrim(printf('%04d', abs({micros}) % 10000), '0')"
+    return f"{sign} || iif({trillions} = 0, {small}, {large}) || {cents} || {rest}"
+
+
 def view(name: str, select: dict[str, str], rest: str) -> str:
     """Return the statement that makes a view of these columns (name: expression), then `rest`."""
     columns = ",\n  ".join(f'{expression} AS "{column}"' for column, expression in select.items())

@@ -161,7 +161,8 @@ def test_ten_thousand_days_are_compared_in_one_statement(connection: sqlite3.Con
     connection.execute("BEGIN")
     connection.execute(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)"
-        " INSERT INTO day_ledger SELECT date('2000-01-01', i || ' days'), i + 1, 1, 1, 1, 0 FROM n"
+        " INSERT INTO day_ledger"
+        " SELECT date('2000-01-01', i || ' days'), i + 1, 1, 1, 1, 0, 0 FROM n"
     )
     connection.execute(
         "INSERT INTO table_build SELECT name, day, version, 1, 1, 1, 1, '{}', '', '1', '', 0"
