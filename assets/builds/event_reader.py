@@ -18,6 +18,7 @@ import polars as pl
 from assets.tables.aggregate import EVENT_COLUMNS
 from assets.tables.calendar import day_window
 from streaming.store.connection import StoreConnection
+from streaming.units import MICROS, whole_sum
 
 FRAME_ROWS: Final = 250_000
 """Rows of one frame: a build needs memory for one frame and its figures, whatever the range."""
@@ -76,27 +77,37 @@ def read_ledger(
 ) -> dict[date, StreamFigures]:
     """Read the ledger's figures of each day in the range."""
     rows = connection.execute(
-        "SELECT day, version, events, items_sold, net_revenue_micros FROM day_ledger"
+        "SELECT day, version, events, items_sold, net_revenue_trillions, net_revenue_micros"
+        " FROM day_ledger"
         " WHERE day >= ? AND day <= ? ORDER BY day",
         ((first or date.min).isoformat(), (last or date.max).isoformat()),
     )
-    return {date.fromisoformat(day): StreamFigures(*figures) for day, *figures in rows}
+    return {
+        date.fromisoformat(day): StreamFigures(
+            version, events, items_sold, whole_sum(trillions, micros)
+        )
+        for day, version, events, items_sold, trillions, micros in rows
+    }
 
 
 def count_customers(connection: StoreConnection) -> StreamFigures:
     """Return the figures of the events that have a user, by one statement over all of them."""
     row = connection.execute(
-        "SELECT count(*), count(*), coalesce(sum(quantity), 0), coalesce(sum(amount_micros), 0)"
-        " FROM analytics_event WHERE user IS NOT NULL"
+        "SELECT count(*), coalesce(sum(quantity), 0), coalesce(sum(amount_micros / 1000000), 0),"
+        " coalesce(sum(amount_micros % 1000000), 0) FROM analytics_event WHERE user IS NOT NULL"
     ).fetchone()
-    return StreamFigures(*row)
+    events, items_sold, units, rest = row
+    return StreamFigures(events, events, items_sold, units * MICROS + rest)
 
 
 def _read_total(connection: StoreConnection) -> StreamFigures:
     row = connection.execute(
-        "SELECT events, events, items_sold, net_revenue_micros FROM live_totals"
+        "SELECT events, items_sold, net_revenue_trillions, net_revenue_micros FROM live_totals"
     ).fetchone()
-    return StreamFigures(*row) if row else NO_FIGURES
+    if row is None:
+        return NO_FIGURES
+    events, items_sold, trillions, micros = row
+    return StreamFigures(events, events, items_sold, whole_sum(trillions, micros))
 
 
 def _read_offsets(connection: StoreConnection) -> str:
