@@ -6,10 +6,15 @@ Cloud's has, is ignored: ours says which host works a slot.
 """
 
 import socket
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
 from streaming.errors import UsageError
+from streaming.kafka.java_options import translate_java_options
 from streaming.kafka.properties import read_properties
 from streaming.runtime.limits import GROUP_HEARTBEAT_SECONDS, SESSION_SECONDS, TRANSACTION_SECONDS
 from streaming.settings import PREFIX, Settings
@@ -116,12 +121,14 @@ def consumer_config(
 def read_client_properties(path: Path) -> dict[str, str]:
     """Return the options of a `client.properties` file by name.
 
-    Raises `UsageError` as `read_properties`, and naming file and line of an option that is ours to
-    set, or that exactly-once needs to be another.
+    Raises `UsageError` naming file and line as `read_properties` and `translate_java_options` do,
+    and for an option that is ours to set, that exactly-once needs to be another, or that librdkafka
+    does not take.
     """
-    properties = read_properties(path)
+    source = f"{PREFIX}KAFKA_CONFIG: {path}"
+    properties = translate_java_options(read_properties(path), source)
     for name, (value, line) in properties.items():
-        where = f"{PREFIX}KAFKA_CONFIG: {path}:{line} sets {name}"
+        where = f"{source}:{line} sets {name}"
         if name in OURS:
             raise UsageError(f"{where}, which purchases sets itself; remove the line.")
         needed = REQUIRED.get(name)
@@ -129,7 +136,30 @@ def read_client_properties(path: Path) -> dict[str, str]:
             raise UsageError(
                 f"{where}={value}, but exactly-once needs {str(needed).lower()}; remove the line."
             )
-    return {name: value for name, (value, _) in properties.items()}
+    options = {name: value for name, (value, _) in properties.items()}
+    problem = _refusal_of(tuple(options.items()))
+    if problem is not None:
+        lines = [p.line for name, p in properties.items() if name in problem]
+        lines += [p.line for p in properties.values() if p.value and p.value in problem]
+        place = f":{lines[0]}" if lines else ""
+        raise UsageError(f"{source}{place}: {problem}; correct or remove it.")
+    return options
+
+
+@lru_cache(maxsize=4)
+def _refusal_of(options: tuple[tuple[str, str], ...]) -> str | None:
+    """Return why librdkafka does not take these options; None if it does.
+
+    Its answer is kept, because the file is read for each client and making one takes a while.
+    """
+    # Without servers it connects to nobody.
+    config = {name: value for name, value in options if name != "bootstrap.servers"}
+    try:
+        AdminClient({"log_level": 0, **config})
+    except KafkaException as error:
+        text = str(error.args[0].str()).removeprefix("Failed to create admin client: ")
+        return text.strip().rstrip(".")
+    return None
 
 
 def _connection(settings: Settings) -> Config:

@@ -16,6 +16,7 @@ bootstrap.servers: one:9092,\
 sasl.username = a\=b
 sasl.password=p\u00e4ss\\word
 security.protocol SASL_SSL
+sasl.mechanism=PLAIN
 """
 
 
@@ -28,6 +29,7 @@ def test_a_file_of_every_valid_form_is_read(tmp_path: Path) -> None:
         "sasl.username": "a=b",
         "sasl.password": "päss\\word",
         "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "PLAIN",
     }
 
 
