@@ -39,7 +39,8 @@ class Attempt(NamedTuple):
 class PartitionCounts(Struct):
     """The records of a partition by offset, from `start` on.
 
-    `times` are append times in ms, or NO_RECORD. `events` and `dead_letters` count the findings on
+    `times` are append times in ms, or NO_RECORD. They need not grow, because a topic may take its
+    producers' times; `oldest` is the least. `events` and `dead_letters` count the findings on
     either topic. Ten bytes a record, so that a hundred million records fit into a gigabyte.
     """
 
@@ -47,6 +48,7 @@ class PartitionCounts(Struct):
     times: "array[int]"
     events: bytearray
     dead_letters: bytearray
+    oldest: int | None = None
 
     @classmethod
     def of(cls, start: int, end: int) -> "PartitionCounts":
@@ -55,9 +57,10 @@ class PartitionCounts(Struct):
         times = array("q", [NO_RECORD]) * length
         return cls(start, times, bytearray(length), bytearray(length))
 
-    def first_time(self) -> int:
-        """Return the append time (ms) of the first record; NO_RECORD if there is none."""
-        return next((time for time in self.times if time != NO_RECORD), NO_RECORD)
+    def add(self, offset: int, time: int) -> None:
+        """Note that the record at `offset` was appended at `time` (ms)."""
+        self.times[offset - self.start] = time
+        self.oldest = time if self.oldest is None else min(self.oldest, time)
 
 
 class OutputCounts:
@@ -75,8 +78,7 @@ class OutputCounts:
 
     def add_purchase(self, partition: int, offset: int, time: int, headers: Headers) -> None:
         """Note a record of `purchases`, appended at `time` (ms)."""
-        counts = self._partitions[partition]
-        counts.times[offset - counts.start] = time
+        self._partitions[partition].add(offset, time)
         origin = readable_origin(headers, ORIGIN) if headers else None
         if origin is not None:
             self._redriven[partition, offset] = _attempt(origin, 1)
@@ -87,15 +89,19 @@ class OutputCounts:
         if event.source_topic != self._topic or counts is None:
             return
         index = event.source_offset - counts.start
-        if not 0 <= index < len(counts.times) or event.source_timestamp < counts.first_time():
+        if not 0 <= index < len(counts.times):
             return  # it was processed after the positions were read, or is of an earlier topic
-        if counts.times[index] != event.source_timestamp:
+        time = counts.times[index]
+        if time == event.source_timestamp:
+            if counts.events[index] < MOST_COUNTED:
+                counts.events[index] += 1
+        elif time != NO_RECORD and event.source_timestamp >= (counts.oldest or 0):
+            # Not evidence: an offset without a record, because a compacted topic has such, and a
+            # time before all others, which is that of an earlier topic of this name.
             self._without_record.differ(
                 f"The event {event.event_id} is of {self._topic}-{event.source_partition} at"
                 f" {event.source_offset}, where no such record is."
             )
-        elif counts.events[index] < MOST_COUNTED:
-            counts.events[index] += 1
 
     def add_dead_letter(self, headers: Headers) -> None:
         """Count a dead letter for its origin.

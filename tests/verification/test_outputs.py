@@ -106,6 +106,21 @@ def test_an_event_without_a_record_differs() -> None:
     assert examples(books) == ["The event id-0 is of purchases-0 at 0, where no such record is."]
 
 
+def test_times_of_records_need_not_grow() -> None:
+    """A topic may take its producers' times; each record is known by its place and its own time."""
+    minutes_old = [1, 9, 4, 30, 2, 0]
+    times = [TIME - 60_000 * minutes for minutes in minutes_old]
+    books = OutputCounts("purchases", TOPIC_ID, {0: (0, 12)})
+    for index, time in enumerate(times):
+        books.add_purchase(0, 2 * index, time, ())  # with an offset without a record after each
+        books.add_event(event(2 * index, time))
+        books.add_event(event(2 * index + 1, time))
+    check = books.check({0: 0})
+    assert (check.compared, check.differing) == (6, 0)
+    books.add_event(event(6, times[2]))
+    assert examples(books) == ["The event id-6 is of purchases-0 at 6, where no such record is."]
+
+
 def test_a_redriven_record_that_is_refused_again_is_found_by_its_attempt() -> None:
     """Its dead letter names the first origin, so as many as were redriven must be there."""
     books = counts(2)
