@@ -12,11 +12,14 @@ from streaming.store.connection import StoreConnection
 from streaming.verification.check import Check
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Offsets from UTC are multiples of a quarter of an hour today, so that midnight begins a slot.
 SLOT: Final = 15 * 60 * 1_000_000
 ITEM_FIGURES: Final = ("events", "items_sold", "gross_revenue_micros", "net_revenue_micros")
 TOTALS: Final = (*ITEM_FIGURES, "guest_events")
 DAY_FIGURES: Final = ("events", "items_sold", "net_revenue_micros")
 # SQLite cannot add up more than 64 bits: units and the rest of the amounts are added up apart.
+# Division truncates and the remainder has the sign of the amount, so that both parts of a return
+# are negative.
 NET: Final = "sum(amount_micros / 1000000), sum(amount_micros % 1000000)"
 SALE: Final = "CASE WHEN quantity > 0 THEN amount_micros END"
 GROSS: Final = f"sum({SALE} / 1000000), sum({SALE} % 1000000)"
@@ -73,6 +76,7 @@ def check_items(connection: StoreConnection) -> Check:
 
 def check_days(connection: StoreConnection, zone: ZoneInfo) -> Check:
     """Compare each row of `day_ledger` with the sums over the events of that day in `zone`."""
+    # SQLite's own dates know UTC and the machine's zone, not the deployment's.
     connection.create_function("verified_day", 1, day_in(zone), deterministic=True)
     counted = _figures(
         connection,
@@ -155,6 +159,7 @@ def _figures(
     for name, *columns in connection.execute(statement):
         for place in money:
             high, low = columns[place : place + 2]
+            # The gross is NULL without any sale, and every sum is without any row.
             columns[place : place + 2] = [(high or 0) * weight + (low or 0)]
         figures[str(name)] = tuple(columns)
     return figures
@@ -181,4 +186,5 @@ def _compare(
             if is_ != should
         ]
         if wrong:
+            # The one row of `live_totals` has an empty name.
             check.differ(f"{what} {key}: {'; '.join(wrong)}.".replace(" :", ":"))

@@ -88,6 +88,8 @@ class OutputCounts:
         counts = self._partitions.get(event.source_partition)
         if event.source_topic != self._topic or counts is None:
             return
+        # An event does not carry its topic's id. The append time tells a record from the one that
+        # had the same offset before the topic was created again.
         index = event.source_offset - counts.start
         if not 0 <= index < len(counts.times):
             return  # it was processed after the positions were read, or is of an earlier topic
@@ -137,11 +139,15 @@ class OutputCounts:
                 outputs = counts.events[index] + counts.dead_letters[index]
                 if outputs == 1:
                     continue
+                # A redriven record that was refused again has its dead letter under its first
+                # origin.
                 attempt = self._redriven.get((partition, counts.start + index))
                 if outputs or attempt is None:
                     self._differ(check, partition, index)
                 else:
                     refused_again[attempt] += 1
+        # Subtraction keeps positive counts only. More refusals than redriven records are no loss:
+        # Kafka may have deleted those records already.
         _check_refused_again(check, refused_again - self._refused_again)
         return check
 
@@ -175,5 +181,6 @@ def _check_refused_again(check: Check, missing: Counter[Attempt]) -> None:
 
 
 def _attempt(origin: Origin, more: int) -> Attempt:
+    # The processor stops counting there too.
     attempt = min(origin.attempt + more, MAX_ATTEMPT)
     return Attempt(origin.topic_id, origin.partition, origin.offset, attempt)

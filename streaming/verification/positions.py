@@ -46,6 +46,8 @@ class TopicPositions(Struct, frozen=True):
     def processed(self) -> dict[int, Range]:
         """Return the range of each partition of `purchases` that the processor has done."""
         return {
+            # An offset is negative if nothing was committed, and below the first if retention
+            # deleted what was processed.
             number: (first, max(offset, first))
             for (topic, number), (offset, _) in self.committed.items()
             for first in [self.bounds[topic, number][0]]
@@ -90,6 +92,8 @@ def read_positions(
     ]
     committed = committed_offsets(reader, [one for one in partitions if one[0] == purchases])
     admin = AdminClient(common_config(settings, cluster.bootstrap_servers, "verify"))
+    # The high watermark, because an output may still be behind the last stable offset when its
+    # purchase's offset is visible.
     bounds = list_bounds(admin, partitions, stable=False, timeout=CALL_SECONDS)
     return TopicPositions(stored, committed, bounds)
 
@@ -125,6 +129,7 @@ def _check_committed(check: Check, positions: TopicPositions, expected: str) -> 
     for (topic, number), (offset, topic_id) in sorted(positions.committed.items()):
         check.compared += 1
         _, end = positions.bounds[topic, number]
+        # Offsets that another tool committed have no metadata.
         if offset >= 0 and topic_id and topic_id != expected:
             check.differ(f"{topic} was deleted and created again since {number} was processed.")
         elif offset > end:

@@ -42,6 +42,7 @@ def headers_of(message: Message) -> Headers:
     try:
         headers = _headers(message)
     except (SystemError, UnicodeDecodeError):
+        # A second look at these headers would end the process (docs/postmortems/0007).
         message.set_headers([])
         return ()
     return headers or ()

@@ -41,6 +41,7 @@ class FirstJudged:
         """Return the first offset to judge of each partition: its first, if nothing was deleted."""
         if self._since is None:
             return {number: first for number, (first, _) in ranges.items()}
+        # Without any event that is certain, nothing of the partition can be judged.
         return {number: self._first.get(number, end) for number, (_, end) in ranges.items()}
 
 

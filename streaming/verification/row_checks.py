@@ -62,6 +62,8 @@ class RowComparison:
         self._dead_letters = dead_letters
         self._events: list[Sequence[object]] = []
         self._records: Counter[int] = Counter()
+        # Temporary tables have a file of their own, so that a read transaction of the database may
+        # fill them.
         for table in TABLES.split(";"):
             connection.execute(table)
         for topic, ranges in (("analytics", analytics), ("dead letters", dead_letters)):
@@ -74,6 +76,8 @@ class RowComparison:
         if offset >= self._analytics.get(number, (0, 0))[1]:
             return
         self._records[number] += 1
+        # Integers all the way: `timestamp()` is a float, and its microseconds may be rounded
+        # wrongly.
         since = event.event_time - EPOCH
         self._events.append(
             (
@@ -116,6 +120,7 @@ class RowComparison:
         for number, (records, duplicates) in counted.items():
             first, _ = self._analytics.get(number, (0, 0))
             read = self._records[number]
+            # Retention explains fewer records, unless the log still begins at 0.
             if read > records or (first == 0 and records - read > duplicates):
                 check.differ(
                     f"analytics-{number} holds {read} records below the stored position, but"
@@ -127,6 +132,8 @@ class RowComparison:
             " ORDER BY partition, offset"
         ):
             check.differ(f"The event {event_id} of analytics-{number} at {offset} is not stored.")
+        # IS NOT compares NULL as a value: a guest has no user, an unknown price no amount, and a
+        # missing record nothing.
         for event_id, number, offset, is_there in self._connection.execute(
             "SELECT e.event_id, e.stream_partition, e.stream_offset, r.event_id IS e.event_id"
             " FROM analytics_event e JOIN read_range g"

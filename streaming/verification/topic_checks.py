@@ -51,10 +51,13 @@ def check_topics(
     with closing(open_reader(settings, servers, names.processor_group)) as reader:
         positions = read_positions(connection, settings, cluster, group, reader)
         identity = check_identity(positions, cluster, names.purchases)
+        # In another log the same offsets are other records: each of them would be reported as a
+        # difference.
         if identity.differing:
             return TopicComparison([identity], {})
         purchases = positions.processed()
         outputs = OutputCounts(names.purchases, cluster.topics[names.purchases].topic_id, purchases)
+        # First the purchases, because an output is compared with the append time of its purchase.
         _read_purchases(reader, names.purchases, outputs, purchases, progress)
         rows = RowComparison(
             connection,
@@ -113,6 +116,8 @@ def _read_outputs(  # noqa: PLR0913, PLR0917 - the two topics, and what each rec
 ) -> tuple[Check, FirstJudged]:
     """Add every record of `analytics` and of the dead letters to what compares it."""
     ranges = {one: bounds for one, bounds in positions.bounds.items() if one[0] != names.purchases}
+    # Before the whole ranges are assigned, because finding a first record takes the reader's
+    # assignment.
     judged = FirstJudged(deleted_until(reader, connection, names.analytics, ranges))
     readable = Check("analytics is readable")
     for message in _read(reader, ranges, "outputs", progress):

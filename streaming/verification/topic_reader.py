@@ -30,6 +30,7 @@ Ranges = Mapping[TopicPartition, Range]
 def open_reader(settings: Settings, servers: str, group: str) -> Consumer:
     """Return a read-committed consumer that may ask for the committed offsets of `group`."""
     config = consumer_config(settings, servers, "verify", group)
+    # `first_record` learns only from an end event that no committed record follows.
     return Consumer({**config, "enable.partition.eof": True, "queued.max.messages.kbytes": 32_768})
 
 
@@ -105,6 +106,7 @@ def _within(messages: list[Message], ends: dict[TopicPartition, int]) -> list[Me
                 records.append(message)
             continue
         end = _end_of(message)
+        # A partition that was dropped may still have events in the client's queue.
         if end is not None and end >= ends.get(partition, end + 1):
             del ends[partition]
     return records
@@ -129,9 +131,11 @@ def _end_of(message: Message) -> int | None:
         return None
     if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name
         return message.offset()
+    # With `auto.offset.reset=error` a deleted offset is an event instead of a silent jump.
     if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
         raise Unavailable(
             f"Records of {message.topic()}-{message.partition()} were deleted while they were read"
             " (retention); try again."
         )
+    # The client retries all other errors by itself.
     return None

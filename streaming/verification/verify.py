@@ -86,6 +86,8 @@ def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> Ver
         offsets=compared.offsets,
         since=compared.since,
     )
+    # By a connection of its own: a transaction that began as a reader cannot become a writer while
+    # the stream writes (docs/decisions/0026).
     _keep(settings, result)
     return result
 
