@@ -17,8 +17,9 @@ from sqlalchemy import Engine
 
 from streaming.analytics.decode import advances, read_rows
 from streaming.analytics.trace_log import log_traces
-from streaming.apps import ANALYTICS
+from streaming.apps import ANALYTICS, PROCESSOR
 from streaming.errors import Mismatch
+from streaming.events.analytics import StorableRules
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import Record, TopicPartition
 from streaming.kafka.bootstrap import bootstrap_servers
@@ -74,7 +75,8 @@ class AnalyticsConsumerApp:
         self._engine = engine
         self._source = source
         self._path = settings.database_path
-        self._currency = settings.currency
+        sources = frozenset(Names.of(settings).read_by(PROCESSOR))
+        self._rules = StorableRules(settings.currency, sources)
         self._logs_traces = settings.log_level == "debug"
         self._day_of = day_cutter(settings.zone)
         self._stored: dict[TopicPartition, int | None] = {}
@@ -88,10 +90,10 @@ class AnalyticsConsumerApp:
         """Store the batch with its positions, waiting while the database is unavailable.
 
         What is not read in time is put back, and is the next batch. Raises `Mismatch` for a record
-        that this version cannot store.
+        of a newer schema.
         """
         analytics, leading = self._source.analytics, LeadingRecords(batch)
-        events, dead_letters = read_rows(leading, analytics, self._currency, self._log)
+        events, dead_letters = read_rows(leading, analytics, self._rules, self._log)
         self.consumer.put_back(batch[leading.count :])
         batch = batch[: leading.count]
         moved = advances(batch, self.consumer.positions(), self._stored)

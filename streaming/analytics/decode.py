@@ -10,6 +10,7 @@ from operator import attrgetter
 from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.errors import Mismatch
+from streaming.events.analytics import StorableRules
 from streaming.events.dead_letter import DeadLetterHeaders, escaped_text, read_dead_letter_headers
 from streaming.events.record import Record, TopicPartition
 from streaming.events.refusal import RefusalError
@@ -17,7 +18,9 @@ from streaming.store.rows import (
     DeadLetterUpdate,
     EventRow,
     event_row,
+    not_storable_update,
     redriven_updates,
+    refusal_time,
     refusal_update,
 )
 from streaming.store.writer import Advance
@@ -27,32 +30,37 @@ _topic_partition = attrgetter("topic", "partition")
 
 
 def read_rows(
-    records: Iterable[Record], analytics: str, currency: str, log: RateLimitedLogger
+    records: Iterable[Record], analytics: str, rules: StorableRules, log: RateLimitedLogger
 ) -> tuple[list[EventRow], list[DeadLetterUpdate]]:
     """Return the events of the topic `analytics`, and the dead letters with the redriven ones.
 
-    A redriven event's headers name its dead letter, which is stored from now on. Records of others
-    among the dead letters are logged and skipped. Raises `Mismatch` naming the record that this
-    version cannot store.
+    A redriven event's headers name its dead letter, which is stored from now on. A record of
+    `analytics` that nobody can store is a dead letter of its own place. Records of others among the
+    dead letters are logged and skipped. Raises `Mismatch` naming the record of a newer schema.
     """
     # One pass with one call for each record: a backlog's speed is decided here and in the insert.
     events: list[EventRow] = []
     add_event = events.append
     dead_letters: list[DeadLetterUpdate] = []
-    try:
-        for record in records:
-            if record.topic == analytics:
-                add_event(event_row(record.value, currency, record.partition, record.offset))
-                if record.headers:
-                    dead_letters += redriven_updates(record.headers)
-            else:
-                dead_letters += _dead_letter_rows(record, log)
-    except (Mismatch, RefusalError) as error:
-        raise Mismatch(
-            f"The record at {record.topic}-{record.partition}, offset {record.offset}, cannot be"
-            f" stored: {error}. Is a newer version of purchases, or another deployment, writing to"
-            " this topic?"
-        ) from None
+    for record in records:
+        if record.topic != analytics:
+            dead_letters += _dead_letter_rows(record, log)
+            continue
+        try:
+            event = event_row(record.value, rules, record.partition, record.offset)
+            if record.headers:
+                dead_letters += redriven_updates(record.headers)
+        except RefusalError as error:
+            dead_letters.append(not_storable_update(record, str(error)))
+            log.warning("not_storable", partition=record.partition, offset=record.offset)
+        except Mismatch as error:
+            raise Mismatch(
+                f"The record at {record.topic}-{record.partition}, offset {record.offset}, cannot"
+                f" be stored: {error}. Is a newer version of purchases, or another deployment,"
+                " writing to this topic?"
+            ) from None
+        else:
+            add_event(event)
     return events, dead_letters
 
 
@@ -62,7 +70,7 @@ def _dead_letter_rows(record: Record, log: RateLimitedLogger) -> list[DeadLetter
     if not isinstance(read, DeadLetterHeaders):
         log.warning("foreign_dead_letter", partition=partition, offset=offset)
         return []
-    refused_at = record.timestamp * 1000
+    refused_at = refusal_time(record.timestamp)
     return [refusal_update(read, escaped_text(record.key), refused_at, partition, offset)]
 
 

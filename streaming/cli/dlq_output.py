@@ -28,6 +28,8 @@ NOT_SENT: Final = {
     "redriven": "sent again already; send them once more with --state redriven",
     "dropped": "given up; send them with --state dropped",
     "stored": "stored already; nothing is to be done",
+    "not_storable": "records of analytics and no purchases, so the processor cannot take them; give"
+    " them up with `purchases dlq drop`",
 }
 
 

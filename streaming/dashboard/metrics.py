@@ -92,6 +92,11 @@ def _store(status: Status) -> Iterator[Metric]:
             "purchases_duplicate_events", "Duplicates skipped.", value=database.duplicates or 0
         )
         yield GaugeMetricFamily(
+            "purchases_not_storable_records",
+            "Records of analytics that cannot be stored, and that nobody has given up.",
+            value=database.not_storable or 0,
+        )
+        yield GaugeMetricFamily(
             "purchases_database_bytes", "Size of the database.", value=database.bytes or 0
         )
     yield GaugeMetricFamily(

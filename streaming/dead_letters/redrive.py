@@ -58,7 +58,8 @@ class RedriveResult(Struct, frozen=True):
 
     `outcomes` counts what today's rules make of each: `stored`, or the code of its refusal. `left`
     counts what is not sent: `gone` from the topic, `cut` there, `no_object` to set a field in,
-    still `too_large`, `parked` without force. Named ones in another state count by that state.
+    still `too_large`, `parked` without force, or `not_storable`, as no purchase is. Named ones
+    in another state count by that state.
     """
 
     sent: bool
@@ -141,6 +142,9 @@ def _repair_all(
 ) -> Iterator[_RepairedRecord]:
     """Yield the records to send, repaired; count those that are not sent."""
     for letter in letters:
+        if letter.reason == Reason.NOT_STORABLE:
+            count.left[Reason.NOT_STORABLE] += 1
+            continue
         if letter.attempts >= PARKED_ATTEMPTS and not request.force:
             count.left[PARKED] += 1
             continue

@@ -12,6 +12,7 @@ from msgspec import Struct
 from streaming.dead_letters.reader import DeadLetterRecord
 from streaming.events.dead_letter import escaped_text
 from streaming.events.record import DEAD_LETTER, Headers
+from streaming.events.refusal import Reason
 from streaming.formatting import printable
 from streaming.kafka.records import headers_of
 from streaming.store.dead_letters import StoredDeadLetter
@@ -150,6 +151,11 @@ def lines(letter: DeadLetterDetails) -> str:
         f"attempt {a.attempt:<5} {a.refused_at} {printable(a.reason)}: {printable(a.detail)}"
         for a in letter.refusals
     ]
+    if letter.reason == Reason.NOT_STORABLE:
+        place = f"{letter.origin_topic}-{letter.origin_partition} at {letter.origin_offset}"
+        return "\n".join(
+            [*text, "", f"Its value is the record of {place}, and is kept nowhere else."]
+        )
     if not letter.in_topic:
         return "\n".join([*text, "", "The topic no longer holds its value (it keeps 30 days)."])
     if letter.truncated_bytes is not None:

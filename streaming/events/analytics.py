@@ -3,6 +3,8 @@
 Pure. Encoding and decoding the values of `analytics` are here; storing them is not.
 """
 
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -12,12 +14,23 @@ from streaming import units
 from streaming.errors import Mismatch
 from streaming.events import fields
 from streaming.events.purchase import PurchaseEvent
-from streaming.events.record import Record
-from streaming.events.refusal import excerpt
+from streaming.events.record import INT32_MAX, INT64_MAX, Record
+from streaming.events.refusal import Reason, RefusalError, excerpt
 
 SCHEMA_VERSION: Final = 1
 
-Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+# Every time zone has a date for these: a day of the ledger must not leave the years 1 to 9999.
+MIN_EVENT_TIME: Final = units.micros_of(datetime(2, 1, 1, tzinfo=UTC))
+MAX_EVENT_TIME: Final = units.micros_of(datetime(9999, 1, 1, tzinfo=UTC))
+_BACKSLASH: Final = ord("\\")
+
+# msgspec checks these limits while it decodes, which costs next to nothing.
+Int64 = Annotated[int, Meta(ge=-INT64_MAX - 1, le=INT64_MAX)]
+Partition = Annotated[int, Meta(ge=0, le=INT32_MAX)]
+Offset = Annotated[int, Meta(ge=0, le=INT64_MAX)]
+EventId = Annotated[str, Meta(min_length=36, max_length=36)]
+Name = Annotated[str, Meta(min_length=1, max_length=fields.MAX_NAME)]
+Text = Annotated[str, Meta(max_length=fields.MAX_TEXT)]
 Quantity = Annotated[int, Meta(ge=-fields.MAX_QUANTITY, le=fields.MAX_QUANTITY)]
 Price = Annotated[int, Meta(ge=0, le=fields.MAX_PRICE_MICROS)]
 Amount = Annotated[int, Meta(ge=-fields.MAX_AMOUNT_MICROS, le=fields.MAX_AMOUNT_MICROS)]
@@ -30,24 +43,24 @@ class AnalyticsEvent(Struct, frozen=True, omit_defaults=True, gc=False):
     epoch milliseconds, money is in micros; `kind` is `sale`, or `return` for a negative quantity.
     """
 
-    event_id: str
+    event_id: EventId
     event_time: str
     kind: Literal["sale", "return"]
-    item: str
+    item: Name
     quantity: Quantity
     currency: str
     processed_at: str
     source_topic: str
-    source_partition: Int64
-    source_offset: Int64
+    source_partition: Partition
+    source_offset: Offset
     source_timestamp: Int64
-    schema_version: int
-    user: str | None = None
+    schema_version: Int64
+    user: Name | None = None
     unit_price_micros: Price | None = None
     amount_micros: Amount | None = None
-    order_id: str | None = None
-    description: str | None = None
-    country: str | None = None
+    order_id: Text | None = None
+    description: Text | None = None
+    country: Text | None = None
 
 
 encode_analytics = msgspec.json.Encoder().encode
@@ -57,7 +70,7 @@ _decode = msgspec.json.Decoder(AnalyticsEvent).decode
 class _Versioned(Struct):
     """The one field that every version has."""
 
-    schema_version: int
+    schema_version: Int64
 
 
 _decode_version = msgspec.json.Decoder(_Versioned).decode
@@ -87,47 +100,93 @@ def enrich(purchase: PurchaseEvent, source: Record, processed_at: str) -> Analyt
     )
 
 
-def decode_analytics(value: bytes | None, currency: str) -> AnalyticsEvent:
+class StorableRules(Struct, frozen=True):
+    """What a deployment stores: events of its currency, and of the topics its processor reads."""
+
+    currency: str
+    source_topics: AbstractSet[str]
+
+
+def decode_analytics(value: bytes | None, rules: StorableRules) -> AnalyticsEvent:
     """Read a value of `analytics`.
 
-    Raises `Mismatch` for what this version cannot read: no event, another schema or currency, or
-    an event that contradicts itself, which the database would refuse.
+    Raises `Mismatch` for a newer schema version, which an upgrade can read, and `RefusalError`
+    (`not_storable`) for what nobody can store: no event, another currency or deployment, or an
+    event that contradicts itself.
     """
     content = value or b""
     try:
         event = _decode(content)
     except (ValueError, RecursionError) as error:
-        _refuse_other_version(content)
-        raise Mismatch(f"it is no analytics event: {error}") from None
+        _require_known_version(_read_version(content))
+        raise not_storable(f"it is no analytics event: {error}") from None
     if event.schema_version != SCHEMA_VERSION:
-        _refuse_other_version(content)
-    if event.currency != currency:
-        raise Mismatch(f"its currency is {excerpt(event.currency)}, not {currency}")
-    quantity, kind = event.quantity, event.kind
-    if quantity == 0 or (quantity > 0) != (kind == "sale"):
-        raise Mismatch(f"its quantity and its kind, {kind}, contradict each other")
-    if (event.amount_micros is None) != (event.unit_price_micros is None):
-        raise Mismatch("it has one of price and amount without the other")
+        _require_known_version(event.schema_version)
+    if event.currency != rules.currency:
+        raise not_storable(f"its currency is {excerpt(event.currency)}, not {rules.currency}")
+    if event.source_topic not in rules.source_topics:
+        raise not_storable(f"it was made of a record of {excerpt(event.source_topic)}")
+    _require_agreement(event)
+    # Only an escape can bring U+0000 into a text, and hardly any event has one.
+    if _BACKSLASH in content and "\0" in "".join(_texts(event)):
+        raise not_storable("a text of it holds U+0000")
     return event
+
+
+def event_time_micros(text: str) -> int:
+    """Read `event_time` as µs since 1970.
+
+    Raises what `time_micros` does, also for a time that has no date in some time zone.
+    """
+    micros = time_micros(text)
+    if not MIN_EVENT_TIME <= micros < MAX_EVENT_TIME:
+        raise not_storable(f"its time {text} is not in the years 2 to 9998")
+    return micros
 
 
 def time_micros(text: str) -> int:
     """Read `event_time` or `processed_at` as µs since 1970.
 
-    Raises `Mismatch` for any text but RFC 3339 in UTC with six decimals and `Z`.
+    Raises `RefusalError` (`not_storable`) for any text but RFC 3339 in UTC with six decimals.
     """
     try:
         return units.utc_micros(text)
     except ValueError:
         message = f"its time {excerpt(text)} is not RFC 3339 in UTC with six decimals"
-        raise Mismatch(message) from None
+        raise not_storable(message) from None
 
 
-def _refuse_other_version(content: bytes) -> None:
-    """Raise `Mismatch` if the value says that it is of another version than this one."""
+def not_storable(detail: str) -> RefusalError:
+    """Return the refusal of a record of `analytics`, to be raised."""
+    return RefusalError(Reason.NOT_STORABLE, detail)
+
+
+def _require_agreement(event: AnalyticsEvent) -> None:
+    """Refuse what the constraints of the database, or the audit of a day, would refuse."""
+    quantity, price, kind = event.quantity, event.unit_price_micros, event.kind
+    if quantity == 0 or (quantity > 0) != (kind == "sale"):
+        raise not_storable(f"its quantity and its kind, {kind}, contradict each other")
+    if (event.amount_micros is None) != (price is None):
+        raise not_storable("it has one of price and amount without the other")
+    if price is not None and event.amount_micros != quantity * price:
+        raise not_storable("its amount is not quantity times price")
+
+
+def _texts(event: AnalyticsEvent) -> list[str]:
+    optional = (event.user, event.order_id, event.description, event.country)
+    return [event.event_id, event.item, *(text for text in optional if text)]
+
+
+def _read_version(content: bytes) -> int:
+    """Return the version that a value says it has; this one if it says none."""
     try:
-        version = _decode_version(content).schema_version
+        return _decode_version(content).schema_version
     except (ValueError, RecursionError):
-        return
-    if version != SCHEMA_VERSION:
+        return SCHEMA_VERSION
+
+
+def _require_known_version(version: int) -> None:
+    if version > SCHEMA_VERSION:
         raise Mismatch(f"it has schema version {version}, not {SCHEMA_VERSION}")
+    if version < SCHEMA_VERSION:
+        raise not_storable(f"it has schema version {version}, not {SCHEMA_VERSION}")

@@ -1,7 +1,7 @@
 """Refusals: the stable codes, and the sentence beside a code.
 
 The codes are a contract with whoever reads `purchases.dlq`: they are added to, never renamed.
-Which record gets which code is decided in `fields`, `purchase` and `record`.
+Which record gets which code is decided in `fields`, `purchase` and `record`, and in `analytics`.
 """
 
 from enum import StrEnum
@@ -28,6 +28,8 @@ class Reason(StrEnum):
     INVALID_ORIGIN = "invalid_origin"
     TOO_LARGE = "too_large"
     EMPTY = "empty"
+    # Of a record of `analytics`; the consumer alone gives it.
+    NOT_STORABLE = "not_storable"
 
 
 class Refusal(Struct, frozen=True):

@@ -34,7 +34,7 @@ from streaming.status.model import (
 from streaming.status.slots import read_app, time_text
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.deployment import recorded_deployment
-from streaming.store.live_totals import live_figures
+from streaming.store.live_totals import count_not_storable, live_figures
 from streaming.system.disk_space import free_bytes
 
 SectionOf = Callable[[Settings], Section]
@@ -146,6 +146,7 @@ def _stored(settings: Settings, store: StoreConnection, path: Path) -> _Stored:
         conflicting=sum(row[4] for row in rows),
         refused=figures.refused,
         bytes=sum(file.stat().st_size for file in files if file.exists()),
+        not_storable=count_not_storable(store),
     )
     return _Stored(database, {(row[0], row[1]): row[2] for row in rows})
 

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from streaming.apps import ANALYTICS, app_named
 from streaming.kafka.lag import LONG_TRANSACTION_SECONDS
-from streaming.status.model import AppStatus, PartitionStatus, Problem, SlotStatus, Status
+from streaming.status.model import AppStatus, Database, PartitionStatus, Problem, SlotStatus, Status
 from streaming.system.disk_space import LEAST_FREE_BYTES
 
 FEWEST_DAYS: Final = 3.0
@@ -72,6 +72,7 @@ def _problems(status: Status) -> Iterator[Problem]:
     for app in status.apps:
         yield from _app_problems(app)
     yield from _log_problems(status)
+    yield from _content_problems(status.database)
     yield from _slow_problems(status)
     for section in status.sections.values():
         yield from section.problems
@@ -153,6 +154,17 @@ def _open_transaction(partition: PartitionStatus, servers: str) -> Problem:
         f" End it now with `kafka-transactions.sh --bootstrap-server {servers} abort"
         f" --topic {topic} --partition {number} --start-offset {partition.end}`.",
     )
+
+
+def _content_problems(database: Database) -> Iterator[Problem]:
+    if database.state == "ok" and database.not_storable:
+        yield Problem(
+            "not_storable",
+            f"{database.not_storable:,} records of analytics cannot be stored: something else than"
+            " the processor of this deployment writes there.",
+            "See `purchases dlq list --reason not_storable` and stop who writes them; then give"
+            " them up with `purchases dlq drop --reason not_storable --because REASON --yes`.",
+        )
 
 
 def _slow_problems(status: Status) -> Iterator[Problem]:

@@ -36,6 +36,7 @@ class Database(Struct, frozen=True):
     conflicting: int | None
     refused: int | None
     bytes: int | None
+    not_storable: int | None = None
 
 
 class SlotStatus(Struct, frozen=True, kw_only=True):

@@ -80,6 +80,14 @@ def refusals(connection: StoreConnection) -> dict[str | None, int]:
     return dict(rows.fetchall())
 
 
+def count_not_storable(connection: StoreConnection) -> int:
+    """Count the records of `analytics` that cannot be stored, and that nobody has given up."""
+    row = connection.execute(
+        "SELECT count(*) FROM dead_letter WHERE state = 'open' AND reason = 'not_storable'"
+    ).fetchone()
+    return int(row[0])
+
+
 def distinct_figures(connection: StoreConnection) -> DistinctFigures:
     """Count orders and customers from all events (0.25 s for 541,907)."""
     row = connection.execute(

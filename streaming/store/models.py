@@ -109,6 +109,7 @@ class StreamOffset(Table, table=True):
     stored: int = big()
     duplicates: int = big()
     conflicting: int = big()
+    not_storable: int = big(sa_column_kwargs={"server_default": "0"})
 
 
 class LiveTotals(Table, table=True):

@@ -78,8 +78,8 @@ def _move(
         return
     connection.execute(
         "INSERT OR REPLACE INTO stream_offset (consumer_group, topic, partition, next_offset,"
-        " topic_id, cluster_id, records, stored, duplicates, conflicting)"
-        " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0)",
+        " topic_id, cluster_id, records, stored, duplicates, conflicting, not_storable)"
+        " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0)",
         (group, topic, partition, moved.next_offset, moved.topic_id, moved.cluster_id),
     )
 

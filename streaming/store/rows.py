@@ -14,10 +14,18 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from streaming.events.analytics import decode_analytics, time_micros
-from streaming.events.dead_letter import DeadLetterHeaders
+from streaming.events.analytics import (
+    MAX_EVENT_TIME,
+    MIN_EVENT_TIME,
+    StorableRules,
+    decode_analytics,
+    event_time_micros,
+    time_micros,
+)
+from streaming.events.dead_letter import DeadLetterHeaders, escaped_text
 from streaming.events.identifiers import topic_id_text
-from streaming.events.record import ORIGIN, Headers, Origin, read_origin
+from streaming.events.record import ORIGIN, Headers, Origin, Record, read_origin
+from streaming.events.refusal import Reason
 from streaming.units import MICROS
 
 EventRow = tuple[
@@ -89,15 +97,15 @@ class DeadLetterUpdate(Struct, frozen=True):
         )
 
 
-def event_row(value: bytes | None, currency: str, partition: int, offset: int) -> EventRow:
+def event_row(value: bytes | None, rules: StorableRules, partition: int, offset: int) -> EventRow:
     """Return the row of the value at `partition` and `offset` of `analytics`.
 
-    Raises `Mismatch` for a value that is no event of this version and this currency.
+    Raises what `decode_analytics` does.
     """
-    event = decode_analytics(value, currency)
+    event = decode_analytics(value, rules)
     return (
         event.event_id,
-        time_micros(event.event_time),
+        event_time_micros(event.event_time),
         event.kind,
         event.user,
         event.item,
@@ -131,10 +139,32 @@ def refusal_update(
     )
 
 
+def not_storable_update(record: Record, detail: str) -> DeadLetterUpdate:
+    """Return the news of a record of `analytics` that cannot be stored: it is its own origin."""
+    return DeadLetterUpdate(
+        origin=Origin(
+            record.topic, record.topic_id, record.partition, record.offset, record.timestamp, 1
+        ),
+        state=OPEN,
+        reason=Reason.NOT_STORABLE,
+        detail=escaped_text(detail.encode(errors="backslashreplace")),
+        key=escaped_text(record.key),
+        refused_at=refusal_time(record.timestamp),
+    )
+
+
+def refusal_time(milliseconds: int) -> int:
+    """Return the time of a record (epoch ms) as µs that the database and every calendar hold.
+
+    Where the topic takes the time of whoever writes, that is any number of 64 bits.
+    """
+    return min(max(milliseconds * 1000, MIN_EVENT_TIME), MAX_EVENT_TIME)
+
+
 def redriven_updates(headers: Headers) -> list[DeadLetterUpdate]:
     """Return that the dead letter of a redriven event is stored; nothing for any other event.
 
-    Raises `Refused` if an `origin.*` header is unreadable.
+    Raises `RefusalError` if an `origin.*` header is unreadable.
     """
     if any(name.startswith(ORIGIN) for name, _ in headers):
         return [DeadLetterUpdate(read_origin(headers, ORIGIN), STORED)]

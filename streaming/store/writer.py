@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 
 from streaming.errors import PurchasesError
 from streaming.events.record import TopicPartition
+from streaming.events.refusal import Reason
 from streaming.store.models import StreamOffset, Table
 from streaming.store.rows import (
     STORED,
@@ -99,6 +100,11 @@ def write_batch(
     counts = {
         "duplicates": _by_partition(source.analytics, duplicates),
         "conflicting": _by_partition(source.analytics, conflicting),
+        "not_storable": Counter(
+            (row.origin.topic, row.origin.partition)
+            for row in batch.dead_letters
+            if row.reason == Reason.NOT_STORABLE
+        ),
     }
     for partition, advance in batch.advances.items():
         of_partition = {name: counter[partition] for name, counter in counts.items()}
@@ -341,7 +347,7 @@ def _advance(
     key = {"consumer_group": source.group, "topic": topic, "partition": partition}
     counted = {
         "records": advance.records,
-        "stored": advance.records - counts["duplicates"],
+        "stored": advance.records - counts["duplicates"] - counts["not_storable"],
         **counts,
     }
     now = {"next_offset": advance.next_offset, "leader_epoch": advance.leader_epoch}

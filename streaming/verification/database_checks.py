@@ -104,16 +104,24 @@ def check_positions(connection: StoreConnection, group: str, topic: str) -> Chec
     )
     held: dict[int, tuple[int, int]] = {row[0]: (row[1], row[2]) for row in rows}
     positions = connection.execute(
-        "SELECT partition, next_offset, records, stored, duplicates, conflicting"
-        " FROM stream_offset WHERE consumer_group = ? AND topic = ? ORDER BY partition",
+        "SELECT partition, next_offset, records, stored, duplicates, conflicting, not_storable,"
+        " (SELECT count(*) FROM dead_letter d WHERE d.origin_topic_id = o.topic_id"
+        " AND d.origin_partition = o.partition AND d.reason = 'not_storable')"
+        " FROM stream_offset o WHERE consumer_group = ? AND topic = ? ORDER BY partition",
         (group, topic),
     ).fetchall()
-    for partition, following, records, stored, duplicates, conflicting in positions:
+    for partition, following, records, stored, duplicates, conflicting, refused, kept in positions:
         check.compared += 1
         row = f"stream_offset of {topic}-{partition}"
         events, last = held.pop(partition, (0, -1))
-        if records != stored + duplicates:
-            check.differ(f"{row}: {records} records, but {stored} stored + {duplicates} known.")
+        if records != stored + duplicates + refused:
+            check.differ(
+                f"{row}: {records} records, but {stored} stored + {duplicates} known + {refused}"
+                " not storable."
+            )
+        # One that is read again is counted again, and has one row.
+        if kept > refused or (refused and not kept):
+            check.differ(f"{row}: {refused} not storable, but dead_letter holds {kept} from it.")
         if conflicting > duplicates:
             check.differ(f"{row}: {conflicting} conflicting, but {duplicates} duplicates.")
         if stored != events:

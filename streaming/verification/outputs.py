@@ -75,6 +75,7 @@ class OutputCounts:
         self._redriven: dict[tuple[int, int], Attempt] = {}
         self._refused_again: Counter[Attempt] = Counter()
         self._without_record = Check("")
+        self._not_storable: set[tuple[int, int]] = set()
 
     def add_purchase(self, partition: int, offset: int, time: int, headers: Headers) -> None:
         """Note a record of `purchases`, appended at `time` (ms)."""
@@ -104,6 +105,14 @@ class OutputCounts:
                 f"The event {event.event_id} is of {self._topic}-{event.source_partition} at"
                 f" {event.source_offset}, where no such record is."
             )
+
+    def add_not_storable(self, event: PublishedEvent) -> None:
+        """Note the source that a record of `analytics` names which could not be stored.
+
+        It may be forged, so it counts only for a purchase that has no other output.
+        """
+        if event.source_topic == self._topic:
+            self._not_storable.add((event.source_partition, event.source_offset))
 
     def add_dead_letter(self, headers: Headers) -> None:
         """Count a dead letter for its origin.
@@ -139,9 +148,12 @@ class OutputCounts:
                 outputs = counts.events[index] + counts.dead_letters[index]
                 if outputs == 1:
                     continue
+                record = (partition, counts.start + index)
+                if not outputs and record in self._not_storable:
+                    continue
                 # A redriven record that was refused again has its dead letter under its first
                 # origin.
-                attempt = self._redriven.get((partition, counts.start + index))
+                attempt = self._redriven.get(record)
                 if outputs or attempt is None:
                     self._differ(check, partition, index)
                 else:

@@ -22,12 +22,12 @@ from streaming.verification.topic_reader import CALL_SECONDS, Range, committed_o
 class StoredPosition(Struct, frozen=True):
     """A row of `stream_offset`: the next offset, how many records were read, and of which topic.
 
-    Of the records `duplicates` were known: read twice, after a person moved the position back.
+    Of the records `known` may have been read twice, after a person moved the position back.
     """
 
     next_offset: int
     records: int
-    duplicates: int
+    known: int
     topic_id: str
     cluster_id: str
 
@@ -65,7 +65,7 @@ class TopicPositions(Struct, frozen=True):
     def counted(self, topic: str) -> dict[int, tuple[int, int]]:
         """Return how many records the consumer read of each partition, and how many it knew."""
         return {
-            number: (position.records, position.duplicates)
+            number: (position.records, position.known)
             for (name, number), position in self.stored.items()
             if name == topic
         }
@@ -79,8 +79,8 @@ def read_positions(
     In this order, whatever a later step could show is there when it is looked for.
     """
     rows = connection.execute(
-        "SELECT topic, partition, next_offset, records, duplicates, topic_id, cluster_id"
-        " FROM stream_offset WHERE consumer_group = ?",
+        "SELECT topic, partition, next_offset, records, duplicates + not_storable, topic_id,"
+        " cluster_id FROM stream_offset WHERE consumer_group = ?",
         (group,),
     )
     stored = {(row[0], row[1]): StoredPosition(*row[2:]) for row in rows}

@@ -6,30 +6,34 @@ The consumer's own decoders are not used on purpose: an error of theirs would go
 from collections.abc import Callable
 from datetime import datetime
 from operator import methodcaller
-from typing import cast
+from typing import Annotated, cast
 
 from confluent_kafka import Message
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.json import Decoder
 
 from streaming.events.record import Headers, Origin, read_origin
 from streaming.events.refusal import RefusalError
+
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Moment = Annotated[datetime, Meta(tz=True)]
+"""A time without an offset could not be compared with the others."""
 
 
 class PublishedEvent(Struct, gc=False):
     """The fields of an AnalyticsEvent that are compared."""
 
     event_id: str
-    event_time: datetime
+    event_time: Moment
     item: str
-    quantity: int
-    processed_at: str
+    quantity: Int64
+    processed_at: Moment
     source_topic: str
     source_partition: int
     source_offset: int
     source_timestamp: int
     user: str | None = None
-    amount_micros: int | None = None
+    amount_micros: Int64 | None = None
 
 
 read_published = Decoder(PublishedEvent).decode

@@ -33,7 +33,7 @@ class FirstJudged:
         """Note the source of an event."""
         if self._since is None:
             return
-        if datetime.fromisoformat(event.processed_at) > self._since:
+        if event.processed_at > self._since:
             number, offset = event.source_partition, event.source_offset
             self._first[number] = min(offset, self._first.get(number, offset))
 
@@ -83,7 +83,7 @@ def _first_time(
     if partition[0] != analytics:
         return time_of(message.timestamp()[1])
     try:
-        return datetime.fromisoformat(read_published(message.value() or b"").processed_at)
+        return read_published(message.value() or b"").processed_at
     except ValueError:
         return time_of(message.timestamp()[1])
 

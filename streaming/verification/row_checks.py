@@ -48,7 +48,8 @@ INSERT_RANGE: Final = "INSERT INTO read_range VALUES (?, ?, ?, ?)"
 class RowComparison:
     """Collects what was read below the stored positions, and compares it with the rows.
 
-    `analytics` and `dead_letters` are the first offset and the position of each partition.
+    `analytics` and `dead_letters` are the first offset and the position of each partition,
+    `topic_id` is that of `analytics`.
     """
 
     def __init__(
@@ -56,12 +57,22 @@ class RowComparison:
         connection: StoreConnection,
         analytics: Mapping[int, tuple[int, int]],
         dead_letters: Mapping[int, tuple[int, int]],
+        topic_id: str,
     ) -> None:
         self._connection = connection
         self._analytics = analytics
         self._dead_letters = dead_letters
         self._events: list[Sequence[object]] = []
         self._records: Counter[int] = Counter()
+        # What the database says cannot be stored, until its record is read.
+        self._not_storable = {
+            (row[0], row[1])
+            for row in connection.execute(
+                "SELECT origin_partition, origin_offset FROM dead_letter"
+                " WHERE origin_topic_id = ? AND reason = 'not_storable'",
+                (topic_id,),
+            )
+        }
         # Temporary tables have a file of their own, so that a read transaction of the database may
         # fill them.
         for table in TABLES.split(";"):
@@ -70,10 +81,23 @@ class RowComparison:
             rows = [(topic, number, first, end) for number, (first, end) in ranges.items()]
             connection.executemany(INSERT_RANGE, rows)
 
+    def is_below_position(self, message: Message) -> bool:
+        """Return whether the consumer has read this record of `analytics`."""
+        return (message.offset() or 0) < self._analytics.get(message.partition() or 0, (0, 0))[1]
+
+    def take_not_storable(self, message: Message) -> bool:
+        """Take a record of `analytics` if it is a dead letter; return whether it is."""
+        record = (message.partition() or 0, message.offset() or 0)
+        if record not in self._not_storable:
+            return False
+        self._not_storable.remove(record)
+        self._records[record[0]] += 1
+        return True
+
     def add_event(self, message: Message, event: PublishedEvent) -> None:
         """Take a record of `analytics`, if it lies below the stored position."""
         number, offset = message.partition() or 0, message.offset() or 0
-        if offset >= self._analytics.get(number, (0, 0))[1]:
+        if not self.is_below_position(message):
             return
         self._records[number] += 1
         # Integers all the way: `timestamp()` is a float, and its microseconds may be rounded
@@ -111,12 +135,18 @@ class RowComparison:
     def check_events(self, counted: Mapping[int, tuple[int, int]]) -> Check:
         """Compare the records with the events.
 
-        `counted` is how many the consumer says it read, and of these knew already: reading again
-        after a position was moved back may add only such.
+        `counted` is how many the consumer says it read, and how many of these it may have read
+        twice: reading again after a position was moved back adds only such.
         """
         self._flush()
         check = Check("analytics in the database")
         check.compared = sum(self._records.values())
+        for number, offset in sorted(self._not_storable):
+            if offset >= self._analytics.get(number, (0, 0))[0]:
+                check.differ(
+                    f"dead_letter says that analytics-{number} at {offset} cannot be stored, but no"
+                    " record is there."
+                )
         for number, (records, duplicates) in counted.items():
             first, _ = self._analytics.get(number, (0, 0))
             read = self._records[number]

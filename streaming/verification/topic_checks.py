@@ -9,6 +9,7 @@ from contextlib import closing
 from confluent_kafka import Consumer, Message
 from msgspec import Struct
 
+from streaming.events.identifiers import topic_id_text
 from streaming.events.record import TopicPartition
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster
@@ -63,6 +64,7 @@ def check_topics(
             connection,
             positions.stored_ranges(names.analytics),
             positions.stored_ranges(names.dead_letters),
+            topic_id_text(cluster.topics[names.analytics].topic_id),
         )
         readable, judged = _read_outputs(
             reader, connection, names, positions, outputs, rows, progress
@@ -125,24 +127,29 @@ def _read_outputs(  # noqa: PLR0913, PLR0917 - the two topics, and what each rec
             outputs.add_dead_letter(headers_of(message))
             rows.add_dead_letter(message)
             continue
-        event = _published(message, readable)
-        if event is not None:
+        readable.compared += 1
+        event = _published(message)
+        if rows.take_not_storable(message):
+            if isinstance(event, PublishedEvent):
+                outputs.add_not_storable(event)
+        elif isinstance(event, PublishedEvent):
             outputs.add_event(event)
             judged.add_event(event)
             rows.add_event(message, event)
+        elif rows.is_below_position(message):
+            readable.differ(
+                f"{message.topic()}-{message.partition()} at {message.offset()} is no analytics"
+                f" event ({event}), and dead_letter has no row of it."
+            )
     return readable, judged
 
 
-def _published(message: Message, readable: Check) -> PublishedEvent | None:
-    readable.compared += 1
+def _published(message: Message) -> PublishedEvent | str:
+    """Return the event of a record of `analytics`, or why it is none."""
     try:
         return read_published(message.value() or b"")
-    except ValueError as error:
-        readable.differ(
-            f"{message.topic()}-{message.partition()} at {message.offset()} is no analytics"
-            f" event: {error}."
-        )
-        return None
+    except (ValueError, RecursionError) as error:
+        return str(error)
 
 
 def _read(

@@ -2,10 +2,12 @@
 
 import pytest
 from confluent_kafka import TopicPartition as PartitionOffset
+from msgspec import structs
 
 from streaming.analytics.decode import advances, read_rows
 from streaming.errors import Mismatch
-from streaming.events.record import Headers, Record
+from streaming.events.analytics import MAX_EVENT_TIME, StorableRules
+from streaming.events.record import Headers, Origin, Record
 from streaming.processor.transform import transform
 from streaming.store.rows import OPEN, STORED, STREAM_OFFSET, STREAM_PARTITION
 from streaming.store.writer import Advance
@@ -15,6 +17,7 @@ from tests.events.given import record as purchase_record
 
 PROCESSED = "2025-11-24T16:00:01.000000Z"
 LIMIT = 1_000_000
+STORABLE = StorableRules("GBP", {"purchases"})
 
 
 def event(offset: int, headers: Headers = ()) -> Record:
@@ -36,7 +39,7 @@ def dead_letter(offset: int) -> Record:
 def test_a_batch_becomes_events_and_dead_letters_in_the_order_of_reading() -> None:
     """A redriven event is both: its headers say which dead letter is stored now."""
     records = [event(5), dead_letter(8), event(6, origin_fields())]
-    events, dead_letters = read_rows(records, "analytics", "GBP", RateLimitedLogger())
+    events, dead_letters = read_rows(records, "analytics", STORABLE, RateLimitedLogger())
     assert [(row[STREAM_PARTITION], row[STREAM_OFFSET]) for row in events] == [(1, 5), (1, 6)]
     assert [row.state for row in dead_letters] == [OPEN, STORED]
     refused = dead_letters[0]
@@ -47,7 +50,7 @@ def test_a_batch_becomes_events_and_dead_letters_in_the_order_of_reading() -> No
 def test_what_others_wrote_to_the_dead_letters_is_skipped() -> None:
     """Its headers name no origin, so there is nothing to store."""
     stranger = Record("purchases.dlq", TOPIC_ID, 0, 1, 1_700, None, b"hello", ())
-    assert read_rows([stranger], "analytics", "GBP", RateLimitedLogger()) == ([], [])
+    assert read_rows([stranger], "analytics", STORABLE, RateLimitedLogger()) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -57,10 +60,32 @@ def test_what_others_wrote_to_the_dead_letters_is_skipped() -> None:
         Record("analytics", TOPIC_ID, 2, 9, 1_700, None, event(9).value, [("origin.x", b"")]),
     ],
 )
-def test_a_record_that_cannot_be_stored_is_named(record: Record) -> None:
-    """A value of another version, and headers that name half an origin."""
+def test_a_record_that_cannot_be_stored_is_a_dead_letter_of_its_place(record: Record) -> None:
+    """A value that is no event, and headers that name half an origin; the others are stored."""
+    events, (letter,) = read_rows(
+        [event(5), record, event(6)], "analytics", STORABLE, RateLimitedLogger()
+    )
+    assert [row[STREAM_OFFSET] for row in events] == [5, 6]
+    assert letter.origin == Origin("analytics", TOPIC_ID, 2, 9, 1_700, 1)
+    assert (letter.state, letter.reason, letter.dlq_offset) == (OPEN, "not_storable", None)
+    assert letter.detail
+
+
+def test_a_record_of_a_newer_schema_is_named() -> None:
+    """Nothing is stored of its batch: a newer version of this program can read it."""
+    newer = Record("analytics", TOPIC_ID, 2, 9, 1_700, None, b'{"schema_version":2}')
     with pytest.raises(Mismatch, match=r"analytics-2, offset 9, cannot be stored"):
-        read_rows([record], "analytics", "GBP", RateLimitedLogger())
+        read_rows([event(5), newer], "analytics", STORABLE, RateLimitedLogger())
+
+
+def test_a_time_that_no_calendar_has_is_cut() -> None:
+    """Where a topic takes the time of whoever writes, µs of it may be beyond 64 bits."""
+    records = [
+        Record("analytics", TOPIC_ID, 2, 9, 2**63 - 1, None, None),
+        structs.replace(dead_letter(8), timestamp=2**63 - 1),
+    ]
+    _, letters = read_rows(records, "analytics", STORABLE, RateLimitedLogger())
+    assert [letter.refused_at for letter in letters] == [MAX_EVENT_TIME] * 2
 
 
 def test_a_batch_advances_the_partitions_of_its_records_to_the_positions() -> None:

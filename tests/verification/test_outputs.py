@@ -26,7 +26,7 @@ def event(offset: int, time: int | None = None, partition: int = 0) -> Published
         event_time=datetime(2024, 1, 1, tzinfo=UTC),
         item="lamp",
         quantity=1,
-        processed_at="2024-01-01T00:00:00.000000Z",
+        processed_at=datetime(2024, 1, 1, tzinfo=UTC),
         source_topic="purchases",
         source_partition=partition,
         source_offset=offset,

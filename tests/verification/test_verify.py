@@ -272,14 +272,12 @@ def test_a_purchase_that_went_nowhere_or_twice_is_named(deployment: Deployment) 
         [(json.dumps(event).encode(), ()), (json.dumps(stray).encode(), ())],
         "analytics",
     )
-    send(deployment, [(b"no json", ())], "analytics")
     send(deployment, [(purchase(99), ())])
     skip_all(deployment)
     examples = "\n".join(result_of(deployment).examples)
     assert "is 2 times on analytics and 0 times in the dead letters" in examples
     assert "is neither on analytics nor in the dead letters" in examples
     assert "where no such record is" in examples
-    assert "is no analytics event" in examples
 
 
 def skip_all(deployment: Deployment) -> None:
