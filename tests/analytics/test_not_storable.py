@@ -1,4 +1,4 @@
-"""Whatever stands on `analytics`, the events around it are stored, and each place is accounted for."""
+"""Whatever stands on `analytics`: the events around it are stored, and `verify` counts it."""
 
 import json
 import uuid
