@@ -29,6 +29,7 @@ from streaming.kafka.consumer import GroupConsumer, offset_at
 from streaming.kafka.identity import IdentityWatch
 from streaming.kafka.leading_records import LeadingRecords
 from streaming.kafka.names import Names
+from streaming.kafka.preflight import preflight
 from streaming.kafka.standby import await_turn
 from streaming.runtime.limits import WRITE_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime, run_worker
@@ -71,6 +72,7 @@ class AnalyticsConsumerApp:
         source: Source,
         topic_ids: Mapping[str, bytes],
     ) -> None:
+        self._settings = settings
         self._runtime = runtime
         self._engine = engine
         self._source = source
@@ -113,6 +115,11 @@ class AnalyticsConsumerApp:
         }
         if moved:
             self._write(BatchRows([], [], moved))
+
+    def require_permissions(self) -> None:
+        """Raise `PurchasesError` naming the first permission that is lacking."""
+        reads = Names.of(self._settings).read_by(ANALYTICS)
+        preflight(self._settings, reads=reads, group=self._source.group)
 
     def _look_up(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
         """Look up the positions in the database, refusing those of another topic or cluster."""

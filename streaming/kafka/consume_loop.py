@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
-from streaming.errors import Unavailable
+from streaming.errors import PurchasesError, Unavailable
 from streaming.events.record import Record
 from streaming.kafka.consumer import GroupConsumer
 from streaming.kafka.identity import IdentityWatch
@@ -47,6 +47,12 @@ class ConsumingApp(Protocol):
         Called at most once a second, while no records come. Blocks and raises as `handle` does.
         """
 
+    def require_permissions(self) -> None:
+        """Raise `PurchasesError` naming the first permission that this user lacks.
+
+        Called after the broker refused something. Blocks for 5 s at most.
+        """
+
 
 def consume(app: ConsumingApp, identity: IdentityWatch, runtime: Runtime) -> None:
     """Poll and handle batches until asked to stop, and close the consumer then.
@@ -65,6 +71,9 @@ def consume(app: ConsumingApp, identity: IdentityWatch, runtime: Runtime) -> Non
         if batch:
             idle_since = time.monotonic()
             app.handle(batch)
+        elif consumer.refusal is not None:
+            if not await_permissions(app, runtime):
+                runtime.pause(consumer.refusal)
         # With all brokers down nothing is known of the ends, so "caught up" would be a guess.
         elif not consumer.errors.all_brokers_down:
             runtime.observe_positions(consumer.bounds())
@@ -72,6 +81,23 @@ def consume(app: ConsumingApp, identity: IdentityWatch, runtime: Runtime) -> Non
                 idle_since = time.monotonic()
                 app.idle()
     consumer.close()
+
+
+def await_permissions(app: ConsumingApp, runtime: Runtime) -> bool:
+    """Wait until this user has all permissions, paused by what is lacking.
+
+    Returns whether it waited; what the brokers do not describe is not found lacking.
+    """
+    waited = False
+    while runtime.heartbeat():
+        try:
+            app.require_permissions()
+        except PurchasesError as error:
+            waited = True
+            runtime.pause(str(error))
+        else:
+            break
+    return waited
 
 
 def wait_while_unavailable(runtime: Runtime, attempt: Callable[[], Result]) -> Result | None:

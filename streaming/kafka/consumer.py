@@ -42,6 +42,11 @@ PASSING: Final = frozenset(
 )
 """Errors that end by themselves while the client goes on: it reconnects and asks for the leader."""
 
+FORBIDDEN: Final = frozenset(
+    {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
+)
+"""Errors after which the client asks again by itself, and goes on once the permission is there."""
+
 
 def offset_at(
     partition: TopicPartition, offset: int, leader_epoch: int | None, metadata: str = ""
@@ -78,6 +83,7 @@ class GroupConsumer:
 
     def __init__(self, config: Config, topic_ids: Mapping[str, bytes], look_up: LookUp) -> None:
         self.errors = ErrorWatch()
+        self.refusal: str | None = None
         self._topic_ids = topic_ids
         self._look_up = look_up
         self._failure: Exception | None = None
@@ -95,9 +101,10 @@ class GroupConsumer:
         Records that were put back come first, and what else there is without waiting. Blocks for
         longer while the group rebalances, because assigning partitions looks their offsets up.
         Raises `Unrecoverable` for what only a new process mends, `Mismatch` for a position that the
-        log does not have.
+        log does not have. If the broker forbids to read, it sets `refusal`.
         """
         self._revoked.clear()
+        self.refusal = None
         # `consume` alone would wait its whole timeout for `maximum` records of a trickle.
         first = self._consumer.poll(0 if self._put_back else 0.1)
         messages = [] if first is None else [first]
@@ -275,6 +282,10 @@ class GroupConsumer:
                 " retention delete what was not read? See `purchases offsets list`, and go on with"
                 " `purchases offsets reset`."
             )
+        if error.code() in FORBIDDEN:
+            # Not raised, because what was fetched along with it would be skipped.
+            self.refusal = f"the broker refuses {position}: {error.str()}"
+            return
         if error.code() not in PASSING and not error.retriable():
             raise Unrecoverable(f"the consumer failed at {position}: {error.str()}")
         self.errors(error)

@@ -8,7 +8,7 @@ back and end this one, and so on.
 from collections.abc import Sequence
 from typing import Final
 
-from confluent_kafka import ConsumerGroupState, KafkaException
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, MemberDescription  # type: ignore[attr-defined]
 
 from streaming.errors import Unavailable
@@ -67,6 +67,10 @@ def _ask(
         futures = admin.describe_consumer_groups([group], request_timeout=CALL_SECONDS)
         described = futures[group].result(CALL_SECONDS)
     except (KafkaException, TimeoutError) as error:
+        if _is_forbidden(error):
+            raise Unavailable(
+                f"This user lacks the permission READ on the group {group}; grant it."
+            ) from None
         raise Unavailable(f"the broker does not answer: {error}") from None
     stable = described.state == ConsumerGroupState.STABLE
     partitions = {
@@ -76,6 +80,13 @@ def _ask(
         for number in topics_now[topic].partitions
     }
     return partitions, described.members
+
+
+def _is_forbidden(error: Exception) -> bool:
+    return (
+        isinstance(error, KafkaException)
+        and error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+    )
 
 
 def _assigned(members: Sequence[MemberDescription]) -> set[TopicPartition]:

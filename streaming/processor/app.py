@@ -15,13 +15,13 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.apps import PROCESSOR
-from streaming.errors import Mismatch, PurchasesError, Unavailable, Unrecoverable
+from streaming.errors import Mismatch, Unavailable, Unrecoverable
 from streaming.events.identifiers import topic_id_text
 from streaming.events.purchase import Rules
 from streaming.events.record import Record, TopicPartition
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config, consumer_config, transactional_config
-from streaming.kafka.consume_loop import consume, wait_while_unavailable
+from streaming.kafka.consume_loop import await_permissions, consume, wait_while_unavailable
 from streaming.kafka.consumer import GroupConsumer, offset_at
 from streaming.kafka.identity import Identity, IdentityWatch
 from streaming.kafka.leading_records import LeadingRecords
@@ -41,7 +41,11 @@ BATCH_RECORDS: Final = 5_000
 """Of a backlog: a transaction's fixed cost is small against this many, and it is repeated whole."""
 ABORTS_IN_TURN: Final = 5
 """After so many the worker ends, and the supervisor's delay grows: a new client may do better."""
-PERHAPS_FORBIDDEN: Final = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._STATE)  # noqa: SLF001 - librdkafka's name
+PERHAPS_FORBIDDEN: Final = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError._STATE,  # noqa: SLF001 - librdkafka's name
+)
 """A transaction that failed while it was still produced to does not say why: it is not open."""
 
 
@@ -118,6 +122,10 @@ class PurchaseProcessorApp:
                 self._commit(moved)
             except KafkaException as error:
                 self._abort(error)
+
+    def require_permissions(self) -> None:
+        """Raise `PurchasesError` naming the first permission that is lacking."""
+        preflight_processor(self._settings)
 
     def _look_up(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
         """Look up the group's committed offsets, refusing those of another topic of this name."""
@@ -218,7 +226,7 @@ class PurchaseProcessorApp:
         except KafkaException as failed:
             # So it is if the first partition was forbidden: the broker knows of no transaction.
             if reason.code() in PERHAPS_FORBIDDEN:
-                self._await_permissions()
+                await_permissions(self, self._runtime)
             raise Unrecoverable(f"cannot abort: {failed.args[0].str()}") from None
         # A broker may forget this abort too, so the next look-up recovers again.
         self._is_recovered = False
@@ -226,21 +234,10 @@ class PurchaseProcessorApp:
         self._aborts += 1
         if self._aborts >= ABORTS_IN_TURN:
             raise Unrecoverable(f"the transaction failed {self._aborts} times: {reason.str()}")
-        if reason.code() in PERHAPS_FORBIDDEN:
-            self._await_permissions()
+        if reason.code() in PERHAPS_FORBIDDEN and await_permissions(self, self._runtime):
+            self._aborts = 0
         if self._aborts > 1:
             self._runtime.pause(f"the transaction failed: {reason.str()}")
-
-    def _await_permissions(self) -> None:
-        """Wait until this user may do all that is needed, paused by what is lacking."""
-        while self._runtime.heartbeat():
-            try:
-                preflight_processor(self._settings)
-            except PurchasesError as error:
-                self._aborts = 0
-                self._runtime.pause(str(error))
-            else:
-                return
 
     def _count(self, batch: Sequence[Record], refused: list[Output]) -> None:
         self._runtime.record_batch(
@@ -266,11 +263,14 @@ def run_processor(settings: Settings, runtime: Runtime) -> None:
         return
     topics = [names.purchases, names.analytics, names.dead_letters]
     watch = IdentityWatch(common_config(settings, servers, f"{client}-admin"), topics)
-    config = transactional_config(settings, servers, client, names.transactional_id(slot))
+    transactional_id = names.transactional_id(slot)
+    config = transactional_config(settings, servers, client, transactional_id)
     producer = Producer(config)
     identity = wait_while_unavailable(runtime, watch.learn)
     # Before subscribing: an orphaned transaction would hide what is behind it.
-    if identity is None or not wait_while_unavailable(runtime, lambda: _fence(producer)):
+    if identity is None or not wait_while_unavailable(
+        runtime, lambda: _fence(producer, transactional_id)
+    ):
         return
     most_bytes = min(DEAD_LETTER_BYTES, int(config["message.max.bytes"]))
     limit = watch.message_limit(names.dead_letters, most_bytes)
@@ -279,7 +279,7 @@ def run_processor(settings: Settings, runtime: Runtime) -> None:
     consume(PurchaseProcessorApp(settings, runtime, producer, identity, limit), watch, runtime)
 
 
-def _fence(producer: Producer) -> bool:
+def _fence(producer: Producer, transactional_id: str) -> bool:
     """Fence an earlier holder of the transactional id, and end its transaction; return True.
 
     Raises `Unavailable` if that may be tried again, else `Unrecoverable`.
@@ -289,6 +289,11 @@ def _fence(producer: Producer) -> bool:
     except KafkaException as error:
         if error.args[0].retriable():
             raise Unavailable("broker") from None
+        if error.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            raise Unrecoverable(
+                "This user lacks the permission WRITE on the transactional id"
+                f" {transactional_id}; grant it."
+            ) from None
         raise Unrecoverable(f"cannot start: {error.args[0].str()}") from None
     return True
 

@@ -1,0 +1,82 @@
+"""Permissions that are taken away from workers that run: each waits, says for what, and goes on."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from streaming.runtime.status_file import read_status
+from streaming.store.deployment import prepare_store
+from tests.deployment import Deployment
+from tests.kafka.secured import Secured, secured_broker
+from tests.support import wait_until
+
+PROCESSOR, ANALYTICS = "processor", "analytics"
+
+
+@pytest.fixture
+def secured(jars: Path, tmp_path: Path) -> Iterator[Secured]:
+    """A broker with permissions: those of the docs for both apps."""
+    directory = tmp_path / "secured"
+    directory.mkdir()
+    with secured_broker(jars, directory) as made:
+        made.allow(PROCESSOR, "TOPIC", "f.purchases", "READ")
+        for topic in ("f.analytics", "f.purchases.dlq"):
+            made.allow(PROCESSOR, "TOPIC", topic, "READ", "WRITE")
+            made.allow(ANALYTICS, "TOPIC", topic, "READ")
+        made.allow(PROCESSOR, "GROUP", "f.purchase-processor", "READ")
+        made.allow(PROCESSOR, "TRANSACTIONAL_ID", "f.processor-0", "WRITE")
+        yield made
+
+
+def says(deployment: Deployment, app: str, state: str, words: str) -> bool:
+    """Return whether the app's worker is in the state, with the words in its reason."""
+    status = read_status(deployment.home, app, 0)
+    return status is not None and status.state == state and words in status.detail
+
+
+@pytest.mark.timeout(300)
+def test_a_worker_waits_for_each_permission_that_is_taken_away(
+    secured: Secured, tmp_path: Path
+) -> None:
+    """It is paused by the permission's name, and goes on by itself once it is granted again."""
+    deployment = Deployment(tmp_path, secured.plaintext, "f")
+    deployment.succeed("topics", "create")
+    group = f"f.analytics-consumer-{prepare_store(deployment.settings)[:8]}"
+    secured.allow(ANALYTICS, "GROUP", group, "READ")
+
+    def of(app: str) -> Deployment:
+        file = str(secured.properties(app, app))
+        return replace(deployment, more={"PURCHASES_KAFKA_CONFIG": file})
+
+    sent = 50
+    with of(PROCESSOR).running("process"), of(ANALYTICS).running("analyze"):
+        deployment.succeed("produce", "--rate", "max", "--count", "50")
+        wait_until(lambda: deployment.count("analytics_event") == 50, 60, "nothing is stored")
+        for app, kind, name, lacking in (
+            (PROCESSOR, "TOPIC", "f.purchases", "READ on the topic f.purchases"),
+            (PROCESSOR, "GROUP", "f.purchase-processor", "READ on the group f.purchase-processor"),
+            (ANALYTICS, "TOPIC", "f.analytics", "READ on the topic f.analytics"),
+            (ANALYTICS, "GROUP", group, f"READ on the group {group}"),
+        ):
+            rule = ("DENY", app, kind, name, "READ")
+            secured.rule(*rule)
+            sent += 50
+            deployment.succeed("produce", "--rate", "max", "--count", "50")
+            words = f"This user lacks the permission {lacking}; grant it."
+            wait_until(lambda: says(deployment, app, "paused", words), 60, f"no wait: {lacking}")  # noqa: B023
+            secured.remove_rule(*rule)
+            wait_until(
+                lambda: deployment.count("analytics_event") == sent,  # noqa: B023
+                60,
+                f"it does not go on: {lacking}",
+            )
+
+        rule = ("DENY", PROCESSOR, "TRANSACTIONAL_ID", "f.processor-0", "WRITE")
+        secured.rule(*rule)
+        deployment.succeed("produce", "--rate", "max", "--count", "50")
+        words = "lacks the permission WRITE on the transactional id f.processor-0; grant it."
+        wait_until(lambda: says(deployment, PROCESSOR, "failed", words), 60, "it does not say so")
+        secured.remove_rule(*rule)
+        wait_until(lambda: deployment.count("analytics_event") == sent + 50, 60, "it ended")
