@@ -24,7 +24,6 @@ from streaming.totals.window import (
     RANKS_KEPT,
     Sums,
     Window,
-    best,
     bucket_of,
 )
 from streaming.units import decimal_text, rfc_3339
@@ -159,7 +158,7 @@ class Sampler:
             popular_ever=self._popular_ever(store),
             countries=[
                 (name, sums.items_sold, decimal_text(sums.net_revenue_micros))
-                for name, sums in best(window.countries, 8)
+                for name, sums in window.countries.best(8)
                 if name
             ],
             latest=queries.latest(store),
@@ -175,12 +174,12 @@ class Sampler:
         if window is None or window.day != day or last < self._row:
             window = self._window = Window(day)
             window.add_buckets(queries.recent_buckets(store, last, since))
-            window.add_items(queries.groups_of_span(store, "item", last, span))
-            window.add_countries(queries.groups_of_span(store, "country", last, span))
+            window.items.add(queries.groups_of_span(store, "item", last, span))
+            window.countries.add(queries.groups_of_span(store, "country", last, span))
         elif last > self._row:
             window.add_buckets(queries.buckets(store, self._row, last, since))
-            window.add_items(queries.groups(store, "item", self._row, last, span))
-            window.add_countries(queries.groups(store, "country", self._row, last, span))
+            window.items.add(queries.groups(store, "item", self._row, last, span))
+            window.countries.add(queries.groups(store, "country", self._row, last, span))
         self._row = last
         window.forget_before(moment.timestamp())
         if time.monotonic() >= self._rank_at:
@@ -213,7 +212,7 @@ class Sampler:
         return round(self._rate, 1)
 
     def _popular_today(self, store: StoreConnection, window: Window) -> list[Ranked]:
-        top = best(window.items, 10)
+        top = window.items.best(10)
         self._describe(store, [item for item, _ in top])
         return [
             self._ranked(

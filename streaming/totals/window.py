@@ -6,6 +6,7 @@ The database groups the new rows, in `queries`; nothing here reads or sends.
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 BUCKET_SECONDS: Final = 10
@@ -14,12 +15,16 @@ BUCKETS: Final = 360
 """An hour of buckets."""
 RANKS_KEPT: Final = 60
 """An hour of rankings, one a minute."""
+RANKED_NAMES: Final = 1_000
+"""Names of a ranking that is kept. All 150,000 items of a large shop would take 500 MB an hour."""
+STALE_ENTRIES: Final = 1_000
+"""Superseded entries that a small ranking may hold; a larger one holds as many as it has names."""
 
 Group = tuple[str, int, int, int]
 """A name, then events, items sold and net revenue in micros: a row as SQLite returns it."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Sums:
     """Additive figures: events, items_sold, net revenue in micros."""
 
@@ -34,6 +39,43 @@ class Sums:
         self.net_revenue_micros += net_revenue_micros
 
 
+class Ranking:
+    """Sums by name, ordered by items sold, then net revenue, then name.
+
+    A change costs the same whatever the number of names: it pushes one entry onto a heap, and the
+    entry that it supersedes is dropped when it comes up, or when such entries are the most.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Sums] = {}
+        self._heap: list[tuple[int, int, str]] = []
+
+    def add(self, groups: Iterable[Group]) -> None:
+        """Add the figures of new rows by name."""
+        for name, *figures in groups:
+            self.sums.setdefault(name, Sums()).add(*figures)
+            heappush(self._heap, self._entry(name))
+        if len(self._heap) > 2 * len(self.sums) + STALE_ENTRIES:
+            self._heap = [self._entry(name) for name in self.sums]
+            heapify(self._heap)
+
+    def best(self, limit: int) -> list[tuple[str, Sums]]:
+        """Return the first names with their sums."""
+        best: list[tuple[int, int, str]] = []
+        while self._heap and len(best) < limit:
+            entry = heappop(self._heap)
+            # A name that is back at earlier sums has two equal entries, one after the other.
+            if entry == self._entry(entry[2]) and entry not in best[-1:]:
+                best.append(entry)
+        for entry in best:
+            heappush(self._heap, entry)
+        return [(name, self.sums[name]) for _, _, name in best]
+
+    def _entry(self, name: str) -> tuple[int, int, str]:
+        sums = self.sums[name]
+        return -sums.items_sold, -sums.net_revenue_micros, name
+
+
 @dataclass
 class Window:
     """The last hour in buckets of ten seconds (by event time), and the day that is shown.
@@ -43,24 +85,14 @@ class Window:
 
     day: str
     buckets: dict[int, Sums] = field(default_factory=dict)
-    items: dict[str, Sums] = field(default_factory=dict)
-    countries: dict[str, Sums] = field(default_factory=dict)
+    items: Ranking = field(default_factory=Ranking)
+    countries: Ranking = field(default_factory=Ranking)
     ranks: deque[dict[str, int]] = field(default_factory=lambda: deque(maxlen=RANKS_KEPT))
 
     def add_buckets(self, groups: Iterable[tuple[int, int, int, int]]) -> None:
         """Add sums by the epoch second at which their bucket begins."""
         for start, *sums in groups:
             self.buckets.setdefault(start, Sums()).add(*sums)
-
-    def add_items(self, groups: Iterable[Group]) -> None:
-        """Add sums of the day by item."""
-        for name, *sums in groups:
-            self.items.setdefault(name, Sums()).add(*sums)
-
-    def add_countries(self, groups: Iterable[Group]) -> None:
-        """Add sums of the day by country."""
-        for name, *sums in groups:
-            self.countries.setdefault(name, Sums()).add(*sums)
 
     def forget_before(self, now: float) -> None:
         """Drop the buckets that are over an hour old; `now` is in epoch seconds."""
@@ -69,8 +101,9 @@ class Window:
             del self.buckets[start]
 
     def remember_ranks(self) -> None:
-        """Keep today's ranking, so that a later one can say how it changed."""
-        self.ranks.append({name: rank for rank, (name, _) in enumerate(best(self.items), 1)})
+        """Keep the head of today's ranking, so that a later one can say how it changed."""
+        best = self.items.best(RANKED_NAMES)
+        self.ranks.append({name: rank for rank, (name, _) in enumerate(best, 1)})
 
     def change_of_rank(self, item: str, rank: int) -> int | None:
         """Return by how many places an item climbed within the hour; None if it was not there."""
@@ -81,11 +114,3 @@ class Window:
 def bucket_of(second: float) -> int:
     """Return the epoch second at which the bucket of a moment begins."""
     return int(second) // BUCKET_SECONDS * BUCKET_SECONDS
-
-
-def best(figures: dict[str, Sums], limit: int | None = None) -> list[tuple[str, Sums]]:
-    """Rank by items sold, then net revenue, then name."""
-    ranked = sorted(
-        figures.items(), key=lambda f: (-f[1].items_sold, -f[1].net_revenue_micros, f[0])
-    )
-    return ranked[:limit]

@@ -1,12 +1,19 @@
 """The window of the live figures: the last hour in buckets, today in groups, ranks of an hour."""
 
+import tracemalloc
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from streaming.totals.window import (
     BUCKET_SECONDS,
     BUCKETS,
+    RANKED_NAMES,
     RANKS_KEPT,
+    Ranking,
     Sums,
     Window,
-    best,
     bucket_of,
 )
 
@@ -23,11 +30,11 @@ def test_sums_of_new_rows_are_added() -> None:
     window = Window("2024-01-01")
     for _ in range(2):
         window.add_buckets([(NOON, 1, 2, 3)])
-        window.add_items([("lamp", 1, 2, 3), ("book", 4, 5, 6)])
-        window.add_countries([("France", 1, 2, 3)])
+        window.items.add([("lamp", 1, 2, 3), ("book", 4, 5, 6)])
+        window.countries.add([("France", 1, 2, 3)])
     assert window.buckets == {NOON: Sums(2, 4, 6)}
-    assert window.items == {"lamp": Sums(2, 4, 6), "book": Sums(8, 10, 12)}
-    assert window.countries == {"France": Sums(2, 4, 6)}
+    assert window.items.sums == {"lamp": Sums(2, 4, 6), "book": Sums(8, 10, 12)}
+    assert window.countries.sums == {"France": Sums(2, 4, 6)}
 
 
 def test_an_hour_is_kept() -> None:
@@ -41,18 +48,47 @@ def test_an_hour_is_kept() -> None:
 
 def test_items_are_ranked_by_sales_then_revenue_then_name() -> None:
     """Equals are always in the same order, so that a ranking does not flicker."""
-    figures = {"d": Sums(1, 5, 1), "c": Sums(1, 5, 1), "b": Sums(1, 5, 9), "a": Sums(1, 6, 0)}
-    assert [name for name, _ in best(figures)] == ["a", "b", "c", "d"]
-    assert [name for name, _ in best(figures, 2)] == ["a", "b"]
+    ranking = Ranking()
+    ranking.add([("d", 1, 5, 1), ("c", 1, 5, 1), ("b", 1, 5, 9), ("a", 1, 6, 0)])
+    assert [name for name, _ in ranking.best(9)] == ["a", "b", "c", "d"]
+    assert ranking.best(2) == [("a", Sums(1, 6, 0)), ("b", Sums(1, 5, 9))]
+
+
+@given(st.lists(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(-3, 3)), max_size=9)))
+def test_a_ranking_is_right_after_any_changes(batches: list[list[tuple[str, int]]]) -> None:
+    """Also after returns, which move a name down and back to where it was."""
+    ranking, sold = Ranking(), Counter[str]()
+    for batch in batches:
+        ranking.add((name, 1, quantity, 0) for name, quantity in batch)
+        for name, quantity in batch:
+            sold[name] += quantity
+        expected = sorted(sold, key=lambda name: (-sold[name], name))
+        assert [name for name, _ in ranking.best(4)] == expected[:4]
+
+
+def test_what_a_window_holds_is_bounded_by_its_names() -> None:
+    """Neither the changes of an hour nor the rankings that are kept make it grow."""
+    window = Window("2024-01-01")
+    names = [f"item {number}" for number in range(3 * RANKED_NAMES)]
+    tracemalloc.start()
+    window.items.add((name, 1, 1, 1) for name in names)
+    first, _ = tracemalloc.get_traced_memory()
+    for _ in range(RANKS_KEPT):
+        window.items.add((name, 1, 1, 1) for name in names)
+        window.remember_ranks()
+    last, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert {len(ranks) for ranks in window.ranks} == {RANKED_NAMES}
+    assert last - first < RANKS_KEPT * RANKED_NAMES * 200 + len(names) * 400
 
 
 def test_a_change_of_rank_is_that_within_the_hour() -> None:
     """The oldest ranking that is kept counts; an item that was not in it is new."""
     window = Window("2024-01-01")
     assert window.change_of_rank("lamp", 1) is None
-    window.add_items([("lamp", 1, 1, 0), ("book", 1, 2, 0)])
+    window.items.add([("lamp", 1, 1, 0), ("book", 1, 2, 0)])
     window.remember_ranks()
-    window.add_items([("lamp", 5, 5, 0), ("chair", 1, 1, 0)])
+    window.items.add([("lamp", 5, 5, 0), ("chair", 1, 1, 0)])
     assert window.change_of_rank("lamp", 1) == 1
     assert window.change_of_rank("book", 2) == -1
     assert window.change_of_rank("chair", 3) is None
