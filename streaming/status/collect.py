@@ -61,8 +61,11 @@ def collect_status(
 
     `sections` are what other packages add, by name.
     """
+    # The positions before the ends that they are compared with: the other way round a lag could be
+    # negative.
     stored, names = _read_database(settings), Names.of(settings)
     with ThreadPoolExecutor(1) as background:
+        # The broker takes longest: files and sections are read meanwhile.
         asked = background.submit(_ask_broker, settings, stored.positions, app)
         processor, writers = read_app(settings, PROCESSOR)
         analytics, readers = read_app(settings, ANALYTICS)
@@ -136,6 +139,7 @@ def _stored(settings: Settings, store: StoreConnection, path: Path) -> _Stored:
         " WHERE consumer_group = ?",
         (group,),
     ).fetchall()
+    # Up to 64 MB of the database are in its WAL before a checkpoint (docs/decisions/0026).
     files = (path, path.with_name(f"{path.name}-wal"))
     database = Database(
         state="ok",

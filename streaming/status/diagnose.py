@@ -79,6 +79,7 @@ def _problems(status: Status) -> Iterator[Problem]:
 
 
 def _app_problems(app: AppStatus) -> Iterator[Problem]:
+    # One problem for the whole app, instead of the same one for each slot.
     if all(slot.state in {"stopped", "failed"} for slot in app.slots):
         named = app_named(app.app)
         alone = "" if named is None else f" or `purchases {named.command}`"
@@ -130,6 +131,8 @@ def _log_problems(status: Status) -> Iterator[Problem]:
             yield _open_transaction(partition, status.broker.bootstrap_servers or "HOST:PORT")
     for app in status.apps:
         seconds = app.lag_seconds or 0
+        # An app that does not work is a problem already. A large lag that shrinks is a catch-up and
+        # none.
         works = any(slot.pid is not None and slot.state != "standby" for slot in app.slots)
         if works and seconds > LONG_BEHIND_SECONDS and app.closing_per_second <= 0:
             yield Problem(

@@ -29,6 +29,7 @@ def with_lag(app: AppStatus, partitions: Sequence[PartitionStatus]) -> AppStatus
     return structs.replace(
         app,
         lag_records=records,
+        # The oldest record may be the one whose age is unknown.
         lag_seconds=max(known, default=0.0) if len(known) == len(seconds) else None,
         hidden_records=sum(partition.hidden_records or 0 for partition in partitions),
         seconds_to_drain=drain,

@@ -11,6 +11,7 @@ from streaming.status.model import AppStatus, PartitionStatus, Section, SlotStat
 def render(status: Status) -> RenderableType:
     """Return a status as a renderable for 80 columns or more: the verdict first, then its basis."""
     style = "bold green" if status.healthy else "bold red"
+    # Sentences quote keys and errors of others, which must not steer the terminal.
     parts: list[RenderableType] = [Text(printable(status.verdict), style=style)]
     for problem in status.problems:
         if problem.sentence != status.verdict:

@@ -80,6 +80,8 @@ def _read_slots(
     numbers = set(supervised or range(configured)) | _leased_slots(home, app.name)
     slots, living = [], []
     for number in sorted(numbers):
+        # A worker that is replaced between these two reads has another id in its file, and shows as
+        # starting.
         pid = holder(home.worker_lease(app.name, number))
         written = read_status(home.path, app.name, number)
         slots.append(slot_status(number, pid, written, supervised.get(number), time.time()))
@@ -108,8 +110,10 @@ def slot_status(
         state=state,
         detail=detail,
         pid=pid,
+        # The host's clock may have been set back since.
         uptime_seconds=round(max(now - worker.started_at, 0.0), 1) if alive else None,
         heartbeat_seconds=round(max(now - worker.updated_at, 0.0), 1) if alive else None,
+        # It is -1 until the first start, which is no restart.
         restarts=None if supervised is None else max(supervised.restarts, 0),
         last_exit_code=None if supervised is None else supervised.last_exit_code,
         last_error="" if supervised is None else supervised.last_error,
