@@ -44,6 +44,7 @@ def stream_app(
     @app.callback()
     def purchases(
         *,
+        # For the help only: `run_app` takes it off the line, wherever it stands.
         debug: Annotated[
             bool, typer.Option("--debug", help="Show the traceback of an error.")
         ] = False,

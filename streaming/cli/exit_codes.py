@@ -37,11 +37,13 @@ def _run(app: typer.Typer, name: str, arguments: list[str], *, debug: bool) -> i
 def _print_error(error: Exception) -> int:
     """Print the sentence of an error; return the exit code."""
     if isinstance(error, BrokenPipeError):
+        # Python flushes stdout once more at its exit, which would fail on the same pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     message, code = str(error), 1
     if isinstance(error, PurchasesError):
         code = error.exit_code
+    # The parser's errors are told by their shape: typer and click each have classes of their own.
     elif hasattr(error, "format_message"):
         message, code = f"{error.format_message()} Try --help.", getattr(error, "exit_code", 2)
     elif type(error).__name__ == "Abort":

@@ -57,6 +57,7 @@ def run_processor(
         names = Names.of(settings)
         group, topics = names.processor_group, names.read_by(PROCESSOR)
         reader = GroupReader(settings, cluster.bootstrap_servers, group)
+        # The ends are measured before a worker starts: what comes later is not waited for.
         end = End(reader.ends(topics), lambda: reader.committed(topics), caught_up_timeout)
     supervisor = Supervisor(settings, PROCESSOR, slots or PROCESSOR.slots(settings))
     _supervise(supervisor, end, keep_alive)
@@ -71,6 +72,7 @@ def run_analytics(
     """
     settings = load_settings()
     names = Names.of(settings)
+    # The store before the preflight: its first start makes the id that the group is named by.
     group = names.analytics_group(prepare_store(settings))
     cluster = preflight(settings, reads=names.read_by(ANALYTICS), group=group)
     wanted = slots or ANALYTICS.slots(settings)
@@ -90,10 +92,13 @@ def run_analytics(
 
 def _supervise(supervisor: Supervisor, end: End | None, keep_alive: Path | None) -> None:
     configure_logs()
+    # `down` may have removed it since this process was asked for.
     if keep_alive is not None and not keep_alive.exists():
         get_logger().info("keep_alive_gone", app=supervisor.app.name)
         return
     kept = None if keep_alive is None else KeepAlive(keep_alive)
+    # The keep-alive's lease before the supervisor's: a supervisor without it counts as started by
+    # hand.
     with stop_on_signals() as stop, nullcontext() if keep_alive is None else _lease(keep_alive):
         supervisor.start()
 

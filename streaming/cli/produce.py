@@ -130,6 +130,7 @@ def _number(option: str, text: str) -> float | None:
         number = float(text)
     except ValueError:
         number = 0.0
+    # NaN fails every comparison, so it is refused here too.
     if not 0 < number < float("inf"):
         raise UsageError(f"{option} {text} must be a number over 0, or max.")
     return number

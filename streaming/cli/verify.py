@@ -39,6 +39,7 @@ def verify(as_json: AsJson = False) -> None:
             ),
         )
     typer.echo(_json(result) if as_json else _text(result))
+    # The report is on stdout already. The error adds a sentence on stderr and the exit code.
     if result.differences:
         raise PurchasesError(f"Differences: {result.differences:,}. {result.examples[0]}")
 
