@@ -37,10 +37,13 @@ class GroupReader:
         """
         partitions = [(p.topic, p.partition) for p in self._partitions(topics)]
         bounds = list_bounds(self._admin, partitions, stable=False, timeout=ANSWER_SECONDS)
+        # A partition that holds nothing has no position to wait for.
         return {partition: end for partition, (first, end) in bounds.items() if first < end}
 
     def committed(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
         """Return the group's committed offset of each partition; else its first offset."""
+        # By the admin client: a consumer's question would wait for the decision about an open
+        # transaction.
         offsets = answer(lambda seconds: committed_offsets(self._admin, self._group, seconds))
         committed = {}
         for at in self._partitions(topics):

@@ -84,6 +84,7 @@ def state_of(
 
     `stored` and `now` say of which topic and cluster the position is, and which there are.
     """
+    # The ids first: compared with another log an offset means nothing.
     if stored is not None and stored.cluster_id and stored.cluster_id != now.cluster_id:
         return "other_cluster", 0
     if stored is not None and stored.topic_id and stored.topic_id != now.topic_id:
@@ -148,6 +149,7 @@ def _compare(
     """Compare an app's stored offsets with what its partitions hold now."""
     partitions = _partitions_of(cluster, Names.of(settings).read_by(app))
     admin = AdminClient(_common(settings, cluster))
+    # The high watermark: a reset to `latest` may have set a position behind an open transaction.
     bounds = list_bounds(admin, partitions, stable=False, timeout=CALL_SECONDS)
     positions = []
     for partition in partitions:
@@ -180,6 +182,7 @@ def _read_committed(common: Config, group: str) -> dict[TopicPartition, StoredOf
 
 
 def _read_stored(settings: Settings) -> Mapping[TopicPartition, StoredOffset]:
+    # Before the first `analyze` there is no database, and every position is new.
     if not settings.database_path.exists():
         return {}
     with read_store(settings) as store:

@@ -96,6 +96,8 @@ def reset(
     app = app_named(name)
     if app is None:
         raise UsageError(f"{name} must be one of {', '.join(one.name for one in APPS)}.")
+    # A worker that starts after this does no harm. Kafka takes no offsets for a group with members,
+    # and the store's writer notices a position that has moved.
     _require_stopped(settings, name)
     positions, cluster = read_positions(settings, [app])
     chosen = _choose(app, positions, target, partitions)
