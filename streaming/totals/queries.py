@@ -117,6 +117,7 @@ def day_sums(connection: StoreConnection, day: str) -> Sums | None:
 
 def last_day(connection: StoreConnection, until: str) -> str | None:
     """Return the last day up to `until` that has purchases."""
+    # ISO dates have the order of their text.
     row = connection.execute(
         "SELECT max(day) FROM day_ledger WHERE day <= ? AND events > 0", (until,)
     ).fetchone()
@@ -141,11 +142,13 @@ def descriptions(connection: StoreConnection, items: Sequence[str], until: int) 
         " AND description IS NOT NULL GROUP BY 1, 2 ORDER BY count(*)",
         (until - DESCRIBED_ROWS, *items),
     )
+    # Of several descriptions of an item the last one stays, which is the most frequent.
     return dict(rows.fetchall())
 
 
 def day_span(day: date, zone: ZoneInfo) -> tuple[int, int]:
     """Return the first moment of a day in `zone` and that of the next, in µs."""
+    # Not 24 hours later: a day on which the clocks change has 23 or 25.
     start = datetime(day.year, day.month, day.day, tzinfo=zone)
     after = day + timedelta(days=1)
     return micros_of(start), micros_of(datetime(after.year, after.month, after.day, tzinfo=zone))
@@ -153,6 +156,7 @@ def day_span(day: date, zone: ZoneInfo) -> tuple[int, int]:
 
 def same_time(moment: datetime, days_before: int) -> tuple[int, int]:
     """Return the span from midnight to the same time of day, some days before a local moment."""
+    # The difference is of the wall clock, so that a change of clocks in between does not shift it.
     then = moment - timedelta(days=days_before)
     midnight = then.replace(hour=0, minute=0, second=0, microsecond=0)
     return micros_of(midnight), micros_of(then)

@@ -74,6 +74,8 @@ def read_report(settings: Settings, *, distinct: bool) -> tuple[Report, str]:
         deployment = recorded_deployment(store)
         group = names.analytics_group(deployment.deployment_id if deployment else "")
         stored = stored_positions(store, group, names.analytics)
+        # Positions of the same snapshot as the figures, and older than the ends that they are
+        # compared with.
         asked = background.submit(_ask_lag, settings, stored)
         live = live_figures(store)
         counted = distinct_figures(store) if distinct else None

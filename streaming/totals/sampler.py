@@ -171,6 +171,7 @@ class Sampler:
         span = queries.day_span(date.fromisoformat(day), self._settings.zone)
         since = (bucket_of(moment.timestamp()) - BUCKETS * BUCKET_SECONDS) * 1_000_000
         window = self._window
+        # Rows are never deleted: fewer than before means that a backup took the database's place.
         if window is None or window.day != day or last < self._row:
             window = self._window = Window(day)
             window.add_buckets(queries.recent_buckets(store, last, since))
@@ -204,6 +205,7 @@ class Sampler:
     def _events_per_second(self, events: int) -> float:
         """Return the rate at which events are stored, smoothed over a few samples."""
         now = time.monotonic()
+        # By the time between two samples, because a reader may come in between and sample too.
         if self._seen is not None and now > self._seen[0]:
             seconds = now - self._seen[0]
             rate = max(events - self._seen[1], 0) / seconds
@@ -242,6 +244,7 @@ class Sampler:
     def _describe(self, store: StoreConnection, items: list[str]) -> None:
         unknown = [item for item in items if item not in self._described]
         if unknown:
+            # An item without any description must not be searched with every sample.
             self._described.update(dict.fromkeys(unknown, ""))
             self._described.update(queries.descriptions(store, unknown, self._row))
 
