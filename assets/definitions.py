@@ -4,6 +4,7 @@ What a build does is in `builds`, its events are in `dagster_events`. The day ta
 so that a day's events are read once for all of them, and any of them can be selected.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -33,6 +34,7 @@ from streaming.dashboard.address import dashboard_url
 from streaming.kafka.names import Names
 from streaming.settings import Settings
 from streaming.store.models import AnalyticsEventRow
+from streaming.system.deadline import Deadline
 
 DAY_STEP: Final = "day_tables"
 WHOLE_STEP: Final = "summaries"
@@ -44,6 +46,13 @@ class BuildConfig(Config):
 
     force: bool = Field(
         default=False, description="Compute also what is at the stream's version already."
+    )
+    days: list[str] = Field(
+        default=[], description="The days to build, in place of a run's partitions."
+    )
+    limit_seconds: float | None = Field(
+        default=None,
+        description="Begin no further day after so many seconds; those left stay stale.",
     )
 
 
@@ -120,11 +129,15 @@ def _tables(
         # at the end, and the check without its partition.
         keys = {key.to_user_string() for key in context.selected_asset_keys}
         chosen = [transform for transform in transforms if transform.table in keys]
-        days = context.partition_keys if partitions else [WHOLE]
+        days = _chosen_days(context, config) if partitions else [WHOLE]
         outcomes: list[Outcome] = []
         run_id = context.run.run_id
         with hold_write_lock(settings.home, run_id), open_builder(settings, run_id) as builder:
+            # Counted from here: waiting for another run's lock must not use up the time.
+            limit = Deadline.after(config.limit_seconds or math.inf)
             for day in days:
+                if outcomes and limit.is_over():
+                    break
                 results = builder.build(day, chosen, force=config.force)
                 outcomes += results
                 for outcome in results:
@@ -136,6 +149,11 @@ def _tables(
             raise failure
 
     return build
+
+
+def _chosen_days(context: AssetExecutionContext, config: BuildConfig) -> list[str]:
+    """Return the days that a run builds, newest first: those are what people look at."""
+    return sorted(config.days or context.partition_keys, reverse=True)
 
 
 def _spec(settings: Settings, transform: Transform, group: str) -> AssetSpec:

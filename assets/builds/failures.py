@@ -26,7 +26,7 @@ class DeadRun:
     run_id: str
     reason: str
     tables: frozenset[str]
-    days: DayRange | None = None
+    days: DayRange | frozenset[date] | None = None
 
 
 def record_dead_run(settings: Settings, run: DeadRun) -> int:
@@ -52,7 +52,7 @@ def record_dead_run(settings: Settings, run: DeadRun) -> int:
     return len(unbuilt)
 
 
-def _is_covered(partition: str, days: DayRange | None) -> bool:
+def _is_covered(partition: str, days: DayRange | frozenset[date] | None) -> bool:
     if days is None:
         return partition == WHOLE
     return partition != WHOLE and date.fromisoformat(partition) in days

@@ -14,12 +14,16 @@ from dagster import RunRequest
 from assets.builds.staleness import StalePartition, stale_days, stale_summaries
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE
-from orchestration.automation.run_requests import days_request, summaries_request
+from orchestration.automation.run_requests import (
+    late_days_request,
+    summaries_request,
+    today_request,
+)
 from streaming.units import MICROS
 
-MAX_RUNS: Final = 3
-"""Runs of past and present days in one tick; fewer than `max_concurrent_runs` in `dagster.yaml`,
-so that a summary finds a place beside them."""
+LATE_RUNS: Final = 2
+"""Unfinished runs of past days: one that works, and one that waits. More would only wait too, and
+with today's and the summaries' they are no more than `max_concurrent_runs` in `dagster.yaml`."""
 BRIDGED_DAYS: Final = 31
 """A gap of current days that a range bridges: looking at a current day costs less than a run."""
 PAUSE_SECONDS: Final = 600.0
@@ -34,7 +38,7 @@ SUMMARY_PAUSES: Final = 10
 class UnfinishedRun:
     """A run that is queued or works: its tables, and its days (None: it builds whole tables)."""
 
-    days: DayRange | None
+    days: DayRange | frozenset[date] | None
     tables: frozenset[str]
 
 
@@ -63,22 +67,27 @@ class PlanInputs:
 
 
 def plan_runs(inputs: PlanInputs) -> list[RunRequest]:
-    """Return the runs to request: past days, newest first, then today, then the summaries."""
+    """Return the runs to request: today, then the past days as one run, then the summaries."""
     days = uncovered_days(stale_days(inputs.stale, inputs.history, inputs.now), inputs.unfinished)
-    requests = plan_past_days(inputs, [day for day in days if day != inputs.today])
-    if inputs.today in days:
-        requests += plan_today(inputs)
-    return [*requests[:MAX_RUNS], *plan_summaries(inputs)]
+    today = plan_today(inputs) if inputs.today in days else []
+    past = plan_past_days(inputs, [day for day in days if day != inputs.today])
+    return [*today, *past, *plan_summaries(inputs)]
 
 
-def plan_past_days(inputs: PlanInputs, days: Iterable[date]) -> list[RunRequest]:
-    """Return a request for each range of past days, newest first; they are due at once."""
+def plan_past_days(inputs: PlanInputs, days: Sequence[date]) -> list[RunRequest]:
+    """Return the one request for past days, or none while `LATE_RUNS` are not finished."""
+    unfinished = [run for run in inputs.unfinished if _is_of_past_days(run, inputs.today)]
+    if not days or len(unfinished) >= LATE_RUNS:
+        return []
     versions = newest_versions(inputs.stale)
-    stale = set(days)
-    return [
-        days_request(joined, "late", max(versions[day] for day in stale if day in joined))
-        for joined in join_days(stale)
-    ]
+    joined = join_days(days)
+    # Days that lie close together are a range: Dagster shows its partitions while they are built.
+    past = joined[0] if len(joined) == 1 else frozenset(days)
+    return [late_days_request(past, max(versions[day] for day in days))]
+
+
+def _is_of_past_days(run: UnfinishedRun, today: date) -> bool:
+    return run.days is not None and run.days != DayRange(today, today)
 
 
 def plan_today(inputs: PlanInputs) -> list[RunRequest]:
@@ -88,7 +97,7 @@ def plan_today(inputs: PlanInputs) -> list[RunRequest]:
     if not is_due(stale, inputs.last_runs.get("current"), TODAY_PAUSES, inputs.now):
         return []
     version = newest_versions(stale)[today]
-    return [days_request(DayRange(today, today), "current", version)]
+    return [today_request(today, version)]
 
 
 def plan_summaries(inputs: PlanInputs) -> list[RunRequest]:

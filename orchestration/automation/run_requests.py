@@ -7,15 +7,16 @@ The tags name the reason (`purchases/reason`: `late`, `current`, `close`, `summa
 No request has a run key: Dagster would never run that key again after the run has failed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 from dagster import AssetCheckKey, AssetKey, DagsterRun, RunRequest
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
     PARTITION_NAME_TAG,
+    PRIORITY_TAG,
 )
 
 from assets.dagster_events import AUDIT
@@ -27,6 +28,12 @@ REASON_TAG: Final = "purchases/reason"
 VERSION_TAG: Final = "purchases/version"
 TABLES_TAG: Final = "purchases/tables"
 """The tables of a run of the command line: Dagster records no selection for such a run."""
+
+
+LATE_SECONDS: Final = 300.0
+"""A run of past days ends after so long and leaves the rest to the next one: today waits for it."""
+TODAY_PRIORITY: Final = "1"
+"""Above all others, which have 0."""
 
 
 def asset_keys(tables: Iterable[str]) -> list[AssetKey]:
@@ -49,11 +56,38 @@ def range_tags(days: DayRange) -> dict[str, str]:
 
 def days_request(days: DayRange, reason: str, version: int, *, force: bool = False) -> RunRequest:
     """Return a request for all day tables of a range; current days are computed only if `force`."""
+    return _day_tables_request(range_tags(days), reason, version, {"force": force})
+
+
+def late_days_request(days: DayRange | frozenset[date], version: int) -> RunRequest:
+    """Return a request for all day tables of past days, a range or scattered ones.
+
+    Its run begins no further day after `LATE_SECONDS`.
+    """
+    config: dict[str, object] = {"limit_seconds": LATE_SECONDS}
+    if isinstance(days, DayRange):
+        return _day_tables_request(range_tags(days), "late", version, config)
+    # For Dagster the run is one of the newest day. Of a range it would record each day between them
+    # as planned, at 10 ms a day and table, and show them as failed if the run fails.
+    newest, listed = max(days), [day.isoformat() for day in sorted(days, reverse=True)]
+    tags = range_tags(DayRange(newest, newest))
+    return _day_tables_request(tags, "late", version, {**config, "days": listed})
+
+
+def today_request(today: date, version: int) -> RunRequest:
+    """Return a request for all day tables of today, which Dagster's queue puts before others."""
+    tags = {**range_tags(DayRange(today, today)), PRIORITY_TAG: TODAY_PRIORITY}
+    return _day_tables_request(tags, "current", version, {})
+
+
+def _day_tables_request(
+    tags: Mapping[str, str], reason: str, version: int, config: Mapping[str, object]
+) -> RunRequest:
     return RunRequest(
         asset_selection=asset_keys(DAY_TABLE_NAMES),
         asset_check_keys=audit_keys(DAY_TABLE_NAMES),
-        tags={**range_tags(days), REASON_TAG: reason, VERSION_TAG: str(version)},
-        run_config={"ops": {DAY_STEP: {"config": {"force": True}}}} if force else {},
+        tags={**tags, REASON_TAG: reason, VERSION_TAG: str(version)},
+        run_config={"ops": {DAY_STEP: {"config": config}}},
     )
 
 
@@ -66,8 +100,12 @@ def summaries_request(version: int) -> RunRequest:
     )
 
 
-def run_days(run: DagsterRun) -> DayRange | None:
+def run_days(run: DagsterRun) -> DayRange | frozenset[date] | None:
     """Return the days that a run builds; None if it builds none."""
+    config: Any = run.run_config
+    listed = config.get("ops", {}).get(DAY_STEP, {}).get("config", {}).get("days")
+    if listed:
+        return frozenset(map(date.fromisoformat, listed))
     # A run of one partition that a person started in the UI has the name's tag, not the range's.
     first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG, run.tags.get(PARTITION_NAME_TAG))
     last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG, first)

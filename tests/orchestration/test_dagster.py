@@ -60,6 +60,10 @@ def test_a_working_home_ticks_builds_backfills_and_heals(working: HomeRunner) ->
     assert set(graphql.schedules(home).values()) == {"RUNNING"}
     built = f"SELECT count(*) FROM table_build WHERE partition = '{yesterday}'"
     wait_until(lambda: figures(home, built) == [(4,)], 180, "yesterday is not built")
+    for day in ("2012-02-01", "2016-08-15"):
+        home.run("produce", "--rate", "max", "--count", "100", "--start", day)
+    scattered = "SELECT count(*) FROM table_build WHERE partition IN ('2012-02-01', '2016-08-15')"
+    wait_until(lambda: figures(home, scattered) == [(8,)], 180, "scattered days are not built")
     same = "SELECT (SELECT sum(events) FROM daily_sales) = (SELECT sum(events) FROM day_ledger)"
     wait_until(lambda: figures(home, same) == [(1,)], 180, "a stored day is not built")
 
@@ -78,7 +82,7 @@ def test_a_working_home_ticks_builds_backfills_and_heals(working: HomeRunner) ->
         "the killed supervisor is not back",
     )
     home.run("produce", "--rate", "max", "--count", "100", "--start", yesterday)
-    wait_until(lambda: home.events() == before + 3_100, 60, "it does not go on")
+    wait_until(lambda: home.events() == before + 3_300, 60, "it does not go on")
 
 
 @pytest.mark.timeout(240)

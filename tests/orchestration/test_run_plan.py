@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from dagster import RunRequest
@@ -15,6 +16,7 @@ from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
 from orchestration.automation.run_plan import (
     BRIDGED_DAYS,
+    LATE_RUNS,
     LastRun,
     PlanInputs,
     UnfinishedRun,
@@ -27,7 +29,7 @@ from orchestration.automation.run_plan import (
     plan_today,
     uncovered_days,
 )
-from orchestration.automation.run_requests import range_tags
+from orchestration.automation.run_requests import LATE_SECONDS, range_tags
 
 TODAY = date(2024, 6, 15)
 NOW = 1_718_445_600_000_000
@@ -87,25 +89,56 @@ def test_nothing_stale_requests_nothing() -> None:
     assert plan_runs(inputs()) == []
 
 
-def test_past_days_are_requested_at_once_newest_first_in_at_most_three_runs() -> None:
-    """A gap of a month is bridged; the rest waits for the next tick."""
-    requests = plan_runs(inputs(*(stale_day(ago, 5) for ago in (1, 2, 40, 80, 120))))
-    assert requested(requests) == [
-        ("late", "2024-06-13", "2024-06-14"),
-        ("late", "2024-05-06", "2024-05-06"),
-        ("late", "2024-03-27", "2024-03-27"),
-    ]
-    assert all(request.run_key is None for request in requests)
-    assert requests[0].tags["purchases/version"] == "9"
+def listed(request: RunRequest) -> list[str]:
+    """Return the days that a request lists, newest first; none if it has a range."""
+    days: list[str] = config(request).get("days", [])
+    return days
 
 
-def test_past_days_come_before_today_and_summaries_beside_both() -> None:
-    """Three runs of days leave no place for today, but the summaries never count as one."""
-    stale = [*(stale_day(ago) for ago in (0, 1, 40, 80)), stale_wholes(None)]
-    reasons = [reason for reason, *_ in requested(plan_runs(inputs(*stale)))]
-    assert reasons == ["late", "late", "late", "summary"]
-    reasons = [reason for reason, *_ in requested(plan_runs(inputs(*stale[:2], stale[-1])))]
-    assert reasons == ["late", "current", "summary"]
+def config(request: RunRequest) -> dict[str, Any]:
+    """Return the configuration of a request's one step."""
+    step: dict[str, Any] = request.run_config["ops"]["day_tables"]["config"]
+    return step
+
+
+def test_past_days_of_one_tick_are_one_run_newest_first_and_bounded_in_time() -> None:
+    """Days with gaps of up to a month are a range; scattered ones are listed."""
+    (near,) = plan_runs(inputs(*(stale_day(ago, 5) for ago in (1, 2, 30))))
+    assert requested([near]) == [("late", "2024-05-16", "2024-06-14")]
+    assert (listed(near), near.tags["purchases/version"]) == ([], "9")
+    (far,) = plan_runs(inputs(*(stale_day(ago, 5) for ago in (120, 1, 2, 40))))
+    assert requested([far]) == [("late", "2024-06-14", "2024-06-14")]
+    assert listed(far) == ["2024-06-14", "2024-06-13", "2024-05-06", "2024-02-16"]
+    assert all(config(request)["limit_seconds"] == LATE_SECONDS for request in (near, far))
+    assert near.run_key is far.run_key is None
+
+
+def test_today_comes_first_and_before_others_in_the_queue() -> None:
+    """Whatever else is stale; past days follow, and the summaries stand beside them."""
+    requests = plan_runs(inputs(*(stale_day(ago) for ago in (0, 1, 40, 80)), stale_wholes(None)))
+    assert [reason for reason, *_ in requested(requests)] == ["current", "late", "summary"]
+    priorities = [int(request.tags.get("dagster/priority", "0")) for request in requests]
+    assert priorities == [1, 0, 0]
+
+
+def test_scattered_days_neither_starve_today_nor_fill_the_queue() -> None:
+    """188 old days, a further one at each of 60 ticks, and no run that ever ends."""
+    unfinished: list[UnfinishedRun] = []
+    for tick in range(60):
+        days = [0, *(45 * number + 1 for number in range(188)), *range(3, 3 + tick)]
+        requests = plan_runs(inputs(*(stale_day(ago) for ago in days), unfinished=unfinished))
+        if tick == 0:
+            assert requested(requests)[0] == ("current", "2024-06-15", "2024-06-15")
+        unfinished += [unfinished_run(request) for request in requests]
+    assert len(unfinished) == 1 + LATE_RUNS
+
+
+def unfinished_run(request: RunRequest) -> UnfinishedRun:
+    """Return the run that Dagster makes of a request for days."""
+    if listed(request):
+        return UnfinishedRun(frozenset(map(date.fromisoformat, listed(request))), ALL)
+    (_, first, last) = requested([request])[0]
+    return UnfinishedRun(DayRange(date.fromisoformat(first), date.fromisoformat(last)), ALL)
 
 
 def test_a_range_carries_its_newest_version() -> None:

@@ -8,7 +8,9 @@ import pytest
 from dagster import (
     AssetKey,
     DagsterInstance,
+    DagsterRun,
     DagsterRunStatus,
+    RunRequest,
     SensorResult,
     build_sensor_context,
 )
@@ -20,7 +22,7 @@ from assets.checks.stream_health import check_out_of_range
 from assets.partitions import day_partitions
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES
-from orchestration.automation.run_requests import days_request
+from orchestration.automation.run_requests import days_request, late_days_request, run_days
 from orchestration.automation.table_sensors import stale_days_sensor
 from orchestration.build import build_defs
 from streaming.settings import Settings
@@ -51,13 +53,23 @@ def late_days(found: SensorResult) -> list[str]:
 
 def execute(settings: Settings, instance: DagsterInstance, run_id: str | None = None) -> None:
     """Execute the run that the sensor asks for the day, in this process."""
-    request = days_request(DayRange(DAY, DAY), "late", 1)
+    execute_request(settings, instance, days_request(DayRange(DAY, DAY), "late", 1), run_id)
+
+
+def execute_request(
+    settings: Settings, instance: DagsterInstance, request: RunRequest, run_id: str | None = None
+) -> DagsterRun:
+    """Execute a requested run in this process; return it when it has succeeded."""
     job = build_defs(settings).resolve_implicit_global_asset_job_def()
     subset = job.get_subset(
         asset_selection=frozenset(request.asset_selection or ()),
         asset_check_selection=frozenset(request.asset_check_keys or ()),
     )
-    assert subset.execute_in_process(instance=instance, tags=request.tags, run_id=run_id).success
+    result = subset.execute_in_process(
+        instance=instance, tags=request.tags, run_id=run_id, run_config=request.run_config
+    )
+    assert result.success
+    return result.dagster_run
 
 
 def stale(settings: Settings) -> set[str]:
@@ -111,6 +123,38 @@ def test_an_event_stored_while_the_days_run_waits_or_works_is_there_in_the_end(
     assert late_days(tick(store, instance)) == ["2024-03-01"]
     execute(store, instance)
     assert stale(store) == set()
+
+
+def test_scattered_days_are_one_run_that_builds_them_and_none_between(
+    store: Settings, instance: DagsterInstance
+) -> None:
+    """Each has its materialisation, and the run says which days it covers."""
+    days = [date(2014, 5, 6), date(2019, 7, 8), date(2024, 3, 1)]
+    for number, day in enumerate(days):
+        store_events(store, [event(number, micros(f"{day} 10:00"))])
+    (request,) = [
+        one for one in tick(store, instance).run_requests or [] if "late" in one.tags.values()
+    ]
+    run = execute_request(store, instance, request)
+    assert run_days(run) == frozenset(days)
+    assert stale(store) == set()
+    built = instance.get_materialized_partitions(AssetKey("daily_sales"))
+    assert built == {str(day) for day in days}
+    assert late_days(tick(store, instance)) == []
+
+
+def test_a_run_ends_after_its_time_and_the_older_days_are_asked_for_again(
+    store: Settings, instance: DagsterInstance
+) -> None:
+    """It builds one day at least, the newest; that is what bounds how long today waits."""
+    for number, day in enumerate(("2024-02-29", "2024-03-01")):
+        store_events(store, [event(number, micros(f"{day} 10:00"))])
+    request = late_days_request(frozenset({date(2024, 2, 29), DAY}), 1)
+    config = {**request.run_config["ops"]["day_tables"]["config"], "limit_seconds": 1e-9}
+    hurried = {"ops": {"day_tables": {"config": config}}}
+    execute_request(store, instance, request._replace(run_config=hurried))
+    assert stale(store) == {"2024-02-29"}
+    assert late_days(tick(store, instance)) == ["2024-02-29"]
 
 
 def test_an_event_stored_between_a_runs_read_and_its_write_is_there_in_the_end(
