@@ -41,6 +41,7 @@ def bind_socket(settings: Settings) -> socket.socket:
     # A saved port that another program has taken meanwhile gives way to a free one (0).
     for port in dict.fromkeys([preferred, settings.dashboard_port]):
         bound = socket.socket(family)
+        # Without it a restart would have to wait for the last server's connections in TIME_WAIT.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((settings.dashboard_host, port))

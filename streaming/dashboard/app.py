@@ -111,6 +111,8 @@ def build_dashboard(settings: Settings, extension: Extension) -> tuple[Broadcast
             *build_routes(settings, endpoints),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
+        # The first is the outermost: nobody is answered who may not ask. The second leaves event
+        # streams alone, which it would hold back.
         middleware=[
             Middleware(AccessControl, host=settings.dashboard_host, token=token),
             Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES),

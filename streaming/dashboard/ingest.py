@@ -75,6 +75,7 @@ class _Delivery:
     def report(self, error: KafkaError | None, message: KafkaMessage) -> None:
         """Store the outcome; called by the producer's `poll`."""
         self.message = None if error else message
+        # Last: the request's thread reads `message` as soon as this is set.
         self.done = True
 
 
@@ -144,6 +145,7 @@ class PurchaseIngest:
                 raise Unavailable(
                     "The queue to Kafka is full because Kafka is slow; send the same request again."
                 )
+        # The poll of another request may take these reports too, so this one waits for their marks.
         deadline = time.monotonic() + CONFIRM_SECONDS
         while time.monotonic() < deadline and not all(d.done for d in deliveries):
             sender.tick(POLL_SECONDS)

@@ -62,6 +62,7 @@ def read_batch(request: Request, body: bytes) -> IngestBatch:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in {JSON, *LINES}:
         raise UsageError(f"The content-type is {kind or 'missing'}; use {JSON} or {LINES[0]}.")
+    # Not `splitlines`, which also cuts at a lone carriage return, and that is white space in JSON.
     lines = [line for line in body.split(b"\n") if line.strip()]
     records = _json_records(body) if kind == JSON else lines
     _require_sizes(records)
@@ -87,6 +88,7 @@ def prepare_record(record: bytes, idempotency_key: str | None, index: int) -> In
         return IngestRecord(None, None, record)
     key = _key(fields)
     if fields.event_id is not None:
+        # An id of another type is sent as it is, for the processor to refuse.
         event_id = fields.event_id if isinstance(fields.event_id, str) else None
         return IngestRecord(event_id, key, record)
     if not idempotency_key:
@@ -115,8 +117,11 @@ def _add_event_id(
 ) -> IngestRecord:
     """Return a record with the id of its event time, idempotency key and index in the request."""
     try:
+        # Not `isinstance`: for Python `true` is an integer too.
         time = event_fields.timestamp(timestamp if type(timestamp) is int else str(timestamp))
     except RefusalError:
+        # Without a time there is no id, but the processor refuses the record: nothing is stored
+        # twice.
         return IngestRecord(None, key, record)
     content = idempotency_key.encode("latin-1") + struct.pack(">i", index)
     event_id = derived_id(units.micros_of(time) // 1000, content)

@@ -60,6 +60,7 @@ class _FixedCollector(Collector):
 def _figures(live: LiveFigures | None, refused_by_reason: Mapping[str, int]) -> Iterator[Metric]:
     if live is not None:
         yield CounterMetricFamily("purchases_stored_events", "Events stored.", value=live.events)
+        # Gauges, because returns make these sums fall.
         for name, meaning, value in (
             ("items_sold", "Items sold, returns negative.", live.items_sold),
             (
@@ -74,6 +75,7 @@ def _figures(live: LiveFigures | None, refused_by_reason: Mapping[str, int]) -> 
             ),
         ):
             yield GaugeMetricFamily(f"purchases_{name}", meaning, value=value)
+    # A gauge too: a refused record that is redriven and stored counts no more.
     refused = GaugeMetricFamily(
         "purchases_refused_records", "Records refused, and not stored since.", labels=["reason"]
     )

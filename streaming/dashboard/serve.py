@@ -29,6 +29,7 @@ def serve(settings: Settings, extension: Extension, say: Callable[[str], None]) 
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        # With `auto` uvicorn takes an error at the start for an application without a lifespan.
         lifespan="on",
     )
     _Server(config, broadcaster).run([bound])

@@ -89,6 +89,7 @@ class Broadcaster:
             except Exception:
                 get_logger().exception("sample_failed", source=name)
             else:
+                # A client that comes now must not see trouble that is over.
                 self._latest.pop(TROUBLE, None)
                 await self._publish(name, answer)
             await asyncio.sleep(source.seconds)
