@@ -20,21 +20,27 @@ def server_properties(data: Path, port: int, controller_port: int) -> dict[str, 
     return {
         "process.roles": "broker,controller",
         "node.id": "1",
+        # One node needs it too: `format --standalone` makes a quorum that is found by it.
         "controller.quorum.bootstrap.servers": f"{HOST}:{controller_port}",
         "controller.listener.names": "CONTROLLER",
         "listeners": listeners,
         "advertised.listeners": listeners,
         "log.dirs": str(data),
         "offsets.topic.replication.factor": "1",
+        # A few groups need none of the default's 50 partitions.
         "offsets.topic.num.partitions": "1",
         "offsets.retention.minutes": str(OFFSETS_RETENTION_MINUTES),
         "transaction.state.log.replication.factor": "1",
         "transaction.state.log.min.isr": "1",
         "transaction.state.log.num.partitions": "1",
         "transaction.max.timeout.ms": str(MOST_TRANSACTION_SECONDS * 1000),
+        # By default a new group waits three seconds for members that will not come.
         "group.initial.rebalance.delay.ms": "0",
         "message.max.bytes": str(MESSAGE_MAX_BYTES),
+        # A topic that is created in passing would have the time of its sender
+        # (docs/decisions/0003).
         "auto.create.topics.enable": "false",
+        # The default, 128 MiB, would be a quarter of the heap.
         "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
     }
 

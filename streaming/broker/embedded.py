@@ -74,9 +74,11 @@ def start_broker(home: Path, progress: Callable[[str], None]) -> BrokerStatus:
         status = broker_status(home)
         if status.state == "running":
             return status
+        # Of two processes that start it at once the lease decides; the other waits for the first.
         lease = None if status.state == "starting" else acquire(Home(home).broker_lease)
         if lease is not None:
             with lease:
+                # Java inherits the lease: leaving this block frees only our own share of it.
                 return _start(home, lease, progress)
         if time.monotonic() > deadline:
             raise PurchasesError(
@@ -180,6 +182,7 @@ def _wait_until_serving(
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
+            # A client that was refused would first wait before it connects again.
             if _listens(identity.port) and client.list_topics(timeout=1).brokers:
                 return
         except KafkaException:

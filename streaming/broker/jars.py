@@ -14,6 +14,8 @@ from streaming.errors import PurchasesError
 from streaming.system.files import replace_file
 from streaming.system.home import Home
 
+# Without `kafka-clients` by name an old version comes with a logging BOM, and Kafka dies at its
+# start (docs/decisions/0002).
 COORDINATES: Final = (
     "org.apache.kafka:kafka_2.13:4.3.1"
     "+org.apache.kafka:kafka-clients:4.3.1"
@@ -75,6 +77,7 @@ def _resolve(cache: Path) -> Path:
     """Fetch the jars and their dependencies into a Maven repository; return its directory."""
     repository = cache / "repository"
     cache.mkdir(parents=True, exist_ok=True)
+    # jgo's own `cache_dir` would leave files in the user's home.
     os.environ["M2_REPO"] = str(repository)
     os.environ["JGO_CACHE_DIR"] = str(cache / "environments")
     try:

@@ -36,6 +36,7 @@ class BrokerKeeper:
         self._starter = None
         if broker_status(self._settings.home).state == "stopped":
             get_logger().warning("broker_gone", home=str(self._settings.home))
+            # In a child, because a start takes seconds, and `up` has other children to look at.
             self._starter = self._start()
 
     def ask_to_stop(self) -> None:
