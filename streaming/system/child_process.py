@@ -38,6 +38,8 @@ def start_child(  # noqa: PLR0913 - a process has that many sides
             stderr=output,
             cwd=directory,
             start_new_session=own_session,
+            # A `flock` belongs to the open file, not to the process: whoever inherits it holds the
+            # lease.
             pass_fds=[] if lease is None else [lease.descriptor],
         )
     if lease is not None:
@@ -71,5 +73,6 @@ def stop_child(process: "subprocess.Popen[bytes]", seconds: float) -> None:
 def _open_log(log: Path) -> BinaryIO:
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > LOG_BYTES:
+        # Only between two starts: a running child would go on writing into the renamed file.
         log.replace(log.with_suffix(".log.1"))
     return log.open("ab")

@@ -22,6 +22,8 @@ def replace_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
         with draft.open("wb") as file:
             yield file
             if durable:
+                # The content before the name: after a power failure the name must not stand for an
+                # empty file.
                 file.flush()
                 os.fsync(file.fileno())
         draft.replace(path)

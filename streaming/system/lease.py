@@ -47,6 +47,8 @@ class Lease:
 def acquire(path: Path) -> Lease | None:
     """Take the lease at once, and write our process id into the file; None if it is held."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Not truncated: as long as it is held, the file names its holder. It is not removed either, or
+    # two processes could each lock a file of this name.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     if not _lock(descriptor):
         os.close(descriptor)
@@ -70,6 +72,7 @@ def holder(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     try:
+        # Shared, so that two who ask at once do not take each other for a holder.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return int(os.pread(descriptor, PID_BYTES, 0).strip() or b"0")

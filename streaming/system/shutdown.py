@@ -23,6 +23,7 @@ class StopRequest:
 
     def set(self) -> None:
         """Request the stop, and wake the one thread that waits."""
+        # The flag first, because whoever is woken reads it.
         self._is_set = True
         self._wake.put(None)
 
