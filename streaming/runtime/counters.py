@@ -79,6 +79,7 @@ class RateWindow:
         """Add the newest sample; return the rates since the oldest one within `RATE_SECONDS`."""
         samples = self._samples
         samples.append(sample)
+        # One sample from before the window stays, so that the rates span all of it.
         while len(samples) > 2 and sample.at - samples[1].at >= RATE_SECONDS:
             samples.popleft()
         first = samples[0]
@@ -157,6 +158,7 @@ class RefusalWindow:
 
 def list_positions(bounds: ReadPositions) -> list[WorkerPosition]:
     """Return positions and end offsets as records, in the order of topic and partition."""
+    # The end is of the last fetch, and the position may be past it by now.
     return [WorkerPosition(*place, at, max(at, end)) for place, (at, end) in sorted(bounds.items())]
 
 

@@ -68,6 +68,7 @@ class CrashLoopDetector:
         """Record that a worker ended at `now` (monotonic s)."""
         self._deaths.append(now)
         full = len(self._deaths) == FAILING_DEATHS
+        # Only progress ends a crash loop: deaths that become rarer do not.
         self.failing |= full and now - self._deaths[0] <= FAILING_SECONDS
 
 

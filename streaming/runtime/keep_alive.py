@@ -63,6 +63,7 @@ def keep_running(settings: Settings, app: App) -> Supervision:
     home = Home(settings.home)
     keep_alive = home.keep_alive(app.name)
     keep_alive.parent.mkdir(parents=True, exist_ok=True)
+    # Touched before anything is asked: a supervisor that is about to leave then stays.
     keep_alive.touch()
     pid = holder(home.supervisor_lease(app.name))
     if pid is not None:

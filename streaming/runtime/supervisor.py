@@ -102,6 +102,7 @@ class Supervisor:
     def ask_to_stop(self) -> None:
         """Ask the workers to drain and leave; a stopped one is continued, or it would not hear."""
         for process in self._running():
+            # In this order, so that the signal is there when a stopped process goes on.
             process.terminate()
             process.send_signal(signal.SIGCONT)
 
@@ -155,6 +156,7 @@ class Supervisor:
         get_logger().warning("worker_ended", app=self.app.name, slot=slot.number, code=code)
 
     def _record_death(self, slot: SupervisedSlot, code: int, now: float) -> None:
+        # Before the id is forgotten: progress counts for the process that made it.
         status = self._read_worker_status(slot, now)
         pid = slot.restarts.pid or 0
         slot.deaths.record_death(now)
@@ -176,6 +178,7 @@ class Supervisor:
         if status is None or status.updated_at == slot.heartbeat:
             return status
         slot.heartbeat, slot.heartbeat_seen_at = status.updated_at, now
+        # The file may still be that of the worker before.
         if status.pid == slot.restarts.pid and status.progressed_at:
             slot.deaths.record_progress()
             slot.delay = FIRST_DELAY_SECONDS

@@ -78,12 +78,15 @@ class Runtime:
         self._beaten.set()
         if time.monotonic() - self._written_at >= STATUS_SECONDS:
             self.write_status()
+        # No signal tells that the parent was killed, but its id is another one then.
         orphaned = self._supervisor is not None and os.getppid() != self._supervisor
         return not (orphaned or self._stop.is_set())
 
     @contextmanager
     def watchdog_limit(self, seconds: int) -> Iterator[None]:
         """Limit the call inside to `seconds` in place of `WATCHDOG_SECONDS`."""
+        # A turn at both ends, so that each limit judges its own seconds only
+        # (docs/postmortems/0013).
         self._beaten.set()
         self._limit = seconds
         try:
@@ -210,6 +213,7 @@ def run_worker(
     except (PurchasesError, OSError) as error:
         get_logger().error("failed", error=str(error))
         return EXIT_FAILED
+    # Before the status file is touched, which is the holder's.
     if lease is None:
         get_logger().warning("slot_leased", detail="another process works this slot")
         return EXIT_LEASED
