@@ -43,6 +43,7 @@ PRODUCER: Final[Config] = {
 TRANSACTIONAL: Final[Config] = {
     **PRODUCER,
     "transaction.timeout.ms": TRANSACTION_SECONDS * 1000,
+    # A record that were delivered later would find its transaction aborted by the broker.
     "delivery.timeout.ms": TRANSACTION_SECONDS * 1000,
     "message.max.bytes": 17 * 1024 * 1024,
     "linger.ms": 2,
@@ -56,6 +57,8 @@ CONSUMER: Final[Config] = {
     "enable.auto.commit": False,
     # Positions are looked up where they are stored; Kafka never chooses one by itself.
     "auto.offset.reset": "error",
+    # With KIP-848 a killed member can take the coordinator of Kafka 4.3.1 down
+    # (docs/decisions/0009).
     "group.protocol": "classic",
     # A rebalance stops only the partitions that move.
     "partition.assignment.strategy": "cooperative-sticky",
@@ -79,11 +82,14 @@ REQUIRED: Final[Config] = {
     "partition.assignment.strategy": "cooperative-sticky",
 }
 OURS: Final = frozenset({"group.id", "group.instance.id", "transactional.id"})
+# Java's spellings of these values.
 SAME: Final = {"-1": "all", "true": "True", "false": "False"}
 
 
 def common_config(settings: Settings, bootstrap_servers: str, client: str) -> Config:
     """Return what every client has. `client` names the part, such as `processor-0`."""
+    # Later ones win: the file over our defaults, and our `client.id`, by which the holder of a slot
+    # is known (docs/decisions/0018), over the file.
     return {
         **COMMON,
         "bootstrap.servers": bootstrap_servers,

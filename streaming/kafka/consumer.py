@@ -91,6 +91,8 @@ class GroupConsumer:
         self._put_back: list[Record] = []
         self._starts: dict[TopicPartition, int] = {}
         self._consumer = Consumer({**config, "error_cb": self.errors})
+        # Lost partitions need no more than revoked ones: callbacks run inside `fetch`, where no
+        # transaction is open.
         self._consumer.subscribe(
             list(topic_ids), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
         )
@@ -247,6 +249,7 @@ class GroupConsumer:
         A log that was cut and has grown again is then an error of the next fetch.
         """
         for start in starts:
+            # Before offset 0 nothing stands that could have been cut.
             if start.offset > 0 and start.leader_epoch is not None:
                 self._seek_once_started(start)
 

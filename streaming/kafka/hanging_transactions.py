@@ -44,6 +44,8 @@ def list_hanging(
     `KafkaException` if the brokers do not answer.
     """
     admin = AdminClient(common)
+    # The last stable offset is asked first, and the group's offsets last: a transaction that is
+    # committed in between must not be taken for a hanging one.
     stable = list_bounds(admin, partitions, stable=True, timeout=RECOVERY_CALL_SECONDS)
     high = list_bounds(admin, partitions, stable=False, timeout=RECOVERY_CALL_SECONDS)
     starts = {at: stable[at][1] for at in partitions if stable[at][1] < high[at][1]}
@@ -72,6 +74,7 @@ def abort_over(
         producer.begin_transaction()
         _add_to_transaction(producer, partitions, offsets)
     except KafkaException as error:
+        # What was added before is ended by the abort below.
         get_logger().warning("hanging_partition_not_added", error=error.args[0].str())
     producer.abort_transaction(RECOVERY_CALL_SECONDS)
 
@@ -84,6 +87,7 @@ def _add_to_transaction(
     The offsets come last, and only after all others: while they are undecided it is done again.
     """
     for topic, number in partitions:
+        # Only a record adds a partition to a transaction. It is aborted, so nobody reads it.
         producer.produce(topic, b"", partition=number)
     if producer.flush(RECOVERY_CALL_SECONDS) > 0:
         error = "not all was acknowledged in time"

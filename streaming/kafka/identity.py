@@ -47,6 +47,7 @@ class IdentityWatch:
     """A check of cluster and topics that does not block the loop which calls it."""
 
     def __init__(self, config: Config, topics: Sequence[str]) -> None:
+        # Kept, because a client that is collected fails its own futures (docs/decisions/0032).
         self._admin = AdminClient(config)
         self._topics = TopicCollection(list(topics))
         self._pending: dict[str, Future[Any]] = {}
@@ -93,6 +94,7 @@ class IdentityWatch:
         self._asked = time.monotonic()
         self._pending = {
             **self._admin.describe_topics(self._topics, request_timeout=CALL_SECONDS),
+            # No topic has an empty name.
             "": self._admin.describe_cluster(request_timeout=CALL_SECONDS),
         }
 
@@ -106,6 +108,7 @@ class IdentityWatch:
 
     def _compare(self, app: str, bounds: Bounds) -> None:
         try:
+            # No answer is no difference: the next check asks again.
             now = self._answer(0)
         except (KafkaException, TimeoutError):
             return

@@ -114,6 +114,7 @@ def read_partitions(
     with _broker_errors(), closing(Consumer({**config, "error_cb": refusals})) as consumer:
         metadata = _read_metadata(consumer, refusals, deadline, patient=patient)
         admin = AdminClient(common_config(settings, servers, CLIENT))
+        # Positions before ends: the other way round a lag could be negative.
         positions = dict.fromkeys(_partitions_of(metadata, topics), -1)
         positions |= {at: offset for at, offset in stored.items() if at in positions}
         if names.purchases in topics:
@@ -208,6 +209,7 @@ def _read_metadata(
     try:
         metadata = consumer.list_topics(timeout=left if patient else min(SLICE_SECONDS, left))
     except KafkaException:
+        # The error callback runs only in a poll.
         consumer.poll(0)
         # One refusal is heard already if only the first address of a host's name refuses.
         if patient or refusals.number > 1:
@@ -233,6 +235,7 @@ def _read_committed(
 def _read_ends(
     admin: AdminClient, positions: Mapping[TopicPartition, int], deadline: Deadline
 ) -> list[LogEnd]:
+    # The other way round the number of hidden records could be negative.
     stable, high = (
         list_bounds(admin, positions, stable=stable, timeout=deadline.left(LEAST_SECONDS))
         for stable in (True, False)

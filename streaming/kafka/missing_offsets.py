@@ -95,6 +95,7 @@ def _reader_config(common: Config, group: str) -> Config:
     return {
         **common,
         "group.id": group,
+        # Retention may delete the first record between the question for it and the reading.
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
         "enable.partition.eof": True,

@@ -22,6 +22,7 @@ def list_bounds(
 
     Raises `Unavailable` if the brokers do not answer within `timeout` seconds.
     """
+    # Asked as "latest" under `read_committed`, the leader answers with the last stable offset.
     level = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
     wanted = list(partitions)
     try:

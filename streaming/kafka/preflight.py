@@ -150,6 +150,7 @@ def _cluster_id(
 ) -> str:
     servers = str(config["bootstrap.servers"])
     while not deadline.is_over():
+        # The error callback, which collects the evidence, runs only in a poll.
         admin.poll(0)
         said = _meaning(evidence)
         if said == NOT_TRUSTED and _is_for_another_host(servers, config.get("ssl.ca.location")):
@@ -259,6 +260,8 @@ def _require_group(admin: AdminClient, group: str, deadline: Deadline) -> None:
     try:
         allowed = future.result(left).authorized_operations
     except KafkaException as error:
+        # Other errors are the coordinator's, which may be elsewhere in a moment: the worker waits
+        # for it.
         if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
             raise PurchasesError(
                 f"This user lacks the permission READ on the group {group}; grant it."

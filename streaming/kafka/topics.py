@@ -95,6 +95,7 @@ def topic_id_of(description: Any) -> bytes:  # noqa: ANN401 - the client does no
     """Return the 16 bytes of the id in a topic's description."""
     topic_id = description.topic_id
     halves = topic_id.get_most_significant_bits(), topic_id.get_least_significant_bits()
+    # Java's halves of an id are signed.
     return b"".join((half % 2**64).to_bytes(8, "big") for half in halves)
 
 
@@ -111,6 +112,8 @@ def _create(
             f"The cluster refuses the wanted limits of {name} ({error.str()}); it gets the"
             " cluster's own.\n"
         )
+        # The time of append stays even then, because purchases are judged by it
+        # (docs/decisions/0003).
         kept = dict(APPEND_TIME.items() & configuration.items())
         error = _try_to_create(admin, name, partitions, kept)
     if error is not None and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
@@ -121,6 +124,7 @@ def _create(
 def _try_to_create(
     admin: AdminClient, name: str, partitions: int, configuration: dict[str, str]
 ) -> KafkaError | None:
+    # -1 is the cluster's own replication.
     topic = NewTopic(name, partitions, -1, config=configuration)
     try:
         admin.create_topics([topic], operation_timeout=CREATE_SECONDS)[name].result(CREATE_SECONDS)
