@@ -169,6 +169,7 @@ class RecordSender:
             self.flush(SLICE_SECONDS)
             self.tick()
         if len(self._producer):
+            # Purged, each gets a report at once, which says that its outcome is unknown.
             self._producer.purge()
             self.flush(PURGE_SECONDS)
         self._report(self.progress())
@@ -187,6 +188,7 @@ class RecordSender:
             self._fail(error, name)
 
     def _fail(self, error: KafkaError, name: str) -> None:
+        # The first one is the cause, and the others follow from it.
         self.failure = self.failure or f"Kafka takes no more of {name}: {error.str()}"
 
 

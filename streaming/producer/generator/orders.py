@@ -85,6 +85,7 @@ class WeightedIndex:
     def index_at(self, fraction: float) -> int:
         """Return the index at `fraction` (0 to under 1) of the whole weight."""
         place = bisect(self._cumulated, fraction * self._cumulated[-1])
+        # Rounding may reach the whole weight.
         return min(place, len(self._cumulated) - 1)
 
 
@@ -105,6 +106,8 @@ def catalogue() -> list[Item]:
     names = [f"{style} {thing} {tint}" for style in STYLES for thing in THINGS for tint in COLOURS]
     items = []
     for number in range(ITEMS):
+        # By `random()` alone: of Python's generator only that keeps its sequence from version to
+        # version.
         name = names.pop(int(random.random() * len(names)))
         code = str(20_000 + number * 7_919 % 70_000) + ("ABC"[number % 3] if number % 4 else "")
         pence = 29 + int(1_500 * random.random() ** 3)
@@ -139,6 +142,8 @@ def _buyer(random: Random) -> tuple[str | None, str]:
     if random.random() < GUEST_SHARE:
         return None, COUNTRIES[_COUNTRY.index_at(random.random())]
     number = _LOYALTY.index_at(random.random())
+    # Multiples of the golden ratio spread evenly, so that the shares of countries hold for any
+    # number of customers.
     home = number * 0.618_033_988_75 % 1
     return str(FIRST_CUSTOMER + number), COUNTRIES[_COUNTRY.index_at(home)]
 

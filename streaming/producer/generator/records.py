@@ -52,6 +52,7 @@ def generate_records(request: ProduceRequest, zone: tzinfo) -> Iterator[tuple[in
     for number, (micros, line) in enumerate(source):
         event_id = derived_id(micros // 1000, identity + struct.pack(">q", number))
         purchase = raw_purchase(line, micros, event_id)
+        # By difference, so that errors come evenly and their number is the share of any count.
         turn = count_corrupted(number, request.bad_share)
         corrupt = turn < count_corrupted(number + 1, request.bad_share)
         value = corrupted_value(purchase, turn) if corrupt else encode_purchase(purchase)

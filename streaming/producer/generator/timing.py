@@ -40,6 +40,7 @@ def add_times(
         if line.first and begun:
             hour = datetime.fromtimestamp(micros / MICROS, zone).hour
             mean = SECONDS_PER_DAY / (ORDERS_PER_DAY * HOURS[hour])
+            # Orders come independently, so that their gaps are exponential; `random()` is below 1.
             gap = -log(1 - random.random()) * mean
             micros += 1000 * int(gap * 1000)
         begun = True

@@ -25,6 +25,7 @@ SILENCE_SECONDS: Final = 30.0
 BATCH: Final = 5_000
 BATCH_SECONDS: Final = 0.2
 
+# A derived id is of version 8: one of another version is no row of a replay.
 _EVENT_ID = re.compile(rb'"event_id":"([0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f-]{21})"').search
 
 

@@ -116,6 +116,7 @@ class _ReplayRun:
         sender = RecordSender(config, self.topic, self.stop, report, max(missing, 0))
         done = self._send(sender, begun, present)
         if not sender.finish():
+            # Only if all is acknowledged: otherwise the next run asks the log again.
             finished_at = _now().isoformat(timespec="seconds") if done == height else None
             write_checkpoint(self.path, replace(begun, acknowledged=done, finished_at=finished_at))
         return self._result(begun, done, sender)
