@@ -54,6 +54,7 @@ class DeadLetterReader:
         known = listed.topics[topic]
         places = [(topic, partition) for partition in known.partitions]
         admin = AdminClient(common_config(settings, servers, CLIENT))
+        # Rows name committed dead letters only: none of them is behind the last stable offset.
         self._bounds = list_bounds(admin, places, stable=True, timeout=CALL_SECONDS)
         self._read: deque[Message] = deque()
         self._at: tuple[TopicPartition, int] | None = None
@@ -126,6 +127,7 @@ class DeadLetterReader:
             return
         self._read.clear()
         self._consumer.assign([PartitionOffset(*place, offset)])
+        # Else the leader of a topic that is new to this client is only looked for once a second.
         self._consumer.list_topics(self._topic, timeout=CALL_SECONDS)
         self._at = (place, offset)
 
@@ -134,6 +136,8 @@ class DeadLetterReader:
         deadline = time.monotonic() + READ_SECONDS
         while not self._read:
             end = self._bounds[place][1]
+            # Markers and aborted records move the position without a record: an empty poll says
+            # nothing.
             position = self._consumer.position([PartitionOffset(*place)])[0].offset
             if position >= end:
                 return None

@@ -105,6 +105,8 @@ def redrive(
     cluster = preflight(settings, reads=[names.dead_letters, names.purchases], writes=writes)
     count = _Count()
     with (
+        # A snapshot: the marks that are written meanwhile do not change which dead letters it
+        # reads.
         read_store(settings) as store,
         DeadLetterReader(settings, cluster.bootstrap_servers) as reader,
     ):
@@ -168,6 +170,7 @@ def _repair_one(
     message, headers = record.message, headers_of(record.message)
     cut = any(name.startswith(f"{DEAD_LETTER}truncated") for name, _ in headers)
     value = repaired_value(letter.id, message.value(), repair, cut=cut)
+    # A record that was redriven before has older origin headers.
     carried = [header for header in forwarded_headers(headers) if not header[0].startswith(ORIGIN)]
     with_origin = [*carried, *origin_headers(record.headers.origin, ORIGIN)]
     return _RepairedRecord(letter, message.key(), value, with_origin)
@@ -206,6 +209,8 @@ def _send(records: Iterator[_RepairedRecord], settings: Settings, servers: str) 
             break
         batch.append(record.letter)
         if len(batch) >= BATCH:
+            # Acknowledged first, then marked: a kill in between sends again, and nothing twice into
+            # the store.
             _confirm(sender)
             _mark(settings, batch)
             batch.clear()
