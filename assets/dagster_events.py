@@ -49,6 +49,7 @@ def build_events(
         passed=outcome.failure is None,
         description=outcome.failure,
         metadata=_audit_metadata(outcome),
+        # Read only now: the generator goes on when Dagster has recorded what it yielded before.
         target_materialization_data=_read_target(instance, key, partition),
         blocking=True,
         partition=partition,

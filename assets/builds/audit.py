@@ -55,6 +55,7 @@ def find_problems(
         problems.append(
             f"{measures['negative']} rows have a negative {' or '.join(NEVER_NEGATIVE)}"
         )
+    # Ranks that are distinct, above 0, as many as rows and end at their number are 1 to it.
     if "ranks" in measures and (measures["ranks"], measures["last_rank"]) != (rows, rows):
         problems.append(f"{rows} rows have {measures['ranks']} ranks up to {measures['last_rank']}")
     return problems

@@ -119,6 +119,8 @@ class PartitionBuilder:
                 transform.table: BuildBasis(
                     partition,
                     figures,
+                    # The stream has no sums without guests: they are counted here, in the same
+                    # snapshot.
                     figures if transform.guests else count_customers(store),
                     events.stream_offsets,
                     self.run_id,

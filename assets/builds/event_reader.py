@@ -111,6 +111,7 @@ def _read_total(connection: StoreConnection) -> StreamFigures:
 
 
 def _read_offsets(connection: StoreConnection) -> str:
+    # By the end of the name, because a namespace may stand before it.
     rows = connection.execute(
         "SELECT topic || '-' || partition, next_offset FROM stream_offset"
         " WHERE topic NOT LIKE '%.dlq' ORDER BY topic, partition"

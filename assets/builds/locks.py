@@ -45,6 +45,8 @@ def hold_write_lock(home: Path, run_id: str) -> Iterator[None]:
             with _wait_for_turn(Home(home).write_lease):
                 yield
         finally:
+            # Removed while it is held: a file that nobody holds then means that its process was
+            # killed.
             own.unlink(missing_ok=True)
 
 

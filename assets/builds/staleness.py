@@ -121,6 +121,7 @@ def _values(names: Sequence[str]) -> str:
     return ", ".join(f"('{name}')" for name in names)
 
 
+# A missing build counts as version 0, so that a day without events is never stale.
 _STALE_PARTITIONS: Final = f"""
 WITH day_table(name) AS (VALUES {_values(DAY_TABLE_NAMES)}),
 whole_table(name) AS (VALUES {_values(WHOLE_TABLE_NAMES)}),

@@ -137,6 +137,7 @@ def _replace_rows(
 ) -> None:
     where, parameters = (" WHERE day = ?", (partition,)) if transform.by_day else ("", ())
     connection.exec_driver_sql(f"DELETE FROM {transform.table}{where}", parameters)  # noqa: S608
+    # An empty list would be executed once, without parameters.
     if values:
         connection.exec_driver_sql(_insert_statement(transform.table), values)
 

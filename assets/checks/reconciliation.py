@@ -58,6 +58,7 @@ def check_parity(
 def check_unchanged(connection: StoreConnection, _: CheckContext, transform: Transform) -> Finding:
     """Compare the digest of each partition's rows with the digest of its build."""
     order = ", ".join(f'"{name}"' for name in transform.key)
+    # The second condition is always true, and takes the partition as the first one does.
     where = "WHERE day = ?" if transform.by_day else "WHERE ? IS NOT NULL"
     query = f"SELECT * FROM {transform.table} {where} ORDER BY {order}"  # noqa: S608 - constants
     builds = connection.execute(
@@ -164,6 +165,7 @@ def _read_waiting_since(
     return max(stale.changed_at if row[0] is None else row[0], stale.built_at or 0)
 
 
+# The second half finds rows of days that the stream never counted.
 _PARITY_OF_DAYS: Final = """
 SELECT l.day, coalesce(s.events, 0), coalesce(s.items_sold, 0), coalesce(s.net_revenue_micros, 0),
   l.events, l.items_sold, l.net_revenue_micros

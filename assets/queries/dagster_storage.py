@@ -73,6 +73,7 @@ def _execute(path: Path, statement: str, parameters: list[tuple[str]]) -> None:
         connection.executemany(statement, parameters)
 
 
+# A whole table has a NULL partition, and GROUP BY takes all NULLs for one.
 _LATEST_RUNS: Final = """
 SELECT DISTINCT run_id FROM event_logs WHERE id IN (
   SELECT max(id) FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION'

@@ -74,6 +74,7 @@ def read_days_freshness(
 
 def read_whole_freshness(store: StoreConnection, table: str) -> Freshness:
     """Read the freshness of a table that is not cut into days; it is never provisional."""
+    # Before the first event there is no row of live totals.
     events, built, built_at = store.execute(
         "SELECT t.events, coalesce(b.events, 0), b.built_at FROM live_totals t"
         " LEFT JOIN table_build b ON b.table_name = ? AND b.partition = ?",

@@ -126,6 +126,7 @@ def _distinct_values(frame: pl.LazyFrame, grain: Grain, metric: str) -> pl.LazyF
 def _finish(part: _Part, grain: Grain) -> pl.LazyFrame:
     finished = part.sums.lazy()
     for metric, values in part.distinct.items():
+        # Rows that have only guests, or no order id, are missing from the counts: 0 by the join.
         counts = values.lazy().group_by(grain.columns).agg(pl.len().cast(pl.Int64).alias(metric))
         finished = finished.join(counts, on=grain.columns, how="left").with_columns(
             pl.col(metric).fill_null(0)
