@@ -41,6 +41,7 @@ def prepare_instance(settings: Settings) -> None:
     # All storages are opened under a lock: a webserver and a daemon that open an empty home at once
     # leave two migration heads, and neither ever starts again.
     with _lock(home.dagster_opening_lease):
+        # Another process may have done it during the wait for the lock.
         if _prepared(home.dagster_version) == version("dagster"):
             return
         if not home.dagster_config.exists():
@@ -49,6 +50,7 @@ def prepare_instance(settings: Settings) -> None:
             if _prepared(home.dagster_version) is not None:
                 instance.upgrade()
             _open_storages(instance)
+        # At last: a preparation that died in between is done again.
         home.dagster_version.write_text(version("dagster"))
 
 

@@ -84,6 +84,7 @@ def apply_retention(settings: Settings, instance: DagsterInstance, now: float) -
     """Delete what is old at `now` (epoch s) and not needed, then vacuum files with free pages."""
     home = Home(settings.home).dagster
     bytes_before = _read_size(home)
+    # All before the first is deleted, because the cursor of the reading is a run.
     finished = list(_read_finished_runs(instance))
     # Deleting a run deletes its materialisations: partitions would show as missing.
     deleted = _expired_runs(finished, now) - read_needed_runs(home)
@@ -141,6 +142,7 @@ def _read_finished_runs(instance: DagsterInstance) -> Iterator[RunRecord]:
 def _delete_run_files(home: Path, run_id: str) -> None:
     """Delete a run's own files, which `delete_run` leaves: its log, and its processes' output."""
     log = home / "history" / "runs" / f"{run_id}.db"
+    # Runs that stay for their materialisation come here every hour, but only once with files.
     if not log.exists():
         return
     for path in (log, log.with_suffix(".db-wal"), log.with_suffix(".db-shm")):

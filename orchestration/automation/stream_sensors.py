@@ -63,6 +63,7 @@ def stream_sensors(settings: Settings) -> list[SensorDefinition]:
         description="Keeps PurchaseProcessorApp running and reports it. Off: its workers stop.",
     )
     def purchase_processor_sensor(context: SensorEvaluationContext) -> SensorResult:
+        # Before all else: an error in a report must not stop the app.
         supervision = keep_running(settings, PROCESSOR)
         health = read_health(settings, PROCESSOR)
         cursor = _read_cursor(context.cursor)
@@ -172,6 +173,7 @@ def report_days(
             },
         )
         for changed in days
+        # Other days have no partition; the check `out_of_range` counts them.
         if first <= changed.day <= last
     ]
     return events, msgspec.structs.replace(cursor, version=version, day=day, target=target)

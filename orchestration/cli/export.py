@@ -48,6 +48,7 @@ def export(  # noqa: PLR0913, PLR0917 - what an export is, and where it goes
         if output is None:
             for chunk in chunks:
                 sys.stdout.buffer.write(chunk)
+            # Here, so that a reader who has left is this command's error and not the interpreter's.
             sys.stdout.flush()
         else:
             with file_errors(output), replace_file(output, durable=True) as file:

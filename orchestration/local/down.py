@@ -28,6 +28,7 @@ def run_down() -> None:
     home = load_settings().home
     ended = end_holders([Home(home).up_lease], UP_SECONDS)
     ended += end_leftovers(home)
+    # The broker last, because workers drain into it.
     if stop_broker(home, LEFTOVER_SECONDS):
         ended += 1
     typer.echo("Everything is stopped." if ended else f"Nothing runs in {home}.")
@@ -60,6 +61,7 @@ def end_holders(leases: list[Path], seconds: float) -> int:
         _send(pid, signal.SIGTERM)
     wait_until(lambda: not any(map(holder, holders)), Deadline.after(seconds))
     for path, pid in holders.items():
+        # Only who still holds the lease: the id may be another process's by now.
         if holder(path) == pid:
             _send(pid, signal.SIGKILL)
     return len(holders)

@@ -64,10 +64,15 @@ def run_up(*, demo: bool) -> None:
         )
     required_token(settings)
     configure_logs()
+    # Until `_watch` handles signals, SIGTERM ends the start as Ctrl-C does: through what is entered
+    # below.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # It ends in reverse: first no more signals, then the children, the broker, and the lease of the
+    # home.
     with ExitStack() as ending:
         _take_home(settings, ending)
         if settings.embedded_broker:
+            # Before the start, because an interrupted start may leave a broker too.
             ending.callback(stop_broker, settings.home, BROKER_STOP_SECONDS)
         children = Children()
         ending.callback(children.stop)
