@@ -28,7 +28,7 @@ def money(column: str) -> str:
 
 
 def money_sum(trillions: str, micros: str) -> str:
-    """Give a sum in two columns of one sign as an exact decimal, as `money` does."""
+    """Return a sum in two columns of one sign as an exact decimal, as `money` does."""
     sign = f"iif({trillions} < 0 OR {micros} < 0, '-', '')"
     small = f"abs({micros}) / 1000000"
     large = f"printf('%d%012d', abs({trillions}), {small})"
