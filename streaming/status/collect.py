@@ -80,6 +80,7 @@ def collect_status(
     apps = (with_lag(processor, written), with_lag(analytics, read))
     free = min(free_bytes(settings.home), free_bytes(settings.database_path))
     status = Status(
+        # These three are computed by `with_problems` from all the others.
         healthy=False,
         verdict="",
         problems=(),
@@ -93,6 +94,7 @@ def collect_status(
         disk=disk_forecast(free, stored.database, apps[1].out_per_second),
         sections=added,
     )
+    # Cut down first: what is wrong with another app is no problem of this one.
     return with_problems(status if app is None else status_of_app(status, app))
 
 
@@ -133,6 +135,7 @@ def _read_database(settings: Settings) -> _Stored:
 def _stored(settings: Settings, store: StoreConnection, path: Path) -> _Stored:
     figures = live_figures(store)
     deployment = recorded_deployment(store)
+    # Before the first start there is no deployment: a group of this name has no rows.
     group = Names.of(settings).analytics_group(deployment.deployment_id if deployment else "")
     rows = store.execute(
         "SELECT topic, partition, next_offset, duplicates, conflicting FROM stream_offset"

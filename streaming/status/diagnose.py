@@ -44,6 +44,7 @@ def with_problems(status: Status) -> Status:
 
 
 def _problems(status: Status) -> Iterator[Problem]:
+    # The order counts: the first problem's sentence is the verdict.
     if status.broker.state == "down":
         yield Problem(
             "broker_down",

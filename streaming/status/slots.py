@@ -76,6 +76,7 @@ def _read_slots(
 
     The second list holds the status files of the living workers.
     """
+    # A running supervisor has its own number of slots, and the settings may have changed since.
     supervised = {} if supervisor is None else {s.slot: s for s in supervisor.slots}
     numbers = set(supervised or range(configured)) | _leased_slots(home, app.name)
     slots, living = [], []
