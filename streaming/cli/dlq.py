@@ -183,6 +183,8 @@ def drop(
     whole = frozenset(read_whole_ids(settings, ids or []).values())
     dead_letter_filter = selection.dead_letter_filter(settings, whole if ids else None)
     if yes:
+        # All are read before the first is marked: a cursor may or may not see rows that change
+        # under it.
         with write_store(settings) as store:
             dropped = mark_dropped(
                 store, list(find_dead_letters(store, dead_letter_filter)), because

@@ -24,6 +24,7 @@ def run_app(app: typer.Typer, name: str) -> None:
 
 def _run(app: typer.Typer, name: str, arguments: list[str], *, debug: bool) -> int:
     try:
+        # In standalone mode it would print errors in its own way, and exit.
         code = get_command(app).main(arguments, prog_name=name, standalone_mode=False)
     except Exception as error:
         if debug:
