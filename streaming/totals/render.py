@@ -60,6 +60,7 @@ def _compared(now: Now, name: str) -> tuple[str, str]:
 
     def against(then: DayFigures, words: str) -> str:
         before = getattr(then, name)
+        # A day of returns is negative: the sign must be that of the change.
         share = (getattr(now.day, name) - before) / abs(before) if before else None
         return "" if share is None else f"{share:+.1%} on {words}"
 
@@ -74,6 +75,7 @@ def _bars(now: Now) -> str:
         for start in range(0, width * MINUTES, width)
     ]
     most = max(*sums, 1)
+    # Returns may make a minute negative, which no bar shows.
     return "".join(BARS[max(0, amount) * (len(BARS) - 1) // most] for amount in sums)
 
 
