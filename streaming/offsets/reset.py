@@ -132,6 +132,7 @@ def _choose(
 
 
 def _require_stopped(settings: Settings, app: str) -> None:
+    # Leases tell of this home only. On other hosts the group's members do, in `_commit`.
     home = Home(settings.home)
     for path in (home.supervisor_lease(app), *home.list_worker_leases(app)):
         if pid := holder(path):
@@ -166,6 +167,7 @@ def plan_move(
     # Of another log, or none: what it had read counts from the first record there is.
     before = position.position if position.state in {"ok", "lost", "ahead"} else position.first
     read_at_most = position.end if position.state == "deleted" else before
+    # What retention deleted before it was read is not skipped by this move.
     return Move(
         position.app,
         position.topic,
