@@ -44,6 +44,7 @@ class AccessControl:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request or pass it on, and add the security headers to its answer."""
+        # The server's own events, its start and end, have no headers.
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -95,6 +96,7 @@ class AccessControl:
         if in_query and self._is_token(in_query):
             # The redirect takes the token out of the address, and so out of the browser's history.
             response = RedirectResponse(scope["path"], 303)
+            # A token may hold characters that end a cookie's value.
             cookie = quote(in_query, safe="")
             response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", path="/")
             return response

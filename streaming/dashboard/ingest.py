@@ -169,6 +169,8 @@ class PurchaseIngest:
                     {
                         **config,
                         "delivery.timeout.ms": milliseconds,
+                        # A receipt has the offset of each record, which only a report of success
+                        # says.
                         "delivery.report.only.error": False,
                     },
                     self._topic,

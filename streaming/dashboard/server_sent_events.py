@@ -92,6 +92,7 @@ class Broadcaster:
                 # A client that comes now must not see trouble that is over.
                 self._latest.pop(TROUBLE, None)
                 await self._publish(name, answer)
+            # A pause, not a rhythm: a source that takes long must not be sampled without a break.
             await asyncio.sleep(source.seconds)
 
     async def _publish(self, name: str, data: bytes) -> None:
