@@ -125,6 +125,7 @@ class Supervisor:
 
     def _spawn(self, slot: SupervisedSlot, now: float) -> None:
         module, number, own_pid = self.app.module, slot.number, os.getpid()
+        # With our id a worker notices that we died, and leaves.
         command = [sys.executable, "-m", module, f"--slot={number}", f"--supervisor={own_pid}"]
         try:
             slot.process = subprocess.Popen(

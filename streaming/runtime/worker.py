@@ -100,6 +100,7 @@ class Runtime:
 
         `by` names what the worker waits for, such as `broker`.
         """
+        # A pause is repeated every second, and only its beginning is news.
         if (self.status.state, self.status.detail) != ("paused", by):
             get_logger().warning("paused", by=by)
         self.set_state("paused", by)
