@@ -146,6 +146,7 @@ def partition_lag(
     Between a position and the end may lie only transaction markers: then there is no lag.
     """
     records, seconds = end.stable - end.position, None
+    # No entry means that nothing was heard in time, and None that no record follows.
     if records <= 0 or next_records.get(end.partition, ()) is None:
         records, seconds = 0, 0.0
     elif record := next_records.get(end.partition):
