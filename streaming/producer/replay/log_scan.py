@@ -83,6 +83,7 @@ class LogScan:
                 raise Unavailable(
                     f"{self._topic} cannot be read: the broker sends nothing; try again later."
                 )
+            # The position moves past transaction markers too, the last record's offset does not.
             for place in self._consumer.position(assigned):
                 if place.offset >= ends.get(place.partition, 0):
                     ends.pop(place.partition, None)

@@ -86,6 +86,7 @@ def _digest_and_head(path: Path) -> tuple[bytes, bytes]:
 
 
 def _from_parquet(path: Path, mapping: Mapping[str, str]) -> tuple[dict[str, str], pl.DataFrame]:
+    # `glob=False`, because a file's name may hold a bracket or an asterisk.
     scan = pl.scan_parquet(path, glob=False)
     columns = columns_by_field(mapping, scan.collect_schema().names(), path.name)
     return columns, _by_field(scan, columns).collect()
@@ -110,6 +111,7 @@ def _from_csv(
 def _header(path: Path, head: bytes) -> tuple[list[str], str]:
     """Return the column names, and the separator: the one that makes most of them."""
     try:
+        # Up to a line end: the head may end within a character, which is no UTF-8.
         line = head.rpartition(b"\n")[0] or head
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError:

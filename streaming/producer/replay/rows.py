@@ -129,6 +129,7 @@ def _slice_rows(
     ]
     columns["quantity"] = _converted(part, "quantity", quantity)
     columns["unit_price"] = _converted(part, "unit_price", price)
+    # By position: the fields of `RawPurchase` are in the order of `FIELDS`.
     purchases = map(RawPurchase, *columns.values())
     for number, time, purchase in zip(count(start), micros, purchases, strict=False):
         if purchase.event_id in present:

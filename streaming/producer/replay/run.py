@@ -107,6 +107,7 @@ class _ReplayRun:
         if begun.finished_at is not None:
             return self._result(begun, height, None)
         write_checkpoint(self.path, begun)
+        # A first run begins at the log's end, so that nothing of it can be there.
         present = frozenset() if before is None else self._present(begun)
         if self.stop.is_set():
             return self._result(begun, begun.acknowledged, None)

@@ -124,6 +124,7 @@ def _as_written(column: pl.Series) -> pl.Series:
 def _from_text(text: pl.Series, zone: str) -> tuple[pl.Series, pl.Series]:
     """Return the instants, and which values have the form of a time."""
     parts = text.str.extract_groups(_ISO).struct.unnest()
+    # Only if not one value is ISO: one column has one form.
     if parts["date"].null_count() == text.len():
         parts = _slashed_parts(text)
     offset = pl.col("offset").str.replace("[Zz]", "+00:00")
