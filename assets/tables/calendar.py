@@ -34,6 +34,7 @@ def with_local_time(events: pl.DataFrame, zone: ZoneInfo) -> pl.LazyFrame:
     last = highest if isinstance(highest, int) else first
     (_, offset), *changes = utc_offsets(first, last, zone)
     seconds = pl.lit(offset, pl.Int64)
+    # The latest change that a time has reached counts: it is asked for first.
     for at, offset in changes:
         seconds = pl.when(time >= at).then(pl.lit(offset, pl.Int64)).otherwise(seconds)
     local = time + pl.col("utc_offset") * SECOND
