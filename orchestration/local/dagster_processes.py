@@ -74,6 +74,7 @@ class Services:
         for process in self._processes.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(deadline.left(least=0.01))
+            # Also if its leader has ended: code servers and run workers are in the group.
             _kill_group(process.pid)
             process.wait()
 
