@@ -38,7 +38,7 @@ PROCESSOR: Final = App(
     module="streaming.processor.app",
     command="process",
     group="purchase-processor",
-    reads=("purchases",),
+    reads=("purchases", "purchases.redrive"),
 )
 ANALYTICS: Final = App(
     name="analytics",

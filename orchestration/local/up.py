@@ -136,7 +136,7 @@ def _start(settings: Settings, children: Children) -> None:
     deployment_id = prepare_store(settings)
     preflight(
         settings,
-        reads=[names.purchases, names.analytics, names.dead_letters],
+        reads=[names.purchases, names.redrive, names.analytics, names.dead_letters],
         writes=[names.analytics, names.dead_letters],
         group=names.analytics_group(deployment_id),
     )

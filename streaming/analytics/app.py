@@ -79,6 +79,7 @@ class AnalyticsConsumerApp:
         self._path = settings.database_path
         sources = frozenset(Names.of(settings).read_by(PROCESSOR))
         self._rules = StorableRules(settings.currency, sources)
+        self._redrive = Names.of(settings).redrive
         self._logs_traces = settings.log_level == "debug"
         self._day_of = day_cutter(settings.zone)
         self._stored: dict[TopicPartition, int | None] = {}
@@ -95,7 +96,7 @@ class AnalyticsConsumerApp:
         of a newer schema.
         """
         analytics, leading = self._source.analytics, LeadingRecords(batch)
-        events, dead_letters = read_rows(leading, analytics, self._rules, self._log)
+        events, dead_letters = read_rows(leading, analytics, self._redrive, self._rules, self._log)
         self.consumer.put_back(batch[leading.count :])
         batch = batch[: leading.count]
         moved = advances(batch, self.consumer.positions(), self._stored)

@@ -15,6 +15,7 @@ from streaming.events.dead_letter import DeadLetterHeaders, escaped_text, read_d
 from streaming.events.record import Record, TopicPartition
 from streaming.events.refusal import RefusalError
 from streaming.store.rows import (
+    SOURCE_TOPIC,
     DeadLetterUpdate,
     EventRow,
     event_row,
@@ -30,13 +31,18 @@ _topic_partition = attrgetter("topic", "partition")
 
 
 def read_rows(
-    records: Iterable[Record], analytics: str, rules: StorableRules, log: RateLimitedLogger
+    records: Iterable[Record],
+    analytics: str,
+    redrive: str,
+    rules: StorableRules,
+    log: RateLimitedLogger,
 ) -> tuple[list[EventRow], list[DeadLetterUpdate]]:
     """Return the events of the topic `analytics`, and the dead letters with the redriven ones.
 
-    A redriven event's headers name its dead letter, which is stored from now on. A record of
-    `analytics` that nobody can store is a dead letter of its own place. Records of others among the
-    dead letters are logged and skipped. Raises `Mismatch` naming the record of a newer schema.
+    An event of the topic `redrive` names its dead letter, which is stored from now on; on any other
+    topic anybody may write such headers, so there they name nothing. A record of `analytics` that
+    nobody can store is a dead letter of its own place. Records of others among the dead letters are
+    logged and skipped. Raises `Mismatch` naming the record of a newer schema.
     """
     # One pass with one call for each record: a backlog's speed is decided here and in the insert.
     events: list[EventRow] = []
@@ -48,7 +54,7 @@ def read_rows(
             continue
         try:
             event = event_row(record.value, rules, record.partition, record.offset)
-            if record.headers:
+            if record.headers and event[SOURCE_TOPIC] == redrive:
                 dead_letters += redriven_updates(record.headers)
         except RefusalError as error:
             dead_letters.append(not_storable_update(record, str(error)))

@@ -122,7 +122,7 @@ def redrive(
         typer.Option(help="Repair by a file of corrected values: lines of id and value."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Also those that were refused five times (parked).")
+        bool, typer.Option("--force", help="Also those that are parked, or sent before.")
     ] = False,
     yes: Yes = False,
     as_json: AsJson = False,

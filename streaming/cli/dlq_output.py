@@ -24,6 +24,8 @@ NOT_SENT: Final = {
     " them up with `purchases dlq drop`",
     "no_object": "not a JSON object in which --set could set a field; send a corrected value with"
     " --edit FILE",
+    "sent_before": "another dead letter by their headers, perhaps sent again by an earlier release;"
+    " redrive that one, or send these with --force",
     "parked": "refused five times already; send them with --force",
     "redriven": "sent again already; send them once more with --state redriven",
     "dropped": "given up; send them with --state dropped",

@@ -86,7 +86,10 @@ class PurchaseIngest:
         self._settings = settings
         self._topic = Names.of(settings).purchases
         self._rules = Rules(
-            settings.currency, settings.history_start_time, settings.max_amount_micros
+            settings.currency,
+            settings.history_start_time,
+            settings.max_amount_micros,
+            Names.of(settings).redrive,
         )
         self._sender_lock = Lock()
         self._sender: RecordSender | None = None

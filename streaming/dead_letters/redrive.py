@@ -22,13 +22,16 @@ from streaming.events.record import (
     Header,
     Record,
     forwarded_headers,
+    names_origin,
     origin_headers,
+    read_origin,
 )
 from streaming.events.refusal import Reason
 from streaming.kafka.config import producer_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
 from streaming.kafka.records import headers_of
+from streaming.kafka.topics import Topic
 from streaming.processor.transform import transform
 from streaming.producer.sender import RecordSender
 from streaming.settings import Settings
@@ -46,6 +49,7 @@ from streaming.system.shutdown import StopRequest
 # Marked at once: few enough that a kill repeats little, enough that commits do not slow it down.
 BATCH: Final = 500
 GONE: Final = "gone"
+SENT_BEFORE: Final = "sent_before"
 ACCEPTED: Final = "stored"
 # Of a dead letter that is never sent: large enough that nothing is cut.
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
@@ -58,7 +62,8 @@ class RedriveResult(Struct, frozen=True):
 
     `outcomes` counts what today's rules make of each: `stored`, or the code of its refusal. `left`
     counts what is not sent: `gone` from the topic, `cut` there, `no_object` to set a field in,
-    still `too_large`, `parked` without force, or `not_storable`, as no purchase is. Named ones
+    still `too_large`, `not_storable`, as no purchase is; without force `parked`, and `sent_before`
+    by an earlier release. Named ones
     in another state count by that state.
     """
 
@@ -84,7 +89,10 @@ class _RepairedRecord:
 
 
 class RedriveRequest(Struct, frozen=True):
-    """Which dead letters, how they are repaired, and whether parked ones (`force`) too."""
+    """Which dead letters, how they are repaired, and whether (`force`) parked ones too.
+
+    `force` also sends those that an earlier release may have sent before.
+    """
 
     wanted: DeadLetterFilter
     repair: Repair
@@ -101,8 +109,16 @@ def redrive(
     not answer.
     """
     names = Names.of(settings)
-    writes = [names.purchases] if send else []
-    cluster = preflight(settings, reads=[names.dead_letters, names.purchases], writes=writes)
+    writes = [names.redrive] if send else []
+    cluster = preflight(
+        settings, reads=[names.dead_letters], writes=writes, optional=[names.redrive]
+    )
+    topic = cluster.topics.get(names.redrive)
+    if topic is None:
+        raise PurchasesError(
+            f"The topic {names.redrive} does not exist, or this user may not see it; create it with"
+            " `purchases topics create`."
+        )
     count = _Count()
     with (
         # A snapshot: the marks that are written meanwhile do not change which dead letters it
@@ -112,9 +128,8 @@ def redrive(
     ):
         count.left.update(_named_in_other_states(store, request.wanted))
         letters = _report_each(find_dead_letters(store, request.wanted), report)
-        topic_id = cluster.topics[names.purchases].topic_id
         repaired = _repair_all(letters, reader, request, count)
-        records = _count_outcomes(repaired, settings, topic_id, count)
+        records = _count_outcomes(repaired, settings, topic, count)
         if send:
             _send(records, settings, cluster.bootstrap_servers)
         else:
@@ -154,10 +169,31 @@ def _repair_all(
         if record is None:
             count.left[GONE] += 1
             continue
+        if not request.force and _was_sent_before(record):
+            count.left[SENT_BEFORE] += 1
+            continue
         try:
             yield _repair_one(letter, record, request.repair)
         except RepairError as error:
             count.left[error.code] += 1
+
+
+def _was_sent_before(record: DeadLetterRecord) -> bool:
+    """Return whether the refused record names another purchase as its origin.
+
+    It stood on `purchases`, where that counts for nothing: a release before `purchases.redrive` may
+    have sent it again. The purchase that it names has a dead letter of its own, and would be stored
+    twice by redriving both.
+    """
+    headers, own = headers_of(record.message), record.headers.origin
+    if not names_origin(headers):
+        return False
+    named = read_origin(headers, ORIGIN)
+    return (named.topic_id, named.partition, named.offset) != (
+        own.topic_id,
+        own.partition,
+        own.offset,
+    )
 
 
 def _repair_one(
@@ -177,18 +213,21 @@ def _repair_one(
 
 
 def _count_outcomes(
-    records: Iterator[_RepairedRecord], settings: Settings, topic_id: bytes, count: _Count
+    records: Iterator[_RepairedRecord], settings: Settings, topic: Topic, count: _Count
 ) -> Iterator[_RepairedRecord]:
     """Count what the processor would make of each record, by its own function.
 
     What is too large is not sent: no rule will accept it, and with the headers of its origin it may
     be more than the topic takes.
     """
-    rules = Rules(settings.currency, settings.history_start_time, settings.max_amount_micros)
-    topic = Names.of(settings).purchases
+    rules = Rules(
+        settings.currency, settings.history_start_time, settings.max_amount_micros, topic.name
+    )
     for record in records:
         now = time.time_ns() // 1_000_000
-        sent = Record(topic, topic_id, 0, 0, now, record.key, record.value, record.headers)
+        sent = Record(
+            topic.name, topic.topic_id, 0, 0, now, record.key, record.value, record.headers
+        )
         output = transform(sent, rules, "", DEAD_LETTER_BYTES)
         if output.reason is Reason.TOO_LARGE:
             count.left[str(output.reason)] += 1
@@ -200,7 +239,7 @@ def _count_outcomes(
 def _send(records: Iterator[_RepairedRecord], settings: Settings, servers: str) -> None:
     """Send in batches; a batch is marked when all of it is acknowledged."""
     config = producer_config(settings, servers, "redrive")
-    sender = RecordSender(config, Names.of(settings).purchases, StopRequest())
+    sender = RecordSender(config, Names.of(settings).redrive, StopRequest())
     batch: list[StoredDeadLetter] = []
     # Nothing is sent if the database would refuse the marks.
     _mark(settings, batch)

@@ -1,4 +1,4 @@
-"""The provenance of a published record: which record of `purchases` it was made of.
+"""The provenance of a published record: which purchase's record it was made of.
 
 Pure. What else an event or a dead letter says is read by `analytics` and `dead_letter`.
 """
@@ -6,11 +6,12 @@ Pure. What else an event or a dead letter says is read by `analytics` and `dead_
 import msgspec
 from msgspec import Struct
 
-from streaming.events.record import DEAD_LETTER, Headers, read_origin
+from streaming.events.record import DEAD_LETTER, Headers, TopicPartition, read_origin
 from streaming.events.refusal import RefusalError
 
 
 class _Provenance(Struct):
+    source_topic: str
     source_partition: int
     source_offset: int
 
@@ -18,13 +19,13 @@ class _Provenance(Struct):
 _decode = msgspec.json.Decoder(_Provenance).decode
 
 
-def read_provenance(value: bytes | None, headers: Headers) -> tuple[int, int] | None:
-    """Return the purchase's partition and offset; None for a record that others wrote."""
+def read_provenance(value: bytes | None, headers: Headers) -> tuple[TopicPartition, int] | None:
+    """Return the purchase's topic partition and offset; None for a record that others wrote."""
     try:
         if any(name.startswith(DEAD_LETTER) for name, _ in headers):
             origin = read_origin(headers, DEAD_LETTER)
-            return origin.partition, origin.offset
+            return (origin.topic, origin.partition), origin.offset
         provenance = _decode(value or b"")
     except (RefusalError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    return provenance.source_partition, provenance.source_offset
+    return (provenance.source_topic, provenance.source_partition), provenance.source_offset

@@ -17,7 +17,14 @@ from msgspec import Struct, structs
 from streaming import units
 from streaming.events import fields
 from streaming.events.framing import read_framing
-from streaming.events.record import Origin, Record, origin_id, origin_of, own_origin
+from streaming.events.record import (
+    Origin,
+    Record,
+    names_origin,
+    origin_id,
+    origin_of,
+    own_origin,
+)
 from streaming.events.refusal import Reason, Refusal, RefusalError, excerpt
 
 # With its headers and key the published event must fit the 1 MiB that a topic takes by default.
@@ -61,12 +68,13 @@ class Rules(Struct, frozen=True):
     """What a deployment accepts: its one currency, and the first instant of its history (UTC).
 
     `max_amount_micros` is the largest magnitude of quantity times price, in millionths of
-    `currency`.
+    `currency`. Headers `origin.*` count on the topic `redrive` alone.
     """
 
     currency: str
     history_start: datetime
     max_amount_micros: int
+    redrive: str
 
 
 class PurchaseFields(Struct, frozen=True):
@@ -102,7 +110,7 @@ def read_purchase(record: Record, rules: Rules) -> tuple[Origin, PurchaseEvent |
     origin = own = own_origin(record)
     try:
         if record.headers:
-            origin = origin_of(record)
+            origin = origin_of(record, rules.redrive)
         return origin, _normalise(_decode_value(record, origin), record, origin, rules)
     except RefusalError as refused:
         # Headers that do not say where the purchase was first leave only where it is now.
@@ -228,7 +236,7 @@ def _normalise(
             f"currency {excerpt(purchase.currency)} is not this deployment's {rules.currency}",
         )
     return PurchaseEvent(
-        event_id=origin_id(origin)
+        event_id=_derived_event_id(record, origin, rules.redrive)
         if purchase.event_id is None
         else fields.event_id(purchase.event_id),
         timestamp=_event_time(purchase.timestamp, record.timestamp, rules.history_start),
@@ -244,6 +252,22 @@ def _normalise(
         description=fields.text("description", purchase.description),
         country=fields.text("country", purchase.country),
     )
+
+
+def _derived_event_id(record: Record, origin: Origin, redrive: str) -> str:
+    """Return the event id of a purchase that came without one.
+
+    Raises `RefusalError` (`invalid_origin`) if the record is like one that a release without
+    `purchases.redrive` sent again. Such a purchase may be stored already, under an id of its first
+    record; an id of this record would store it twice.
+    """
+    if record.headers and record.topic != redrive and names_origin(record.headers):
+        raise RefusalError(
+            Reason.INVALID_ORIGIN,
+            f"origin.* headers count on {redrive} alone; if an earlier release sent this again,"
+            " redrive the dead letter that they name, or give this purchase an event_id",
+        )
+    return origin_id(origin)
 
 
 def _event_time(value: str | int, appended_at: int, history_start: datetime) -> datetime:

@@ -18,9 +18,11 @@ TopicPartition = tuple[str, int]
 """A topic and a partition's number. A client's own object of this name has an offset too."""
 
 ORIGIN = "origin."
+ORIGIN_HEADERS = 6
 DEAD_LETTER = "dlq."
 UNREADABLE: Header = ("origin.unreadable", b"a header's name is not UTF-8")
-"""Stands for all headers of a record of which the client cannot read one: it may be an origin."""
+"""Stands for all headers of a record of which the client cannot read one: none can go along."""
+UNREADABLE_DETAIL = "the headers are unreadable: one's name is not UTF-8"
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 # Far more than anybody sends. The client shows none of a record's headers above 100,000, which a
@@ -57,15 +59,31 @@ class Origin(Struct, frozen=True):
     attempt: int = 0
 
 
-def origin_of(record: Record) -> Origin:
-    """Return the record's origin: itself, or for a redriven one what its `origin.*` headers say.
+def origin_of(record: Record, redrive: str) -> Origin:
+    """Return the record's origin: itself, or on the topic `redrive` what its headers say.
 
-    Raises `RefusalError` (`invalid_origin`) if those headers are unreadable or incomplete.
+    Anybody may write `origin.*` headers to any other topic, so there they say nothing. Raises
+    `RefusalError` (`invalid_origin`) if those of a redriven record are incomplete or unreadable,
+    and on any topic if the client cannot read the record's headers.
     """
-    for name, _ in record.headers:
-        if name.startswith(ORIGIN):
-            return read_origin(record.headers, ORIGIN)
+    if record.topic == redrive:
+        for name, _ in record.headers:
+            if name.startswith(ORIGIN):
+                return read_origin(record.headers, ORIGIN)
+    elif UNREADABLE in record.headers:
+        raise RefusalError(Reason.INVALID_ORIGIN, UNREADABLE_DETAIL)
     return own_origin(record)
+
+
+def names_origin(headers: Headers) -> bool:
+    """Return whether the headers hold a complete and readable origin, whoever wrote it."""
+    if not any(name.startswith(ORIGIN) for name, _ in headers):
+        return False
+    try:
+        read_origin(headers, ORIGIN)
+    except RefusalError:
+        return False
+    return True
 
 
 def forwarded_headers(headers: Headers) -> list[Header]:
@@ -84,9 +102,7 @@ def read_origin(headers: Headers, prefix: str) -> Origin:
     Raises `RefusalError` (`invalid_origin`) naming the first header that is missing or unreadable.
     """
     if prefix == ORIGIN and UNREADABLE in headers:
-        raise RefusalError(
-            Reason.INVALID_ORIGIN, "the headers are unreadable: one's name is not UTF-8"
-        )
+        raise RefusalError(Reason.INVALID_ORIGIN, UNREADABLE_DETAIL)
     found = {
         name[len(prefix) :]: value or b"" for name, value in headers if name.startswith(prefix)
     }

@@ -53,7 +53,7 @@ def list_hanging(
         return []
     first = _read_first(common, group, starts)
     offsets = committed_offsets(admin, group, RECOVERY_CALL_SECONDS)
-    committed = {number: offset.offset for (_, number), offset in offsets.items()}
+    committed = {partition: offset.offset for partition, offset in offsets.items()}
     return [at for at, record in first.items() if not _is_committed(record, committed)]
 
 
@@ -118,7 +118,7 @@ def _read_first(
     raise Unavailable("the broker does not return the records of an open transaction in time")
 
 
-def _is_committed(record: Record, committed: Mapping[int, int]) -> bool:
+def _is_committed(record: Record, committed: Mapping[TopicPartition, int]) -> bool:
     """Return whether the purchase that the record was made of is behind the committed offsets."""
     source = read_provenance(record.value, record.headers)
     return source is not None and source[1] < committed.get(source[0], 0)

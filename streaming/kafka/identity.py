@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
-from streaming.errors import Mismatch, Unavailable
+from streaming.errors import Mismatch, Unavailable, Unrecoverable
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
 from streaming.kafka.topics import topic_id_of
@@ -46,9 +46,11 @@ class Identity:
 class IdentityWatch:
     """A check of cluster and topics that does not block the loop which calls it."""
 
-    def __init__(self, config: Config, topics: Sequence[str]) -> None:
+    def __init__(self, config: Config, topics: Sequence[str], optional: Sequence[str] = ()) -> None:
+        """Watch the `topics`, of which the `optional` ones may be missing."""
         # Kept, because a client that is collected fails its own futures (docs/decisions/0032).
         self._admin = AdminClient(config)
+        self._optional = frozenset(optional)
         self._topics = TopicCollection(list(topics))
         self._pending: dict[str, Future[Any]] = {}
         self._asked = 0.0
@@ -70,7 +72,8 @@ class IdentityWatch:
         """Ask every ten seconds, and compare the answer when it has come. Never blocks.
 
         Raises `Mismatch` if a topic or the cluster is not the one that was learnt, with the
-        positions of `app` there; `Unavailable` if a topic is gone, or may not be seen any more.
+        positions of `app` there; `Unavailable` if a topic is gone, or may not be seen any more;
+        `Unrecoverable` if an optional one is there now, which only a new worker reads.
         """
         if self._pending:
             if all(future.done() for future in self._pending.values()):
@@ -101,10 +104,14 @@ class IdentityWatch:
     def _answer(self, timeout: float) -> Identity:
         pending, self._pending = self._pending, {}
         cluster = pending.pop("").result(timeout)
-        topics = {name: _described(name, future, timeout) for name, future in pending.items()}
-        return Identity(
-            str(cluster.cluster_id), {name: topic_id_of(topic) for name, topic in topics.items()}
-        )
+        topic_ids = {}
+        for name, future in pending.items():
+            try:
+                topic_ids[name] = topic_id_of(_described(name, future, timeout))
+            except Unavailable:
+                if name not in self._optional:
+                    raise
+        return Identity(str(cluster.cluster_id), topic_ids)
 
     def _compare(self, app: str, bounds: Bounds) -> None:
         try:
@@ -112,9 +119,15 @@ class IdentityWatch:
             now = self._answer(0)
         except (KafkaException, TimeoutError):
             return
-        if self.known is not None and now != self.known:
-            read = {place: at for place, (at, _) in bounds().items()}
-            raise Mismatch(difference(self.known, now, app, read))
+        if self.known is None or now == self.known:
+            return
+        before = self.known.topic_ids.keys()
+        for name in before - now.topic_ids.keys():
+            raise Unavailable(f"the topic {name} {REMEDIES[KafkaError.UNKNOWN_TOPIC_OR_PART]}")
+        for name in now.topic_ids.keys() - before:
+            raise Unrecoverable(f"the topic {name} exists now, and a new worker reads it")
+        read = {place: at for place, (at, _) in bounds().items()}
+        raise Mismatch(difference(self.known, now, app, read))
 
 
 def _described(name: str, future: "Future[Any]", timeout: float) -> Any:  # noqa: ANN401 - untyped

@@ -78,7 +78,7 @@ def read_lag(settings: Settings, stored: Mapping[int, int], timeout: float) -> L
     `Unavailable` if the cluster does not answer in time, `TopicMissing` if it lacks a topic.
     """
     names = Names.of(settings)
-    topics = [names.purchases, names.analytics]
+    topics = [names.purchases, names.redrive, names.analytics]
     positions = {(names.analytics, number): position for number, position in stored.items()}
     return sum_lag(read_partitions(settings, topics, positions, timeout))
 
@@ -101,8 +101,9 @@ def read_partitions(
 ) -> list[PartitionLag]:
     """Return the lag of each partition of the `topics`, within `timeout` seconds.
 
-    Positions are `stored`; those on `purchases` are the processor's committed offsets. Unless it is
-    `patient`, brokers that refuse a connection are not waited for. Raises as `read_lag`.
+    Positions are `stored`; the processor's are its committed offsets. Unless it is `patient`,
+    brokers that refuse a connection are not waited for. A missing `purchases.redrive` is left out.
+    Raises as `read_lag`.
     """
     names, servers = Names.of(settings), bootstrap_servers(settings)
     group, deadline = names.processor_group, Deadline.after(timeout)
@@ -114,6 +115,8 @@ def read_partitions(
     with _broker_errors(), closing(Consumer({**config, "error_cb": refusals})) as consumer:
         metadata = _read_metadata(consumer, refusals, deadline, patient=patient)
         admin = AdminClient(common_config(settings, servers, CLIENT))
+        if not _exists(metadata, names.redrive):
+            topics = [topic for topic in topics if topic != names.redrive]
         # Positions before ends: the other way round a lag could be negative.
         positions = dict.fromkeys(_partitions_of(metadata, topics), -1)
         positions |= {at: offset for at, offset in stored.items() if at in positions}
@@ -219,9 +222,13 @@ def _read_metadata(
     return metadata
 
 
+def _exists(metadata: ClusterMetadata, topic: str) -> bool:
+    return topic in metadata.topics and metadata.topics[topic].error is None
+
+
 def _partitions_of(metadata: ClusterMetadata, topics: Sequence[str]) -> list[TopicPartition]:
     for topic in topics:
-        if topic not in metadata.topics or metadata.topics[topic].error is not None:
+        if not _exists(metadata, topic):
             raise TopicMissing(f"The topic {topic} is missing, or may not be seen by this user.")
     return [(topic, number) for topic in topics for number in metadata.topics[topic].partitions]
 

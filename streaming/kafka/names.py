@@ -23,6 +23,11 @@ class Names:
         return self._prefixed("purchases")
 
     @property
+    def redrive(self) -> str:
+        """The topic of redriven purchases, where alone the headers `origin.*` count."""
+        return self._prefixed("purchases.redrive")
+
+    @property
     def analytics(self) -> str:
         """The topic of valid, enriched events."""
         return self._prefixed("analytics")

@@ -14,6 +14,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]
 
+from streaming.apps import PROCESSOR
 from streaming.errors import PurchasesError
 from streaming.kafka.bootstrap import bootstrap_servers, no_broker
 from streaming.kafka.config import common_config
@@ -63,6 +64,9 @@ EVIDENCE: Final[tuple[tuple[int, str, str], ...]] = (
 )
 """Code, part of the text in lower case, and what it means; the first row that fits is said."""
 
+MISSING: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+"""Who may not see a topic is not told whether it exists."""
+
 
 _NODE = re.compile(r"(?:\w+://)?(\S+:\d+)/\d+: ", re.ASCII).match
 """How an error names a broker with a node id, which the client knows from the metadata."""
@@ -87,6 +91,7 @@ def preflight(
 ) -> Cluster:
     """Connect, and check that the topics exist and that we may read and write them.
 
+    A topic that is `optional` too may be missing; if it exists, the permissions on it count.
     Raises `PurchasesError` within 5 seconds, saying what is wrong and what to do. Whether
     a transactional id may be used shows only when the processor initialises it.
     """
@@ -117,7 +122,11 @@ def preflight_processor(settings: Settings) -> Cluster:
     names = Names.of(settings)
     written = [names.analytics, names.dead_letters]
     return preflight(
-        settings, reads=[names.purchases, *written], writes=written, group=names.processor_group
+        settings,
+        reads=[*names.read_by(PROCESSOR), *written],
+        writes=written,
+        optional=[names.redrive],
+        group=names.processor_group,
     )
 
 
@@ -231,7 +240,7 @@ def _topics(
         except TimeoutError:
             raise PurchasesError(NO_DESCRIPTION.format(name=name)) from None
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART and name in optional:
+            if error.args[0].code() in MISSING and name in optional:
                 continue
             raise _topic_problem(name, error.args[0], operations[name]) from None
         _require_allowed("topic", name, operations[name], description.authorized_operations)

@@ -41,6 +41,7 @@ def wanted_topics(names: Names) -> dict[str, tuple[int, dict[str, str]]]:
     """
     return {
         names.purchases: (4, _retained(7) | APPEND_TIME),
+        names.redrive: (4, _retained(7) | APPEND_TIME),
         names.analytics: (4, _retained(7)),
         names.dead_letters: (1, _retained(30) | {"max.message.bytes": str(DEAD_LETTER_BYTES)}),
     }
@@ -49,12 +50,17 @@ def wanted_topics(names: Names) -> dict[str, tuple[int, dict[str, str]]]:
 def create_topics(settings: Settings, bootstrap_servers: str) -> list[str]:
     """Create the topics that are missing, wait until the cluster knows them, return their names.
 
-    Existing ones are accepted as they are. If the cluster refuses 16 MiB for dead letters, its own
+    Existing ones are accepted as they are; a missing `purchases.redrive` gets as many partitions as
+    `purchases` has. If the cluster refuses 16 MiB for dead letters, its own
     limit is taken, with a line on stderr. Raises `PurchasesError` with the cluster's reason.
     """
     admin = AdminClient(common_config(settings, bootstrap_servers, "topics"))
-    wanted = wanted_topics(Names.of(settings))
+    names = Names.of(settings)
+    wanted = wanted_topics(names)
     existing = describe_topics(admin, wanted)
+    if purchases := existing.get(names.purchases):
+        # The same key goes to the same partition of both, and so keeps its order.
+        wanted[names.redrive] = (purchases.partitions, wanted[names.redrive][1])
     created = [name for name in wanted if name not in existing and _create(admin, name, wanted)]
     if not wait_until(
         lambda: len(describe_topics(admin, wanted)) == len(wanted), Deadline.after(CREATE_SECONDS)

@@ -124,7 +124,12 @@ def _preflight(settings: Settings, apps: Sequence[App]) -> Cluster:
         return preflight(settings, reads=topics)
     # What the processor published tells whether a group without offsets has lost them.
     published = [names.analytics, names.dead_letters]
-    return preflight(settings, reads=[*published, *topics], group=names.processor_group)
+    return preflight(
+        settings,
+        reads=[*published, *topics],
+        optional=[names.redrive],
+        group=names.processor_group,
+    )
 
 
 def _processor_positions(settings: Settings, cluster: Cluster) -> list[StoredPosition]:
@@ -164,7 +169,8 @@ def _compare(
 
 
 def _partitions_of(cluster: Cluster, topics: Sequence[str]) -> list[TopicPartition]:
-    return [(topic, n) for topic in topics for n in range(cluster.topics[topic].partitions)]
+    existing = [cluster.topics[topic] for topic in topics if topic in cluster.topics]
+    return [(topic.name, number) for topic in existing for number in range(topic.partitions)]
 
 
 def _common(settings: Settings, cluster: Cluster) -> Config:

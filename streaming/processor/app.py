@@ -52,7 +52,8 @@ PERHAPS_FORBIDDEN: Final = (
 class PurchaseProcessorApp:
     """The processor of one slot, from `purchases` to `analytics` and `purchases.dlq`.
 
-    `producer` has initialised its transactions; a dead letter has at most `dead_letter_bytes`.
+    It reads `purchases.redrive` too, if `identity` has it. `producer` has initialised its
+    transactions; a dead letter has at most `dead_letter_bytes`.
     """
 
     name: str = PROCESSOR.name
@@ -71,9 +72,17 @@ class PurchaseProcessorApp:
         self._producer = producer
         self._names = names = Names.of(settings)
         self._rules = Rules(
-            settings.currency, settings.history_start_time, settings.max_amount_micros
+            settings.currency,
+            settings.history_start_time,
+            settings.max_amount_micros,
+            names.redrive,
         )
-        self._topic_id = topic_id_text(identity.topic_ids[names.purchases])
+        read = {
+            name: identity.topic_ids[name]
+            for name in names.read_by(PROCESSOR)
+            if name in identity.topic_ids
+        }
+        self._topic_ids = {name: topic_id_text(topic_id) for name, topic_id in read.items()}
         self._dead_letter_bytes = dead_letter_bytes
         self._committed: dict[TopicPartition, int] = {}
         self._aborts = 0
@@ -89,7 +98,7 @@ class PurchaseProcessorApp:
         )
         self.consumer = GroupConsumer(
             consumer_config(settings, servers, client, group, client),
-            {names.purchases: identity.topic_ids[names.purchases]},
+            read,
             self._look_up,
         )
 
@@ -150,7 +159,8 @@ class PurchaseProcessorApp:
         return offsets
 
     def _require_same_topic(self, offset: PartitionOffset) -> None:
-        if offset.metadata and offset.metadata != self._topic_id and offset.offset >= 0:
+        expected = self._topic_ids[offset.topic]
+        if offset.metadata and offset.metadata != expected and offset.offset >= 0:
             raise Mismatch(
                 f"The committed offset {offset.offset} of {offset.topic}-{offset.partition} is of a"
                 " topic that was deleted and created again; what it still held and was not read is"
@@ -194,7 +204,7 @@ class PurchaseProcessorApp:
     def _offsets(self) -> list[PartitionOffset]:
         """Return the position of each owned partition; its metadata says of which topic it is."""
         return [
-            offset_at(partition, at.offset, at.leader_epoch, self._topic_id)
+            offset_at(partition, at.offset, at.leader_epoch, self._topic_ids[at.topic])
             for partition, at in self.consumer.positions().items()
         ]
 
@@ -259,10 +269,13 @@ def run_processor(settings: Settings, runtime: Runtime) -> None:
     slot = runtime.status.slot
     client = f"{PROCESSOR.name}-{slot}"
     common = common_config(settings, servers, client)
-    if not await_turn(runtime, common, names.processor_group, client, [names.purchases]):
+    if not await_turn(runtime, common, names.processor_group, client, names.read_by(PROCESSOR)):
         return
-    topics = [names.purchases, names.analytics, names.dead_letters]
-    watch = IdentityWatch(common_config(settings, servers, f"{client}-admin"), topics)
+    topics = [*names.read_by(PROCESSOR), names.analytics, names.dead_letters]
+    # A deployment of an earlier release has no `purchases.redrive` yet, and its stream goes on.
+    watch = IdentityWatch(
+        common_config(settings, servers, f"{client}-admin"), topics, optional=[names.redrive]
+    )
     transactional_id = names.transactional_id(slot)
     config = transactional_config(settings, servers, client, transactional_id)
     producer = Producer(config)
@@ -272,6 +285,8 @@ def run_processor(settings: Settings, runtime: Runtime) -> None:
         runtime, lambda: _fence(producer, transactional_id)
     ):
         return
+    if names.redrive not in identity.topic_ids:
+        get_logger().warning("redrive_topic_missing", topic=names.redrive)
     most_bytes = min(DEAD_LETTER_BYTES, int(config["message.max.bytes"]))
     limit = watch.message_limit(names.dead_letters, most_bytes)
     if limit < DEAD_LETTER_BYTES:

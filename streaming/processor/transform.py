@@ -1,4 +1,4 @@
-"""The processor's pure middle: a record of `purchases` in, the record to publish out."""
+"""The processor's pure middle: a record of a purchase in, the record to publish out."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,7 +10,7 @@ from streaming.events.dead_letter import dead_letter
 from streaming.events.fast_path import read_event_fast
 from streaming.events.identifiers import record_key
 from streaming.events.purchase import Rules, read_purchase
-from streaming.events.record import MAX_HEADERS, ORIGIN, Record, forwarded_headers
+from streaming.events.record import MAX_HEADERS, ORIGIN, ORIGIN_HEADERS, Record, forwarded_headers
 from streaming.events.refusal import Reason, Refusal
 
 MAX_CARRIED_BYTES: Final = 512 * 1024
@@ -60,8 +60,9 @@ def _too_much_carried(record: Record) -> Refusal | None:
 
 
 def carried_headers(record: Record) -> int:
-    """Return the number of headers that are the sender's; a redrive adds its own."""
-    return sum(not name.startswith(ORIGIN) for name, _ in record.headers)
+    """Return the number of headers that are the sender's; a redrive adds six of its own."""
+    origins = sum(name.startswith(ORIGIN) for name, _ in record.headers)
+    return len(record.headers) - min(origins, ORIGIN_HEADERS)
 
 
 def carried_bytes(record: Record) -> int:

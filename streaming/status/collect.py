@@ -174,7 +174,10 @@ def _ask_broker(
         return Broker("topic_missing", servers, str(error)), []
     except PurchasesError as error:
         return Broker("down", servers, str(error)), []
-    return Broker("answering", servers, ""), lags
+    detail = ""
+    if names.redrive in topics and all(lag.topic != names.redrive for lag in lags):
+        detail = f"The topic {names.redrive} is missing, or may not be seen by this user."
+    return Broker("answering", servers, detail), lags
 
 
 def _section(settings: Settings, section: SectionOf) -> Section:

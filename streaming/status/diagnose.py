@@ -51,7 +51,10 @@ def _problems(status: Status) -> Iterator[Problem]:
             status.broker.detail,
             "See `purchases broker status`; `purchases up` keeps the embedded one alive.",
         )
-    if status.broker.state == "topic_missing":
+    # Of an answering broker it is `purchases.redrive`: the stream goes on without.
+    if status.broker.state == "topic_missing" or (
+        status.broker.state == "answering" and status.broker.detail
+    ):
         yield Problem(
             "topic_missing",
             status.broker.detail,

@@ -37,6 +37,7 @@ USER: Final = 3
 ITEM: Final = 4
 QUANTITY: Final = 5
 AMOUNT_MICROS: Final = 7
+SOURCE_TOPIC: Final = 13
 SOURCE_TIMESTAMP: Final = 16
 STREAM_PARTITION: Final = 17
 STREAM_OFFSET: Final = 18
@@ -162,9 +163,10 @@ def refusal_time(milliseconds: int) -> int:
 
 
 def redriven_updates(headers: Headers) -> list[DeadLetterUpdate]:
-    """Return that the dead letter of a redriven event is stored; nothing for any other event.
+    """Return that the dead letter is stored which an event of `purchases.redrive` names.
 
-    Raises `RefusalError` if an `origin.*` header is unreadable.
+    Nothing for an event that names none. Raises `RefusalError` if an `origin.*` header is
+    unreadable.
     """
     if any(name.startswith(ORIGIN) for name, _ in headers):
         return [DeadLetterUpdate(read_origin(headers, ORIGIN), STORED)]

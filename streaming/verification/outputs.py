@@ -1,4 +1,4 @@
-"""How often each record of `purchases` is on `analytics` and in the dead letters.
+"""How often each purchase's record is on `analytics` and in the dead letters.
 
 Once in all is right. Here is only the bookkeeping, without I/O: `topic_checks` reads the topics and
 adds each record.
@@ -17,6 +17,7 @@ from streaming.events.record import (
     ORIGIN,
     Headers,
     Origin,
+    TopicPartition,
 )
 from streaming.verification.check import Check
 from streaming.verification.records import PublishedEvent, readable_origin
@@ -64,21 +65,27 @@ class PartitionCounts(Struct):
 
 
 class OutputCounts:
-    """Counts the outputs of each record of `purchases`; `ranges` are first offset and end."""
+    """Counts the outputs of each record that the processor read.
 
-    def __init__(self, topic: str, topic_id: bytes, ranges: Mapping[int, tuple[int, int]]) -> None:
-        self._topic = topic
-        self._topic_id = topic_id
+    `topics` are by their ids, `ranges` are first offset and end.
+    """
+
+    def __init__(
+        self, topics: Mapping[bytes, str], ranges: Mapping[TopicPartition, tuple[int, int]]
+    ) -> None:
+        self._topics = topics
         self._partitions = {
-            number: PartitionCounts.of(start, end) for number, (start, end) in ranges.items()
+            partition: PartitionCounts.of(start, end) for partition, (start, end) in ranges.items()
         }
-        self._redriven: dict[tuple[int, int], Attempt] = {}
+        self._redriven: dict[tuple[TopicPartition, int], Attempt] = {}
         self._refused_again: Counter[Attempt] = Counter()
         self._without_record = Check("")
-        self._not_storable: set[tuple[int, int]] = set()
+        self._not_storable: set[tuple[TopicPartition, int]] = set()
 
-    def add_purchase(self, partition: int, offset: int, time: int, headers: Headers) -> None:
-        """Note a record of `purchases`, appended at `time` (ms)."""
+    def add_purchase(
+        self, partition: TopicPartition, offset: int, time: int, headers: Headers
+    ) -> None:
+        """Note a record that the processor read, appended at `time` (ms)."""
         self._partitions[partition].add(offset, time)
         origin = readable_origin(headers, ORIGIN) if headers else None
         if origin is not None:
@@ -86,8 +93,8 @@ class OutputCounts:
 
     def add_event(self, event: PublishedEvent) -> None:
         """Count a record of `analytics` for its source."""
-        counts = self._partitions.get(event.source_partition)
-        if event.source_topic != self._topic or counts is None:
+        counts = self._partitions.get((event.source_topic, event.source_partition))
+        if counts is None:
             return
         # An event does not carry its topic's id. The append time tells a record from the one that
         # had the same offset before the topic was created again.
@@ -102,7 +109,7 @@ class OutputCounts:
             # Not evidence: an offset without a record, because a compacted topic has such, and a
             # time before all others, which is that of an earlier topic of this name.
             self._without_record.differ(
-                f"The event {event.event_id} is of {self._topic}-{event.source_partition} at"
+                f"The event {event.event_id} is of {event.source_topic}-{event.source_partition} at"
                 f" {event.source_offset}, where no such record is."
             )
 
@@ -111,29 +118,30 @@ class OutputCounts:
 
         It may be forged, so it counts only for a purchase that has no other output.
         """
-        if event.source_topic == self._topic:
-            self._not_storable.add((event.source_partition, event.source_offset))
+        partition = (event.source_topic, event.source_partition)
+        if partition in self._partitions:
+            self._not_storable.add((partition, event.source_offset))
 
     def add_dead_letter(self, headers: Headers) -> None:
         """Count a dead letter for its origin.
 
         That of a redriven record names the first record of the purchase, not itself, so
-        these are only counted by attempt.
+        these are only counted by attempt: theirs is at least the second.
         """
         origin = readable_origin(headers, DEAD_LETTER)
-        if origin is None or origin.topic_id != self._topic_id:
+        if origin is None:
             return
-        if origin.attempt > 1 or readable_origin(headers, ORIGIN) is not None:
+        if origin.attempt > 1:
             self._refused_again[_attempt(origin, 0)] += 1
             return
-        counts = self._partitions.get(origin.partition)
+        counts = self._partitions.get((self._topics.get(origin.topic_id, ""), origin.partition))
         index = -1 if counts is None else origin.offset - counts.start
         if counts is None or not 0 <= index < len(counts.times):
             return
         if counts.dead_letters[index] < MOST_COUNTED:
             counts.dead_letters[index] += 1
 
-    def check(self, first_offsets: Mapping[int, int]) -> Check:
+    def check(self, first_offsets: Mapping[TopicPartition, int]) -> Check:
         """Judge each record from its first offset on; before it, outputs may be gone."""
         check = Check("purchases on analytics or dead letters")
         check.differing = self._without_record.differing
@@ -163,7 +171,7 @@ class OutputCounts:
         _check_refused_again(check, refused_again - self._refused_again)
         return check
 
-    def oldest(self, first_offsets: Mapping[int, int]) -> int | None:
+    def oldest(self, first_offsets: Mapping[TopicPartition, int]) -> int | None:
         """Return the append time (ms) of the oldest record that is judged; None if none is."""
         times = [
             time
@@ -173,7 +181,7 @@ class OutputCounts:
         ]
         return min(times, default=None)
 
-    def _differ(self, check: Check, partition: int, index: int) -> None:
+    def _differ(self, check: Check, partition: TopicPartition, index: int) -> None:
         counts = self._partitions[partition]
         events, dead_letters = counts.events[index], counts.dead_letters[index]
         where = (
@@ -181,7 +189,8 @@ class OutputCounts:
             if events or dead_letters
             else "neither on analytics nor in the dead letters"
         )
-        check.differ(f"{self._topic}-{partition} at {counts.start + index} is {where}.")
+        topic, number = partition
+        check.differ(f"{topic}-{number} at {counts.start + index} is {where}.")
 
 
 def _check_refused_again(check: Check, missing: Counter[Attempt]) -> None:

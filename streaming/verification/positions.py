@@ -7,6 +7,7 @@ from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
+from streaming.apps import PROCESSOR
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import common_config
@@ -43,14 +44,14 @@ class TopicPositions(Struct, frozen=True):
     committed: dict[TopicPartition, tuple[int, str | None]]
     bounds: dict[TopicPartition, Range]
 
-    def processed(self) -> dict[int, Range]:
-        """Return the range of each partition of `purchases` that the processor has done."""
+    def processed(self) -> dict[TopicPartition, Range]:
+        """Return the range of each partition that the processor has done."""
         return {
             # An offset is negative if nothing was committed, and below the first if retention
             # deleted what was processed.
-            number: (first, max(offset, first))
-            for (topic, number), (offset, _) in self.committed.items()
-            for first in [self.bounds[topic, number][0]]
+            partition: (first, max(offset, first))
+            for partition, (offset, _) in self.committed.items()
+            for first in [self.bounds[partition][0]]
         }
 
     def stored_ranges(self, topic: str) -> dict[int, Range]:
@@ -84,13 +85,13 @@ def read_positions(
         (group,),
     )
     stored = {(row[0], row[1]): StoredPosition(*row[2:]) for row in rows}
-    purchases = Names.of(settings).purchases
+    read = Names.of(settings).read_by(PROCESSOR)
     partitions = [
         (name, number)
         for name, topic in cluster.topics.items()
         for number in range(topic.partitions)
     ]
-    committed = committed_offsets(reader, [one for one in partitions if one[0] == purchases])
+    committed = committed_offsets(reader, [one for one in partitions if one[0] in read])
     admin = AdminClient(common_config(settings, cluster.bootstrap_servers, "verify"))
     # The high watermark, because an output may still be behind the last stable offset when its
     # purchase's offset is visible.
@@ -98,11 +99,11 @@ def read_positions(
     return TopicPositions(stored, committed, bounds)
 
 
-def check_identity(positions: TopicPositions, cluster: Cluster, purchases: str) -> Check:
+def check_identity(positions: TopicPositions, cluster: Cluster) -> Check:
     """Compare cluster, topic ids and the logs' ends with what the positions say."""
     check = Check("cluster and topics")
     _check_stored(check, positions, cluster)
-    _check_committed(check, positions, topic_id_text(cluster.topics[purchases].topic_id))
+    _check_committed(check, positions, cluster)
     return check
 
 
@@ -125,10 +126,11 @@ def _check_stored(check: Check, positions: TopicPositions, cluster: Cluster) -> 
             )
 
 
-def _check_committed(check: Check, positions: TopicPositions, expected: str) -> None:
+def _check_committed(check: Check, positions: TopicPositions, cluster: Cluster) -> None:
     for (topic, number), (offset, topic_id) in sorted(positions.committed.items()):
         check.compared += 1
         _, end = positions.bounds[topic, number]
+        expected = topic_id_text(cluster.topics[topic].topic_id)
         # Offsets that another tool committed have no metadata.
         if offset >= 0 and topic_id and topic_id != expected:
             check.differ(f"{topic} was deleted and created again since {number} was processed.")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from operator import methodcaller
 from typing import Annotated, cast
+from uuid import UUID
 
 from confluent_kafka import Message
 from msgspec import Meta, Struct
@@ -36,7 +37,12 @@ class PublishedEvent(Struct, gc=False):
     amount_micros: Int64 | None = None
 
 
+class _OwnId(Struct):
+    event_id: UUID
+
+
 read_published = Decoder(PublishedEvent).decode
+_read_own_id = Decoder(_OwnId).decode
 _headers = cast("Callable[[Message], Headers | None]", methodcaller("headers"))
 """Called through C, an error that the client sets without failing surfaces at once."""
 
@@ -50,6 +56,14 @@ def headers_of(message: Message) -> Headers:
         message.set_headers([])
         return ()
     return headers or ()
+
+
+def own_event_id(value: bytes) -> str | None:
+    """Return the event id in a refused value; None if it has none, or none that can be read."""
+    try:
+        return str(_read_own_id(value).event_id)
+    except (ValueError, RecursionError):
+        return None
 
 
 def readable_origin(headers: Headers, prefix: str) -> Origin | None:

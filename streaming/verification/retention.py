@@ -12,7 +12,7 @@ from confluent_kafka import Consumer
 from streaming.events.record import TopicPartition
 from streaming.store.connection import StoreConnection
 from streaming.verification.records import PublishedEvent, read_published
-from streaming.verification.topic_reader import Range, Ranges, first_record
+from streaming.verification.topic_reader import Ranges, first_record
 
 CLOCKS_APART: Final = timedelta(minutes=1)
 """How far the clocks of two processors may differ; a minute less history is judged for it."""
@@ -20,29 +20,29 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FirstJudged:
-    """The first offset to judge of each partition of `purchases`, learned from the events left.
+    """The first offset to judge of each partition of purchases, learned from the events left.
 
     `since` is what `deleted_until` returns; None means that nothing was deleted.
     """
 
     def __init__(self, since: datetime | None) -> None:
-        self._since = since
-        self._first: dict[int, int] = {}
+        self.since = since
+        self._first: dict[TopicPartition, int] = {}
 
     def add_event(self, event: PublishedEvent) -> None:
         """Note the source of an event."""
-        if self._since is None:
+        if self.since is None:
             return
-        if event.processed_at > self._since:
-            number, offset = event.source_partition, event.source_offset
-            self._first[number] = min(offset, self._first.get(number, offset))
+        if event.processed_at > self.since:
+            partition, offset = (event.source_topic, event.source_partition), event.source_offset
+            self._first[partition] = min(offset, self._first.get(partition, offset))
 
-    def first_offsets(self, ranges: dict[int, Range]) -> dict[int, int]:
+    def first_offsets(self, ranges: Ranges) -> dict[TopicPartition, int]:
         """Return the first offset to judge of each partition: its first, if nothing was deleted."""
-        if self._since is None:
-            return {number: first for number, (first, _) in ranges.items()}
+        if self.since is None:
+            return {partition: first for partition, (first, _) in ranges.items()}
         # Without any event that is certain, nothing of the partition can be judged.
-        return {number: self._first.get(number, end) for number, (_, end) in ranges.items()}
+        return {one: self._first.get(one, end) for one, (_, end) in ranges.items()}
 
 
 def deleted_until(

@@ -11,14 +11,15 @@ from typing import Final
 
 from confluent_kafka import Message
 
-from streaming.events.identifiers import topic_id_text
-from streaming.events.record import DEAD_LETTER, ORIGIN
+from streaming.events.identifiers import topic_id_bytes, topic_id_text
+from streaming.events.record import DEAD_LETTER, ORIGIN, Origin, origin_id
 from streaming.store.connection import StoreConnection
 from streaming.verification.check import Check
-from streaming.verification.records import PublishedEvent, headers_of, readable_origin
+from streaming.verification.records import PublishedEvent, headers_of, own_event_id, readable_origin
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
+MILLISECOND: Final = timedelta(milliseconds=1)
 FLUSH_ROWS: Final = 20_000
 """Events kept in memory before they are inserted together."""
 TABLES: Final = """
@@ -28,38 +29,44 @@ CREATE TEMP TABLE read_event (
 ) WITHOUT ROWID;
 CREATE TEMP TABLE read_refused (
     partition INTEGER, offset INTEGER, topic_id TEXT, origin_partition INTEGER,
-    origin_offset INTEGER, attempt INTEGER, PRIMARY KEY (partition, offset)
+    origin_offset INTEGER, attempt INTEGER, event_id TEXT, PRIMARY KEY (partition, offset)
 ) WITHOUT ROWID;
+CREATE INDEX temp.read_refused_origin
+    ON read_refused (topic_id, origin_partition, origin_offset);
 CREATE TEMP TABLE read_redriven (
     partition INTEGER, offset INTEGER, topic_id TEXT, origin_partition INTEGER,
-    origin_offset INTEGER
+    origin_offset INTEGER, event_id TEXT
 );
+CREATE INDEX temp.read_redriven_origin
+    ON read_redriven (topic_id, origin_partition, origin_offset);
 CREATE TEMP TABLE read_range (
     topic TEXT, partition INTEGER, first INTEGER, following INTEGER,
     PRIMARY KEY (topic, partition)
 ) WITHOUT ROWID
 """
 INSERT_EVENT: Final = "INSERT INTO read_event VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-INSERT_DEAD_LETTER: Final = "INSERT INTO read_refused VALUES (?, ?, ?, ?, ?, ?)"
-INSERT_REDRIVEN: Final = "INSERT INTO read_redriven VALUES (?, ?, ?, ?, ?)"
+INSERT_DEAD_LETTER: Final = "INSERT INTO read_refused VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT_REDRIVEN: Final = "INSERT INTO read_redriven VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_RANGE: Final = "INSERT INTO read_range VALUES (?, ?, ?, ?)"
 
 
 class RowComparison:
     """Collects what was read below the stored positions, and compares it with the rows.
 
-    `analytics` and `dead_letters` are the first offset and the position of each partition,
-    `topic_id` is that of `analytics`.
+    `redrive` is the topic on which origins count; `analytics` and `dead_letters` are the first
+    offset and the position of each partition, `topic_id` is that of `analytics`.
     """
 
     def __init__(
         self,
         connection: StoreConnection,
+        redrive: str,
         analytics: Mapping[int, tuple[int, int]],
         dead_letters: Mapping[int, tuple[int, int]],
         topic_id: str,
     ) -> None:
         self._connection = connection
+        self._redrive = redrive
         self._analytics = analytics
         self._dead_letters = dead_letters
         self._events: list[Sequence[object]] = []
@@ -117,11 +124,11 @@ class RowComparison:
         )
         if len(self._events) >= FLUSH_ROWS:
             self._flush()
-        headers = headers_of(message)
-        origin = readable_origin(headers, ORIGIN) if headers else None
+        is_redriven = event.source_topic == self._redrive
+        origin = readable_origin(headers_of(message), ORIGIN) if is_redriven else None
         if origin is not None:
             origin_key = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
-            self._connection.execute(INSERT_REDRIVEN, (number, offset, *origin_key))
+            self._connection.execute(INSERT_REDRIVEN, (number, offset, *origin_key, event.event_id))
 
     def add_dead_letter(self, message: Message) -> None:
         """Take a record of `purchases.dlq`, if it lies below the stored position and is ours."""
@@ -130,7 +137,9 @@ class RowComparison:
         if origin is None or offset >= self._dead_letters.get(number, (0, 0))[1]:
             return
         origin_key = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
-        self._connection.execute(INSERT_DEAD_LETTER, (number, offset, *origin_key, origin.attempt))
+        event_id = own_event_id(message.value() or b"")
+        row = (number, offset, *origin_key, origin.attempt, event_id)
+        self._connection.execute(INSERT_DEAD_LETTER, row)
 
     def check_events(self, counted: Mapping[int, tuple[int, int]]) -> Check:
         """Compare the records with the events.
@@ -223,6 +232,43 @@ class RowComparison:
             )
         return check
 
+    def check_stored_dead_letters(self, since: datetime | None) -> Check:
+        """Compare each stored dead letter with the event of its origin.
+
+        Its event has the id that is derived from the origin, or that its refused value had, or that
+        `analytics` still shows beside the origin. `since` is what `deleted_until` returns: the
+        event of an older purchase may be deleted there, so such an id is not missed.
+        """
+        check = Check("stored dead letters and their events")
+        self._connection.create_function("origin_event_id", 4, _origin_event_id, deterministic=True)
+        oldest = 0 if since is None else (since - EPOCH) // MILLISECOND
+        rows = self._connection.execute(
+            "SELECT d.origin_topic, d.origin_partition, d.origin_offset, d.origin_timestamp"
+            " FROM dead_letter d WHERE d.state = 'stored' AND NOT EXISTS"
+            " (SELECT 1 FROM analytics_event e WHERE e.event_id IN (SELECT origin_event_id("
+            "d.origin_topic_id, d.origin_partition, d.origin_offset, d.origin_timestamp)"
+            " UNION ALL SELECT l.event_id FROM read_refused l WHERE (l.topic_id,"
+            " l.origin_partition, l.origin_offset) = (d.origin_topic_id, d.origin_partition,"
+            " d.origin_offset) UNION ALL SELECT r.event_id FROM read_redriven r WHERE (r.topic_id,"
+            " r.origin_partition, r.origin_offset) = (d.origin_topic_id, d.origin_partition,"
+            " d.origin_offset)))"
+        )
+        for topic, number, offset, timestamp in rows:
+            if timestamp >= oldest:
+                check.differ(
+                    f"dead_letter says that {topic}-{number} at {offset} is stored, but no event"
+                    " has its id and origin."
+                )
+        check.compared = self._connection.execute(
+            "SELECT count(*) FROM dead_letter WHERE state = 'stored'"
+        ).fetchone()[0]
+        return check
+
     def _flush(self) -> None:
         self._connection.executemany(INSERT_EVENT, self._events)
         self._events.clear()
+
+
+def _origin_event_id(topic_id: str, partition: int, offset: int, timestamp: int) -> str:
+    """Return the event id of a purchase without one of its own; SQLite calls this."""
+    return origin_id(Origin("", topic_id_bytes(topic_id), partition, offset, timestamp))

@@ -42,7 +42,7 @@ def check_topics(
     group: str,
     progress: Progress,
 ) -> TopicComparison:
-    """Compare the three topics as far back as Kafka holds them; `group` is the consumer's.
+    """Compare the topics as far back as Kafka holds them; `group` is the consumer's.
 
     `progress` gets the topic, the records read and the offsets in all. Raises `Unavailable` if the
     brokers do not answer.
@@ -51,17 +51,19 @@ def check_topics(
     servers = cluster.bootstrap_servers
     with closing(open_reader(settings, servers, names.processor_group)) as reader:
         positions = read_positions(connection, settings, cluster, group, reader)
-        identity = check_identity(positions, cluster, names.purchases)
+        identity = check_identity(positions, cluster)
         # In another log the same offsets are other records: each of them would be reported as a
         # difference.
         if identity.differing:
             return TopicComparison([identity], {})
         purchases = positions.processed()
-        outputs = OutputCounts(names.purchases, cluster.topics[names.purchases].topic_id, purchases)
+        topics = {topic.topic_id: name for name, topic in cluster.topics.items()}
+        outputs = OutputCounts(topics, purchases)
         # First the purchases, because an output is compared with the append time of its purchase.
-        _read_purchases(reader, names.purchases, outputs, purchases, progress)
+        _read_purchases(reader, outputs, purchases, progress)
         rows = RowComparison(
             connection,
+            names.redrive,
             positions.stored_ranges(names.analytics),
             positions.stored_ranges(names.dead_letters),
             topic_id_text(cluster.topics[names.analytics].topic_id),
@@ -75,14 +77,13 @@ def check_topics(
         checks=[
             identity,
             outputs.check(first),
+            rows.check_stored_dead_letters(judged.since),
             readable,
             rows.check_events(positions.counted(names.analytics)),
             rows.check_dead_letters(),
         ],
         offsets={
-            names.purchases: {
-                number: (first[number], end) for number, (_, end) in purchases.items()
-            },
+            **_by_topic({one: (first[one], end) for one, (_, end) in purchases.items()}),
             names.analytics: positions.stored_ranges(names.analytics),
             names.dead_letters: positions.stored_ranges(names.dead_letters),
         },
@@ -90,17 +91,22 @@ def check_topics(
     )
 
 
+def _by_topic(ranges: dict[TopicPartition, Range]) -> dict[str, dict[int, Range]]:
+    topics: dict[str, dict[int, Range]] = {}
+    for (topic, number), bounds in ranges.items():
+        topics.setdefault(topic, {})[number] = bounds
+    return topics
+
+
 def _read_purchases(
     reader: Consumer,
-    topic: str,
     outputs: OutputCounts,
-    purchases: dict[int, Range],
+    purchases: dict[TopicPartition, Range],
     progress: Progress,
 ) -> None:
-    ranges = {(topic, number): bounds for number, bounds in purchases.items()}
-    for message in _read(reader, ranges, topic, progress):
+    for message in _read(reader, purchases, "purchases", progress):
         outputs.add_purchase(
-            message.partition() or 0,
+            (message.topic() or "", message.partition() or 0),
             message.offset() or 0,
             message.timestamp()[1],
             headers_of(message),
@@ -117,7 +123,8 @@ def _read_outputs(  # noqa: PLR0913, PLR0917 - the two topics, and what each rec
     progress: Progress,
 ) -> tuple[Check, FirstJudged]:
     """Add every record of `analytics` and of the dead letters to what compares it."""
-    ranges = {one: bounds for one, bounds in positions.bounds.items() if one[0] != names.purchases}
+    topics = {names.analytics, names.dead_letters}
+    ranges = {one: bounds for one, bounds in positions.bounds.items() if one[0] in topics}
     # Before the whole ranges are assigned, because finding a first record takes the reader's
     # assignment.
     judged = FirstJudged(deleted_until(reader, connection, names.analytics, ranges))

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
+from streaming.apps import PROCESSOR
 from streaming.errors import PurchasesError
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
@@ -64,8 +65,10 @@ def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> Ver
     started_at = time.time_ns() // 1000
     path, names = settings.database_path, Names.of(settings)
     with closing(open_reader(settings)) as reader:
-        topics = [names.purchases, names.analytics, names.dead_letters]
-        cluster = preflight(settings, reads=topics, group=names.processor_group)
+        topics = [*names.read_by(PROCESSOR), names.analytics, names.dead_letters]
+        cluster = preflight(
+            settings, reads=topics, optional=[names.redrive], group=names.processor_group
+        )
         with reader.snapshot() as connection:
             deployment = recorded_deployment(connection)
             if deployment is None:

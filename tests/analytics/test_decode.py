@@ -12,17 +12,17 @@ from streaming.processor.transform import transform
 from streaming.store.rows import OPEN, STORED, STREAM_OFFSET, STREAM_PARTITION
 from streaming.store.writer import Advance
 from streaming.system.logs import RateLimitedLogger
-from tests.events.given import RULES, TOPIC_ID, origin_fields, purchase
+from tests.events.given import REDRIVE, RULES, TOPIC_ID, origin_fields, purchase
 from tests.events.given import record as purchase_record
 
 PROCESSED = "2025-11-24T16:00:01.000000Z"
 LIMIT = 1_000_000
-STORABLE = StorableRules("GBP", {"purchases"})
+STORABLE = StorableRules("GBP", {"purchases", REDRIVE})
 
 
-def event(offset: int, headers: Headers = ()) -> Record:
-    """Return a record of `analytics` as the processor publishes it."""
-    output = transform(purchase_record(purchase()), RULES, PROCESSED, LIMIT)
+def event(offset: int, headers: Headers = (), topic: str = "purchases") -> Record:
+    """Return a record of `analytics` as the processor publishes it of one on `topic`."""
+    output = transform(purchase_record(purchase(), topic=topic), RULES, PROCESSED, LIMIT)
     assert output.reason is None
     return Record("analytics", TOPIC_ID, 1, offset, 1_700, None, output.value, headers)
 
@@ -38,8 +38,8 @@ def dead_letter(offset: int) -> Record:
 
 def test_a_batch_becomes_events_and_dead_letters_in_the_order_of_reading() -> None:
     """A redriven event is both: its headers say which dead letter is stored now."""
-    records = [event(5), dead_letter(8), event(6, origin_fields())]
-    events, dead_letters = read_rows(records, "analytics", STORABLE, RateLimitedLogger())
+    records = [event(5), dead_letter(8), event(6, origin_fields(), REDRIVE)]
+    events, dead_letters = read_rows(records, "analytics", REDRIVE, STORABLE, RateLimitedLogger())
     assert [(row[STREAM_PARTITION], row[STREAM_OFFSET]) for row in events] == [(1, 5), (1, 6)]
     assert [row.state for row in dead_letters] == [OPEN, STORED]
     refused = dead_letters[0]
@@ -47,23 +47,39 @@ def test_a_batch_becomes_events_and_dead_letters_in_the_order_of_reading() -> No
     assert (refused.origin.partition, refused.origin.offset) == (3, 42)
 
 
+def test_a_forged_origin_on_purchases_stores_no_dead_letter() -> None:
+    """It is a header like any other, whole or half, and its event is an event."""
+    records = [event(5, origin_fields()), event(6, [("origin.x", b"")])]
+    events, dead_letters = read_rows(records, "analytics", REDRIVE, STORABLE, RateLimitedLogger())
+    assert (len(events), dead_letters) == (2, [])
+
+
 def test_what_others_wrote_to_the_dead_letters_is_skipped() -> None:
     """Its headers name no origin, so there is nothing to store."""
     stranger = Record("purchases.dlq", TOPIC_ID, 0, 1, 1_700, None, b"hello", ())
-    assert read_rows([stranger], "analytics", STORABLE, RateLimitedLogger()) == ([], [])
+    assert read_rows([stranger], "analytics", REDRIVE, STORABLE, RateLimitedLogger()) == ([], [])
 
 
 @pytest.mark.parametrize(
     "record",
     [
         Record("analytics", TOPIC_ID, 2, 9, 1_700, None, b"{}"),
-        Record("analytics", TOPIC_ID, 2, 9, 1_700, None, event(9).value, [("origin.x", b"")]),
+        Record(
+            "analytics",
+            TOPIC_ID,
+            2,
+            9,
+            1_700,
+            None,
+            event(9, topic=REDRIVE).value,
+            [("origin.x", b"")],
+        ),
     ],
 )
 def test_a_record_that_cannot_be_stored_is_a_dead_letter_of_its_place(record: Record) -> None:
     """A value that is no event, and headers that name half an origin; the others are stored."""
     events, (letter,) = read_rows(
-        [event(5), record, event(6)], "analytics", STORABLE, RateLimitedLogger()
+        [event(5), record, event(6)], "analytics", REDRIVE, STORABLE, RateLimitedLogger()
     )
     assert [row[STREAM_OFFSET] for row in events] == [5, 6]
     assert letter.origin == Origin("analytics", TOPIC_ID, 2, 9, 1_700, 1)
@@ -75,7 +91,7 @@ def test_a_record_of_a_newer_schema_is_named() -> None:
     """Nothing is stored of its batch: a newer version of this program can read it."""
     newer = Record("analytics", TOPIC_ID, 2, 9, 1_700, None, b'{"schema_version":2}')
     with pytest.raises(Mismatch, match=r"analytics-2, offset 9, cannot be stored"):
-        read_rows([event(5), newer], "analytics", STORABLE, RateLimitedLogger())
+        read_rows([event(5), newer], "analytics", REDRIVE, STORABLE, RateLimitedLogger())
 
 
 def test_a_time_that_no_calendar_has_is_cut() -> None:
@@ -84,7 +100,7 @@ def test_a_time_that_no_calendar_has_is_cut() -> None:
         Record("analytics", TOPIC_ID, 2, 9, 2**63 - 1, None, None),
         structs.replace(dead_letter(8), timestamp=2**63 - 1),
     ]
-    _, letters = read_rows(records, "analytics", STORABLE, RateLimitedLogger())
+    _, letters = read_rows(records, "analytics", REDRIVE, STORABLE, RateLimitedLogger())
     assert [letter.refused_at for letter in letters] == [MAX_EVENT_TIME] * 2
 
 

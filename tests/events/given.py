@@ -12,7 +12,8 @@ from streaming.events.record import Headers, Origin, Record
 from streaming.events.refusal import Refusal
 from streaming.units import decimal_text, rfc_3339
 
-RULES = Rules("GBP", datetime(2010, 1, 1, tzinfo=UTC), MAX_AMOUNT_MICROS)
+REDRIVE = "purchases.redrive"
+RULES = Rules("GBP", datetime(2010, 1, 1, tzinfo=UTC), MAX_AMOUNT_MICROS, REDRIVE)
 TOPIC_ID = bytes(range(16))
 TOPIC_ID_TEXT = b"AAECAwQFBgcICQoLDA0ODw"
 APPENDED = 1_764_000_000_000  # 2025-11-24T16:00:00Z
@@ -35,16 +36,18 @@ def then(text: str) -> bytes:
     return purchase(timestamp=f'"{text}"')
 
 
-def record(value: bytes | None, key: bytes | None = None, headers: Headers = ()) -> Record:
-    """Place a value on `purchases`, partition 3, offset 42."""
-    return Record("purchases", TOPIC_ID, 3, 42, APPENDED, key, value, headers)
+def record(
+    value: bytes | None, key: bytes | None = None, headers: Headers = (), topic: str = "purchases"
+) -> Record:
+    """Place a value on `topic`, partition 3, offset 42."""
+    return Record(topic, TOPIC_ID, 3, 42, APPENDED, key, value, headers)
 
 
 def read(
-    value: bytes | None, key: bytes | None = None, headers: Headers = ()
+    value: bytes | None, key: bytes | None = None, headers: Headers = (), topic: str = "purchases"
 ) -> tuple[Origin, PurchaseEvent | Refusal]:
     """Decide on a value as the processor does."""
-    return read_purchase(record(value, key, headers), RULES)
+    return read_purchase(record(value, key, headers, topic), RULES)
 
 
 def encode_purchase(event: PurchaseEvent) -> bytes:

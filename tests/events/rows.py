@@ -21,6 +21,7 @@ class Row(NamedTuple):
     expected: Fields | str
     key: bytes | None = None
     headers: Headers = ()
+    topic: str = "purchases"
 
 
 def at(text: str) -> Fields:
@@ -45,7 +46,7 @@ def typed(purchase: PurchaseFields) -> Fields:
 
 def judge(row: Row) -> None:
     """Fail where the record of a row does not become what the row says."""
-    _, verdict = read(row.value, row.key, row.headers)
+    _, verdict = read(row.value, row.key, row.headers, row.topic)
     if isinstance(row.expected, str):
         assert isinstance(verdict, Refusal), verdict
         assert verdict.reason == row.expected

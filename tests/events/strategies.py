@@ -9,7 +9,7 @@ from streaming.events import fields
 from streaming.events.purchase import PurchaseEvent
 from streaming.events.record import Header, Origin, Record
 from streaming.events.refusal import Reason, Refusal
-from tests.events.given import APPENDED, RULES, origin_fields
+from tests.events.given import APPENDED, REDRIVE, RULES, origin_fields
 
 DAY = 24 * 3600 * 1000
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -126,7 +126,7 @@ def headers(draw: st.DrawFn) -> list[Header]:
 
 RECORDS = st.builds(
     Record,
-    topic=TOPICS,
+    topic=TOPICS | st.just(REDRIVE),
     topic_id=st.binary(min_size=16, max_size=16),
     partition=SMALL,
     offset=st.integers(0, 2**63 - 1),

@@ -28,7 +28,15 @@ from streaming.events.record import (
     read_origin,
 )
 from streaming.events.refusal import Reason, Refusal
-from tests.events.given import RULES, TOPIC_ID, TOPIC_ID_TEXT, origin_fields, record, thorough
+from tests.events.given import (
+    REDRIVE,
+    RULES,
+    TOPIC_ID,
+    TOPIC_ID_TEXT,
+    origin_fields,
+    record,
+    thorough,
+)
 from tests.events.strategies import ORIGINS, RECORDS, REFUSALS, headers
 
 LIMIT = 16 * 1024 * 1024
@@ -86,7 +94,7 @@ def test_a_redriven_record_keeps_its_origin_and_counts_its_attempts() -> None:
     origin = Origin("purchases", TOPIC_ID, 0, 7, 1_763_900_000_000)
     given_headers: Headers = [("a", b"b")]
     for attempt in range(1, 6):
-        placed = record(b"{", None, given_headers)
+        placed = record(b"{", None, given_headers, REDRIVE)
         found, verdict = read_purchase(placed, RULES) if attempt > 1 else (origin, REFUSAL)
         assert isinstance(verdict, Refusal)
         letter = dead_letter(placed, found, verdict, LIMIT)
@@ -215,7 +223,7 @@ def test_a_record_that_is_refused_is_refused_again_under_the_same_origin(
         return
     letter = dead_letter(given_record, origin, verdict, LIMIT)
     placed = Record(
-        "purchases",
+        REDRIVE,
         TOPIC_ID,
         0,
         99,

@@ -33,7 +33,7 @@ def require_same(given_record: Record) -> None:
 @pytest.mark.parametrize("row", JSON_ROWS, ids=lambda row: row.name)
 def test_the_short_way_never_says_otherwise(row: Row) -> None:
     """Whatever the contract's examples hold, both ways give the same event."""
-    require_same(record(row.value, row.key, row.headers))
+    require_same(record(row.value, row.key, row.headers, row.topic))
 
 
 @thorough

@@ -19,14 +19,20 @@ def test_an_event_names_the_record_that_it_was_made_of() -> None:
     event = read(given.value)[1]
     assert isinstance(event, PurchaseEvent)
     value = encode_analytics(enrich(event, given, AT))
-    assert read_provenance(value, [("trace", b"1")]) == (given.partition, given.offset)
+    assert read_provenance(value, [("trace", b"1")]) == (
+        (given.topic, given.partition),
+        given.offset,
+    )
 
 
 def test_a_dead_letter_names_the_origin_of_its_purchase() -> None:
     """By its headers; its value is the purchase's own, and says nothing of it."""
     given = record(purchase(source_partition="9", source_offset="9"))
     letter = dead_letter(given, own_origin(given), Refusal(Reason.EMPTY, "no value"), 1 << 20)
-    assert read_provenance(letter.value, letter.headers) == (given.partition, given.offset)
+    assert read_provenance(letter.value, letter.headers) == (
+        (given.topic, given.partition),
+        given.offset,
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,10 +43,16 @@ def test_a_dead_letter_names_the_origin_of_its_purchase() -> None:
         (b"not JSON", ()),
         (b"\xff", ()),
         (b"[" * 10_000, ()),
-        (b'{"source_partition":1}', ()),
-        (b'{"source_partition":"1","source_offset":2}', ()),
-        (b'{"source_partition":1,"source_offset":2}', [("dlq.reason", b"empty")]),
-        (b'{"source_partition":1,"source_offset":2}', origin_fields("dlq.", offset=b"first")),
+        (b'{"source_topic":"purchases","source_partition":1}', ()),
+        (b'{"source_topic":"purchases","source_partition":"1","source_offset":2}', ()),
+        (
+            b'{"source_topic":"purchases","source_partition":1,"source_offset":2}',
+            [("dlq.reason", b"empty")],
+        ),
+        (
+            b'{"source_topic":"purchases","source_partition":1,"source_offset":2}',
+            origin_fields("dlq.", offset=b"first"),
+        ),
     ],
 )
 def test_a_record_of_others_has_no_provenance(value: bytes | None, headers: Headers) -> None:

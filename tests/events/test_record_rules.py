@@ -15,6 +15,7 @@ from streaming.events.refusal import Reason, Refusal
 from tests.events.given import (
     APPENDED,
     OWN_ID,
+    REDRIVE,
     REDRIVEN_ID,
     RULES,
     TOPIC_ID,
@@ -46,6 +47,20 @@ def padded(size: int) -> bytes:
 def noted(character: bytes) -> bytes:
     """Return a purchase with these bytes in an unknown field."""
     return purchase(x='"#"').replace(b"#", character)
+
+
+FORGED = origin_fields()
+
+
+def redriven(
+    name: str,
+    value: bytes | None,
+    expected: Fields | str,
+    key: bytes | None = None,
+    headers: Headers = (),
+) -> Row:
+    """Return the row of a record on the topic on which origins count."""
+    return Row(name, value, expected, key, headers, REDRIVE)
 
 
 ROWS = [
@@ -130,14 +145,33 @@ ROWS = [
     # Headers.
     Row("foreign headers", GOOD, {"item": "i"}, None, [("traceparent", b"00-1"), ("x", None)]),
     Row("incoming dlq headers", GOOD, {"event_id": OWN_ID}, None, origin_fields("dlq.")),
-    Row("origin and no id", GOOD, {"event_id": REDRIVEN_ID}, None, origin_fields()),
-    Row("origin and an id", purchase(event_id=f'"{ID}"'), {"event_id": ID}, None, origin_fields()),
-    Row("origin and plain form", b"a", at("2025-11-23T12:13:20Z"), b"u", origin_fields()),
-    Row("origin unreadable and no value", None, BAD, None, origin_fields(offset=b"x")),
-    Row("origin, but limits are the record's", TOMORROW, {"item": "i"}, None, origin_fields()),
-    Row("origin of something else", GOOD, BAD, None, [("origin.country", b"UK")]),
-    Row("origin with a null", GOOD, BAD, None, [*origin_fields(), ("origin.topic", None)]),
-    Row("origin twice", GOOD, {"item": "i"}, None, [("origin.offset", b"x"), *origin_fields()]),
+    redriven("origin and no id", GOOD, {"event_id": REDRIVEN_ID}, None, origin_fields()),
+    redriven(
+        "origin and an id", purchase(event_id=f'"{ID}"'), {"event_id": ID}, None, origin_fields()
+    ),
+    redriven("origin and plain form", b"a", at("2025-11-23T12:13:20Z"), b"u", origin_fields()),
+    redriven("origin unreadable and no value", None, BAD, None, origin_fields(offset=b"x")),
+    redriven("origin, but limits are the record's", TOMORROW, {"item": "i"}, None, origin_fields()),
+    redriven("origin of something else", GOOD, BAD, None, [("origin.country", b"UK")]),
+    redriven("origin with a null", GOOD, BAD, None, [*origin_fields(), ("origin.topic", None)]),
+    redriven(
+        "origin twice", GOOD, {"item": "i"}, None, [("origin.offset", b"x"), *origin_fields()]
+    ),
+    # Anybody may write these to `purchases`: there they say nothing of the origin.
+    Row("forged origin and an id", purchase(event_id=f'"{ID}"'), {"event_id": ID}, None, FORGED),
+    Row("half a forged origin", GOOD, {"event_id": OWN_ID}, None, origin_fields(offset=None)),
+    Row("unreadable forged origin", GOOD, {"event_id": OWN_ID}, None, origin_fields(offset=b"x")),
+    Row("forged origin of something else", GOOD, {"event_id": OWN_ID}, None, [("origin.x", b"")]),
+    # What an earlier release sent again may be stored already, under the id of its first record.
+    Row("forged origin and no id", GOOD, BAD, None, FORGED),
+    Row("forged origin and plain form", b"a", BAD, b"u", FORGED),
+    Row(
+        "forged origin, and refused for itself",
+        purchase(quantity="0"),
+        "invalid_quantity",
+        None,
+        FORGED,
+    ),
 ]
 
 ORIGINS: list[tuple[str, dict[str, bytes | None], Fields | str]] = [
@@ -180,7 +214,7 @@ ORIGINS: list[tuple[str, dict[str, bytes | None], Fields | str]] = [
     ("attempt 2^31", {"attempt": b"2147483648"}, BAD),
 ]
 ROWS += [
-    Row(f"origin: {name}", GOOD, expected, None, origin_fields(**changed))
+    redriven(f"origin: {name}", GOOD, expected, None, origin_fields(**changed))
     for name, changed, expected in ORIGINS
 ]
 
@@ -194,10 +228,13 @@ def test_a_record_becomes_the_event_or_the_refusal_that_the_rules_say(row: Row) 
 def test_an_origin_is_the_headers_or_else_the_record_itself() -> None:
     """A refusal stands under the origin; under the record's own place where that is unreadable."""
     own = Origin("purchases", TOPIC_ID, 3, 42, APPENDED)
-    redriven = Origin("purchases", TOPIC_ID, 1, 7, 1_763_900_000_000, 2)
+    first = Origin("purchases", TOPIC_ID, 1, 7, 1_763_900_000_000, 2)
     assert read(b"{")[0] == read(GOOD)[0] == own
-    assert read(b"{", None, origin_fields())[0] == read(GOOD, None, origin_fields())[0] == redriven
-    assert read(b"{", None, origin_fields(offset=b"x"))[0] == own
+    for value in (b"{", GOOD):
+        assert read(value, None, FORGED)[0] == own
+        assert read(value, None, FORGED, REDRIVE)[0] == first
+    unreadable = read(b"{", None, origin_fields(offset=b"x"), REDRIVE)[0]
+    assert unreadable == Origin(REDRIVE, TOPIC_ID, 3, 42, APPENDED)
 
 
 @pytest.mark.parametrize(

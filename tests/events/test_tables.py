@@ -29,8 +29,8 @@ def test_no_row_hides_another_and_no_code_is_left_out() -> None:
 def test_the_slow_reader_gives_the_same_verdict(row: Row) -> None:
     """A byte order mark sends any JSON to the slow reader, which decides the same."""
     value = row.value or b""
-    origin, verdict = read(value, row.key, row.headers)
-    slow_origin, slow_verdict = read(b"\xef\xbb\xbf" + value, row.key, row.headers)
+    origin, verdict = read(value, row.key, row.headers, row.topic)
+    slow_origin, slow_verdict = read(b"\xef\xbb\xbf" + value, row.key, row.headers, row.topic)
     assert slow_origin == origin
     if isinstance(verdict, Refusal) and isinstance(slow_verdict, Refusal):
         assert slow_verdict.reason == verdict.reason

@@ -56,7 +56,7 @@ def states(deployment: Deployment, app: str) -> set[str]:
     return {
         str(p["state"])
         for p in positions(deployment)
-        if p["app"] == app and not p["topic"].endswith("dlq")
+        if p["app"] == app and not p["topic"].endswith(("dlq", "redrive"))
     }
 
 
@@ -212,7 +212,7 @@ def test_what_others_wrote_and_what_was_aborted_is_no_sign_of_deleted_positions(
     )
     producer.init_transactions(10)
     producer.begin_transaction()
-    event = b'{"source_partition": 0, "source_offset": 0}'
+    event = b'{"source_topic": "purchases", "source_partition": 0, "source_offset": 0}'
     producer.produce(deployment.topic("analytics"), event, partition=0)
     producer.flush(10)
     producer.abort_transaction(10)

@@ -14,7 +14,7 @@ from streaming.producer.replay.rows import Row, rows
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "online_retail.parquet"
 APPENDED = 4_000_000_000_000
-RULES = Rules("GBP", datetime(2010, 1, 1, tzinfo=UTC), 10**12)
+RULES = Rules("GBP", datetime(2010, 1, 1, tzinfo=UTC), 10**12, "purchases.redrive")
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
 PURCHASE = "536365,85123A,HEART,6,2010-12-01 08:26:00,2.55,17850.0,United Kingdom"
 

@@ -7,15 +7,16 @@ from streaming.verification.check import Check
 from streaming.verification.outputs import MOST_COUNTED, OutputCounts
 from streaming.verification.records import PublishedEvent
 
-TOPIC_ID = bytes(16)
+TOPICS = {bytes(16): "purchases"}
+FIRST = ("purchases", 0)
 TIME = 1_700_000_000_000
 
 
 def counts(records: int, start: int = 0) -> OutputCounts:
     """Return the books of one partition with so many records from `start` on."""
-    books = OutputCounts("purchases", TOPIC_ID, {0: (start, start + records)})
+    books = OutputCounts(TOPICS, {FIRST: (start, start + records)})
     for offset in range(start, start + records):
-        books.add_purchase(0, offset, TIME + offset, ())
+        books.add_purchase(FIRST, offset, TIME + offset, ())
     return books
 
 
@@ -49,7 +50,7 @@ def origin(prefix: str, offset: int, attempt: int) -> Headers:
 
 def examples(books: OutputCounts, first: int = 0) -> list[str]:
     """Return the sentences about the differences from the offset `first` on."""
-    return books.check({0: first}).examples
+    return books.check({FIRST: first}).examples
 
 
 def test_each_record_is_on_one_of_both_topics() -> None:
@@ -57,8 +58,8 @@ def test_each_record_is_on_one_of_both_topics() -> None:
     books = counts(2)
     books.add_event(event(0))
     books.add_dead_letter(origin("dlq.", 1, 1))
-    assert books.check({0: 0}) == Check("purchases on analytics or dead letters", compared=2)
-    assert books.oldest({0: 1}) == TIME + 1
+    assert books.check({FIRST: 0}) == Check("purchases on analytics or dead letters", compared=2)
+    assert books.oldest({FIRST: 1}) == TIME + 1
 
 
 def test_a_missing_and_a_repeated_output_differ() -> None:
@@ -86,15 +87,15 @@ def test_the_two_counters_do_not_touch_each_other() -> None:
 
 def test_only_what_is_held_is_judged() -> None:
     """Records before the first offset, markers of transactions and other partitions are left."""
-    books = OutputCounts("purchases", TOPIC_ID, {0: (10, 14)})
-    books.add_purchase(0, 10, TIME + 10, ())
-    books.add_purchase(0, 12, TIME + 12, ())
+    books = OutputCounts(TOPICS, {FIRST: (10, 14)})
+    books.add_purchase(FIRST, 10, TIME + 10, ())
+    books.add_purchase(FIRST, 12, TIME + 12, ())
     books.add_event(event(12))
     for stranger in (event(9), event(14), event(12, partition=1)):
         books.add_event(stranger)
-    check = books.check({0: 11})
+    check = books.check({FIRST: 11})
     assert (check.compared, check.differing) == (1, 0)
-    assert books.oldest({0: 13}) is None
+    assert books.oldest({FIRST: 13}) is None
 
 
 def test_an_event_without_a_record_differs() -> None:
@@ -110,12 +111,12 @@ def test_times_of_records_need_not_grow() -> None:
     """A topic may take its producers' times; each record is known by its place and its own time."""
     minutes_old = [1, 9, 4, 30, 2, 0]
     times = [TIME - 60_000 * minutes for minutes in minutes_old]
-    books = OutputCounts("purchases", TOPIC_ID, {0: (0, 12)})
+    books = OutputCounts(TOPICS, {FIRST: (0, 12)})
     for index, time in enumerate(times):
-        books.add_purchase(0, 2 * index, time, ())  # with an offset without a record after each
+        books.add_purchase(FIRST, 2 * index, time, ())  # with an offset without a record after each
         books.add_event(event(2 * index, time))
         books.add_event(event(2 * index + 1, time))
-    check = books.check({0: 0})
+    check = books.check({FIRST: 0})
     assert (check.compared, check.differing) == (6, 0)
     books.add_event(event(6, times[2]))
     assert examples(books) == ["The event id-6 is of purchases-0 at 6, where no such record is."]
@@ -125,9 +126,17 @@ def test_a_redriven_record_that_is_refused_again_is_found_by_its_attempt() -> No
     """Its dead letter names the first origin, so as many as were redriven must be there."""
     books = counts(2)
     for offset in range(2):
-        books.add_purchase(0, offset, TIME, origin("origin.", 7, 1))
+        books.add_purchase(FIRST, offset, TIME, origin("origin.", 7, 1))
     books.add_dead_letter(origin("dlq.", 7, 2))
     (example,) = examples(books)
     assert example.startswith("1 records redriven from partition 0 at 7 (attempt 2) are neither on")
     books.add_dead_letter(origin("dlq.", 7, 2))
+    assert examples(books) == []
+
+
+def test_a_forged_origin_on_purchases_hides_no_refusal() -> None:
+    """The refused record counts for itself, whatever its own headers name."""
+    books = counts(1)
+    books.add_purchase(FIRST, 0, TIME, origin("origin.", 7, 1))
+    books.add_dead_letter((*origin("origin.", 7, 1), *origin("dlq.", 0, 1)))
     assert examples(books) == []

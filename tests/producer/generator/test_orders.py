@@ -25,7 +25,7 @@ from streaming.units import EPOCH, MICROSECOND
 START = datetime(2024, 3, 1, 8, tzinfo=UTC)
 APPENDED = 4_000_000_000_000
 EVENT_ID = "018f0000-0000-8000-8000-000000000000"
-RULES = Rules("GBP", datetime(2010, 1, 1, tzinfo=UTC), 10**12)
+RULES = Rules("GBP", datetime(2010, 1, 1, tzinfo=UTC), 10**12, "purchases.redrive")
 
 
 @pytest.fixture(scope="module")
