@@ -160,7 +160,7 @@ def _conditions(table: str, days: DayRange, zone: ZoneInfo) -> dict[str, int | s
     if column != EVENT_TIME:
         return {f"{column} >= ?": first.isoformat(), f"{column} <= ?": last.isoformat()}
     conditions: dict[str, int | str] = {"event_time >= ?": day_window(first, zone)[0]}
-    # The day after has no date.
+    # The day after the last that Python knows has no date.
     if last < date.max:
         conditions["event_time < ?"] = day_window(last, zone)[1]
     return conditions

@@ -142,7 +142,7 @@ def _read_finished_runs(instance: DagsterInstance) -> Iterator[RunRecord]:
 def _delete_run_files(home: Path, run_id: str) -> None:
     """Delete a run's own files, which `delete_run` leaves: its log, and its processes' output."""
     log = home / "history" / "runs" / f"{run_id}.db"
-    # Runs that stay for their materialisation come here every hour, but only once with files.
+    # Runs that stay for their materialisation come here every hour, and have files only once.
     if not log.exists():
         return
     for path in (log, log.with_suffix(".db-wal"), log.with_suffix(".db-shm")):

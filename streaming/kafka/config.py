@@ -43,7 +43,7 @@ PRODUCER: Final[Config] = {
 TRANSACTIONAL: Final[Config] = {
     **PRODUCER,
     "transaction.timeout.ms": TRANSACTION_SECONDS * 1000,
-    # A record that were delivered later would find its transaction aborted by the broker.
+    # A record that is delivered later would find its transaction aborted by the broker.
     "delivery.timeout.ms": TRANSACTION_SECONDS * 1000,
     "message.max.bytes": 17 * 1024 * 1024,
     "linger.ms": 2,

@@ -115,9 +115,9 @@ class IdentityWatch:
 
     def _compare(self, app: str, bounds: Bounds) -> None:
         try:
-            # No answer is no difference: the next check asks again.
             now = self._answer(0)
         except (KafkaException, TimeoutError):
+            # No answer is no difference: the next check asks again.
             return
         if self.known is None or now == self.known:
             return
