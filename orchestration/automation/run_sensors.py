@@ -37,6 +37,7 @@ from orchestration.automation.run_requests import (
     run_days,
     run_tables,
 )
+from orchestration.automation.ticks import record_tick
 from streaming.settings import Settings
 from streaming.system.home import Home
 from streaming.system.logs import get_logger
@@ -120,6 +121,7 @@ def dead_runs_sensor(settings: Settings) -> SensorDefinition:
         description="Reports runs as failed whose process died, so that the queue goes on.",
     )
     def dead_runs_sensor(context: SensorEvaluationContext) -> SkipReason:
+        record_tick(settings, context)
         dead = list(report_dead_runs(settings, context.instance, time.time()))
         return SkipReason(
             f"Reported dead runs: {', '.join(dead)}." if dead else "Every started run is alive."

@@ -22,6 +22,7 @@ from dagster import (
 )
 from msgspec import Struct
 
+from orchestration.automation.ticks import APP_SENSORS, record_tick
 from streaming.apps import ANALYTICS, PROCESSOR, App
 from streaming.runtime.keep_alive import Supervision, keep_running
 from streaming.settings import Settings
@@ -57,7 +58,7 @@ def stream_sensors(settings: Settings) -> list[SensorDefinition]:
     """Return the sensors of the processor and of the consumer."""
 
     @sensor(
-        name="purchase_processor_sensor",
+        name=APP_SENSORS[PROCESSOR],
         minimum_interval_seconds=TICK_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
         description="Keeps PurchaseProcessorApp running and reports it. Off: its workers stop.",
@@ -65,19 +66,21 @@ def stream_sensors(settings: Settings) -> list[SensorDefinition]:
     def purchase_processor_sensor(context: SensorEvaluationContext) -> SensorResult:
         # Before all else: an error in a report must not stop the app.
         supervision = keep_running(settings, PROCESSOR)
+        record_tick(settings, context)
         health = read_health(settings, PROCESSOR)
         cursor = _read_cursor(context.cursor)
         events, cursor = observe_app("purchases", supervision, health, cursor, time.time())
         return _result(PROCESSOR, supervision, health, events, cursor)
 
     @sensor(
-        name="analytics_consumer_sensor",
+        name=APP_SENSORS[ANALYTICS],
         minimum_interval_seconds=TICK_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
         description="Keeps AnalyticsConsumerApp running and reports it. Off: its workers stop.",
     )
     def analytics_consumer_sensor(context: SensorEvaluationContext) -> SensorResult:
         supervision = keep_running(settings, ANALYTICS)
+        record_tick(settings, context)
         health = read_health(settings, ANALYTICS)
         before = _read_cursor(context.cursor)
         events, cursor = observe_app("analytics", supervision, health, before, time.time())

@@ -32,6 +32,7 @@ from orchestration.automation.run_requests import (
     run_days,
     run_tables,
 )
+from orchestration.automation.ticks import record_tick
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 
@@ -60,6 +61,7 @@ def stale_days_sensor(settings: Settings) -> SensorDefinition:
         description="Requests the days and summaries that new events have made stale.",
     )
     def stale_days_sensor(context: SensorEvaluationContext) -> SensorResult:
+        record_tick(settings, context)
         inputs = read_plan_inputs(settings, context.instance)
         requests = plan_runs(inputs)
         if requests:

@@ -16,7 +16,8 @@ class LiveView:
     """The figures as stored, the lag, and the status of each worker.
 
     `events_per_second` is of the last seconds, `net_revenue` a decimal text, `lag_seconds` the age
-    of the records that are read now; `top` holds items with their `items_sold`.
+    of the records that are read now; `top` holds items with their `items_sold`, `notices` sentences
+    about Dagster.
     """
 
     activity: str
@@ -33,6 +34,7 @@ class LiveView:
     lag_seconds: float
     top: Sequence[tuple[str, int]]
     workers: Sequence[WorkerStatus]
+    notices: Sequence[str]
 
     def fields(self) -> dict[str, object]:
         """Return the figures as fields of a log line, without items."""
@@ -48,6 +50,7 @@ class LiveView:
             "items_sold": self.items_sold,
             "net_revenue": self.net_revenue,
             "workers": {f"{w.app}-{w.slot}": w.state for w in self.workers},
+            "notices": list(self.notices),
         }
 
 
@@ -73,6 +76,7 @@ def render(view: LiveView) -> RenderableType:
         _most_popular(view.top),
         Text(),
         _workers(view.workers),
+        *(Text(notice, style="bold red") for notice in view.notices),
         Text(f"The dashboard: {view.page}"),
         Text(f"Dagster:  {view.dagster}"),
         Text("Ctrl-C ends it; the next start continues where this one stopped.", style="dim"),

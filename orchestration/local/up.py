@@ -11,10 +11,10 @@ from typing import Final
 from rich.console import Console
 from rich.live import Live
 
+from orchestration.local.app_keeper import AppKeeper
 from orchestration.local.dagster_processes import Services
 from orchestration.local.demo import DemoProducer
 from orchestration.local.down import end_leftovers
-from orchestration.local.handover import AppHandover
 from orchestration.local.live_view import LiveView, render
 from streaming.apps import APPS
 from streaming.broker.embedded import start_broker, stop_broker
@@ -91,7 +91,7 @@ class Children:
     """The parts that `up` runs: services, apps, the broker's keeper, the demonstration."""
 
     services: Services | None = None
-    apps: AppHandover | None = None
+    apps: AppKeeper | None = None
     keeper: BrokerKeeper | None = None
     demo: DemoProducer | None = None
 
@@ -108,7 +108,7 @@ class Children:
         for part in self._parts():
             part.stop(deadline.left(least=0.1))
 
-    def _parts(self) -> list[Services | AppHandover | BrokerKeeper | DemoProducer]:
+    def _parts(self) -> list[Services | AppKeeper | BrokerKeeper | DemoProducer]:
         """Return the parts in the order in which they stop."""
         # Dagster first: its sensors would start the apps again.
         parts = (self.services, self.demo, self.apps, self.keeper)
@@ -140,7 +140,7 @@ def _start(settings: Settings, children: Children) -> None:
         writes=[names.analytics, names.dead_letters],
         group=names.analytics_group(deployment_id),
     )
-    children.apps = AppHandover(settings)
+    children.apps = AppKeeper(settings)
 
 
 def _watch(settings: Settings, children: Children) -> None:
@@ -195,6 +195,7 @@ def read_view(settings: Settings, children: Children, rates: deque[tuple[float, 
         lag_seconds=max((worker.lag_seconds for worker in workers), default=0.0),
         top=[(item.item, item.items_sold) for item in top],
         workers=workers,
+        notices=children.apps.notices() if children.apps else [],
     )
 
 

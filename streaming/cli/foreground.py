@@ -23,9 +23,10 @@ from streaming.offsets.catch_up import (
 from streaming.offsets.positions import require_positions_of_this_log
 from streaming.runtime.keep_alive import KeepAlive
 from streaming.runtime.supervisor import Supervisor
-from streaming.settings import load_settings
+from streaming.settings import Settings, load_settings
 from streaming.store.deployment import prepare_store
-from streaming.system.lease import Lease, acquire
+from streaming.system.home import Home
+from streaming.system.lease import Lease, acquire, holder
 from streaming.system.logs import configure_logs, get_logger
 from streaming.system.shutdown import stop_on_signals
 
@@ -60,7 +61,7 @@ def run_processor(
         # The ends are measured before a worker starts: what comes later is not waited for.
         end = End(reader.ends(topics), lambda: reader.committed(topics), caught_up_timeout)
     supervisor = Supervisor(settings, PROCESSOR, slots or PROCESSOR.slots(settings))
-    _supervise(supervisor, end, keep_alive)
+    _supervise(settings, supervisor, end, keep_alive)
 
 
 def run_analytics(
@@ -87,10 +88,12 @@ def run_analytics(
         ends = reader.ends(names.read_by(ANALYTICS))
         reader.close()
         end = End(ends, lambda: database_positions(settings, group), caught_up_timeout)
-    _supervise(Supervisor(settings, ANALYTICS, wanted), end, keep_alive)
+    _supervise(settings, Supervisor(settings, ANALYTICS, wanted), end, keep_alive)
 
 
-def _supervise(supervisor: Supervisor, end: End | None, keep_alive: Path | None) -> None:
+def _supervise(
+    settings: Settings, supervisor: Supervisor, end: End | None, keep_alive: Path | None
+) -> None:
     configure_logs()
     # `down` may have removed it since this process was asked for.
     if keep_alive is not None and not keep_alive.exists():
@@ -99,7 +102,8 @@ def _supervise(supervisor: Supervisor, end: End | None, keep_alive: Path | None)
     kept = None if keep_alive is None else KeepAlive(keep_alive)
     # The keep-alive's lease before the supervisor's: a supervisor without it counts as started by
     # hand.
-    with stop_on_signals() as stop, nullcontext() if keep_alive is None else _lease(keep_alive):
+    lease = Home(settings.home).keep_alive_lease(supervisor.app.name)
+    with stop_on_signals() as stop, nullcontext() if keep_alive is None else _take(lease):
         supervisor.start()
 
         def keep_going() -> bool:
@@ -116,9 +120,9 @@ def _supervise(supervisor: Supervisor, end: End | None, keep_alive: Path | None)
             supervisor.stop(STOP_SECONDS)
 
 
-def _lease(keep_alive: Path) -> Lease:
-    """Lease the keep-alive file, so that others see which supervisor it keeps."""
-    lease = acquire(keep_alive)
+def _take(path: Path) -> Lease:
+    """Take the lease that says which supervisor the keep-alive file keeps running."""
+    lease = acquire(path)
     if lease is None:
-        raise PurchasesError(f"{keep_alive} keeps another supervisor alive already.")
+        raise PurchasesError(f"Process {holder(path)} runs by this keep-alive file already.")
     return lease

@@ -1,7 +1,8 @@
 """Supervisors that outlive the process that starts them, while their keep-alive file is touched.
 
 `up` and Dagster's sensors touch the file of an app that is to run. A supervisor in the background
-holds the file as a lease, and leaves when the file is stale; one started by hand has no such file.
+leaves when the file is stale; one started by hand has no such file. Which supervisor it keeps
+running is another file, a lease: taking that must not look like a touch.
 """
 
 import os
@@ -67,7 +68,8 @@ def keep_running(settings: Settings, app: App) -> Supervision:
     keep_alive.touch()
     pid = holder(home.supervisor_lease(app.name))
     if pid is not None:
-        return Supervision("wanted" if holder(keep_alive) == pid else "by_hand", pid)
+        background = holder(home.keep_alive_lease(app.name))
+        return Supervision("wanted" if background == pid else "by_hand", pid)
     start_detached(
         [sys.executable, "-m", "streaming", app.command, "--keep-alive", os.fspath(keep_alive)],
         worker_environment(settings),

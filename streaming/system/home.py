@@ -83,8 +83,12 @@ class Home:
         return self.workers / f"{app}.log"
 
     def keep_alive(self, app: str) -> Path:
-        """Return the keep-alive file of an app, held by the supervisor that it keeps running."""
+        """Return the keep-alive file of an app: its time says that the app is wanted."""
         return self.workers / f"{app}.wanted"
+
+    def keep_alive_lease(self, app: str) -> Path:
+        """Return the lease of the supervisor that the keep-alive file of an app keeps running."""
+        return self.workers / f"{app}.held"
 
     @property
     def broker(self) -> Path:
@@ -159,6 +163,15 @@ class Home:
     def dagster_opening_lease(self) -> Path:
         """The lease of the process that opens Dagster's storages."""
         return self.dagster / "opening.lock"
+
+    @property
+    def dagster_tick(self) -> Path:
+        """The file whose time is that of the last tick of a sensor."""
+        return self.dagster / "ticked"
+
+    def switched_off(self, app: str) -> Path:
+        """Return the file that exists while the sensor of an app is switched off in Dagster."""
+        return self.dagster / f"{app}.off"
 
     @property
     def webserver_port(self) -> Path:

@@ -42,7 +42,10 @@ def test_a_detached_supervisor_is_started_once_and_again_after_it_was_killed(
     """It is no child of its starter, logs into the home, and ends with its keep-alive file."""
     settings = deployment.settings
     assert keep_running(settings, PROCESSOR).state == "started"
+    keep_alive = Home(deployment.home).keep_alive("processor")
+    touched_ns = keep_alive.stat().st_mtime_ns
     wait_until(lambda: deployment.worker_pid("processor"), 60, "no worker")
+    assert keep_alive.stat().st_mtime_ns == touched_ns, "a start must not look like a touch"
     found = keep_running(settings, PROCESSOR)
     assert (found.state, found.pid) == ("wanted", supervisor(deployment))
     assert found.pid
@@ -54,7 +57,7 @@ def test_a_detached_supervisor_is_started_once_and_again_after_it_was_killed(
     wait_until(lambda: supervisor(deployment) not in {None, process.pid}, 60, "not started again")
     assert Home(deployment.home).supervisor_log("processor").exists()
 
-    Home(deployment.home).keep_alive("processor").unlink()
+    keep_alive.unlink()
     wait_until(lambda: supervisor(deployment) is None, 60, "it stayed without its keep-alive file")
     assert deployment.worker_pid("processor") is None
 
