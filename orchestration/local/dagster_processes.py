@@ -112,7 +112,9 @@ def end_services(home: Path, seconds: float) -> int:
     leases = [Home(home).service_lease(service) for service in SERVICES]
     leaders = {lease: pid for lease in leases if (pid := holder(lease))}
     for pid in leaders.values():
-        os.kill(pid, signal.SIGTERM)
+        # A service may have ended since its lease was read.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not any(map(holder, leaders)), Deadline.after(seconds))
     for pid in leaders.values():
         _kill_group(pid)
@@ -120,10 +122,8 @@ def end_services(home: Path, seconds: float) -> int:
 
 
 def _kill_group(leader: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def _choose_port(file: Path) -> int:
