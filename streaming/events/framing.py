@@ -4,6 +4,7 @@ Pure. A framed value is only recognised here, because no registry is asked: so i
 its schema's id, before its bytes are taken for a text.
 """
 
+import codecs
 import uuid
 from typing import Final
 
@@ -24,7 +25,7 @@ def read_framing(value: bytes, headers: Headers) -> str | None:
     """
     if value[0] == _BY_NUMBER and len(value) >= _NUMBER_LENGTH:
         return f"magic byte 0, {_schema(value[:_NUMBER_LENGTH])}"
-    if headers and not value.startswith(b"{"):
+    if headers and not value.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
         for name, content in headers:
             if name in SCHEMA_ID_HEADERS:
                 return f"header {name}, {_schema(content)}"
