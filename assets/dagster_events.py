@@ -23,7 +23,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 from assets.builds.builder import Outcome
 from assets.lineage import column_lineage
 from assets.tables.models import WHOLE, TableBuild
-from streaming.units import MICROS, decimal_text
+from streaming.units import MICROS, decimal_text, whole_sum
 
 AUDIT: Final = "audit"
 NAMED: Final = 20
@@ -76,18 +76,19 @@ def _build_metadata(outcome: Outcome, build: TableBuild) -> dict[str, Any]:
     before = outcome.before
     events = build.events - (before.events if before else 0)
     items = build.items_sold - (before.items_sold if before else 0)
-    revenue = build.net_revenue_micros - (before.net_revenue_micros if before else 0)
+    revenue = _revenue(build)
+    added = revenue - (_revenue(before) if before else 0)
     lineage = column_lineage(build.table_name)
     return {
         "events": build.events,
         "items_sold": build.items_sold,
-        "net_revenue": build.net_revenue_micros / MICROS,
+        "net_revenue": revenue / MICROS,
         "rows": build.rows,
         "seconds": round(outcome.seconds, 3),
-        "change": f"{events:+d} events, {'' if revenue < 0 else '+'}{decimal_text(revenue)}",
+        "change": f"{events:+d} events, {'' if added < 0 else '+'}{decimal_text(added)}",
         "change_events": events,
         "change_items_sold": items,
-        "change_net_revenue": revenue / MICROS,
+        "change_net_revenue": added / MICROS,
         "ledger_version": build.version,
         "stream_offsets": MetadataValue.json(json.loads(build.stream_offsets)),
         "digest": build.digest,
@@ -95,6 +96,10 @@ def _build_metadata(outcome: Outcome, build: TableBuild) -> dict[str, Any]:
         "computed": outcome.computed,
         **({"dagster/column_lineage": lineage} if lineage else {}),
     }
+
+
+def _revenue(build: TableBuild) -> int:
+    return whole_sum(build.net_revenue_trillions, build.net_revenue_micros)
 
 
 def _audit_metadata(outcome: Outcome) -> dict[str, Any]:

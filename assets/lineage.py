@@ -10,7 +10,6 @@ from typing import Final
 from dagster import AssetKey, TableColumn, TableColumnDep, TableColumnLineage, TableSchema
 from sqlalchemy import Column
 
-from assets.tables.aggregate import METRICS
 from streaming.store.models import AnalyticsEventRow, Table, table_name
 
 EVENTS: Final = AssetKey(table_name(AnalyticsEventRow))
@@ -20,6 +19,8 @@ METRIC_SOURCES: Final[Mapping[str, Sequence[str]]] = {
     "items_sold": ["quantity"],
     "gross_revenue_micros": ["amount_micros", "kind"],
     "net_revenue_micros": ["amount_micros"],
+    "gross_revenue_trillions": ["amount_micros", "kind"],
+    "net_revenue_trillions": ["amount_micros"],
     "orders": ["order_id"],
     "customers": ["user"],
 }
@@ -56,7 +57,7 @@ def column_lineage(table: str) -> TableColumnLineage | None:
     """Return the source columns of each column; None for tables whose lineage is not shown."""
     if table not in SOURCES:
         return None
-    sources = {**{metric: METRIC_SOURCES[metric] for metric in METRICS}, **SOURCES[table]}
+    sources = {**METRIC_SOURCES, **SOURCES[table]}
     return TableColumnLineage(
         {
             column: [TableColumnDep(EVENTS, source) for source in names]

@@ -12,8 +12,11 @@ from sqlalchemy import Connection
 from assets.builds.event_reader import StreamFigures
 from assets.tables.models import WHOLE
 from assets.tables.transforms import Transform
+from streaming.units import MICROS
 
 ADDITIVE: Final = ("events", "items_sold", "net_revenue_micros")
+UNITS: Final = "net_revenue_trillions * 1000000000000 + net_revenue_micros / 1000000"
+REST: Final = "net_revenue_micros % 1000000"
 NEVER_NEGATIVE: Final = ("events", "gross_revenue_micros", "orders", "customers")
 
 
@@ -66,7 +69,11 @@ def _measure(connection: Connection, transform: Transform, partition: str) -> di
     negative = " OR ".join(f"{name} < 0" for name in NEVER_NEGATIVE if name in transform.columns)
     measures = {
         "rows": "count(*)",
-        **{name: f"coalesce(sum({name}), 0)" for name in ADDITIVE},
+        "events": "coalesce(sum(events), 0)",
+        "items_sold": "coalesce(sum(items_sold), 0)",
+        # Units and the rest are added up apart: SQLite ends a sum beyond 64 bits with an error.
+        "units": f"coalesce(sum({UNITS}), 0)",
+        "net_revenue_micros": f"coalesce(sum({REST}), 0)",
         "without_grain": f"coalesce(sum({nulls}), 0)",
         "negative": f"coalesce(sum({negative}), 0)",
     }
@@ -79,4 +86,6 @@ def _measure(connection: Connection, transform: Transform, partition: str) -> di
     where, parameters = ("", ()) if partition == WHOLE else (" WHERE day = ?", (partition,))
     statement = f"SELECT {', '.join(measures.values())} FROM {transform.table}{where}"  # noqa: S608
     row = connection.exec_driver_sql(statement, parameters).one()
-    return dict(zip(measures, row, strict=True))
+    measured = dict(zip(measures, row, strict=True))
+    measured["net_revenue_micros"] += measured.pop("units") * MICROS
+    return measured

@@ -25,6 +25,7 @@ from assets.tables.transforms import Transform
 from streaming.errors import PurchasesError
 from streaming.store.connection import StoreConnection
 from streaming.store.models import Table
+from streaming.units import split_sum
 
 _BUILD = Table.metadata.tables[TableBuild.__tablename__]
 _FAILURE = Table.metadata.tables[BuildFailure.__tablename__]
@@ -75,19 +76,21 @@ def replace_partition(
     and what the engine of `open_engine` does.
     """
     partition, values = basis.partition, database_rows(rows)
+    trillions, micros = split_sum(basis.figures.net_revenue_micros)
     build = TableBuild(
         table_name=transform.table,
         partition=partition,
         version=basis.figures.version,
         events=basis.figures.events,
         items_sold=basis.figures.items_sold,
-        net_revenue_micros=basis.figures.net_revenue_micros,
+        net_revenue_micros=micros,
         rows=len(values),
         stream_offsets=basis.stream_offsets,
-        digest=digest(values),
+        digest=digest(transform, values),
         code_version=transform.code_version,
         run_id=basis.run_id,
         built_at=time.time_ns() // 1000,
+        net_revenue_trillions=trillions,
     )
     # The savepoint undoes this table alone if it fails; the day's other tables stay in the
     # transaction.
@@ -122,8 +125,15 @@ def database_rows(rows: pl.DataFrame) -> list[tuple[Any, ...]]:
     return rows.with_columns(cs.date().dt.to_string("%Y-%m-%d")).rows()
 
 
-def digest(rows: Sequence[tuple[Any, ...]]) -> str:
-    """Return the SHA-256 of rows in the order of their key, which `table_build` keeps."""
+def digest(transform: Transform, rows: Sequence[tuple[Any, ...]]) -> str:
+    """Return the SHA-256 of rows in the order of their key, which `table_build` keeps.
+
+    The last columns of a table, whole trillions, are left out if all are 0: so a build of before
+    they existed has its digest still.
+    """
+    apart = sum(name.endswith("_trillions") for name in transform.columns)
+    if apart and not any(any(row[-apart:]) for row in rows):
+        rows = [row[:-apart] for row in rows]
     return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()
 
 

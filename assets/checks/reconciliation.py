@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
+from assets.builds.audit import REST, UNITS
 from assets.builds.staleness import StalePartition, read_stale_partitions
 from assets.builds.writer import digest
 from assets.checks.finding import EXAMPLES, CheckContext, Finding
@@ -39,12 +40,13 @@ def check_parity(
         statement = _PARITY_OF_CUSTOMERS
     query = statement.format(table=transform.table)
     rows = connection.execute(query, {"table": transform.table}).fetchall()
-    wrong = [row for row in rows if row[1:4] != row[4:7]]
+    compared = [(row[0], _whole_figures(row[1:5]), _whole_figures(row[5:])) for row in rows]
+    wrong = [row for row in compared if row[1] != row[2]]
     pending = [s for s in _read_stale(connection, context) if s.table == transform.table]
     examples = [
-        f"{partition}: {', '.join(map(str, figures[:3]))} {', '.join(FIGURES)}, the stream counted"
-        f" {', '.join(map(str, figures[3:]))}."
-        for partition, *figures in wrong[:EXAMPLES]
+        f"{partition}: {', '.join(map(str, built))} {', '.join(FIGURES)}, the stream counted"
+        f" {', '.join(map(str, counted))}."
+        for partition, built, counted in wrong[:EXAMPLES]
     ]
     return Finding(
         passed=not wrong,
@@ -55,19 +57,25 @@ def check_parity(
     )
 
 
+def _whole_figures(columns: Sequence[int]) -> tuple[int, int, int]:
+    """Return events, items sold and micros of net revenue, whose units and rest are apart."""
+    events, items_sold, units, rest = columns
+    return events, items_sold, units * MICROS + rest
+
+
 def check_unchanged(connection: StoreConnection, _: CheckContext, transform: Transform) -> Finding:
     """Compare the digest of each partition's rows with the digest of its build."""
     order = ", ".join(f'"{name}"' for name in transform.key)
     # The second condition is always true, and takes the partition as the first one does.
     where = "WHERE day = ?" if transform.by_day else "WHERE ? IS NOT NULL"
-    query = f"SELECT * FROM {transform.table} {where} ORDER BY {order}"  # noqa: S608 - constants
+    query = f"SELECT * FROM {transform.table} {where} ORDER BY {order}"
     builds = connection.execute(
         "SELECT partition, digest FROM table_build WHERE table_name = ?", (transform.table,)
     ).fetchall()
     changed = [
         partition
         for partition, built in builds
-        if digest(connection.execute(query, (partition,)).fetchall()) != built
+        if digest(transform, connection.execute(query, (partition,)).fetchall()) != built
     ]
     return Finding(
         passed=not changed,
@@ -165,28 +173,33 @@ def _read_waiting_since(
     return max(stale.changed_at if row[0] is None else row[0], stale.built_at or 0)
 
 
+_FIGURES: Final = f"events, items_sold, {UNITS} AS units, {REST} AS rest"
+_SUMS: Final = (
+    f"sum(events) AS events, sum(items_sold) AS items_sold, sum({UNITS}) AS units,"
+    f" sum({REST}) AS rest"
+)
+_BUILT: Final = (
+    "coalesce(s.events, 0), coalesce(s.items_sold, 0), coalesce(s.units, 0), coalesce(s.rest, 0)"
+)
 # The second half finds rows of days that the stream never counted.
-_PARITY_OF_DAYS: Final = """
-SELECT l.day, coalesce(s.events, 0), coalesce(s.items_sold, 0), coalesce(s.net_revenue_micros, 0),
-  l.events, l.items_sold, l.net_revenue_micros
-FROM day_ledger l
+_PARITY_OF_DAYS: Final = f"""
+SELECT l.day, {_BUILT}, l.events, l.items_sold, l.units, l.rest
+FROM (SELECT day, version, {_FIGURES} FROM day_ledger) l
 JOIN table_build b ON b.table_name = :table AND b.partition = CAST(l.day AS TEXT)
   AND b.version = l.version
-LEFT JOIN (SELECT day, sum(events) AS events, sum(items_sold) AS items_sold,
-  sum(net_revenue_micros) AS net_revenue_micros FROM {table} GROUP BY day) s ON s.day = l.day
+LEFT JOIN (SELECT day, {_SUMS} FROM {{table}} GROUP BY day) s ON s.day = l.day
 UNION ALL
-SELECT day, sum(events), sum(items_sold), sum(net_revenue_micros), 0, 0, 0
-FROM {table} WHERE day NOT IN (SELECT day FROM day_ledger) GROUP BY day
+SELECT day, {_SUMS}, 0, 0, 0, 0
+FROM {{table}} WHERE day NOT IN (SELECT day FROM day_ledger) GROUP BY day
 """
-_PARITY_OF_ALL: Final = """
-SELECT b.partition, coalesce(sum(s.events), 0), coalesce(sum(s.items_sold), 0),
-  coalesce(sum(s.net_revenue_micros), 0), t.events, t.items_sold, t.net_revenue_micros
-FROM live_totals t
+_PARITY_OF_ALL: Final = f"""
+SELECT b.partition, {_BUILT}, t.events, t.items_sold, t.units, t.rest
+FROM (SELECT {_FIGURES} FROM live_totals) t
 JOIN table_build b ON b.table_name = :table AND b.version = t.events
-LEFT JOIN {table} s GROUP BY b.partition
+JOIN (SELECT {_SUMS} FROM {{table}}) s
 """
 _PARITY_OF_CUSTOMERS: Final = """
-SELECT b.partition, coalesce(sum(s.events), 0), 0, 0, t.events - t.guest_events, 0, 0
+SELECT b.partition, coalesce(sum(s.events), 0), 0, 0, 0, t.events - t.guest_events, 0, 0, 0
 FROM live_totals t
 JOIN table_build b ON b.table_name = :table AND b.version = t.events
 LEFT JOIN {table} s GROUP BY b.partition

@@ -5,7 +5,7 @@ They read inside the caller's snapshot. The freshness of the figures is in `fres
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta, timezone
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from assets.queries.records import (
@@ -21,13 +21,23 @@ from assets.tables.day_range import DayRange
 from streaming.store.connection import StoreConnection
 from streaming.totals.queries import day_span, last_row
 from streaming.totals.queries import descriptions as read_recent_descriptions
-from streaming.units import decimal_text
+from streaming.units import MICROS, decimal_text, whole_sum
 
 Ordering = Literal["items_sold", "net_revenue", "gross_revenue", "events"]
 CustomerOrdering = Literal["net_revenue", "orders", "items_sold", "last_purchase"]
 
-ADDITIVE: Final = "events, items_sold, gross_revenue_micros, net_revenue_micros"
-SUMS: Final = ", ".join(f"coalesce(sum({name}), 0)" for name in ADDITIVE.split(", "))
+GROSS: Final = (
+    "gross_revenue_trillions * 1000000000000 + gross_revenue_micros / 1000000",
+    "gross_revenue_micros % 1000000",
+)
+NET: Final = (
+    "net_revenue_trillions * 1000000000000 + net_revenue_micros / 1000000",
+    "net_revenue_micros % 1000000",
+)
+ADDITIVE: Final = ", ".join(("events", "items_sold", *GROSS, *NET))
+"""The columns of `_whole_figures`: units of money and the rest (micros) stand apart, because
+SQLite ends a sum that is beyond 64 bits with an error."""
+SUMS: Final = ", ".join(f"coalesce(sum({column}), 0)" for column in ADDITIVE.split(", "))
 DESCRIPTION_ROWS: Final = 5_000
 """Events of a day that are searched for a description; a busy day has too many for a request."""
 INDEX_SHARE: Final = 3
@@ -56,7 +66,8 @@ def read_days(
         (*days.iso_bounds(), *values),
     )
     return [
-        period_figures(str(day), figures, orders, buyers) for day, *figures, orders, buyers in rows
+        period_figures(str(day), _whole_figures(figures), orders, buyers)
+        for day, *figures, orders, buyers in rows
     ]
 
 
@@ -68,7 +79,7 @@ def read_hours(store: StoreConnection, days: DayRange) -> list[PeriodFigures]:
         days.iso_bounds(),
     )
     return [
-        period_figures(_local_text(hour, offset), figures, orders, buyers)
+        period_figures(_local_text(hour, offset), _whole_figures(figures), orders, buyers)
         for hour, offset, *figures, orders, buyers in rows
     ]
 
@@ -82,7 +93,7 @@ def read_sum(
         f"SELECT {SUMS} FROM {table} WHERE day BETWEEN ? AND ?{where}",
         (*days.iso_bounds(), *values),
     ).fetchone()
-    return sales_figures(*row)
+    return sales_figures(*_whole_figures(row))
 
 
 def read_days_of_customer(
@@ -116,7 +127,8 @@ def read_ranking(
 
     Returns how many there are, and a page of them.
     """
-    figure = order if order in ADDITIVE.split(", ") else f"{order}_micros"
+    sums = {"net_revenue": _descending(*NET), "gross_revenue": _descending(*GROSS)}
+    first = sums.get(order, f"sum({order}) DESC")
     source = f"FROM daily_{column}_sales {_index_hint(store, days, column)}"
     source += " WHERE day BETWEEN ? AND ?"
     (total,) = store.execute(
@@ -125,11 +137,11 @@ def read_ranking(
     # SQLite keeps no more than the page while it sorts; a shop may have 150,000 items a day.
     rows = store.execute(
         f"SELECT {column}, {SUMS} {source} GROUP BY {column}"
-        f" ORDER BY sum({figure}) DESC, sum(net_revenue_micros) DESC, {column} LIMIT ? OFFSET ?",
+        f" ORDER BY {first}, {sums['net_revenue']}, {column} LIMIT ? OFFSET ?",
         (*days.iso_bounds(), page.stop - page.start, page.start),
     )
     ranking = [
-        ranked_figures(rank, name, figures)
+        ranked_figures(rank, name, _whole_figures(figures))
         for rank, (name, *figures) in enumerate(rows, page.start + 1)
     ]
     return total, ranking
@@ -139,14 +151,15 @@ def read_customers(
     store: StoreConnection, order: CustomerOrdering, limit: int, offset: int
 ) -> list[Customer]:
     """Read a page of the customers, best first."""
-    column = "net_revenue_micros" if order == "net_revenue" else order
+    revenue = "net_revenue_trillions DESC, net_revenue_micros"
     rows = store.execute(
-        f"SELECT {', '.join(_CUSTOMER)} FROM customer_summary"
-        f" ORDER BY {column} DESC, user LIMIT ? OFFSET ?",
+        f"SELECT net_revenue_trillions, {', '.join(_CUSTOMER)} FROM customer_summary"
+        f" ORDER BY {revenue if order == 'net_revenue' else order} DESC, user LIMIT ? OFFSET ?",
         (limit, offset),
     )
-    named = [dict(zip(_CUSTOMER, row, strict=True)) for row in rows]
-    return [Customer(**row, net_revenue=decimal_text(row["net_revenue_micros"])) for row in named]
+    return [
+        _customer(trillions, dict(zip(_CUSTOMER, row, strict=True))) for trillions, *row in rows
+    ]
 
 
 def read_descriptions(
@@ -167,6 +180,23 @@ def read_descriptions(
         ).fetchone()
         described |= {item: row[0]} if row else {}
     return described
+
+
+def _whole_figures(columns: Sequence[int]) -> tuple[int, int, int, int]:
+    """Return events, items sold, gross and net micros of the columns of `ADDITIVE`."""
+    events, items_sold, gross, gross_rest, net, net_rest = columns
+    return events, items_sold, gross * MICROS + gross_rest, net * MICROS + net_rest
+
+
+def _descending(units: str, rest: str) -> str:
+    """Return the order of the sums of money: whole units first, of which the rest makes some."""
+    micros = f"((sum({rest}) % 1000000 + 1000000) % 1000000)"
+    return f"sum({units}) + (sum({rest}) - {micros}) / 1000000 DESC, {micros} DESC"
+
+
+def _customer(trillions: int, row: dict[str, Any]) -> Customer:
+    micros = whole_sum(trillions, row["net_revenue_micros"])
+    return Customer(**{**row, "net_revenue_micros": micros}, net_revenue=decimal_text(micros))
 
 
 def _name_condition(name: tuple[str, str] | None) -> tuple[str, tuple[str, ...]]:

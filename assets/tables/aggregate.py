@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from assets.tables.calendar import with_local_time
+from streaming.units import TRILLION
 
 EVENT_COLUMNS: Final = {
     "event_time": pl.Int64,
@@ -26,6 +27,7 @@ EVENT_COLUMNS: Final = {
 
 SUMS: Final = ("events", "items_sold", "gross_revenue_micros", "net_revenue_micros")
 METRICS: Final = (*SUMS, "orders", "customers")
+MONEY: Final = ("gross_revenue", "net_revenue")
 DISTINCT: Final = {"orders": "order_id", "customers": "user"}
 
 
@@ -53,7 +55,8 @@ def add_grain_columns(events: pl.DataFrame, zone: ZoneInfo) -> pl.LazyFrame:
 
     A missing country becomes the empty text, and an unknown amount adds nothing.
     """
-    amount = pl.col("amount_micros").fill_null(0)
+    # A few thousand of the largest amounts are beyond 64 bits, and polars would wrap their sum.
+    amount = pl.col("amount_micros").fill_null(0).cast(pl.Int128)
     return with_local_time(events, zone).with_columns(
         pl.lit(1, pl.Int64).alias("all"),
         pl.col("country").fill_null(""),
@@ -71,9 +74,10 @@ def aggregate(
 ) -> Mapping[Grain, pl.DataFrame]:
     """Aggregate the frames of `add_grain_columns` to each grain.
 
-    A result has the grain's columns, the metrics, `first_event`, `last_event` and `utc_offset`; its
-    rows have no order. At least one frame is needed, which may be empty, and the cut into frames
-    makes no difference. Events without a value for a column of a grain are left out of it.
+    A result has the grain's columns, the metrics (money in 128 bits), `first_event`, `last_event`
+    and `utc_offset`; its rows have no order. At least one frame is needed, which may be empty, and
+    the cut into frames makes no difference. Events without a value for a column of a grain are left
+    out of it.
     """
     parts = reduce(_merge, (_compute_parts(frame, grains) for frame in frames))
     plans = [_finish(part, grain) for grain, part in parts.items()]
@@ -132,3 +136,18 @@ def _finish(part: _Part, grain: Grain) -> pl.LazyFrame:
             pl.col(metric).fill_null(0)
         )
     return finished
+
+
+def split_sums(rows: pl.DataFrame) -> pl.DataFrame:
+    """Split sums of money into the two columns of a table, as `units.split_sum` does."""
+    return rows.with_columns(column for name in MONEY for column in _split(name))
+
+
+def _split(name: str) -> tuple[pl.Expr, pl.Expr]:
+    # The magnitude is divided, because polars rounds a negative quotient down.
+    total = pl.col(f"{name}_micros")
+    size, sign = total.abs(), total.sign()
+    return (
+        (sign * (size // TRILLION)).cast(pl.Int64).alias(f"{name}_trillions"),
+        (sign * (size % TRILLION)).cast(pl.Int64).alias(f"{name}_micros"),
+    )

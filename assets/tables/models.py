@@ -21,6 +21,8 @@ MEANINGS: Final = {
     "items_sold": "Σ quantity; returns are negative.",
     "gross_revenue_micros": "Σ amount of sales, in millionths of the currency.",
     "net_revenue_micros": "Σ amount, returns negative, in millionths of the currency.",
+    "gross_revenue_trillions": "Whole trillions of gross revenue, which the micros leave out.",
+    "net_revenue_trillions": "Whole trillions of net revenue, which the micros leave out.",
     "orders": "Distinct order ids.",
     "customers": "Distinct users that are not guests.",
 }
@@ -29,6 +31,11 @@ MEANINGS: Final = {
 def metric(name: str) -> Any:  # noqa: ANN401 - what SQLModel's `Field` takes and gives
     """Return the column of a metric, which has the same name and meaning everywhere."""
     return big(description=MEANINGS[name])
+
+
+def trillions(name: str) -> Any:  # noqa: ANN401 - what SQLModel's `Field` takes and gives
+    """Return the second column of a sum of money, 0 below a trillion; see `units.split_sum`."""
+    return big(default=0, sa_column_kwargs={"server_default": "0"}, description=MEANINGS[name])
 
 
 class HourlySales(Table, table=True):
@@ -45,6 +52,8 @@ class HourlySales(Table, table=True):
     net_revenue_micros: int = metric("net_revenue_micros")
     orders: int = metric("orders")
     customers: int = metric("customers")
+    gross_revenue_trillions: int = trillions("gross_revenue_trillions")
+    net_revenue_trillions: int = trillions("net_revenue_trillions")
 
 
 class DailySales(Table, table=True):
@@ -59,6 +68,8 @@ class DailySales(Table, table=True):
     net_revenue_micros: int = metric("net_revenue_micros")
     orders: int = metric("orders")
     customers: int = metric("customers")
+    gross_revenue_trillions: int = trillions("gross_revenue_trillions")
+    net_revenue_trillions: int = trillions("net_revenue_trillions")
 
 
 class DailyItemSales(Table, table=True):
@@ -78,6 +89,8 @@ class DailyItemSales(Table, table=True):
     rank: int = Field(
         description="1 is most items sold of the day; then net revenue, then the item decides."
     )
+    gross_revenue_trillions: int = trillions("gross_revenue_trillions")
+    net_revenue_trillions: int = trillions("net_revenue_trillions")
 
 
 class DailyCountrySales(Table, table=True):
@@ -94,6 +107,8 @@ class DailyCountrySales(Table, table=True):
     net_revenue_micros: int = metric("net_revenue_micros")
     orders: int = metric("orders")
     customers: int = metric("customers")
+    gross_revenue_trillions: int = trillions("gross_revenue_trillions")
+    net_revenue_trillions: int = trillions("net_revenue_trillions")
 
 
 class CustomerSummary(Table, table=True):
@@ -104,7 +119,7 @@ class CustomerSummary(Table, table=True):
     """
 
     __tablename__ = "customer_summary"
-    __table_args__ = (Index(None, "net_revenue_micros"),)
+    __table_args__ = (Index(None, "net_revenue_trillions", "net_revenue_micros"),)
 
     user: str = Field(primary_key=True, description="The user.")
     first_purchase: int = big(description="First event, µs since 1970 UTC.")
@@ -118,6 +133,8 @@ class CustomerSummary(Table, table=True):
     recency_score: int = Field(description="1 to 5 by recency_days; fewer is better.")
     frequency_score: int = Field(description="1 to 5 by orders; more is better.")
     monetary_score: int = Field(description="1 to 5 by net revenue; more is better.")
+    gross_revenue_trillions: int = trillions("gross_revenue_trillions")
+    net_revenue_trillions: int = trillions("net_revenue_trillions")
 
 
 class SalesSummary(Table, table=True):
@@ -139,6 +156,8 @@ class SalesSummary(Table, table=True):
     most_popular_items_sold: int | None = big(description="Σ quantity of the most popular item.")
     first_event: int | None = big(description="First event, µs since 1970 UTC.")
     last_event: int | None = big(description="Last event, µs since 1970 UTC.")
+    gross_revenue_trillions: int = trillions("gross_revenue_trillions")
+    net_revenue_trillions: int = trillions("net_revenue_trillions")
 
 
 class TableBuild(Table, table=True):
@@ -162,6 +181,7 @@ class TableBuild(Table, table=True):
     code_version: str = Field(description="The version of the transform.")
     run_id: str = Field(description="The run of Dagster that built it.")
     built_at: int = big(description="When, µs since 1970 UTC.")
+    net_revenue_trillions: int = trillions("net_revenue_trillions")
 
 
 class BuildFailure(Table, table=True):

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from assets.tables.aggregate import METRICS, Grain, add_grain_columns, aggregate
+from assets.tables.aggregate import METRICS, Grain, add_grain_columns, aggregate, split_sums
 from assets.tables.models import (
     WHOLE,
     CustomerSummary,
@@ -41,9 +41,9 @@ DAY_MICROS: Final = 86_400_000_000
 class Transform:
     """The computation of a table: the grains that it needs, and its rows from their figures.
 
-    `rows` gets the figures and the partition. A change of `rows` needs another `code_version`:
-    builds of the old one are not current then. `guests` says whether the table's sums include the
-    events of guests; only a whole table may leave them out.
+    `rows` gets the figures, with sums of money whole in one column, and the partition. A change of
+    `rows` needs another `code_version`: builds of the old one are not current then. `guests` says
+    whether the table's sums include the events of guests; only a whole table may leave them out.
     """
 
     model: type[Table]
@@ -86,7 +86,7 @@ def compute(
     parts = (_only_partition(add_grain_columns(frame, zone), partition) for frame in events)
     figures = aggregate(parts, needed)
     return [
-        transform.rows(figures, partition).select(transform.columns).sort(transform.key)
+        split_sums(transform.rows(figures, partition)).select(transform.columns).sort(transform.key)
         for transform in transforms
     ]
 

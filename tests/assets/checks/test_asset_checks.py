@@ -94,7 +94,7 @@ def test_rows_of_a_day_that_never_was_are_found(
     built: Settings, connection: sqlite3.Connection
 ) -> None:
     """The stream counted nothing of it."""
-    connection.execute("INSERT INTO daily_sales VALUES ('2023-07-07', 1, 1, 1, 1, 1, 1)")
+    connection.execute("INSERT INTO daily_sales VALUES ('2023-07-07', 1, 1, 1, 1, 1, 1, 0, 0)")
     finding = reconciliation.check_parity(connection, CheckContext(built, NOON), DAY_TRANSFORMS[1])
     assert finding.examples[0].startswith("2023-07-07: 1, 1, 1 ")
 

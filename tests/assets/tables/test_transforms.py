@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from assets.builds.writer import database_rows
 from assets.tables.aggregate import EVENT_COLUMNS, METRICS
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, compute
+from streaming.units import split_sum
 from tests.assets import oracle
 
 LONDON = ZoneInfo("Europe/London")
@@ -136,16 +137,16 @@ def test_returns_only() -> None:
     """Nothing was sold, more came back; the gross is zero, never negative."""
     back: Event = (at("2011-05-05 10:00"), "anna", "lamp", -2, -500, "o-1", "France")
     tables = day_tables([frame([back])], date(2011, 5, 5), LONDON)
-    assert tables["daily_sales"] == [("2011-05-05", 1, -2, 0, -500, 1, 1)]
-    assert tables["daily_item_sales"] == [("2011-05-05", "lamp", 1, -2, 0, -500, 1, 1, 1)]
+    assert tables["daily_sales"] == [("2011-05-05", 1, -2, 0, -500, 1, 1, 0, 0)]
+    assert tables["daily_item_sales"] == [("2011-05-05", "lamp", 1, -2, 0, -500, 1, 1, 1, 0, 0)]
 
 
 def test_unknown_prices_and_guests_only() -> None:
     """An unknown amount adds nothing, a guest is no customer, and no order is none."""
     guest: Event = (at("2011-05-05 10:00"), None, "lamp", 3, None, None, None)
     tables = day_tables([frame([guest])], date(2011, 5, 5), LONDON)
-    assert tables["daily_sales"] == [("2011-05-05", 1, 3, 0, 0, 0, 0)]
-    assert tables["daily_country_sales"] == [("2011-05-05", "", 1, 3, 0, 0, 0, 0)]
+    assert tables["daily_sales"] == [("2011-05-05", 1, 3, 0, 0, 0, 0, 0, 0)]
+    assert tables["daily_country_sales"] == [("2011-05-05", "", 1, 3, 0, 0, 0, 0, 0, 0)]
     assert whole_tables([frame([guest])], LONDON)["customer_summary"] == []
 
 
@@ -161,15 +162,47 @@ def test_ties_in_rank_have_a_rule() -> None:
     ]
     found = [(time, None, item, count, amount, None, None) for item, count, amount in sold]
     rows = day_tables([frame(found)], date(2011, 5, 5), LONDON)["daily_item_sales"]
-    ranks = {row[-1]: row[1] for row in rows}
+    ranks = {row[8]: row[1] for row in rows}
     assert [ranks[rank] for rank in range(1, 6)] == ["d", "c", "B", "a", "b"]
     assert whole_tables([frame(found)], LONDON)["sales_summary"][0][7:9] == ("d", 3)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from([-(10**18), -1, 1, 10**18 - 1, 10**18])),
+        min_size=1,
+        max_size=40,
+    ),
+    st.integers(1, 5),
+)
+def test_sums_beyond_64_bits_are_exact_and_rank_as_wholes(
+    lines: list[tuple[str, int]], cuts: int
+) -> None:
+    """Around the carry and far above it, however the events are cut into frames."""
+    time = at("2011-05-05 10:00")
+    found: list[Event] = [
+        (time, item, item, 1 if amount > 0 else -1, amount, None, None) for item, amount in lines
+    ]
+    frames = [frame(found[start::cuts]) for start in range(cuts)]
+    day = day_tables(frames, date(2011, 5, 5), LONDON)
+    gross, net = (sum(max(a, 0) for _, a in lines), sum(a for _, a in lines))
+    (row,) = day["daily_sales"]
+    assert (row[3], row[7]) == split_sum(gross)[::-1]
+    assert (row[4], row[8]) == split_sum(net)[::-1]
+    sold = {item: sum(1 if a > 0 else -1 for i, a in lines if i == item) for item, _ in lines}
+    revenue = {item: sum(a for i, a in lines if i == item) for item in sold}
+    best = sorted(sold, key=lambda item: (-sold[item], -revenue[item], item))
+    assert [name for _, name in sorted((r[8], r[1]) for r in day["daily_item_sales"])] == best
+    scores = {r[0]: r[11] for r in whole_tables(frames, LONDON)["customer_summary"]}
+    for item in sold:
+        worse = sum(revenue[other] < revenue[item] for other in sold)
+        assert scores[item] == 1 + 5 * worse // len(sold)
 
 
 def test_an_empty_day_has_a_row_of_zeros_in_daily_sales() -> None:
     """And none in the others."""
     tables = day_tables([frame([])], date(2011, 5, 5), LONDON)
-    assert tables.pop("daily_sales") == [("2011-05-05", *[0] * len(METRICS))]
+    assert tables.pop("daily_sales") == [("2011-05-05", *[0] * (len(METRICS) + 2))]
     assert set(map(len, tables.values())) == {0}
 
 
@@ -177,7 +210,7 @@ def test_before_the_first_event() -> None:
     """No customer; one row of zeros without a most popular item."""
     tables = whole_tables([frame([])], LONDON)
     assert tables["customer_summary"] == []
-    assert tables["sales_summary"] == [(1, 0, 0, 0, 0, 0, 0, None, None, None, None)]
+    assert tables["sales_summary"] == [(1, 0, 0, 0, 0, 0, 0, None, None, None, None, 0, 0)]
 
 
 def test_scores_are_fifths_and_equal_customers_have_equal_ones() -> None:
