@@ -115,7 +115,7 @@ def test_every_cell_is_what_plain_sql_says(year: Year) -> None:
 def with_empty_days(rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
     """Add the rows of zeros of the days on which the shop was closed."""
     known = {row[0]: row for row in rows}
-    return [known.get(day.isoformat(), (day.isoformat(), *[0] * 6)) for day in DAYS]
+    return [known.get(day.isoformat(), (day.isoformat(), *[0] * 8)) for day in DAYS]
 
 
 def stored(connection: sqlite3.Connection, transform: Transform) -> list[tuple[object, ...]]:
