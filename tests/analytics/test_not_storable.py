@@ -40,7 +40,11 @@ def send(deployment: Deployment, topic: str, records: list[tuple[bytes | None, l
 
 
 def attacks(event: dict[str, Any]) -> list[tuple[bytes | None, list[Any]]]:
-    """Return what nobody can store, made of the `event` that the processor published."""
+    """Return what nobody can store, made of the `event` that the processor published.
+
+    Headers of an origin count for an event of the topic of redriven records alone.
+    """
+    redriven = f"{event['source_topic']}.redrive"
 
     def changed(**fields: object) -> bytes:
         return json.dumps({**event, "event_id": str(uuid.uuid4()), **fields}).encode()
@@ -73,7 +77,7 @@ def attacks(event: dict[str, Any]) -> list[tuple[bytes | None, list[Any]]]:
     ]
     return [
         *((value, []) for value in values),
-        (changed(), [("origin.topic", b"purchases"), ("origin.offset", b"x")]),
+        (changed(source_topic=redriven), [("origin.topic", b"purchases"), ("origin.offset", b"x")]),
     ]
 
 
@@ -85,7 +89,8 @@ def store_attacked(deployment: Deployment) -> int:
     published = json.loads(deployment.read_topic("analytics")[0].value() or b"")
     sent = attacks(published)
     send(deployment, "analytics", sent)
-    topic, value = deployment.topic("analytics"), json.dumps(published).encode()
+    odd = {**published, "source_topic": deployment.topic("purchases.redrive")}
+    topic, value = deployment.topic("analytics"), json.dumps(odd).encode()
     send_with_header(deployment.bootstrap_servers, topic, b"k", value, ODD_NAME)
     send(deployment, "purchases", [(purchase(number), []) for number in range(HONEST, 2 * HONEST)])
     deployment.process()
