@@ -81,7 +81,9 @@ def _fill(settings: Settings) -> None:
     rows = ((today, f"item {n:06d}", 1, n % 9, 0, 0, 1, 1, n + 1) for n in range(ITEMS))
     with closing(connect(settings.database_path)) as connection, transaction(connection):
         connection.executemany(
-            "INSERT INTO daily_item_sales VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+            "INSERT INTO daily_item_sales (day, item, events, items_sold, gross_revenue_micros,"
+            " net_revenue_micros, orders, customers, rank) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
         )
 
 

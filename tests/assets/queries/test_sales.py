@@ -32,7 +32,8 @@ def add_items(connection: sqlite3.Connection) -> None:
     """Insert the days as a build would, with ten items of each number sold."""
     connection.execute("BEGIN")
     connection.executemany(
-        "INSERT INTO daily_item_sales VALUES (?, ?, 1, ?, 0, 0, 1, 1, ?)",
+        "INSERT INTO daily_item_sales (day, item, events, items_sold, gross_revenue_micros,"
+        " net_revenue_micros, orders, customers, rank) VALUES (?, ?, 1, ?, 0, 0, 1, 1, ?)",
         (
             (f"2024-03-0{day}", f"item {number:06d}", number // 10 + day, number + 1)
             for day in (1, 2)
