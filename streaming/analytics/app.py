@@ -87,7 +87,7 @@ class AnalyticsConsumerApp:
         self._space_checked_at = 0.0
         servers, client = bootstrap_servers(settings), f"{ANALYTICS.name}-{runtime.status.slot}"
         config = consumer_config(settings, servers, client, source.group, client)
-        self.consumer = GroupConsumer(config, topic_ids, self._look_up)
+        self.consumer = GroupConsumer(self.name, config, topic_ids, self._look_up)
 
     def handle(self, batch: Sequence[Record]) -> None:
         """Store the batch with its positions, waiting while the database is unavailable.

@@ -9,21 +9,38 @@ app = typer.Typer(help="The deployment's topics.", no_args_is_help=True)
 
 
 @app.command()
-def create() -> None:
-    """Create the topics that are missing; existing ones stay as they are.
+def create(
+    *,
+    alter: Annotated[
+        bool, typer.Option("--alter", help="Alter existing topics; without, only print how.")
+    ] = False,
+) -> None:
+    """Create the topics that are missing.
 
-    Example: purchases topics create
+    An existing topic stays as it is. If a hostile batch could end its readers, the options that
+    would be altered are printed; --alter does it.
+
+    Example: purchases topics create --alter
     """
     from streaming.kafka.preflight import preflight
-    from streaming.kafka.topics import create_topics
+    from streaming.kafka.topics import alter_topics, create_topics
     from streaming.settings import load_settings
 
     settings = load_settings()
-    created = create_topics(settings, preflight(settings).bootstrap_servers)
+    servers = preflight(settings).bootstrap_servers
+    created = create_topics(settings, servers)
     for name in created:
         typer.echo(f"created {name}")
     if not created:
         typer.echo("All topics exist.")
+    unsafe = alter_topics(settings, servers, apply=alter)
+    for option in unsafe:
+        done = "altered" if alter else "would alter"
+        typer.echo(f"{done} {option.topic}: {option.name} {option.value} → {option.safe_value}")
+    if unsafe and not alter:
+        typer.echo(
+            "No existing topic was altered; --alter does it. New records then take more disk."
+        )
 
 
 @app.command(name="list")

@@ -6,6 +6,7 @@ nor where positions are stored.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from confluent_kafka import (
@@ -21,6 +22,7 @@ from streaming.errors import Mismatch, Unrecoverable
 from streaming.events.record import Record, TopicPartition
 from streaming.kafka.config import Config
 from streaming.kafka.records import read_records
+from streaming.kafka.unreadable_batch import UNREADABLE, unreadable_message
 from streaming.runtime.limits import CALL_SECONDS
 from streaming.system.deadline import Deadline
 from streaming.system.logs import RateLimitedLogger, get_logger
@@ -76,14 +78,19 @@ class ErrorWatch:
 class GroupConsumer:
     """A static member of a classic group, read committed, that starts where `look_up` says.
 
-    It reads the topics that `topic_ids` names, each with its 16-byte id. `look_up` returns the
-    next offset of each partition (negative: from the beginning), and raises `Mismatch` if going on
-    would lose data. It is called inside `fetch` and `rewind`, and its error leaves by them.
+    It reads for `app` the topics that `topic_ids` names, each with its 16-byte id. `look_up`
+    returns the next offset of each partition (negative: from the beginning), and raises `Mismatch`
+    if going on would lose data. It is called inside `fetch` and `rewind`, and its error leaves by
+    them.
     """
 
-    def __init__(self, config: Config, topic_ids: Mapping[str, bytes], look_up: LookUp) -> None:
+    def __init__(
+        self, app: str, config: Config, topic_ids: Mapping[str, bytes], look_up: LookUp
+    ) -> None:
         self.errors = ErrorWatch()
         self.refusal: str | None = None
+        self._app = app
+        self._config = config
         self._topic_ids = topic_ids
         self._look_up = look_up
         self._failure: Exception | None = None
@@ -118,10 +125,11 @@ class GroupConsumer:
             raise self._failure
         records = read_records(messages, self._topic_ids)
         # Errors are rare: they are only looked for if a message became no record.
-        if len(records) < len(messages):
-            self._handle_errors(messages)
+        failed = len(records) < len(messages)
         if self._put_back:
             records, self._put_back = self._put_back + records, []
+        if failed:
+            self._handle_errors(messages, {(r.topic, r.partition) for r in records})
         return self._drop_revoked(records) if self._revoked else records
 
     def put_back(self, records: Sequence[Record]) -> None:
@@ -269,11 +277,20 @@ class GroupConsumer:
         self._revoked.update((p.topic, p.partition) for p in partitions)
         consumer.incremental_unassign(partitions)
 
-    def _handle_errors(self, messages: Sequence[Message]) -> None:
-        """Note the errors that pass by themselves; raise for the first other one."""
+    def _handle_errors(
+        self, messages: Sequence[Message], fetched: AbstractSet[TopicPartition]
+    ) -> None:
+        """Note the errors that pass by themselves; raise for the first other one.
+
+        A batch that cannot be unpacked is met again with the next fetch: until the records before
+        it, of a partition that is in `fetched`, are committed, the reset would pass over them.
+        """
         for message in messages:
             error = message.error()
-            if error is not None:
+            if error is not None and error.code() == UNREADABLE:
+                if (message.topic(), message.partition()) not in fetched:
+                    raise Mismatch(unreadable_message(self._config, message, self._app))
+            elif error is not None:
                 at = "" if message.offset() is None else f" at {message.offset()}"
                 self._handle_error(error, f"{message.topic()}-{message.partition()}{at}")
 

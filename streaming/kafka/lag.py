@@ -30,6 +30,8 @@ LEAST_SECONDS: Final = 0.05
 """A call gets at least this: a deadline that is just over is missed by little, not by an error."""
 LONG_TRANSACTION_SECONDS: Final = 70.0
 """Longer than Kafka's default transaction timeout (60 s), after which the broker aborts it."""
+RECORD_BYTES: Final = 20
+"""Of a record in the log, beside its key and value."""
 
 NextRecords = Mapping[TopicPartition, Record | None]
 """The next record of a partition; None if its log ends first, and no entry without an answer."""
@@ -57,7 +59,8 @@ class PartitionLag:
     `seconds` is the age of the next unread record, as in `Lag`. `hidden_records` are behind an open
     transaction; `hidden_seconds` is the age of the first of them, None if it could not be read.
     `hidden_producer` is the id of the producer of a transaction that is open for too long, if the
-    brokers say it.
+    brokers say it. `first` is the log's first offset. `unread_bytes` are estimated by the next
+    record; None if that could not be read.
     """
 
     topic: str
@@ -69,6 +72,8 @@ class PartitionLag:
     hidden_records: int
     hidden_seconds: float | None
     hidden_producer: int | None = None
+    first: int = 0
+    unread_bytes: int | None = None
 
 
 def read_lag(settings: Settings, stored: Mapping[int, int], timeout: float) -> Lag:
@@ -133,12 +138,13 @@ def read_partitions(
 
 @dataclass(frozen=True)
 class LogEnd:
-    """A partition's `position`, its last stable offset, and its high watermark."""
+    """A partition's `position`, last stable offset, high watermark, and the log's first offset."""
 
     partition: TopicPartition
     position: int
     stable: int
     high: int
+    first: int = 0
 
 
 def partition_lag(
@@ -148,12 +154,13 @@ def partition_lag(
 
     Between a position and the end may lie only transaction markers: then there is no lag.
     """
-    records, seconds = end.stable - end.position, None
+    records, seconds, size = end.stable - end.position, None, None
     # No entry means that nothing was heard in time, and None that no record follows.
     if records <= 0 or next_records.get(end.partition, ()) is None:
-        records, seconds = 0, 0.0
+        records, seconds, size = 0, 0.0, 0
     elif record := next_records.get(end.partition):
         records, seconds = end.stable - record.offset, _age(record, now)
+        size = records * (RECORD_BYTES + len(record.key or b"") + len(record.value or b""))
     hidden = hidden_records.get(end.partition)
     return PartitionLag(
         topic=end.partition[0],
@@ -164,6 +171,8 @@ def partition_lag(
         seconds=seconds,
         hidden_records=end.high - end.stable,
         hidden_seconds=_age(hidden, now) if hidden else None,
+        first=end.first,
+        unread_bytes=size,
     )
 
 
@@ -249,7 +258,13 @@ def _read_ends(
         for stable in (True, False)
     )
     return [
-        LogEnd(partition, max(at, stable[partition][0]), stable[partition][1], high[partition][1])
+        LogEnd(
+            partition,
+            max(at, stable[partition][0]),
+            stable[partition][1],
+            high[partition][1],
+            stable[partition][0],
+        )
         for partition, at in sorted(positions.items())
     ]
 

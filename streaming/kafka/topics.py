@@ -8,9 +8,16 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from streaming.errors import PurchasesError
+from streaming.errors import PurchasesError, Unavailable
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
+from streaming.kafka.topic_options import (
+    UNPACKED,
+    UnsafeOption,
+    make_safe,
+    read_options,
+    unsafe_options,
+)
 from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
 from streaming.system.deadline import Deadline, wait_until
@@ -20,6 +27,9 @@ CREATE_SECONDS: Final = 30.0
 NO_DESCRIPTION: Final = "The brokers do not describe the topic {name} in time; try again."
 DAY_MILLISECONDS: Final = 86_400_000
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
+PARTITION_BYTES: Final = 32 * 1024**3
+"""Of a partition of `purchases`, whose batches are not compressed. All four hold a weekend at 2,000
+purchases a second, and seven days at 800; without a bound they would fill the disk."""
 """Above what a topic takes by default (1 MiB), so that large refused records are kept whole."""
 APPEND_TIME: Final = {"message.timestamp.type": "LogAppendTime"}
 """Otherwise a client could choose the time by which its purchases are judged."""
@@ -40,7 +50,10 @@ def wanted_topics(names: Names) -> dict[str, tuple[int, dict[str, str]]]:
     Event time lives in the payload, so `purchases` has the time of append: retention reads it.
     """
     return {
-        names.purchases: (4, _retained(7) | APPEND_TIME),
+        names.purchases: (
+            4,
+            _retained(7) | APPEND_TIME | UNPACKED | {"retention.bytes": str(PARTITION_BYTES)},
+        ),
         names.redrive: (4, _retained(7) | APPEND_TIME),
         names.analytics: (4, _retained(7)),
         names.dead_letters: (1, _retained(30) | {"max.message.bytes": str(DEAD_LETTER_BYTES)}),
@@ -50,9 +63,10 @@ def wanted_topics(names: Names) -> dict[str, tuple[int, dict[str, str]]]:
 def create_topics(settings: Settings, bootstrap_servers: str) -> list[str]:
     """Create the topics that are missing, wait until the cluster knows them, return their names.
 
-    Existing ones are accepted as they are; a missing `purchases.redrive` gets as many partitions as
-    `purchases` has. If the cluster refuses 16 MiB for dead letters, its own
-    limit is taken, with a line on stderr. Raises `PurchasesError` with the cluster's reason.
+    Existing ones stay as they are: see `alter_topics`. A missing `purchases.redrive` gets as many
+    partitions as `purchases` has. If the cluster refuses an option, such as 16 MiB for dead
+    letters, it chooses its own, with a line on stderr. Raises `PurchasesError` with the cluster's
+    reason.
     """
     admin = AdminClient(common_config(settings, bootstrap_servers, "topics"))
     names = Names.of(settings)
@@ -71,6 +85,24 @@ def create_topics(settings: Settings, bootstrap_servers: str) -> list[str]:
             f" {CREATE_SECONDS:g} s; try again."
         )
     return created
+
+
+def alter_topics(settings: Settings, bootstrap_servers: str, *, apply: bool) -> list[UnsafeOption]:
+    """Return the unsafe options of existing topics, and with `apply` make them safe.
+
+    Options that this user may not see are none. Raises `PurchasesError` with the cluster's reason.
+    """
+    admin = AdminClient(common_config(settings, bootstrap_servers, "topics"))
+    name = Names.of(settings).purchases
+    try:
+        unsafe = unsafe_options(name, read_options(admin, [name])[name])
+    except Unavailable:
+        if apply:
+            raise
+        return []
+    if apply:
+        make_safe(admin, unsafe)
+    return unsafe
 
 
 def describe_topics(
@@ -120,7 +152,7 @@ def _create(
         )
         # The time of append stays even then, because purchases are judged by it
         # (docs/decisions/0003).
-        kept = dict(APPEND_TIME.items() & configuration.items())
+        kept = dict((APPEND_TIME | UNPACKED).items() & configuration.items())
         error = _try_to_create(admin, name, partitions, kept)
     if error is not None and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
         raise PurchasesError(f"The topic {name} cannot be created: {error.str()}.")

@@ -97,6 +97,7 @@ class PurchaseProcessorApp:
             runtime,
         )
         self.consumer = GroupConsumer(
+            self.name,
             consumer_config(settings, servers, client, group, client),
             read,
             self._look_up,

@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from confluent_kafka.admin import AdminClient
+
 from streaming.apps import ANALYTICS, APPS, PROCESSOR, App
 from streaming.errors import PurchasesError
 from streaming.events.record import TopicPartition
 from streaming.kafka.bootstrap import bootstrap_servers
+from streaming.kafka.config import common_config
 from streaming.kafka.lag import PartitionLag, TopicMissing, read_partitions
 from streaming.kafka.names import Names
+from streaming.kafka.topic_options import Options, read_options, retention, unsafe_options
 from streaming.runtime.status_file import WorkerStatus
 from streaming.settings import Settings
 from streaming.status.diagnose import status_of_app, with_problems
-from streaming.status.estimates import disk_forecast, with_lag
+from streaming.status.estimates import disk_forecast, unread_share, with_lag
 from streaming.status.model import (
     Broker,
     Database,
@@ -35,12 +39,15 @@ from streaming.status.slots import read_app, time_text
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import count_not_storable, live_figures
+from streaming.system.deadline import Deadline
 from streaming.system.disk_space import free_bytes
 
 SectionOf = Callable[[Settings], Section]
 
 BROKER_SECONDS: Final = 0.8
 """With the rest, a status takes less than the second after which `--watch` asks again."""
+LEAST_SECONDS: Final = 0.1
+"""For the topics' options, if the rest took all of that."""
 LOCK_SECONDS: Final = 0.2
 """A reader of a WAL database waits only during a recovery or a migration."""
 FEWEST_RECORDS: Final = 20
@@ -70,13 +77,13 @@ def collect_status(
         processor, writers = read_app(settings, PROCESSOR)
         analytics, readers = read_app(settings, ANALYTICS)
         added = {name: _section(settings, section) for name, section in sections.items()}
-        broker, lags = asked.result()
+        broker, lags, options = asked.result()
     if broker.state != "answering":
         written = _last_known_partitions(PROCESSOR, writers)
         read = _last_known_partitions(ANALYTICS, readers)
     else:
-        written = _partitions(PROCESSOR, names.read_by(PROCESSOR), lags)
-        read = _partitions(ANALYTICS, names.read_by(ANALYTICS), lags)
+        written = _partitions(PROCESSOR, names.read_by(PROCESSOR), lags, options)
+        read = _partitions(ANALYTICS, names.read_by(ANALYTICS), lags, options)
     apps = (with_lag(processor, written), with_lag(analytics, read))
     free = min(free_bytes(settings.home), free_bytes(settings.database_path))
     status = Status(
@@ -160,24 +167,35 @@ def _stored(settings: Settings, store: StoreConnection, path: Path) -> _Stored:
 
 def _ask_broker(
     settings: Settings, positions: Mapping[TopicPartition, int], app: str | None
-) -> tuple[Broker, list[PartitionLag]]:
+) -> tuple[Broker, list[PartitionLag], Mapping[str, Options]]:
     """Ask the broker about the topics that `app` reads, or about all if it is None.
+
+    Without an answer, or a permission, there are no options.
 
     The user of one app may be permitted to see no other topics.
     """
     names, servers = Names.of(settings), None
     topics = [topic for one in APPS if app in {None, one.name} for topic in names.read_by(one)]
+    deadline = Deadline.after(BROKER_SECONDS)
     try:
         servers = bootstrap_servers(settings)
         lags = read_partitions(settings, topics, positions, BROKER_SECONDS, patient=False)
     except TopicMissing as error:
-        return Broker("topic_missing", servers, str(error)), []
+        return Broker("topic_missing", servers, str(error)), [], {}
     except PurchasesError as error:
-        return Broker("down", servers, str(error)), []
+        return Broker("down", servers, str(error)), [], {}
+    try:
+        admin = AdminClient(common_config(settings, servers, "status"))
+        seen = sorted({lag.topic for lag in lags})
+        options = read_options(admin, seen, deadline.left(least=LEAST_SECONDS))
+    except PurchasesError:
+        options = {}
+    unsafe = unsafe_options(names.purchases, options.get(names.purchases, {}))
+    said = tuple(f"{option.name} is {option.value}" for option in unsafe)
     detail = ""
     if names.redrive in topics and all(lag.topic != names.redrive for lag in lags):
         detail = f"The topic {names.redrive} is missing, or may not be seen by this user."
-    return Broker("answering", servers, detail), lags
+    return Broker("answering", servers, detail, said), lags, options
 
 
 def _section(settings: Settings, section: SectionOf) -> Section:
@@ -198,7 +216,10 @@ def _section(settings: Settings, section: SectionOf) -> Section:
 
 
 def _partitions(
-    app: App, topics: Sequence[str], lags: Sequence[PartitionLag]
+    app: App,
+    topics: Sequence[str],
+    lags: Sequence[PartitionLag],
+    options: Mapping[str, Options],
 ) -> list[PartitionStatus]:
     return [
         PartitionStatus(
@@ -212,6 +233,7 @@ def _partitions(
             hidden_records=lag.hidden_records,
             hidden_seconds=_rounded(lag.hidden_seconds),
             hidden_producer=lag.hidden_producer,
+            unread_share=unread_share(lag, retention(options.get(lag.topic, {}))),
         )
         for lag in lags
         if lag.topic in topics

@@ -15,6 +15,8 @@ from streaming.system.disk_space import LEAST_FREE_BYTES
 
 FEWEST_DAYS: Final = 3.0
 """A weekend, so that somebody can still act on Monday."""
+MOST_UNREAD: Final = 0.8
+"""Of what Kafka keeps: it deletes whole segments, and somebody must have time to act before."""
 LONG_BEHIND_SECONDS: Final = 60.0
 """Longer than a restart, a rebalance and the catch-up after them."""
 FINE: Final = "All is well."
@@ -59,6 +61,13 @@ def _problems(status: Status) -> Iterator[Problem]:
             "topic_missing",
             status.broker.detail,
             "Run `purchases topics create`; if the topic exists, permit this user to describe it.",
+        )
+    if status.broker.unsafe_options:
+        yield Problem(
+            "unsafe_topic",
+            "The topic of purchases takes batches that end every reader, because its"
+            f" {' and '.join(status.broker.unsafe_options)}.",
+            "Run `purchases topics create --alter`. New records then take more disk.",
         )
     if status.database.state == "unreadable":
         yield Problem(
@@ -131,6 +140,15 @@ def _slot_problem(app: str, slot: SlotStatus) -> Problem | None:
 
 def _log_problems(status: Status) -> Iterator[Problem]:
     for partition in status.partitions:
+        if (partition.unread_share or 0) > MOST_UNREAD:
+            yield Problem(
+                "unread_soon_deleted",
+                f"{partition.lag_records:,} unread records are {partition.unread_share:.0%} of what"
+                f" Kafka keeps of {partition.topic}-{partition.partition}; it deletes the oldest"
+                " first.",
+                "Raise the topic's retention.ms and retention.bytes now, and let"
+                f" {partition.app} catch up.",
+            )
         if (partition.hidden_seconds or 0) > LONG_TRANSACTION_SECONDS:
             yield _open_transaction(partition, status.broker.bootstrap_servers or "HOST:PORT")
     for app in status.apps:

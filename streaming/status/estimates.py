@@ -8,12 +8,32 @@ from typing import Final
 
 from msgspec import structs
 
+from streaming.kafka.lag import PartitionLag
+from streaming.kafka.topic_options import Retention
 from streaming.status.model import AppStatus, Database, Disk, PartitionStatus
 from streaming.system.disk_space import LEAST_FREE_BYTES
 
 DAY_SECONDS: Final = 86_400
 FEWEST_EVENTS: Final = 10_000
 """With fewer, the size of an empty database would distort the size of an event."""
+
+SETTLED_SECONDS: Final = 60.0
+"""For so long a record is unread before the log's own bounds say anything: not while one flows."""
+
+
+def unread_share(lag: PartitionLag, retention: Retention) -> float:
+    """Return how much of what `retention` keeps of a partition is unread, from 0 to over 1.
+
+    By age, by bytes, or, once Kafka has begun to delete, by records; the largest counts.
+    """
+    seconds, size = lag.seconds or 0.0, lag.unread_bytes or 0
+    shares = [
+        seconds / retention.seconds if retention.seconds else 0.0,
+        size / retention.size if retention.size else 0.0,
+    ]
+    if lag.first > 0 and lag.records and seconds > SETTLED_SECONDS:
+        shares.append(lag.records / (lag.end - lag.first))
+    return round(max(shares), 3)
 
 
 def with_lag(app: AppStatus, partitions: Sequence[PartitionStatus]) -> AppStatus:

@@ -18,11 +18,16 @@ class Problem(Struct, frozen=True):
 
 
 class Broker(Struct, frozen=True):
-    """Whether the cluster is `answering`, with `topic_missing`, or `down`, and for which reason."""
+    """Whether the cluster is `answering`, with `topic_missing`, or `down`, and for which reason.
+
+    `unsafe_options` are those of the topic `purchases` by which a batch can end its readers, such
+    as `compression.type=producer`.
+    """
 
     state: str
     bootstrap_servers: str | None
     detail: str
+    unsafe_options: tuple[str, ...] = ()
 
 
 class Database(Struct, frozen=True):
@@ -93,6 +98,7 @@ class PartitionStatus(Struct, frozen=True):
     """One topic partition that an app reads: its stored position, and the last stable offset.
 
     `hidden_producer` has the transaction that has been open for too long, if the broker says it.
+    `unread_share` is how much of what retention keeps is unread: at 1 Kafka deletes unread records.
     """
 
     app: str
@@ -105,6 +111,7 @@ class PartitionStatus(Struct, frozen=True):
     hidden_records: int | None
     hidden_seconds: float | None
     hidden_producer: int | None = None
+    unread_share: float | None = None
 
 
 class RefusalShare(Struct, frozen=True):

@@ -14,6 +14,7 @@ from streaming.errors import Unavailable
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import consumer_config
 from streaming.kafka.retry import answer
+from streaming.kafka.unreadable_batch import UNREADABLE
 from streaming.settings import Settings
 
 BATCH: Final = 10_000
@@ -136,6 +137,13 @@ def _end_of(message: Message) -> int | None:
         raise Unavailable(
             f"Records of {message.topic()}-{message.partition()} were deleted while they were read"
             " (retention); try again."
+        )
+    if error.code() == UNREADABLE:
+        raise Unavailable(
+            f"The batch of {message.topic()}-{message.partition()} that begins at"
+            f" {message.offset()} cannot be unpacked, so nothing behind it is verified. Wait until"
+            " retention has deleted it, or delete the log up to its end with"
+            " kafka-delete-records.sh."
         )
     # The client retries all other errors by itself.
     return None

@@ -1,6 +1,7 @@
 """What anyone with WRITE on `purchases` may send: it ends nobody and hides nothing."""
 
 import json
+import re
 import uuid
 
 import pytest
@@ -8,7 +9,9 @@ from confluent_kafka import Producer
 
 from tests.deployment import Deployment
 from tests.faults.table import keep
+from tests.kafka.test_topic_options import let_in_everything
 from tests.load import Load
+from tests.support import wait_until
 
 VALUE_BYTES = 256 * 1024
 
@@ -65,3 +68,55 @@ def test_a_thousand_and_one_headers_are_refused_and_seen(deployment: Deployment)
         ("too_large", "the record has 100000 headers, over 1000"),
     ]
     deployment.succeed("verify")
+
+
+def test_a_batch_that_cannot_be_unpacked_names_the_reset_that_goes_on(
+    deployment: Deployment,
+) -> None:
+    """It is only possible on a topic whose options let it in; nothing honest is passed over."""
+    let_in_everything(deployment)
+    topic = deployment.topic("purchases")
+    for partition in range(4):
+        send_purchase(deployment, partition)
+    bomb = Producer(
+        {
+            "bootstrap.servers": deployment.bootstrap_servers,
+            "compression.type": "zstd",
+            "message.max.bytes": 400_000_000,
+            "batch.size": 400_000_000,
+            "linger.ms": 500,
+        }
+    )
+    for _ in range(20):
+        bomb.produce(topic, b" " * 8_000_000, partition=2)
+    assert bomb.flush(60) == 0
+    for partition in range(4):
+        send_purchase(deployment, partition)
+    log = deployment.home / "process.log"
+    with deployment.running("process"):
+        wait_until(
+            lambda: log.exists() and "cannot be unpacked" in log.read_text(), 60, "it says nothing"
+        )
+    said = log.read_text()
+    reset = re.search(r"`purchases (offsets reset processor [^`]*)`", said)
+    assert reset is not None, said
+    assert f"The batch of {topic}-2 that begins at 1" in said
+    assert reset[1].endswith(f"--topic {topic} --partition 2 --to 21 --yes")
+    deployment.succeed(*reset[1].split())
+    deployment.succeed("process", "--until-caught-up")
+    deployment.succeed("analyze", "--until-caught-up")
+    assert deployment.count("analytics_event") == 8
+    verified = deployment.run("verify")
+    assert f"The batch of {topic}-2 that begins at 1 cannot be unpacked" in (
+        verified.stdout + verified.stderr
+    )
+
+
+def send_purchase(deployment: Deployment, partition: int) -> None:
+    """Send an honest purchase to a partition."""
+    producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
+    purchase = {"user": "ada", "item": "tea", "timestamp": "2011-03-27T10:15:00Z"}
+    producer.produce(
+        deployment.topic("purchases"), json.dumps(purchase).encode(), b"ada", partition
+    )
+    assert producer.flush(30) == 0

@@ -196,6 +196,16 @@ OPEN = PartitionStatus("processor", "purchases", 0, 1, 1, 0, 0.0, 5, 80.0)
         ),
         ("worker_silent", {"apps": (app("analytics", slot("silent", "no heartbeat")),)}, "stuck"),
         ("paused", {"apps": (app("analytics", slot("paused", "database")),)}, "database"),
+        (
+            "unsafe_topic",
+            {"broker": Broker("answering", "b:9092", "", ("compression.type is producer",))},
+            "compression.type is producer",
+        ),
+        (
+            "unread_soon_deleted",
+            {"partitions": (structs.replace(OPEN, hidden_seconds=0.0, unread_share=0.81),)},
+            "81% of what Kafka keeps",
+        ),
         ("open_transaction", {"partitions": (OPEN,)}, "purchases-0"),
         (
             "falling_behind",

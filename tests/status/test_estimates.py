@@ -2,7 +2,9 @@
 
 import pytest
 
-from streaming.status.estimates import disk_forecast, with_lag
+from streaming.kafka.lag import PartitionLag
+from streaming.kafka.topic_options import Retention
+from streaming.status.estimates import disk_forecast, unread_share, with_lag
 from streaming.status.model import Database, Disk, PartitionStatus
 from streaming.system.disk_space import LEAST_FREE_BYTES
 from tests.status.test_diagnose import app
@@ -58,3 +60,26 @@ def test_of_a_few_events_no_size_is_told() -> None:
     """The pages of an empty database would count as theirs."""
     database = Database("ok", "", "purchases.db", 9_999, 0, 0, 0, 400_000_000)
     assert disk_forecast(10**12, database, 1_000.0) == Disk(10**12, None, None)
+
+
+def unread(seconds: float | None, size: int | None, first: int = 0) -> PartitionLag:
+    """Return a partition of which records 900 to 1,000 are unread."""
+    return PartitionLag("purchases", 0, 900, 1_000, 100, seconds, 0, None, None, first, size)
+
+
+@pytest.mark.parametrize(
+    ("lag", "retention", "share"),
+    [
+        (unread(60.0, 50), Retention(600.0, 200), 0.25),
+        (unread(60.0, 50), Retention(120.0, 200), 0.5),
+        (unread(60.0, 50), Retention(None, None), 0.0),
+        (unread(None, None), Retention(600.0, 200), 0.0),
+        (unread(61.0, 1, first=800), Retention(600.0, 200), 0.5),
+        (unread(59.0, 1, first=890), Retention(600.0, 200), 0.098),
+    ],
+)
+def test_what_is_unread_is_compared_with_what_kafka_keeps(
+    lag: PartitionLag, retention: Retention, share: float
+) -> None:
+    """By age, by bytes, and by records once Kafka deletes, though not of what flows."""
+    assert unread_share(lag, retention) == share

@@ -1,0 +1,118 @@
+"""The options of the topics that decide what a producer may do, and what Kafka deletes.
+
+They are asked of the brokers here, and changed if a person says so. With which options a missing
+topic is created stands in `topics`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+
+from streaming.errors import PurchasesError, Unavailable
+from streaming.runtime.limits import CALL_SECONDS
+
+MAX_BATCH_BYTES: Final = 1_048_588
+"""Kafka's own default. A purchase has at most 256 KiB, with 512 KiB of headers and key."""
+UNPACKED: Final = {
+    "compression.type": "uncompressed",
+    "max.message.bytes": str(MAX_BATCH_BYTES),
+}
+"""With both, the broker unpacks each batch that it is sent, and refuses one that is over 1 MiB
+then. Otherwise 12 KB can unpack to more than a client reads, and end every reader of the topic."""
+
+Options = Mapping[str, ConfigEntry]
+
+
+@dataclass(frozen=True)
+class UnsafeOption:
+    """An option by which a topic takes what ends its readers, and the value that it should have."""
+
+    topic: str
+    name: str
+    value: str
+    safe_value: str
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long, and how many bytes of a partition, a topic is kept; None is without a bound."""
+
+    seconds: float | None
+    size: int | None
+
+
+def read_options(
+    admin: AdminClient, topics: Iterable[str], timeout: float = CALL_SECONDS
+) -> dict[str, Options]:
+    """Return the options of each topic by name.
+
+    Raises `Unavailable` if they are not answered in time, or this user may not see them.
+    """
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+    asked = admin.describe_configs(resources, request_timeout=timeout)
+    try:
+        return {resource.name: future.result(timeout) for resource, future in asked.items()}
+    except KafkaException as error:
+        raise Unavailable(f"The topics' options: {error.args[0].str()}.") from None
+    except TimeoutError:
+        raise Unavailable("The broker does not answer in time.") from None
+
+
+def unsafe_options(topic: str, options: Options) -> list[UnsafeOption]:
+    """Return those options of the topic `purchases` that let in what its readers cannot unpack.
+
+    One that the cluster does not let anybody change is none.
+    """
+    unsafe = []
+    for name, safe_value in UNPACKED.items():
+        entry = options.get(name)
+        if entry is None or entry.is_read_only or entry.value is None:
+            continue
+        is_safe = entry.value == safe_value or (
+            name == "max.message.bytes" and int(entry.value) < MAX_BATCH_BYTES
+        )
+        if not is_safe:
+            unsafe.append(UnsafeOption(topic, name, entry.value, safe_value))
+    return unsafe
+
+
+def retention(options: Options) -> Retention:
+    """Return a topic's retention."""
+    milliseconds, size = (
+        None if entry is None or entry.value is None or int(entry.value) < 0 else int(entry.value)
+        for entry in (options.get("retention.ms"), options.get("retention.bytes"))
+    )
+    return Retention(None if milliseconds is None else milliseconds / 1000, size)
+
+
+def make_safe(admin: AdminClient, unsafe: Sequence[UnsafeOption]) -> None:
+    """Give each option its safe value. Raises `PurchasesError` with the cluster's reason."""
+    changes: dict[str, list[ConfigEntry]] = {}
+    for option in unsafe:
+        entry = ConfigEntry(
+            option.name, option.safe_value, incremental_operation=AlterConfigOpType.SET
+        )
+        changes.setdefault(option.topic, []).append(entry)
+    resources = [
+        ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
+        for topic, entries in changes.items()
+    ]
+    if not resources:
+        return
+    asked = admin.incremental_alter_configs(resources, request_timeout=CALL_SECONDS)
+    for resource, future in asked.items():
+        try:
+            future.result(CALL_SECONDS)
+        except KafkaException as error:
+            raise PurchasesError(
+                f"The topic {resource.name} cannot be altered: {error.args[0].str()}."
+            ) from None
+        except TimeoutError:
+            raise PurchasesError(
+                f"The brokers did not say within {CALL_SECONDS:g} s whether the topic"
+                f" {resource.name} was altered; try again."
+            ) from None
