@@ -34,14 +34,17 @@ def list_topic_partitions(producer: Producer, topics: Sequence[str]) -> list[Top
 
 
 def list_hanging(
-    common: Config, partitions: Sequence[TopicPartition], group: str
+    common: Config,
+    partitions: Sequence[TopicPartition],
+    group: str,
+    read: Sequence[TopicPartition],
 ) -> list[TopicPartition]:
     """Return the partitions with an open transaction over what was made of uncommitted purchases.
 
     Asked when our producer has no transaction: what is open then was to be aborted and forgotten,
     or is of another slot, which an abort of ours does not touch. If a commit was forgotten, the
-    offsets of `group` say so, and the next commit makes up for it. Raises `Unavailable` or
-    `KafkaException` if the brokers do not answer.
+    offsets of `group` on `read` say so, and the next commit makes up for it. Raises `Unavailable`
+    or `KafkaException` if the brokers do not answer.
     """
     admin = AdminClient(common)
     # The last stable offset is asked first, and the group's offsets last: a transaction that is
@@ -52,7 +55,7 @@ def list_hanging(
     if not starts:
         return []
     first = _read_first(common, group, starts)
-    offsets = committed_offsets(admin, group, RECOVERY_CALL_SECONDS)
+    offsets = committed_offsets(common, group, read, RECOVERY_CALL_SECONDS)
     committed = {partition: offset.offset for partition, offset in offsets.items()}
     return [at for at, record in first.items() if not _is_committed(record, committed)]
 

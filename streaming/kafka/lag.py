@@ -4,7 +4,7 @@ Only questions with a short deadline are asked, and no group is joined. What is 
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
@@ -119,14 +119,15 @@ def read_partitions(
     }
     with _broker_errors(), closing(Consumer({**config, "error_cb": refusals})) as consumer:
         metadata = _read_metadata(consumer, refusals, deadline, patient=patient)
-        admin = AdminClient(common_config(settings, servers, CLIENT))
+        common = common_config(settings, servers, CLIENT)
+        admin = AdminClient(common)
         if not _exists(metadata, names.redrive):
             topics = [topic for topic in topics if topic != names.redrive]
         # Positions before ends: the other way round a lag could be negative.
         positions = dict.fromkeys(_partitions_of(metadata, topics), -1)
         positions |= {at: offset for at, offset in stored.items() if at in positions}
         if names.purchases in topics:
-            positions |= _read_committed(admin, group, positions, deadline)
+            positions |= _read_committed(common, group, positions, deadline)
         ends = _read_ends(admin, positions, deadline)
         unread = {e.partition: e.position for e in ends if e.position < e.stable}
         next_records = _read_next(consumer, unread, deadline)
@@ -243,10 +244,10 @@ def _partitions_of(metadata: ClusterMetadata, topics: Sequence[str]) -> list[Top
 
 
 def _read_committed(
-    admin: AdminClient, group: str, partitions: Mapping[TopicPartition, int], deadline: Deadline
+    common: Config, group: str, partitions: Iterable[TopicPartition], deadline: Deadline
 ) -> dict[TopicPartition, int]:
-    offsets = committed_offsets(admin, group, deadline.left(LEAST_SECONDS))
-    return {at: offset.offset for at, offset in offsets.items() if at in partitions}
+    offsets = committed_offsets(common, group, partitions, deadline.left(LEAST_SECONDS))
+    return {at: offset.offset for at, offset in offsets.items()}
 
 
 def _read_ends(

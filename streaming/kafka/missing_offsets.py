@@ -31,9 +31,14 @@ Bounds = Mapping[TopicPartition, tuple[int, int]]
 """First offset and end."""
 
 
-def require_offsets(common: Config, group: str, partitions: Sequence[TopicPartition]) -> None:
+def require_offsets(
+    common: Config,
+    group: str,
+    read: Sequence[TopicPartition],
+    written: Sequence[TopicPartition],
+) -> None:
     """Raise `Mismatch` if the group's offsets were deleted; else as `published_without_offsets`."""
-    published = published_without_offsets(common, group, partitions)
+    published = published_without_offsets(common, group, read, written)
     if published is not None:
         topic, number = published
         raise Mismatch(
@@ -47,21 +52,23 @@ def require_offsets(common: Config, group: str, partitions: Sequence[TopicPartit
 
 
 def published_without_offsets(
-    common: Config, group: str, partitions: Sequence[TopicPartition]
+    common: Config,
+    group: str,
+    read: Sequence[TopicPartition],
+    written: Sequence[TopicPartition],
 ) -> TopicPartition | None:
-    """Return which of `partitions` was published to, if `group` has no offset at all; or None.
+    """Return which of `written` was published to, if `group` has no offset of `read`; or None.
 
     Raises `Unavailable` or `KafkaException` if the brokers do not answer.
     """
-    admin = AdminClient(common)
-    if committed_offsets(admin, group, CALL_SECONDS):
+    if committed_offsets(common, group, read, CALL_SECONDS):
         return None
-    bounds = list_bounds(admin, partitions, stable=True, timeout=CALL_SECONDS)
+    bounds = list_bounds(AdminClient(common), written, stable=True, timeout=CALL_SECONDS)
     published = _first_published(common, group, bounds) or _first_deleted(bounds)
     # A commit in progress reaches each partition by itself, so the offsets may come a moment later.
     settled = Deadline.after(SETTLING_SECONDS)
     if published and wait_until(
-        lambda: bool(committed_offsets(admin, group, CALL_SECONDS)), settled
+        lambda: bool(committed_offsets(common, group, read, CALL_SECONDS)), settled
     ):
         return None
     return published

@@ -1,9 +1,11 @@
 """Bounds of partitions and offsets of groups, asked of the brokers for all partitions at once."""
 
 from collections.abc import Iterable
+from contextlib import closing
 from typing import Any
 
 from confluent_kafka import (
+    Consumer,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaException,
@@ -13,6 +15,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from streaming.errors import Unavailable
 from streaming.events.record import TopicPartition
+from streaming.kafka.config import Config
 
 
 def list_bounds(
@@ -45,21 +48,26 @@ def list_bounds(
 
 
 def committed_offsets(
-    admin: AdminClient, group: str, timeout: float
+    common: Config, group: str, partitions: Iterable[TopicPartition], timeout: float
 ) -> dict[TopicPartition, PartitionOffset]:
-    """Return what the group has committed, with its metadata.
+    """Return what the group has committed of the partitions, with its metadata.
 
-    An open transaction changes nothing of it, while a consumer's question waits for its decision.
-    Raises `KafkaException`, or `Unavailable` if no answer comes within `timeout` seconds.
+    An open transaction changes nothing of it. Raises `KafkaException` if no answer comes within
+    `timeout` seconds.
     """
-    asked = [ConsumerGroupTopicPartitions(group)]
-    try:
-        found = admin.list_consumer_group_offsets(asked, request_timeout=timeout)[group].result(
-            timeout
-        )
-    except TimeoutError:
-        raise Unavailable("The broker does not answer in time.") from None
-    return {(p.topic, p.partition): p for p in found.topic_partitions if p.offset >= 0}
+    asked = [PartitionOffset(*partition) for partition in partitions]
+    config: Config = {
+        **common,
+        "group.id": group,
+        "enable.auto.commit": False,
+        # Under `read_committed` the answer would wait until an open transaction is decided.
+        "isolation.level": "read_uncommitted",
+    }
+    # By a consumer that never joins: the admin client of librdkafka 2.16 ends the process if the
+    # group's coordinator is just moving (docs/postmortems/0014-admin-client-of-a-moving-group.md).
+    with closing(Consumer(config)) as consumer:
+        found = consumer.committed(asked, timeout=timeout) if asked else []
+    return {(p.topic, p.partition): p for p in found if p.error is None and p.offset >= 0}
 
 
 def commit_offsets(

@@ -28,7 +28,8 @@ class GroupReader:
     def __init__(self, settings: Settings, servers: str, group: str) -> None:
         self._group = group
         self._consumer = Consumer(consumer_config(settings, servers, "catch-up", group))
-        self._admin = AdminClient(common_config(settings, servers, "catch-up"))
+        self._common = common_config(settings, servers, "catch-up")
+        self._admin = AdminClient(self._common)
 
     def ends(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
         """Return the high watermark of every partition that holds something.
@@ -42,11 +43,13 @@ class GroupReader:
 
     def committed(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
         """Return the group's committed offset of each partition; else its first offset."""
-        # By the admin client: a consumer's question would wait for the decision about an open
-        # transaction.
-        offsets = answer(lambda seconds: committed_offsets(self._admin, self._group, seconds))
+        partitions = self._partitions(topics)
+        asked = [(at.topic, at.partition) for at in partitions]
+        offsets = answer(
+            lambda seconds: committed_offsets(self._common, self._group, asked, seconds)
+        )
         committed = {}
-        for at in self._partitions(topics):
+        for at in partitions:
             offset = offsets.get((at.topic, at.partition))
             first = self._watermarks(at)[0] if offset is None else 0
             committed[at.topic, at.partition] = first if offset is None else offset.offset

@@ -136,11 +136,12 @@ def _processor_positions(settings: Settings, cluster: Cluster) -> list[StoredPos
     """Return the processor's positions: all `deleted` if it has published, but has no offset."""
     names = Names.of(settings)
     common, group = _common(settings, cluster), names.processor_group
-    committed = _read_committed(common, group)
+    read = _partitions_of(cluster, names.read_by(PROCESSOR))
+    committed = _read_committed(common, group, read)
     positions = _compare(settings, cluster, PROCESSOR, committed)
     if not committed:
         published = _partitions_of(cluster, [names.analytics, names.dead_letters])
-        if answer(lambda _: published_without_offsets(common, group, published)) is not None:
+        if answer(lambda _: published_without_offsets(common, group, read, published)) is not None:
             return [structs.replace(position, state="deleted") for position in positions]
     return positions
 
@@ -177,10 +178,11 @@ def _common(settings: Settings, cluster: Cluster) -> Config:
     return common_config(settings, cluster.bootstrap_servers, CLIENT)
 
 
-def _read_committed(common: Config, group: str) -> dict[TopicPartition, StoredOffset]:
+def _read_committed(
+    common: Config, group: str, partitions: Sequence[TopicPartition]
+) -> dict[TopicPartition, StoredOffset]:
     """Return the processor's committed offsets; their metadata is the topic's id."""
-    admin = AdminClient(common)
-    offsets = answer(lambda seconds: committed_offsets(admin, group, seconds))
+    offsets = answer(lambda seconds: committed_offsets(common, group, partitions, seconds))
     return {
         partition: StoredOffset(offset.offset, offset.metadata or "", "")
         for partition, offset in offsets.items()

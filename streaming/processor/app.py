@@ -92,8 +92,8 @@ class PurchaseProcessorApp:
         self._recovery = Recovery(
             common_config(settings, servers, client),
             producer,
-            [names.analytics, names.dead_letters],
-            group,
+            names,
+            list(read),
             runtime,
         )
         self.consumer = GroupConsumer(

@@ -13,12 +13,13 @@ from streaming.errors import Unavailable, Unrecoverable
 from streaming.events.record import TopicPartition
 from streaming.kafka import hanging_transactions, missing_offsets
 from streaming.kafka.config import Config
+from streaming.kafka.names import Names
 from streaming.runtime.limits import RECOVERY_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime
 
 
 class Recovery:
-    """Recovery of the topics that a producer writes, for the group that its app reads with.
+    """Recovery of the topics that the processor writes, for its group, which reads `read`.
 
     All of it raises `Unrecoverable` if the brokers do not answer.
     """
@@ -27,20 +28,23 @@ class Recovery:
         self,
         common: Config,
         producer: Producer,
-        topics: Sequence[str],
-        group: str,
+        names: Names,
+        read: Sequence[str],
         runtime: Runtime,
     ) -> None:
         self._common = common
         self._producer = producer
-        self._topics = topics
-        self._group = group
+        self._written = [names.analytics, names.dead_letters]
+        self._read = read
+        self._group = names.processor_group
         self._runtime = runtime
 
     def abort_hanging(self) -> None:
         """Abort what a forgotten abort left open: our next commit would publish it too."""
         with self._published() as partitions:
-            hanging = hanging_transactions.list_hanging(self._common, partitions, self._group)
+            hanging = hanging_transactions.list_hanging(
+                self._common, partitions, self._group, self._partitions(self._read)
+            )
             if hanging:
                 hanging_transactions.abort_over(self._producer, hanging)
 
@@ -53,16 +57,20 @@ class Recovery:
     def require_offsets(self) -> None:
         """Raise `Mismatch` if something was published, but the group has no offset at all."""
         with self._published() as partitions:
-            missing_offsets.require_offsets(self._common, self._group, partitions)
+            read = self._partitions(self._read)
+            missing_offsets.require_offsets(self._common, self._group, read, partitions)
 
     @contextmanager
     def _published(self) -> Iterator[list[TopicPartition]]:
-        """Provide all partitions of the topics, and let the watchdog bear with a recovery."""
+        """Provide all partitions that are written, and let the watchdog bear with a recovery."""
         self._runtime.heartbeat()
         try:
             with self._runtime.watchdog_limit(RECOVERY_WATCHDOG_SECONDS):
-                yield hanging_transactions.list_topic_partitions(self._producer, self._topics)
+                yield self._partitions(self._written)
         except KafkaException as error:
             raise Unrecoverable(f"cannot recover: {error.args[0].str()}") from None
         except Unavailable as error:
             raise Unrecoverable(f"cannot recover: {error}") from None
+
+    def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+        return hanging_transactions.list_topic_partitions(self._producer, topics)
