@@ -11,6 +11,7 @@ import pytest
 
 from streaming.analytics.app import run_consumer
 from streaming.apps import ANALYTICS, PROCESSOR
+from streaming.errors import Unrecoverable
 from streaming.events.record import TopicPartition
 from streaming.kafka import consume_loop
 from streaming.kafka.bootstrap import bootstrap_servers
@@ -23,6 +24,7 @@ from streaming.store.deployment import prepare_store
 
 DEADLINE_SECONDS = 90.0
 LOOK_SECONDS = 0.05
+STARTS = 5
 
 
 class UntilCaughtUp(Runtime):
@@ -64,6 +66,16 @@ def reader_of(settings: Settings, group: str) -> Iterator[GroupReader]:
         yield reader
 
 
+def run_as_supervised(work: Callable[[], None]) -> None:
+    """Run an app, and again if it ends by what only a new process mends, as a supervisor does."""
+    for _ in range(STARTS - 1):
+        try:
+            return work()
+        except Unrecoverable:
+            continue
+    return work()
+
+
 def process(settings: Settings) -> None:
     """Process what stands on `purchases`, and commit it. Raises what the app does."""
     names = Names.of(settings)
@@ -72,7 +84,7 @@ def process(settings: Settings) -> None:
         runtime = UntilCaughtUp(
             settings, PROCESSOR.name, reader.ends(topics), lambda: reader.committed(topics)
         )
-        run_processor(settings, runtime)
+        run_as_supervised(lambda: run_processor(settings, runtime))
         runtime.set_state("stopped")
 
 
@@ -85,5 +97,5 @@ def analyze(settings: Settings) -> None:
         runtime = UntilCaughtUp(
             settings, ANALYTICS.name, ends, lambda: database_positions(settings, group)
         )
-        run_consumer(settings, runtime)
+        run_as_supervised(lambda: run_consumer(settings, runtime))
         runtime.set_state("stopped")

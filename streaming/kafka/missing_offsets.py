@@ -21,7 +21,9 @@ from streaming.kafka.log_reader import read_from
 from streaming.kafka.offsets import committed_offsets, list_bounds
 from streaming.system.deadline import Deadline, wait_until
 
-CALL_SECONDS: Final = 2.0
+CALL_SECONDS: Final = 4.0
+"""Of each of four calls. A client's first call also connects, which takes seconds on a busy host.
+With reading and settling they stay within `RECOVERY_WATCHDOG_SECONDS`."""
 READING_SECONDS: Final = 6.0
 """For reading past aborted records and those of others to the first that was published."""
 SETTLING_SECONDS: Final = 2.0

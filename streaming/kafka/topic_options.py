@@ -90,7 +90,7 @@ def retention(options: Options) -> Retention:
 
 
 def make_safe(admin: AdminClient, unsafe: Sequence[UnsafeOption]) -> None:
-    """Give each option its safe value. Raises `PurchasesError` with the cluster's reason."""
+    """Set each option to its safe value. Raises `PurchasesError` with the cluster's reason."""
     changes: dict[str, list[ConfigEntry]] = {}
     for option in unsafe:
         entry = ConfigEntry(

@@ -17,7 +17,7 @@ CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 
 def let_in_everything(deployment: Deployment) -> None:
-    """Give the topic the options that it had before this version."""
+    """Set the topic to the options that it had before this version."""
     changes = [
         ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
         for name, value in {

@@ -72,7 +72,7 @@ def test_two_slots_share_the_work_exactly_once(deployment: Deployment) -> None:
 @pytest.mark.parametrize(
     ("command", "app", "partitions"),
     [
-        ("process", "processor", 4),
+        ("process", "processor", 8),
         pytest.param("analyze", "analytics", 5, marks=pytest.mark.faults),
     ],
 )
