@@ -18,6 +18,7 @@ import polars as pl
 from assets.tables.aggregate import EVENT_COLUMNS
 from assets.tables.calendar import day_window
 from streaming.store.connection import StoreConnection
+from streaming.store.live_totals import read_version
 from streaming.units import MICROS, whole_sum
 
 FRAME_ROWS: Final = 250_000
@@ -107,7 +108,7 @@ def _read_total(connection: StoreConnection) -> StreamFigures:
     if row is None:
         return NO_FIGURES
     events, items_sold, trillions, micros = row
-    return StreamFigures(events, events, items_sold, whole_sum(trillions, micros))
+    return StreamFigures(read_version(connection), events, items_sold, whole_sum(trillions, micros))
 
 
 def _read_offsets(connection: StoreConnection) -> str:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE, WHOLE_TABLE_NAMES
 from streaming.store.connection import StoreConnection
+from streaming.store.live_totals import CORRECTIONS
 
 RETRY_MICROS: Final = 5 * 60 * 1_000_000
 """The wait after the first failure: long enough for a disk to be cleaned up; it doubles."""
@@ -129,7 +130,8 @@ target AS (
   SELECT name, CAST(day AS TEXT) AS partition, version, changed_at, events
   FROM day_ledger CROSS JOIN day_table
   UNION ALL
-  SELECT name, '{WHOLE}', events, changed_at, events FROM live_totals CROSS JOIN whole_table
+  SELECT name, '{WHOLE}', events + {CORRECTIONS}, changed_at, events
+  FROM live_totals CROSS JOIN whole_table
 )
 SELECT t.name, t.partition, t.version, t.changed_at, coalesce(b.version, 0), b.built_at,
   t.events - coalesce(b.events, 0)

@@ -17,6 +17,7 @@ from assets.tables.models import WHOLE
 from assets.tables.transforms import Transform
 from streaming.kafka.names import Names
 from streaming.store.connection import StoreConnection
+from streaming.store.live_totals import CORRECTIONS
 from streaming.units import MICROS
 from streaming.verification.database_checks import check_days, check_items, check_totals
 
@@ -38,7 +39,7 @@ def check_parity(
     statement = _PARITY_OF_DAYS if transform.by_day else _PARITY_OF_ALL
     if not transform.guests:
         statement = _PARITY_OF_CUSTOMERS
-    query = statement.format(table=transform.table)
+    query = statement.format(table=transform.table, corrections=CORRECTIONS)
     rows = connection.execute(query, {"table": transform.table}).fetchall()
     compared = [(row[0], _whole_figures(row[1:5]), _whole_figures(row[5:])) for row in rows]
     wrong = [row for row in compared if row[1] != row[2]]
@@ -195,12 +196,12 @@ FROM {{table}} WHERE day NOT IN (SELECT day FROM day_ledger) GROUP BY day
 _PARITY_OF_ALL: Final = f"""
 SELECT b.partition, {_BUILT}, t.events, t.items_sold, t.units, t.rest
 FROM (SELECT {_FIGURES} FROM live_totals) t
-JOIN table_build b ON b.table_name = :table AND b.version = t.events
+JOIN table_build b ON b.table_name = :table AND b.version = t.events + {{corrections}}
 JOIN (SELECT {_SUMS} FROM {{table}}) s
 """
 _PARITY_OF_CUSTOMERS: Final = """
 SELECT b.partition, coalesce(sum(s.events), 0), 0, 0, 0, t.events - t.guest_events, 0, 0, 0
 FROM live_totals t
-JOIN table_build b ON b.table_name = :table AND b.version = t.events
+JOIN table_build b ON b.table_name = :table AND b.version = t.events + {corrections}
 LEFT JOIN {table} s GROUP BY b.partition
 """

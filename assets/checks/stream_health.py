@@ -100,7 +100,7 @@ def check_repeats(connection: StoreConnection, _: CheckContext) -> Finding:
     return Finding(
         passed=not conflicting,
         description=f"Of {records} records {duplicates} were duplicates, {conflicting} of them with"
-        " conflicting content; the stored event stays.",
+        " conflicting content; of each id the lowest source is stored.",
         numbers={"duplicates": duplicates, "conflicting": conflicting},
         is_warning=True,
     )

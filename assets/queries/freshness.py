@@ -21,7 +21,7 @@ from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE, WHOLE_TABLE_NAMES
 from streaming.errors import NotFound
 from streaming.store.connection import StoreConnection
-from streaming.store.live_totals import live_figures
+from streaming.store.live_totals import CORRECTIONS, live_figures
 from streaming.units import rfc_3339
 
 VERIFICATIONS: Final = 10
@@ -75,8 +75,9 @@ def read_days_freshness(
 def read_whole_freshness(store: StoreConnection, table: str) -> Freshness:
     """Read the freshness of a table that is not cut into days; it is never provisional."""
     # Before the first event there is no row of live totals.
-    events, built, built_at = store.execute(
-        "SELECT t.events, coalesce(b.events, 0), b.built_at FROM live_totals t"
+    missing, is_stale, built_at = store.execute(
+        "SELECT t.events - coalesce(b.events, 0),"  # noqa: S608 - a constant
+        f" t.events + {CORRECTIONS} <> coalesce(b.version, 0), b.built_at FROM live_totals t"
         " LEFT JOIN table_build b ON b.table_name = ? AND b.partition = ?",
         (table, WHOLE),
     ).fetchone() or (0, 0, None)
@@ -84,7 +85,8 @@ def read_whole_freshness(store: StoreConnection, table: str) -> Freshness:
     return Freshness(
         table=table,
         partitions=int(built_at is not None),
-        behind=events - built,
+        # A build that lacks no event, but a correction, is one behind.
+        behind=max(missing, is_stale),
         behind_days=0,
         provisional_days=0,
         failed=failed.fetchone()[0],

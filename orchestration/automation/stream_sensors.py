@@ -28,7 +28,7 @@ from streaming.runtime.keep_alive import Supervision, keep_running
 from streaming.settings import Settings
 from streaming.status.slots import read_app
 from streaming.store.connection import read_store
-from streaming.store.live_totals import changed_days, live_figures
+from streaming.store.live_totals import changed_days, read_version
 
 TICK_SECONDS: Final = 15
 """Three ticks before a keep-alive is too old (45 s): one slow tick stops no app."""
@@ -161,7 +161,7 @@ def report_days(
     if not settings.database_path.exists() or (is_complete and not new_round):
         return [], cursor
     with read_store(settings) as store:
-        target = live_figures(store).events if is_complete else cursor.target
+        target = read_version(store) if is_complete else cursor.target
         days = changed_days(store, (cursor.version, cursor.day), target, most)
     version, day = (days[-1].version, days[-1].day) if len(days) == most else (target + 1, "")
     first, last = str(settings.history_start), str(datetime.now(settings.zone).date())

@@ -93,6 +93,11 @@ def _store(status: Status) -> Iterator[Metric]:
         yield CounterMetricFamily(
             "purchases_duplicate_events", "Duplicates skipped.", value=database.duplicates or 0
         )
+        yield CounterMetricFamily(
+            "purchases_conflicting_events",
+            "Duplicates with another content than the stored event.",
+            value=database.conflicting or 0,
+        )
         yield GaugeMetricFamily(
             "purchases_not_storable_records",
             "Records of analytics that cannot be stored, and that nobody has given up.",

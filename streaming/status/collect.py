@@ -145,7 +145,8 @@ def _stored(settings: Settings, store: StoreConnection, path: Path) -> _Stored:
     # Before the first start there is no deployment: a group of this name has no rows.
     group = Names.of(settings).analytics_group(deployment.deployment_id if deployment else "")
     rows = store.execute(
-        "SELECT topic, partition, next_offset, duplicates, conflicting FROM stream_offset"
+        "SELECT topic, partition, next_offset, duplicates, conflicting, conflicted_at"
+        " FROM stream_offset"
         " WHERE consumer_group = ?",
         (group,),
     ).fetchall()
@@ -161,6 +162,9 @@ def _stored(settings: Settings, store: StoreConnection, path: Path) -> _Stored:
         refused=figures.refused,
         bytes=sum(file.stat().st_size for file in files if file.exists()),
         not_storable=count_not_storable(store),
+        conflicted_at=time_text(max(row[5] or 0 for row in rows) / 1e6)
+        if any(row[5] for row in rows)
+        else None,
     )
     return _Stored(database, {(row[0], row[1]): row[2] for row in rows})
 

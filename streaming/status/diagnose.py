@@ -4,6 +4,7 @@ A problem's `code` is stable, so that an alert can name it (docs/status.md lists
 """
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import structs
@@ -19,6 +20,8 @@ MOST_UNREAD: Final = 0.8
 """Of what Kafka keeps: it deletes whole segments, and somebody must have time to act before."""
 LONG_BEHIND_SECONDS: Final = 60.0
 """Longer than a restart, a rebalance and the catch-up after them."""
+CONFLICT_SHOWN: Final = timedelta(days=1)
+"""Long enough to be seen the next morning; an event that was not stored cannot be undone."""
 FINE: Final = "All is well."
 
 
@@ -85,7 +88,7 @@ def _problems(status: Status) -> Iterator[Problem]:
     for app in status.apps:
         yield from _app_problems(app)
     yield from _log_problems(status)
-    yield from _content_problems(status.database)
+    yield from _content_problems(status.database, status.as_of)
     yield from _slow_problems(status)
     for section in status.sections.values():
         yield from section.problems
@@ -181,7 +184,7 @@ def _open_transaction(partition: PartitionStatus, servers: str) -> Problem:
     )
 
 
-def _content_problems(database: Database) -> Iterator[Problem]:
+def _content_problems(database: Database, as_of: str) -> Iterator[Problem]:
     if database.state == "ok" and database.not_storable:
         yield Problem(
             "not_storable",
@@ -190,6 +193,19 @@ def _content_problems(database: Database) -> Iterator[Problem]:
             "See `purchases dlq list --reason not_storable` and stop who writes them; then give"
             " them up with `purchases dlq drop --reason not_storable --because REASON --yes`.",
         )
+    if database.state == "ok" and database.conflicted_at and _is_recent(database, as_of):
+        yield Problem(
+            "conflicts",
+            f"{database.conflicting or 0:,} events came with the event_id of another purchase, the"
+            f" last at {database.conflicted_at}. Of each id the one that was sent first is stored.",
+            "Find the producer that gives one event_id to several purchases; this problem ends a"
+            " day after the last one.",
+        )
+
+
+def _is_recent(database: Database, as_of: str) -> bool:
+    since = datetime.fromisoformat(as_of) - CONFLICT_SHOWN
+    return datetime.fromisoformat(database.conflicted_at or as_of) > since
 
 
 def _slow_problems(status: Status) -> Iterator[Problem]:

@@ -42,6 +42,7 @@ class Database(Struct, frozen=True):
     refused: int | None
     bytes: int | None
     not_storable: int | None = None
+    conflicted_at: str | None = None
 
 
 class SlotStatus(Struct, frozen=True, kw_only=True):

@@ -6,9 +6,13 @@ corrected by `rebuild`; the dashboard's own sums are in `totals.queries`. All ti
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from streaming.store.connection import StoreConnection
 from streaming.units import whole_sum
+
+CORRECTIONS: Final = "(SELECT coalesce(max(id), 0) FROM correction)"
+"""The number of corrections: none is ever deleted. With the events it is the version of all."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,17 @@ def count_not_storable(connection: StoreConnection) -> int:
         "SELECT count(*) FROM dead_letter WHERE state = 'open' AND reason = 'not_storable'"
     ).fetchone()
     return int(row[0])
+
+
+def read_version(connection: StoreConnection) -> int:
+    """Return the version of all figures, which grows with every event and every correction."""
+    row = connection.execute(f"SELECT events + {CORRECTIONS} FROM live_totals").fetchone()  # noqa: S608
+    return 0 if row is None else int(row[0])
+
+
+def count_corrections(connection: StoreConnection) -> int:
+    """Count the changes of stored events."""
+    return int(connection.execute(f"SELECT {CORRECTIONS}").fetchone()[0])
 
 
 def distinct_figures(connection: StoreConnection) -> DistinctFigures:

@@ -110,10 +110,32 @@ class StreamOffset(Table, table=True):
     duplicates: int = big()
     conflicting: int = big()
     not_storable: int = big(sa_column_kwargs={"server_default": "0"})
+    conflicted_at: int | None = big()
+
+
+class Correction(Table, table=True):
+    """One change of a stored event; written by the consumer, and never changed or deleted.
+
+    The source is that of the content that was replaced; `kind` is `conflict`.
+    """
+
+    __tablename__ = "correction"
+    __table_args__ = (CheckConstraint("kind IN ('conflict')", "kind"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    kind: str
+    event_id: str
+    day_before: date
+    day: date
+    source_topic: str
+    source_partition: int
+    source_offset: int = big()
+    source_timestamp: int = big()
+    corrected_at: int = big()
 
 
 class LiveTotals(Table, table=True):
-    """The additive figures of all time, one row; `events` is the version of the whole."""
+    """The additive figures of all time, one row; their version is `events` and the corrections."""
 
     __tablename__ = "live_totals"
     __table_args__ = (CheckConstraint("id = 1", "one_row"),)

@@ -14,6 +14,7 @@ from streaming.settings import Settings
 from streaming.store.backup import Progress, backup, backup_path
 from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.deployment import recorded_deployment
+from streaming.store.live_totals import read_version
 from streaming.store.rows import day_cutter
 from streaming.units import MICROS, split_sum
 
@@ -45,9 +46,9 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResu
     It is one transaction: a running consumer waits and then goes on. All aggregate tables become
     stale. `progress` is that of the backup.
 
-    A day whose figures were right keeps its version. A corrected one gets the number of all events,
-    as if it had changed now, but never less than it had, because versions only grow. A day without
-    events keeps its row with figures of 0, because without it the version would be 0 again.
+    A day whose figures were right keeps its version. A corrected one gets the version of all
+    figures, as if it had changed now, but never less than it had, because versions only grow. A day
+    without events keeps its row with figures of 0, because without it the version would be 0 again.
     """
     with read_store(settings) as store:
         recorded = recorded_deployment(store)
@@ -60,7 +61,7 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResu
         now = time.time_ns() // 1000
         events = _rebuild_totals(store, now)
         items = _rebuild_items(store)
-        days = _rebuild_ledger(store, events, now)
+        days = _rebuild_ledger(store, read_version(store), now)
         builds = store.execute("DELETE FROM table_build").rowcount
         store.execute("DELETE FROM build_failure")
         return RebuildResult(kept, events, days, items, builds)
@@ -108,7 +109,7 @@ def _rebuild_items(connection: StoreConnection) -> int:
     return int(row[0])
 
 
-def _rebuild_ledger(connection: StoreConnection, events: int, now: int) -> int:
+def _rebuild_ledger(connection: StoreConnection, version: int, now: int) -> int:
     """Correct the days that are wrong, with a new version; return how many they were."""
     connection.execute(
         "CREATE TEMP TABLE rebuilt_day AS"
@@ -132,7 +133,7 @@ def _rebuild_ledger(connection: StoreConnection, events: int, now: int) -> int:
         " WHERE (events, items_sold, net_revenue_micros, net_revenue_trillions) IS NOT"
         " (excluded.events, excluded.items_sold, excluded.net_revenue_micros,"
         " excluded.net_revenue_trillions)",
-        (events, now),
+        (version, now),
     )
     return cursor.rowcount
 

@@ -38,6 +38,8 @@ ITEM: Final = 4
 QUANTITY: Final = 5
 AMOUNT_MICROS: Final = 7
 SOURCE_TOPIC: Final = 13
+SOURCE_PARTITION: Final = 14
+SOURCE_OFFSET: Final = 15
 SOURCE_TIMESTAMP: Final = 16
 STREAM_PARTITION: Final = 17
 STREAM_OFFSET: Final = 18
@@ -50,6 +52,9 @@ PARKED: Final = "parked"
 PARKED_ATTEMPTS: Final = 5
 """A repair that failed five times needs another idea; `--force` still sends it."""
 STORED: Final = "stored"
+
+_source: Final = itemgetter(SOURCE_TIMESTAMP, SOURCE_PARTITION, SOURCE_OFFSET, SOURCE_TOPIC)
+"""By this events of one id are ordered, and the first of them is the one that is stored."""
 
 
 Sums = tuple[int, int, int, int]
@@ -200,6 +205,26 @@ def deltas(rows: Iterable[EventRow], day_of: Callable[[int], str]) -> Deltas:
     )
 
 
+def difference(added: Deltas, removed: Deltas) -> Deltas:
+    """Return what is left of the added figures without the removed ones."""
+    return Deltas(
+        added.guest_events - removed.guest_events,
+        _minus(added.total, removed.total),
+        _differences(added.items, removed.items),
+        _differences(added.days, removed.days),
+    )
+
+
+def _differences(added: Mapping[str, Sums], removed: Mapping[str, Sums]) -> dict[str, Sums]:
+    nothing = (0, 0, 0, 0)
+    names = [*added, *(name for name in removed if name not in added)]
+    return {name: _minus(added.get(name, nothing), removed.get(name, nothing)) for name in names}
+
+
+def _minus(one: Sums, other: Sums) -> Sums:
+    return one[0] - other[0], one[1] - other[1], one[2] - other[2], one[3] - other[3]
+
+
 def _added(sums: Iterable[Sequence[int]]) -> Sums:
     columns = zip((0, 0, 0, 0), *sums, strict=True)
     events, items_sold, gross, net = (sum(column) for column in columns)
@@ -216,27 +241,53 @@ def _by(
     return {name: _added(group) for name, group in groups.items()}
 
 
-def split_stored(
-    rows: Sequence[EventRow], stored: dict[str, tuple[object, ...]]
-) -> tuple[list[EventRow], list[EventRow], list[EventRow]]:
-    """Split rows into new ones, duplicates, and of these the ones whose content is another.
+class Resolution(Struct, frozen=True):
+    """What rows of ids that are stored, or come several times, change in the store.
 
-    `stored` maps the ids that are stored to their content; the first of several wins.
+    `new` are the rows of new ids, `updates` those that are not as the insert left them.
+    `corrections` are pairs of a stored row and its winner of another content. Each of `duplicates`
+    lost to another row of its id; `conflicting` are those of them whose content is another.
     """
-    new: list[EventRow] = []
+
+    new: list[EventRow]
+    updates: list[EventRow]
+    corrections: list[tuple[EventRow, EventRow]]
+    duplicates: list[EventRow]
+    conflicting: list[EventRow]
+
+
+def resolve(rows: Sequence[EventRow], stored: Mapping[str, EventRow]) -> Resolution:
+    """Return what the rows change; of one id the row of the lowest source wins.
+
+    `stored` are the rows of their ids before the batch; of a new id the first one was inserted. In
+    whatever order rows come, the same one wins; of one source that comes again, the one before.
+    """
+    before = dict(stored)
+    winners = dict(stored)
     duplicates: list[EventRow] = []
     conflicting: list[EventRow] = []
-    contents = dict(stored)
     for row in rows:
-        content = contents.get(row[0])
-        if content is None:
-            contents[row[0]] = content_of(row)
-            new.append(row)
+        other = winners.get(row[0])
+        if other is None:
+            before[row[0]] = winners[row[0]] = row
             continue
-        duplicates.append(row)
-        if content != content_of(row):
-            conflicting.append(row)
-    return new, duplicates, conflicting
+        winner, loser = (row, other) if _source(row) < _source(other) else (other, row)
+        winners[row[0]] = winner
+        duplicates.append(loser)
+        if content_of(winner) != content_of(loser):
+            conflicting.append(loser)
+    changed = [(row, winners[name]) for name, row in before.items() if winners[name] is not row]
+    return Resolution(
+        new=[row for name, row in winners.items() if name not in stored],
+        updates=[winner for _, winner in changed],
+        corrections=[
+            (row, winner)
+            for row, winner in changed
+            if row[0] in stored and content_of(row) != content_of(winner)
+        ],
+        duplicates=duplicates,
+        conflicting=conflicting,
+    )
 
 
 def content_of(row: EventRow) -> tuple[object, ...]:

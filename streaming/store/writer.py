@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from msgspec import Struct
 from sqlalchemy import ColumnClause, Connection, case, func, literal_column, select, tuple_, update
@@ -21,16 +21,25 @@ from sqlalchemy.exc import IntegrityError
 from streaming.errors import PurchasesError
 from streaming.events.record import TopicPartition
 from streaming.events.refusal import Reason
+from streaming.store.live_totals import CORRECTIONS
 from streaming.store.models import StreamOffset, Table
 from streaming.store.rows import (
+    EVENT_TIME,
+    ITEM,
+    SOURCE_OFFSET,
+    SOURCE_PARTITION,
+    SOURCE_TIMESTAMP,
+    SOURCE_TOPIC,
     STORED,
     STREAM_PARTITION,
     DeadLetterUpdate,
     Deltas,
     EventRow,
+    Resolution,
     Sums,
     deltas,
-    split_stored,
+    difference,
+    resolve,
 )
 from streaming.units import TRILLION, split_sum, whole_sum
 
@@ -93,23 +102,29 @@ def write_batch(
 
     Raises `PositionTaken` if a position is not the expected one; the caller then rolls back.
     """
-    new, duplicates, conflicting = _insert_events(connection, batch.events)
-    if new:
-        _add_figures(connection, deltas(new, day_of), now)
+    changes = _insert_events(connection, batch.events)
+    if changes.updates:
+        connection.exec_driver_sql(_UPDATE_EVENT, [(*row, row[0]) for row in changes.updates])
+    if changes.corrections:
+        _correct(connection, changes, day_of, now)
+    elif changes.new:
+        _add_figures(connection, deltas(changes.new, day_of), now)
     _upsert_dead_letters(connection, batch.dead_letters)
     counts = {
-        "duplicates": _by_partition(source.analytics, duplicates),
-        "conflicting": _by_partition(source.analytics, conflicting),
+        "duplicates": _by_partition(source.analytics, changes.duplicates),
+        "conflicting": _by_partition(source.analytics, changes.conflicting),
         "not_storable": Counter(
             (row.origin.topic, row.origin.partition)
             for row in batch.dead_letters
             if row.reason == Reason.NOT_STORABLE
         ),
     }
-    for partition, advance in batch.advances.items():
+    # A stored event that lost makes a duplicate of a record of a partition that was read before.
+    before = counts["duplicates"].keys() - batch.advances.keys()
+    for partition in [*batch.advances, *sorted(before)]:
         of_partition = {name: counter[partition] for name, counter in counts.items()}
-        _advance(connection, source, partition, advance, of_partition)
-    return StoredBatch(new, len(duplicates), len(conflicting))
+        _count(connection, source, partition, batch.advances.get(partition), of_partition, now)
+    return StoredBatch(changes.new, len(changes.duplicates), len(changes.conflicting))
 
 
 def stored_positions(connection: Connection, group: str) -> dict[TopicPartition, StreamOffset]:
@@ -192,6 +207,16 @@ _REPLACE_DAY: Final = _compiled(
     _adding(_DAY, "day", [], [*_DAY_SUMS, "net_revenue_trillions", *_OF_DAY])
 )
 _SELECT_TOTALS: Final = f"SELECT guest_events, {', '.join(_SUMS + _TRILLIONS)} FROM live_totals"
+_SELECT_CORRECTIONS: Final = f"SELECT {CORRECTIONS}"
+_DELETE_EMPTY_ITEM: Final = "DELETE FROM live_item_totals WHERE item = ? AND events = 0"
+_INSERT_CORRECTION: Final = (
+    "INSERT INTO correction (kind, event_id, day_before, day, source_topic, source_partition,"
+    " source_offset, source_timestamp, corrected_at) VALUES ('conflict', ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_UPDATE_EVENT: Final = (
+    f"UPDATE analytics_event SET {' = ?, '.join(column.name for column in _EVENT.columns)} = ?"
+    " WHERE event_id = ?"
+)
 _SELECT_ITEMS: Final = (
     f"SELECT item, {', '.join(_SUMS + _TRILLIONS)} FROM live_item_totals WHERE item IN"
 )
@@ -204,23 +229,20 @@ _DEAD_LETTER_COLUMNS: Final = tuple(column.name for column in _DEAD_LETTER.colum
 _event_id: Final = itemgetter(0)
 _ROWID: Final[ColumnClause[int]] = literal_column("rowid")
 _LAST_ROWID: Final = select(func.coalesce(func.max(_ROWID), 0)).select_from(_EVENT)
-_CONTENT_COLUMNS: Final = tuple(_EVENT.columns)[:12]
 
 
-def _insert_events(
-    connection: Connection, rows: list[EventRow]
-) -> tuple[list[EventRow], list[EventRow], list[EventRow]]:
-    """Insert the rows whose ids are new; return those, the duplicates, and the conflicting ones.
+def _insert_events(connection: Connection, rows: list[EventRow]) -> Resolution:
+    """Insert the rows whose ids are new; return what else the rows change.
 
     Nearly always all are new, which inserting itself finds out. Else the ids that were stored
     before are looked up. A new row's rowid is above all others, because SQLite numbers upwards.
     """
     if not rows:
-        return [], [], []
+        return Resolution([], [], [], [], [])
     last = connection.execute(_LAST_ROWID).scalar_one()
     if _insert_new(connection, rows) == len(rows):
-        return rows, [], []
-    return split_stored(rows, _stored_contents(connection, rows, last))
+        return Resolution(rows, [], [], [], [])
+    return resolve(rows, _stored_rows(connection, rows, last))
 
 
 def _insert_new(connection: Connection, rows: list[EventRow]) -> int:
@@ -239,26 +261,53 @@ def _insert_new(connection: Connection, rows: list[EventRow]) -> int:
     return inserted
 
 
-def _stored_contents(
-    connection: Connection, rows: list[EventRow], last: int
-) -> dict[str, tuple[object, ...]]:
-    """Look up the contents of the rows' ids that were stored up to the rowid `last`."""
-    contents = {}
+def _stored_rows(connection: Connection, rows: list[EventRow], last: int) -> dict[str, EventRow]:
+    """Look up the rows of the rows' ids that were stored up to the rowid `last`."""
+    stored: dict[str, EventRow] = {}
     for start in range(0, len(rows), SELECT_IDS):
         ids = [row[0] for row in rows[start : start + SELECT_IDS]]
-        statement = select(*_CONTENT_COLUMNS).where(_EVENT.c.event_id.in_(ids), last >= _ROWID)
-        contents.update({row[0]: tuple(row[1:]) for row in connection.execute(statement)})
-    return contents
+        statement = select(_EVENT).where(_EVENT.c.event_id.in_(ids), last >= _ROWID)
+        found = connection.execute(statement)
+        stored.update({row[0]: cast("EventRow", tuple(row)) for row in found})
+    return stored
+
+
+def _correct(
+    connection: Connection, changes: Resolution, day_of: Callable[[int], str], now: int
+) -> None:
+    """Record the corrections, and add the difference to the figures with what is new."""
+    connection.exec_driver_sql(
+        _INSERT_CORRECTION,
+        [
+            (
+                row[0],
+                day_of(row[EVENT_TIME]),
+                day_of(winner[EVENT_TIME]),
+                row[SOURCE_TOPIC],
+                row[SOURCE_PARTITION],
+                row[SOURCE_OFFSET],
+                row[SOURCE_TIMESTAMP],
+                now,
+            )
+            for row, winner in changes.corrections
+        ],
+    )
+    replaced = [row for row, _ in changes.corrections]
+    added = [*changes.new, *(winner for _, winner in changes.corrections)]
+    _add_figures(connection, difference(deltas(added, day_of), deltas(replaced, day_of)), now)
+    # Read in another order, this item would have had no row.
+    connection.exec_driver_sql(_DELETE_EMPTY_ITEM, [(row[ITEM],) for row in replaced])
 
 
 def _add_figures(connection: Connection, added: Deltas, now: int) -> None:
-    """Add to totals, items and ledger; the new count of all events is the version of the days."""
+    """Add to totals, items and ledger; the events and corrections are the version of the days."""
     row = connection.exec_driver_sql(_SELECT_TOTALS).one_or_none()
     guests, *stored = row or (0,) * 7
     before = _whole_sums(stored)
     after = _add(before, added.total)
-    version, items_sold, gross, net, *trillions = _split_sums(after)
-    totals = (version, items_sold, gross, net, guests + added.guest_events, now, *trillions)
+    events, items_sold, gross, net, *trillions = _split_sums(after)
+    version = events + connection.exec_driver_sql(_SELECT_CORRECTIONS).scalar_one()
+    totals = (events, items_sold, gross, net, guests + added.guest_events, now, *trillions)
     connection.exec_driver_sql(_REPLACE_TOTALS, (1, *totals))
     # No sum of an item or a day is beyond the sales or the returns of all time. While these are
     # below a trillion, micros hold every sum, and SQLite adds without reading first.
@@ -335,34 +384,47 @@ def _by_partition(topic: str, rows: list[EventRow]) -> Counter[TopicPartition]:
     return Counter((topic, row[STREAM_PARTITION]) for row in rows)
 
 
-def _advance(
+def _count(  # noqa: PLR0913, PLR0917 - a position and all that is counted of it
     connection: Connection,
     source: Source,
     topic_partition: TopicPartition,
-    advance: Advance,
+    advance: Advance | None,
     counts: Mapping[str, int],
+    now: int,
 ) -> None:
-    """Move a position from the expected one to the next, and count what was read between."""
+    """Count what was read of a partition, and move its position if there is an `advance`."""
     topic, partition = topic_partition
     key = {"consumer_group": source.group, "topic": topic, "partition": partition}
-    counted = {
-        "records": advance.records,
-        "stored": advance.records - counts["duplicates"] - counts["not_storable"],
-        **counts,
-    }
-    now = {"next_offset": advance.next_offset, "leader_epoch": advance.leader_epoch}
-    if advance.expected is None:
-        ids = {"topic_id": source.topic_ids[topic], "cluster_id": source.cluster_id}
-        try:
-            connection.execute(insert(_OFFSET).values(**key, **now, **ids, **counted))
-        except IntegrityError:
-            raise PositionTaken(f"{topic}-{partition} is read by another consumer") from None
-        return
+    records = 0 if advance is None else advance.records
+    stored = records - counts["duplicates"] - counts["not_storable"]
+    counted = {"records": records, "stored": stored, **counts}
+    values: dict[str, object] = {"conflicted_at": now} if counts["conflicting"] else {}
+    if advance is not None:
+        values |= {"next_offset": advance.next_offset, "leader_epoch": advance.leader_epoch}
+        if advance.expected is None:
+            _begin(connection, source, key, {**values, **counted})
+            return
     statement = (
         update(_OFFSET)
         .where(*(_OFFSET.c[name] == value for name, value in key.items()))
-        .where(_OFFSET.c.next_offset == advance.expected)
-        .values(**now, **{name: _OFFSET.c[name] + count for name, count in counted.items()})
+        .values(**values, **{name: _OFFSET.c[name] + count for name, count in counted.items()})
     )
-    if connection.execute(statement).rowcount != 1:
+    if advance is None:
+        connection.execute(statement)
+    elif (
+        connection.execute(statement.where(_OFFSET.c.next_offset == advance.expected)).rowcount != 1
+    ):
         raise PositionTaken(f"{topic}-{partition} is read by another consumer")
+
+
+def _begin(
+    connection: Connection, source: Source, key: Mapping[str, Any], values: Mapping[str, object]
+) -> None:
+    """Insert the first position of a partition."""
+    ids = {"topic_id": source.topic_ids[key["topic"]], "cluster_id": source.cluster_id}
+    try:
+        connection.execute(insert(_OFFSET).values(**key, **ids, **values))
+    except IntegrityError:
+        raise PositionTaken(
+            f"{key['topic']}-{key['partition']} is read by another consumer"
+        ) from None

@@ -16,7 +16,7 @@ from msgspec import Struct
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, StoreReader, open_reader
-from streaming.store.live_totals import live_figures, refusals, top_items
+from streaming.store.live_totals import count_corrections, live_figures, refusals, top_items
 from streaming.totals import queries
 from streaming.totals.window import (
     BUCKET_SECONDS,
@@ -103,6 +103,7 @@ class Sampler:
         self._reader: StoreReader | None = None
         self._window: Window | None = None
         self._row = 0
+        self._corrections = 0
         self._described: dict[str, str] = {}
         self._ever: deque[dict[str, int]] = deque(maxlen=RANKS_KEPT)
         self._compared: tuple[Sums, Sums] = (Sums(), Sums())
@@ -170,9 +171,11 @@ class Sampler:
         last = queries.last_row(store)
         span = queries.day_span(date.fromisoformat(day), self._settings.zone)
         since = (bucket_of(moment.timestamp()) - BUCKETS * BUCKET_SECONDS) * 1_000_000
-        window = self._window
+        window, corrections = self._window, count_corrections(store)
+        # New rows are added to the window, but a row that changed may be among the old ones.
+        is_corrected, self._corrections = corrections != self._corrections, corrections
         # Rows are never deleted: fewer than before means that a backup took the database's place.
-        if window is None or window.day != day or last < self._row:
+        if window is None or window.day != day or last < self._row or is_corrected:
             window = self._window = Window(day)
             window.add_buckets(queries.recent_buckets(store, last, since))
             window.items.add(queries.groups_of_span(store, "item", last, span))

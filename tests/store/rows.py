@@ -66,7 +66,8 @@ def add_events(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
 def add_position(connection: sqlite3.Connection, records: int, partition: int = 0) -> None:
     """Insert the position of a partition of `analytics` of which all records were stored."""
     connection.execute(
-        "INSERT INTO stream_offset VALUES (?, 'analytics', ?, ?, 0, ?, 'cluster', ?, ?, 0, 0, 0)",
+        "INSERT INTO stream_offset VALUES"
+        " (?, 'analytics', ?, ?, 0, ?, 'cluster', ?, ?, 0, 0, 0, NULL)",
         (GROUP, partition, records, TOPIC_ID, records, records),
     )
 

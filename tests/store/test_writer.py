@@ -27,7 +27,12 @@ from streaming.store.writer import (
     write_batch,
 )
 from streaming.totals.queries import sums_of_span
-from streaming.verification.database_checks import check_days, check_items, check_totals
+from streaming.verification.database_checks import (
+    check_days,
+    check_items,
+    check_positions,
+    check_totals,
+)
 from tests.store.rows import GROUP, TOPIC_ID, Event, event, micros
 
 SOURCE = Source(GROUP, "analytics", "cluster", {"analytics": TOPIC_ID})
@@ -207,3 +212,97 @@ def test_the_last_attempt_describes_an_origin_whatever_partition_it_stands_in(
         found = connection.execute("SELECT reason, attempts, state FROM dead_letter").fetchall()
         assert found == [(last.reason, last.origin.attempt, ATTEMPTS[number - 1].state)], order
     engine.dispose()
+
+
+SAME_FOR_ANY_ORDER = (
+    "SELECT * FROM analytics_event ORDER BY event_id",
+    (
+        "SELECT events, items_sold, gross_revenue_micros, net_revenue_micros, guest_events"
+        " FROM live_totals"
+    ),
+    "SELECT * FROM live_item_totals ORDER BY item",
+    (
+        "SELECT day, events, items_sold, net_revenue_micros FROM day_ledger WHERE events > 0"
+        " ORDER BY day"
+    ),
+)
+
+
+def contested(ids: int) -> list[Event]:
+    """Make up to four events of each id: other items, days and users, some of the same content."""
+    chance = Random(ids)
+    events = []
+    for number in range(4 * ids):
+        made = event(
+            number % ids,
+            NOON + chance.randrange(3) * 86_400_000_000,
+            chance.choice([1, 2, -1]),
+            item=chance.choice(["lamp", "book"]) if number % ids else f"only-{number}",
+            user=chance.choice(["anna", None]),
+            source_timestamp=chance.randrange(3),
+            source_partition=chance.randrange(3),
+        )
+        events.append(replace(made, source_offset=number, stream_offset=number))
+    return events
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_order_of_reading_gives_the_same_database(
+    store: Settings, connection: sqlite3.Connection, seed: int
+) -> None:
+    """The lowest source wins, in one batch or in many, and all figures are those of the events."""
+    chance, events = Random(seed), contested(60)
+    winners: dict[str, Event] = {}
+    for each in sorted(
+        events, key=lambda e: (e.source_timestamp, e.source_partition, e.source_offset)
+    ):
+        winners.setdefault(each.event_id, each)
+    chance.shuffle(events)
+    done = 0
+    while done < len(events):
+        batch = events[done : done + chance.choice([1, 7, 40, 200])]
+        write(store, batch, done or None, done + len(batch))
+        done += len(batch)
+    found = [connection.execute(statement).fetchall() for statement in SAME_FOR_ANY_ORDER]
+    assert found[0] == sorted(astuple(each) for each in winners.values())
+    (version,) = connection.execute("SELECT max(version) FROM day_ledger").fetchone()
+    (corrections,) = connection.execute("SELECT count(*) FROM correction").fetchone()
+    assert version == len(winners) + corrections
+    checks = [
+        check_totals(connection),
+        check_items(connection),
+        check_days(connection, ZoneInfo("UTC")),
+        check_positions(connection, GROUP, "analytics"),
+    ]
+    assert [sentence for check in checks for sentence in check.examples] == []
+    rebuild(store)
+    again = [connection.execute(statement).fetchall() for statement in SAME_FOR_ANY_ORDER]
+    assert again == found
+
+
+def test_a_winner_from_another_partition_takes_the_count_with_it(
+    store: Settings, connection: sqlite3.Connection
+) -> None:
+    """The loser becomes the duplicate of its own partition, which is not read in this batch."""
+    write(store, [event(1, NOON, source_timestamp=5)], None, 1)
+    winner = event(1, NOON + 86_400_000_000, 3, source_timestamp=4, stream_partition=1)
+    rows = [cast("EventRow", astuple(winner))]
+    engine = open_engine(store)
+    batch = BatchRows(rows, [], {("analytics", 1): Advance(None, 2, 0, 1)})
+    with engine.begin() as writer:
+        assert write_batch(writer, batch, SOURCE, day_cutter(store.zone), 7).conflicting == 1
+    engine.dispose()
+    counts = (
+        "SELECT partition, records, stored, duplicates, conflicting, conflicted_at"
+        " FROM stream_offset ORDER BY partition"
+    )
+    assert connection.execute(counts).fetchall() == [(0, 1, 0, 1, 1, 7), (1, 1, 1, 0, 0, None)]
+    ledger = "SELECT day, version, events, items_sold FROM day_ledger ORDER BY day"
+    assert connection.execute(ledger).fetchall() == [
+        ("2024-03-01", 2, 0, 0),
+        ("2024-03-02", 2, 1, 3),
+    ]
+    corrected = "SELECT event_id, day_before, day, source_timestamp FROM correction"
+    assert connection.execute(corrected).fetchall() == [
+        (winner.event_id, "2024-03-01", "2024-03-02", 5)
+    ]

@@ -1,0 +1,78 @@
+"""One topic read by three homes: the same database, though thousands of ids have two contents."""
+
+import hashlib
+import json
+import random
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from streaming.analytics.app import AnalyticsConsumerApp
+from streaming.verification.verify import verify
+from tests.deployment import Deployment
+
+LONG = pytest.mark.faults
+SAME = (
+    "SELECT * FROM analytics_event ORDER BY event_id",
+    (
+        "SELECT events, items_sold, gross_revenue_micros, net_revenue_micros, guest_events"
+        " FROM live_totals"
+    ),
+    "SELECT * FROM live_item_totals ORDER BY item",
+    (
+        "SELECT day, events, items_sold, net_revenue_micros FROM day_ledger WHERE events > 0"
+        " ORDER BY day"
+    ),
+    "SELECT * FROM dead_letter ORDER BY 1, 2, 3",
+)
+
+
+def purchase(chance: random.Random, number: int) -> tuple[bytes, bytes]:
+    """Return key and value of a purchase of this id, whatever else it says."""
+    user = f"user-{chance.randrange(40)}"
+    event = {
+        "event_id": str(uuid.UUID(int=number)),
+        "user": user,
+        "item": f"item-{chance.randrange(9)}",
+        "timestamp": f"2024-03-{chance.randrange(1, 29):02d}T10:15:00Z",
+        "quantity": chance.choice([1, 2, 3, -1]),
+        "unit_price": "2.50",
+    }
+    return user.encode(), json.dumps(event).encode()
+
+
+def digest(deployment: Deployment) -> str:
+    """Return the hash of what is the same for any order of reading."""
+    rows = [deployment.rows(statement) for statement in SAME]
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("ids", [300, pytest.param(3_000, marks=LONG)])
+def test_three_readings_of_one_topic_give_one_database(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: int
+) -> None:
+    """At other batch sizes, and with some partitions read long before the others, and again."""
+    deployment.succeed("topics", "create")
+    chance = random.Random(ids)
+    producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
+    for number in chance.sample(range(ids), ids) * 2 + list(range(ids, 2 * ids)):
+        key, value = purchase(chance, number)
+        producer.produce(deployment.topic("purchases"), value, key)
+    assert producer.flush(60) == 0
+    deployment.process()
+    digests = []
+    for size in (53, 700, 20_000):
+        home = replace(deployment, home=tmp_path / f"home-{size}")
+        home.home.mkdir()
+        monkeypatch.setattr(AnalyticsConsumerApp, "batch_records", size)
+        home.analyze()
+        digests.append(digest(home))
+        home.succeed("offsets", "reset", "analytics", "--to", "earliest", "--yes")
+        home.analyze()
+        digests.append(digest(home))
+        assert home.rows("SELECT sum(conflicting) > 0 FROM stream_offset") == [(1,)]
+        assert verify(home.settings, lambda _what, _done, _total: None).examples == []
+    assert len(set(digests)) == 1
