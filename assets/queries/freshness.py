@@ -147,7 +147,8 @@ def _day_freshness(  # noqa: PLR0913, PLR0917 - a row of `_DAYS`
         state=state,
         version=version,
         built_version=built_version,
-        behind=events - built_events if version != built_version else 0,
+        # A correction may take an event from a day, or change one: such a day is one behind.
+        behind=max(events - built_events, 1) if version != built_version else 0,
         built_at=None if built_at is None else utc_text(built_at),
         failure=failure,
     )

@@ -15,7 +15,13 @@ from assets.builds import builder as building
 from assets.builds import event_reader
 from assets.builds.builder import Outcome, PartitionBuilder, open_builder
 from assets.builds.event_reader import read_events
+from assets.builds.staleness import read_stale_partitions, stale_days, stale_summaries
 from assets.builds.writer import digest
+from assets.checks.finding import CheckContext
+from assets.checks.reconciliation import check_parity, check_recomputed
+from assets.queries.freshness import read_days_freshness
+from assets.tables.day_range import DayRange
+from assets.tables.models import DAY_TABLE_NAMES, WHOLE, WHOLE_TABLE_NAMES
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Figures, Transform
 from streaming.errors import Mismatch, Unavailable
 from streaming.settings import Settings
@@ -228,6 +234,36 @@ def test_an_event_stored_between_reading_and_writing_is_not_lost(
     assert table(connection, DAILY)[0][1] == 1
     assert states(builder.build(DAY, [DAILY])) == [(True, False)]
     assert table(connection, DAILY)[0][1] == 2
+
+
+def test_a_build_follows_a_correction(store: Settings, connection: sqlite3.Connection) -> None:
+    """Both days and the summaries are stale; built again, they have the winner's figures."""
+    first, second = date(2024, 1, 1), date(2024, 1, 2)
+    days = DayRange(first, second)
+    loser = event(1, micros(f"{first} 09:00"), 5, source_timestamp=2)
+    winner = event(1, micros(f"{second} 09:00"), 3, item="book", source_timestamp=1)
+    context = CheckContext(store, micros("2024-01-03 12:00"))
+    with open_builder(store, "run-1") as builder:
+        store_events(store, [loser])
+        builder.build(str(first), DAY_TRANSFORMS)
+        builder.build(WHOLE, WHOLE_TRANSFORMS)
+        store_events(store, [winner])
+        stale = read_stale_partitions(connection)
+        assert list(stale_days(stale, days, context.now)) == [second, first]
+        assert stale_summaries(stale, context.now) == frozenset(WHOLE_TABLE_NAMES)
+        # One event to add, and one to take away, which is no less to do.
+        for name in DAY_TABLE_NAMES:
+            assert read_days_freshness(connection, name, days, store.zone).behind == 2
+        for day in (first, second):
+            assert states(builder.build(str(day), DAY_TRANSFORMS)) == [(True, False)] * 4
+        assert states(builder.build(WHOLE, WHOLE_TRANSFORMS)) == [(True, False)] * 2
+    daily = [row[:3] for row in table(connection, DAILY)]
+    assert daily == [(str(first), 0, 0), (str(second), 1, 3)]
+    assert [row[:4] for row in table(connection, ITEMS)] == [(str(second), "book", 1, 3)]
+    for transform in (*DAY_TRANSFORMS, *WHOLE_TRANSFORMS):
+        finding = check_parity(connection, context, transform)
+        assert (finding.passed, finding.numbers["pending"]) == (True, 0), transform.table
+    assert check_recomputed(connection, context).passed
 
 
 def test_a_snapshot_is_of_one_moment(store: Settings) -> None:
