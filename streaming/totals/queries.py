@@ -1,8 +1,8 @@
 """The reads of the live view: sums of new rows, a part of a day, the latest purchases.
 
 Every function reads inside the caller's snapshot; sums over all time are in `store.live_totals`.
-Times are µs in UTC, money is in micros. A range of row ids is what was stored between two samples,
-because rows are only ever added.
+Times are µs in UTC, money is in micros. A range of row ids is what was stored between two samples:
+new rows have higher ids, and of rows that a correction changed the ids stay.
 """
 
 from collections.abc import Iterable, Sequence
