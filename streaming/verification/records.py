@@ -30,9 +30,9 @@ class PublishedEvent(Struct, gc=False):
     quantity: Int64
     processed_at: Moment
     source_topic: str
-    source_partition: int
-    source_offset: int
-    source_timestamp: int
+    source_partition: Int64
+    source_offset: Int64
+    source_timestamp: Int64
     user: str | None = None
     amount_micros: Int64 | None = None
 

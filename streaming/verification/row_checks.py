@@ -25,7 +25,8 @@ FLUSH_ROWS: Final = 20_000
 TABLES: Final = """
 CREATE TEMP TABLE read_event (
     partition INTEGER, offset INTEGER, event_id TEXT, event_time INTEGER, user TEXT, item TEXT,
-    quantity INTEGER, amount_micros INTEGER, PRIMARY KEY (partition, offset)
+    quantity INTEGER, amount_micros INTEGER, source_timestamp INTEGER, source_partition INTEGER,
+    source_offset INTEGER, PRIMARY KEY (partition, offset)
 ) WITHOUT ROWID;
 CREATE TEMP TABLE read_refused (
     partition INTEGER, offset INTEGER, topic_id TEXT, origin_partition INTEGER,
@@ -44,7 +45,7 @@ CREATE TEMP TABLE read_range (
     PRIMARY KEY (topic, partition)
 ) WITHOUT ROWID
 """
-INSERT_EVENT: Final = "INSERT INTO read_event VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_EVENT: Final = "INSERT INTO read_event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_DEAD_LETTER: Final = "INSERT INTO read_refused VALUES (?, ?, ?, ?, ?, ?, ?)"
 INSERT_REDRIVEN: Final = "INSERT INTO read_redriven VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_RANGE: Final = "INSERT INTO read_range VALUES (?, ?, ?, ?)"
@@ -120,6 +121,9 @@ class RowComparison:
                 event.item,
                 event.quantity,
                 event.amount_micros,
+                event.source_timestamp,
+                event.source_partition,
+                event.source_offset,
             )
         )
         if len(self._events) >= FLUSH_ROWS:
@@ -165,12 +169,7 @@ class RowComparison:
                     f"analytics-{number} holds {read} records below the stored position, but"
                     f" stream_offset counts {records}."
                 )
-        for number, offset, event_id in self._connection.execute(
-            "SELECT partition, offset, event_id FROM read_event r WHERE NOT EXISTS"
-            " (SELECT 1 FROM analytics_event e WHERE e.event_id = r.event_id)"
-            " ORDER BY partition, offset"
-        ):
-            check.differ(f"The event {event_id} of analytics-{number} at {offset} is not stored.")
+        self._check_stored(check)
         # IS NOT compares NULL as a value: a guest has no user, an unknown price no amount, and a
         # missing record nothing.
         for event_id, number, offset, is_there in self._connection.execute(
@@ -191,6 +190,24 @@ class RowComparison:
                 else f"The event {event_id} is stored, but {record} does not hold it."
             )
         return check
+
+    def _check_stored(self, check: Check) -> None:
+        """Look for each record's id, of which no record with a higher source may be stored."""
+        for number, offset, event_id, is_there in self._connection.execute(
+            "SELECT r.partition, r.offset, r.event_id, e.event_id IS NOT NULL"
+            " FROM read_event r LEFT JOIN analytics_event e ON e.event_id = r.event_id"
+            " WHERE e.event_id IS NULL"
+            " OR (r.source_timestamp, r.source_partition, r.source_offset)"
+            " < (e.source_timestamp, e.source_partition, e.source_offset)"
+            " ORDER BY r.partition, r.offset"
+        ):
+            record = f"analytics-{number} at {offset}"
+            check.differ(
+                f"The event {event_id} is stored from a higher source than that of {record}. To"
+                " correct it, read again: `purchases offsets reset analytics --to earliest`."
+                if is_there
+                else f"The event {event_id} of {record} is not stored."
+            )
 
     def check_dead_letters(self) -> Check:
         """Compare the dead letters, and the redriven origins that are stored, with the rows."""

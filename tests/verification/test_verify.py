@@ -165,6 +165,10 @@ TAMPERINGS = [
         f"DELETE FROM analytics_event WHERE event_id = '{uuid.UUID(int=5)}'",
         f"{uuid.UUID(int=5)} of",
     ),
+    (
+        f"UPDATE analytics_event SET source_offset = 9999 WHERE event_id = '{uuid.UUID(int=6)}'",
+        f"{uuid.UUID(int=6)} is stored from a higher source",
+    ),
     ("UPDATE stream_offset SET records = records + 1, stored = stored + 1", "stream_offset counts"),
     ("UPDATE stream_offset SET cluster_id = 'another'", "is of cluster another"),
     ("UPDATE stream_offset SET topic_id = 'another'", "deleted and created again"),
