@@ -6,22 +6,20 @@ is computed in `rows`; what a person changes is in `dead_letters`, `offsets` and
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Final, cast
 
 from msgspec import Struct
 from sqlalchemy import ColumnClause, Connection, case, func, literal_column, select, tuple_, update
-from sqlalchemy import Table as SqlTable
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.exc import IntegrityError
 
 from streaming.errors import PurchasesError
 from streaming.events.record import TopicPartition
 from streaming.events.refusal import Reason
-from streaming.store.live_totals import CORRECTIONS
+from streaming.store.figures import SELECT_IDS, add_figures, compile_insert
 from streaming.store.models import StreamOffset, Table
 from streaming.store.rows import (
     EVENT_TIME,
@@ -33,21 +31,15 @@ from streaming.store.rows import (
     STORED,
     STREAM_PARTITION,
     DeadLetterUpdate,
-    Deltas,
     EventRow,
     Resolution,
-    Sums,
     deltas,
     difference,
     resolve,
 )
-from streaming.units import TRILLION, split_sum, whole_sum
 
-SELECT_IDS: Final = 10_000
-"""Ids in one SELECT: below SQLite's limit of 32,766 parameters."""
 ROWS_TOGETHER: Final = 400
 """Events in one INSERT: 400 rows of 19 columns are 7,600 of SQLite's 32,766 parameters."""
-NO_SUMS: Final[Sums] = (0, 0, 0, 0)
 
 
 class PositionTaken(PurchasesError):
@@ -108,7 +100,7 @@ def write_batch(
     if changes.corrections:
         _correct(connection, changes, day_of, now)
     elif changes.new:
-        _add_figures(connection, deltas(changes.new, day_of), now)
+        add_figures(connection, deltas(changes.new, day_of), now)
     _upsert_dead_letters(connection, batch.dead_letters)
     counts = {
         "duplicates": _by_partition(source.analytics, changes.duplicates),
@@ -136,19 +128,6 @@ def stored_positions(connection: Connection, group: str) -> dict[TopicPartition,
 _EVENT: Final = Table.metadata.tables["analytics_event"]
 _DEAD_LETTER: Final = Table.metadata.tables["dead_letter"]
 _OFFSET: Final = Table.metadata.tables["stream_offset"]
-_TOTALS: Final = Table.metadata.tables["live_totals"]
-_ITEM: Final = Table.metadata.tables["live_item_totals"]
-_DAY: Final = Table.metadata.tables["day_ledger"]
-
-
-def _adding(
-    table: SqlTable, key: str, columns: Sequence[str], setting: Sequence[str] = ()
-) -> Insert:
-    """Build an upsert that adds `columns` to what is there, and replaces the ones of `setting`."""
-    statement = insert(table)
-    added = {name: table.c[name] + statement.excluded[name] for name in columns}
-    replaced = {name: statement.excluded[name] for name in setting}
-    return statement.on_conflict_do_update(index_elements=[key], set_={**added, **replaced})
 
 
 def _upsert_dead_letter() -> Insert:
@@ -180,34 +159,16 @@ def _upsert_dead_letter() -> Insert:
     )
 
 
-def _compiled(statement: Insert) -> str:
-    """Return the statement's text, for rows as tuples in the order of the table's columns."""
-    return str(statement.compile(dialect=sqlite.dialect()))
-
-
 def _together(statement: str, rows: int) -> str:
     """Return the insert of many rows at once, which takes a fifth less than one by one."""
     head, row, tail = re.split(r"(?<=VALUES )(\([?, ]+\))", statement)
     return head + ", ".join([row] * rows) + tail
 
 
-_INSERT_EVENT: Final = _compiled(insert(_EVENT).on_conflict_do_nothing(index_elements=["event_id"]))
+_INSERT_EVENT: Final = compile_insert(
+    insert(_EVENT).on_conflict_do_nothing(index_elements=["event_id"])
+)
 _INSERT_EVENTS: Final = _together(_INSERT_EVENT, ROWS_TOGETHER)
-_SUMS: Final = ["events", "items_sold", "gross_revenue_micros", "net_revenue_micros"]
-_TRILLIONS: Final = ["gross_revenue_trillions", "net_revenue_trillions"]
-_DAY_SUMS: Final = ["events", "items_sold", "net_revenue_micros"]
-_OF_DAY: Final = ["version", "changed_at"]
-_REPLACE_TOTALS: Final = _compiled(
-    _adding(_TOTALS, "id", [], [*_SUMS, *_TRILLIONS, "guest_events", "changed_at"])
-)
-_ADD_ITEM: Final = _compiled(_adding(_ITEM, "item", _SUMS))
-_REPLACE_ITEM: Final = _compiled(_adding(_ITEM, "item", [], [*_SUMS, *_TRILLIONS]))
-_ADD_DAY: Final = _compiled(_adding(_DAY, "day", _DAY_SUMS, _OF_DAY))
-_REPLACE_DAY: Final = _compiled(
-    _adding(_DAY, "day", [], [*_DAY_SUMS, "net_revenue_trillions", *_OF_DAY])
-)
-_SELECT_TOTALS: Final = f"SELECT guest_events, {', '.join(_SUMS + _TRILLIONS)} FROM live_totals"
-_SELECT_CORRECTIONS: Final = f"SELECT {CORRECTIONS}"
 _DELETE_EMPTY_ITEM: Final = "DELETE FROM live_item_totals WHERE item = ? AND events = 0"
 _INSERT_CORRECTION: Final = (
     "INSERT INTO correction (kind, event_id, day_before, day, source_topic, source_partition,"
@@ -216,13 +177,6 @@ _INSERT_CORRECTION: Final = (
 _UPDATE_EVENT: Final = (
     f"UPDATE analytics_event SET {' = ?, '.join(column.name for column in _EVENT.columns)} = ?"
     " WHERE event_id = ?"
-)
-_SELECT_ITEMS: Final = (
-    f"SELECT item, {', '.join(_SUMS + _TRILLIONS)} FROM live_item_totals WHERE item IN"
-)
-_SELECT_DAYS: Final = (
-    "SELECT day, events, items_sold, 0, net_revenue_micros, 0, net_revenue_trillions"
-    " FROM day_ledger WHERE day IN"
 )
 _UPSERT_DEAD_LETTER: Final = _upsert_dead_letter()
 _DEAD_LETTER_COLUMNS: Final = tuple(column.name for column in _DEAD_LETTER.columns)
@@ -294,84 +248,9 @@ def _correct(
     )
     replaced = [row for row, _ in changes.corrections]
     added = [*changes.new, *(winner for _, winner in changes.corrections)]
-    _add_figures(connection, difference(deltas(added, day_of), deltas(replaced, day_of)), now)
+    add_figures(connection, difference(deltas(added, day_of), deltas(replaced, day_of)), now)
     # Read in another order, this item would have had no row.
     connection.exec_driver_sql(_DELETE_EMPTY_ITEM, [(row[ITEM],) for row in replaced])
-
-
-def _add_figures(connection: Connection, added: Deltas, now: int) -> None:
-    """Add to totals, items and ledger; the events and corrections are the version of the days."""
-    row = connection.exec_driver_sql(_SELECT_TOTALS).one_or_none()
-    guests, *stored = row or (0,) * 7
-    before = _whole_sums(stored)
-    after = _add(before, added.total)
-    events, items_sold, gross, net, *trillions = _split_sums(after)
-    version = events + connection.exec_driver_sql(_SELECT_CORRECTIONS).scalar_one()
-    totals = (events, items_sold, gross, net, guests + added.guest_events, now, *trillions)
-    connection.exec_driver_sql(_REPLACE_TOTALS, (1, *totals))
-    # No sum of an item or a day is beyond the sales or the returns of all time. While these are
-    # below a trillion, micros hold every sum, and SQLite adds without reading first.
-    if _below_a_trillion(before) and _below_a_trillion(after):
-        items = [(name, *sums, 0, 0) for name, sums in added.items.items()]
-        days = [(day, (*sums, 0, 0)) for day, sums in added.days.items()]
-        add_item, add_day = _ADD_ITEM, _ADD_DAY
-    else:
-        items = [
-            (name, *_split_sums(s))
-            for name, s in _add_stored(connection, _SELECT_ITEMS, added.items)
-        ]
-        days = [
-            (day, _split_sums(s)) for day, s in _add_stored(connection, _SELECT_DAYS, added.days)
-        ]
-        add_item, add_day = _REPLACE_ITEM, _REPLACE_DAY
-    connection.exec_driver_sql(add_item, items)
-    connection.exec_driver_sql(
-        add_day,
-        [
-            (day, version, events, items_sold, net, now, trillions)
-            for day, (events, items_sold, _, net, _, trillions) in days
-        ],
-    )
-
-
-def _add_stored(
-    connection: Connection, statement: str, added: Mapping[str, Sums]
-) -> Iterator[tuple[str, Sums]]:
-    """Return each item or day with the sum of what is stored and what is added."""
-    names = list(added)
-    for start in range(0, len(names), SELECT_IDS):
-        some = names[start : start + SELECT_IDS]
-        marks = ", ".join("?" * len(some))
-        rows = connection.exec_driver_sql(f"{statement} ({marks})", tuple(some))
-        stored = {name: _whole_sums(sums) for name, *sums in rows}
-        yield from ((name, _add(stored.get(name, NO_SUMS), added[name])) for name in some)
-
-
-def _add(one: Sums, other: Sums) -> Sums:
-    return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]
-
-
-def _below_a_trillion(total: Sums) -> bool:
-    _, _, gross, net = total
-    return max(gross, gross - net) < TRILLION
-
-
-def _whole_sums(columns: Sequence[int]) -> Sums:
-    """Return the sums of events, items sold, gross and net micros, gross and net trillions."""
-    events, items_sold, gross, net, gross_trillions, net_trillions = columns
-    return (
-        events,
-        items_sold,
-        whole_sum(gross_trillions, gross),
-        whole_sum(net_trillions, net),
-    )
-
-
-def _split_sums(sums: Sums) -> tuple[int, int, int, int, int, int]:
-    """Return the columns that `_whole_sums` takes."""
-    events, items_sold, gross, net = sums
-    (gross_trillions, gross), (net_trillions, net) = split_sum(gross), split_sum(net)
-    return events, items_sold, gross, net, gross_trillions, net_trillions
 
 
 def _upsert_dead_letters(connection: Connection, dead_letters: list[DeadLetterUpdate]) -> None:
