@@ -4,8 +4,6 @@ A row is a name, a value, and the fields that the event must have or the code of
 where they matter, the record's key and headers.
 """
 
-import time
-
 import pytest
 
 from streaming.events.fast_path import read_event_fast
@@ -270,12 +268,10 @@ def test_a_framed_record_is_refused_with_its_schema(
         '"' + "\\" * 200_000 + "[" * 65,
     ],
 )
-def test_brackets_take_a_small_part_of_a_second(value: str) -> None:
-    """Whatever a value of 256 KiB holds, a batch of them ends long before the watchdog."""
+def test_brackets_in_any_number_are_refused_and_raise_nothing(value: str) -> None:
+    """That a batch of such values of 256 KiB ends in time is shown in `tests/faults`."""
     content = f'{{"a":[{value}0]}}'.encode()[:MAX_VALUE_BYTES]
-    started = time.process_time()
     _, verdict = read(content)
-    assert time.process_time() - started < 0.2
     assert isinstance(verdict, Refusal)
 
 
