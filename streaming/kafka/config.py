@@ -1,8 +1,8 @@
 """librdkafka configurations: one place for each option that exactly-once or liveness needs.
 
 A `client.properties` file (`PURCHASES_KAFKA_CONFIG`) wins over every default here. An option that
-exactly-once needs is refused by name if the file says otherwise. Its `client.id`, which Confluent
-Cloud's has, is ignored: ours says which host works a slot.
+exactly-once needs is refused by name if the file says otherwise. What such files say to all kinds
+of programs, and we must choose ourselves, is ignored (`IGNORED`).
 """
 
 import socket
@@ -76,11 +76,22 @@ REQUIRED: Final[Config] = {
     "enable.idempotence": True,
     "partitioner": "murmur2_random",
     "isolation.level": "read_committed",
-    "enable.auto.commit": False,
-    "auto.offset.reset": "error",
     "group.protocol": "classic",
     "partition.assignment.strategy": "cooperative-sticky",
 }
+IGNORED: Final = frozenset(
+    {
+        # Ours says which host works a slot (docs/decisions/0018).
+        "client.id",
+        # The file's 45 s are a hint for old clients; another host would wait as long for a slot.
+        "session.timeout.ms",
+        "heartbeat.interval.ms",
+        # Positions are looked up where they are stored, and committed with what they count.
+        "auto.offset.reset",
+        "enable.auto.commit",
+    }
+)
+"""Options that a cluster hands out for any program, and that are not the file's to choose here."""
 OURS: Final = frozenset({"group.id", "group.instance.id", "transactional.id"})
 # Java's spellings of these values.
 SAME: Final = {"-1": "all", "true": "True", "false": "False"}
@@ -88,8 +99,6 @@ SAME: Final = {"-1": "all", "true": "True", "false": "False"}
 
 def common_config(settings: Settings, bootstrap_servers: str, client: str) -> Config:
     """Return what every client has. `client` names the part, such as `processor-0`."""
-    # Later ones win: the file over our defaults, and our `client.id`, by which the holder of a slot
-    # is known (docs/decisions/0018), over the file.
     return {
         **COMMON,
         "bootstrap.servers": bootstrap_servers,
@@ -125,14 +134,15 @@ def consumer_config(
 
 
 def read_client_properties(path: Path) -> dict[str, str]:
-    """Return the options of a `client.properties` file by name.
+    """Return the options of a `client.properties` file by name, without those of `IGNORED`.
 
     Raises `UsageError` naming file and line as `read_properties` and `translate_java_options` do,
     and for an option that is ours to set, that exactly-once needs to be another, or that librdkafka
     does not take.
     """
     source = f"{PREFIX}KAFKA_CONFIG: {path}"
-    properties = translate_java_options(read_properties(path), source)
+    translated = translate_java_options(read_properties(path), source)
+    properties = {name: found for name, found in translated.items() if name not in IGNORED}
     for name, (value, line) in properties.items():
         where = f"{source}:{line} sets {name}"
         if name in OURS:

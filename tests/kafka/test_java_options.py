@@ -8,26 +8,41 @@ from confluent_kafka import Consumer
 
 from streaming.errors import UsageError
 from streaming.kafka.config import consumer_config, read_client_properties
+from streaming.runtime.limits import SESSION_SECONDS
 from streaming.settings import Settings
+from tests.kafka.client_files import FORMS
 
 JAAS = "org.apache.kafka.common.security"
 LOGIN = {"sasl.username": "KEY", "sasl.password": 'se"cret'}
-CONFLUENT_CLOUD = f"""# Required connection configs for Kafka producer, consumer, and admin
-bootstrap.servers=pkc-1.eu-central-1.aws.confluent.cloud:9092
-security.protocol=SASL_SSL
-sasl.jaas.config={JAAS}.plain.PlainLoginModule required username='KEY' password='se"cret';
-sasl.mechanism=PLAIN
-# Required for correctness in Apache Kafka clients prior to 2.6
-client.dns.lookup=use_all_dns_ips
-# Best practice for higher availability in Apache Kafka clients prior to 3.0
-session.timeout.ms=45000
-acks=all
-client.id=ccloud-java-client-1
-# Required connection configs for Confluent Cloud Schema Registry
-schema.registry.url=https://psrc-1.eu-central-1.aws.confluent.cloud
-basic.auth.credentials.source=USER_INFO
-basic.auth.user.info=KEY:SECRET
-"""
+PASSWORD_OPTIONS = {
+    "bootstrap.servers": "localhost:1",
+    "security.protocol": "SASL_SSL",
+    "sasl.username": "KEY",
+    "sasl.password": "se+cr/et=",
+    "ssl.ca.location": "",
+}
+TOKEN_OPTIONS = {
+    "bootstrap.servers": "localhost:1",
+    "security.protocol": "SASL_SSL",
+    "sasl.oauthbearer.method": "oidc",
+    "sasl.oauthbearer.client.id": "KEY",
+    "sasl.oauthbearer.client.secret": "se+cr/et=",
+    "sasl.oauthbearer.token.endpoint.url": "http://localhost:1/token",
+    "sasl.oauthbearer.scope": "kafka",
+    "sasl.oauthbearer.extensions": "logicalCluster=lkc-abc123,identityPoolId=pool-x1",
+    "ssl.ca.location": "",
+}
+JAVA = {"client.dns.lookup": "use_all_dns_ips", "acks": "all"}
+EXPECTED = {
+    "python": PASSWORD_OPTIONS | {"sasl.mechanisms": "PLAIN"},
+    "python-with-registry": PASSWORD_OPTIONS | {"sasl.mechanisms": "PLAIN"},
+    "python-oidc": TOKEN_OPTIONS
+    | {"sasl.mechanisms": "OAUTHBEARER", "sasl.oauthbearer.method": "OIDC"},
+    "java-plain": PASSWORD_OPTIONS | JAVA | {"sasl.mechanism": "PLAIN"},
+    "java-scram": PASSWORD_OPTIONS | JAVA | {"sasl.mechanism": "SCRAM-SHA-512"},
+    "java-oauth": TOKEN_OPTIONS | JAVA | {"sasl.mechanism": "OAUTHBEARER"},
+    "config.ini": PASSWORD_OPTIONS | {"sasl.mechanisms": "PLAIN"},
+}
 
 
 def read(folder: Path, text: str) -> dict[str, str]:
@@ -54,7 +69,24 @@ def read(folder: Path, text: str) -> dict[str, str]:
             ),
             {},
         ),
-        ("schema.registry.url=http://localhost:8081\nbasic.auth.user.info=a:b\n", {}),
+        ("schema.registry.url=http://localhost:8081\nbearer.auth.token=a\n", {}),
+        (
+            (
+                f"sasl.jaas.config={JAAS}.oauthbearer.OAuthBearerLoginModule required ;\n"
+                "sasl.oauthbearer.client.credentials.client.id=KEY\n"
+                "sasl.oauthbearer.client.credentials.client.secret=secret\n"
+                "sasl.oauthbearer.token.endpoint.url=http://localhost:1/\n"
+                "sasl.oauthbearer.jwt.retriever.class=a.b.ClientCredentialsJwtRetriever\n"
+            ),
+            {
+                "sasl.oauthbearer.method": "oidc",
+                "sasl.oauthbearer.client.credentials.client.id": "KEY",
+                "sasl.oauthbearer.client.credentials.client.secret": "secret",
+                "sasl.oauthbearer.token.endpoint.url": "http://localhost:1/",
+            },
+        ),
+        ("default.api.timeout.ms=60000\nsasl.login.read.timeout.ms=1\nmax.poll.records=1\n", {}),
+        ("ssl.keystore.type=PKCS12\n", {}),
         (
             "ssl.truststore.type=PEM\nssl.truststore.location=/etc/ca.pem\n",
             {"ssl.ca.location": "/etc/ca.pem"},
@@ -68,12 +100,17 @@ def test_a_file_for_java_works(tmp_path: Path, text: str, options: dict[str, str
     assert read(tmp_path, text) == options
 
 
-def test_confluent_clouds_file_for_java_makes_a_client(tmp_path: Path) -> None:
-    """As it is handed out."""
-    options = read(tmp_path, CONFLUENT_CLOUD)
-    assert LOGIN.items() <= options.items()
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_that_confluent_cloud_hands_out_makes_a_client(form: str, tmp_path: Path) -> None:
+    """The registry's lines, other programs' sections and hints for old clients are left out."""
+    values = {"servers": "localhost:1", "user": "KEY", "password": "se+cr/et=", "authority": ""}
+    text = FORMS[form].format(endpoint="http://localhost:1/token", **values)
+    assert read(tmp_path, text) == EXPECTED[form]
     settings = Settings(home=tmp_path, kafka_config=tmp_path / "client.properties")
-    Consumer(consumer_config(settings, "localhost:1", "test", "group")).close()
+    config = consumer_config(settings, "localhost:1", "test", "group")
+    assert config["session.timeout.ms"] == SESSION_SECONDS * 1000
+    assert config["auto.offset.reset"] == "error"
+    Consumer(config).close()
 
 
 @pytest.mark.parametrize(
@@ -82,16 +119,39 @@ def test_confluent_clouds_file_for_java_makes_a_client(tmp_path: Path) -> None:
         ("a.b=1\n", 1, 'No such configuration property: "a.b"'),
         ("\nsession.timeout.ms=45s\n", 2, "session.timeout.ms=45s, which is not a number"),
         ("\n\nretries=many\n", 3, "retries=many, which is not a number"),
-        ("\nsession.timeout.ms=99999999\n", 2, "is outside allowed range"),
+        ("\nsocket.timeout.ms=99999999\n", 2, "is outside allowed range"),
         ("\nsecurity.protocol=SSL2\n", 2, 'Invalid value "SSL2"'),
         ("security.protocol=SASL_SSL\nsasl.mechanism=NOPE\n", 2, "Unsupported SASL mechanism"),
         ("\nssl.truststore.location=/etc/trust.jks\n", 2, "ssl.ca.location"),
+        ("\nssl.keystore.type=JKS\n", 2, "ssl.certificate.location and ssl.key.location"),
+        ("sasl.jaas.config=\n", 1, "sasl.username and sasl.password"),
         (
-            f"\nsasl.jaas.config={JAAS}.oauthbearer.OAuthBearerLoginModule required;\n",
-            2,
+            "sasl.jaas.config=com.sun.security.auth.module.Krb5LoginModule required;\n",
+            1,
             "sasl.username and sasl.password",
         ),
-        ("sasl.jaas.config=\n", 1, "sasl.username and sasl.password"),
+        (f"sasl.jaas.config={JAAS}.plain.PlainLoginModule required a;\n", 1, "but not as"),
+        (
+            f"sasl.jaas.config={JAAS}.scram.ScramLoginModule required username=a;\n",
+            1,
+            "without username and password of ScramLoginModule",
+        ),
+        (
+            (
+                f"sasl.jaas.config={JAAS}.scram.ScramLoginModule required username=a password=b"
+                " tokenauth=true;\n"
+            ),
+            1,
+            "with tokenauth, which only Java knows",
+        ),
+        (
+            (
+                "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\n"
+                f"sasl.jaas.config={JAAS}.oauthbearer.OAuthBearerLoginModule required;\n"
+            ),
+            3,
+            "`sasl.oauthbearer.token.endpoint.url` is mandatory",
+        ),
         ("ssl.endpoint.identification.algorithm=\n", 1, "cannot be set to empty value"),
     ],
 )

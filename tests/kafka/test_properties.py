@@ -36,9 +36,9 @@ def test_a_file_of_every_valid_form_is_read(tmp_path: Path) -> None:
 def test_the_options_reach_the_client(tmp_path: Path) -> None:
     """The file wins over our defaults."""
     file = tmp_path / "client.properties"
-    file.write_text("bootstrap.servers=one:9092\nsession.timeout.ms : 45000\n")
+    file.write_text("bootstrap.servers=one:9092\nfetch.wait.max.ms : 500\n")
     config = consumer_config(Settings(home=tmp_path, kafka_config=file), "one:9092", "a", "group")
-    assert config["session.timeout.ms"] == "45000"
+    assert config["fetch.wait.max.ms"] == "500"
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,8 @@ def test_the_options_reach_the_client(tmp_path: Path) -> None:
     [
         ("a=1\n\nlonely\n", r"client\.properties:3 is not name=value"),
         ("a=1,\\\n2\nb=\\u12\n", r"client\.properties:3: Invalid \\u escape"),
-        ("a=1\nenable.auto.commit=true\n", r":2 sets enable\.auto\.commit=true, but exactly-once"),
+        ("a=1\nenable.idempotence=false\n", r":2 sets enable\.idempotence=false, but exactly-once"),
+        ("[consumer]\nlonely\n[default]\nlonely\n", r":4 is not name=value"),
         ("a=1,\\\n2\ngroup.id=mine\n", r":3 sets group\.id, which purchases sets itself"),
     ],
 )
@@ -61,10 +62,15 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, message: st
 def test_what_exactly_once_needs_may_be_said(tmp_path: Path) -> None:
     """In Java's words: -1 for all, and any case of true and false; an empty value is one."""
     file = tmp_path / "client.properties"
-    file.write_text(
-        "acks=-1\nenable.idempotence=TRUE\nenable.auto.commit=False\nssl.ca.location=\n"
-    )
+    file.write_text("acks=-1\nenable.idempotence=TRUE\nssl.ca.location=\n")
     assert read_client_properties(file)["ssl.ca.location"] == ""
+
+
+def test_of_sections_only_the_default_one_is_read(tmp_path: Path) -> None:
+    """As in a quick start's `config.ini`, whose other sections are for its own programs."""
+    file = tmp_path / "config.ini"
+    file.write_text("[consumer]\ngroup.id=mine\n\n[default]\n; a comment\nacks=all\n")
+    assert read_client_properties(file) == {"acks": "all"}
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
