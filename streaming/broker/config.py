@@ -10,12 +10,24 @@ MESSAGE_MAX_BYTES: Final = 17 * 1024 * 1024
 OFFSETS_RETENTION_MINUTES: Final = 525_600
 """A year; with Kafka's week, an app that was off over a holiday would lose its positions."""
 
+DISK_SHARE: Final = 0.5
+"""Of the disk that holds the home. The database, which nothing deletes, grows in the other half."""
+PARTITIONS: Final = 13
+"""Of all topics of a deployment (`kafka.topics`). Each may have its part of Kafka's half."""
+SEGMENTS: Final = 8
+"""Kafka deletes whole segments, and never the last one: with few it would keep much more."""
+LEAST_SEGMENT_BYTES: Final = 64 * 1024 * 1024
+"""More than the largest batch, which has to fit into one."""
+MOST_SEGMENT_BYTES: Final = 1024**3
+"""Kafka's own default."""
+
 MOST_TRANSACTION_SECONDS: Final = 60
 """The default of most clients. Nobody hides the records behind an open transaction for longer."""
 
 
 def server_properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
-    """Return the properties of one node that is broker and controller, on loopback only."""
+    """Return the properties of one node that is broker and controller, on loopback only.
+    """
     listeners = f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}"
     return {
         "process.roles": "broker,controller",
@@ -43,6 +55,16 @@ def server_properties(data: Path, port: int, controller_port: int) -> dict[str, 
         # The default, 128 MiB, would be a quarter of the heap.
         "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
     }
+
+
+def retention_properties(disk_bytes: int) -> dict[str, str]:
+    """Return what each partition keeps at most, beside its time, on a disk of that size.
+
+    Topics with a bound of their own keep that.
+    """
+    size = int(disk_bytes * DISK_SHARE / PARTITIONS)
+    segment = min(max(size // SEGMENTS, LEAST_SEGMENT_BYTES), MOST_SEGMENT_BYTES)
+    return {"log.retention.bytes": str(size), "log.segment.bytes": str(segment)}
 
 
 def properties_text(properties: Mapping[str, str]) -> str:

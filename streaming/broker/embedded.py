@@ -6,6 +6,7 @@ in `identity`, the configuration in `config`.
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from streaming.broker.config import HOST, properties_text, server_properties
+from streaming.broker.config import (
+    HOST,
+    properties_text,
+    retention_properties,
+    server_properties,
+)
 from streaming.broker.identity import BrokerIdentity, read_identity, require_identity
 from streaming.broker.jars import class_path, java
 from streaming.errors import PurchasesError
@@ -146,6 +152,7 @@ def _write_properties(home: Path, identity: BrokerIdentity) -> Path:
     """Write Kafka's configuration; return its file."""
     path = Home(home).broker_properties
     properties = server_properties(Home(home).broker_data, identity.port, identity.controller_port)
+    properties |= retention_properties(shutil.disk_usage(path.parent).total)
     path.write_text(properties_text(properties))
     return path
 

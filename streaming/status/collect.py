@@ -41,6 +41,7 @@ from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import count_not_storable, live_figures
 from streaming.system.deadline import Deadline
 from streaming.system.disk_space import free_bytes
+from streaming.system.home import Home
 
 SectionOf = Callable[[Settings], Section]
 
@@ -199,7 +200,22 @@ def _ask_broker(
     detail = ""
     if names.redrive in topics and all(lag.topic != names.redrive for lag in lags):
         detail = f"The topic {names.redrive} is missing, or may not be seen by this user."
-    return Broker("answering", servers, detail, said), lags, options
+    size = retention(options.get(names.dead_letters, {})).size
+    share = _dead_letter_share(settings, size) if settings.embedded_broker and size else None
+    return Broker("answering", servers, detail, said, share), lags, options
+
+
+def _dead_letter_share(settings: Settings, size: int) -> float | None:
+    """Return how much of `size` bytes the dead letters take on our disk; None if unknown.
+
+    Kafka's clients here cannot ask for the size of a partition.
+    """
+    directory = Home(settings.home).broker_data / f"{Names.of(settings).dead_letters}-0"
+    try:
+        return round(sum(file.stat().st_size for file in directory.glob("*.log")) / size, 3)
+    except FileNotFoundError:
+        # Kafka deleted a segment between the two looks.
+        return None
 
 
 def _section(settings: Settings, section: SectionOf) -> Section:

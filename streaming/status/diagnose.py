@@ -16,7 +16,7 @@ from streaming.system.disk_space import LEAST_FREE_BYTES
 
 FEWEST_DAYS: Final = 3.0
 """A weekend, so that somebody can still act on Monday."""
-MOST_UNREAD: Final = 0.8
+MOST_OF_RETENTION: Final = 0.8
 """Of what Kafka keeps: it deletes whole segments, and somebody must have time to act before."""
 LONG_BEHIND_SECONDS: Final = 60.0
 """Longer than a restart, a rebalance and the catch-up after them."""
@@ -142,8 +142,17 @@ def _slot_problem(app: str, slot: SlotStatus) -> Problem | None:
 
 
 def _log_problems(status: Status) -> Iterator[Problem]:
+    share = status.broker.dead_letter_share or 0
+    if share > MOST_OF_RETENTION:
+        yield Problem(
+            "dead_letters_soon_deleted",
+            f"The dead letters fill {share:.0%} of the bytes that Kafka keeps of them; it deletes"
+            " the oldest first, and what is deleted cannot be redriven.",
+            "Find out who sends what is refused (`purchases dlq list`), and redrive what is worth"
+            " it now.",
+        )
     for partition in status.partitions:
-        if (partition.unread_share or 0) > MOST_UNREAD:
+        if (partition.unread_share or 0) > MOST_OF_RETENTION:
             yield Problem(
                 "unread_soon_deleted",
                 f"{partition.lag_records:,} unread records are {partition.unread_share:.0%} of what"

@@ -21,13 +21,15 @@ class Broker(Struct, frozen=True):
     """Whether the cluster is `answering`, with `topic_missing`, or `down`, and for which reason.
 
     `unsafe_options` are those of the topic `purchases` by which a batch can end its readers, such
-    as `compression.type=producer`.
+    as `compression.type=producer`. `dead_letter_share` is how much of the bytes that the embedded
+    broker keeps of dead letters is full; None if it is unknown, or the cluster is another.
     """
 
     state: str
     bootstrap_servers: str | None
     detail: str
     unsafe_options: tuple[str, ...] = ()
+    dead_letter_share: float | None = None
 
 
 class Database(Struct, frozen=True):

@@ -206,6 +206,11 @@ OPEN = PartitionStatus("processor", "purchases", 0, 1, 1, 0, 0.0, 5, 80.0)
             {"partitions": (structs.replace(OPEN, hidden_seconds=0.0, unread_share=0.81),)},
             "81% of what Kafka keeps",
         ),
+        (
+            "dead_letters_soon_deleted",
+            {"broker": Broker("answering", "b:9092", "", dead_letter_share=0.93)},
+            "fill 93%",
+        ),
         ("open_transaction", {"partitions": (OPEN,)}, "purchases-0"),
         (
             "falling_behind",
