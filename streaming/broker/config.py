@@ -27,6 +27,9 @@ MOST_TRANSACTION_SECONDS: Final = 60
 
 def server_properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
     """Return the properties of one node that is broker and controller, on loopback only.
+
+    Java splits `data` at commas and reads it in an encoding of its own, so that only a plain name,
+    relative to the working directory of Kafka, is sure to be the directory that is meant.
     """
     listeners = f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}"
     return {

@@ -41,6 +41,8 @@ JAVA_OPTIONS: Final = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )
+UNICODE: Final = {"LC_ALL": "C.UTF-8"}
+"""In the locale C, Java cannot name a working directory whose path is not ASCII."""
 
 
 @dataclass(frozen=True)
@@ -118,22 +120,25 @@ def stop_broker(home: Path, timeout: float = 8.0) -> bool:
 
 def _start(home: Path, lease: Lease, progress: Callable[[str], None]) -> BrokerStatus:
     _require_disk_space(home)
+    _require_text(home)
     jars = class_path(home, progress)
     identity = require_identity(home)
     command = [str(java()), *JAVA_OPTIONS, "-cp", jars]
     properties = _write_properties(home, identity)
+    # Java reads a path in many ways of its own, so it gets names relative to its directory.
+    directory, environment = properties.parent, {**os.environ, **UNICODE}
     if not (Home(home).broker_data / "meta.properties").exists():
-        _format(command, identity.cluster_id, properties)
+        _format([*command, "kafka.tools.StorageTool"], identity.cluster_id, properties, environment)
     progress("Starting the Kafka broker ...")
     # The log holds one start only: the reason of a failed start is searched in it.
     Home(home).broker_log.unlink(missing_ok=True)
     process = start_child(
-        [*command, "kafka.Kafka", str(properties)],
-        None,
+        [*command, "kafka.Kafka", properties.name],
+        environment,
         Home(home).broker_log,
         lease,
         own_session=True,
-        directory=Home(home).broker,
+        directory=directory,
     )
     _wait_until_serving(home, process, identity)
     return BrokerStatus("running", identity.bootstrap_servers, process.pid)
@@ -148,26 +153,39 @@ def _require_disk_space(home: Path) -> None:
         )
 
 
+def _require_text(home: Path) -> None:
+    try:
+        os.fsencode(home).decode()
+    except UnicodeDecodeError:
+        raise PurchasesError(
+            f"{str(home)!r} is not UTF-8, so Java cannot open it; name another PURCHASES_HOME."
+        ) from None
+
+
 def _write_properties(home: Path, identity: BrokerIdentity) -> Path:
     """Write Kafka's configuration; return its file."""
     path = Home(home).broker_properties
-    properties = server_properties(Home(home).broker_data, identity.port, identity.controller_port)
+    data = Path(Home(home).broker_data.name)
+    properties = server_properties(data, identity.port, identity.controller_port)
     properties |= retention_properties(shutil.disk_usage(path.parent).total)
     path.write_text(properties_text(properties))
     return path
 
 
-def _format(command: list[str], cluster_id: str, properties: Path) -> None:
+def _format(
+    command: list[str], cluster_id: str, properties: Path, environment: dict[str, str]
+) -> None:
     done = subprocess.run(
         [
             *command,
-            "kafka.tools.StorageTool",
             "format",
             "--standalone",
             f"--cluster-id={cluster_id}",
             "-c",
-            str(properties),
+            properties.name,
         ],
+        cwd=properties.parent,
+        env=environment,
         capture_output=True,
         text=True,
         check=False,

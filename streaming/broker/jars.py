@@ -29,7 +29,9 @@ EXTRA: Final = (
 
 
 def class_path(home: Path, progress: Callable[[str], None]) -> str:
-    """Return the class path of Kafka's jars in `home`, fetched if they are missing.
+    """Return the class path of Kafka's jars, fetched if they are missing.
+
+    Java splits it at colons, so it is relative to the home's directory `broker`.
 
     Raises `PurchasesError` if they cannot be fetched, or if a jar is not the recorded one.
     """
@@ -38,7 +40,7 @@ def class_path(home: Path, progress: Callable[[str], None]) -> str:
     if not all(_sum_of(directory / name) == expected for name, expected in sums.items()):
         progress("Fetching Apache Kafka 4.3.1 (42 MB, the first time only) ...")
         _fetch(home, sums)
-    return os.pathsep.join(str(directory / name) for name in sums)
+    return os.pathsep.join(str(Path(directory.name) / name) for name in sums)
 
 
 def java() -> Path:

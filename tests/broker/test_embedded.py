@@ -18,9 +18,13 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
 from streaming.broker import embedded
+from streaming.broker.config import retention_properties
 from streaming.broker.embedded import start_broker
 from streaming.broker.identity import BrokerIdentity
 from streaming.errors import PurchasesError
+from streaming.kafka.names import Names
+from streaming.kafka.topic_options import read_options, retention
+from streaming.kafka.topics import wanted_topics
 from tests.conftest import bring_jars
 from tests.deployment import read_topic
 from tests.support import wait_until
@@ -34,7 +38,8 @@ class BrokerHome:
     def __init__(self, path: Path) -> None:
         self.path = path
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
-        self.environment = {**clean, "PURCHASES_HOME": str(path)}
+        # In the locale C, Java takes each byte beyond ASCII for a question mark.
+        self.environment = {**clean, "LC_ALL": "C", "PURCHASES_HOME": str(path)}
 
     def run(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
@@ -63,8 +68,8 @@ class BrokerHome:
 
 @pytest.fixture
 def home(jars: Path, tmp_path: Path) -> Iterator[BrokerHome]:
-    """A home with Kafka's jars, whose path needs quoting; nothing of it runs at the end."""
-    path = tmp_path / "a home with 100 % spaces"
+    """A home with Kafka's jars, at a path that Java reads amiss; nothing of it runs at the end."""
+    path = tmp_path / "Geschäft, Kasse:3 = 100 % größer\\n店"
     path.mkdir()
     bring_jars(jars, path)
     made = BrokerHome(path)
@@ -100,6 +105,7 @@ def test_it_keeps_what_was_acknowledged_its_address_and_its_cluster_through_sigk
     assert {c.laddr.ip.removeprefix("::ffff:") for c in listening} == {"127.0.0.1"}
     assert home.run("topics", "create").returncode == 0
     send(servers, "purchases")
+    assert (home.path / "broker" / "data" / "purchases-0").is_dir()
     cluster = AdminClient({"bootstrap.servers": servers}).list_topics(timeout=5).cluster_id
 
     os.kill(pid, signal.SIGKILL)
@@ -115,10 +121,22 @@ def test_it_keeps_what_was_acknowledged_its_address_and_its_cluster_through_sigk
     resource = ConfigResource(ConfigResource.Type.BROKER, "1")
     configuration = admin.describe_configs([resource])[resource].result(5)
     assert configuration["offsets.retention.minutes"].value == "525600"
+    topics = list(wanted_topics(Names()))
+    bound = int(retention_properties(shutil.disk_usage(home.path).total)["log.retention.bytes"])
+    sizes = {retention(options).size for options in read_options(admin, topics).values()}
+    assert sizes == {bound}
+    status = json.loads(home.run("status", "--json").stdout)
+    assert status["broker"]["dead_letter_share"] == 0.0
 
     assert home.run("broker", "stop").returncode == 0
     assert home.status()["state"] == "stopped"
     assert home.run("broker", "stop").returncode == 0, "a second stop is not harmless"
+
+
+def test_a_home_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    """Java cannot open it, and would look for another directory."""
+    with pytest.raises(PurchasesError, match="is not UTF-8"):
+        start_broker(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")), print)
 
 
 def test_a_port_that_is_taken_is_named_with_the_way_out(home: BrokerHome) -> None:
