@@ -25,7 +25,8 @@ from streaming.events.refusal import Refusal
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import producer_config
 from streaming.kafka.names import Names
-from streaming.producer.sender import RecordSender
+from streaming.kafka.rejection import rejection_reason
+from streaming.producer.sender import UNKNOWN, RecordSender
 from streaming.settings import PREFIX, Settings
 from streaming.system.shutdown import StopRequest
 
@@ -66,15 +67,16 @@ class UnconfirmedBatch(ProblemDetails, frozen=True):
 
 @dataclass
 class _Delivery:
-    """A record that was sent; `message` is what Kafka acknowledged."""
+    """A record that was sent; `message` is what Kafka acknowledged, `error` why it did not."""
 
     record: IngestRecord
     done: bool = False
     message: KafkaMessage | None = None
+    error: KafkaError | None = None
 
     def report(self, error: KafkaError | None, message: KafkaMessage) -> None:
         """Store the outcome; called by the producer's `poll`."""
-        self.message = None if error else message
+        self.message, self.error = None if error else message, error
         # Last: the request's thread reads `message` as soon as this is set.
         self.done = True
 
@@ -127,8 +129,8 @@ class PurchaseIngest:
         problem = UnconfirmedBatch(
             "Service Unavailable",
             503,
-            f"Kafka did not confirm {missing:,} of {len(receipts):,} records in"
-            f" {CONFIRM_SECONDS:.0f} s; send the same request again, it is stored once.",
+            f"Kafka did not confirm {missing:,} of {len(receipts):,} records"
+            f"{self._why(deliveries)}; send the same request again, it is stored once.",
             records=receipts,
         )
         return Response(msgspec.json.encode(problem), 503, {"retry-after": "1"}, PROBLEM)
@@ -159,6 +161,13 @@ class PurchaseIngest:
         if sender.failure:
             self._sender = None
             raise Unavailable(f"{sender.failure}; send the same request again.")
+
+    def _why(self, deliveries: Sequence[_Delivery]) -> str:
+        """Return why the first unconfirmed record has no acknowledgement, as part of a sentence."""
+        error = next((delivery.error for delivery in deliveries if delivery.error), None)
+        if error is None or error.code() in UNKNOWN:
+            return f" in {CONFIRM_SECONDS:.0f} s"
+        return f": {rejection_reason(error, self._topic)}"
 
     def _current_sender(self) -> RecordSender:
         with self._sender_lock:

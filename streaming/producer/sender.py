@@ -15,6 +15,7 @@ from streaming.events.record import Headers
 from streaming.events.refusal import excerpt
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import ErrorWatch
+from streaming.kafka.rejection import rejection_reason
 from streaming.system.shutdown import StopRequest
 
 # Together less than the 10 s after which `docker stop` kills.
@@ -189,7 +190,8 @@ class RecordSender:
 
     def _fail(self, error: KafkaError, name: str) -> None:
         # The first one is the cause, and the others follow from it.
-        self.failure = self.failure or f"Kafka takes no more of {name}: {error.str()}"
+        reason = rejection_reason(error, self._topic)
+        self.failure = self.failure or f"Kafka takes no more of {name}: {reason}"
 
 
 def _name_of(value: bytes | None) -> str:

@@ -1,13 +1,20 @@
-"""Permissions that are taken away from workers that run: each waits, says for what, and goes on."""
+"""Permissions that are taken away while it runs: workers wait and go on, senders say which."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from starlette.responses import Response
 
+from streaming.dashboard.ingest import PurchaseIngest
+from streaming.dashboard.ingest_records import IngestBatch, IngestRecord
+from streaming.errors import Unavailable
+from streaming.kafka.config import producer_config
+from streaming.producer.sender import RecordSender
 from streaming.runtime.status_file import read_status
 from streaming.store.deployment import prepare_store
+from streaming.system.shutdown import StopRequest
 from tests.deployment import Deployment
 from tests.kafka.secured import Secured, secured_broker
 from tests.support import wait_until
@@ -15,12 +22,10 @@ from tests.support import wait_until
 PROCESSOR, ANALYTICS = "processor", "analytics"
 
 
-@pytest.fixture
-def secured(jars: Path, tmp_path: Path) -> Iterator[Secured]:
+@pytest.fixture(scope="module")
+def secured(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """A broker with permissions: those of the docs for both apps."""
-    directory = tmp_path / "secured"
-    directory.mkdir()
-    with secured_broker(jars, directory) as made:
+    with secured_broker(jars, tmp_path_factory.mktemp("secured")) as made:
         made.allow(PROCESSOR, "TOPIC", "f.purchases", "READ")
         for topic in ("f.analytics", "f.purchases.dlq"):
             made.allow(PROCESSOR, "TOPIC", topic, "READ", "WRITE")
@@ -80,3 +85,43 @@ def test_a_worker_waits_for_each_permission_that_is_taken_away(
         wait_until(lambda: says(deployment, PROCESSOR, "failed", words), 60, "it does not say so")
         secured.remove_rule(*rule)
         wait_until(lambda: deployment.count("analytics_event") == sent + 50, 60, "it ended")
+
+
+def answer_text(ingest: PurchaseIngest, batch: IngestBatch) -> str:
+    """Return what HTTP in answers to a batch that Kafka does not take; empty if it does."""
+    try:
+        answer = ingest.send(batch)
+    except Unavailable as error:
+        return str(error)
+    return bytes(answer.body).decode() if isinstance(answer, Response) else ""
+
+
+def test_a_sender_names_the_permission_that_is_taken_away(secured: Secured, tmp_path: Path) -> None:
+    """`produce` and HTTP in do not end with the client's words alone, and work once it is back."""
+    deployment = Deployment(tmp_path, secured.plaintext, "w")
+    deployment.succeed("topics", "create")
+    secured.allow("producer", "TOPIC", "w.purchases", "WRITE")
+    file = str(secured.properties("producer", "producer"))
+    settings = replace(
+        deployment, more={"PURCHASES_KAFKA_CONFIG": file, "PURCHASES_HTTP_IN": "on"}
+    ).settings
+    config = producer_config(settings, secured.secured, "producer")
+    batch = IngestBatch((IngestRecord(None, b"ada", b"{}"),), [])
+    sender, ingest = (
+        RecordSender(config, "w.purchases", StopRequest()),
+        PurchaseIngest(settings),
+    )
+    assert not answer_text(ingest, batch)
+    assert sender.send(b"ada", b"{}")
+    assert sender.wait_until_drained()
+    rule = ("DENY", "producer", "TOPIC", "w.purchases", "WRITE")
+    secured.rule(*rule)
+    words = "this user lacks the permission WRITE on the topic w.purchases; grant it"
+
+    wait_until(lambda: words in answer_text(ingest, batch), 60, "HTTP in does not name it")
+    sender.send(b"ada", b"{}")
+    sender.finish()
+    assert sender.failure is not None
+    assert words in sender.failure
+    secured.remove_rule(*rule)
+    wait_until(lambda: not answer_text(ingest, batch), 60, "HTTP in does not go on again")
