@@ -17,8 +17,8 @@ def create(
 ) -> None:
     """Create the topics that are missing.
 
-    An existing topic stays as it is. If a hostile batch could end its readers, the options that
-    would be altered are printed; --alter does it.
+    An existing topic stays as it is. If a hostile batch could end its readers, or Kafka compacts
+    it, the options that would be altered are printed; --alter does it.
 
     Example: purchases topics create --alter
     """

@@ -23,13 +23,16 @@ UNPACKED: Final = {
 }
 """With both, the broker unpacks each batch that it is sent, and refuses one that is over 1 MiB
 then. Otherwise 12 KB can unpack to more than a client reads, and end every reader of the topic."""
+NOT_COMPACTED: Final = {"cleanup.policy": "delete"}
+"""Of a compacted topic Kafka keeps only the latest record of each key, whether the others were read
+or not, and it takes no record without a key."""
 
 Options = Mapping[str, ConfigEntry]
 
 
 @dataclass(frozen=True)
 class UnsafeOption:
-    """An option by which a topic takes what ends its readers, and the value that it should have."""
+    """An option of a topic by which records are lost or end their readers, and its safe value."""
 
     topic: str
     name: str
@@ -62,13 +65,13 @@ def read_options(
         raise Unavailable("The broker does not answer in time.") from None
 
 
-def unsafe_options(topic: str, options: Options) -> list[UnsafeOption]:
-    """Return those options of the topic `purchases` that let in what its readers cannot unpack.
+def unsafe_options(topic: str, options: Options, safe: Mapping[str, str]) -> list[UnsafeOption]:
+    """Return those options of a topic that differ from the `safe` ones in what they let happen.
 
     One that the cluster does not let anybody change is none.
     """
     unsafe = []
-    for name, safe_value in UNPACKED.items():
+    for name, safe_value in safe.items():
         entry = options.get(name)
         if entry is None or entry.is_read_only or entry.value is None:
             continue

@@ -12,6 +12,7 @@ from streaming.errors import PurchasesError, Unavailable
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
 from streaming.kafka.topic_options import (
+    NOT_COMPACTED,
     UNPACKED,
     UnsafeOption,
     make_safe,
@@ -96,9 +97,12 @@ def alter_topics(settings: Settings, bootstrap_servers: str, *, apply: bool) -> 
     Options that this user may not see are none. Raises `PurchasesError` with the cluster's reason.
     """
     admin = AdminClient(common_config(settings, bootstrap_servers, "topics"))
-    name = Names.of(settings).purchases
+    names = Names.of(settings)
     try:
-        unsafe = unsafe_options(name, read_options(admin, [name])[name])
+        options = read_options(admin, wanted_topics(names))
+        unsafe = unsafe_options(names.purchases, options[names.purchases], UNPACKED)
+        for name, its in options.items():
+            unsafe += unsafe_options(name, its, NOT_COMPACTED)
     except Unavailable:
         if apply:
             raise
@@ -155,7 +159,7 @@ def _create(
         )
         # The time of append stays even then, because purchases are judged by it
         # (docs/decisions/0003).
-        kept = dict((APPEND_TIME | UNPACKED).items() & configuration.items())
+        kept = dict((APPEND_TIME | UNPACKED | NOT_COMPACTED).items() & configuration.items())
         error = _try_to_create(admin, name, partitions, kept)
     if error is not None and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
         raise PurchasesError(f"The topic {name} cannot be created: {error.str()}.")
@@ -181,4 +185,4 @@ def _try_to_create(
 
 
 def _retained(days: int) -> dict[str, str]:
-    return {"retention.ms": str(days * DAY_MILLISECONDS)}
+    return NOT_COMPACTED | {"retention.ms": str(days * DAY_MILLISECONDS)}

@@ -27,6 +27,7 @@ from streaming.kafka.identity import Identity, IdentityWatch
 from streaming.kafka.leading_records import LeadingRecords
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight_processor
+from streaming.kafka.rejection import rejection_reason
 from streaming.kafka.standby import await_turn
 from streaming.kafka.topics import DEAD_LETTER_BYTES
 from streaming.processor.recovery import Recovery
@@ -243,12 +244,16 @@ class PurchaseProcessorApp:
         self._is_recovered = False
         self.consumer.rewind(self.consumer.assignment())
         self._aborts += 1
+        cause = reason.str()
+        if reason.code() == KafkaError.INVALID_RECORD:
+            # An event has a key. A dead letter has the one of its record, which may have none.
+            cause = rejection_reason(reason, self._names.dead_letters)
         if self._aborts >= ABORTS_IN_TURN:
-            raise Unrecoverable(f"the transaction failed {self._aborts} times: {reason.str()}")
+            raise Unrecoverable(f"the transaction failed {self._aborts} times: {cause}")
         if reason.code() in PERHAPS_FORBIDDEN and await_permissions(self, self._runtime):
             self._aborts = 0
         if self._aborts > 1:
-            self._runtime.pause(f"the transaction failed: {reason.str()}")
+            self._runtime.pause(f"the transaction failed: {cause}")
 
     def _count(self, batch: Sequence[Record], refused: list[Output]) -> None:
         self._runtime.record_batch(

@@ -21,7 +21,14 @@ from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config
 from streaming.kafka.lag import PartitionLag, TopicMissing, read_partitions
 from streaming.kafka.names import Names
-from streaming.kafka.topic_options import Options, read_options, retention, unsafe_options
+from streaming.kafka.topic_options import (
+    NOT_COMPACTED,
+    UNPACKED,
+    Options,
+    read_options,
+    retention,
+    unsafe_options,
+)
 from streaming.runtime.status_file import WorkerStatus
 from streaming.settings import Settings
 from streaming.status.diagnose import status_of_app, with_problems
@@ -195,14 +202,17 @@ def _ask_broker(
         options = read_options(admin, seen, deadline.left(least=LEAST_SECONDS))
     except PurchasesError:
         options = {}
-    unsafe = unsafe_options(names.purchases, options.get(names.purchases, {}))
+    unsafe = unsafe_options(names.purchases, options.get(names.purchases, {}), UNPACKED)
     said = tuple(f"{option.name} is {option.value}" for option in unsafe)
+    compacted = tuple(
+        name for name, its in options.items() if unsafe_options(name, its, NOT_COMPACTED)
+    )
     detail = ""
     if names.redrive in topics and all(lag.topic != names.redrive for lag in lags):
         detail = f"The topic {names.redrive} is missing, or may not be seen by this user."
     size = retention(options.get(names.dead_letters, {})).size
     share = _dead_letter_share(settings, size) if settings.embedded_broker and size else None
-    return Broker("answering", servers, detail, said, share), lags, options
+    return Broker("answering", servers, detail, said, share, compacted), lags, options
 
 
 def _dead_letter_share(settings: Settings, size: int) -> float | None:

@@ -11,7 +11,15 @@ from msgspec import structs
 
 from streaming.apps import ANALYTICS, app_named
 from streaming.kafka.lag import LONG_TRANSACTION_SECONDS
-from streaming.status.model import AppStatus, Database, PartitionStatus, Problem, SlotStatus, Status
+from streaming.status.model import (
+    AppStatus,
+    Broker,
+    Database,
+    PartitionStatus,
+    Problem,
+    SlotStatus,
+    Status,
+)
 from streaming.system.disk_space import LEAST_FREE_BYTES
 
 FEWEST_DAYS: Final = 3.0
@@ -50,28 +58,7 @@ def with_problems(status: Status) -> Status:
 
 def _problems(status: Status) -> Iterator[Problem]:
     # The order counts: the first problem's sentence is the verdict.
-    if status.broker.state == "down":
-        yield Problem(
-            "broker_down",
-            status.broker.detail,
-            "See `purchases broker status`; `purchases up` keeps the embedded one alive.",
-        )
-    # Of an answering broker it is `purchases.redrive`: the stream goes on without.
-    if status.broker.state == "topic_missing" or (
-        status.broker.state == "answering" and status.broker.detail
-    ):
-        yield Problem(
-            "topic_missing",
-            status.broker.detail,
-            "Run `purchases topics create`; if the topic exists, permit this user to describe it.",
-        )
-    if status.broker.unsafe_options:
-        yield Problem(
-            "unsafe_topic",
-            "The topic of purchases takes batches that end every reader, because its"
-            f" {' and '.join(status.broker.unsafe_options)}.",
-            "Run `purchases topics create --alter`. New records then take more disk.",
-        )
+    yield from _broker_problems(status.broker)
     if status.database.state == "unreadable":
         yield Problem(
             "database_unreadable",
@@ -92,6 +79,38 @@ def _problems(status: Status) -> Iterator[Problem]:
     yield from _slow_problems(status)
     for section in status.sections.values():
         yield from section.problems
+
+
+def _broker_problems(broker: Broker) -> Iterator[Problem]:
+    if broker.state == "down":
+        yield Problem(
+            "broker_down",
+            broker.detail,
+            "See `purchases broker status`; `purchases up` keeps the embedded one alive.",
+        )
+    # Of an answering broker it is `purchases.redrive`: the stream goes on without.
+    if broker.state == "topic_missing" or (broker.state == "answering" and broker.detail):
+        yield Problem(
+            "topic_missing",
+            broker.detail,
+            "Run `purchases topics create`; if the topic exists, permit this user to describe it.",
+        )
+    if broker.compacted_topics:
+        yield Problem(
+            "topic_compacted",
+            f"Kafka compacts {' and '.join(broker.compacted_topics)}: of each customer it keeps the"
+            " latest record alone, and deletes the others even if they are unread.",
+            "Run `purchases topics create --alter`, which sets cleanup.policy to delete. Then send"
+            " again, with its event_id, what was lost of purchases. What was lost behind the"
+            " processor comes again with `purchases offsets reset processor --to earliest --yes`.",
+        )
+    if broker.unsafe_options:
+        yield Problem(
+            "unsafe_topic",
+            "The topic of purchases takes batches that end every reader, because its"
+            f" {' and '.join(broker.unsafe_options)}.",
+            "Run `purchases topics create --alter`. New records then take more disk.",
+        )
 
 
 def _app_problems(app: AppStatus) -> Iterator[Problem]:

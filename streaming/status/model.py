@@ -22,7 +22,8 @@ class Broker(Struct, frozen=True):
 
     `unsafe_options` are those of the topic `purchases` by which a batch can end its readers, such
     as `compression.type=producer`. `dead_letter_share` is how much of the bytes that the embedded
-    broker keeps of dead letters is full; None if it is unknown, or the cluster is another.
+    broker keeps of dead letters is full; None if it is unknown, or the cluster is another. Of
+    `compacted_topics` unread records are lost.
     """
 
     state: str
@@ -30,6 +31,7 @@ class Broker(Struct, frozen=True):
     detail: str
     unsafe_options: tuple[str, ...] = ()
     dead_letter_share: float | None = None
+    compacted_topics: tuple[str, ...] = ()
 
 
 class Database(Struct, frozen=True):

@@ -1,47 +1,60 @@
-"""The options by which `purchases` takes no batch that its readers cannot unpack."""
+"""The options by which topics lose nothing, and take no batch that their readers cannot unpack."""
 
 import json
 
+import pytest
 from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
+from streaming.errors import Unrecoverable
+from streaming.kafka.rejection import rejection_reason
 from streaming.kafka.topic_options import Retention, read_options, retention
 from streaming.kafka.topics import PARTITION_BYTES
+from streaming.processor import app as processor
+from tests import drain
 from tests.deployment import Deployment
 from tests.support import wait_until
 
 UNPACKED_BYTES = 20_000_000
 RECORD_BYTES = 250 * 1024
+TOPICS = ("purchases", "purchases.redrive", "analytics", "purchases.dlq")
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 
-def let_in_everything(deployment: Deployment) -> None:
-    """Set the topic to the options that it had before this version."""
+BEFORE = {"compression.type": "producer", "max.message.bytes": "17000000"}
+"""The options of the topic `purchases` that a version before made."""
+
+
+def alter(deployment: Deployment, name: str, options: dict[str, str]) -> None:
+    """Set options of a topic, as its operator may."""
     changes = [
-        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in {
-            "compression.type": "producer",
-            "max.message.bytes": "17000000",
-        }.items()
+        ConfigEntry(option, value, incremental_operation=AlterConfigOpType.SET)
+        for option, value in options.items()
     ]
     topic = ConfigResource(
-        ConfigResource.Type.TOPIC, deployment.topic("purchases"), incremental_configs=changes
+        ConfigResource.Type.TOPIC, deployment.topic(name), incremental_configs=changes
     )
     admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
     admin.incremental_alter_configs([topic])[topic].result(10)
 
 
-def has_problem(deployment: Deployment) -> bool | None:
-    """Return whether `status` reports the topic; None if the broker does not answer it yet."""
+def problems(deployment: Deployment) -> dict[str, str] | None:
+    """Return the problems' sentences by code; None if the broker does not answer status yet."""
     status = json.loads(deployment.run("status", "--json").stdout)
     if status["broker"]["state"] != "answering":
         return None
-    return "unsafe_topic" in [problem["code"] for problem in status["problems"]]
+    return {problem["code"]: problem["sentence"] for problem in status["problems"]}
+
+
+def has_problem(deployment: Deployment, code: str, words: str = "") -> bool | None:
+    """Return whether `status` has the problem, in these words; None if it cannot know yet."""
+    found = problems(deployment)
+    return None if found is None else code in found and words in found[code]
 
 
 def send(deployment: Deployment, codec: str, size: int) -> KafkaError | None:
-    """Send a record of one character, and return why it was refused."""
+    """Send a record of one character without a key, and return why it was refused."""
     errors: list[KafkaError | None] = []
 
     def acknowledge(error: KafkaError | None, _message: Message) -> None:
@@ -72,9 +85,10 @@ def test_the_broker_refuses_what_unpacks_to_more_than_its_readers_take(
 
 def test_an_older_topic_is_reported_and_altered_only_with_consent(deployment: Deployment) -> None:
     """A script that runs `topics create` at each start changes nothing that others made."""
-    let_in_everything(deployment)
+    alter(deployment, "purchases", BEFORE)
     topic = deployment.topic("purchases")
-    wait_until(lambda: has_problem(deployment), 30, "status does not report the topic")
+    code = "unsafe_topic"
+    wait_until(lambda: has_problem(deployment, code), 30, "status does not report the topic")
     for _ in range(2):
         said = deployment.succeed("topics", "create")
         assert f"would alter {topic}: compression.type producer → uncompressed" in said
@@ -82,7 +96,7 @@ def test_an_older_topic_is_reported_and_altered_only_with_consent(deployment: De
         assert "--alter does it" in said
     assert f"altered {topic}: compression.type" in deployment.succeed("topics", "create", "--alter")
     assert "alter" not in deployment.succeed("topics", "create")
-    wait_until(lambda: has_problem(deployment) is False, 30, "status still reports the topic")
+    wait_until(lambda: has_problem(deployment, code) is False, 30, "status still reports the topic")
     assert send(deployment, "zstd", UNPACKED_BYTES) is not None
 
 
@@ -92,3 +106,45 @@ def test_a_new_topic_is_bounded_in_time_and_bytes(deployment: Deployment) -> Non
     topic = deployment.topic("purchases")
     options = read_options(admin, [topic])[topic]
     assert retention(options) == Retention(7 * 86_400.0, PARTITION_BYTES)
+
+
+def test_a_processor_that_a_compacted_topic_stops_says_so(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused record without a key has a dead letter without one, which Kafka does not take."""
+    monkeypatch.setattr(processor, "ABORTS_IN_TURN", 1)
+    monkeypatch.setattr(drain, "STARTS", 1)
+    alter(deployment, "purchases.dlq", {"cleanup.policy": "compact"})
+    assert send(deployment, "none", 1) is None
+    with pytest.raises(Unrecoverable, match=r"is compacted, .* `purchases topics create --alter`"):
+        deployment.process()
+    deployment.succeed("topics", "create", "--alter")
+    deployment.process()
+    assert len(deployment.read_topic("purchases.dlq")) == 1
+
+
+def test_a_compacted_topic_is_reported_and_altered_with_consent(deployment: Deployment) -> None:
+    """Each of the four: of a customer's purchases Kafka would keep the latest alone."""
+    topics = {deployment.topic(name) for name in TOPICS}
+    for name in TOPICS:
+        alter(deployment, name, {"cleanup.policy": "compact,delete"})
+    code = "topic_compacted"
+    for topic in topics:
+        wait_until(
+            lambda: has_problem(deployment, code, topic),  # noqa: B023 - it is called at once
+            30,
+            f"status does not report {topic}",
+        )
+    refused = send(deployment, "none", 1)
+    assert refused is not None
+    said = rejection_reason(refused, deployment.topic("purchases"))
+    assert "takes no record without a key" in said
+    assert "purchases topics create --alter" in said
+    assert deployment.succeed("topics", "create").count("would alter") == len(topics)
+    altered = deployment.succeed("topics", "create", "--alter")
+    for topic in topics:
+        assert f"altered {topic}: cleanup.policy compact,delete → delete" in altered
+    wait_until(
+        lambda: has_problem(deployment, code) is False, 30, "status still reports the topics"
+    )
+    assert send(deployment, "none", 1) is None

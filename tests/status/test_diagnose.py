@@ -202,6 +202,15 @@ OPEN = PartitionStatus("processor", "purchases", 0, 1, 1, 0, 0.0, 5, 80.0)
             "compression.type is producer",
         ),
         (
+            "topic_compacted",
+            {
+                "broker": Broker(
+                    "answering", "b:9092", "", compacted_topics=("purchases", "analytics")
+                )
+            },
+            "compacts purchases and analytics",
+        ),
+        (
             "unread_soon_deleted",
             {"partitions": (structs.replace(OPEN, hidden_seconds=0.0, unread_share=0.81),)},
             "81% of what Kafka keeps",
