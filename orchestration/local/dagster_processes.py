@@ -24,6 +24,7 @@ from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 
 HOST: Final = "127.0.0.1"
+"""Dagster has no users: whoever reaches it may change everything."""
 RESTART_SECONDS: Final = 5.0
 """Between two starts of a service: one that cannot start must not keep a core busy."""
 STOP_SECONDS: Final = 1.0
@@ -83,15 +84,14 @@ class Services:
         lease = acquire(Home(self._settings.home).service_lease(service))
         if lease is None:
             raise PurchasesError(f"Another {service} of this home runs; run `purchases down`.")
-        module = (
-            ["orchestration.cli.main", "dashboard"]
-            if service == "page"
-            else ["orchestration.local.serve", service]
-        )
-        address = ["--host", HOST, "--port", str(self._port)] if service == "webserver" else []
+        command = {
+            "webserver": ["orchestration.local.serve", "webserver", str(self._port)],
+            "daemon": ["orchestration.local.serve", "daemon"],
+            "page": ["orchestration.cli.main", "dashboard"],
+        }[service]
         with lease:
             return start_child(
-                [sys.executable, "-m", *module, *address],
+                [sys.executable, "-m", *command],
                 dagster_environment(self._settings),
                 log,
                 lease,

@@ -1,16 +1,13 @@
-"""`python -m orchestration.local.serve webserver|daemon`: a process of Dagster over this home.
+"""`python -m orchestration.local.serve webserver PORT|daemon`: a process of Dagster over this home.
 
 It prepares the instance first, because this process has imported Dagster anyway and `up` has not.
 """
 
 import os
 import sys
-from typing import Final
 
 from orchestration.instance import dagster_environment, prepare_instance
 from streaming.settings import load_settings
-
-CODE: Final = ["-m", "orchestration.definitions"]
 
 
 def main(part: str, arguments: list[str]) -> None:
@@ -19,14 +16,14 @@ def main(part: str, arguments: list[str]) -> None:
     os.environ.update(dagster_environment(settings))
     prepare_instance(settings)
     if part == "webserver":
-        from dagster_webserver.cli import dagster_webserver
+        from orchestration.local.webserver import serve_webserver
 
-        quiet = ["--log-level", "warning", "--dagster-log-level", "warning"]
-        dagster_webserver([*CODE, *quiet, *arguments], prog_name="dagster-webserver")
+        serve_webserver(settings, int(arguments[0]))
     else:
         from dagster._daemon.cli import run_command
 
-        run_command([*CODE, "--log-level", "warning", *arguments], prog_name="dagster-daemon")
+        command = ["-m", "orchestration.definitions", "--log-level", "warning"]
+        run_command(command, prog_name="dagster-daemon")
 
 
 if __name__ == "__main__":

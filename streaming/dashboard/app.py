@@ -32,7 +32,7 @@ from streaming.api.endpoint import (
 )
 from streaming.api.openapi import openapi_document
 from streaming.dashboard.address import required_token
-from streaming.dashboard.auth import AccessControl
+from streaming.dashboard.auth import SECURITY_HEADERS, AccessControl
 from streaming.dashboard.endpoints import stream_endpoints
 from streaming.dashboard.ingest import PurchaseIngest
 from streaming.dashboard.metrics import metrics_text
@@ -114,7 +114,12 @@ def build_dashboard(settings: Settings, extension: Extension) -> tuple[Broadcast
         # The first is the outermost: nobody is answered who may not ask. The second leaves event
         # streams alone, which it would hold back.
         middleware=[
-            Middleware(AccessControl, host=settings.dashboard_host, token=token),
+            Middleware(
+                AccessControl,
+                host=settings.dashboard_host,
+                token=token,
+                headers=SECURITY_HEADERS,
+            ),
             Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES),
         ],
         exception_handlers={HTTPException: handle_http_exception, Exception: handle_unexpected},

@@ -1,20 +1,23 @@
-"""Who may use the dashboard, and what a browser may do with an answer: a middleware.
+"""Who may use a server of ours, and what a browser may do with an answer: a middleware.
 
-Every address but loopback needs a token. A foreign host name (DNS rebinding) is refused everywhere,
-and so is an action that another site requests. Headers come from strangers, so they are read by
-rules of our own: the standard library's parsers raise at some, and ignore all cookies beside an odd
-one.
+It stands before the dashboard and before Dagster's webserver. Every address but loopback needs a
+token. A foreign host name (DNS rebinding) is refused everywhere, and so is what the page of another
+origin requests: an action, a WebSocket, a part of that page. A link from there opens. Headers come
+from strangers, so they are read by rules of our own: the standard library's parsers raise at some,
+and ignore all cookies beside an odd one.
 """
 
 import hmac
 import ipaddress
 import re
 import socket
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qs, quote, unquote
 
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from streaming.api.endpoint import PREFIX, problem_response
 
@@ -30,22 +33,31 @@ SECURITY_HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
 }
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+OWN_SITES: Final = frozenset({"same-origin", "none"})
+"""Values of Sec-Fetch-Site: a page of the server itself, and what a person typed or bookmarked."""
 _HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]:]*))(?::[0-9]*)?").fullmatch
 """An IPv6 address in brackets, or a name or an IPv4 address, with or without a port."""
 
 
 class AccessControl:
-    """The middleware; `host` is what the server listens on, `token` what a visitor needs."""
+    """The middleware.
 
-    def __init__(self, app: ASGIApp, host: str, token: str | None) -> None:
+    `host` is what the server listens on, `token` what a visitor needs; `headers` are added to each
+    answer.
+    """
+
+    def __init__(
+        self, app: ASGIApp, host: str, token: str | None, headers: Mapping[str, str]
+    ) -> None:
         self._app = app
         self._host_names = {"localhost", socket.gethostname().lower(), host.lower()}
         self._token = token
+        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request or pass it on, and add the security headers to its answer."""
+        """Refuse a request or pass it on, and add the headers to its answer."""
         # The server's own events, its start and end, have no headers.
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         headers: dict[str, str] = {}
@@ -54,13 +66,14 @@ class AccessControl:
             # A proxy may split the cookies over several headers.
             headers[name] = f"{headers[name]};{value}" if name in headers else value
         refusal = self._check(scope, headers)
+        if refusal and scope["type"] == "websocket":
+            # Closed before it is accepted, a WebSocket is answered with 403.
+            await WebSocketClose()(scope, receive, send)
+            return
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                extra = [
-                    (name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()
-                ]
-                message["headers"] = [*message.get("headers", []), *extra]
+                message["headers"] = [*message.get("headers", []), *self._headers]
             await send(message)
 
         await (refusal or self._app)(scope, receive, send_with_headers)
@@ -69,11 +82,13 @@ class AccessControl:
         host = headers.get("host", "")
         if not self._is_own_host(host):
             return refusal_response(scope, 421, f"The host name {host!r} is not this server's.")
-        if scope["method"] not in SAFE_METHODS:
-            # Browsers send Origin with every such request; programs need not.
-            origin = headers.get("origin")
-            if origin is not None and origin.partition("://")[2] != host:
-                return refusal_response(scope, 403, f"The site {origin} may not do this.")
+        # Browsers send Origin with every WebSocket and every action; programs need not.
+        is_safe = scope["type"] == "http" and scope["method"] in SAFE_METHODS
+        origin = headers.get("origin")
+        if not is_safe and origin is not None and origin.partition("://")[2] != host:
+            return refusal_response(scope, 403, f"The site {origin} may not do this.")
+        if is_safe and _is_foreign_part(headers):
+            return refusal_response(scope, 403, "A page of another site may not load this.")
         return self._check_token(scope, headers) if self._token else None
 
     def _is_own_host(self, host: str) -> bool:
@@ -114,6 +129,19 @@ class AccessControl:
     def _is_token(self, text: str) -> bool:
         # A plain comparison would tell by its time how much of a guess is right.
         return hmac.compare_digest(text.encode(), (self._token or "").encode())
+
+
+def _is_foreign_part(headers: Mapping[str, str]) -> bool:
+    """Return whether a page of another origin loads this as a part, such as an image or a frame.
+
+    Browsers say so to loopback and over TLS. A link is none: it opens as a page of its own.
+    """
+    if headers.get("sec-fetch-site", "none") in OWN_SITES:
+        return False
+    return (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) != (
+        "navigate",
+        "document",
+    )
 
 
 def cookie_values(header: str, name: str) -> list[str]:

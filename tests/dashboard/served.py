@@ -1,12 +1,14 @@
 """The dashboard as a test sees it: served over a real deployment, requested by plain HTTP."""
 
+import http.client
 import json
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from confluent_kafka import Producer
 
@@ -57,3 +59,20 @@ def send(deployment: Deployment, *items: str, **more: object) -> None:
         event = {"user": "ada", "item": item, "timestamp": int(time.time() * 1000), **more}
         producer.produce(deployment.topic("purchases"), json.dumps(event).encode(), b"ada")
     producer.flush(10)
+
+
+def upgrade(base: str, **headers: str) -> int:
+    """Return the status of the answer to a WebSocket's handshake at `/graphql`."""
+    address = urlsplit(base)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port or 0, timeout=30)
+    with closing(connection):
+        names = {"Host": address.netloc, **headers}
+        handshake = {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+            "Sec-WebSocket-Protocol": "graphql-ws",
+        }
+        connection.request("GET", "/graphql", headers={**handshake, **names})
+        return connection.getresponse().status

@@ -6,6 +6,7 @@ import pytest
 
 from tests.dashboard.served import code_of, serve_dashboard
 from tests.deployment import Deployment
+from tests.foreign_page import Attack, attack_from_other_origins
 from tests.support import Broker, unique_namespace
 
 TOKEN = 'a token; with = and "quotes", ø too'
@@ -63,3 +64,13 @@ def test_an_origin_that_is_none_is_refused(guarded: str, origin: str) -> None:
     """An action is refused for it, and nothing is raised."""
     url = f"{guarded}/api/v1/verify"
     assert code_of(url, "POST", Origin=origin, Cookie=COOKIE) == 403
+
+
+@pytest.mark.timeout(120)
+def test_pages_of_other_origins_get_and_do_nothing(quiet_dashboard: str) -> None:
+    """Neither by image, frame, form, JSON or WebSocket, nor under a name of their own."""
+    attack = Attack("/api/v1/totals", "/api/v1/verify", "{}", "/events")
+    statuses, rebound = attack_from_other_origins(quiet_dashboard, attack)
+    assert statuses
+    assert set(statuses) == {403}
+    assert rebound == 421

@@ -1,5 +1,6 @@
 """Dagster as `up` runs it: its sensors tick, its backfills build, its workers come back."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -7,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
+from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.browser import browser
 from tests.conftest import bring_jars
+from tests.foreign_page import Attack, attack_from_other_origins
 from tests.orchestration import graphql
 from tests.orchestration.home import HomeRunner
 from tests.support import wait_until
@@ -105,6 +109,35 @@ def test_the_ui_shows_graph_partitions_checks_and_sensors(working: HomeRunner) -
         page.get_by_text("audit").first.wait_for()
         page.goto(f"{base}/automation")
         page.get_by_text("purchase_processor_sensor").first.wait_for()
+
+
+@pytest.mark.timeout(240)
+def test_pages_of_other_origins_stop_no_sensor(working: HomeRunner) -> None:
+    """Neither by image, frame, form, JSON or WebSocket, nor under a name of their own."""
+    wait_until(lambda: graphql.sensors(working), 60, "the webserver does not answer")
+    state = graphql.sensors(working)["purchase_processor_sensor"]
+    stop = f"mutation {{ stopSensor(id: {json.dumps(state['id'])}) {{ __typename }} }}"
+    path = f"/graphql?{urlencode({'query': stop})}"
+    attack = Attack(path, path, json.dumps({"query": stop}), "/graphql")
+    statuses, rebound = attack_from_other_origins(graphql.url_of(working), attack)
+    assert statuses
+    assert set(statuses) == {403}
+    assert rebound == 421
+    assert graphql.sensors(working)["purchase_processor_sensor"]["status"] == "RUNNING"
+
+
+@pytest.mark.timeout(240)
+def test_dashboard_and_dagster_link_to_each_other(working: HomeRunner) -> None:
+    """A link opens, although it leads from one origin to another."""
+    wait_until(lambda: graphql.sensors(working), 60, "the webserver does not answer")
+    port = Home(working.path).dashboard_port.read_text().strip()
+    with browser(f"http://localhost:{port}/#truth") as (page, _, _):
+        page.set_default_timeout(30_000)
+        page.get_by_label("daily_sales in Dagster").click()
+        page.wait_for_url(f"{graphql.url_of(working).replace('127.0.0.1', 'localhost')}/assets/*")
+        with page.context.expect_page() as opened:
+            page.get_by_text("#truth?table=daily_sales").first.click()
+        opened.value.get_by_text("Freshness of the tables").wait_for()
 
 
 @pytest.mark.faults

@@ -17,6 +17,14 @@ const STATES = {
 // Dagster's address while it runs.
 let dagster = null;
 
+// Dagster listens on loopback only, so that only visitors from there can open it. Under the name by
+// which they came, because a session is one of that name.
+function reachableDagster(url) {
+  if (!url || !["127.0.0.1", "localhost", "[::1]"].includes(location.hostname)) return null;
+  const { port } = new URL(url);
+  return `http://${location.hostname === "localhost" ? "localhost" : "127.0.0.1"}:${port}`;
+}
+
 const dagsterUrl = (table, date) =>
   `${dagster}/assets/${table}${date ? `?view=partitions&partition=${date}` : ""}`;
 
@@ -60,7 +68,7 @@ function fillTableOptions(tables) {
 export async function showDataQuality() {
   try {
     const answer = await request("tables");
-    dagster = answer.dagster;
+    dagster = reachableDagster(answer.dagster);
     showTables(answer.tables);
     fillTableOptions(answer.tables);
     showVerifications(answer.verifications);

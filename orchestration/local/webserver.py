@@ -1,0 +1,85 @@
+"""Dagster's webserver behind the dashboard's access control, on loopback.
+
+What Dagster shows and does is its own. Its own command `dagster-webserver` has no access control:
+any page that a browser on this host has open could change runs and sensors.
+"""
+
+import signal
+from contextlib import suppress
+from typing import Final
+
+import uvicorn
+from dagster import DagsterInstance
+from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
+from dagster._core.workspace.load_target import ModuleTarget
+from dagster._utils.log import configure_loggers
+from dagster_webserver.cli import (
+    DEFAULT_DB_STATEMENT_TIMEOUT,
+    DEFAULT_POOL_MAX_OVERFLOW,
+    DEFAULT_POOL_RECYCLE,
+)
+from dagster_webserver.version import __version__
+from dagster_webserver.webserver import DagsterWebserver
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from orchestration.local.dagster_processes import HOST
+from streaming.dashboard.address import required_token
+from streaming.dashboard.auth import AccessControl
+from streaming.settings import Settings
+
+HEADERS: Final = {
+    # Beside Dagster's own policy for scripts; both hold.
+    "content-security-policy": "frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+DEFINITIONS: Final = ModuleTarget("orchestration.definitions", None, None, None)
+POLL_MILLISECONDS: Final = 2_000
+"""As often as Dagster's own command lets its UI ask for news."""
+
+
+class ControlledWebserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContext]):
+    """Dagster's webserver; `access` is the middleware that each request passes first."""
+
+    def __init__(self, context: WorkspaceProcessContext, access: Middleware) -> None:
+        super().__init__(context, live_data_poll_rate=POLL_MILLISECONDS)
+        self._access = access
+
+    def build_middleware(self) -> list[Middleware]:
+        """Return the access control, then what Dagster has."""
+        return [self._access, *super().build_middleware()]
+
+    async def graphql_http_endpoint(self, request: Request) -> Response:
+        """Answer a query that was sent with POST, and the page on which people write one.
+
+        Dagster also executes a query in the address, which is all that an image can send. Old
+        browsers, and all on plain HTTP beyond loopback, do not tell who loads an image.
+        """
+        if request.method == "GET" and "text/html" not in request.headers.get("accept", ""):
+            return PlainTextResponse("Send the query with POST.", 405, {"allow": "POST"})
+        answer: Response = await super().graphql_http_endpoint(request)
+        return answer
+
+
+def build_webserver(settings: Settings, context: WorkspaceProcessContext) -> Starlette:
+    """Return the application over Dagster's context. Raises `UsageError` for a wrong token."""
+    token = required_token(settings)
+    access = Middleware(AccessControl, host=HOST, token=token, headers=HEADERS)
+    return ControlledWebserver(context, access).create_asgi_app()
+
+
+def serve_webserver(settings: Settings, port: int) -> None:
+    """Serve Dagster's UI at a port of loopback until SIGTERM."""
+    configure_loggers(log_level="WARNING")
+    # As Ctrl-C, so that the code servers end too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), DagsterInstance.get() as instance:
+        instance.optimize_for_webserver(
+            DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW
+        )
+        with WorkspaceProcessContext(instance, DEFINITIONS, version=__version__) as context:
+            app = build_webserver(settings, context)
+            uvicorn.run(app, host=HOST, port=port, log_level="warning")

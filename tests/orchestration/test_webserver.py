@@ -1,0 +1,69 @@
+"""Dagster's webserver behind our access control; without code, because the code does not matter."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from dagster import DagsterInstance
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import EmptyWorkspaceTarget
+
+from orchestration.local.webserver import build_webserver
+from streaming.settings import Settings
+from tests.dashboard.served import code_of, upgrade
+from tests.support import wait_until
+
+TOKEN = "0123456789abcdef" * 2
+VERSION = "/graphql?query={version}"
+
+
+@contextmanager
+def webserver(instance: DagsterInstance, settings: Settings) -> Iterator[str]:
+    """Serve Dagster's UI in this process; yield its address."""
+    with WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as context:
+        config = uvicorn.Config(build_webserver(settings, context), port=0, log_level="warning")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        wait_until(lambda: server.started, 30, "the webserver does not start")
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        server.should_exit = True
+        thread.join(30)
+
+
+def test_dagster_asks_for_the_token_and_takes_the_dashboards_session(
+    instance: DagsterInstance, settings: Settings
+) -> None:
+    """One token, one session: cookies are those of a host, whatever its ports."""
+    guarded = settings.model_copy(update={"dashboard_token": TOKEN})
+    with webserver(instance, guarded) as base:
+        assert code_of(f"{base}/") == 401
+        assert code_of(f"{base}/graphql", "POST") == 401
+        assert code_of(f"{base}/", Authorization=f"Bearer {TOKEN}") == 200
+        assert code_of(f"{base}/", Cookie=f"purchases_token={TOKEN}") == 200
+        assert upgrade(base) == 403
+        assert upgrade(base, Authorization=f"Bearer {TOKEN}") == 101
+
+
+def test_another_origin_and_another_name_are_refused(
+    instance: DagsterInstance, settings: Settings
+) -> None:
+    """For HTTP and WebSockets, malformed ones too, which were tracebacks; a program has neither."""
+    with webserver(instance, settings) as base:
+        for host in ("[", "a]b", "evil.example", ""):
+            assert code_of(f"{base}/", Host=host) == 421
+            assert upgrade(base, Host=host) == 403
+        for origin in ("http://[", "null", "", "http://127.0.0.1:1"):
+            assert code_of(f"{base}{VERSION}", "POST", Origin=origin) == 403
+            assert upgrade(base, Origin=origin) == 403
+        assert upgrade(base) == 101
+        assert upgrade(base, Origin=base) == 101
+
+
+def test_no_address_executes_a_query(instance: DagsterInstance, settings: Settings) -> None:
+    """Or an image of any page could change Dagster if a browser does not tell who loads it."""
+    with webserver(instance, settings) as base:
+        assert code_of(f"{base}{VERSION}") == 405
+        assert code_of(f"{base}{VERSION}", "POST") == 200
+        assert code_of(f"{base}/graphql", Accept="text/html,*/*") == 200
