@@ -19,8 +19,13 @@ from streaming.system.lease import Lease, holder, wait_to_acquire
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
+    from dagster._core.instance import InstanceRef
 
 TEMPLATE: Final = Path(__file__).parent / "dagster.yaml"
+EVENT_LOG: Final = {
+    "module": "orchestration.local.event_log",
+    "class": "PooledSqliteEventLogStorage",
+}
 OPENING_SECONDS: Final = 120.0
 """The longest wait for another process that prepares the instance; an upgrade migrates it all."""
 
@@ -58,7 +63,24 @@ def open_instance(settings: Settings) -> "DagsterInstance":
     """Open the home's instance, as a context manager."""
     from dagster import DagsterInstance
 
-    return DagsterInstance.from_config(os.fspath(Home(settings.home).dagster))
+    return DagsterInstance.from_ref(read_instance_ref(settings))
+
+
+def read_instance_ref(settings: Settings) -> "InstanceRef":
+    """Return the home's instance as its `dagster.yaml` describes it, with our event log.
+
+    An event log that the file names, such as PostgreSQL's, stays.
+    """
+    from dagster._core.instance import InstanceRef
+
+    home = os.fspath(Home(settings.home).dagster)
+    ref = InstanceRef.from_dir(home)
+    log = ref.event_storage_data
+    if log is None or log.class_name != "SqliteEventLogStorage":
+        return ref
+    # Not in `dagster.yaml`: it would name the home's path, and a home can be moved.
+    pooled = {"event_log_storage": {**EVENT_LOG, "config": log.config_dict}}
+    return InstanceRef.from_dir(home, overrides=pooled)
 
 
 def _open_storages(instance: "DagsterInstance") -> None:

@@ -63,6 +63,8 @@ def vacuum(path: Path) -> None:
             return
         try:
             connection.execute("VACUUM")
+            # The smaller file stands in the write-ahead log while another process holds it open.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.OperationalError as error:
             # A run writes its log now; the next hour's retention comes to this file again.
             get_logger().info("not_vacuumed", file=path.name, error=str(error))

@@ -6,7 +6,7 @@ It prepares the instance first, because this process has imported Dagster anyway
 import os
 import sys
 
-from orchestration.instance import dagster_environment, prepare_instance
+from orchestration.instance import dagster_environment, prepare_instance, read_instance_ref
 from streaming.settings import load_settings
 
 
@@ -21,8 +21,10 @@ def main(part: str, arguments: list[str]) -> None:
         serve_webserver(settings, int(arguments[0]))
     else:
         from dagster._daemon.cli import run_command
+        from dagster_shared.serdes import serialize_value
 
-        command = ["-m", "orchestration.definitions", "--log-level", "warning"]
+        instance = ["--instance-ref", serialize_value(read_instance_ref(settings))]
+        command = ["-m", "orchestration.definitions", *instance, "--log-level", "warning"]
         run_command(command, prog_name="dagster-daemon")
 
 

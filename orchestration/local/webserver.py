@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import Final
 
 import uvicorn
-from dagster import DagsterInstance
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import ModuleTarget
 from dagster._utils.log import configure_loggers
@@ -25,6 +24,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from orchestration.instance import open_instance
 from orchestration.local.dagster_processes import HOST
 from streaming.dashboard.address import required_token
 from streaming.dashboard.auth import AccessControl
@@ -76,7 +76,7 @@ def serve_webserver(settings: Settings, port: int) -> None:
     configure_loggers(log_level="WARNING")
     # As Ctrl-C, so that the code servers end too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt), DagsterInstance.get() as instance:
+    with suppress(KeyboardInterrupt), open_instance(settings) as instance:
         instance.optimize_for_webserver(
             DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW
         )

@@ -1,0 +1,131 @@
+"""Dagster's event log keeps its events in Dagster's files, and holds those files open."""
+
+import sqlite3
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from dagster import (
+    AssetMaterialization,
+    DagsterInstance,
+    OpExecutionContext,
+    RunsFilter,
+    job,
+    op,
+)
+
+from orchestration.instance import open_instance, prepare_instance
+from orchestration.local.event_log import INDEX, PooledSqliteEventLogStorage
+from streaming.settings import Settings
+from streaming.system.deadline import Deadline, wait_until
+from streaming.system.home import Home
+
+OWN_LOG = """
+event_log_storage:
+  module: dagster._core.storage.event_log
+  class: ConsolidatedSqliteEventLogStorage
+  config: {base_dir: PLACE}
+"""
+
+
+@op
+def materialize_three(context: OpExecutionContext) -> None:
+    """Log three materialisations."""
+    for day in ("2024-03-01", "2024-03-02", "2024-03-03"):
+        context.log_event(AssetMaterialization("sales", partition=day))
+
+
+@job
+def three() -> None:
+    """Run the op alone."""
+    materialize_three()
+
+
+def stored_types(path: Path) -> Counter[str]:
+    """Return how many events of each type a file holds, read by SQLite alone."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        rows = connection.execute("SELECT dagster_event_type FROM event_logs").fetchall()
+    connection.close()
+    return Counter(kind for (kind,) in rows if kind)
+
+
+def open_files() -> set[str]:
+    """Return the names of the event log's files that this process holds open."""
+    names = set()
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            names.add(link.readlink().name)
+        except FileNotFoundError:
+            continue  # the directory's own descriptor
+    return {name for name in names if name.endswith(".db")}
+
+
+def test_events_are_in_the_same_files_as_with_dagsters_own_class(
+    store: Settings, tmp_path: Path
+) -> None:
+    """The run's file holds all events; the index those of assets and of the run's state."""
+    prepare_instance(store)
+    with open_instance(store) as ours:
+        run = three.execute_in_process(instance=ours)
+    with DagsterInstance.local_temp(str(tmp_path)) as theirs:
+        other = three.execute_in_process(instance=theirs)
+    here = Home(store.home).dagster / "history" / "runs"
+    there = tmp_path / "history" / "runs"
+    assert stored_types(here / f"{run.run_id}.db") == stored_types(there / f"{other.run_id}.db")
+    index = stored_types(here / "index.db")
+    assert index == stored_types(there / "index.db")
+    assert index["ASSET_MATERIALIZATION"] == 3
+
+
+def test_the_index_and_the_last_runs_file_stay_open_and_no_other(store: Settings) -> None:
+    """A private method of Dagster's is overridden: were it renamed, no file would stay open."""
+    prepare_instance(store)
+    with open_instance(store) as instance:
+        first = three.execute_in_process(instance=instance).run_id
+        assert open_files() >= {f"{INDEX}.db", f"{first}.db"}
+        second = three.execute_in_process(instance=instance).run_id
+        assert f"{second}.db" in open_files()
+        assert f"{first}.db" not in open_files()
+        # All that was stored can be read again, also of the file that was closed.
+        for run_id in (first, second):
+            kinds = [entry.dagster_event_type for entry in instance.all_logs(run_id)]
+            assert kinds.count(kinds[-1]) == 1
+            assert len(instance.get_run_records(RunsFilter(run_ids=[run_id]))) == 1
+    assert not {f"{INDEX}.db", f"{second}.db"} & open_files()
+
+
+def test_a_page_that_watches_a_run_sees_its_events_while_the_file_is_open(store: Settings) -> None:
+    """Events are read from the write-ahead log, before any checkpoint."""
+    prepare_instance(store)
+    seen: list[str] = []
+    with open_instance(store) as instance, open_instance(store) as page:
+        run = three.execute_in_process(instance=instance)
+
+        def note(entry: object, _cursor: str) -> None:
+            seen.append(getattr(entry, "run_id", ""))
+
+        page.watch_event_logs(run.run_id, None, note)
+        assert wait_until(lambda: len(seen) >= 3, Deadline.after(60))
+        page.end_watch_event_logs(run.run_id, note)
+    assert set(seen) == {run.run_id}
+
+
+def test_an_event_log_of_ones_own_stays(store: Settings, tmp_path: Path) -> None:
+    """What a person writes into the home's `dagster.yaml` holds."""
+    prepare_instance(store)
+    config = Home(store.home).dagster_config
+    config.write_text(config.read_text() + OWN_LOG.replace("PLACE", str(tmp_path)))
+    with open_instance(store) as instance:
+        assert type(instance.event_log_storage).__name__ == "ConsolidatedSqliteEventLogStorage"
+
+
+@pytest.mark.parametrize("name", ["asset_keys", "concurrency_slots"])
+def test_tables_are_known_as_dagster_knows_them(store: Settings, name: str) -> None:
+    """A table that exists is found, another not, also when asked again."""
+    prepare_instance(store)
+    with open_instance(store) as instance:
+        log = instance.event_log_storage
+        assert isinstance(log, PooledSqliteEventLogStorage)
+        for _ in range(2):
+            assert log.has_table(name)
+            assert not log.has_table(f"{name}_of_nobody")
