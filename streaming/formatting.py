@@ -1,5 +1,11 @@
 """Figures and foreign text as people read them; units for programs are in `units`."""
 
+import re
+from typing import Final
+
+_NOT_ASCII: Final = re.compile(r"[^ -~]")
+"""What may not print. The rest needs no look, which makes long texts cheap."""
+
 
 def grouped(amount: str) -> str:
     """Write a decimal with commas between thousands, exactly."""
@@ -9,5 +15,28 @@ def grouped(amount: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Escape control characters: an item comes from anyone and must not steer a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    """Escape all that does not print: an item comes from anyone and must not steer a terminal.
+
+    These are control characters, line ends, marks that turn the direction of text, and spaces that
+    look like others.
+    """
+    return _NOT_ASCII.sub(lambda found: _escape(found[0], ascii(found[0])[1:-1]), text)
+
+
+def printable_lines(text: str) -> str:
+    """Escape what does not print, but for the line ends."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def printable_json(text: str) -> str:
+    """Escape what does not print in a JSON document on one line; it says the same as before."""
+    return _NOT_ASCII.sub(lambda found: _escape(found[0], _json_escape(found[0])), text)
+
+
+def _escape(character: str, escaped: str) -> str:
+    return character if character.isprintable() else escaped
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

@@ -114,7 +114,7 @@ class ExportQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     table: str
     first: date | None = None
     last: date | None = None
-    format: Literal["csv", "parquet", "jsonl"] = "csv"
+    format: Literal["csv", "parquet", "jsonl", "spreadsheet"] = "csv"
 
 
 def history_endpoints(dagster: Callable[[Settings], str | None]) -> list[Endpoint]:
@@ -290,7 +290,7 @@ def _export(settings: Settings, query: ExportQuery) -> Response:
     days = [day.isoformat() for day in (query.first, query.last) if day]
     name = "-".join([query.table, *days])
     headers = {
-        "content-disposition": f'attachment; filename="{name}.{form}"',
+        "content-disposition": f'attachment; filename="{name}.{form.extension}"',
         "content-length": str(file.tell()),
     }
     file.seek(0)

@@ -5,6 +5,7 @@ Reading and encoding only, in constant memory. Where the bytes go is in `endpoin
 """
 
 import tempfile
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from datetime import date
 from enum import StrEnum
@@ -28,15 +29,26 @@ from streaming.store.models import AnalyticsEventRow, Table, table_name
 
 
 class Format(StrEnum):
-    """The format of an export; the value is the name that a user gives."""
+    """The format of an export; the value is the name that a user gives.
+
+    All are exact but `SPREADSHEET`: CSV in which no text of others is a formula, for programs that
+    compute what they open.
+    """
 
     CSV = "csv"
     PARQUET = "parquet"
     JSONL = "jsonl"
+    SPREADSHEET = "spreadsheet"
+
+    @property
+    def extension(self) -> str:
+        """The end of a file's name."""
+        return "csv" if self is Format.SPREADSHEET else self.value
 
 
 MEDIA_TYPES: Final = {
     Format.CSV: "text/csv; charset=utf-8",
+    Format.SPREADSHEET: "text/csv; charset=utf-8",
     Format.PARQUET: "application/vnd.apache.parquet",
     Format.JSONL: "application/jsonl",
 }
@@ -58,6 +70,10 @@ FETCH_ROWS: Final = 25_000
 GROUP_ROWS: Final = 100_000
 """Rows of a Parquet row group: what a reader skips or decodes at once; polars holds one."""
 CHUNK_BYTES: Final = 1 << 20
+FORMULA: Final = r"""(^|[;,|\t\r\n])([\s"']*)([=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}])"""
+"""Where a cell of a spreadsheet could begin and be a formula: the last four are wide forms. Which
+character parts the cells is a setting of the country that reads, so each of the usual ones counts.
+"""
 
 Progress = Callable[[int], None]
 """Called with the number of rows so far."""
@@ -65,12 +81,10 @@ Progress = Callable[[int], None]
 
 def read_format(text: str) -> Format:
     """Return the format of a name. Raises `UsageError` naming the valid ones."""
-    try:
-        return Format(text)
-    except ValueError:
-        raise UsageError(
-            f"The format {text} is unknown; name one of {', '.join(Format)}."
-        ) from None
+    named = [form for form in Format if form is not Format.SPREADSHEET]
+    if text not in named:
+        raise UsageError(f"The format {text} is unknown; name one of {', '.join(named)}.")
+    return Format(text)
 
 
 def export_chunks(  # noqa: PLR0913, PLR0917 - what an export is, and its progress
@@ -187,6 +201,13 @@ def _csv(frames: Iterator[pl.DataFrame], _: Path) -> Iterator[bytes]:
         yield frame.write_csv(include_header=False).encode()
 
 
+def _spreadsheet(frames: Iterator[pl.DataFrame], scratch: Path) -> Iterator[bytes]:
+    """Write CSV with an apostrophe before what would be a formula, and a mark that it is UTF-8."""
+    harmless = pl.col(pl.String).str.replace_all(FORMULA, "${1}${2}'${3}")
+    yield BOM_UTF8
+    yield from _csv((frame.with_columns(harmless) for frame in frames), scratch)
+
+
 def _jsonl(frames: Iterator[pl.DataFrame], _: Path) -> Iterator[bytes]:
     for frame in frames:
         yield frame.write_ndjson().encode()
@@ -212,4 +233,9 @@ def _parquet(frames: Iterator[pl.DataFrame], scratch: Path) -> Iterator[bytes]:
             yield chunk
 
 
-_ENCODED: Final = {Format.CSV: _csv, Format.JSONL: _jsonl, Format.PARQUET: _parquet}
+_ENCODED: Final = {
+    Format.CSV: _csv,
+    Format.JSONL: _jsonl,
+    Format.PARQUET: _parquet,
+    Format.SPREADSHEET: _spreadsheet,
+}

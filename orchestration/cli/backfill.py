@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dagster import DagsterEventType, DagsterInstance
-from rich.console import Console
 from rich.progress import Progress
 
 from assets.builds.failures import read_run_failures
@@ -28,6 +27,7 @@ from orchestration.automation.run_requests import (
 )
 from orchestration.build import build_defs
 from orchestration.instance import open_instance, prepare_instance
+from streaming.cli.console import PrintableConsole
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.store.deployment import prepare_store
@@ -111,7 +111,7 @@ def _first_failure(events: Sequence[Any]) -> str:
 @contextmanager
 def _show_progress(instance: DagsterInstance, run_id: str, total: int) -> Iterator[None]:
     """Show on a terminal how many builds are recorded, while the run has the main thread."""
-    console, done = Console(stderr=True), threading.Event()
+    console, done = PrintableConsole(stderr=True), threading.Event()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Backfill", total=total)
 

@@ -4,12 +4,14 @@ The work is in `orchestration.local` and in modules of the commands' names.
 """
 
 import shlex
+import sys
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from streaming.cli.output import print_text
 from streaming.errors import PurchasesError, UsageError
 
 if TYPE_CHECKING:
@@ -57,8 +59,9 @@ def env() -> None:
 
     settings = load_settings()
     prepare_instance(settings)
-    typer.echo(f"export DAGSTER_HOME={shlex.quote(str(Home(settings.home).dagster))}")
-    typer.echo(f"export PURCHASES_HOME={shlex.quote(str(settings.home))}")
+    names = {"DAGSTER_HOME": Home(settings.home).dagster, "PURCHASES_HOME": settings.home}
+    # Exactly, because a shell evaluates it.
+    sys.stdout.writelines(f"export {n}={shlex.quote(str(path))}\n" for n, path in names.items())
 
 
 def backfill(
@@ -86,10 +89,10 @@ def backfill(
     days = DayRange(_parse_day("--from", first), _parse_day("--to", last))
     tables = _parse_tables(table or [])
     _require_partitions(days, settings.history_start, settings.zone)
-    typer.echo(_format_result(build(settings, days, tables, force=force)))
+    print_text(_format_result(build(settings, days, tables, force=force)))
 
 
-def export(
+def export(  # noqa: PLR0913 - a command's options are its parameters
     table: Annotated[
         str, typer.Argument(metavar="TABLE", help="analytics_event, or a table of the batch half.")
     ],
@@ -105,14 +108,20 @@ def export(
     output: Annotated[
         Path | None, typer.Option(help="A file, replaced when it is whole. Default: stdout.")
     ] = None,
+    *,
+    for_spreadsheet: Annotated[
+        bool, typer.Option("--for-spreadsheet", help="CSV in which no text is a formula.")
+    ] = False,
 ) -> None:
     """Write a table, or some days of it, as CSV, Parquet or JSON lines; the stream may run.
 
-    Columns, units and order are the table's own; days are cut in the deployment's time zone.
+    Columns, units and order are the table's own; days are cut in the deployment's time zone. Texts
+    are exact, as they were sent. A spreadsheet would compute those that begin like a formula, so
+    --for-spreadsheet puts an apostrophe before them.
 
     Example: purchases export daily_sales --from 2011-03-01 --to 2011-03-31 --format csv
     """
-    from assets.queries.export import read_format
+    from assets.queries.export import Format, read_format
     from orchestration.cli.export import export as write
     from streaming.settings import load_settings
 
@@ -120,9 +129,14 @@ def export(
         None if first is None else _parse_day("--from", first),
         None if last is None else _parse_day("--to", last),
     )
-    rows = write(load_settings(), table, *days, read_format(form), output)
+    chosen = read_format(form)
+    if for_spreadsheet:
+        if chosen is not Format.CSV:
+            raise UsageError(f"--for-spreadsheet writes CSV; leave out --format {form}.")
+        chosen = Format.SPREADSHEET
+    rows = write(load_settings(), table, *days, chosen, output)
     if output is not None:
-        typer.echo(f"{output} has {rows:,} rows of {table}.")
+        print_text(f"{output} has {rows:,} rows of {table}.")
 
 
 def _format_result(result: "BackfillResult") -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from assets.queries.export import Format, Progress, export_chunks
 from streaming.errors import UsageError
+from streaming.formatting import printable_lines
 from streaming.settings import Settings
 from streaming.system.file_errors import file_errors
 from streaming.system.files import replace_file
@@ -47,7 +48,9 @@ def export(  # noqa: PLR0913, PLR0917 - what an export is, and where it goes
         chunks = export_chunks(settings, table, first, last, form, report)
         if output is None:
             for chunk in chunks:
-                sys.stdout.buffer.write(chunk)
+                # Files and pipes get the exact bytes. On a terminal they could steer it.
+                shown = printable_lines(chunk.decode()).encode() if to_terminal else chunk
+                sys.stdout.buffer.write(shown)
             # Here, so that a reader who has left is this command's error and not the interpreter's.
             sys.stdout.flush()
         else:
@@ -70,11 +73,12 @@ def _require_writable(output: Path) -> None:
 @contextmanager
 def _progress(*, shown: bool) -> Iterator[Progress]:
     """Show the rows so far on stderr."""
-    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from streaming.cli.console import PrintableConsole
+
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} rows"), TimeElapsedColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown)
-    with bar:
+    console = PrintableConsole(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("")
         yield lambda rows: bar.update(task, completed=rows)

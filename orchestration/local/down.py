@@ -5,10 +5,9 @@ import signal
 from pathlib import Path
 from typing import Final
 
-import typer
-
 from orchestration.local.dagster_processes import end_services
 from streaming.broker.embedded import stop_broker
+from streaming.cli.output import print_text
 from streaming.settings import load_settings
 from streaming.system.deadline import Deadline, wait_until
 from streaming.system.home import Home
@@ -31,7 +30,7 @@ def run_down() -> None:
     # The broker last, because workers drain into it.
     if stop_broker(home, LEFTOVER_SECONDS):
         ended += 1
-    typer.echo("Everything is stopped." if ended else f"Nothing runs in {home}.")
+    print_text("Everything is stopped." if ended else f"Nothing runs in {home}.")
 
 
 def end_leftovers(home: Path) -> int:

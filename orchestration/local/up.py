@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from rich.console import Console
 from rich.live import Live
 
 from orchestration.local.app_keeper import AppKeeper
@@ -19,6 +18,7 @@ from orchestration.local.live_view import LiveView, render
 from streaming.apps import APPS
 from streaming.broker.embedded import start_broker, stop_broker
 from streaming.broker.keeper import BrokerKeeper
+from streaming.cli.console import PrintableConsole
 from streaming.dashboard.address import required_token
 from streaming.errors import PurchasesError, UsageError
 from streaming.kafka.bootstrap import bootstrap_servers
@@ -148,7 +148,7 @@ def _watch(settings: Settings, children: Children) -> None:
 
     A database that cannot be read costs the figures, not the children.
     """
-    console = Console()
+    console = PrintableConsole()
     with stop_on_signals() as stop, ExitStack() as displays:
         live = None
         if console.is_terminal:

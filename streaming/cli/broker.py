@@ -1,9 +1,10 @@
 """`broker start|stop|status`: the embedded broker of this home."""
 
-import json
 from typing import Annotated
 
 import typer
+
+from streaming.cli.output import print_json, print_text
 
 app = typer.Typer(help="The embedded Kafka broker of this home.", no_args_is_help=True)
 
@@ -24,8 +25,8 @@ def start() -> None:
             "PURCHASES_BOOTSTRAP_SERVERS or PURCHASES_KAFKA_CONFIG names a broker of your own, so"
             " none is started here; unset them to use the embedded one."
         )
-    status = start_broker(settings.home, lambda line: typer.echo(line, err=True))
-    typer.echo(f"The broker runs at {status.bootstrap_servers} (process {status.pid}).")
+    status = start_broker(settings.home, lambda line: print_text(line, err=True))
+    print_text(f"The broker runs at {status.bootstrap_servers} (process {status.pid}).")
 
 
 @app.command()
@@ -38,7 +39,7 @@ def stop() -> None:
     from streaming.settings import load_settings
 
     ended = stop_broker(load_settings().home)
-    typer.echo("The broker is stopped." if ended else "No broker runs in this home.")
+    print_text("The broker is stopped." if ended else "No broker runs in this home.")
 
 
 @app.command()
@@ -49,15 +50,13 @@ def status(
 
     Example: purchases broker status --json
     """
-    from dataclasses import asdict
-
     from streaming.broker.embedded import broker_status
     from streaming.settings import load_settings
 
     found = broker_status(load_settings().home)
     if as_json:
-        typer.echo(json.dumps(asdict(found)))
+        print_json(found)
     elif found.pid is None:
-        typer.echo("No broker runs in this home.")
+        print_text("No broker runs in this home.")
     else:
-        typer.echo(f"{found.state} at {found.bootstrap_servers} (process {found.pid})")
+        print_text(f"{found.state} at {found.bootstrap_servers} (process {found.pid})")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import typer
+from streaming.cli.output import print_text
 
 if TYPE_CHECKING:
     from streaming.dashboard.app import Extension
@@ -24,6 +24,6 @@ def dashboard_command(extension: "Callable[[], Extension]") -> Callable[[], None
         from streaming.system.logs import configure_logs
 
         configure_logs()
-        serve(load_settings(), extension(), lambda line: typer.echo(line, err=True))
+        serve(load_settings(), extension(), lambda line: print_text(line, err=True))
 
     return dashboard

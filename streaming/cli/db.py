@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streaming.cli.output import print_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,8 +36,8 @@ def upgrade() -> None:
     settings = load_settings()
     kept = upgrade_store(settings)
     if kept is not None:
-        typer.echo(f"The older database is kept in {kept}.")
-    typer.echo(f"{settings.database_path} has schema version {SCHEMA_VERSION}.")
+        print_text(f"The older database is kept in {kept}.")
+    print_text(f"{settings.database_path} has schema version {SCHEMA_VERSION}.")
 
 
 @app.command()
@@ -53,7 +55,7 @@ def backup(
 
     with _progress("Copying") as progress:
         copy = make_backup(load_settings(), path, progress)
-    typer.echo(f"The backup is {copy}.")
+    print_text(f"The backup is {copy}.")
 
 
 @app.command()
@@ -71,8 +73,8 @@ def restore(path: Annotated[Path, typer.Argument(help="The backup.")]) -> None:
     with _progress("Restoring") as progress:
         kept = restore.restore(settings, path, progress)
     if kept is not None:
-        typer.echo(f"What was there is kept in {kept}.")
-    typer.echo(f"{settings.database_path} is restored from {path}.")
+        print_text(f"What was there is kept in {kept}.")
+    print_text(f"{settings.database_path} is restored from {path}.")
 
 
 @app.command()
@@ -88,22 +90,23 @@ def rebuild() -> None:
 
     with _progress("Backing up") as progress:
         done = rebuild_store(load_settings(), progress)
-    typer.echo(f"The database as it was is kept in {done.backup}.")
-    typer.echo(
+    print_text(f"The database as it was is kept in {done.backup}.")
+    print_text(
         f"Rebuilt from {done.events:,} events:"
         f" {done.changed_days:,} days and {done.changed_items:,} items had other figures."
     )
     if done.forgotten_builds:
-        typer.echo(f"{done.forgotten_builds:,} partitions of the tables are to be built again.")
+        print_text(f"{done.forgotten_builds:,} partitions of the tables are to be built again.")
 
 
 @contextmanager
 def _progress(what: str) -> "Iterator[Progress]":
     """Show on stderr, if it is a terminal, pages done and pages in all."""
-    from rich.console import Console
     from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
+    from streaming.cli.console import PrintableConsole
+
+    console = PrintableConsole(stderr=True)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -25,7 +25,9 @@ from streaming.cli.dlq_options import (
     read_whole_ids,
 )
 from streaming.cli.dlq_output import print_list, redrive_summary
+from streaming.cli.output import print_json, print_text
 from streaming.errors import UsageError
+from streaming.formatting import printable
 
 if TYPE_CHECKING:
     from streaming.dead_letters.repair import Repair
@@ -55,8 +57,6 @@ def list_letters(
 
     Example: purchases dlq list --reason invalid_price
     """
-    import msgspec
-
     from streaming.dead_letters.render import DeadLetterList, summary
     from streaming.settings import load_settings
     from streaming.store.connection import read_store
@@ -70,7 +70,7 @@ def list_letters(
         letters = find_dead_letters(store, dead_letter_filter, newest_first=True)
         if as_json:
             listing = DeadLetterList(counts, [summary(letter) for letter in letters])
-            typer.echo(msgspec.json.encode(listing).decode())
+            print_json(listing)
         else:
             print_list(counts, list(islice(letters, LIST_ROWS)))
 
@@ -86,8 +86,6 @@ def show(
 
     Example: purchases dlq show 2:4711
     """
-    import msgspec
-
     from streaming.dead_letters.reader import DeadLetterReader
     from streaming.dead_letters.render import details, lines
     from streaming.kafka.names import Names
@@ -102,7 +100,10 @@ def show(
     cluster = preflight(settings, reads=[Names.of(settings).dead_letters])
     with DeadLetterReader(settings, cluster.bootstrap_servers) as reader:
         shown = details(letter, reader.find(letter), reader.attempts(letter))
-    typer.echo(msgspec.json.encode(shown).decode() if as_json else lines(shown))
+    if as_json:
+        print_json(shown)
+    else:
+        print_text(lines(shown))
 
 
 @app.command()
@@ -135,8 +136,6 @@ def redrive(
 
     Example: purchases dlq redrive --reason invalid_price --set unit_price=5 --yes
     """
-    import msgspec
-
     from streaming.dead_letters.redrive import RedriveRequest
     from streaming.dead_letters.redrive import redrive as send_again
     from streaming.settings import load_settings
@@ -150,7 +149,10 @@ def redrive(
         result = send_again(
             settings, RedriveRequest(dead_letter_filter, repair, force), send=yes, report=report
         )
-    typer.echo(msgspec.json.encode(result).decode() if as_json else redrive_summary(result))
+    if as_json:
+        print_json(result)
+    else:
+        print_text(redrive_summary(result))
 
 
 @app.command()
@@ -189,11 +191,11 @@ def drop(
             dropped = mark_dropped(
                 store, list(find_dead_letters(store, dead_letter_filter)), because
             )
-        typer.echo(f"OK: {dropped:,} dropped: {because}")
+        print_text(f"OK: {dropped:,} dropped: {printable(because)}")
         return
     with read_store(settings) as store:
         number = sum(1 for _ in find_dead_letters(store, dead_letter_filter))
-    typer.echo(f"Dry run: {number:,} would be dropped. Add --yes to drop them.")
+    print_text(f"Dry run: {number:,} would be dropped. Add --yes to drop them.")
 
 
 def _repair(
@@ -211,10 +213,11 @@ def _repair(
 @contextmanager
 def _progress() -> Iterator[Callable[[int], None]]:
     """Show on stderr, if it is a terminal, how many dead letters were worked on."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    from streaming.cli.console import PrintableConsole
+
+    console = PrintableConsole(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Dead letters", total=None)
         yield lambda number: bar.update(task, completed=number)

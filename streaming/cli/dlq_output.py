@@ -4,8 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-import typer
-
+from streaming.cli.output import print_text
 from streaming.formatting import printable
 
 if TYPE_CHECKING:
@@ -37,16 +36,16 @@ NOT_SENT: Final = {
 
 def print_list(counts: Mapping[str, int], letters: "Sequence[StoredDeadLetter]") -> None:
     """Print the number by reason, a row for each of `letters`, and how many are left out."""
-    from rich.console import Console
+    from streaming.cli.console import PrintableConsole
 
     total = sum(counts.values())
     reasons = [f"{number:,} {reason or 'not read yet'}" for reason, number in counts.items()]
-    typer.echo(f"{total:,} refused{': ' if reasons else ''}{', '.join(reasons)}")
+    print_text(f"{total:,} refused{': ' if reasons else ''}{', '.join(reasons)}")
     if not letters:
         return
-    Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(_table(letters))
+    PrintableConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(_table(letters))
     if total > len(letters):
-        typer.echo(f"{total - len(letters):,} older ones are left out; add a filter, or --json.")
+        print_text(f"{total - len(letters):,} older ones are left out; add a filter, or --json.")
 
 
 def redrive_summary(result: "RedriveResult") -> str:

@@ -11,6 +11,7 @@ import typer
 from typer.main import get_command
 
 from streaming.errors import PurchasesError
+from streaming.formatting import printable, printable_lines
 
 INTERRUPTED = 130
 
@@ -28,7 +29,7 @@ def _run(app: typer.Typer, name: str, arguments: list[str], *, debug: bool) -> i
         code = get_command(app).main(arguments, prog_name=name, standalone_mode=False)
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            sys.stderr.write(printable_lines(traceback.format_exc()))
         return _print_error(error)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -56,5 +57,5 @@ def _print_error(error: Exception) -> int:
         )
     else:
         message = f"Unexpected {type(error).__name__}: {error}. Run it with --debug for details."
-    sys.stderr.write(f"{' '.join(message.split())}\n")
+    sys.stderr.write(f"{printable(' '.join(message.split()))}\n")
     return code

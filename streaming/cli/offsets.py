@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streaming.cli.output import print_json, print_text
 from streaming.cli.times import read_time
 
 if TYPE_CHECKING:
@@ -34,21 +35,19 @@ def list_offsets(as_json: AsJson = False) -> None:
 
     Example: purchases offsets list
     """
-    import msgspec
-
     from streaming.offsets.positions import list_positions
     from streaming.settings import load_settings
 
     positions = list_positions(load_settings())
     if as_json:
-        typer.echo(msgspec.json.encode({"positions": positions}).decode())
+        print_json({"positions": positions})
         return
-    typer.echo(f"{'app':<10}{'partition':<24}{'position':>12}{'log from':>12}{'to':>12}")
+    print_text(f"{'app':<10}{'partition':<24}{'position':>12}{'log from':>12}{'to':>12}")
     for p in positions:
         at = "none" if p.position < 0 else f"{p.position:,}"
         said = SAID[p.state].format(missing=p.missing)
         place = f"{p.topic}-{p.partition}"
-        typer.echo(f"{p.app:<10}{place:<24}{at:>12}{p.first:>12,}{p.end:>12,}  {said}".rstrip())
+        print_text(f"{p.app:<10}{place:<24}{at:>12}{p.first:>12,}{p.end:>12,}  {said}".rstrip())
 
 
 @app.command()
@@ -80,12 +79,12 @@ def reset(
     for moved in move(settings, name, _target(to, settings), partitions, apply=yes):
         before = "no position" if moved.before < 0 else f"{moved.before:,}"
         most = "at most " if moved.before < 0 else ""
-        typer.echo(
+        print_text(
             f"{moved.topic}-{moved.partition}: {before} → {moved.after:,}"
             f" ({most}{moved.skipped:,} skipped, {most}{moved.repeated:,} read again)"
         )
     if not yes:
-        typer.echo("Nothing was changed; --yes does it.")
+        print_text("Nothing was changed; --yes does it.")
 
 
 def _target(text: str, settings: "Settings") -> "Target":

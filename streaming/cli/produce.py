@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from streaming.cli.output import print_text
 from streaming.cli.progress import produce_summary, replay_summary, show_progress
 from streaming.cli.times import read_time
 from streaming.errors import UsageError
@@ -85,7 +86,7 @@ def produce(
     )
     with stop_on_signals() as stop, show_progress() as show:
         result = ProducerApp(settings, stop, show).produce(request)
-    typer.echo(produce_summary(result, count, settings.home))
+    print_text(produce_summary(result, count, settings.home))
 
 
 def replay(
@@ -119,7 +120,7 @@ def replay(
     )
     with stop_on_signals() as stop, show_progress() as show:
         result = ProducerApp(settings, stop, show).replay(request)
-    typer.echo(replay_summary(result, file))
+    print_text(replay_summary(result, file))
 
 
 def _number(option: str, text: str) -> float | None:

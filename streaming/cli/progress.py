@@ -92,16 +92,17 @@ def _named(names: list[str], home: Path) -> str:
 
 @contextmanager
 def _bar() -> Iterator[Callable[["SendProgress"], None]]:
-    from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
+
+    from streaming.cli.console import PrintableConsole
 
     columns = (
         BarColumn(),
         TextColumn("{task.completed:,.0f} acknowledged, {task.fields[rate]:,.0f} events/s"),
         TimeElapsedColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=PrintableConsole(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None, rate=0.0)
 
         def show(progress: "SendProgress") -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streaming.apps import AppName
+from streaming.cli.output import print_json
 from streaming.cli.watch import refresh
 
 if TYPE_CHECKING:
@@ -59,12 +60,9 @@ def status_command(
 
 def _print(status: "Status", *, as_json: bool) -> None:
     if as_json:
-        import msgspec
-
-        typer.echo(msgspec.json.encode(status).decode())
+        print_json(status)
         return
-    from rich.console import Console
-
+    from streaming.cli.console import PrintableConsole
     from streaming.status.render import render
 
-    Console().print(render(status))
+    PrintableConsole().print(render(status))

@@ -1,9 +1,10 @@
 """`topics create|list`: the deployment's topics."""
 
-import json
 from typing import Annotated
 
 import typer
+
+from streaming.cli.output import print_json, print_text
 
 app = typer.Typer(help="The deployment's topics.", no_args_is_help=True)
 
@@ -30,15 +31,15 @@ def create(
     servers = preflight(settings).bootstrap_servers
     created = create_topics(settings, servers)
     for name in created:
-        typer.echo(f"created {name}")
+        print_text(f"created {name}")
     if not created:
-        typer.echo("All topics exist.")
+        print_text("All topics exist.")
     unsafe = alter_topics(settings, servers, apply=alter)
     for option in unsafe:
         done = "altered" if alter else "would alter"
-        typer.echo(f"{done} {option.topic}: {option.name} {option.value} → {option.safe_value}")
+        print_text(f"{done} {option.topic}: {option.name} {option.value} → {option.safe_value}")
     if unsafe and not alter:
-        typer.echo(
+        print_text(
             "No existing topic was altered; --alter does it. New records then take more disk."
         )
 
@@ -65,8 +66,8 @@ def list_topics(
             {"topic": t.name, "topic_id": topic_id_text(t.topic_id), "partitions": t.partitions}
             for t in found.values()
         ]
-        typer.echo(json.dumps(rows))
+        print_json(rows)
         return
     for name in names:
         topic = found.get(name)
-        typer.echo(f"{name}: {f'{topic.partitions} partitions' if topic else 'missing'}")
+        print_text(f"{name}: {f'{topic.partitions} partitions' if topic else 'missing'}")

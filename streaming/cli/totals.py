@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streaming.cli.output import print_json, print_text
 from streaming.cli.watch import refresh
 
 if TYPE_CHECKING:
     from streaming.settings import Settings
+    from streaming.totals.report import Report
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 Watch = Annotated[
@@ -37,24 +39,33 @@ def totals(as_json: AsJson = False, watch: Watch = False) -> None:
 
 
 def _print_once(settings: "Settings", *, as_json: bool) -> None:
-    from streaming.totals.report import json_line, read_report, text_lines
+    from streaming.totals.report import read_report
 
     report, unknown = read_report(settings, distinct=True)
-    typer.echo(json_line(report) if as_json else text_lines(report, unknown))
+    _print(report, unknown, as_json=as_json)
     if as_json and unknown:
-        typer.echo(f"The lag is unknown: {unknown}", err=True)
+        print_text(f"The lag is unknown: {unknown}", err=True)
+
+
+def _print(report: "Report", unknown: str, *, as_json: bool) -> None:
+    from streaming.totals.report import text_lines
+
+    if as_json:
+        print_json(report)
+    else:
+        print_text(text_lines(report, unknown))
 
 
 def _watch(settings: "Settings", *, as_json: bool) -> None:
     """Show on a terminal what the dashboard's Now shows, else the totals without the counts."""
     from streaming.totals.render import render
-    from streaming.totals.report import json_line, read_report, text_lines
+    from streaming.totals.report import read_report
     from streaming.totals.sampler import Sampler
 
     sampler = Sampler(settings)
 
     def print_totals() -> None:
         report, unknown = read_report(settings, distinct=False)
-        typer.echo(json_line(report) if as_json else text_lines(report, unknown))
+        _print(report, unknown, as_json=as_json)
 
     refresh(lambda: render(sampler.sample()), print_totals, as_json=as_json)

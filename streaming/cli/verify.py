@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streaming.cli.output import print_json, print_text
+from streaming.formatting import printable
+
 if TYPE_CHECKING:
     from streaming.verification.verify import VerificationReport
 
@@ -22,14 +25,15 @@ def verify(as_json: AsJson = False) -> None:
 
     Example: purchases verify
     """
-    from rich.console import Console
+    from msgspec import structs
     from rich.progress import Progress as Bar
 
+    from streaming.cli.console import PrintableConsole
     from streaming.errors import PurchasesError
     from streaming.settings import load_settings
     from streaming.verification.verify import verify as compare
 
-    console = Console(stderr=True)
+    console = PrintableConsole(stderr=True)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Verifying", total=None)
         result = compare(
@@ -38,18 +42,13 @@ def verify(as_json: AsJson = False) -> None:
                 task, description=f"Reading {what}", completed=done, total=total or None
             ),
         )
-    typer.echo(_json(result) if as_json else _text(result))
+    if as_json:
+        print_json({"agrees": not result.differences, **structs.asdict(result)})
+    else:
+        print_text(_text(result))
     # The report is on stdout already. The error adds a sentence on stderr and the exit code.
     if result.differences:
         raise PurchasesError(f"Differences: {result.differences:,}. {result.examples[0]}")
-
-
-def _json(result: "VerificationReport") -> str:
-    import msgspec
-
-    return msgspec.json.encode(
-        {"agrees": not result.differences, **msgspec.structs.asdict(result)}
-    ).decode()
 
 
 def _text(result: "VerificationReport") -> str:
@@ -64,6 +63,6 @@ def _text(result: "VerificationReport") -> str:
     if result.since is not None:
         lines.append(f"Purchases were followed since {result.since[:19].replace('T', ' ')} UTC.")
     seconds = (result.finished_at - result.started_at) / 1_000_000
-    lines += result.examples
+    lines += map(printable, result.examples)
     lines.append(f"{'Not all' if result.differences else 'All'} of it agrees ({seconds:.1f} s).")
     return "\n".join(lines)

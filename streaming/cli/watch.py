@@ -18,12 +18,12 @@ def refresh(
     On a terminal `render` replaces what it showed before. With `as_json`, or into a pipe,
     `print_once` prints the next below the last.
     """
-    from rich.console import Console
     from rich.live import Live
 
+    from streaming.cli.console import PrintableConsole
     from streaming.system.shutdown import stop_on_signals
 
-    console = Console()
+    console = PrintableConsole()
     in_place = console.is_terminal and not as_json
     with Live(console=console, auto_refresh=False) as live, stop_on_signals() as stop:
         while not stop.is_set():

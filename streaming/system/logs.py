@@ -20,6 +20,8 @@ else:
     finally:
         del sys.modules["rich"]
 
+from streaming.formatting import printable, printable_lines
+
 LOG_INTERVAL_SECONDS: Final = 1.0
 
 
@@ -34,6 +36,7 @@ def configure_logs(*, debug: bool = False) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _escape_texts,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -42,6 +45,16 @@ def configure_logs(*, debug: bool = False) -> None:
         logger_factory=structlog.PrintLoggerFactory(_BestEffortStream(sys.stderr)),  # type: ignore[arg-type]  # it writes
         cache_logger_on_first_use=True,
     )
+
+
+def _escape_texts(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Escape what does not print, in every text of an event; a traceback keeps its line ends."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = printable_lines(value) if name == "exception" else printable(value)
+    return event
 
 
 class _BestEffortStream:

@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from streaming.errors import PurchasesError
-from streaming.formatting import grouped
+from streaming.formatting import grouped, printable
 from streaming.kafka.lag import Lag, read_lag
 from streaming.kafka.names import Names
 from streaming.settings import Settings
@@ -100,18 +99,14 @@ def read_report(settings: Settings, *, distinct: bool) -> tuple[Report, str]:
     return report, unknown
 
 
-def json_line(report: Report) -> str:
-    """Write the report as one JSON object on one line."""
-    return msgspec.json.encode(report).decode()
-
-
 def text_lines(report: Report, unknown: str) -> str:
     """Write the report as lines of a name and a figure; `unknown` says why the lag is."""
     best = report.most_popular_item
+    popular = f"{printable(best.item)} ({best.items_sold:,} sold)" if best else "nothing yet"
     age = "" if report.lag_seconds is None else f", {report.lag_seconds:,.1f} s"
     lines = {
         "Items sold": f"{report.items_sold:,}",
-        "Most popular": f"{best.item} ({best.items_sold:,} sold)" if best else "nothing yet",
+        "Most popular": popular,
         "Net revenue": f"{grouped(report.net_revenue)} {report.currency}",
         "Gross revenue": f"{grouped(report.gross_revenue)} {report.currency}",
         "Orders": report.orders,

@@ -175,8 +175,9 @@ function setExports(query, series) {
   const table =
     TABLE_OF_SUBJECT[subjectOf(query)] ??
     ($("by").value === "hours" ? "hourly_sales" : "daily_sales");
-  for (const format of ["csv", "parquet"])
-    $(format).href =
+  // Who clicks on CSV opens it in a spreadsheet, which would compute what others named their items.
+  for (const [link, format] of [["csv", "spreadsheet"], ["parquet", "parquet"]])
+    $(link).href =
       `/api/v1/export/${table}?from=${series.first}&to=${series.last}&format=${format}`;
 }
 

@@ -42,6 +42,7 @@ TEXTS = [
     "=1+1",
     "🫖\u202e\u2028é",
 ]
+EXACT = (Format.CSV, Format.PARQUET, Format.JSONL)
 DAYS = ("2024-01-02", "2024-01-03", "2024-01-04")
 MEMORY_MIB = 100
 
@@ -65,6 +66,12 @@ def exported(
 ) -> bytes:
     """Return a whole export."""
     return b"".join(export_chunks(settings, table, first, last, form))
+
+
+def spreadsheet_rows(content: bytes, separator: str) -> list[list[str]]:
+    """Return the cells that a spreadsheet sees, if it parts them by this character."""
+    text = content.decode("utf-8-sig")
+    return list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
 
 
 def read_back(content: bytes, form: Format, table: str) -> Rows:
@@ -104,13 +111,32 @@ def built(store: Settings) -> Settings:
     return store
 
 
-@pytest.mark.parametrize("form", Format)
-def test_every_format_has_the_rows_of_the_table_to_the_bit(hostile: Settings, form: Format) -> None:
+@pytest.mark.parametrize("form", EXACT)
+def test_every_exact_format_has_the_rows_of_the_table_to_the_bit(
+    hostile: Settings, form: Format
+) -> None:
     """Commas, quotes, line ends and signs, and an empty text is not an absent one."""
     rows = stored(hostile, "analytics_event")
     assert {row[10] for row in rows} == set(TEXTS)
     found = read_back(exported(hostile, "analytics_event", form), form, "analytics_event")
     assert found == rows
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_no_cell_of_a_spreadsheet_is_a_formula(store: Settings, separator: str) -> None:
+    """However it parts the cells; numbers stay numbers, and other texts are exact."""
+    formulas = ["=1+1", "+1", "-2+3", "@SUM(1)", " =1", "\t=1", "\r=1", "a;=1", 'a";=1;"', 'a;"=1"']
+    formulas += ["a\n=1", "a,=1", "a|=1", "＝1+1", "'=1"]  # noqa: RUF001 - that is a wide form
+    texts = [*formulas, "lamp", "a-b", "1 = 1", "é"]
+    moment = micros("2024-01-01 10:00")
+    store_events(store, [event(n, moment + n, -1, item=text) for n, text in enumerate(texts)])
+    content = exported(store, "analytics_event", Format.SPREADSHEET)
+    for row in spreadsheet_rows(content, separator):
+        for cell in row:
+            harmless = not cell.strip().startswith(("=", "+", "-", "@", "＝"))  # noqa: RUF001
+            assert harmless or cell.lstrip("-").isdecimal(), row
+    items = {row["item"] for row in csv.DictReader(io.StringIO(content.decode("utf-8-sig")))}
+    assert items >= {"lamp", "a-b", "1 = 1", "é", "'=1+1"}
 
 
 def test_python_reads_the_csv_too(hostile: Settings) -> None:
@@ -242,7 +268,7 @@ def test_memory_does_not_grow_with_the_rows(store: Settings) -> None:
     text = "d" * 200
     with closing(connect(store.database_path)) as writer:
         add_events(writer, (event(n, n, description=text) for n in range(20_000)))
-        small = {form: peak_mib(store, form) for form in Format}
+        small = {form: peak_mib(store, form) for form in EXACT}
         add_events(writer, (event(n, n, description=text) for n in range(20_000, 200_000)))
     for form, before in small.items():
         assert peak_mib(store, form) < before + MEMORY_MIB, form
@@ -300,6 +326,7 @@ WRONG = {
     "daily_sales --output /no/such/days.csv": (
         "/no/such/days.csv is in a directory that does not",
     ),
+    "daily_sales --format jsonl --for-spreadsheet": ("leave out --format jsonl",),
     "daily_sales --output .": ("--output . exists and is not a file",),
 }
 
@@ -334,6 +361,20 @@ def test_parquet_is_not_for_a_terminal(store: Settings) -> None:
     os.close(its)
     assert os.read(ours, 1_000).startswith(b"day,events")
     os.close(ours)
+
+
+def test_a_terminal_is_not_steered_by_an_export(store: Settings) -> None:
+    """What does not print is escaped there; a file or a pipe has the exact bytes."""
+    item = "\x1b[2J\x9b2Jtea"
+    store_events(store, [event(1, micros("2024-01-01 10:00"), item=item)])
+    ours, its = pty.openpty()
+    assert run(store, "analytics_event", stdout=its).returncode == 0
+    os.close(its)
+    shown = os.read(ours, 4_000)
+    os.close(ours)
+    assert rb"\x1b[2J\x9b2Jtea" in shown
+    assert b"\x1b" not in shown
+    assert item.encode() in run(store, "analytics_event").stdout
 
 
 def test_another_time_zone_than_the_database_has_is_refused(store: Settings) -> None:
