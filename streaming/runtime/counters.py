@@ -23,6 +23,9 @@ BUCKET_SECONDS: Final = 5.0
 KEYS_KEPT: Final = 20
 KEYS_SHOWN: Final = 3
 KEY_BYTES: Final = 128
+SUSTAINED_SECONDS: Final = 600.0
+"""A replay at full speed, which is no rate of the shop, is mostly over by then."""
+SUSTAINED_SPACING: Final = 10.0
 
 
 class Rates(Struct, frozen=True):
@@ -93,6 +96,24 @@ class RateWindow:
             duplicates=round((sample.duplicates - first.duplicates) / seconds, 1),
             closing=round((first.lag_records - sample.lag_records) / seconds, 1),
         )
+
+
+class SustainedRate:
+    """Stored records per second over ten minutes, for what is projected over days."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def add(self, at: float, stored: int) -> float | None:
+        """Return the rate up to `at` (monotonic s); None while fewer than ten minutes are known."""
+        samples = self._samples
+        if not samples or at - samples[-1][0] >= SUSTAINED_SPACING:
+            samples.append((at, stored))
+        while len(samples) > 1 and at - samples[1][0] >= SUSTAINED_SECONDS:
+            samples.popleft()
+        began, first = samples[0]
+        seconds = at - began
+        return round((stored - first) / seconds, 1) if seconds >= SUSTAINED_SECONDS else None
 
 
 @dataclass

@@ -19,6 +19,7 @@ class WorkerStatus(Struct):
     `state` is `starting`, `running`, `caught_up`, `paused`, `standby`, `stopped` or `failed`;
     `detail` says by what, of whom or why. Counters are since the start of the process. `stored`
     counts the records that were published or stored, `latencies` how long those took.
+    `stored_per_second` is of the last ten minutes, null before.
     `lag_seconds` is the age of the last record that was read, 0 when caught up. Times are epoch
     seconds, 0 for never: `committed_at` of the last batch, `progressed_at` of the last batch or of
     the last moment without lag.
@@ -36,6 +37,7 @@ class WorkerStatus(Struct):
     lag_records: int = 0
     lag_seconds: float = 0.0
     rates: Rates = Rates()
+    stored_per_second: float | None = None
     refusals: Refusals = Refusals()
     latencies: Latencies = Latencies()
     positions: list[WorkerPosition] = []

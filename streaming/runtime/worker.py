@@ -23,6 +23,7 @@ from streaming.runtime.counters import (
     ReadPositions,
     RefusalWindow,
     Sample,
+    SustainedRate,
     is_caught_up,
     list_positions,
     total_lag,
@@ -59,6 +60,7 @@ class Runtime:
         self._written_at = 0.0
         self._limit = WATCHDOG_SECONDS
         self._rates = RateWindow()
+        self._sustained = SustainedRate()
         self._refusals = RefusalWindow()
 
     def start(self) -> None:
@@ -175,6 +177,7 @@ class Runtime:
         if status.progressed_at:
             counters = (status.records, status.stored, status.refused, status.duplicates)
             status.rates = self._rates.add(Sample(now, *counters, status.lag_records))
+            status.stored_per_second = self._sustained.add(now, status.stored)
         replace_json(self.path, status)
 
     def _watchdog(self) -> None:

@@ -32,7 +32,7 @@ from streaming.kafka.topic_options import (
 from streaming.runtime.status_file import WorkerStatus
 from streaming.settings import Settings
 from streaming.status.diagnose import status_of_app, with_problems
-from streaming.status.estimates import disk_forecast, unread_share, with_lag
+from streaming.status.estimates import disk_forecast, sustained_rate, unread_share, with_lag
 from streaming.status.model import (
     Broker,
     Database,
@@ -106,7 +106,7 @@ def collect_status(
         apps=apps,
         partitions=(*written, *read),
         refusals=sum_refusals(writers, settings.refusal_share),
-        disk=disk_forecast(free, stored.database, apps[1].out_per_second),
+        disk=disk_forecast(free, stored.database, sustained_rate(readers)),
         sections=added,
     )
     # Cut down first: what is wrong with another app is no problem of this one.

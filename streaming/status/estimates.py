@@ -10,6 +10,7 @@ from msgspec import structs
 
 from streaming.kafka.lag import PartitionLag
 from streaming.kafka.topic_options import Retention
+from streaming.runtime.status_file import WorkerStatus
 from streaming.status.model import AppStatus, Database, Disk, PartitionStatus
 from streaming.system.disk_space import LEAST_FREE_BYTES
 
@@ -56,14 +57,21 @@ def with_lag(app: AppStatus, partitions: Sequence[PartitionStatus]) -> AppStatus
     )
 
 
-def disk_forecast(free: int, database: Database, stored_per_second: float) -> Disk:
+def sustained_rate(workers: Sequence[WorkerStatus]) -> float | None:
+    """Return what the workers store per second in sum; None if one has not worked long enough."""
+    rates = [worker.stored_per_second for worker in workers]
+    known = [rate for rate in rates if rate is not None]
+    return round(sum(known), 1) if known and len(known) == len(rates) else None
+
+
+def disk_forecast(free: int, database: Database, stored_per_second: float | None) -> Disk:
     """Return the disk's state: how long `free` bytes last until the store pauses.
 
-    An event's size is the database's size (bytes) by its events.
+    An event's size is the database's size (bytes) by its events. Without a rate there is no end.
     """
     events, size = database.events or 0, database.bytes or 0
     if events < FEWEST_EVENTS:
-        return Disk(free, None, None)
-    a_day = size / events * stored_per_second * DAY_SECONDS
+        return Disk(free, None, None, stored_per_second)
+    a_day = size / events * (stored_per_second or 0.0) * DAY_SECONDS
     days = round(max(free - LEAST_FREE_BYTES, 0) / a_day, 1) if a_day else None
-    return Disk(free, round(size / events * 1_000_000), days)
+    return Disk(free, round(size / events * 1_000_000), days, stored_per_second)

@@ -135,11 +135,16 @@ class RefusalShare(Struct, frozen=True):
 
 
 class Disk(Struct, frozen=True):
-    """The disk under home or database, the fuller one; how soon it is full at the present rate."""
+    """The disk under home or database, the fuller one, and how soon it is full.
+
+    `stored_per_second` is what that is projected from: the rate of the last ten minutes, null while
+    fewer are known.
+    """
 
     free_bytes: int
     bytes_per_million_events: int | None
     days_until_full: float | None
+    stored_per_second: float | None = None
 
 
 class Section(Struct, frozen=True):

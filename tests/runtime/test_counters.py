@@ -4,7 +4,14 @@ import os
 import time
 from pathlib import Path
 
-from streaming.runtime.counters import KEYS_SHOWN, RateWindow, RefusalWindow, Sample
+from streaming.runtime.counters import (
+    KEYS_SHOWN,
+    SUSTAINED_SECONDS,
+    RateWindow,
+    RefusalWindow,
+    Sample,
+    SustainedRate,
+)
 from streaming.runtime.crash_loop import CrashLoopDetector, death_reason
 from streaming.runtime.status_file import WorkerStatus, read_status, replace_json
 from streaming.runtime.worker import EXIT_STUCK
@@ -26,6 +33,16 @@ def test_rates_are_of_the_last_ten_seconds() -> None:
 def test_one_sample_is_no_rate() -> None:
     """Nothing is divided by no time."""
     assert RateWindow().add(Sample(5, 100, 100, 0, 0, 0)).records == 0
+
+
+def test_a_rate_is_sustained_after_ten_minutes() -> None:
+    """Nothing is projected from half a minute of a replay; later it counts for what it was."""
+    rate = SustainedRate()
+    replayed = [rate.add(second, 50_000 * min(second, 30)) for second in range(600)]
+    assert replayed == [None] * 600
+    assert rate.add(SUSTAINED_SECONDS, 1_500_000) == 2_500
+    assert [rate.add(600 + second, 1_500_000) for second in range(700)][-1] == 0
+    assert rate.add(1_890, 1_500_000 + 6_000) == 10
 
 
 def test_refusals_count_over_the_longer_of_five_minutes_and_a_thousand_records() -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from streaming.kafka.lag import PartitionLag
 from streaming.kafka.topic_options import Retention
-from streaming.status.estimates import disk_forecast, unread_share, with_lag
+from streaming.runtime.status_file import WorkerStatus
+from streaming.status.estimates import disk_forecast, sustained_rate, unread_share, with_lag
 from streaming.status.model import Database, Disk, PartitionStatus
 from streaming.system.disk_space import LEAST_FREE_BYTES
 from tests.status.test_diagnose import app
@@ -51,15 +52,25 @@ def test_the_disk_lasts_until_the_store_pauses() -> None:
     """At 400 bytes an event and 1,000 events/s a day takes 34.56 GB."""
     database = Database("ok", "", "purchases.db", 1_000_000, 0, 0, 0, 400_000_000)
     free = LEAST_FREE_BYTES + 10 * 34_560_000_000
-    assert disk_forecast(free, database, 1_000.0) == Disk(free, 400_000_000, 10.0)
+    assert disk_forecast(free, database, 1_000.0) == Disk(free, 400_000_000, 10.0, 1_000.0)
     assert disk_forecast(LEAST_FREE_BYTES - 1, database, 1_000.0).days_until_full == 0.0
     assert disk_forecast(free, database, 0.0).days_until_full is None
+
+
+def test_the_disk_is_projected_from_a_sustained_rate() -> None:
+    """Before ten minutes of each worker nothing is: a replay's first minute is no rate."""
+    long, short = WorkerStatus("analytics", 0, 1, stored_per_second=20.5), WorkerStatus("", 1, 2)
+    assert sustained_rate([long, long]) == 41.0
+    assert sustained_rate([long, short]) is None
+    assert sustained_rate([]) is None
+    database = Database("ok", "", "purchases.db", 1_000_000, 0, 0, 0, 400_000_000)
+    assert disk_forecast(10**12, database, None) == Disk(10**12, 400_000_000, None, None)
 
 
 def test_of_a_few_events_no_size_is_told() -> None:
     """The pages of an empty database would count as theirs."""
     database = Database("ok", "", "purchases.db", 9_999, 0, 0, 0, 400_000_000)
-    assert disk_forecast(10**12, database, 1_000.0) == Disk(10**12, None, None)
+    assert disk_forecast(10**12, database, 1_000.0) == Disk(10**12, None, None, 1_000.0)
 
 
 def unread(seconds: float | None, size: int | None, first: int = 0) -> PartitionLag:

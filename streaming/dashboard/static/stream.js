@@ -147,6 +147,12 @@ function showPartitions({ partitions }) {
   ]);
 }
 
+// A replay's rate is none of the shop: nothing is projected before ten minutes have passed.
+function fullText({ days_until_full: days, stored_per_second: rate }) {
+  if (days !== null) return plural(Math.round(days), "day");
+  return rate === null ? "not known yet" : "not at this rate";
+}
+
 function showStorage({ disk, database, broker }) {
   fillFacts("storage", [
     ["Database", bytes(database.bytes ?? 0)],
@@ -155,12 +161,7 @@ function showStorage({ disk, database, broker }) {
       disk.bytes_per_million_events === null ? "not known yet" : bytes(disk.bytes_per_million_events),
     ],
     ["Free on its disk", bytes(disk.free_bytes)],
-    [
-      "Disk full in",
-      disk.days_until_full === null
-        ? "not at this rate"
-        : plural(Math.round(disk.days_until_full), "day"),
-    ],
+    ["Disk full in", fullText(disk)],
     ["Duplicates skipped", number(database.duplicates ?? 0)],
     ["Broker", broker.bootstrap_servers ?? "none"],
   ]);
