@@ -1,7 +1,7 @@
 """Prometheus' metrics of the whole deployment, made from its status and its live totals; pure.
 
 Names and units follow Prometheus' conventions. No label has a user or an item: its values are
-slots, partitions and reasons, so that the number of series stays small.
+slots, partitions, reasons and the most frequent unknown fields, so that there are few series.
 """
 
 from collections.abc import Iterator, Mapping
@@ -112,6 +112,11 @@ def _store(status: Status) -> Iterator[Metric]:
         value=status.refusals.share,
     )
     yield GaugeMetricFamily(
+        "purchases_without_price_ratio",
+        "Share of the last accepted purchases whose price is unknown.",
+        value=status.prices.share,
+    )
+    yield GaugeMetricFamily(
         "purchases_disk_free_bytes", "Bytes free on the disk of the home.", value=disk.free_bytes
     )
 
@@ -127,6 +132,11 @@ def _apps(status: Status) -> Iterator[Metric]:
         "purchases_slot_records",
         "Records since the worker's start.",
         labels=["app", "slot", "outcome"],
+    )
+    unknown = CounterMetricFamily(
+        "purchases_unknown_fields",
+        "Purchases with a field of this unknown name, since the worker's start.",
+        labels=["slot", "field"],
     )
     lag = GaugeMetricFamily(
         "purchases_lag_seconds", "Age of the oldest unread record.", labels=["app"]
@@ -144,7 +154,9 @@ def _apps(status: Status) -> Iterator[Metric]:
                 ("duplicate", slot.duplicates),
             ):
                 records.add_metric([*labels, outcome], count)
-    yield from (up, restarts, records, lag)
+            for name, count in slot.unknown_fields.items():
+                unknown.add_metric([str(slot.slot), name], count)
+    yield from (up, restarts, records, unknown, lag)
 
 
 def _latencies(status: Status) -> Iterator[Metric]:

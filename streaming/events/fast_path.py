@@ -5,6 +5,7 @@ Pure. It takes as few steps and objects as possible, and accepts only what `read
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from streaming.events.purchase import (
 )
 from streaming.events.record import Record, origin_id, own_origin
 from streaming.events.refusal import RefusalError
+from streaming.events.unknown_fields import unknown_names
 
 Name = Annotated[str, Meta(min_length=1, max_length=fields.MAX_NAME)]
 Text = Annotated[str, Meta(max_length=fields.MAX_TEXT)]
@@ -33,7 +35,7 @@ _micros_of = lru_cache(maxsize=8)(units.micros_of)
 _BACKSLASH, _OPEN, _BRACKET, _NUL = b"\\{[\0"
 
 
-class BoundedFields(Struct, frozen=True, gc=False):
+class BoundedFields(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """`PurchaseFields` whose limits msgspec checks while it decodes; `timestamp` is text."""
 
     user: Name | None
@@ -48,18 +50,38 @@ class BoundedFields(Struct, frozen=True, gc=False):
     country: Text | None = None
 
 
+class _AnyFields(BoundedFields, frozen=True, gc=False, forbid_unknown_fields=False):
+    """`BoundedFields` beside which others may stand."""
+
+
 _decode = msgspec.json.Decoder(BoundedFields).decode
+_decode_any = msgspec.json.Decoder(_AnyFields).decode
 
 
-def read_event_fast(record: Record, rules: Rules, processed_at: str) -> AnalyticsEvent | None:
-    """Return the analytics event of a record; None if `read_purchase` must decide."""
+def read_event_fast(
+    record: Record, rules: Rules, processed_at: str
+) -> tuple[AnalyticsEvent, Sequence[str]] | None:
+    """Return the analytics event of a record and the names of its unknown fields.
+
+    None means that `read_purchase` must decide.
+    """
     value = record.value
     if not value or record.headers or not _may_be_flat_object(value):
         return None
+    unknown: Sequence[str] = ()
     try:
-        return _event(_decode(value), record, rules, processed_at)
+        try:
+            purchase = _decode(value)
+        except msgspec.ValidationError as error:
+            # A purchase without unknown fields pays nothing for them: only msgspec's error says
+            # that there is one. Other errors are decided elsewhere, without a second try here.
+            if "unknown field" not in error.args[0]:
+                return None
+            purchase, unknown = _decode_any(value), unknown_names(value)
+        event = _event(purchase, record, rules, processed_at)
     except (ValueError, RefusalError):
         return None
+    return None if event is None else (event, unknown)
 
 
 def _may_be_flat_object(value: bytes) -> bool:

@@ -171,7 +171,7 @@ def decode_any(text: str) -> PurchaseFields:
     Raises `RefusalError`: `malformed_json`, `wrong_type` or `missing_field`. Of
     duplicate keys the last counts; unknown fields are ignored.
     """
-    members = _json_object(text.removeprefix(BYTE_ORDER_MARK))
+    members = json_object(text)
     for field in REQUIRED:
         if field not in members:
             raise RefusalError(Reason.MISSING_FIELD, f"the field {field} is missing")
@@ -183,7 +183,12 @@ def decode_any(text: str) -> PurchaseFields:
     return PurchaseFields(**known)
 
 
-def _json_object(text: str) -> dict[str, Any]:
+def json_object(text: str) -> dict[str, Any]:
+    """Read a JSON object as Python does; a byte order mark may be before it.
+
+    Raises `RefusalError`: `malformed_json` or `wrong_type`.
+    """
+    text = text.removeprefix(BYTE_ORDER_MARK)
     if _brackets(text) > MAX_DEPTH and _depth(text) > MAX_DEPTH:
         raise RefusalError(Reason.MALFORMED_JSON, f"the JSON is nested over {MAX_DEPTH} deep")
     try:

@@ -7,7 +7,9 @@ opens the database.
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -48,6 +50,15 @@ PERHAPS_FORBIDDEN: Final = (
     KafkaError._STATE,  # noqa: SLF001 - librdkafka's name
 )
 """A transaction that failed while it was still produced to does not say why: it is not open."""
+
+
+@dataclass
+class Published:
+    """What a batch's records became: the refused ones, and what is odd about the others."""
+
+    refused: list[Output] = field(default_factory=list)
+    without_price: int = 0
+    unknown_fields: Counter[str] = field(default_factory=Counter)
 
 
 class PurchaseProcessorApp:
@@ -112,13 +123,13 @@ class PurchaseProcessorApp:
         leading = LeadingRecords(batch)
         try:
             self._producer.begin_transaction()
-            refused = self._publish(leading)
+            published = self._publish(leading)
             self.consumer.put_back(batch[leading.count :])
             self._commit(self._offsets())
         except KafkaException as error:
             self._abort(error)
         else:
-            self._count(batch[: leading.count], refused)
+            self._count(batch[: leading.count], published)
 
     def idle(self) -> None:
         """Commit positions that moved past transaction markers, so that lag can reach 0."""
@@ -170,23 +181,26 @@ class PurchaseProcessorApp:
                 " processor --to earliest`."
             )
 
-    def _publish(self, records: Iterable[Record]) -> list[Output]:
-        """Transform the records and hand the outputs to the producer; return the refused ones.
+    def _publish(self, records: Iterable[Record]) -> Published:
+        """Transform the records and hand the outputs to the producer.
 
         One by one, because what was just made is still in the processor's caches.
         """
         rules, most_bytes = self._rules, self._dead_letter_bytes
         analytics, dead_letters = self._names.analytics, self._names.dead_letters
         processed_at = rfc_3339(datetime.now(UTC))
-        refused = []
+        published = Published()
         for record in records:
             output = transform(record, rules, processed_at, most_bytes)
             if output.reason is None:
                 self._send(analytics, output)
+                published.without_price += output.without_price
+                if output.unknown_fields:
+                    published.unknown_fields.update(output.unknown_fields)
             else:
                 self._send(dead_letters, output)
-                refused.append(output)
-        return refused
+                published.refused.append(output)
+        return published
 
     def _send(self, topic: str, output: Output) -> None:
         """Hand an output to the producer, waiting while its queue is full."""
@@ -255,7 +269,8 @@ class PurchaseProcessorApp:
         if self._aborts > 1:
             self._runtime.pause(f"the transaction failed: {cause}")
 
-    def _count(self, batch: Sequence[Record], refused: list[Output]) -> None:
+    def _count(self, batch: Sequence[Record], published: Published) -> None:
+        refused = published.refused
         self._runtime.record_batch(
             records=len(batch),
             stored=len(batch) - len(refused),
@@ -263,6 +278,7 @@ class PurchaseProcessorApp:
             refused=[(str(output.reason), output.key) for output in refused],
             last_at=batch[-1].timestamp / 1000,
         )
+        self._runtime.observe_contents(published.without_price, published.unknown_fields)
         self._runtime.observe_positions(self.consumer.bounds())
 
 

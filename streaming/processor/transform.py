@@ -12,18 +12,24 @@ from streaming.events.identifiers import record_key
 from streaming.events.purchase import Rules, read_purchase
 from streaming.events.record import MAX_HEADERS, ORIGIN, ORIGIN_HEADERS, Record, forwarded_headers
 from streaming.events.refusal import Reason, Refusal
+from streaming.events.unknown_fields import list_unknown_fields
 
 MAX_CARRIED_BYTES: Final = 512 * 1024
 """With a value of at most 256 KiB this stays below the 1 MiB that a topic takes by default."""
 
 
 class Output(Struct, frozen=True, gc=False):
-    """What a record became: a value for `analytics`, or a dead letter with its `reason`."""
+    """What a record became: a value for `analytics`, or a dead letter with its `reason`.
+
+    Of an accepted purchase it says whether the price is unknown, and the names of unknown fields.
+    """
 
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
     reason: Reason | None = None
+    without_price: bool = False
+    unknown_fields: Sequence[str] = ()
 
 
 def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes: int) -> Output:
@@ -34,7 +40,15 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
     key = record.key
     plain = read_event_fast(record, rules, processed_at)
     if plain is not None and (key is None or len(key) <= MAX_CARRIED_BYTES):
-        return Output(record_key(plain.user, plain.order_id) or key, encode_analytics(plain), ())
+        event, unknown = plain
+        return Output(
+            record_key(event.user, event.order_id) or key,
+            encode_analytics(event),
+            (),
+            None,
+            event.unit_price_micros is None,
+            unknown,
+        )
     origin, verdict = read_purchase(record, rules)
     headers = record.headers
     if headers or len(key or b"") > MAX_CARRIED_BYTES:
@@ -46,6 +60,8 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
         key=record_key(verdict.user, verdict.order_id) or key,
         value=encode_analytics(enrich(verdict, record, processed_at)),
         headers=forwarded_headers(headers) if headers else headers,
+        without_price=verdict.unit_price_micros is None,
+        unknown_fields=list_unknown_fields(record.value or b""),
     )
 
 

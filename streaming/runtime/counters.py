@@ -1,4 +1,4 @@
-"""The counters of a worker: rates of the last seconds, positions, recent refusals.
+"""The counters of a worker: rates, positions, recent refusals and prices, unknown fields.
 
 Pure: the clock is an argument. `worker` writes them, `status` reads them.
 """
@@ -26,6 +26,10 @@ KEY_BYTES: Final = 128
 SUSTAINED_SECONDS: Final = 600.0
 """A replay at full speed, which is no rate of the shop, is mostly over by then."""
 SUSTAINED_SPACING: Final = 10.0
+UNKNOWN_FIELDS_KEPT: Final = 50
+"""They are labels of a metric, and names come from anyone."""
+OTHER_FIELDS: Final = "other"
+"""Stands for all unknown fields that are not among the most frequent."""
 
 
 class Rates(Struct, frozen=True):
@@ -38,15 +42,16 @@ class Rates(Struct, frozen=True):
     closing: float = 0.0
 
 
-class Refusals(Struct, frozen=True):
-    """Refusals within the longer of the last 5 minutes and the last 1,000 records.
+class RecentRecords(Struct, frozen=True):
+    """What the longer of the last 5 minutes and the last 1,000 records held.
 
-    `keys` counts the most frequent keys of refused records. They are personal data: for the
-    operator's eyes, never for a log.
+    `without_price` counts accepted purchases. `keys` counts the most frequent keys of refused
+    records. They are personal data: for the operator's eyes, never for a log.
     """
 
     records: int = 0
     refused: int = 0
+    without_price: int = 0
     reasons: dict[str, int] = {}
     keys: dict[str, int] = {}
 
@@ -118,17 +123,18 @@ class SustainedRate:
 
 @dataclass
 class Bucket:
-    """The refusals of `BUCKET_SECONDS`."""
+    """The records of `BUCKET_SECONDS`."""
 
     started: float
     records: int = 0
     refused: int = 0
+    without_price: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     keys: Counter[bytes] = field(default_factory=Counter)
 
 
-class RefusalWindow:
-    """Counts refusals over the longer of a time and a number of records.
+class RecentWindow:
+    """Counts what records held over the longer of a time and a number of records.
 
     Its size is bounded: of each five seconds it keeps the most frequent keys, and of a key the
     first 128 bytes.
@@ -152,7 +158,11 @@ class RefusalWindow:
         if len(newest.keys) > KEYS_KEPT:
             newest.keys = Counter(dict(newest.keys.most_common(KEYS_KEPT)))
 
-    def current(self, now: float) -> Refusals:
+    def add_without_price(self, purchases: int) -> None:
+        """Count purchases without a price among the records that were added last."""
+        self._buckets[-1].without_price += purchases
+
+    def current(self, now: float) -> RecentRecords:
         """Return what the window holds at `now` (monotonic s), most frequent first."""
         self._forget(now)
         reasons: Counter[str] = Counter()
@@ -160,9 +170,10 @@ class RefusalWindow:
         for bucket in self._buckets:
             reasons.update(bucket.reasons)
             keys.update(bucket.keys)
-        return Refusals(
+        return RecentRecords(
             records=sum(bucket.records for bucket in self._buckets),
             refused=sum(bucket.refused for bucket in self._buckets),
+            without_price=sum(bucket.without_price for bucket in self._buckets),
             reasons=dict(reasons.most_common()),
             keys={k.decode(errors="replace"): n for k, n in keys.most_common(KEYS_SHOWN)},
         )
@@ -175,6 +186,17 @@ class RefusalWindow:
             if records < WINDOW_RECORDS:
                 return
             self._buckets.popleft()
+
+
+def sum_unknown_fields(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return how often each name came, most frequent first: at most 50 names, and `other`."""
+    total: Counter[str] = Counter()
+    for names in counts:
+        total.update(names)
+    other = total.pop(OTHER_FIELDS, 0)
+    kept = dict(total.most_common(UNKNOWN_FIELDS_KEPT))
+    other += total.total() - sum(kept.values())
+    return {**kept, OTHER_FIELDS: other} if other else kept
 
 
 def list_positions(bounds: ReadPositions) -> list[WorkerPosition]:

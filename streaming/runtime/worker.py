@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -21,11 +21,12 @@ from streaming.errors import PurchasesError
 from streaming.runtime.counters import (
     RateWindow,
     ReadPositions,
-    RefusalWindow,
+    RecentWindow,
     Sample,
     SustainedRate,
     is_caught_up,
     list_positions,
+    sum_unknown_fields,
     total_lag,
 )
 from streaming.runtime.latency import with_latencies
@@ -61,7 +62,7 @@ class Runtime:
         self._limit = WATCHDOG_SECONDS
         self._rates = RateWindow()
         self._sustained = SustainedRate()
-        self._refusals = RefusalWindow()
+        self._recent = RecentWindow()
 
     def start(self) -> None:
         """Install the handler of SIGTERM, ignore SIGINT, and start the watchdog.
@@ -140,7 +141,7 @@ class Runtime:
         status.stored += stored
         status.duplicates += duplicates
         status.refused += len(refusals)
-        self._refusals.add(time.monotonic(), records, refusals)
+        self._recent.add(time.monotonic(), records, refusals)
         status.committed_at = status.progressed_at = time.time()
         status.lag_seconds = round(max(status.committed_at - last_at, 0.0), 3)
 
@@ -151,6 +152,17 @@ class Runtime:
         """
         status = self.status
         status.latencies = with_latencies(status.latencies, timestamps, status.committed_at)
+
+    def observe_contents(self, without_price: int, unknown_fields: Mapping[str, int]) -> None:
+        """Count what the purchases of the last recorded batch held.
+
+        `without_price` of the accepted ones had no price, and `unknown_fields` says how many had
+        each field that the contract does not know.
+        """
+        self._recent.add_without_price(without_price)
+        if unknown_fields:
+            status = self.status
+            status.unknown_fields = sum_unknown_fields([status.unknown_fields, unknown_fields])
 
     def observe_positions(self, positions: ReadPositions) -> None:
         """Take positions and end offsets of the assigned partitions; at all ends it has caught up.
@@ -169,11 +181,11 @@ class Runtime:
             self.set_state("running")
 
     def write_status(self) -> None:
-        """Replace the status file, with the rates and refusals of now."""
+        """Replace the status file, with the rates and recent records of now."""
         self._written_at = now = time.monotonic()
         status = self.status
         status.updated_at = time.time()
-        status.refusals = self._refusals.current(now)
+        status.recent = self._recent.current(now)
         if status.progressed_at:
             counters = (status.records, status.stored, status.refused, status.duplicates)
             status.rates = self._rates.add(Sample(now, *counters, status.lag_records))

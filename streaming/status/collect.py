@@ -5,7 +5,6 @@ What is wrong with it is in `diagnose`.
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from streaming.kafka.topic_options import (
 )
 from streaming.runtime.status_file import WorkerStatus
 from streaming.settings import Settings
+from streaming.status.contents import list_unknown_fields, sum_prices, sum_refusals
 from streaming.status.diagnose import status_of_app, with_problems
 from streaming.status.estimates import disk_forecast, sustained_rate, unread_share, with_lag
 from streaming.status.model import (
@@ -38,7 +38,6 @@ from streaming.status.model import (
     Database,
     PartitionStatus,
     Problem,
-    RefusalShare,
     Section,
     Status,
 )
@@ -58,7 +57,6 @@ LEAST_SECONDS: Final = 0.1
 """For the topics' options, if the rest took all of that."""
 LOCK_SECONDS: Final = 0.2
 """A reader of a WAL database waits only during a recovery or a migration."""
-FEWEST_RECORDS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -106,35 +104,13 @@ def collect_status(
         apps=apps,
         partitions=(*written, *read),
         refusals=sum_refusals(writers, settings.refusal_share),
+        prices=sum_prices(writers),
+        unknown_fields=list_unknown_fields(writers),
         disk=disk_forecast(free, stored.database, sustained_rate(readers)),
         sections=added,
     )
     # Cut down first: what is wrong with another app is no problem of this one.
     return with_problems(status if app is None else status_of_app(status, app))
-
-
-def sum_refusals(workers: Sequence[WorkerStatus], limit: float) -> RefusalShare:
-    """Return the share of refusals in the processor's workers' windows.
-
-    The limit counts from `FEWEST_RECORDS` on: of ten records, one refusal is no finding.
-    """
-    reasons: Counter[str] = Counter()
-    keys: Counter[str] = Counter()
-    for worker in workers:
-        reasons.update(worker.refusals.reasons)
-        keys.update(worker.refusals.keys)
-    records = sum(worker.refusals.records for worker in workers)
-    refused = sum(worker.refusals.refused for worker in workers)
-    share = refused / records if records else 0.0
-    return RefusalShare(
-        records=records,
-        refused=refused,
-        share=round(share, 6),
-        limit=limit,
-        exceeded=records >= FEWEST_RECORDS and share > limit,
-        top_reason=next((reason for reason, _ in reasons.most_common(1)), None),
-        top_key=next((key for key, _ in keys.most_common(1)), None),
-    )
 
 
 def _read_database(settings: Settings) -> _Stored:

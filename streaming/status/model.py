@@ -78,6 +78,7 @@ class SlotStatus(Struct, frozen=True, kw_only=True):
     committed_at: str | None
     latencies: Latencies
     partitions: tuple[str, ...]
+    unknown_fields: dict[str, int]
 
 
 class AppStatus(Struct, frozen=True, kw_only=True):
@@ -134,6 +135,26 @@ class RefusalShare(Struct, frozen=True):
     top_key: str | None
 
 
+class PriceShare(Struct, frozen=True):
+    """The share of accepted purchases whose price is unknown, over the same records as refusals."""
+
+    purchases: int
+    without_price: int
+    share: float
+
+
+class UnknownField(Struct, frozen=True):
+    """A field that the contract does not know: how many purchases had it, and what was meant.
+
+    `other` stands for all that are not among the most frequent. `meant` is null if no optional
+    field has a name like it.
+    """
+
+    name: str
+    purchases: int
+    meant: str | None
+
+
 class Disk(Struct, frozen=True):
     """The disk under home or database, the fuller one, and how soon it is full.
 
@@ -167,5 +188,7 @@ class Status(Struct, frozen=True, kw_only=True):
     apps: tuple[AppStatus, ...]
     partitions: tuple[PartitionStatus, ...]
     refusals: RefusalShare
+    prices: PriceShare
+    unknown_fields: tuple[UnknownField, ...]
     disk: Disk
     sections: dict[str, Section]

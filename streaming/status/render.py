@@ -1,11 +1,23 @@
 """The status on a terminal, as tables. What is in them is in `model`."""
 
+from collections.abc import Iterator, Sequence
+from typing import Final
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from streaming.formatting import printable
-from streaming.status.model import AppStatus, PartitionStatus, Section, SlotStatus, Status
+from streaming.status.model import (
+    AppStatus,
+    PartitionStatus,
+    Section,
+    SlotStatus,
+    Status,
+    UnknownField,
+)
+
+FIELDS_SHOWN: Final = 5
 
 
 def render(status: Status) -> RenderableType:
@@ -82,12 +94,25 @@ def _other_figures(status: Status) -> Table:
                 f"{app.app} drains", "never at this rate" if drain is None else _age(drain)
             )
     table.add_row("refused lately", f"{refusals.share:.2%} of {refusals.records:,} records")
+    prices = status.prices
+    table.add_row("without a price", f"{prices.share:.2%} of {prices.purchases:,} purchases")
+    for line in _unknown_fields(status.unknown_fields):
+        table.add_row("unknown field", line)
     full = "" if disk.days_until_full is None else f", full in {disk.days_until_full:,.1f} days"
     size = disk.bytes_per_million_events
     each = "" if size is None else f", {size / 2**20:,.0f} MiB a million events"
     table.add_row("disk free", f"{disk.free_bytes / 2**30:,.1f} GiB{full}{each}")
     table.add_row("as of", f"{status.as_of[:19].replace('T', ' ')} UTC")
     return table
+
+
+def _unknown_fields(fields: Sequence[UnknownField]) -> Iterator[str]:
+    """Yield a sentence for each of the most frequent fields, and the number of the others."""
+    for field in fields[:FIELDS_SHOWN]:
+        meant = "" if field.meant is None else f"; did you mean `{field.meant}`?"
+        yield f"`{printable(field.name)}`, sent {field.purchases:,} times, is no field{meant}"
+    if len(fields) > FIELDS_SHOWN:
+        yield f"and {len(fields) - FIELDS_SHOWN} more; see `purchases status --json`"
 
 
 def _counters(app: AppStatus) -> str:

@@ -132,6 +132,7 @@ def slot_status(
         committed_at=time_text(worker.committed_at),
         latencies=worker.latencies,
         partitions=tuple(f"{p.topic}-{p.partition}" for p in worker.positions),
+        unknown_fields=worker.unknown_fields,
     )
 
 

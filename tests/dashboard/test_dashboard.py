@@ -72,7 +72,7 @@ def test_a_purchase_is_shown_at_once_and_hostile_names_are_text(
         serve_dashboard(deployment) as base,
         browser(base) as (page, errors, foreign),
     ):
-        send(deployment, "a-lamp", quantity=3, unit_price="2.50")
+        send(deployment, "a-lamp", quantity=3, unit_price="2.50", price=3, **{HOSTILE[1]: 1})
         page.get_by_text("a-lamp").first.wait_for(timeout=15_000)
         assert page.locator("#items").inner_text() == "3"
         assert page.locator("#revenue").inner_text() == "7.50"
@@ -82,6 +82,8 @@ def test_a_purchase_is_shown_at_once_and_hostile_names_are_text(
         assert page.title() == "purchases"
         page.goto(f"{base}/#stream")
         page.get_by_text("caught up").first.wait_for(timeout=15_000)
+        page.get_by_text("did you mean unit_price?").wait_for(timeout=15_000)
+        page.locator("#unknown-fields").get_by_text(HOSTILE[1]).wait_for(timeout=15_000)
         page.goto(f"{base}/#refused")
         page.get_by_text("Nothing is refused").wait_for(timeout=15_000)
         assert errors == []

@@ -16,7 +16,7 @@ from streaming.dashboard.metrics import metrics_text
 from streaming.status.collect import collect_status
 from streaming.store.connection import read_store
 from streaming.store.live_totals import live_figures
-from tests.dashboard.served import serve_dashboard
+from tests.dashboard.served import send, serve_dashboard
 from tests.deployment import Deployment
 from tests.support import Broker, unique_namespace, wait_until
 
@@ -42,10 +42,12 @@ def deployment(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iter
     made.succeed("topics", "create")
     made.succeed("db", "upgrade")
     with made.running("process"), made.running("analyze"):
+        send(made, "lamp", price=1)
         for _ in range(2):
             made.succeed("produce", "--count", str(PURCHASES), *SAME_PURCHASES)
         read = "SELECT sum(records) FROM stream_offset WHERE topic LIKE '%.analytics'"
-        known = f"SELECT 1 FROM stream_offset WHERE ({read}) = 2 * (SELECT events FROM live_totals)"
+        expected = "2 * (SELECT events FROM live_totals) - 1"
+        known = f"SELECT 1 FROM stream_offset WHERE ({read}) = {expected}"
         wait_until(lambda: made.rows(known), 60, "not all is stored")
         wait_until(lambda: caught_up(made), 60, "no worker has said that it caught up")
         yield made
@@ -94,7 +96,10 @@ def test_over_http_the_histogram_has_each_stored_event_once(deployment: Deployme
     ):
         text = answer.read()
     found, name = samples(text), "purchases_produced_to_stored_seconds"
-    assert found["purchases_duplicate_events_total"] == found["purchases_stored_events_total"]
+    stored = found["purchases_stored_events_total"]
+    assert found["purchases_duplicate_events_total"] == stored - 1
+    assert 'purchases_unknown_fields_total{field="price",slot="0"} 1.0' in text.decode()
+    assert found["purchases_without_price_ratio"] == round(1 / (2 * stored - 1), 6)
     assert found[f"{name}_count"] == found["purchases_stored_events_total"] > PURCHASES / 2
     buckets = [
         sample.value
@@ -134,7 +139,7 @@ def test_the_rules_are_right_and_fire_when_they_should() -> None:
     promtool("test", "rules", MONITORING / "alerts_test.yaml")
     promtool("check", "config", "--syntax-only", MONITORING / "prometheus.yml")
     rules = re.findall(r"- alert: (\w+)(.*?)(?=- alert|\Z)", RULES.read_text(), re.DOTALL)
-    assert len(rules) == 11
+    assert len(rules) == 12
     tested = (MONITORING / "alerts_test.yaml").read_text()
     page = (MONITORING.parent / "monitoring.md").read_text()
     for name, rule in rules:

@@ -112,7 +112,7 @@ def test_a_line_above_the_deployments_maximum_is_refused(
     if accepted:
         assert isinstance(decision, PurchaseEvent)
         assert fast is not None
-        assert fast.amount_micros == decision.amount_micros
+        assert fast[0].amount_micros == decision.amount_micros
     else:
         assert isinstance(decision, Refusal)
         assert decision.reason == "invalid_price"

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from streaming.runtime.counters import (
     KEYS_SHOWN,
+    OTHER_FIELDS,
     SUSTAINED_SECONDS,
+    UNKNOWN_FIELDS_KEPT,
     RateWindow,
-    RefusalWindow,
+    RecentWindow,
     Sample,
     SustainedRate,
+    sum_unknown_fields,
 )
 from streaming.runtime.crash_loop import CrashLoopDetector, death_reason
 from streaming.runtime.status_file import WorkerStatus, read_status, replace_json
@@ -45,9 +48,32 @@ def test_a_rate_is_sustained_after_ten_minutes() -> None:
     assert rate.add(1_890, 1_500_000 + 6_000) == 10
 
 
+def test_purchases_without_a_price_count_over_the_same_records() -> None:
+    """So that their share among the accepted ones is of one moment."""
+    window = RecentWindow()
+    window.add(0, 10, [("invalid_price", None)])
+    window.add_without_price(4)
+    window.add(1, 20, [])
+    window.add_without_price(5)
+    seen = window.current(1)
+    assert (seen.records, seen.refused, seen.without_price) == (30, 1, 9)
+
+
+def test_the_most_frequent_unknown_fields_are_kept() -> None:
+    """One record of many names displaces none that came often, and nothing is lost in sum."""
+    often = {f"field {number}": 10 for number in range(UNKNOWN_FIELDS_KEPT - 1)}
+    odd = {f"odd {number}": 1 for number in range(50)}
+    counts = sum_unknown_fields([often, odd, {"price": 1_204}])
+    assert len(counts) == UNKNOWN_FIELDS_KEPT + 1
+    assert next(iter(counts.items())) == ("price", 1_204)
+    assert counts[OTHER_FIELDS] == 50
+    assert sum_unknown_fields([counts, odd])[OTHER_FIELDS] == 100
+    assert sum_unknown_fields([{"a": 1}, {"a": 2}]) == {"a": 3}
+
+
 def test_refusals_count_over_the_longer_of_five_minutes_and_a_thousand_records() -> None:
     """A quiet stream is judged by its last thousand records, a busy one by its last minutes."""
-    window = RefusalWindow()
+    window = RecentWindow()
     window.add(0, 10, [("invalid_price", b"ada")] * 10)
     window.add(1_000, 500, [])
     assert (window.current(1_000).records, window.current(1_000).refused) == (510, 10)
@@ -60,7 +86,7 @@ def test_refusals_count_over_the_longer_of_five_minutes_and_a_thousand_records()
 
 def test_the_most_frequent_keys_are_kept_and_their_number_is_bounded() -> None:
     """Whatever keys come, the window stays small and names who sends most."""
-    window = RefusalWindow()
+    window = RecentWindow()
     window.add(0, 2_000, [("not_json", b"k%d" % number) for number in range(1_000)])
     window.add(1, 50, [("not_json", b"bad client \xff")] * 50)
     seen = window.current(1)
@@ -70,7 +96,7 @@ def test_the_most_frequent_keys_are_kept_and_their_number_is_bounded() -> None:
 
 def test_of_a_long_key_the_beginning_is_kept() -> None:
     """Keys may have a megabyte, and the window is kept for minutes."""
-    window = RefusalWindow()
+    window = RecentWindow()
     window.add(0, 2, [("not_json", b"k" * 200 + b"1"), ("not_json", b"k" * 1_000_000)])
     assert window.current(0).keys == {"k" * 128: 2}
 

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 from msgspec import Struct, structs
 
-from streaming.runtime.counters import Rates, Refusals, WorkerPosition
+from streaming.runtime.counters import Rates, RecentRecords, WorkerPosition
 from streaming.runtime.crash_loop import SlotRestarts
 from streaming.runtime.status_file import WorkerStatus
-from streaming.status.collect import sum_refusals
+from streaming.status.contents import list_unknown_fields, sum_prices, sum_refusals
 from streaming.status.diagnose import FINE, status_of_app, with_problems
 from streaming.status.model import (
     AppStatus,
@@ -17,10 +17,12 @@ from streaming.status.model import (
     Database,
     Disk,
     PartitionStatus,
+    PriceShare,
     Problem,
     Section,
     SlotStatus,
     Status,
+    UnknownField,
 )
 from streaming.status.slots import slot_state, slot_status, worst_state
 from tests.docs.test_docs import ROOT
@@ -146,6 +148,8 @@ def status(**more: object) -> Status:
         apps=(app("processor"), app("analytics")),
         partitions=(),
         refusals=sum_refusals([], 0.05),
+        prices=sum_prices([]),
+        unknown_fields=(),
         disk=Disk(GIB, None, None),
         sections={},
     )
@@ -154,8 +158,20 @@ def status(**more: object) -> Status:
 
 def refused(records: int, number: int) -> WorkerStatus:
     """Return a worker that refused a number of the last records."""
-    seen = Refusals(records, number, {"invalid_price": number}, {"till 7": number})
-    return worker(refusals=seen)
+    seen = RecentRecords(records, number, 0, {"invalid_price": number}, {"till 7": number})
+    return worker(recent=seen)
+
+
+def test_prices_and_unknown_fields_are_summed_over_the_workers() -> None:
+    """A field is one line whichever worker read it, with the field that was meant."""
+    one = worker(recent=RecentRecords(100, 20, 40), unknown_fields={"price": 3, "till": 1})
+    two = worker(recent=RecentRecords(20, 0, 10), unknown_fields={"till": 9})
+    assert sum_prices([one, two]) == PriceShare(100, 50, 0.5)
+    assert sum_prices([]) == PriceShare(0, 0, 0.0)
+    assert list_unknown_fields([one, two]) == (
+        UnknownField("till", 10, None),
+        UnknownField("price", 3, "unit_price"),
+    )
 
 
 def test_nothing_wrong_is_healthy() -> None:

@@ -7,6 +7,7 @@ import sys
 from contextlib import closing
 from typing import Any
 
+from tests.dashboard.served import send
 from tests.deployment import Deployment
 from tests.support import wait_until
 
@@ -69,6 +70,30 @@ def test_the_status_follows_a_deployment_from_nothing_to_work_and_refusals(
         wait_until(refusing, 60, "the refusals are not named")
         assert found["refusals"]["exceeded"]
         assert found["refusals"]["top_reason"]
+
+
+def test_a_field_that_is_none_is_counted_with_what_was_meant(deployment: Deployment) -> None:
+    """A till that sends `price` is accepted without prices, and the status says what is wrong."""
+    with deployment.running("process"), deployment.running("analyze"):
+        send(deployment, *["lamp"] * 3, price=2, **{"\x1b[2J": None})
+        send(deployment, "lamp", unit_price=2)
+        found: dict[str, Any] = {}
+
+        def counted() -> bool:
+            nonlocal found
+            _, found = read(deployment)
+            return [found["prices"]["purchases"], found["database"]["events"]] == [4, 4]
+
+        wait_until(counted, 60, "never counted")
+        assert found["prices"] == {"purchases": 4, "without_price": 3, "share": 0.75}
+        assert found["unknown_fields"] == [
+            {"name": "price", "purchases": 3, "meant": "unit_price"},
+            {"name": "\\x1b[2J", "purchases": 3, "meant": None},
+        ]
+        assert found["healthy"]
+        text = " ".join(deployment.succeed("status").split())
+        assert "75.00% of 4 purchases" in text
+        assert "`price`, sent 3 times, is no field; did you mean `unit_price`?" in text
 
 
 def test_a_watched_status_comes_again_and_again_until_ctrl_c(deployment: Deployment) -> None:

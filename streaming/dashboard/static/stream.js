@@ -153,6 +153,18 @@ function fullText({ days_until_full: days, stored_per_second: rate }) {
   return rate === null ? "not known yet" : "not at this rate";
 }
 
+function showContents({ prices, unknown_fields: fields }) {
+  $("without-price").textContent = prices.purchases
+    ? `${decimal(prices.share * 100)} % of the last ${plural(prices.purchases, "purchase")} came without a price.`
+    : "No purchase came lately.";
+  fillRows("unknown-fields", fields, ({ name, purchases, meant }) => [
+    make("td", name),
+    numberCell(number(purchases)),
+    make("td", meant ? `did you mean ${meant}?` : ""),
+  ]);
+  $("unknown-fields").hidden = fields.length === 0;
+}
+
 function showStorage({ disk, database, broker }) {
   fillFacts("storage", [
     ["Database", bytes(database.bytes ?? 0)],
@@ -173,4 +185,5 @@ export function showStream(status) {
   showWorkers(status);
   showPartitions(status);
   showStorage(status);
+  showContents(status);
 }
