@@ -4,8 +4,10 @@ What Dagster shows and does is its own. Its own command `dagster-webserver` has 
 any page that a browser on this host has open could change runs and sensors.
 """
 
+import os
 import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -36,7 +38,6 @@ HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-DEFINITIONS: Final = ModuleTarget("orchestration.definitions", None, None, None)
 POLL_MILLISECONDS: Final = 2_000
 """As often as Dagster's own command lets its UI ask for news."""
 
@@ -74,12 +75,15 @@ def build_webserver(settings: Settings, context: WorkspaceProcessContext) -> Sta
 def serve_webserver(settings: Settings, port: int) -> None:
     """Serve Dagster's UI at a port of loopback until SIGTERM."""
     configure_loggers(log_level="WARNING")
+    # The directory is a part of each sensor's identity: with another one than the daemon's the UI
+    # would show no tick.
+    definitions = ModuleTarget("orchestration.definitions", None, os.fspath(Path.cwd()), None)
     # As Ctrl-C, so that the code servers end too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), open_instance(settings) as instance:
         instance.optimize_for_webserver(
             DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW
         )
-        with WorkspaceProcessContext(instance, DEFINITIONS, version=__version__) as context:
+        with WorkspaceProcessContext(instance, definitions, version=__version__) as context:
             app = build_webserver(settings, context)
             uvicorn.run(app, host=HOST, port=port, log_level="warning")
