@@ -42,6 +42,7 @@ BYTE_ORDER_MARK: Final = "\ufeff"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+_STEPS_AT_ONCE = 4_096
 
 
 class PurchaseEvent(Struct, frozen=True, gc=False):
@@ -157,7 +158,7 @@ def _read_key_value_form(key: bytes | None, text: str, origin: Origin) -> Purcha
 
 def decode_valid(text: str) -> PurchaseFields | None:
     """Decode a purchase without fault; None means that `decode_any` must decide."""
-    if _brackets(text) > MAX_DEPTH:
+    if _is_too_deep(text):
         return None
     try:
         return _decode(text)
@@ -189,7 +190,7 @@ def json_object(text: str) -> dict[str, Any]:
     Raises `RefusalError`: `malformed_json` or `wrong_type`.
     """
     text = text.removeprefix(BYTE_ORDER_MARK)
-    if _brackets(text) > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+    if _is_too_deep(text):
         raise RefusalError(Reason.MALFORMED_JSON, f"the JSON is nested over {MAX_DEPTH} deep")
     try:
         members = json.loads(text, parse_int=_any_int, parse_constant=_no_constant)
@@ -200,18 +201,22 @@ def json_object(text: str) -> dict[str, Any]:
     return members
 
 
-def _brackets(text: str) -> int:
-    return text.count("[") + text.count("{")
-
-
-def _depth(text: str) -> int:
-    """Return how deep the brackets outside of strings are nested; it need not be JSON."""
+def _is_too_deep(text: str) -> bool:
+    """Return whether brackets outside of strings are nested over `MAX_DEPTH`; any text will do."""
+    # Hardly any text has so many brackets that they must be followed.
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
     # Each step is one call into C: a loop over the tokens took a quarter of a second for 256 KiB
     # of brackets, and a batch of such records longer than the watchdog waits.
     without_escapes = text.replace("\\\\", "").replace('\\"', "")
     outside = "".join(without_escapes.split('"')[::2]).encode("ascii", "ignore")
     steps = memoryview(outside.translate(_STEPS, _NO_BRACKETS)).cast("b")
-    return max(accumulate(steps), default=0)
+    depths = [0]
+    for start in range(0, len(steps), _STEPS_AT_ONCE):
+        depths = list(accumulate(steps[start : start + _STEPS_AT_ONCE], initial=depths[-1]))
+        if max(depths) > MAX_DEPTH:
+            return True
+    return False
 
 
 def _any_int(digits: str) -> int:
