@@ -13,12 +13,16 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from tests.deployment import Deployment
 
+USER = "user-"
+"""What the names of a load's users begin with."""
+
 
 @dataclass
 class Sent:
     """What was handed to Kafka, and what of it was acknowledged.
 
-    Of what is `unknown` Kafka has not said whether it is in the log: by event id, or by value.
+    `good` are users by event id. Of what is `unknown` Kafka has not said whether it is in the log:
+    by event id, or by value.
     """
 
     good: dict[str, str] = field(default_factory=dict)
@@ -70,7 +74,7 @@ class Load:
 
     def _send_one(self, producer: Producer) -> None:
         self.count += 1
-        user = f"user-{self._random.randrange(self._users)}"
+        user = f"{USER}{self._random.randrange(self._users)}"
         self._sequence[user] += 1
         bad = self._random.random() < self._bad_share
         event_id = str(uuid.uuid4())

@@ -11,6 +11,8 @@ from tests.deployment import Deployment
 from tests.load import Sent
 from tests.support import wait_until
 
+IDS_AT_ONCE = 500
+
 
 def wait_until_quiet(deployment: Deployment, sent: Sent, deadline: float = 60) -> None:
     """Wait until the database has as many events and dead letters as were acknowledged."""
@@ -26,17 +28,50 @@ def wait_until_quiet(deployment: Deployment, sent: Sent, deadline: float = 60) -
     wait_until(arrived, deadline, "not all acknowledged purchases arrived in the database")
 
 
-def require_exactly_once(deployment: Deployment, sent: Sent) -> None:
+def wait_until_stored(deployment: Deployment, sent: Sent, deadline: float = 60) -> None:
+    """Wait until each acknowledged purchase is stored as its user's, whatever others sent."""
+    missing = dict(sent.good)
+
+    def arrived() -> bool:
+        ids = list(missing)
+        for start in range(0, len(ids), IDS_AT_ONCE):
+            asked = ids[start : start + IDS_AT_ONCE]
+            places = ", ".join("?" * len(asked))
+            statement = f"SELECT event_id, user FROM analytics_event WHERE event_id IN ({places})"
+            for event_id, user in deployment.rows(statement, *asked):
+                if missing[str(event_id)] == user:
+                    del missing[str(event_id)]
+        return not missing
+
+    wait_until(arrived, deadline, "not all acknowledged purchases are stored")
+
+
+def require_exactly_once(deployment: Deployment, sent: Sent, *, alone: bool = True) -> None:
     """Acknowledged = stored ∪ dead-lettered, disjoint, each once, order per key kept.
 
-    What is unknown may be there or not, but once.
+    What is unknown may be there or not, but once. If others sent too, it is not `alone`: then what
+    they sent is not judged.
     """
-    stored = {str(row[0]) for row in deployment.rows("SELECT event_id FROM analytics_event")}
-    assert set(sent.good) <= stored, "an acknowledged purchase is not stored"
-    assert stored <= set(sent.good) | sent.unknown, "something is stored that was not sent"
+    rows = deployment.rows("SELECT event_id, user FROM analytics_event")
+    stored = {str(event_id): user for event_id, user in rows}
+    assert {name: stored.get(name) for name in sent.good} == sent.good, (
+        "an acknowledged purchase is not stored"
+    )
     letters = deployment.read_topic("purchases.dlq")
     values = Counter(letter.value() or b"" for letter in letters)
     assert sent.bad <= set(values), "an acknowledged refusal is not dead-lettered"
+    assert max((values[value] for value in sent.bad), default=1) == 1, "a refusal came twice"
+    require_order_per_user(deployment, sent)
+    require_figures_agree(deployment)
+    if alone:
+        require_nothing_else(deployment, sent, set(stored), values)
+
+
+def require_nothing_else(
+    deployment: Deployment, sent: Sent, stored: set[str], values: Counter[bytes]
+) -> None:
+    """Nothing is stored, published or refused that was not sent, and nothing twice."""
+    assert stored <= set(sent.good) | sent.unknown, "something is stored that was not sent"
     assert set(values) <= sent.bad | sent.unknown_bad, "something else is dead-lettered"
     assert max(values.values(), default=1) == 1, "a refused record was dead-lettered twice"
     published = Counter(
@@ -47,31 +82,35 @@ def require_exactly_once(deployment: Deployment, sent: Sent) -> None:
     assert max(published.values(), default=1) == 1, "an event was published twice"
     rows = deployment.rows("SELECT count(*) FROM dead_letter WHERE state = 'open'")
     assert rows == [(len(values),)]
-    require_order_per_user(deployment)
-    require_figures_agree(deployment)
 
 
-def require_order_per_user(deployment: Deployment) -> None:
-    """Each user's orders stand on `analytics` in the order in which they were sent."""
+def require_order_per_user(deployment: Deployment, sent: Sent | None = None) -> None:
+    """Each user's orders (of what was `sent`) are on `analytics` in the order of sending."""
     rows = deployment.rows(
-        "SELECT user, order_id FROM analytics_event ORDER BY stream_partition, stream_offset"
+        "SELECT event_id, user, order_id FROM analytics_event"
+        " ORDER BY stream_partition, stream_offset"
     )
     last: dict[object, str] = {}
-    for user, order in rows:
+    for event_id, user, order in rows:
+        if sent is not None and event_id not in sent.good and event_id not in sent.unknown:
+            continue
         assert str(order) > last.get(user, ""), f"{user}'s orders are out of order"
         last[user] = str(order)
 
 
 def require_figures_agree(deployment: Deployment) -> None:
     """Live totals and day ledger are the sums of the stored events."""
-    sums = "SELECT count(*), sum(quantity), sum(coalesce(amount_micros, 0)) FROM analytics_event"
-    totals = "SELECT events, items_sold, net_revenue_micros FROM live_totals"
-    ledger = "SELECT sum(events), sum(items_sold), sum(net_revenue_micros) FROM day_ledger"
-    items = "SELECT sum(events), sum(items_sold), sum(net_revenue_micros) FROM live_item_totals"
-    expected = deployment.rows(sums)
-    if expected[0][0] == 0:
-        assert deployment.count("live_totals") == deployment.count("day_ledger") == 0
-        return
-    assert deployment.rows(totals) == expected
-    assert deployment.rows(ledger) == expected
-    assert deployment.rows(items) == expected
+    # More than 64 bits hold is added up in two parts: of the events units, stored are trillions.
+    parts = "sum(amount_micros / 1000000), sum(amount_micros % 1000000)"
+    expected = figures(deployment, "analytics_event", f"count(*), sum(quantity), {parts}", 10**6)
+    for table in ("live_totals", "day_ledger", "live_item_totals"):
+        stored = "sum(events), sum(items_sold)"
+        parts = "sum(net_revenue_trillions), sum(net_revenue_micros)"
+        assert figures(deployment, table, f"{stored}, {parts}", 10**18) == expected, table
+
+
+def figures(deployment: Deployment, table: str, columns: str, weight: int) -> tuple[int, ...]:
+    """Return events, items sold and net revenue (micros), whose first part counts `weight`."""
+    (row,) = deployment.rows(f"SELECT {columns} FROM {table}")
+    events, sold, high, low = (int(str(value or 0)) for value in row)
+    return events, sold, high * weight + low

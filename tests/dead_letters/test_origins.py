@@ -148,6 +148,19 @@ def test_what_an_earlier_release_sent_again_is_neither_lost_nor_stored_twice(
     deployment.succeed("verify")
 
 
+def test_an_id_that_another_took_while_its_purchase_was_refused(deployment: Deployment) -> None:
+    """Who was appended first keeps it; the repaired purchase is stored under an id of its own."""
+    taken = str(uuid.uuid4())
+    send(deployment, (purchase("honest", quantity=0, event_id=taken), []))
+    send(deployment, (purchase("squatter", event_id=taken), []))
+    drain(deployment)
+    redrive(deployment, "--set", "quantity=1", "--set", "event_id=null")
+    drain(deployment)
+    assert items(deployment) == ["honest", "squatter"]
+    assert state_of(deployment, "invalid_quantity") == ("stored", 1)
+    deployment.succeed("verify")
+
+
 def test_a_deployment_without_the_topic_goes_on_and_picks_it_up(deployment: Deployment) -> None:
     """`status` names it, redrive refuses in a sentence, and `topics create` is enough."""
     topic = deployment.topic("purchases.redrive")

@@ -2,42 +2,63 @@
 
 import json
 import re
+import time
 import uuid
 
 import pytest
 from confluent_kafka import Producer
 
 from tests.deployment import Deployment
-from tests.faults.table import keep
+from tests.faults.table import keep, lag, require_no_names_in_logs
+from tests.faults.test_workers import wait
+from tests.hostile import BRACKETS, LARGEST, HostileProducer, full_of
 from tests.kafka.test_topic_options import BEFORE, alter
 from tests.load import Load
+from tests.oracle import require_exactly_once, wait_until_stored
 from tests.support import wait_until
 
-VALUE_BYTES = 256 * 1024
+LONG = pytest.mark.faults
+DEADLINE_SECONDS = 120
+"""Twice what is promised, for a machine that others load too; the table shows what it took."""
 
 
-def full_of(unit: str, event_id: str) -> bytes:
-    """Return a valid purchase of 256 KiB with an unknown field full of a unit of JSON."""
-    head = json.dumps(
-        {"event_id": event_id, "user": "eve", "item": "tea", "timestamp": "2011-03-27T10:15:00Z"}
-    )
-    start = f'{head[:-1]}, "x": ['
-    return f"{start}{unit * ((VALUE_BYTES - len(start) - 10) // len(unit))}0]}}".encode()
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=LONG)])
+def test_an_honest_producer_beside_a_hostile_one(
+    deployment: Deployment, request: pytest.FixtureRequest, seconds: int
+) -> None:
+    """Every honest purchase is stored as it was sent, within a minute after; `verify` agrees."""
+    deployment.more["PURCHASES_MAX_AMOUNT"] = str(LARGEST)
+    deployment.succeed("db", "upgrade")
+    with deployment.running("process"), deployment.running("analyze"):
+        with Load(deployment, 100, bad_share=0.1) as load, HostileProducer(deployment) as hostile:
+            wait(seconds)
+            wait_until(lambda: len(hostile.squatted) > 9 and hostile.bombs > 0, 60, "no attack")
+        ended = time.monotonic()
+        wait_until_stored(deployment, load.sent, DEADLINE_SECONDS)
+        took = time.monotonic() - ended
+        wait_until(lambda: lag(deployment) == 0, DEADLINE_SECONDS, "the lag is not back at 0")
+    deployment.succeed("verify")
+    require_exactly_once(deployment, load.sent, alone=False)
+    require_no_names_in_logs(deployment)
+    squatted = hostile.squatted & set(load.sent.good)
+    ((conflicts,),) = deployment.rows("SELECT sum(conflicting) FROM stream_offset")
+    assert int(str(conflicts)) >= len(squatted)
+    keep(request, deployment, len(load.sent.good) + len(load.sent.bad), [took])
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(1_000, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("count", [60, pytest.param(1_000, marks=LONG)])
 def test_records_full_of_brackets_stop_no_processor(
     deployment: Deployment, request: pytest.FixtureRequest, count: int
 ) -> None:
     """They are valid, so they are stored; honest purchases among them and behind them too."""
-    units = ("[],", '"[",', "[[]],", "1,")
     producer = Producer(
         {"bootstrap.servers": deployment.bootstrap_servers, "compression.type": "zstd"}
     )
     with Load(deployment, 100) as load:
         for number in range(count):
             event_id = str(uuid.uuid4())
-            value = full_of(units[number % len(units)], event_id)
+            value = full_of(BRACKETS[number % len(BRACKETS)], event_id)
             producer.produce(deployment.topic("purchases"), value, b"eve")
             load.sent.good[event_id] = "eve"
             producer.poll(0)
