@@ -5,7 +5,6 @@ ledger. This module is the worker process of one slot; the loop is in `kafka.con
 statements are in `store.writer`.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -231,14 +230,5 @@ def run_consumer(settings: Settings, runtime: Runtime) -> None:
     consume(app, watch, runtime)
 
 
-def main() -> int:
-    """Run the worker of the slot that the arguments name; return its exit code."""
-    parser = argparse.ArgumentParser(description="The worker of one slot, started by a supervisor.")
-    parser.add_argument("--slot", type=int, default=0)
-    parser.add_argument("--supervisor", type=int, default=None, help="leave when it is gone")
-    arguments = parser.parse_args()
-    return run_worker(ANALYTICS, arguments.slot, arguments.supervisor, run_consumer)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_worker(ANALYTICS, run_consumer))

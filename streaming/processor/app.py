@@ -5,7 +5,6 @@ process of one slot; the loop is in `kafka.consume_loop`, the pure middle is `tr
 opens the database.
 """
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -335,14 +334,5 @@ def _fence(producer: Producer, transactional_id: str) -> bool:
     return True
 
 
-def main() -> int:
-    """Run the worker of the slot that the arguments name; return its exit code."""
-    parser = argparse.ArgumentParser(description="The worker of one slot, started by a supervisor.")
-    parser.add_argument("--slot", type=int, default=0)
-    parser.add_argument("--supervisor", type=int, default=None, help="leave when it is gone")
-    arguments = parser.parse_args()
-    return run_worker(PROCESSOR, arguments.slot, arguments.supervisor, run_processor)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_worker(PROCESSOR, run_processor))

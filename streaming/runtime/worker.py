@@ -4,6 +4,7 @@ A worker is one process of one slot of one app, started by a supervisor. What it
 in `processor` and `analytics`; what starts it again is in `supervisor`.
 """
 
+import argparse
 import gc
 import os
 import signal
@@ -213,13 +214,16 @@ class Runtime:
             os._exit(EXIT_STUCK)
 
 
-def run_worker(
-    app: App, slot: int, supervisor: int | None, main: Callable[[Settings, Runtime], None]
-) -> int:
-    """Run `main` as the worker of a slot; return the process's exit code.
+def run_worker(app: App, main: Callable[[Settings, Runtime], None]) -> int:
+    """Run `main` as the worker of the slot that the arguments name; return the exit code.
 
     An error is in one log line and in the status file.
     """
+    parser = argparse.ArgumentParser(description="The worker of one slot, started by a supervisor.")
+    parser.add_argument("--slot", type=int, default=0)
+    parser.add_argument("--supervisor", type=int, default=None, help="leave when it is gone")
+    arguments = parser.parse_args()
+    slot: int = arguments.slot
     configure_logs()
     structlog.contextvars.bind_contextvars(app=app.name, slot=slot, pid=os.getpid())
     try:
@@ -236,7 +240,7 @@ def run_worker(
     # A batch leaves no cycles, and searching for them in each batch takes 5 to 10 % of the CPU.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    runtime = Runtime(settings.home, app.name, slot, supervisor)
+    runtime = Runtime(settings.home, app.name, slot, arguments.supervisor)
     runtime.start()
     with lease:
         return _run(settings, runtime, main)
