@@ -15,7 +15,7 @@ from streaming.kafka.names import Names
 from streaming.store.backup import require_integrity
 from streaming.store.connection import StoreConnection
 from streaming.store.deployment import recorded_deployment
-from streaming.store.live_totals import stored_positions
+from streaming.store.offsets import next_offsets
 
 LAG_DEADLINE_SECONDS: Final = 10.0
 """How long Kafka may take to answer; a check must not hold a run for longer."""
@@ -48,7 +48,7 @@ def check_lag(connection: StoreConnection, context: CheckContext) -> Finding:
     settings = context.settings
     names, deployment = Names.of(settings), recorded_deployment(connection)
     group = names.analytics_group(deployment.deployment_id if deployment else "")
-    stored = stored_positions(connection, group, names.analytics)
+    stored = next_offsets(connection, group, names.analytics)
     try:
         measured = read_lag(settings, stored, LAG_DEADLINE_SECONDS)
     except PurchasesError as error:

@@ -4,7 +4,6 @@ Plain SQL without SQLAlchemy, so that a command starts fast. They are written by
 corrected by `rebuild`; the dashboard's own sums are in `totals.queries`. All times are µs in UTC.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -134,12 +133,3 @@ def changed_days(
         (*after, until, limit),
     )
     return [ChangedDay(*row) for row in rows]
-
-
-def stored_positions(connection: StoreConnection, group: str, topic: str) -> Mapping[int, int]:
-    """Return the next offset of each partition of a topic that the group has stored."""
-    rows = connection.execute(
-        "SELECT partition, next_offset FROM stream_offset WHERE consumer_group = ? AND topic = ?",
-        (group, topic),
-    )
-    return dict(rows.fetchall())

@@ -41,6 +41,12 @@ def read_offsets(connection: StoreConnection, group: str) -> dict[TopicPartition
     return {(row[0], row[1]): StoredOffset(*row[2:]) for row in rows}
 
 
+def next_offsets(connection: StoreConnection, group: str, topic: str) -> dict[int, int]:
+    """Return the group's next offset of each partition of a topic that it has read."""
+    stored = read_offsets(connection, group)
+    return {number: at.next_offset for (name, number), at in stored.items() if name == topic}
+
+
 def move_offsets(
     connection: StoreConnection,
     group: str,

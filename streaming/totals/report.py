@@ -22,8 +22,8 @@ from streaming.store.live_totals import (
     LiveFigures,
     distinct_figures,
     live_figures,
-    stored_positions,
 )
+from streaming.store.offsets import next_offsets
 from streaming.units import decimal_text, rfc_3339
 
 LAG_DEADLINE_SECONDS: Final = 0.7
@@ -72,7 +72,7 @@ def read_report(settings: Settings, *, distinct: bool) -> tuple[Report, str]:
         as_of = rfc_3339(datetime.now(UTC))
         deployment = recorded_deployment(store)
         group = names.analytics_group(deployment.deployment_id if deployment else "")
-        stored = stored_positions(store, group, names.analytics)
+        stored = next_offsets(store, group, names.analytics)
         # Positions of the same snapshot as the figures, and older than the ends that they are
         # compared with.
         asked = background.submit(_ask_lag, settings, stored)
