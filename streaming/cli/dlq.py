@@ -5,7 +5,7 @@ Options become a filter and a repair in `dlq_options`, results text in `dlq_outp
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -98,7 +98,7 @@ def show(
     with read_store(settings) as store:
         letter = find_dead_letter(store, name)
     cluster = preflight(settings, reads=[Names.of(settings).dead_letters])
-    with DeadLetterReader(settings, cluster.bootstrap_servers) as reader:
+    with closing(DeadLetterReader(settings, cluster.bootstrap_servers)) as reader:
         shown = details(letter, reader.find(letter), reader.attempts(letter))
     if as_json:
         print_json(shown)

@@ -4,6 +4,7 @@ Here parameters become calls, and their results a page. Nothing is computed here
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from itertools import islice
 from typing import Annotated, Final, Literal
 
@@ -140,7 +141,7 @@ def _dead_letter(settings: Settings, wanted: DeadLetterId) -> DeadLetterDetails:
     with read_store(settings) as store:
         letter = find_dead_letter(store, wanted.id)
     cluster = preflight(settings, reads=[Names.of(settings).dead_letters])
-    with DeadLetterReader(settings, cluster.bootstrap_servers) as reader:
+    with closing(DeadLetterReader(settings, cluster.bootstrap_servers)) as reader:
         return details(letter, reader.find(letter), reader.attempts(letter))
 
 

@@ -20,11 +20,11 @@ from streaming.api.endpoint import JSON, PROBLEM, Endpoint, ProblemDetails
 from streaming.dashboard.ingest_records import LINES, IngestBatch, IngestRecord, read_batch
 from streaming.errors import NotFound, Unavailable
 from streaming.events.purchase import PurchaseFields, Rules, read_purchase
-from streaming.events.record import Record
 from streaming.events.refusal import Refusal
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import producer_config
 from streaming.kafka.names import Names
+from streaming.kafka.records import read_record
 from streaming.kafka.rejection import rejection_reason
 from streaming.producer.sender import UNKNOWN, RecordSender
 from streaming.settings import PREFIX, Settings
@@ -195,16 +195,7 @@ class PurchaseIngest:
         sent, message = delivery.record, delivery.message
         if message is None:
             return RecordReceipt(sent.event_id, None, None, None)
-        partition, offset = message.partition() or 0, message.offset() or 0
-        record = Record(
-            self._topic,
-            NO_TOPIC_ID,
-            partition,
-            offset,
-            message.timestamp()[1],
-            sent.key,
-            sent.value,
-        )
+        record = read_record(message, NO_TOPIC_ID)
         outcome = read_purchase(record, self._rules)[1]
         refused = str(outcome.reason) if isinstance(outcome, Refusal) else None
-        return RecordReceipt(sent.event_id, partition, offset, refused)
+        return RecordReceipt(sent.event_id, record.partition, record.offset, refused)

@@ -6,21 +6,20 @@ Which dead letters there are, the store knows; what they are shown as is in `ren
 import time
 from collections import deque
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import Unavailable
 from streaming.events.dead_letter import DeadLetterHeaders, read_dead_letter_headers
 from streaming.events.identifiers import topic_id_text
-from streaming.events.record import TopicPartition
+from streaming.events.record import Record, TopicPartition
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import list_bounds
-from streaming.kafka.records import headers_of
+from streaming.kafka.records import read_record
 from streaming.kafka.retry import answer
 from streaming.settings import Settings
 from streaming.store.dead_letters import StoredDeadLetter
@@ -39,7 +38,7 @@ CLOCKS_APART_MILLISECONDS: Final = 60_000
 class DeadLetterRecord(NamedTuple):
     """A record of `purchases.dlq`, and what its headers say."""
 
-    message: Message
+    record: Record
     headers: DeadLetterHeaders
 
 
@@ -56,18 +55,11 @@ class DeadLetterReader:
         admin = AdminClient(common_config(settings, servers, CLIENT))
         # Rows name committed dead letters only: none of them is behind the last stable offset.
         self._bounds = list_bounds(admin, places, stable=True, timeout=CALL_SECONDS)
-        self._read: deque[Message] = deque()
+        self._read: deque[Record] = deque()
         self._at: tuple[TopicPartition, int] | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Leave the brokers; for `contextlib.closing`."""
         self._consumer.close()
 
     def find(self, letter: StoredDeadLetter) -> DeadLetterRecord | None:
@@ -82,9 +74,9 @@ class DeadLetterReader:
         if not first <= offset < end:
             return None
         self._go_to(place, offset)
-        while (message := self._next(place)) is not None:
-            if (message.offset() or 0) >= offset:
-                return read_record(message, letter) if message.offset() == offset else None
+        while (record := self._next(place)) is not None:
+            if record.offset >= offset:
+                return read_attempt(record, letter) if record.offset == offset else None
         return None
 
     def attempts(self, letter: StoredDeadLetter) -> list[DeadLetterRecord]:
@@ -100,19 +92,19 @@ class DeadLetterReader:
         found = [
             attempt
             for place in self._bounds
-            for message in self._between(place, since, until)
-            if (attempt := read_record(message, letter)) is not None
+            for record in self._between(place, since, until)
+            if (attempt := read_attempt(record, letter)) is not None
         ]
         return sorted(found, key=lambda attempt: attempt.headers.origin.attempt)
 
-    def _between(self, place: TopicPartition, since: int, until: int) -> Iterator[Message]:
+    def _between(self, place: TopicPartition, since: int, until: int) -> Iterator[Record]:
         """Yield what was appended to a partition between two times (ms)."""
         start, end = self._offset_at(place, since), self._offset_at(place, until)
         if start >= end:
             return
         self._go_to(place, start)
-        while (message := self._next(place)) is not None and (message.offset() or 0) < end:
-            yield message
+        while (record := self._next(place)) is not None and record.offset < end:
+            yield record
 
     def _offset_at(self, place: TopicPartition, milliseconds: int) -> int:
         """Return the first offset at or after a time, or the partition's end."""
@@ -131,7 +123,7 @@ class DeadLetterReader:
         self._consumer.list_topics(self._topic, timeout=CALL_SECONDS)
         self._at = (place, offset)
 
-    def _next(self, place: TopicPartition) -> Message | None:
+    def _next(self, place: TopicPartition) -> Record | None:
         """Return the next record of the partition; None at its end."""
         deadline = time.monotonic() + READ_SECONDS
         while not self._read:
@@ -147,18 +139,18 @@ class DeadLetterReader:
                     " the broker runs."
                 )
             messages = self._consumer.consume(BATCH, 0.05)
-            self._read.extend(m for m in messages if m.error() is None)
-        message = self._read.popleft()
-        self._at = (place, (message.offset() or 0) + 1)
-        return message
+            self._read.extend(read_record(m) for m in messages if m.error() is None)
+        record = self._read.popleft()
+        self._at = (place, record.offset + 1)
+        return record
 
 
-def read_record(message: Message, letter: StoredDeadLetter) -> DeadLetterRecord | None:
+def read_attempt(record: Record, letter: StoredDeadLetter) -> DeadLetterRecord | None:
     """Read a record of `purchases.dlq`; None if it is not of this origin."""
-    headers = read_dead_letter_headers(headers_of(message))
+    headers = read_dead_letter_headers(record.headers)
     if not isinstance(headers, DeadLetterHeaders):
         return None
     origin = headers.origin
     named = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
     same = named == (letter.topic_id, letter.partition, letter.offset)
-    return DeadLetterRecord(message, headers) if same else None
+    return DeadLetterRecord(record, headers) if same else None

@@ -7,6 +7,7 @@ dry run takes the same steps except the sending. How a value is repaired is in `
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,7 +31,6 @@ from streaming.events.refusal import Reason
 from streaming.kafka.config import producer_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
-from streaming.kafka.records import headers_of
 from streaming.kafka.topics import Topic
 from streaming.processor.transform import transform
 from streaming.producer.sender import RecordSender
@@ -124,7 +124,7 @@ def redrive(
         # A snapshot: the marks that are written meanwhile do not change which dead letters it
         # reads.
         read_store(settings) as store,
-        DeadLetterReader(settings, cluster.bootstrap_servers) as reader,
+        closing(DeadLetterReader(settings, cluster.bootstrap_servers)) as reader,
     ):
         count.left.update(_named_in_other_states(store, request.wanted))
         letters = _report_each(find_dead_letters(store, request.wanted), report)
@@ -185,7 +185,7 @@ def _was_sent_before(record: DeadLetterRecord) -> bool:
     have sent it again. The purchase that it names has a dead letter of its own, and would be stored
     twice by redriving both.
     """
-    headers, own = headers_of(record.message), record.headers.origin
+    headers, own = record.record.headers, record.headers.origin
     if not names_origin(headers):
         return False
     named = read_origin(headers, ORIGIN)
@@ -203,13 +203,13 @@ def _repair_one(
 
     Raises `RepairError` if its value cannot be repaired in this way.
     """
-    message, headers = record.message, headers_of(record.message)
+    refused, headers = record.record, record.record.headers
     cut = any(name.startswith(f"{DEAD_LETTER}truncated") for name, _ in headers)
-    value = repaired_value(letter.id, message.value(), repair, cut=cut)
+    value = repaired_value(letter.id, refused.value, repair, cut=cut)
     # A record that was redriven before has older origin headers.
     carried = [header for header in forwarded_headers(headers) if not header[0].startswith(ORIGIN)]
     with_origin = [*carried, *origin_headers(record.headers.origin, ORIGIN)]
-    return _RepairedRecord(letter, message.key(), value, with_origin)
+    return _RepairedRecord(letter, refused.key, value, with_origin)
 
 
 def _count_outcomes(

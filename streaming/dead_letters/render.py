@@ -14,7 +14,6 @@ from streaming.events.dead_letter import escaped_text
 from streaming.events.record import DEAD_LETTER, Headers
 from streaming.events.refusal import Reason
 from streaming.formatting import printable
-from streaming.kafka.records import headers_of
 from streaming.store.dead_letters import StoredDeadLetter
 from streaming.units import rfc_3339
 
@@ -106,9 +105,9 @@ def details(
     letter: StoredDeadLetter, last: DeadLetterRecord | None, attempts: Iterable[DeadLetterRecord]
 ) -> DeadLetterDetails:
     """Combine what store and topic hold of a dead letter; `last` is its last attempt."""
-    message = None if last is None else last.message
-    value = None if message is None else message.value()
-    headers = () if message is None else headers_of(message)
+    record = None if last is None else last.record
+    value = None if record is None else record.value
+    headers = () if record is None else record.headers
     truncated = dict(headers).get(f"{DEAD_LETTER}truncated")
     return DeadLetterDetails(
         id=letter.id,
@@ -122,9 +121,9 @@ def details(
         origin_partition=letter.partition,
         origin_offset=letter.offset,
         origin_timestamp=_time(letter.timestamp * 1000) or "",
-        in_topic=message is not None,
+        in_topic=record is not None,
         truncated_bytes=None if truncated is None else int(truncated),
-        key=letter.key if message is None else escaped_text(message.key()),
+        key=letter.key if record is None else escaped_text(record.key),
         headers=_foreign(headers),
         value=None if value is None else value.decode(errors="backslashreplace"),
         value_hex=None if value is None else value.hex(),
@@ -177,15 +176,15 @@ def _hex_lines(content: bytes) -> list[str]:
     return lines
 
 
-def _attempt(record: DeadLetterRecord) -> Attempt:
-    message, headers = record
+def _attempt(attempt: DeadLetterRecord) -> Attempt:
+    record, headers = attempt
     return Attempt(
         headers.origin.attempt,
-        _time(message.timestamp()[1] * 1000) or "",
+        _time(record.timestamp * 1000) or "",
         headers.reason,
         headers.detail,
-        message.partition() or 0,
-        message.offset() or 0,
+        record.partition,
+        record.offset,
     )
 
 

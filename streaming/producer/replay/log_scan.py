@@ -6,8 +6,7 @@ Nothing is committed and no group is joined. Of a record only its event id is re
 import re
 import time
 from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import Message as KafkaMessage
@@ -43,15 +42,8 @@ class LogScan:
         self._topic = topic
         self._partitions = range(partitions)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Leave the brokers; for `contextlib.closing`."""
         self._consumer.close()
 
     def ends(self) -> dict[int, int]:

@@ -6,6 +6,7 @@ rows are there, and only the others are sent. How a row becomes a record is in `
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -132,7 +133,7 @@ class _ReplayRun:
 
     def _plan(self, before: Checkpoint | None) -> Checkpoint:
         def ends() -> dict[int, int]:
-            with self._scan() as scan:
+            with closing(self._scan()) as scan:
                 return scan.ends()
 
         topic_id = topic_id_text(self.cluster.topics[self.topic].topic_id)
@@ -147,7 +148,7 @@ class _ReplayRun:
 
     def _present(self, begun: Checkpoint) -> frozenset[str]:
         """Return the event ids in the part of the log that this replay may have written."""
-        with self._scan() as scan:
+        with closing(self._scan()) as scan:
             batches = scan.event_ids(begun.positions, self.stop)
             return frozenset(event_id for batch in batches for event_id in batch)
 
