@@ -1,7 +1,7 @@
-"""`make bench`: the year from file to figures, commands, memory; speed, storing, Dagster, the page.
+"""`make bench`: the year from file to figures, commands, memory, speed, Dagster, the dashboard.
 
 Prints the figures and writes benchmarks/results.json and docs/benchmarks.md; `python -m
-benchmarks.bench speed` (or `everyday`, `storing`, `dagster`, `page`) measures that part only.
+benchmarks.bench speed` (or `everyday`, `storing`, `dagster`, `dashboard`) measures that part only.
 Everything runs in a scratch home, with an embedded broker of its own (`scratch`); how a process is
 measured lives in `measure`, what is written in `written`.
 """
@@ -128,9 +128,9 @@ def measure_dagster(bench: Bench) -> list[Figure]:
     return [*measure_sensors(bench), *measure_beside(bench)]
 
 
-def measure_page(bench: Bench) -> list[Figure]:
-    """Measure the page, in a deployment of its own."""
-    return measure_dashboard(bench.deployment("page"))
+def measure_looks(bench: Bench) -> list[Figure]:
+    """Measure the dashboard, in a deployment of its own."""
+    return measure_dashboard(bench.deployment("dashboard"))
 
 
 PARTS: Final = {
@@ -138,7 +138,7 @@ PARTS: Final = {
     "speed": measure_speed,
     "storing": measure_storing,
     "dagster": measure_dagster,
-    "page": measure_page,
+    "dashboard": measure_looks,
 }
 
 

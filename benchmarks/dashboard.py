@@ -1,4 +1,4 @@
-"""The page while the stream runs: how soon a purchase is on it, and what it costs to be looked at.
+"""The dashboard while the stream runs: how soon a purchase is on it, and what a look costs.
 
 Measured from outside: in Debian's Chromium, by the server's own process, by two hundred readers.
 """
@@ -26,7 +26,7 @@ from benchmarks.scratch import PURCHASES, Bench
 from streaming.kafka.names import Names
 
 RATE: Final = Rate(2_000, 20, "", "")
-PAGES: Final = 200
+DASHBOARDS: Final = 200
 PAINTS: Final = 5
 MARKS: Final = 100
 MARK: Final = 1_000_000
@@ -47,7 +47,7 @@ PAINTED: Final = "() => performance.getEntriesByName('first-contentful-paint')[0
 
 
 def measure_dashboard(bench: Bench) -> list[Figure]:
-    """Measure the page while 2,000 purchases a second come in."""
+    """Measure the dashboard while 2,000 purchases a second come in."""
     with ExitStack() as running:
         for command in ("process", "analyze"):
             running.enter_context(bench.running(command))
@@ -57,19 +57,19 @@ def measure_dashboard(bench: Bench) -> list[Figure]:
         port = port_of(bench)
         nobody, _ = looked_at(bench, server.pid, port, 0)
         waited, one = looked_at(bench, server.pid, port, 1)
-        waited_many, many = looked_at(bench, server.pid, port, PAGES)
+        waited_many, many = looked_at(bench, server.pid, port, DASHBOARDS)
         figures = [
-            Figure("server, one open page", "% of a core", (one,), "< 2"),
-            Figure(f"server, {PAGES} open pages", "% of a core", (many,), "< 100"),
+            Figure("server, one open dashboard", "% of a core", (one,), "< 2"),
+            Figure(f"server, {DASHBOARDS} open dashboards", "% of a core", (many,), "< 100"),
             Figure("made → stored, p99, nobody looks", "ms", (nobody,)),
-            Figure("made → stored, p99, one page", "ms", (waited,)),
-            Figure(f"made → stored, p99, {PAGES} pages", "ms", (waited_many,)),
+            Figure("made → stored, p99, one dashboard", "ms", (waited,)),
+            Figure(f"made → stored, p99, {DASHBOARDS} dashboards", "ms", (waited_many,)),
         ]
         return [*figures, *in_browser(bench, port)]
 
 
 def port_of(bench: Bench) -> int:
-    """Wait until the page answers; give its port."""
+    """Wait until the dashboard answers; give its port."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with suppress(OSError, ValueError):
@@ -77,22 +77,22 @@ def port_of(bench: Bench) -> int:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
                 return port
         time.sleep(0.1)
-    raise TimeoutError("the page does not answer")
+    raise TimeoutError("the dashboard does not answer")
 
 
-def looked_at(bench: Bench, pid: int, port: int, pages: int) -> tuple[float, float]:
+def looked_at(bench: Bench, pid: int, port: int, dashboards: int) -> tuple[float, float]:
     """Return p99 of made → stored (ms) and the server's share of a core (%) under readers."""
-    with readers(port, pages):
+    with readers(port, dashboards):
         started, cpu = time.monotonic(), cpu_seconds(pid)
         p99 = statistics.quantiles(waits(bench, RATE), n=100)[98]
         share = (cpu_seconds(pid) - cpu) / (time.monotonic() - started) * 100
-    tell(f"{pages} pages: {share:.1f} % of a core, made → stored p99 {p99:.0f} ms")
+    tell(f"{dashboards} dashboards: {share:.1f} % of a core, made → stored p99 {p99:.0f} ms")
     return p99, share
 
 
 @contextmanager
 def readers(port: int, number: int) -> Iterator[None]:
-    """Listen to the page's events on so many connections, as open pages do.
+    """Listen to its events on so many connections, as open dashboards do.
 
     Raises `ConnectionError` in the end where one of them was dropped.
     """
@@ -120,10 +120,10 @@ def readers(port: int, number: int) -> Iterator[None]:
 
 
 def in_browser(bench: Bench, port: int) -> list[Figure]:
-    """Measure first paint, and how soon a purchase is on the page."""
+    """Measure first paint, and how soon a purchase is on the dashboard."""
     chromium = shutil.which("chromium")
     if chromium is None:
-        return [Figure("on the page", "ms", (), "left out: no Chromium here")]
+        return [Figure("on the dashboard", "ms", (), "left out: no Chromium here")]
     url = f"http://127.0.0.1:{port}/"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -132,11 +132,11 @@ def in_browser(bench: Bench, port: int) -> list[Figure]:
             seen = sorted(until_seen(bench, browser, url))
         browser.close()
     cuts = statistics.quantiles(seen, n=100)
-    tell(f"on the page: p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms")
+    tell(f"on the dashboard: p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms")
     return [
         Figure("first paint", "ms", paints, "< 500"),
-        Figure(f"sent → on the page, of {MARKS}, p50", "ms", (cuts[49],)),
-        Figure(f"sent → on the page, of {MARKS}, p99", "ms", (cuts[98],), "≤ 1000"),
+        Figure(f"sent → on the dashboard, of {MARKS}, p50", "ms", (cuts[49],)),
+        Figure(f"sent → on the dashboard, of {MARKS}, p99", "ms", (cuts[98],), "≤ 1000"),
     ]
 
 
@@ -152,7 +152,7 @@ def first_paint(browser: Browser, url: str) -> float:
 
 
 def until_seen(bench: Bench, browser: Browser, url: str) -> list[float]:
-    """Send marked purchases one after another; give how long (ms) until the page counted each."""
+    """Send marked purchases one after another; return how long (ms) until each was counted."""
     producer = Producer({"bootstrap.servers": bench.servers, "linger.ms": 0})
     topic, chance = Names.of(bench.settings).purchases, random.Random(3)
     page = browser.new_page()

@@ -69,14 +69,14 @@ have none), not with another part's or machine's seconds. Bars are for the media
 - *Beside a backfill*: made → stored as above, in turns alone and beside backfills of the year, one
   after another.
 
-## The page
+## The dashboard
 
-{page}
+{dashboard}
 
-- Broker, processor, consumer, producer, page, readers and browser share the machine.
-- *Open pages*: connections that read the page's events; the CPU is the server's.
-- *Sent → on the page*: from before a purchase is handed to Kafka's client to when the text of the
-  page in Chromium counts it, beside 2,000 others a second.
+- Broker, processor, consumer, producer, dashboard, readers and browser share the machine.
+- *Open dashboards*: connections that read its events; the CPU is the server's.
+- *Sent → on the dashboard*: from before a purchase is handed to Kafka's client to when the
+  dashboard's text in Chromium counts it, beside 2,000 others a second.
 
 ## Where the time goes
 
@@ -150,7 +150,7 @@ def page(results: Results) -> str:
         speed=tables.get("speed", NONE),
         storing=tables.get("storing", NONE),
         dagster=tables.get("dagster", NONE),
-        page=tables.get("page", NONE),
+        dashboard=tables.get("dashboard", NONE),
         steps=f"{LOOP_STEPS:,}",
         backlog=BACKLOG,
     )
