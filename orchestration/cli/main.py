@@ -34,7 +34,7 @@ def _sections() -> "dict[str, SectionOf]":
 def _extension() -> "Extension":
     """Return what the batch half adds to the dashboard."""
     from assets.queries.endpoints import history_endpoints
-    from orchestration.local.dagster_processes import read_dagster_url
+    from orchestration.local.services import read_dagster_url
     from streaming.dashboard.app import Extension
 
     return Extension(history_endpoints(read_dagster_url), _sections(), ("history", "truth"))

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from orchestration.local.dagster_processes import end_services
+from orchestration.local.services import end_services
 from streaming.broker.embedded import stop_broker
 from streaming.cli.output import print_text
 from streaming.settings import load_settings

@@ -11,10 +11,10 @@ from typing import Final
 from rich.live import Live
 
 from orchestration.local.app_keeper import AppKeeper
-from orchestration.local.dagster_processes import Services
 from orchestration.local.demo import DemoProducer
 from orchestration.local.down import end_leftovers
 from orchestration.local.live_view import LiveView, render
+from orchestration.local.services import Services
 from streaming.apps import APPS
 from streaming.broker.embedded import start_broker, stop_broker
 from streaming.broker.keeper import BrokerKeeper

@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from orchestration.instance import open_instance
-from orchestration.local.dagster_processes import HOST
+from orchestration.local.services import HOST
 from streaming.dashboard.address import required_token
 from streaming.dashboard.auth import AccessControl
 from streaming.settings import Settings
