@@ -21,6 +21,7 @@ from streaming.broker.keeper import BrokerKeeper
 from streaming.cli.console import PrintableConsole
 from streaming.dashboard.address import required_token
 from streaming.errors import PurchasesError, UsageError
+from streaming.kafka.acls import consumer_rules, processor_rules
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
@@ -134,12 +135,11 @@ def _start(settings: Settings, children: Children) -> None:
     preflight(settings)
     create_topics(settings, bootstrap_servers(settings))
     deployment_id = prepare_store(settings)
-    preflight(
-        settings,
-        reads=[names.purchases, names.redrive, names.analytics, names.dead_letters],
-        writes=[names.analytics, names.dead_letters],
-        group=names.analytics_group(deployment_id),
-    )
+    groups = [names.analytics_group(deployment_id)]
+    slots = range(settings.processor_slots)
+    needs = [*processor_rules(names, slots), *consumer_rules(names, groups)]
+    for note in preflight(settings, needs).notes:
+        _report(note)
     children.apps = AppKeeper(settings)
 
 

@@ -21,6 +21,7 @@ from streaming.errors import Mismatch
 from streaming.events.analytics import StorableRules
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import Record, TopicPartition
+from streaming.kafka.acls import consumer_rules
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.consume_loop import consume, wait_while_unavailable
@@ -117,9 +118,9 @@ class AnalyticsConsumerApp:
             self._write(BatchRows([], [], moved))
 
     def require_permissions(self) -> None:
-        """Raise `PurchasesError` naming the first permission that is lacking."""
-        reads = Names.of(self._settings).read_by(ANALYTICS)
-        preflight(self._settings, reads=reads, group=self._source.group)
+        """Raise `PurchasesError` naming the permissions that are lacking."""
+        names, groups = Names.of(self._settings), [self._source.group]
+        preflight(self._settings, consumer_rules(names, groups))
 
     def _look_up(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
         """Look up the positions in the database, refusing those of another topic or cluster."""

@@ -88,6 +88,7 @@ def show(
     """
     from streaming.dead_letters.reader import DeadLetterReader
     from streaming.dead_letters.render import details, lines
+    from streaming.kafka.acls import redrive_rules
     from streaming.kafka.names import Names
     from streaming.kafka.preflight import preflight
     from streaming.settings import load_settings
@@ -97,7 +98,7 @@ def show(
     settings = load_settings()
     with read_store(settings) as store:
         letter = find_dead_letter(store, name)
-    cluster = preflight(settings, reads=[Names.of(settings).dead_letters])
+    cluster = preflight(settings, redrive_rules(Names.of(settings), send=False))
     with closing(DeadLetterReader(settings, cluster.bootstrap_servers)) as reader:
         shown = details(letter, reader.find(letter), reader.attempts(letter))
     if as_json:

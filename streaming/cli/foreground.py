@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streaming.apps import ANALYTICS, PROCESSOR
+from streaming.cli.output import print_text
 from streaming.errors import PurchasesError
+from streaming.kafka.acls import consumer_rules
 from streaming.kafka.names import Names
-from streaming.kafka.preflight import preflight, preflight_processor
+from streaming.kafka.preflight import Cluster, preflight, preflight_processor
 from streaming.offsets.catch_up import (
     GroupReader,
     Positions,
@@ -51,7 +53,9 @@ def run_processor(
     With a timeout (s) only until it has caught up, with a file only while somebody touches it.
     """
     settings = load_settings()
-    cluster = preflight_processor(settings)
+    wanted = slots or PROCESSOR.slots(settings)
+    cluster = preflight_processor(settings, range(wanted))
+    _print_notes(cluster)
     end = None
     if caught_up_timeout is not None:
         require_positions_of_this_log(settings, PROCESSOR)
@@ -60,7 +64,7 @@ def run_processor(
         reader = GroupReader(settings, cluster.bootstrap_servers, group)
         # The ends are measured before a worker starts: what comes later is not waited for.
         end = End(reader.ends(topics), lambda: reader.committed(topics), caught_up_timeout)
-    supervisor = Supervisor(settings, PROCESSOR, slots or PROCESSOR.slots(settings))
+    supervisor = Supervisor(settings, PROCESSOR, wanted)
     _supervise(settings, supervisor, end, keep_alive)
 
 
@@ -75,7 +79,7 @@ def run_analytics(
     names = Names.of(settings)
     # The store before the preflight: its first start makes the id that the group is named by.
     group = names.analytics_group(prepare_store(settings))
-    cluster = preflight(settings, reads=names.read_by(ANALYTICS), group=group)
+    cluster = preflight(settings, consumer_rules(names, [group]))
     wanted = slots or ANALYTICS.slots(settings)
     if wanted > 1:
         sys.stderr.write(
@@ -89,6 +93,11 @@ def run_analytics(
         reader.close()
         end = End(ends, lambda: database_positions(settings, group), caught_up_timeout)
     _supervise(settings, Supervisor(settings, ANALYTICS, wanted), end, keep_alive)
+
+
+def _print_notes(cluster: Cluster) -> None:
+    for note in cluster.notes:
+        print_text(note, err=True)
 
 
 def _supervise(

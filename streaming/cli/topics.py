@@ -1,10 +1,14 @@
-"""`topics create|list`: the deployment's topics."""
+"""`topics create|list|acls`: the deployment's topics, and the permissions on them."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 import typer
 
 from streaming.cli.output import print_json, print_text
+
+PRINCIPAL: Final = re.compile(r"User:[\w.@=,+-]+", re.ASCII).fullmatch
+"""What a shell takes as one word."""
 
 app = typer.Typer(help="The deployment's topics.", no_args_is_help=True)
 
@@ -23,12 +27,17 @@ def create(
 
     Example: purchases topics create --alter
     """
+    from streaming.kafka.acls import alter_rules, options_rules
+    from streaming.kafka.names import Names
     from streaming.kafka.preflight import preflight
     from streaming.kafka.topics import alter_topics, create_topics
     from streaming.settings import load_settings
 
     settings = load_settings()
-    servers = preflight(settings).bootstrap_servers
+    names = Names.of(settings)
+    needs = options_rules(names) + (alter_rules(names) if alter else [])
+    cluster = preflight(settings, needs, optional=names.topics)
+    servers = cluster.bootstrap_servers
     created = create_topics(settings, servers)
     for name in created:
         print_text(f"created {name}")
@@ -42,6 +51,8 @@ def create(
         print_text(
             "No existing topic was altered; --alter does it. New records then take more disk."
         )
+    for note in cluster.notes:
+        print_text(note, err=True)
 
 
 @app.command(name="list")
@@ -55,11 +66,10 @@ def list_topics(
     from streaming.events.identifiers import topic_id_text
     from streaming.kafka.names import Names
     from streaming.kafka.preflight import preflight
-    from streaming.kafka.topics import wanted_topics
     from streaming.settings import load_settings
 
     settings = load_settings()
-    names = list(wanted_topics(Names.of(settings)))
+    names = Names.of(settings).topics
     found = preflight(settings, optional=names).topics
     if as_json:
         rows = [
@@ -71,3 +81,43 @@ def list_topics(
     for name in names:
         topic = found.get(name)
         print_text(f"{name}: {f'{topic.partitions} partitions' if topic else 'missing'}")
+
+
+@app.command()
+def acls(
+    role: Annotated[
+        str | None,
+        typer.Option(help="producer, processor, consumer, dashboard or operator; default all."),
+    ] = None,
+    principal: Annotated[
+        str | None,
+        typer.Option(metavar="User:NAME", help="Who is permitted; default one user a role."),
+    ] = None,
+) -> None:
+    """Print the commands that permit each role what it needs, and no more.
+
+    Each rule is printed twice: for Confluent's command line, and for Apache Kafka's. For all roles
+    with one principal, as `purchases up` needs it, each rule is printed once.
+
+    Example: purchases topics acls --role producer --principal User:sa-123456
+    """
+    from streaming.errors import UsageError
+    from streaming.kafka.acls import ROLES, Rule, confluent_commands, kafka_commands, rules_of
+    from streaming.kafka.bootstrap import bootstrap_servers
+    from streaming.settings import load_settings
+
+    settings = load_settings()
+    roles = [one for one in ROLES if role in {None, one}]
+    if not roles:
+        raise UsageError(f"--role {role} must be one of {', '.join(ROLES)}.")
+    if principal is not None and not PRINCIPAL(principal):
+        raise UsageError(f"--principal {principal!r} must be User:NAME, such as User:sa-123456.")
+    granted: dict[str, list[Rule]] = {}
+    for one in roles:
+        granted.setdefault(principal or f"User:{one}", []).extend(rules_of(one, settings))
+    servers = "localhost:9092" if settings.embedded_broker else bootstrap_servers(settings)
+    for user, rules in granted.items():
+        print_text(f"# {user} on Confluent Cloud")
+        print_text("\n".join(confluent_commands(rules, user)))
+        print_text(f"# {user} on Apache Kafka")
+        print_text("\n".join(kafka_commands(rules, user, servers)))

@@ -15,6 +15,7 @@ from streaming.dead_letters.reader import DeadLetterReader
 from streaming.dead_letters.redrive import RedriveRequest, RedriveResult, redrive
 from streaming.dead_letters.render import DeadLetterDetails, DeadLetterSummary, details, summary
 from streaming.dead_letters.repair import Repair, read_rules
+from streaming.kafka.acls import redrive_rules
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
 from streaming.settings import Settings
@@ -140,7 +141,7 @@ def _dead_letters(settings: Settings, query: DeadLetterQuery) -> DeadLetterPage:
 def _dead_letter(settings: Settings, wanted: DeadLetterId) -> DeadLetterDetails:
     with read_store(settings) as store:
         letter = find_dead_letter(store, wanted.id)
-    cluster = preflight(settings, reads=[Names.of(settings).dead_letters])
+    cluster = preflight(settings, redrive_rules(Names.of(settings), send=False))
     with closing(DeadLetterReader(settings, cluster.bootstrap_servers)) as reader:
         return details(letter, reader.find(letter), reader.attempts(letter))
 

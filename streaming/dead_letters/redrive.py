@@ -28,6 +28,7 @@ from streaming.events.record import (
     read_origin,
 )
 from streaming.events.refusal import Reason
+from streaming.kafka.acls import redrive_rules
 from streaming.kafka.config import producer_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
@@ -109,10 +110,8 @@ def redrive(
     not answer.
     """
     names = Names.of(settings)
-    writes = [names.redrive] if send else []
-    cluster = preflight(
-        settings, reads=[names.dead_letters], writes=writes, optional=[names.redrive]
-    )
+    needs = redrive_rules(names, send=send)
+    cluster = preflight(settings, needs, optional=[names.redrive])
     topic = cluster.topics.get(names.redrive)
     if topic is None:
         raise PurchasesError(

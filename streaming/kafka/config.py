@@ -14,6 +14,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import UsageError
+from streaming.kafka.client_log import ClientLog
 from streaming.kafka.java_options import translate_java_options
 from streaming.kafka.properties import read_properties
 from streaming.runtime.limits import GROUP_HEARTBEAT_SECONDS, SESSION_SECONDS, TRANSACTION_SECONDS
@@ -30,6 +31,8 @@ COMMON: Final[Config] = {
     "socket.keepalive.enable": True,
     # The error callback logs instead, once a second (`ErrorWatch`).
     "log_level": 0,
+    # Even so librdkafka prints fatal errors, past our log.
+    "logger": ClientLog(),  # type: ignore[dict-item]  # the clients' types do not know it
 }
 PRODUCER: Final[Config] = {
     "acks": "all",

@@ -48,7 +48,7 @@ class ConsumingApp(Protocol):
         """
 
     def require_permissions(self) -> None:
-        """Raise `PurchasesError` naming the first permission that this user lacks.
+        """Raise `PurchasesError` naming the permissions that this user lacks.
 
         Called after the broker refused something. Blocks for 5 s at most.
         """
@@ -72,7 +72,7 @@ def consume(app: ConsumingApp, identity: IdentityWatch, runtime: Runtime) -> Non
             idle_since = time.monotonic()
             app.handle(batch)
         elif consumer.refusal is not None:
-            if not await_permissions(app, runtime):
+            if not await_permissions(app.require_permissions, runtime):
                 runtime.pause(consumer.refusal)
         # With all brokers down nothing is known of the ends, so "caught up" would be a guess.
         elif not consumer.errors.all_brokers_down:
@@ -83,15 +83,16 @@ def consume(app: ConsumingApp, identity: IdentityWatch, runtime: Runtime) -> Non
     consumer.close()
 
 
-def await_permissions(app: ConsumingApp, runtime: Runtime) -> bool:
+def await_permissions(require: Callable[[], object], runtime: Runtime) -> bool:
     """Wait until this user has all permissions, paused by what is lacking.
 
-    Returns whether it waited; what the brokers do not describe is not found lacking.
+    `require` raises `PurchasesError` naming it. Returns whether it waited; what the brokers do not
+    describe is not found lacking.
     """
     waited = False
     while runtime.heartbeat():
         try:
-            app.require_permissions()
+            require()
         except PurchasesError as error:
             waited = True
             runtime.pause(str(error))

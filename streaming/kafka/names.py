@@ -38,17 +38,32 @@ class Names:
         return self._prefixed("purchases.dlq")
 
     @property
+    def topics(self) -> list[str]:
+        """All topics, in the order in which a purchase meets them."""
+        return [self.purchases, self.redrive, self.analytics, self.dead_letters]
+
+    @property
     def processor_group(self) -> str:
         """The processor's consumer group."""
         return self._prefixed(PROCESSOR.group)
 
     def analytics_group(self, deployment_id: str) -> str:
         """Return the consumer group of one database, so that each receives everything."""
-        return self._prefixed(f"{ANALYTICS.group}-{deployment_id[:8]}")
+        return f"{self.analytics_groups}{deployment_id[:8]}"
+
+    @property
+    def analytics_groups(self) -> str:
+        """What the consumer groups of all databases begin with."""
+        return self._prefixed(f"{ANALYTICS.group}-")
 
     def transactional_id(self, slot: int) -> str:
         """Return the static transactional id of a processor slot."""
-        return self._prefixed(f"{PROCESSOR.name}-{slot}")
+        return f"{self.transactional_ids}{slot}"
+
+    @property
+    def transactional_ids(self) -> str:
+        """What the transactional ids of all processor slots begin with."""
+        return self._prefixed(f"{PROCESSOR.name}-")
 
     def read_by(self, app: App) -> list[str]:
         """Return the topics that an app reads."""

@@ -1,7 +1,7 @@
 """Before a command works with Kafka: is the broker there, are the topics, may we; in 5 seconds.
 
 librdkafka retries in silence, so the evidence is what its error callback hears meanwhile. What the
-evidence means is one table.
+evidence means is one table. Which permissions lack is found in `permissions`.
 """
 
 import re
@@ -11,15 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
 
-from streaming.apps import PROCESSOR
 from streaming.errors import PurchasesError
+from streaming.kafka.acls import Rule, note_sentences, processor_rules
 from streaming.kafka.bootstrap import bootstrap_servers, no_broker
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
-from streaming.kafka.topics import NO_DESCRIPTION, Topic, topic_id_of
+from streaming.kafka.permissions import find_permissions
+from streaming.kafka.topics import Topic
 from streaming.settings import Settings
 from streaming.system.deadline import Deadline
 
@@ -43,6 +44,23 @@ HOST_MISMATCH: Final = frozenset({62, 64})
 EVIDENCE: Final[tuple[tuple[int, str, str], ...]] = (
     (
         KafkaError._AUTHENTICATION,
+        "failed to acquire sasl oauthbearer token: ",
+        (
+            "is not asked, because no token is given out ({reason}); check"
+            " sasl.oauthbearer.client.id, sasl.oauthbearer.client.secret and"
+            " sasl.oauthbearer.token.endpoint.url"
+        ),
+    ),
+    (
+        KafkaError._AUTHENTICATION,
+        '{"status":"invalid_token"}',
+        (
+            "does not accept the token of this user; check sasl.oauthbearer.scope and"
+            " sasl.oauthbearer.extensions"
+        ),
+    ),
+    (
+        KafkaError._AUTHENTICATION,
         "",
         "does not accept user and password; check sasl.username, sasl.password and sasl.mechanism",
     ),
@@ -62,11 +80,9 @@ EVIDENCE: Final[tuple[tuple[int, str, str], ...]] = (
         "ends the connection at once, as a TLS port does; check security.protocol",
     ),
 )
-"""Code, part of the text in lower case, and what it means; the first row that fits is said."""
+"""Code, part of the text in lower case, and what it means; the first row that fits is said.
 
-MISSING: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
-"""Who may not see a topic is not told whether it exists."""
-
+`{reason}` is what follows that part."""
 
 _NODE = re.compile(r"(?:\w+://)?(\S+:\d+)/\d+: ", re.ASCII).match
 """How an error names a broker with a node id, which the client knows from the metadata."""
@@ -74,60 +90,42 @@ _NODE = re.compile(r"(?:\w+://)?(\S+:\d+)/\d+: ", re.ASCII).match
 
 @dataclass(frozen=True)
 class Cluster:
-    """The cluster that answered, and the asked-for topics that exist."""
+    """The cluster that answered, and the asked-for topics that exist.
+
+    `notes` are sentences about permissions that lack, but without which it works.
+    """
 
     bootstrap_servers: str
     cluster_id: str
     topics: Mapping[str, Topic]
+    notes: tuple[str, ...] = ()
 
 
 def preflight(
-    settings: Settings,
-    *,
-    reads: Sequence[str] = (),
-    writes: Sequence[str] = (),
-    optional: Sequence[str] = (),
-    group: str | None = None,
+    settings: Settings, needs: Sequence[Rule] = (), *, optional: Sequence[str] = ()
 ) -> Cluster:
-    """Connect, and check that the topics exist and that we may read and write them.
+    """Connect, and check that the topics of `needs` exist and that we may do what it says.
 
-    A topic that is `optional` too may be missing; if it exists, the permissions on it count.
-    Raises `PurchasesError` within 5 seconds, saying what is wrong and what to do. Whether
-    a transactional id may be used shows only when the processor initialises it.
+    A topic that is `optional` may be missing; if it exists, the permissions on it count. Raises
+    `PurchasesError` within 5 seconds, saying what is wrong, with all permissions that lack, and
+    what to do.
     """
     deadline = Deadline.after(DEADLINE_SECONDS)
     servers = bootstrap_servers(settings)
     _require_listener(settings, servers)
     evidence: Evidence = []
-    config: dict[str, Any] = {**common_config(settings, servers, "preflight")}
-    config["error_cb"] = lambda error: evidence.append((error.code(), error.str()))
-    admin = AdminClient(config)
+    config = common_config(settings, servers, "preflight")
+    heard: dict[str, Any] = {"error_cb": lambda error: evidence.append((error.code(), error.str()))}
+    admin = AdminClient({**config, **heard})
     cluster_id = _cluster_id(admin, config, evidence, deadline)
-    operations: dict[str, set[Any]] = {name: set() for name in (*reads, *writes, *optional)}
-    for name in reads:
-        operations[name].add(AclOperation.READ)
-    for name in writes:
-        operations[name].add(AclOperation.WRITE)
-    topics = _topics(admin, operations, set(optional), deadline)
-    if group is not None:
-        _require_group(admin, group, deadline)
-    return Cluster(servers, cluster_id, topics)
+    found = find_permissions(admin, config, needs, optional, deadline)
+    return Cluster(servers, cluster_id, found.topics, note_sentences(found.unnoticed))
 
 
-def preflight_processor(settings: Settings) -> Cluster:
-    """Check what the processor needs: its topics, its group. Raises as `preflight` does.
-
-    What it writes it reads too, to end what a broker forgot to end there.
-    """
+def preflight_processor(settings: Settings, slots: Sequence[int]) -> Cluster:
+    """Check what the processor needs in these slots. Raises as `preflight` does."""
     names = Names.of(settings)
-    written = [names.analytics, names.dead_letters]
-    return preflight(
-        settings,
-        reads=[*names.read_by(PROCESSOR), *written],
-        writes=written,
-        optional=[names.redrive],
-        group=names.processor_group,
-    )
+    return preflight(settings, processor_rules(names, slots), optional=[names.redrive])
 
 
 def _require_listener(settings: Settings, servers: str) -> None:
@@ -202,8 +200,10 @@ def _require_reachable(advertised: Iterable[str], servers: str, deadline: Deadli
 
 def _meaning(evidence: Evidence) -> str | None:
     for code, part, meaning in EVIDENCE:
-        if any(code == heard and part in text.lower() for heard, text in evidence):
-            return meaning
+        for heard, text in evidence:
+            at = text.lower().find(part)
+            if code == heard and at >= 0:
+                return meaning.replace("{reason}", text[at + len(part) :])
     return None
 
 
@@ -222,73 +222,3 @@ def _is_for_another_host(servers: str, authority: str | None) -> bool:
         return error.verify_code in HOST_MISMATCH
     except OSError:
         return False
-
-
-def _topics(
-    admin: AdminClient, operations: Mapping[str, set[Any]], optional: set[str], deadline: Deadline
-) -> dict[str, Topic]:
-    if not operations:
-        return {}
-    found = {}
-    left = deadline.left(least=1.0)
-    futures = admin.describe_topics(
-        TopicCollection(list(operations)), include_authorized_operations=True, request_timeout=left
-    )
-    for name, future in futures.items():
-        try:
-            description = future.result(left)
-        except TimeoutError:
-            raise PurchasesError(NO_DESCRIPTION.format(name=name)) from None
-        except KafkaException as error:
-            if error.args[0].code() in MISSING and name in optional:
-                continue
-            raise _topic_problem(name, error.args[0], operations[name]) from None
-        _require_allowed("topic", name, operations[name], description.authorized_operations)
-        found[name] = Topic(name, topic_id_of(description), len(description.partitions))
-    return found
-
-
-def _topic_problem(name: str, error: KafkaError, wanted: set[Any]) -> PurchasesError:
-    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-        return PurchasesError(
-            f"The topic {name} does not exist; create it with `purchases topics create`."
-        )
-    if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-        return PurchasesError(
-            f"This user lacks the permission {_names(wanted or {AclOperation.DESCRIBE})} on the"
-            f" topic {name}; grant it. Or there is no such topic: `purchases topics create`."
-        )
-    return PurchasesError(f"The topic {name} cannot be described: {error.str()}.")
-
-
-def _require_group(admin: AdminClient, group: str, deadline: Deadline) -> None:
-    left = deadline.left(least=1.0)
-    future = admin.describe_consumer_groups(
-        [group], include_authorized_operations=True, request_timeout=left
-    )[group]
-    try:
-        allowed = future.result(left).authorized_operations
-    except KafkaException as error:
-        # Other errors are the coordinator's, which may be elsewhere in a moment: the worker waits
-        # for it.
-        if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
-            raise PurchasesError(
-                f"This user lacks the permission READ on the group {group}; grant it."
-            ) from None
-        return
-    except TimeoutError:
-        return
-    _require_allowed("group", group, {AclOperation.READ}, allowed)
-
-
-def _require_allowed(kind: str, name: str, wanted: set[Any], allowed: Sequence[Any] | None) -> None:
-    """Compare with what the broker says we may do; one that says nothing is believed later."""
-    lacking = wanted - set(allowed or wanted)
-    if lacking:
-        raise PurchasesError(
-            f"This user lacks the permission {_names(lacking)} on the {kind} {name}; grant it."
-        )
-
-
-def _names(operations: set[Any]) -> str:
-    return " and ".join(sorted(operation.name for operation in operations))

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from streaming.errors import PurchasesError, Unavailable
+from streaming.kafka.acls import Rule, lacking_sentence
 from streaming.runtime.limits import CALL_SECONDS
 
 MAX_BATCH_BYTES: Final = 1_048_588
@@ -55,12 +56,17 @@ def read_options(
 
     Raises `Unavailable` if they are not answered in time, or this user may not see them.
     """
-    resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+    names = list(topics)
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in names]
     asked = admin.describe_configs(resources, request_timeout=timeout)
     try:
         return {resource.name: future.result(timeout) for resource, future in asked.items()}
     except KafkaException as error:
-        raise Unavailable(f"The topics' options: {error.args[0].str()}.") from None
+        reason = error.args[0]
+        if reason.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            lacking = [Rule("topic", name, "DESCRIBE_CONFIGS") for name in names]
+            raise Unavailable(lacking_sentence(lacking)) from None
+        raise Unavailable(f"The topics' options: {reason.str()}.") from None
     except TimeoutError:
         raise Unavailable("The broker does not answer in time.") from None
 

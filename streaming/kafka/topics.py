@@ -1,14 +1,16 @@
 """The deployment's topics: how they are created, and what they are now."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from streaming.errors import PurchasesError, Unavailable
+from streaming.kafka.acls import Rule, create_rules, lacking_sentence
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
 from streaming.kafka.topic_options import (
@@ -28,12 +30,21 @@ CREATE_SECONDS: Final = 30.0
 NO_DESCRIPTION: Final = "The brokers do not describe the topic {name} in time; try again."
 DAY_MILLISECONDS: Final = 86_400_000
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
+"""Above what a topic takes by default (1 MiB), so that large refused records are kept whole."""
+MANAGED_BYTES: Final = 8 * 1024 * 1024
+"""What managed clusters take at most, such as Confluent Cloud's Basic and Standard."""
 PARTITION_BYTES: Final = 32 * 1024**3
 """Of a partition of `purchases`, whose batches are not compressed. All four hold a weekend at 2,000
 purchases a second, and seven days at 800; without a bound they would fill the disk."""
-"""Above what a topic takes by default (1 MiB), so that large refused records are kept whole."""
 APPEND_TIME: Final = {"message.timestamp.type": "LogAppendTime"}
 """Otherwise a client could choose the time by which its purchases are judged."""
+KEPT: Final = APPEND_TIME | NOT_COMPACTED
+"""Without these purchases would be lost or judged wrongly: a topic that cannot have them is not
+created (docs/decisions/0003)."""
+REFUSED: Final = frozenset({KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION})
+NOT_PERMITTED: Final = frozenset(
+    {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+)
 
 
 @dataclass(frozen=True)
@@ -65,9 +76,9 @@ def create_topics(settings: Settings, bootstrap_servers: str) -> list[str]:
     """Create the topics that are missing, wait until the cluster knows them, return their names.
 
     Existing ones stay as they are: see `alter_topics`. A missing `purchases.redrive` gets as many
-    partitions as `purchases` has. If the cluster refuses an option, such as 16 MiB for dead
-    letters, it chooses its own, with a line on stderr. Raises `PurchasesError` with the cluster's
-    reason.
+    partitions as `purchases` has. Of options that the cluster refuses, such as 16 MiB for dead
+    letters, a topic gets the next best, with a line on stderr. Raises `PurchasesError` with the
+    cluster's reason, or naming all permissions that lack.
     """
     admin = AdminClient(common_config(settings, bootstrap_servers, "topics"))
     names = Names.of(settings)
@@ -75,15 +86,25 @@ def create_topics(settings: Settings, bootstrap_servers: str) -> list[str]:
     if settings.embedded_broker:
         # It bounds every topic by the size of its disk.
         del wanted[names.purchases][1]["retention.bytes"]
-    existing = describe_topics(admin, wanted)
+    existing = _describe_topics(admin, names)
     if purchases := existing.get(names.purchases):
         # The same key goes to the same partition of both, and so keeps its order.
         wanted[names.redrive] = (purchases.partitions, wanted[names.redrive][1])
-    created = [name for name in wanted if name not in existing and _create(admin, name, wanted)]
+    created, lacking = [], []
+    for name in [name for name in wanted if name not in existing]:
+        error = _create(admin, name, *wanted[name])
+        if error is None:
+            created.append(name)
+        elif error.code() in NOT_PERMITTED:
+            lacking.append(Rule("topic", name, "CREATE"))
+        elif error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise PurchasesError(f"The topic {name} cannot be created: {error.str()}.")
+    if lacking:
+        raise PurchasesError(lacking_sentence(lacking))
     if not wait_until(
-        lambda: len(describe_topics(admin, wanted)) == len(wanted), Deadline.after(CREATE_SECONDS)
+        lambda: len(_describe_topics(admin, names)) == len(wanted), Deadline.after(CREATE_SECONDS)
     ):
-        missing = min(set(wanted) - set(describe_topics(admin, wanted)))
+        missing = min(set(wanted) - set(_describe_topics(admin, names)))
         raise PurchasesError(
             f"The topic {missing} was created, but the brokers do not describe it after"
             f" {CREATE_SECONDS:g} s; try again."
@@ -112,27 +133,29 @@ def alter_topics(settings: Settings, bootstrap_servers: str, *, apply: bool) -> 
     return unsafe
 
 
-def describe_topics(
-    admin: AdminClient, names: Iterable[str], timeout: float = CALL_SECONDS
-) -> dict[str, Topic]:
+def _describe_topics(admin: AdminClient, names: Names) -> dict[str, Topic]:
     """Return those of the topics that exist. Raises `PurchasesError` if the brokers do not say."""
-    wanted = list(dict.fromkeys(names))
-    if not wanted:
-        return {}
-    found = {}
-    futures = admin.describe_topics(TopicCollection(wanted), request_timeout=timeout)
+    found, hidden = {}, []
+    futures = admin.describe_topics(TopicCollection(names.topics), request_timeout=CALL_SECONDS)
     for name, future in futures.items():
         try:
-            description = future.result(timeout)
+            description = future.result(CALL_SECONDS)
         except TimeoutError:
             raise PurchasesError(NO_DESCRIPTION.format(name=name)) from None
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            reason = error.args[0]
+            if reason.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                hidden.append(name)
+            elif reason.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise PurchasesError(
-                    f"The topic {name} cannot be described: {error.args[0].str()}."
+                    f"The topic {name} cannot be described: {reason.str()}."
                 ) from None
         else:
             found[name] = Topic(name, topic_id_of(description), len(description.partitions))
+    if hidden:
+        raise PurchasesError(
+            lacking_sentence([rule for rule in create_rules(names) if rule.name in hidden])
+        )
     return found
 
 
@@ -144,26 +167,40 @@ def topic_id_of(description: Any) -> bytes:  # noqa: ANN401 - the client does no
     return b"".join((half % 2**64).to_bytes(8, "big") for half in halves)
 
 
+def fallbacks(configuration: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Yield what to ask the cluster for, one after the other until it takes one.
+
+    First all, then 8 MiB instead of a larger limit, then without as few options as possible: no
+    cluster says which one it refuses in a way that a program understands. `KEPT` ones stay.
+    """
+    whole = dict(configuration)
+    yield whole
+    if int(whole.get("max.message.bytes", 0)) > MANAGED_BYTES:
+        yield whole | {"max.message.bytes": str(MANAGED_BYTES)}
+    optional = [name for name in whole if name not in KEPT]
+    for number in range(1, len(optional) + 1):
+        for dropped in combinations(optional, number):
+            yield {name: value for name, value in whole.items() if name not in dropped}
+
+
 def _create(
-    admin: AdminClient, name: str, wanted: Mapping[str, tuple[int, dict[str, str]]]
-) -> bool:
-    partitions, configuration = wanted[name]
-    error = _try_to_create(admin, name, partitions, configuration)
-    if error is not None and error.code() in {
-        KafkaError.INVALID_CONFIG,
-        KafkaError.POLICY_VIOLATION,
-    }:
-        sys.stderr.write(
-            f"The cluster refuses the wanted limits of {name} ({error.str()}); it gets the"
-            " cluster's own.\n"
+    admin: AdminClient, name: str, partitions: int, configuration: Mapping[str, str]
+) -> KafkaError | None:
+    """Create a topic with the options that the cluster takes; return why it is not created."""
+    refusal = None
+    for options in fallbacks(configuration):
+        error = _try_to_create(admin, name, partitions, options)
+        if error is None or error.code() not in REFUSED:
+            break
+        refusal = refusal or error
+    if error is None and refusal is not None:
+        changed = configuration.items() - options.items()
+        instead = ", ".join(
+            f"{option}={options.get(option, 'what the cluster chooses')} instead of {value}"
+            for option, value in sorted(changed)
         )
-        # The time of append stays even then, because purchases are judged by it
-        # (docs/decisions/0003).
-        kept = dict((APPEND_TIME | UNPACKED | NOT_COMPACTED).items() & configuration.items())
-        error = _try_to_create(admin, name, partitions, kept)
-    if error is not None and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-        raise PurchasesError(f"The topic {name} cannot be created: {error.str()}.")
-    return error is None
+        sys.stderr.write(f"The topic {name} has {instead}: {refusal.str()}.\n")
+    return error
 
 
 def _try_to_create(

@@ -14,6 +14,7 @@ from streaming.apps import APPS, PROCESSOR, App
 from streaming.errors import Mismatch
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import TopicPartition
+from streaming.kafka.acls import consumer_rules, reader_rules
 from streaming.kafka.config import Config, common_config
 from streaming.kafka.missing_offsets import published_without_offsets
 from streaming.kafka.names import Names
@@ -119,17 +120,9 @@ def group_of(settings: Settings, store: StoreConnection) -> str:
 
 def _preflight(settings: Settings, apps: Sequence[App]) -> Cluster:
     names = Names.of(settings)
-    topics = [topic for app in apps for topic in names.read_by(app)]
-    if PROCESSOR not in apps:
-        return preflight(settings, reads=topics)
     # What the processor published tells whether a group without offsets has lost them.
-    published = [names.analytics, names.dead_letters]
-    return preflight(
-        settings,
-        reads=[*published, *topics],
-        optional=[names.redrive],
-        group=names.processor_group,
-    )
+    needs = reader_rules(names) if PROCESSOR in apps else consumer_rules(names)
+    return preflight(settings, needs, optional=[names.redrive])
 
 
 def _processor_positions(settings: Settings, cluster: Cluster) -> list[StoredPosition]:

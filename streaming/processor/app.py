@@ -145,8 +145,8 @@ class PurchaseProcessorApp:
                 self._abort(error)
 
     def require_permissions(self) -> None:
-        """Raise `PurchasesError` naming the first permission that is lacking."""
-        preflight_processor(self._settings)
+        """Raise `PurchasesError` naming the permissions that are lacking."""
+        preflight_processor(self._settings, [self._runtime.status.slot])
 
     def _look_up(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
         """Look up the group's committed offsets, refusing those of another topic of this name."""
@@ -251,7 +251,7 @@ class PurchaseProcessorApp:
         except KafkaException as failed:
             # So it is if the first partition was forbidden: the broker knows of no transaction.
             if reason.code() in PERHAPS_FORBIDDEN:
-                await_permissions(self, self._runtime)
+                await_permissions(self.require_permissions, self._runtime)
             raise Unrecoverable(f"cannot abort: {failed.args[0].str()}") from None
         # A broker may forget this abort too, so the next look-up recovers again.
         self._is_recovered = False
@@ -263,7 +263,9 @@ class PurchaseProcessorApp:
             cause = rejection_reason(reason, self._names.dead_letters)
         if self._aborts >= ABORTS_IN_TURN:
             raise Unrecoverable(f"the transaction failed {self._aborts} times: {cause}")
-        if reason.code() in PERHAPS_FORBIDDEN and await_permissions(self, self._runtime):
+        if reason.code() in PERHAPS_FORBIDDEN and await_permissions(
+            self.require_permissions, self._runtime
+        ):
             self._aborts = 0
         if self._aborts > 1:
             self._runtime.pause(f"the transaction failed: {cause}")
@@ -297,13 +299,12 @@ def run_processor(settings: Settings, runtime: Runtime) -> None:
     watch = IdentityWatch(
         common_config(settings, servers, f"{client}-admin"), topics, optional=[names.redrive]
     )
-    transactional_id = names.transactional_id(slot)
-    config = transactional_config(settings, servers, client, transactional_id)
+    config = transactional_config(settings, servers, client, names.transactional_id(slot))
     producer = Producer(config)
     identity = wait_while_unavailable(runtime, watch.learn)
     # Before subscribing: an orphaned transaction would hide what is behind it.
     if identity is None or not wait_while_unavailable(
-        runtime, lambda: _fence(producer, transactional_id)
+        runtime, lambda: _fence(producer, settings, runtime)
     ):
         return
     if names.redrive not in identity.topic_ids:
@@ -315,10 +316,11 @@ def run_processor(settings: Settings, runtime: Runtime) -> None:
     consume(PurchaseProcessorApp(settings, runtime, producer, identity, limit), watch, runtime)
 
 
-def _fence(producer: Producer, transactional_id: str) -> bool:
-    """Fence an earlier holder of the transactional id, and end its transaction; return True.
+def _fence(producer: Producer, settings: Settings, runtime: Runtime) -> bool:
+    """Fence an earlier holder of the transactional id, and end its transaction.
 
-    Raises `Unavailable` if that may be tried again, else `Unrecoverable`.
+    Waits while that is not permitted. Returns False if asked to stop meanwhile. Raises
+    `Unavailable` if it may be tried again, else `Unrecoverable`.
     """
     try:
         producer.init_transactions(CALL_SECONDS)
@@ -326,10 +328,11 @@ def _fence(producer: Producer, transactional_id: str) -> bool:
         if error.args[0].retriable():
             raise Unavailable("broker") from None
         if error.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-            raise Unrecoverable(
-                "This user lacks the permission WRITE on the transactional id"
-                f" {transactional_id}; grant it."
-            ) from None
+            slots = [runtime.status.slot]
+            await_permissions(lambda: preflight_processor(settings, slots), runtime)
+            if not runtime.heartbeat():
+                return False
+        # A fatal error spoils the producer; a new process has another.
         raise Unrecoverable(f"cannot start: {error.args[0].str()}") from None
     return True
 

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
-from streaming.apps import PROCESSOR
 from streaming.errors import PurchasesError
+from streaming.kafka.acls import reader_rules
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
 from streaming.settings import Settings
@@ -65,10 +65,7 @@ def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> Ver
     started_at = time.time_ns() // 1000
     path, names = settings.database_path, Names.of(settings)
     with closing(open_reader(settings)) as reader:
-        topics = [*names.read_by(PROCESSOR), names.analytics, names.dead_letters]
-        cluster = preflight(
-            settings, reads=topics, optional=[names.redrive], group=names.processor_group
-        )
+        cluster = preflight(settings, reader_rules(names), optional=[names.redrive])
         with reader.snapshot() as connection:
             deployment = recorded_deployment(connection)
             if deployment is None:

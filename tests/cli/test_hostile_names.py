@@ -27,6 +27,7 @@ LINES = (
     "topics create",
     "topics list",
     "topics list --json",
+    "topics acls",
     "produce --rate max --count 1",
     "db upgrade",
     "status",

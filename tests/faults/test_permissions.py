@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from streaming.kafka.acls import Rule, processor_rules
+from streaming.kafka.names import Names
 from streaming.runtime.status_file import read_status
 from tests.deployment import Deployment
 from tests.faults.table import keep
@@ -27,11 +29,8 @@ def secured(jars: Path, tmp_path: Path) -> Iterator[Secured]:
     directory = tmp_path / "secured"
     directory.mkdir()
     with secured_broker(jars, directory) as made:
-        made.allow("processor", "TOPIC", "f.purchases", "READ")
-        made.allow("processor", "TOPIC", "f.analytics", "READ", "WRITE")
-        made.allow("processor", "TOPIC", "f.purchases.dlq", "READ")
-        made.allow("processor", "GROUP", "f.purchase-processor", "READ")
-        made.allow("processor", "TRANSACTIONAL_ID", "f.processor-0", "WRITE")
+        lacking = Rule("topic", "f.purchases.dlq", "WRITE")
+        made.grant("processor", [rule for rule in processor_rules(Names("f")) if rule != lacking])
         yield made
 
 

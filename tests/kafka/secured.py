@@ -1,4 +1,4 @@
-"""A broker with TLS, passwords and permissions, as a production cluster has them.
+"""A broker with TLS, passwords, tokens and permissions, as a production cluster has them.
 
 Its listeners: PLAINTEXT for the tests' own administration, SASL_SSL for everybody else, and two
 that advertise an address which nobody reaches: an unknown name, and a port where nothing listens.
@@ -7,7 +7,7 @@ that advertise an address which nobody reaches: an unknown name, and a port wher
 import os
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,10 +33,13 @@ from cryptography.hazmat.primitives.serialization import (
 
 from streaming.broker.config import properties_text, server_properties
 from streaming.broker.jars import java
+from streaming.kafka.acls import Rule
+from tests.kafka.client_files import FORMS
+from tests.kafka.tokens import AUDIENCE, ISSUER, Tokens, token_endpoint
 from tests.support import wait_until
 
 PASSWORD = "correct-horse"
-USERS = ("producer", "processor", "analytics", "stranger")
+USERS = ("producer", "processor", "analytics", "consumer", "dashboard", "operator", "stranger")
 CLUSTER_ID = "c2VjdXJlZC1jbHVzdGVyLQ"
 UNKNOWN_NAME = "broker-1.elsewhere.invalid"
 
@@ -61,6 +64,7 @@ class Secured:
     closed_port: str
     authority: Path
     directory: Path
+    tokens: str
 
     def properties(self, name: str, user: str, **changed: str) -> Path:
         """Write a client.properties file for a user; `changed` has `_` for `.`."""
@@ -77,6 +81,19 @@ class Secured:
         path.write_text("".join(f"{key}={value}\n" for key, value in lines.items() if value))
         return path
 
+    def file(self, form: str, user: str, **changed: str) -> Path:
+        """Write a file as Confluent Cloud hands it out, in one of `client_files.FORMS`."""
+        values = {
+            "servers": self.secured,
+            "user": user,
+            "password": PASSWORD,
+            "authority": str(self.authority),
+            "endpoint": self.tokens,
+        }
+        path = self.directory / f"{form}-{user}-{'-'.join(changed)}"
+        path.write_text(FORMS[form].format_map(values | changed))
+        return path
+
     def allow(self, user: str, kind: str, name: str, *operations: str) -> None:
         """Grant a user permissions on a topic, group, transactional id or the cluster."""
         for operation in operations:
@@ -84,15 +101,34 @@ class Secured:
 
     def rule(self, permission: str, user: str, kind: str, name: str, operation: str) -> None:
         """Add a rule that lets a user do something, or denies it (`ALLOW`, `DENY`)."""
+        self._add(AclBinding(*_rule(permission, user, kind, name, operation)))
+
+    def grant(self, user: str, rules: Iterable[Rule]) -> None:
+        """Permit a user what the rules say."""
+        self._add(*(_binding(rule, user) for rule in rules))
+
+    def _add(self, *bindings: AclBinding) -> None:
         admin = AdminClient({"bootstrap.servers": self.plaintext})
-        binding = AclBinding(*_rule(permission, user, kind, name, operation))
-        admin.create_acls([binding])[binding].result(10)
+        for made in admin.create_acls(list(bindings)).values():
+            made.result(10)
 
     def remove_rule(self, permission: str, user: str, kind: str, name: str, operation: str) -> None:
         """Take such a rule away again."""
         admin = AdminClient({"bootstrap.servers": self.plaintext})
         binding = AclBindingFilter(*_rule(permission, user, kind, name, operation))
         assert admin.delete_acls([binding])[binding].result(10)
+
+
+def _binding(rule: Rule, user: str) -> AclBinding:
+    return AclBinding(
+        ResourceType[rule.kind.replace(" ", "_").upper()],
+        rule.name,
+        ResourcePatternType.PREFIXED if rule.is_prefix else ResourcePatternType.LITERAL,
+        f"User:{user}",
+        "*",
+        AclOperation[rule.operation],
+        AclPermissionType.ALLOW,
+    )
 
 
 def _rule(permission: str, user: str, kind: str, name: str, operation: str) -> tuple[Any, ...]:
@@ -109,7 +145,13 @@ def _rule(permission: str, user: str, kind: str, name: str, operation: str) -> t
 
 @contextmanager
 def secured_broker(jars: Path, directory: Path) -> Iterator[Secured]:
-    """Run the broker for as long as the tests need it."""
+    """Run the broker, and what gives out tokens for it, for as long as the tests need them."""
+    with token_endpoint(PASSWORD, directory) as tokens, _broker(jars, directory, tokens) as made:
+        yield made
+
+
+@contextmanager
+def _broker(jars: Path, directory: Path, tokens: Tokens) -> Iterator[Secured]:
     ports = Ports(*_free_ports(len(Ports._fields)))
     authority = directory / "authority.pem"
     properties = directory / "server.properties"
@@ -117,10 +159,12 @@ def secured_broker(jars: Path, directory: Path) -> Iterator[Secured]:
         properties_text(
             server_properties(directory / "data", ports.plaintext, ports.controller)
             | _listeners(ports)
+            | _logins(tokens)
             | _certificate(directory, authority)
         )
     )
-    command = [str(java()), "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
+    allowed = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://{tokens.keys}"
+    command = [str(java()), allowed, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
     scram = [
         word
         for user in USERS
@@ -139,6 +183,7 @@ def secured_broker(jars: Path, directory: Path) -> Iterator[Secured]:
             f"127.0.0.1:{ports.closed_port}",
             authority,
             directory,
+            tokens.endpoint,
         )
         admin = AdminClient({"bootstrap.servers": made.plaintext, "log_level": 0})
         wait_until(lambda: _serves(admin), 90, "the secured broker does not serve")
@@ -162,13 +207,33 @@ def _listeners(ports: Ports) -> dict[str, str]:
             "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT,UNKNOWN:PLAINTEXT"
             ",CLOSED:PLAINTEXT"
         ),
-        "sasl.enabled.mechanisms": "SCRAM-SHA-512",
-        "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": (
-            "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-        ),
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "allow.everyone.if.no.acl.found": "false",
         "super.users": "User:ANONYMOUS",
+    }
+
+
+def _logins(tokens: Tokens) -> dict[str, str]:
+    security = "org.apache.kafka.common.security"
+    users = " ".join(f'user_{user}="{PASSWORD}"' for user in USERS)
+    listener = "listener.name.sasl_ssl"
+    return {
+        "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512,OAUTHBEARER",
+        f"{listener}.plain.sasl.jaas.config": (
+            f"{security}.plain.PlainLoginModule required {users};"
+        ),
+        f"{listener}.scram-sha-512.sasl.jaas.config": (
+            f"{security}.scram.ScramLoginModule required;"
+        ),
+        f"{listener}.oauthbearer.sasl.jaas.config": (
+            f"{security}.oauthbearer.OAuthBearerLoginModule required;"
+        ),
+        f"{listener}.oauthbearer.sasl.server.callback.handler.class": (
+            f"{security}.oauthbearer.OAuthBearerValidatorCallbackHandler"
+        ),
+        "sasl.oauthbearer.jwks.endpoint.url": f"file://{tokens.keys}",
+        "sasl.oauthbearer.expected.issuer": ISSUER,
+        "sasl.oauthbearer.expected.audience": AUDIENCE,
     }
 
 

@@ -10,6 +10,7 @@ from itertools import count
 from typing import Final
 
 from streaming.errors import PurchasesError, UsageError
+from streaming.kafka.acls import producer_rules
 from streaming.kafka.config import producer_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
@@ -49,10 +50,10 @@ def produce(
     connection, or if the generated time reaches the future.
     """
     check_request(settings, request)
-    topic = Names.of(settings).purchases
-    cluster = preflight(settings, writes=[topic])
+    names = Names.of(settings)
+    cluster = preflight(settings, producer_rules(names))
     config = producer_config(settings, cluster.bootstrap_servers, "producer")
-    sender = RecordSender(config, topic, stop, report, request.count)
+    sender = RecordSender(config, names.purchases, stop, report, request.count)
     pace = Pace(stop, sender.tick)
     source = generate_records(request, settings.zone)
     ahead = False

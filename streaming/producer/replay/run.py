@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from streaming.errors import PurchasesError, UsageError
 from streaming.events.identifiers import topic_id_text
+from streaming.kafka.acls import producer_rules, scan_rules
 from streaming.kafka.config import consumer_config, producer_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster, preflight
@@ -72,8 +73,9 @@ def replay(
     if request.speed is not None and not 0 < request.speed < float("inf"):
         raise UsageError(f"--speed {request.speed} must be over 0, or max.")
     recording = read_recording(request.path, request.mapping, settings.timezone)
-    topic = Names.of(settings).purchases
-    cluster = preflight(settings, writes=[topic])
+    names = Names.of(settings)
+    topic = names.purchases
+    cluster = preflight(settings, producer_rules(names))
     path = checkpoint_path(settings.home, recording.digest, cluster.cluster_id, settings.namespace)
     lock = Home(settings.home).replay_lease(path.stem)
     try:
@@ -148,6 +150,7 @@ class _ReplayRun:
 
     def _present(self, begun: Checkpoint) -> frozenset[str]:
         """Return the event ids in the part of the log that this replay may have written."""
+        preflight(self.settings, scan_rules(Names.of(self.settings)))
         with closing(self._scan()) as scan:
             batches = scan.event_ids(begun.positions, self.stop)
             return frozenset(event_id for batch in batches for event_id in batch)
