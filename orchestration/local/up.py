@@ -35,7 +35,7 @@ from streaming.system.deadline import Deadline
 from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 from streaming.system.logs import RateLimitedLogger, configure_logs, get_logger
-from streaming.system.shutdown import stop_on_signals
+from streaming.system.shutdown import stop_on_signals, stop_signals
 from streaming.units import decimal_text
 
 CHILDREN_STOP_SECONDS: Final = 5.0
@@ -52,7 +52,7 @@ TOP_ITEMS: Final = 10
 
 
 def run_up(*, demo: bool) -> None:
-    """Run everything until SIGTERM or Ctrl-C, then end all of it within ten seconds.
+    """Run everything until SIGTERM, Ctrl-C or a closed terminal, then end all of it within ten s.
 
     Raises `UsageError` for a demonstration on another than the embedded broker, and
     `PurchasesError` if another `up` has this home or a part does not start.
@@ -65,9 +65,10 @@ def run_up(*, demo: bool) -> None:
         )
     required_token(settings)
     configure_logs()
-    # Until `_watch` handles signals, SIGTERM ends the start as Ctrl-C does: through what is entered
+    # Until `_watch` handles signals, all end the start as Ctrl-C does: through what is entered
     # below.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in stop_signals():
+        signal.signal(number, signal.default_int_handler)
     # It ends in reverse: first no more signals, then the children, the broker, and the lease of the
     # home.
     with ExitStack() as ending:
@@ -200,8 +201,8 @@ def read_view(settings: Settings, children: Children, rates: deque[tuple[float, 
 
 
 def _ignore_signals() -> None:
-    """Ignore SIGINT and SIGTERM, so that a second Ctrl-C does not interrupt the end."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """Ignore what asks to stop, so that a second Ctrl-C does not interrupt the end."""
+    for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -66,12 +66,14 @@ class Runtime:
         self._recent = RecentWindow()
 
     def start(self) -> None:
-        """Install the handler of SIGTERM, ignore SIGINT, and start the watchdog.
+        """Install the handler of SIGTERM, ignore SIGINT and SIGHUP, and start the watchdog.
 
-        Ctrl-C in a terminal reaches the whole process group; the supervisor then asks the workers.
+        Ctrl-C in a terminal, and its closing, reach the whole process group; the supervisor then
+        asks the workers.
         """
         signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         threading.Thread(target=self._watchdog, name="watchdog", daemon=True).start()
 
     def heartbeat(self) -> bool:

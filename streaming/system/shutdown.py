@@ -3,6 +3,7 @@
 What a loop does at its end is in the loop's own module.
 """
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,17 +40,37 @@ class StopRequest:
         return self._is_set
 
 
+def stop_signals() -> list[signal.Signals]:
+    """Return the signals that ask this process to stop: SIGTERM, Ctrl-C, and a closed terminal's.
+
+    Whoever started it with SIGHUP ignored, as `nohup` does, wants it to outlive the terminal.
+    """
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *([] if ignored else [signal.SIGHUP])]
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Yield a request that SIGTERM and Ctrl-C set, in place of ending the process at once."""
+    """Yield a request that `stop_signals` set, in place of ending the process at once."""
     stop = StopRequest()
+    terminal = [descriptor for descriptor in range(3) if os.isatty(descriptor)]
 
-    def ask(_signal: int, _frame: FrameType | None) -> None:
+    def ask(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            # A write to a closed terminal fails, and what drains would end amid its work.
+            _redirect_to_nothing(terminal)
         stop.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, ask) for number in stop_signals()}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _redirect_to_nothing(descriptors: list[int]) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in descriptors:
+        os.dup2(nothing, descriptor)
+    os.close(nothing)

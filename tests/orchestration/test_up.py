@@ -3,13 +3,18 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 
 import pytest
 
+from orchestration.local.services import SERVICES
+from streaming.apps import APPS
 from streaming.broker.embedded import broker_status
+from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.orchestration.home import HomeRunner
 from tests.support import wait_until
+from tests.terminal import CTRL_C, Terminal, in_terminal
 
 YEAR = 541_907
 """After so many events the demonstration goes on at 20 a second."""
@@ -51,14 +56,25 @@ def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: HomeRunner)
 
 
 @pytest.mark.timeout(120)
-def test_ctrl_c_ends_everything(home: HomeRunner) -> None:
-    """SIGINT to the whole process group, as a terminal sends it, leaves no process."""
-    process = home.up()
-    lease = home.path / "workers" / "processor-0.lock"
-    wait_until(lambda: home.progress() and holder(lease), 60, "up does not work")
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(10) == 0
-    wait_until(lambda: home.processes() == [], 10, "something that had just been started stays")
+@pytest.mark.parametrize(
+    "leave",
+    [
+        pytest.param(lambda terminal: terminal.type(CTRL_C), id="ctrl_c"),
+        pytest.param(Terminal.close, id="closed", marks=pytest.mark.faults),
+    ],
+)
+def test_who_leaves_the_terminal_ends_everything(
+    home: HomeRunner, leave: Callable[[Terminal], None]
+) -> None:
+    """By Ctrl-C or by closing it: no process stays that nobody watches."""
+    files = Home(home.path)
+    leases = [files.worker_lease(app.name, 0) for app in APPS]
+    leases += [files.service_lease(service) for service in SERVICES]
+    with in_terminal(home.command("up"), home.environment) as terminal:
+        wait_until(lambda: all(map(holder, leases)), 90, "up does not work")
+        leave(terminal)
+        assert terminal.process.wait(30) == 0
+    wait_until(lambda: home.processes() == [], 30, "something that had just been started stays")
 
 
 def test_the_demonstration_is_refused_on_somebodys_own_broker(home: HomeRunner) -> None:

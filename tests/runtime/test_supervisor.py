@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections import Counter
 
 import pytest
@@ -11,6 +12,7 @@ from tests.deployment import Deployment
 from tests.load import Load
 from tests.oracle import require_exactly_once, wait_until_quiet
 from tests.support import wait_until
+from tests.terminal import in_terminal
 
 
 def test_a_second_supervisor_of_an_app_is_refused(deployment: Deployment) -> None:
@@ -28,6 +30,22 @@ def test_workers_leave_when_their_supervisor_is_killed(deployment: Deployment) -
         wait_until(lambda: deployment.worker_pid("processor") is not None, 60, "no worker")
         supervisor.kill()
         wait_until(lambda: deployment.worker_pid("processor") is None, 60, "the orphan stayed")
+
+
+def test_a_closed_terminal_ends_a_supervisor_and_its_workers(deployment: Deployment) -> None:
+    """The worker drains, as after Ctrl-C, instead of dying of the same signal."""
+    command = [sys.executable, "-m", deployment.module, "process"]
+    with in_terminal(command, deployment.environment) as terminal:
+        wait_until(lambda: state(deployment) == "caught_up", 60, "the worker does not work")
+        terminal.close()
+        assert terminal.process.wait(30) == 0
+    assert state(deployment) == "stopped"
+
+
+def state(deployment: Deployment) -> str:
+    """Return the state of the processor's worker as it wrote it last."""
+    status = read_status(deployment.home, "processor", 0)
+    return "" if status is None else status.state
 
 
 @pytest.mark.injection

@@ -1,5 +1,8 @@
 """A request to stop, made by a signal handler at any moment, is neither lost nor a deadlock."""
 
+import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -8,6 +11,8 @@ from types import FrameType
 from typing import Any
 
 from streaming.system.shutdown import StopRequest
+from tests.support import wait_until
+from tests.terminal import in_terminal
 
 Tracer = Callable[[FrameType, str, Any], Any]
 
@@ -56,3 +61,37 @@ def test_asking_ends_a_wait_at_once_and_holds() -> None:
     assert time.monotonic() - started < 30
     assert stop.is_set()
     assert stop.wait(0)
+
+
+WAITS = (
+    "import signal\n"
+    "from streaming.system.shutdown import stop_on_signals\n"
+    "with stop_on_signals() as stop:\n"
+    "    signal.signal(signal.SIGUSR1, lambda *_: print(stop.is_set(), flush=True))\n"
+    "    print('waits', flush=True)\n"
+    "    stop.wait(60)\n"
+    "    print('drains', flush=True)\n"
+)
+
+
+def test_a_closed_terminal_asks_to_stop_and_what_is_written_then_is_dropped() -> None:
+    """The process ends by itself, with 0: a write to a closed terminal would fail."""
+    with in_terminal([sys.executable, "-c", WAITS], os.environ) as terminal:
+        wait_until(lambda: b"waits" in terminal.written, 30, "it does not start")
+        terminal.close()
+        assert terminal.process.wait(30) == 0
+
+
+def test_under_nohup_a_closed_terminal_asks_nothing() -> None:
+    """What was started with SIGHUP ignored outlives its terminal, and ends by SIGTERM."""
+    command = ["/usr/bin/env", "nohup", sys.executable, "-c", WAITS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"waits\n"
+        process.send_signal(signal.SIGHUP)
+        # Python handles what has come in the order of the numbers.
+        process.send_signal(signal.SIGUSR1)
+        assert process.stdout.readline() == b"False\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == b"drains\n"
+        assert process.wait(30) == 0
