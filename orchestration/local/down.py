@@ -51,7 +51,7 @@ def end_supervisors(home: Path, seconds: float) -> int:
 
 
 def end_holders(leases: list[Path], seconds: float) -> int:
-    """Send SIGTERM to the holders of leases, SIGKILL to those that live after `seconds`.
+    """Send SIGTERM to the holders of leases, SIGKILL to those that hold one after `seconds`.
 
     Returns how many holders there were.
     """
@@ -59,9 +59,9 @@ def end_holders(leases: list[Path], seconds: float) -> int:
     for pid in holders.values():
         _send(pid, signal.SIGTERM)
     wait_until(lambda: not any(map(holder, holders)), Deadline.after(seconds))
-    for path, pid in holders.items():
-        # Only who still holds the lease: the id may be another process's by now.
-        if holder(path) == pid:
+    for path in holders:
+        # Who holds the lease now: a child may have taken it over from its parent meanwhile.
+        if pid := holder(path):
             _send(pid, signal.SIGKILL)
     return len(holders)
 

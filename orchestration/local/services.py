@@ -116,8 +116,9 @@ def end_services(home: Path, seconds: float) -> int:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not any(map(holder, leaders)), Deadline.after(seconds))
-    for pid in leaders.values():
-        _kill_group(pid)
+    for lease, pid in leaders.items():
+        # Who holds the lease now, or the group of who has ended: its code servers are left.
+        _kill_group(holder(lease) or pid)
     return len(leaders)
 
 

@@ -3,12 +3,13 @@
 When a child is started again is its owner's matter.
 """
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from streaming.system.lease import Lease
+from streaming.system.lease import TAKE_OVER, Lease
 
 LOG_BYTES: Final = 10 * 1024 * 1024
 """A log that is larger is set aside at the next start: days of warnings, and soon read."""
@@ -25,13 +26,15 @@ def start_child(  # noqa: PLR0913 - a process has that many sides
 ) -> "subprocess.Popen[bytes]":
     """Start a child that appends its output to `log`, and hand it `lease`.
 
-    The child inherits the lease's descriptor and holds the lease until it dies, so that whoever
-    comes next finds it even if this process was killed. With `own_session` a Ctrl-C in the terminal
-    does not reach it. It works in `directory`, or in ours. Raises `OSError` if it cannot start.
+    The child inherits the lease's descriptor, writes its own id into it within milliseconds, and
+    holds it until it dies: whoever comes next finds it even if this process was killed. With
+    `own_session` neither a Ctrl-C in the terminal nor its closing reaches it. It works in
+    `directory`, or in ours. Raises `OSError` if it cannot start.
     """
+    taking = [] if lease is None else [*TAKE_OVER, os.fspath(lease.path.absolute())]
     with _open_log(log) as output:
-        process = subprocess.Popen(
-            command,
+        return subprocess.Popen(
+            [*taking, *command],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -42,9 +45,6 @@ def start_child(  # noqa: PLR0913 - a process has that many sides
             # lease.
             pass_fds=[] if lease is None else [lease.descriptor],
         )
-    if lease is not None:
-        lease.hand_to(process.pid)
-    return process
 
 
 def start_detached(command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:

@@ -13,6 +13,10 @@ from typing import Final, Self
 from streaming.system.deadline import POLL_SECONDS, Deadline
 
 PID_BYTES: Final = 20
+TAKE_OVER: Final = ("/bin/sh", "-c", f'printf "%-{PID_BYTES - 1}d\\n" $$ 1<>"$0"; exec "$@"')
+"""Before a lease's path and a command: the process names itself as the holder of the lease that it
+inherited, and becomes the command. If its parent did, a parent that is killed before leaves a
+holder that nobody finds."""
 
 
 class Lease:
@@ -33,12 +37,6 @@ class Lease:
     ) -> None:
         self.close()
 
-    def hand_to(self, pid: int) -> None:
-        """Write the id of a child that inherited the descriptor: it is the holder from now on."""
-        # Overwritten in place with equal length, which needs no space: a worker must start again
-        # on a full disk too.
-        os.pwrite(self.descriptor, b"%-*d\n" % (PID_BYTES - 1, pid), 0)
-
     def close(self) -> None:
         """Release the lease, unless a child inherited it."""
         os.close(self.descriptor)
@@ -53,9 +51,10 @@ def acquire(path: Path) -> Lease | None:
     if not _lock(descriptor):
         os.close(descriptor)
         return None
-    lease = Lease(path, descriptor)
-    lease.hand_to(os.getpid())
-    return lease
+    # Overwritten in place with equal length, which needs no space: a worker must start again on a
+    # full disk too.
+    os.pwrite(descriptor, b"%-*d\n" % (PID_BYTES - 1, os.getpid()), 0)
+    return Lease(path, descriptor)
 
 
 def wait_to_acquire(path: Path, deadline: Deadline) -> Lease | None:

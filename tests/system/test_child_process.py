@@ -2,13 +2,30 @@
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
+from orchestration.local.down import end_holders
 from streaming.system.child_process import LOG_BYTES, start_child, start_detached, stop_child
 from streaming.system.lease import acquire, holder
 from tests.support import wait_until
 
+DIES_AT_THE_START = """
+import os, signal, subprocess, sys
+from pathlib import Path
+from streaming.system.child_process import start_child
+from streaming.system.lease import acquire
+
+class Popen(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+subprocess.Popen = Popen
+path = Path(sys.argv[1])
+start_child(sys.argv[2:], None, path.with_suffix(".log"), acquire(path))
+"""
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 IGNORE_SIGTERM = """
 import signal, time
@@ -25,11 +42,21 @@ def test_a_child_holds_its_lease_until_it_dies(tmp_path: Path) -> None:
     assert lease is not None
     with lease:
         child = start_child(SLEEP, None, tmp_path / "child.log", lease)
-    assert holder(path) == child.pid
+    wait_until(lambda: holder(path) == child.pid, 30, "the lease does not name the child")
     child.terminate()
     stop_child(child, 30)
     assert holder(path) is None
     assert child.returncode == -signal.SIGTERM
+
+
+def test_a_child_whose_parent_is_killed_at_its_start_is_found(tmp_path: Path) -> None:
+    """It names itself, so whoever ends the holders of leases ends it."""
+    path = tmp_path / "child.lock"
+    parent = subprocess.Popen([sys.executable, "-c", DIES_AT_THE_START, path, *SLEEP])
+    assert parent.wait(60) == -signal.SIGKILL
+    wait_until(lambda: holder(path) not in {None, parent.pid}, 30, "nobody finds the child")
+    assert end_holders([path], 30) == 1
+    assert holder(path) is None
 
 
 def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from streaming.system.lease import acquire, holder
+import pytest
+
+from streaming.system.lease import TAKE_OVER, acquire, holder
 from tests.support import wait_until
 
 HOLD = """
@@ -45,9 +47,10 @@ def test_a_killed_holder_frees_its_lease(tmp_path: Path) -> None:
 def test_a_shorter_process_id_leaves_nothing_of_the_longer_one(tmp_path: Path) -> None:
     """The id is written in place, so that a full disk is no obstacle."""
     path = tmp_path / "lock"
-    lease = acquire(path)
-    assert lease is not None
-    with lease:
-        lease.hand_to(1234567)
-        lease.hand_to(42)
-        assert holder(path) == 42
+    path.write_text("1234567890123456789\n")
+    with acquire(path) or pytest.fail("the lease is not free"):
+        assert holder(path) == os.getpid()
+        length = path.stat().st_size
+        subprocess.run([*TAKE_OVER, path, "true"], check=True)
+        assert holder(path) != os.getpid()
+        assert path.stat().st_size == length
