@@ -26,13 +26,29 @@ EVENT_LOG: Final = {
     "module": "orchestration.local.event_log",
     "class": "PooledSqliteEventLogStorage",
 }
+DIRECTORY_BYTES: Final = 80
+"""Dagster's code servers listen on sockets in the temporary directory. The name of a socket has at
+most 103 bytes on every system, and is about 12 longer than that of its directory."""
 OPENING_SECONDS: Final = 120.0
 """The longest wait for another process that prepares the instance; an upgrade migrates it all."""
 
 
 def dagster_environment(settings: Settings) -> dict[str, str]:
     """Return the environment of Dagster's processes, with this home and these settings."""
-    return {**worker_environment(settings), "DAGSTER_HOME": os.fspath(Home(settings.home).dagster)}
+    return {
+        **worker_environment(settings),
+        **_short_temporary_directory(),
+        "DAGSTER_HOME": os.fspath(Home(settings.home).dagster),
+    }
+
+
+def _short_temporary_directory() -> dict[str, str]:
+    """Return a setting of TMPDIR, if a socket could not have a name in the present one."""
+    # Not `tempfile.gettempdir()`: it would keep the present one for the rest of this process.
+    chosen = (os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP"))
+    if all(len(os.fsencode(directory)) <= DIRECTORY_BYTES for directory in chosen):
+        return {}
+    return {"TMPDIR": "/tmp"}  # noqa: S108 - what is made in it has names of `tempfile`
 
 
 def prepare_instance(settings: Settings) -> None:

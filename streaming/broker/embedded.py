@@ -41,6 +41,13 @@ JAVA_OPTIONS: Final = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )
+KNOWN_REASONS: Final = {
+    "No space left on device": "no space left on device; free some.",
+    "Too many open files": (
+        "this user may open too few files at once; allow more, such as with `ulimit -n 4096`."
+    ),
+}
+"""What Java says somewhere in its log, and what to say instead."""
 UNICODE: Final = {"LC_ALL": "C.UTF-8"}
 """In the locale C, Java cannot name a working directory whose path is not ASCII."""
 
@@ -225,9 +232,12 @@ def _wait_until_serving(
 
 def _failure_reason(log: Path) -> str:
     """Return the line of the log with the reason: the deepest cause, or the last error."""
-    lines = log.read_text(errors="replace").splitlines()
-    if any("No space left on device" in line for line in lines):
-        return "no space left on device; free some."
+    text = log.read_text(errors="replace")
+    for words, reason in KNOWN_REASONS.items():
+        if words in text:
+            return reason
+    # A frame of a stack names a class of Java's, and no reason.
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("at ")]
     causes = [line for line in lines if line.startswith("Caused by:")]
     causes = causes or [line for line in lines if "ERROR" in line or "Exception" in line] or lines
     return f"{causes[-1].strip()[:300]}." if causes else "it logged nothing."

@@ -37,6 +37,7 @@ class BrokerHome:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.prefix: tuple[str, ...] = ()
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
         # In the locale C, Java takes each byte beyond ASCII for a question mark.
         self.environment = {**clean, "LC_ALL": "C", "PURCHASES_HOME": str(path)}
@@ -44,7 +45,7 @@ class BrokerHome:
     def run(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "streaming", *arguments],
+            [*self.prefix, sys.executable, "-m", "streaming", *arguments],
             env={**self.environment, **more},
             capture_output=True,
             text=True,
@@ -151,6 +152,12 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(home: BrokerHome) -> Non
         sentence = home.refused("broker", "start")
     assert f"Port {port}" in sentence
     assert "broker.json" in sentence
+
+
+def test_too_few_open_files_are_named_with_the_way_out(home: BrokerHome) -> None:
+    """A frame of a Java stack says nothing to whoever has set the limit."""
+    home.prefix = ("/bin/sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
+    assert "allow more, such as with `ulimit -n 4096`" in home.refused("broker", "start")
 
 
 def test_data_of_another_cluster_is_refused(home: BrokerHome) -> None:

@@ -40,10 +40,16 @@ def ticked(home: HomeRunner) -> bool:
 
 @pytest.fixture(scope="module")
 def working(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HomeRunner]:
-    """A home in which `up` works: Dagster takes longest to start of all that the tests start."""
+    """A home in which `up` works: Dagster takes longest to start of all that the tests start.
+
+    The temporary directory has a name that is too long for a socket's, as on some clusters.
+    """
     path = tmp_path_factory.mktemp("dagster")
     bring_jars(jars, path)
     home = HomeRunner(path)
+    temporary = path / ("temporary" * 12)
+    temporary.mkdir()
+    home.environment["TMPDIR"] = str(temporary)
     home.up()
     wait_until(home.progress, 60, "up does not work")
     yield home
