@@ -25,6 +25,7 @@ from streaming.kafka.acls import consumer_rules, processor_rules
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
+from streaming.kafka.recorded_settings import require_recorded_settings
 from streaming.kafka.topics import create_topics
 from streaming.settings import PREFIX, Settings, load_settings
 from streaming.status.slots import read_app
@@ -134,6 +135,8 @@ def _start(settings: Settings, children: Children) -> None:
         start_broker(settings.home, _report)
     names = Names.of(settings)
     preflight(settings)
+    # Before the store, whose first start would record what the processor then refuses.
+    require_recorded_settings(settings)
     create_topics(settings, bootstrap_servers(settings))
     deployment_id = prepare_store(settings)
     groups = [names.analytics_group(deployment_id)]

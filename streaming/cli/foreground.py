@@ -16,6 +16,7 @@ from streaming.errors import PurchasesError
 from streaming.kafka.acls import consumer_rules
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster, preflight, preflight_processor
+from streaming.kafka.recorded_settings import require_recorded_settings
 from streaming.offsets.catch_up import (
     GroupReader,
     Positions,
@@ -26,7 +27,7 @@ from streaming.offsets.positions import require_positions_of_this_log
 from streaming.runtime.keep_alive import KeepAlive
 from streaming.runtime.supervisor import Supervisor
 from streaming.settings import Settings, load_settings
-from streaming.store.deployment import prepare_store
+from streaming.store.deployment import prepare_store, require_settings_of_home
 from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire, holder
 from streaming.system.logs import configure_logs, get_logger
@@ -53,9 +54,11 @@ def run_processor(
     With a timeout (s) only until it has caught up, with a file only while somebody touches it.
     """
     settings = load_settings()
+    require_settings_of_home(settings)
     wanted = slots or PROCESSOR.slots(settings)
     cluster = preflight_processor(settings, range(wanted))
     _print_notes(cluster)
+    require_recorded_settings(settings)
     end = None
     if caught_up_timeout is not None:
         require_positions_of_this_log(settings, PROCESSOR)
@@ -77,6 +80,8 @@ def run_analytics(
     """
     settings = load_settings()
     names = Names.of(settings)
+    if not settings.database_path.exists():
+        require_recorded_settings(settings)
     # The store before the preflight: its first start makes the id that the group is named by.
     group = names.analytics_group(prepare_store(settings))
     cluster = preflight(settings, consumer_rules(names, [group]))

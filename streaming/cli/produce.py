@@ -73,10 +73,12 @@ def produce(
     from streaming.producer.app import ProducerApp
     from streaming.producer.generator.records import ProduceRequest
     from streaming.settings import load_settings
+    from streaming.store.deployment import require_settings_of_home
     from streaming.system.logs import configure_logs
 
     configure_logs()
     settings = load_settings()
+    require_settings_of_home(settings)
     request = ProduceRequest(
         rate=_number("--rate", rate),
         count=count,
@@ -107,10 +109,12 @@ def replay(
     from streaming.producer.replay.columns import read_mapping
     from streaming.producer.replay.plan import ReplayRequest
     from streaming.settings import load_settings
+    from streaming.store.deployment import require_settings_of_home
     from streaming.system.logs import configure_logs
 
     configure_logs()
     settings = load_settings()
+    require_settings_of_home(settings)
     request = ReplayRequest(
         path=file,
         mapping=read_mapping(columns or []),

@@ -18,12 +18,13 @@ from starlette.responses import Response
 
 from streaming.api.endpoint import JSON, PROBLEM, Endpoint, ProblemDetails
 from streaming.dashboard.ingest_records import LINES, IngestBatch, IngestRecord, read_batch
-from streaming.errors import NotFound, Unavailable
+from streaming.errors import Mismatch, NotFound, Unavailable
 from streaming.events.purchase import PurchaseFields, Rules, read_purchase
 from streaming.events.refusal import Refusal
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import producer_config
 from streaming.kafka.names import Names
+from streaming.kafka.recorded_settings import require_recorded_settings
 from streaming.kafka.records import read_record
 from streaming.kafka.rejection import rejection_reason
 from streaming.producer.sender import UNKNOWN, RecordSender
@@ -172,6 +173,7 @@ class PurchaseIngest:
     def _current_sender(self) -> RecordSender:
         with self._sender_lock:
             if self._sender is None:
+                _require_settings(self._settings)
                 config = producer_config(
                     self._settings, bootstrap_servers(self._settings), "http-in"
                 )
@@ -199,3 +201,11 @@ class PurchaseIngest:
         outcome = read_purchase(record, self._rules)[1]
         refused = str(outcome.reason) if isinstance(outcome, Refusal) else None
         return RecordReceipt(sent.event_id, record.partition, record.offset, refused)
+
+
+def _require_settings(settings: Settings) -> None:
+    """Raise `Unavailable`, because only the operator can mend it, not who sends purchases."""
+    try:
+        require_recorded_settings(settings)
+    except Mismatch as error:
+        raise Unavailable(str(error)) from None

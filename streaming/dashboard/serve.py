@@ -10,6 +10,7 @@ from streaming.dashboard.address import bind_socket, dashboard_url
 from streaming.dashboard.app import Extension, build_dashboard
 from streaming.dashboard.server_sent_events import Broadcaster
 from streaming.settings import Settings
+from streaming.store.deployment import require_settings_of_home
 
 SHUTDOWN_SECONDS: Final = 2
 """For requests under way. Less than the 10 s that `up` and service managers wait before a kill."""
@@ -19,8 +20,9 @@ def serve(settings: Settings, extension: Extension, say: Callable[[str], None]) 
     """Serve the dashboard until SIGTERM or Ctrl-C; its address is said first.
 
     Raises `UsageError` if a token is missing for this address, `PurchasesError` if the port is
-    taken.
+    taken, `Mismatch` if the home's database has another currency or time zone.
     """
+    require_settings_of_home(settings)
     broadcaster, app = build_dashboard(settings, extension)
     bound = bind_socket(settings)
     say(f"The dashboard: {dashboard_url(settings)}")

@@ -20,6 +20,7 @@ from streaming.kafka.missing_offsets import published_without_offsets
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import committed_offsets, list_bounds
 from streaming.kafka.preflight import Cluster, preflight
+from streaming.kafka.recorded_settings import topic_id_in
 from streaming.kafka.retry import answer
 from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
@@ -129,11 +130,11 @@ def _processor_positions(settings: Settings, cluster: Cluster) -> list[StoredPos
     """Return the processor's positions: all `deleted` if it has published, but has no offset."""
     names = Names.of(settings)
     common, group = _common(settings, cluster), names.processor_group
-    read = _partitions_of(cluster, names.read_by(PROCESSOR))
+    read = partitions_of(cluster, names.read_by(PROCESSOR))
     committed = _read_committed(common, group, read)
     positions = _compare(settings, cluster, PROCESSOR, committed)
     if not committed:
-        published = _partitions_of(cluster, [names.analytics, names.dead_letters])
+        published = partitions_of(cluster, [names.analytics, names.dead_letters])
         if answer(lambda _: published_without_offsets(common, group, read, published)) is not None:
             return [structs.replace(position, state="deleted") for position in positions]
     return positions
@@ -146,7 +147,7 @@ def _compare(
     offsets: Mapping[TopicPartition, StoredOffset],
 ) -> list[StoredPosition]:
     """Compare an app's stored offsets with what its partitions hold now."""
-    partitions = _partitions_of(cluster, Names.of(settings).read_by(app))
+    partitions = partitions_of(cluster, Names.of(settings).read_by(app))
     admin = AdminClient(_common(settings, cluster))
     # The high watermark: a reset to `latest` may have set a position behind an open transaction.
     bounds = list_bounds(admin, partitions, stable=False, timeout=CALL_SECONDS)
@@ -162,7 +163,8 @@ def _compare(
     return positions
 
 
-def _partitions_of(cluster: Cluster, topics: Sequence[str]) -> list[TopicPartition]:
+def partitions_of(cluster: Cluster, topics: Sequence[str]) -> list[TopicPartition]:
+    """Return all partitions of those of the topics that exist."""
     existing = [cluster.topics[topic] for topic in topics if topic in cluster.topics]
     return [(topic.name, number) for topic in existing for number in range(topic.partitions)]
 
@@ -174,10 +176,10 @@ def _common(settings: Settings, cluster: Cluster) -> Config:
 def _read_committed(
     common: Config, group: str, partitions: Sequence[TopicPartition]
 ) -> dict[TopicPartition, StoredOffset]:
-    """Return the processor's committed offsets; their metadata is the topic's id."""
+    """Return the processor's committed offsets; their metadata has the topic's id."""
     offsets = answer(lambda seconds: committed_offsets(common, group, partitions, seconds))
     return {
-        partition: StoredOffset(offset.offset, offset.metadata or "", "")
+        partition: StoredOffset(offset.offset, topic_id_in(offset.metadata), "")
         for partition, offset in offsets.items()
     }
 

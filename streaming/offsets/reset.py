@@ -20,14 +20,17 @@ from streaming.errors import PurchasesError, UsageError
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import common_config, consumer_config
+from streaming.kafka.consumer import offset_at
 from streaming.kafka.names import Names
-from streaming.kafka.offsets import commit_offsets
+from streaming.kafka.offsets import commit_offsets, committed_offsets
 from streaming.kafka.preflight import Cluster
+from streaming.kafka.recorded_settings import RecordedSettings, offset_metadata, recorded_in
 from streaming.kafka.retry import answer
 from streaming.offsets.positions import (
     CLIENT,
     StoredPosition,
     group_of,
+    partitions_of,
     read_positions,
 )
 from streaming.runtime.limits import CALL_SECONDS
@@ -195,7 +198,7 @@ def _offset_of(
 
 
 def _commit(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None:
-    """Commit for the group, with the topic's id.
+    """Commit for the group, with the topic's id and the settings that were recorded before.
 
     Kafka refuses while the group has members, and one that has just died is a member until its
     session times out, so that is waited for. Raises `PurchasesError` if one lives.
@@ -203,8 +206,14 @@ def _commit(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None
     group = Names.of(settings).processor_group
     config = common_config(settings, cluster.bootstrap_servers, CLIENT)
     ids = {name: topic_id_text(topic.topic_id) for name, topic in cluster.topics.items()}
+    read = partitions_of(cluster, Names.of(settings).read_by(PROCESSOR))
+    before = answer(lambda seconds: committed_offsets(config, group, read, seconds))
+    recorded = recorded_in(before) or RecordedSettings.of(settings)
     offsets = [
-        PartitionOffset(move.topic, move.partition, move.after, ids[move.topic]) for move in moves
+        offset_at(
+            (at.topic, at.partition), at.after, None, offset_metadata(ids[at.topic], recorded)
+        )
+        for at in moves
     ]
     session = int(consumer_config(settings, "", CLIENT, group)["session.timeout.ms"]) / 1000
     deadline = Deadline.after(session + LEAVING_SECONDS)

@@ -28,6 +28,12 @@ from streaming.kafka.identity import Identity, IdentityWatch
 from streaming.kafka.leading_records import LeadingRecords
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight_processor
+from streaming.kafka.recorded_settings import (
+    RecordedSettings,
+    offset_metadata,
+    require_settings_of,
+    topic_id_in,
+)
 from streaming.kafka.rejection import rejection_reason
 from streaming.kafka.standby import await_turn
 from streaming.kafka.topics import DEAD_LETTER_BYTES
@@ -94,6 +100,10 @@ class PurchaseProcessorApp:
             if name in identity.topic_ids
         }
         self._topic_ids = {name: topic_id_text(topic_id) for name, topic_id in read.items()}
+        recorded = RecordedSettings.of(settings)
+        self._offset_metadata = {
+            name: offset_metadata(topic_id, recorded) for name, topic_id in self._topic_ids.items()
+        }
         self._dead_letter_bytes = dead_letter_bytes
         self._committed: dict[TopicPartition, int] = {}
         self._aborts = 0
@@ -163,6 +173,7 @@ class PurchaseProcessorApp:
                 raise Unrecoverable(f"no answer about the offsets: {offset.error.str()}")
             self._require_same_topic(offset)
             self._committed[offset.topic, offset.partition] = offset.offset
+        require_settings_of(offsets, self._settings)
         if not self._is_recovered:
             self._recovery.abort_hanging()
             if all(offset.offset < 0 for offset in offsets):
@@ -171,8 +182,8 @@ class PurchaseProcessorApp:
         return offsets
 
     def _require_same_topic(self, offset: PartitionOffset) -> None:
-        expected = self._topic_ids[offset.topic]
-        if offset.metadata and offset.metadata != expected and offset.offset >= 0:
+        topic_id = topic_id_in(offset.metadata)
+        if topic_id and topic_id != self._topic_ids[offset.topic] and offset.offset >= 0:
             raise Mismatch(
                 f"The committed offset {offset.offset} of {offset.topic}-{offset.partition} is of a"
                 " topic that was deleted and created again; what it still held and was not read is"
@@ -217,9 +228,9 @@ class PurchaseProcessorApp:
                 self._runtime.heartbeat()
 
     def _offsets(self) -> list[PartitionOffset]:
-        """Return the position of each owned partition; its metadata says of which topic it is."""
+        """Return the position of each owned partition; its metadata names topic and settings."""
         return [
-            offset_at(partition, at.offset, at.leader_epoch, self._topic_ids[at.topic])
+            offset_at(partition, at.offset, at.leader_epoch, self._offset_metadata[at.topic])
             for partition, at in self.consumer.positions().items()
         ]
 

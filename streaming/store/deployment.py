@@ -5,13 +5,14 @@ The schema itself is brought up in `schema`. Other facts about a home belong int
 
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from streaming.errors import Mismatch
+from streaming.errors import Mismatch, PurchasesError
 from streaming.settings import PREFIX, Settings
-from streaming.store.connection import SCHEMA_VERSION, StoreConnection
+from streaming.store.connection import SCHEMA_VERSION, StoreConnection, read_store
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -69,6 +70,19 @@ def require_same_deployment(recorded: DeploymentInfo, settings: Settings, path: 
                 f"{PREFIX}{name} is {given}, but {path} was started with {stored}:"
                 f" set {PREFIX}{name}={stored}, or name another {PREFIX}HOME."
             )
+
+
+def require_settings_of_home(settings: Settings) -> None:
+    """Raise `Mismatch` if a database is here, and has another currency or time zone.
+
+    One that cannot be read is passed over: those who need it say what is wrong with it.
+    """
+    recorded = None
+    if settings.database_path.exists():
+        with suppress(PurchasesError), read_store(settings) as store:
+            recorded = recorded_deployment(store)
+    if recorded is not None:
+        require_same_deployment(recorded, settings, settings.database_path)
 
 
 def prepare_store(settings: Settings) -> str:

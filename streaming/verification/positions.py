@@ -41,7 +41,7 @@ class TopicPositions(Struct, frozen=True):
     """
 
     stored: dict[TopicPartition, StoredPosition]
-    committed: dict[TopicPartition, tuple[int, str | None]]
+    committed: dict[TopicPartition, tuple[int, str]]
     bounds: dict[TopicPartition, Range]
 
     def processed(self) -> dict[TopicPartition, Range]:

@@ -13,6 +13,7 @@ from confluent_kafka import TopicPartition as PartitionOffset
 from streaming.errors import Unavailable
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import consumer_config
+from streaming.kafka.recorded_settings import topic_id_in
 from streaming.kafka.retry import answer
 from streaming.kafka.unreadable_batch import UNREADABLE
 from streaming.settings import Settings
@@ -37,11 +38,14 @@ def open_reader(settings: Settings, servers: str, group: str) -> Consumer:
 
 def committed_offsets(
     reader: Consumer, partitions: Iterable[TopicPartition]
-) -> dict[TopicPartition, tuple[int, str | None]]:
-    """Return the group's committed offset of each partition (negative: none), and its metadata."""
+) -> dict[TopicPartition, tuple[int, str]]:
+    """Return the group's committed offset of each partition (negative: none), and its topic's id.
+
+    The id is empty for offsets that another tool committed.
+    """
     asked = [PartitionOffset(*partition) for partition in partitions]
     committed = answer(lambda seconds: reader.committed(asked, timeout=seconds))
-    return {(p.topic, p.partition): (p.offset, p.metadata) for p in committed}
+    return {(p.topic, p.partition): (p.offset, topic_id_in(p.metadata)) for p in committed}
 
 
 def read_ranges(reader: Consumer, ranges: Ranges) -> Iterator[list[Message]]:

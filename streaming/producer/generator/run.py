@@ -14,6 +14,7 @@ from streaming.kafka.acls import producer_rules
 from streaming.kafka.config import producer_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
+from streaming.kafka.recorded_settings import require_recorded_settings
 from streaming.producer.generator.records import ProduceRequest, generate_records, now_micros
 from streaming.producer.pace import Pace
 from streaming.producer.sender import RecordSender, SendProgress
@@ -47,11 +48,13 @@ def produce(
     """Send generated purchases until `count` is reached or `stop` is set.
 
     Raises `UsageError` for a start that the processor would refuse, `PurchasesError` if there is no
-    connection, or if the generated time reaches the future.
+    connection, if the processor was started with other settings, or if the generated time reaches
+    the future.
     """
     check_request(settings, request)
     names = Names.of(settings)
     cluster = preflight(settings, producer_rules(names))
+    require_recorded_settings(settings)
     config = producer_config(settings, cluster.bootstrap_servers, "producer")
     sender = RecordSender(config, names.purchases, stop, report, request.count)
     pace = Pace(stop, sender.tick)

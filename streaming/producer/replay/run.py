@@ -20,6 +20,7 @@ from streaming.kafka.acls import producer_rules, scan_rules
 from streaming.kafka.config import consumer_config, producer_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster, preflight
+from streaming.kafka.recorded_settings import require_recorded_settings
 from streaming.producer.pace import Pace
 from streaming.producer.replay.checkpoint import (
     Checkpoint,
@@ -68,7 +69,8 @@ def replay(
     """Send the rows of a recording that are not on `purchases` yet, until done or `stop` is set.
 
     Raises `UsageError` for a file or option that is wrong, before anything is sent;
-    `PurchasesError` if there is no connection, or another process replays the same recording.
+    `PurchasesError` if there is no connection, if the processor was started with other settings,
+    or another process replays the same recording.
     """
     if request.speed is not None and not 0 < request.speed < float("inf"):
         raise UsageError(f"--speed {request.speed} must be over 0, or max.")
@@ -76,6 +78,7 @@ def replay(
     names = Names.of(settings)
     topic = names.purchases
     cluster = preflight(settings, producer_rules(names))
+    require_recorded_settings(settings)
     path = checkpoint_path(settings.home, recording.digest, cluster.cluster_id, settings.namespace)
     lock = Home(settings.home).replay_lease(path.stem)
     try:
