@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -22,6 +23,7 @@ from assets.builds.event_reader import (
     count_customers,
     read_events,
 )
+from assets.builds.spool import spool
 from assets.builds.writer import (
     AuditFailure,
     BuildBasis,
@@ -30,13 +32,14 @@ from assets.builds.writer import (
     replace_partition,
 )
 from assets.tables.models import WHOLE, BuildFailure, TableBuild
-from assets.tables.transforms import Transform, compute
+from assets.tables.transforms import Transform, compute, select_partition
 from streaming.errors import Unavailable
 from streaming.settings import Settings
 from streaming.store.connection import StoreReader, open_reader
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.engine import open_engine
 from streaming.system.deadline import Deadline
+from streaming.system.home import Home
 
 RETRY_SECONDS: Final = 90.0
 """How long a write is tried: longer than a consumer's transaction or a person's cleaning up."""
@@ -75,12 +78,16 @@ class _Computation:
 
 @dataclass(frozen=True)
 class PartitionBuilder:
-    """The database, opened by one run for reading and for writing."""
+    """The database, opened by one run for reading and for writing.
+
+    `spool` is the directory of the frames of a large partition.
+    """
 
     source: StoreReader
     engine: Engine
     zone: ZoneInfo
     run_id: str
+    spool: Path
 
     def build(
         self, partition: str, transforms: Sequence[Transform], *, force: bool = False
@@ -134,7 +141,9 @@ class PartitionBuilder:
     ) -> dict[str, pl.DataFrame | Exception]:
         tables = [transform.table for transform in transforms]
         try:
-            frames = compute(events.frames, transforms, partition, self.zone)
+            selected = (select_partition(frame, partition, self.zone) for frame in events.frames)
+            with spool(selected, self.spool) as parts:
+                frames = compute(parts, transforms, partition)
         except Exception as error:
             # Whatever a transform raises is this partition's failure, not the run's.
             return dict.fromkeys(tables, error)
@@ -210,7 +219,7 @@ def open_builder(settings: Settings, run_id: str) -> Iterator[PartitionBuilder]:
             require_same_deployment(recorded, settings, settings.database_path)
         engine = open_engine(settings)
         try:
-            yield PartitionBuilder(source, engine, settings.zone, run_id)
+            yield PartitionBuilder(source, engine, settings.zone, run_id, Home(settings.home).spool)
         finally:
             engine.dispose()
 

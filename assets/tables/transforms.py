@@ -4,7 +4,7 @@ Pure: frames in, frames out. A new table is one more `Transform` here; reading a
 table.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from assets.tables.aggregate import METRICS, Grain, add_grain_columns, aggregate, split_sums
+from assets.tables.aggregate import METRICS, Grain, add_local_columns, aggregate, split_sums
 from assets.tables.models import (
     WHOLE,
     CustomerSummary,
@@ -73,28 +73,33 @@ class Transform:
         return [column.name for column in Table.metadata.tables[self.table].primary_key]
 
 
-def compute(
-    events: Iterable[pl.DataFrame], transforms: Sequence[Transform], partition: str, zone: ZoneInfo
-) -> list[pl.DataFrame]:
-    """Compute the rows of each table for one partition: a day such as `2011-03-27`, or `all`.
+def select_partition(events: pl.DataFrame, partition: str, zone: ZoneInfo) -> pl.LazyFrame:
+    """Plan to select the events of a partition from a frame of `EVENT_COLUMNS`.
 
-    At least one frame, of `EVENT_COLUMNS`; events of other days in it are left out. Rows are sorted
-    by the table's primary key, with the table's columns in their order.
+    A partition is a day such as `2011-03-27`, or `all`. The result has the columns of
+    `add_local_columns`.
+    """
+    local = add_local_columns(events, zone)
+    if partition == WHOLE:
+        return local
+    return local.filter(pl.col("day") == date.fromisoformat(partition))
+
+
+def compute(
+    frames: Sequence[pl.LazyFrame], transforms: Sequence[Transform], partition: str
+) -> list[pl.DataFrame]:
+    """Compute the rows of each table from all frames of `select_partition`, at least one.
+
+    The frames are read several times. Rows are sorted by the table's primary key, with the table's
+    columns in their order.
     """
     # A dict keeps the order of the grains: a set would make each run another query plan.
     needed = list({grain: None for transform in transforms for grain in transform.grains})
-    parts = (_only_partition(add_grain_columns(frame, zone), partition) for frame in events)
-    figures = aggregate(parts, needed)
+    figures = aggregate(frames, needed)
     return [
         split_sums(transform.rows(figures, partition)).select(transform.columns).sort(transform.key)
         for transform in transforms
     ]
-
-
-def _only_partition(frame: pl.LazyFrame, partition: str) -> pl.LazyFrame:
-    if partition == WHOLE:
-        return frame
-    return frame.filter(pl.col("day") == date.fromisoformat(partition))
 
 
 def _hourly_sales(by: Figures, _: str) -> pl.DataFrame:

@@ -145,6 +145,11 @@ class Home:
         return self.path / "runs" / "write.lock"
 
     @property
+    def spool(self) -> Path:
+        """The directory of the events that a run is adding up, if they are many."""
+        return self.path / "runs" / "spool"
+
+    @property
     def dagster(self) -> Path:
         """The directory that is `DAGSTER_HOME`."""
         return self.path / "dagster"

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.builds.writer import database_rows
+from assets.tables import aggregate
 from assets.tables.aggregate import EVENT_COLUMNS, METRICS
-from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, compute
+from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, compute, select_partition
 from streaming.units import split_sum
 from tests.assets import oracle
 
@@ -37,14 +38,17 @@ def frame(events: Sequence[Event]) -> pl.DataFrame:
 
 def day_tables(frames: Sequence[pl.DataFrame], day: date, zone: ZoneInfo) -> Tables:
     """Compute the day tables of one day."""
-    tables = compute(frames, DAY_TRANSFORMS, day.isoformat(), zone)
+    partition = day.isoformat()
+    selected = [select_partition(frame, partition, zone) for frame in frames]
+    tables = compute(selected, DAY_TRANSFORMS, partition)
     named = zip(DAY_TRANSFORMS, tables, strict=True)
     return {transform.table: database_rows(table) for transform, table in named}
 
 
 def whole_tables(frames: Sequence[pl.DataFrame], zone: ZoneInfo) -> Tables:
     """Compute the summaries."""
-    tables = compute(frames, WHOLE_TRANSFORMS, "all", zone)
+    selected = [select_partition(frame, "all", zone) for frame in frames]
+    tables = compute(selected, WHOLE_TRANSFORMS, "all")
     named = zip(WHOLE_TRANSFORMS, tables, strict=True)
     return {transform.table: database_rows(table) for transform, table in named}
 
@@ -94,6 +98,18 @@ def test_how_the_events_are_cut_makes_no_difference(found: list[Event], cuts: li
     for day in (SPRING, AUTUMN):
         assert day_tables(pieces, day, LONDON) == day_tables([frame(found)], day, LONDON)
     assert whole_tables(pieces, LONDON) == whole_tables([frame(found)], LONDON)
+
+
+@settings(max_examples=15, deadline=None)
+@given(some_events, st.integers(1, 9))
+def test_counts_in_any_number_of_passes_are_exact(found: list[Event], rows: int) -> None:
+    """However few events a pass counts, and however early sums merge, rows stay the same."""
+    pieces = [frame(found[at : at + 7]) for at in range(0, len(found) or 1, 7)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aggregate, "PASS_ROWS", rows)
+        patch.setattr(aggregate, "MERGE_ROWS", rows)
+        passes = [day_tables(pieces, SPRING, LONDON), whole_tables(pieces, LONDON)]
+    assert passes == [day_tables(pieces, SPRING, LONDON), whole_tables(pieces, LONDON)]
 
 
 @settings(max_examples=6, deadline=None)

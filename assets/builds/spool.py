@@ -1,0 +1,40 @@
+"""Frames of a large partition in files, because its events are read more than once.
+
+What is read from the frames is in `assets.tables`.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+
+import polars as pl
+
+
+@contextmanager
+def spool(frames: Iterator[pl.LazyFrame], directory: Path) -> Iterator[list[pl.LazyFrame]]:
+    """Make frames readable more than once: a single one in memory, several from files.
+
+    At least one frame is needed. The directory is emptied first, of what a killed run left, and
+    removed at the end: only who holds the write lock may use it.
+    """
+    first, second = next(frames).collect(), next(frames, None)
+    if second is None:
+        yield [first.lazy()]
+        return
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    try:
+        yield [
+            _write(frame, directory / f"{number}.parquet")
+            for number, frame in enumerate(chain([first.lazy(), second], frames))
+        ]
+    finally:
+        shutil.rmtree(directory)
+
+
+def _write(frame: pl.LazyFrame, path: Path) -> pl.LazyFrame:
+    # LZ4 writes three times as fast as zstd, and the file lives for seconds.
+    frame.collect().write_parquet(path, compression="lz4")
+    return pl.scan_parquet(path, low_memory=True)
