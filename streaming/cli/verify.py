@@ -62,6 +62,7 @@ def _text(result: "VerificationReport") -> str:
         lines.append(f"{topic}, offsets by partition: {places}")
     if result.since is not None:
         lines.append(f"Purchases were followed since {result.since[:19].replace('T', ' ')} UTC.")
+    lines += [printable(text) for text in result.unreadable if text not in result.examples]
     seconds = (result.finished_at - result.started_at) / 1_000_000
     lines += map(printable, result.examples)
     lines.append(f"{'Not all' if result.differences else 'All'} of it agrees ({seconds:.1f} s).")

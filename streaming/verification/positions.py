@@ -3,7 +3,6 @@
 What lies between the positions is read by `topic_reader` and compared by `topic_checks`.
 """
 
-from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
@@ -17,7 +16,12 @@ from streaming.kafka.preflight import Cluster
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
 from streaming.verification.check import Check
-from streaming.verification.topic_reader import CALL_SECONDS, Range, committed_offsets
+from streaming.verification.topic_reader import (
+    CALL_SECONDS,
+    Range,
+    TopicReader,
+    committed_offsets,
+)
 
 
 class StoredPosition(Struct, frozen=True):
@@ -54,6 +58,11 @@ class TopicPositions(Struct, frozen=True):
             for first in [self.bounds[partition][0]]
         }
 
+    def passed(self) -> dict[TopicPartition, int]:
+        """Return up to which offset an app has read each partition, or was moved by a person."""
+        stored = {partition: position.next_offset for partition, position in self.stored.items()}
+        return stored | {partition: offset for partition, (offset, _) in self.committed.items()}
+
     def stored_ranges(self, topic: str) -> dict[int, Range]:
         """Return of each partition of an output what Kafka still holds below the position."""
         ranges = {}
@@ -73,7 +82,11 @@ class TopicPositions(Struct, frozen=True):
 
 
 def read_positions(
-    connection: StoreConnection, settings: Settings, cluster: Cluster, group: str, reader: Consumer
+    connection: StoreConnection,
+    settings: Settings,
+    cluster: Cluster,
+    group: str,
+    reader: TopicReader,
 ) -> TopicPositions:
     """Read the positions, the database's first and the ends last; `group` is the consumer's.
 

@@ -7,12 +7,10 @@ their partition's order, so all deleted ones were made before the first one that
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from confluent_kafka import Consumer
-
 from streaming.events.record import TopicPartition
 from streaming.store.connection import StoreConnection
 from streaming.verification.records import PublishedEvent, read_published
-from streaming.verification.topic_reader import Ranges, first_record
+from streaming.verification.topic_reader import Ranges, TopicReader, first_record
 
 CLOCKS_APART: Final = timedelta(minutes=1)
 """How far the clocks of two processors may differ; a minute less history is judged for it."""
@@ -46,7 +44,7 @@ class FirstJudged:
 
 
 def deleted_until(
-    reader: Consumer, connection: StoreConnection, analytics: str, ranges: Ranges
+    reader: TopicReader, connection: StoreConnection, analytics: str, ranges: Ranges
 ) -> datetime | None:
     """Return a time after which no output was deleted from `ranges`; None if none was at all.
 
@@ -71,7 +69,7 @@ def time_of(milliseconds: int) -> datetime:
 
 
 def _first_time(
-    reader: Consumer,
+    reader: TopicReader,
     connection: StoreConnection,
     analytics: str,
     partition: TopicPartition,

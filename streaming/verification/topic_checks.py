@@ -3,10 +3,10 @@
 What a single comparison does is in `outputs`, `row_checks` and `positions`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Message
 from msgspec import Struct
 
 from streaming.events.identifiers import topic_id_text
@@ -22,17 +22,21 @@ from streaming.verification.positions import TopicPositions, check_identity, rea
 from streaming.verification.records import PublishedEvent, headers_of, read_published
 from streaming.verification.retention import FirstJudged, deleted_until, time_of
 from streaming.verification.row_checks import RowComparison
-from streaming.verification.topic_reader import Range, open_reader, read_ranges
+from streaming.verification.topic_reader import Range, TopicReader, open_reader, read_ranges
 
 Progress = Callable[[str, int, int], None]
 
 
 class TopicComparison(Struct, frozen=True):
-    """The checks, the offsets that were compared (first, end), and since when (RFC 3339)."""
+    """The checks, the offsets that were compared (first, end), and since when (RFC 3339).
+
+    `unreadable` are sentences about batches that nobody can unpack.
+    """
 
     checks: list[Check]
     offsets: dict[str, dict[int, Range]]
     since: str | None = None
+    unreadable: list[str] = []
 
 
 def check_topics(
@@ -71,6 +75,7 @@ def check_topics(
         readable, judged = _read_outputs(
             reader, connection, names, positions, outputs, rows, progress
         )
+        unpacked = check_unpacked(reader.unreadable, positions.passed())
     first = judged.first_offsets(purchases)
     oldest = outputs.oldest(first)
     return TopicComparison(
@@ -79,6 +84,7 @@ def check_topics(
             outputs.check(first),
             rows.check_stored_dead_letters(judged.since),
             readable,
+            unpacked,
             rows.check_events(positions.counted(names.analytics)),
             rows.check_dead_letters(),
         ],
@@ -88,6 +94,31 @@ def check_topics(
             names.dead_letters: positions.stored_ranges(names.dead_letters),
         },
         since=None if oldest is None else rfc_3339(time_of(oldest)),
+        unreadable=[_unreadable_text(*batch) for batch in reader.unreadable.items()],
+    )
+
+
+def check_unpacked(
+    unreadable: Mapping[tuple[TopicPartition, int], int], passed: Mapping[TopicPartition, int]
+) -> Check:
+    """Judge the batches that nobody can unpack: the app that reads the topic must be past them.
+
+    Their records have no output, and nothing says what they were. `unreadable` has the offset
+    behind each batch by partition and first offset, `passed` the offset up to which the app is.
+    """
+    check = Check("batches that can be unpacked")
+    for (partition, first), end in unreadable.items():
+        check.compared += 1
+        if end > passed.get(partition, 0):
+            check.differ(_unreadable_text((partition, first), end))
+    return check
+
+
+def _unreadable_text(batch: tuple[TopicPartition, int], end: int) -> str:
+    ((topic, number), first) = batch
+    return (
+        f"{end - first:,} records of {topic}-{number} from {first} on cannot be unpacked, and are"
+        " not verified."
     )
 
 
@@ -99,7 +130,7 @@ def _by_topic(ranges: dict[TopicPartition, Range]) -> dict[str, dict[int, Range]
 
 
 def _read_purchases(
-    reader: Consumer,
+    reader: TopicReader,
     outputs: OutputCounts,
     purchases: dict[TopicPartition, Range],
     progress: Progress,
@@ -114,7 +145,7 @@ def _read_purchases(
 
 
 def _read_outputs(  # noqa: PLR0913, PLR0917 - the two topics, and what each record is added to
-    reader: Consumer,
+    reader: TopicReader,
     connection: StoreConnection,
     names: Names,
     positions: TopicPositions,
@@ -160,7 +191,7 @@ def _published(message: Message) -> PublishedEvent | str:
 
 
 def _read(
-    reader: Consumer, ranges: dict[TopicPartition, Range], what: str, progress: Progress
+    reader: TopicReader, ranges: dict[TopicPartition, Range], what: str, progress: Progress
 ) -> Iterator[Message]:
     total = sum(end - first for first, end in ranges.values())
     done = 0

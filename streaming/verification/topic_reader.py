@@ -5,6 +5,7 @@ What a record means is for `records`; what it is compared with is for `topic_che
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, Message
@@ -12,10 +13,10 @@ from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.errors import Unavailable
 from streaming.events.record import TopicPartition
-from streaming.kafka.config import consumer_config
+from streaming.kafka.config import Config, consumer_config
 from streaming.kafka.recorded_settings import topic_id_in
 from streaming.kafka.retry import answer
-from streaming.kafka.unreadable_batch import UNREADABLE
+from streaming.kafka.unreadable_batch import UNREADABLE, offset_after_batch
 from streaming.settings import Settings
 
 BATCH: Final = 10_000
@@ -29,41 +30,78 @@ Range = tuple[int, int]
 Ranges = Mapping[TopicPartition, Range]
 
 
-def open_reader(settings: Settings, servers: str, group: str) -> Consumer:
-    """Return a read-committed consumer that may ask for the committed offsets of `group`."""
+@dataclass(frozen=True)
+class TopicReader:
+    """A read-committed consumer with its configuration, and the batches that it passed over.
+
+    `unreadable` has the offset behind each batch that cannot be unpacked, by partition and first
+    offset.
+    """
+
+    consumer: Consumer
+    config: Config
+    unreadable: dict[tuple[TopicPartition, int], int] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Close the consumer."""
+        self.consumer.close()
+
+    def pass_over(self, message: Message) -> int:
+        """Note the unreadable batch that a message names; return the offset behind it.
+
+        Raises `Unavailable` if the broker does not say where that is.
+        """
+        (topic, number), first = batch = _place(message)
+        if batch not in self.unreadable:
+            end = offset_after_batch(self.config, (topic, number), first)
+            if end is None:
+                raise Unavailable(
+                    f"The batch of {topic}-{number} that begins at {first} cannot be unpacked, and"
+                    " the broker does not say in time where it ends; try again."
+                )
+            self.unreadable[batch] = end
+        return self.unreadable[batch]
+
+
+def open_reader(settings: Settings, servers: str, group: str) -> TopicReader:
+    """Return a reader that may ask for the committed offsets of `group`."""
     config = consumer_config(settings, servers, "verify", group)
     # `first_record` learns only from an end event that no committed record follows.
-    return Consumer({**config, "enable.partition.eof": True, "queued.max.messages.kbytes": 32_768})
+    more = {"enable.partition.eof": True, "queued.max.messages.kbytes": 32_768}
+    return TopicReader(Consumer({**config, **more}), config)
 
 
 def committed_offsets(
-    reader: Consumer, partitions: Iterable[TopicPartition]
+    reader: TopicReader, partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, tuple[int, str]]:
     """Return the group's committed offset of each partition (negative: none), and its topic's id.
 
     The id is empty for offsets that another tool committed.
     """
     asked = [PartitionOffset(*partition) for partition in partitions]
-    committed = answer(lambda seconds: reader.committed(asked, timeout=seconds))
+    committed = answer(lambda seconds: reader.consumer.committed(asked, timeout=seconds))
     return {(p.topic, p.partition): (p.offset, topic_id_in(p.metadata)) for p in committed}
 
 
-def read_ranges(reader: Consumer, ranges: Ranges) -> Iterator[list[Message]]:
+def read_ranges(reader: TopicReader, ranges: Ranges) -> Iterator[list[Message]]:
     """Yield every committed record of the ranges (first offset, end), thousands at a time.
 
-    The order is that of the partition. Raises `Unavailable` if nothing comes for 30 s (an open
-    transaction hides what is behind it), or if records were deleted meanwhile.
+    The order is that of the partition. What cannot be unpacked is passed over. Raises `Unavailable`
+    if nothing comes for 30 s (an open transaction hides what is behind it), or if records were
+    deleted meanwhile.
     """
     ends = {partition: end for partition, (start, end) in ranges.items() if start < end}
-    _assign(reader, [PartitionOffset(*partition, ranges[partition][0]) for partition in ends])
+    _assign(reader.consumer, [PartitionOffset(*one, ranges[one][0]) for one in ends])
+    starts: dict[TopicPartition, int] = {}
     moved_at = time.monotonic()
     while ends:
-        messages = reader.consume(BATCH, 0.1)
+        messages = reader.consumer.consume(BATCH, 0.1)
         before = len(ends)
         records = _within(messages, ends)
-        _drop_finished(reader, ends)
+        passed = _pass_over_unreadable(reader, messages, ends, starts)
+        _drop_finished(reader.consumer, ends)
         yield records
-        if records or len(ends) < before:
+        if records or passed or len(ends) < before:
             moved_at = time.monotonic()
         elif time.monotonic() - moved_at > PROGRESS_SECONDS:
             topic, partition = next(iter(ends))
@@ -71,27 +109,30 @@ def read_ranges(reader: Consumer, ranges: Ranges) -> Iterator[list[Message]]:
                 f"{topic}-{partition} delivers nothing more before its end at"
                 f" {ends[topic, partition]}: is a transaction open there? Try again."
             )
-    reader.unassign()
+    reader.consumer.unassign()
 
 
-def first_record(reader: Consumer, partition: TopicPartition, start: int) -> Message | None:
-    """Return the first committed record from `start` on; None if the partition holds none."""
-    _assign(reader, [PartitionOffset(*partition, start)])
+def first_record(reader: TopicReader, partition: TopicPartition, start: int) -> Message | None:
+    """Return the first committed record from `start` on that can be unpacked; None if none can."""
+    consumer = reader.consumer
+    _assign(consumer, [PartitionOffset(*partition, start)])
     deadline = time.monotonic() + PROGRESS_SECONDS
     try:
         while time.monotonic() < deadline:
-            message = reader.poll(1)
+            message = consumer.poll(1)
             if message is None:
                 continue
             if message.error() is None:
                 return message
-            if _end_of(message) is not None:
+            if _is_unreadable(message):
+                consumer.assign([PartitionOffset(*partition, reader.pass_over(message))])
+            elif _end_of(message) is not None:
                 return None
         raise Unavailable(
             f"{partition[0]}-{partition[1]} delivers neither a record nor its end; try again."
         )
     finally:
-        reader.unassign()
+        consumer.unassign()
 
 
 def _assign(reader: Consumer, partitions: list[PartitionOffset]) -> None:
@@ -142,12 +183,38 @@ def _end_of(message: Message) -> int | None:
             f"Records of {message.topic()}-{message.partition()} were deleted while they were read"
             " (retention); try again."
         )
-    if error.code() == UNREADABLE:
-        raise Unavailable(
-            f"The batch of {message.topic()}-{message.partition()} that begins at"
-            f" {message.offset()} cannot be unpacked, so nothing behind it is verified. Wait until"
-            " retention has deleted it, or delete the log up to its end with"
-            " kafka-delete-records.sh."
-        )
     # The client retries all other errors by itself.
     return None
+
+
+def _pass_over_unreadable(
+    reader: TopicReader,
+    messages: list[Message],
+    ends: Mapping[TopicPartition, int],
+    starts: dict[TopicPartition, int],
+) -> bool:
+    """Go on behind each unreadable batch before the ends; return whether there was one.
+
+    `starts` has where a partition is read from since.
+    """
+    passed = False
+    for message in filter(_is_unreadable, messages):
+        partition, first = _place(message)
+        # What was dropped, or is read further on by now, may still have events in the client's
+        # queue.
+        if starts.get(partition, 0) <= first < ends.get(partition, 0):
+            starts[partition] = reader.pass_over(message)
+            after = PartitionOffset(*partition, starts[partition])
+            reader.consumer.incremental_unassign([after])
+            reader.consumer.incremental_assign([after])
+            passed = True
+    return passed
+
+
+def _is_unreadable(message: Message) -> bool:
+    error = message.error()
+    return error is not None and error.code() == UNREADABLE
+
+
+def _place(message: Message) -> tuple[TopicPartition, int]:
+    return (message.topic() or "", message.partition() or 0), message.offset() or 0

@@ -35,7 +35,7 @@ class VerificationReport(Struct, frozen=True, kw_only=True):
 
     `offsets` are first offset and end of what was compared of each partition, by topic; `since` is
     the append time (RFC 3339) of the oldest record of `purchases` that was followed, None if none
-    was.
+    was. `unreadable` are sentences about batches that nobody can unpack.
     """
 
     started_at: int
@@ -43,6 +43,7 @@ class VerificationReport(Struct, frozen=True, kw_only=True):
     checks: list[Check]
     offsets: dict[str, dict[int, tuple[int, int]]]
     since: str | None
+    unreadable: list[str] = []
 
     @property
     def differences(self) -> int:
@@ -85,6 +86,7 @@ def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> Ver
         checks=checks + compared.checks,
         offsets=compared.offsets,
         since=compared.since,
+        unreadable=compared.unreadable,
     )
     # By a connection of its own: a transaction that began as a reader cannot become a writer while
     # the stream writes (docs/decisions/0026).
@@ -97,6 +99,7 @@ def _keep(settings: Settings, result: VerificationReport) -> None:
         "checks": {check.name: check.compared for check in result.checks},
         "offsets": result.offsets,
         "since": result.since,
+        "unreadable": result.unreadable,
     }
     with write_store(settings) as store:
         store.execute(
