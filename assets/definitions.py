@@ -81,11 +81,19 @@ def stream_specs(settings: Settings) -> list[AssetSpec]:
             "kafka",
             "purchases",
         ),
+        # What is refused once more goes back to the dead letters, but a lineage has no circle.
+        spec(
+            "purchases_redrive",
+            f"Refused records, repaired and sent again by an operator: topic {names.redrive}.",
+            "kafka",
+            "purchases_dlq",
+        ),
         spec(
             "analytics",
             f"Valid, enriched events, each once: topic {names.analytics}.",
             "kafka",
             "purchases",
+            "purchases_redrive",
         ),
         spec(
             EVENTS.to_user_string(),

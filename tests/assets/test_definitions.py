@@ -203,15 +203,19 @@ def test_a_lock_named_by_the_run_is_held_while_it_builds(
 
 
 def test_lineage_leads_from_the_topic_to_the_last_table(store: Settings) -> None:
-    """From `purchases` one can follow the arrows to `sales_summary`."""
+    """From `purchases` the arrows lead to `sales_summary`, also by way of what was redriven."""
     definitions = Definitions(assets=[*stream_specs(store), *table_assets(store)])
     graph = definitions.resolve_asset_graph()
     assert graph.get_ancestor_asset_keys(AssetKey("sales_summary")) == {
         AssetKey("analytics_event"),
         AssetKey("analytics"),
         AssetKey("purchases"),
+        AssetKey("purchases_dlq"),
+        AssetKey("purchases_redrive"),
     }
-    assert AssetKey("purchases_dlq") in graph.get(AssetKey("purchases")).child_keys
+    assert graph.get(AssetKey("purchases_redrive")).parent_keys == {AssetKey("purchases_dlq")}
+    both = {AssetKey("purchases"), AssetKey("purchases_redrive")}
+    assert graph.get(AssetKey("analytics")).parent_keys == both
     for node in graph.asset_nodes:
         assert node.description, node.key
         assert node.group_name in {"stream", "daily", "summaries"}
