@@ -53,8 +53,8 @@ def committed_offsets(deployment: Deployment) -> dict[int, int]:
     """
     topic, group = deployment.topic("purchases"), deployment.topic("purchase-processor")
     reader = Consumer({"bootstrap.servers": deployment.bootstrap_servers, "group.id": group})
-    known = reader.list_topics(topic, timeout=10).topics[topic].partitions
-    found = reader.committed([TopicPartition(topic, number) for number in known], timeout=10)
+    known = reader.list_topics(topic, timeout=60).topics[topic].partitions
+    found = reader.committed([TopicPartition(topic, number) for number in known], timeout=60)
     reader.close()
     return {place.partition: max(place.offset, 0) for place in found}
 

@@ -36,7 +36,7 @@ from streaming.processor import app
 def undecided(*_):
     raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 app.GroupConsumer.committed = undecided
-sys.exit(app.main())
+sys.exit(app.run_worker(app.PROCESSOR, app.run_processor))
 """
 
 

@@ -77,10 +77,13 @@ def purchases() -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes]]]:
 @contextmanager
 def worker(deployment: Deployment, module: str, way: Way, slot: int) -> Iterator[Callable[[], int]]:
     """Keep a worker running with batches of a given size; gives a function that tells its pid."""
-    app = {"processor": "PurchaseProcessorApp", "analytics": "AnalyticsConsumerApp"}[module]
+    app, run = {
+        "processor": ("PurchaseProcessorApp", "run_worker(m.PROCESSOR, m.run_processor)"),
+        "analytics": ("AnalyticsConsumerApp", "run_worker(m.ANALYTICS, m.run_consumer)"),
+    }[module]
     code = (
         f"import streaming.{module}.app as m; m.{app}.batch_records = {way.batch};"
-        " raise SystemExit(m.main())"
+        f" raise SystemExit(m.{run})"
     )
     log = (deployment.home / f"{module}-{slot}.log").open("ab")
     process = subprocess.Popen(
