@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from streaming.errors import UsageError
 from streaming.kafka.client_log import ClientLog
+from streaming.kafka.client_options import exposed_secret, reason_to_refuse, unverified_options
 from streaming.kafka.java_options import translate_java_options
 from streaming.kafka.properties import read_properties
 from streaming.runtime.limits import GROUP_HEARTBEAT_SECONDS, SESSION_SECONDS, TRANSACTION_SECONDS
@@ -82,6 +83,8 @@ REQUIRED: Final[Config] = {
     "group.protocol": "classic",
     "partition.assignment.strategy": "cooperative-sticky",
 }
+ROLES: Final = PRODUCER | TRANSACTIONAL | CONSUMER
+"""What a file may tune of one kind of client."""
 IGNORED: Final = frozenset(
     {
         # Ours says which host works a slot (docs/decisions/0018).
@@ -101,11 +104,22 @@ SAME: Final = {"-1": "all", "true": "True", "false": "False"}
 
 
 def common_config(settings: Settings, bootstrap_servers: str, client: str) -> Config:
-    """Return what every client has. `client` names the part, such as `processor-0`."""
+    """Return what every client has. `client` names the part, such as `processor-0`.
+
+    Raises `UsageError` if the file would send a secret unencrypted to another host.
+    """
+    connection = _connection(settings)
+    servers = str(connection.get("bootstrap.servers", bootstrap_servers))
+    exposed = exposed_secret(connection, servers)
+    if exposed is not None:
+        raise UsageError(
+            f"{PREFIX}KAFKA_CONFIG: {settings.kafka_config} would send {exposed} unencrypted; use"
+            " TLS (SASL_SSL, https), or an address of this host."
+        )
     return {
         **COMMON,
         "bootstrap.servers": bootstrap_servers,
-        **_connection(settings),
+        **connection,
         "client.id": f"purchases-{client}@{socket.gethostname()}:{settings.home}",
     }
 
@@ -140,8 +154,8 @@ def read_client_properties(path: Path) -> dict[str, str]:
     """Return the options of a `client.properties` file by name, without those of `IGNORED`.
 
     Raises `UsageError` naming file and line as `read_properties` and `translate_java_options` do,
-    and for an option that is ours to set, that exactly-once needs to be another, or that librdkafka
-    does not take.
+    and for an option that is ours to set, that exactly-once needs to be another, that is not taken
+    from a file, or that librdkafka does not take.
     """
     source = f"{PREFIX}KAFKA_CONFIG: {path}"
     translated = translate_java_options(read_properties(path), source)
@@ -155,6 +169,10 @@ def read_client_properties(path: Path) -> dict[str, str]:
             raise UsageError(
                 f"{where}={value}, but exactly-once needs {str(needed).lower()}; remove the line."
             )
+    for name, (_, line) in properties.items():
+        reason = None if name in ROLES else reason_to_refuse(name)
+        if reason is not None:
+            raise UsageError(f"{source}:{line} sets {name}, {reason}; remove the line.")
     options = {name: value for name, (value, _) in properties.items()}
     problem = _refusal_of(tuple(options.items()))
     if problem is not None:
@@ -163,6 +181,11 @@ def read_client_properties(path: Path) -> dict[str, str]:
         place = f":{lines[0]}" if lines else ""
         raise UsageError(f"{source}{place}: {problem}; correct or remove it.")
     return options
+
+
+def unverified_connection(settings: Settings) -> tuple[str, ...]:
+    """Return the options, with values, by which the broker's certificate is not verified."""
+    return unverified_options(_connection(settings))
 
 
 @lru_cache(maxsize=4)

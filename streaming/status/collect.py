@@ -17,7 +17,7 @@ from streaming.apps import ANALYTICS, APPS, PROCESSOR, App
 from streaming.errors import PurchasesError
 from streaming.events.record import TopicPartition
 from streaming.kafka.bootstrap import bootstrap_servers
-from streaming.kafka.config import common_config
+from streaming.kafka.config import common_config, unverified_connection
 from streaming.kafka.lag import PartitionLag, TopicMissing, read_partitions
 from streaming.kafka.names import Names
 from streaming.kafka.topic_options import (
@@ -188,7 +188,9 @@ def _ask_broker(
         detail = f"The topic {names.redrive} is missing, or may not be seen by this user."
     size = retention(options.get(names.dead_letters, {})).size
     share = _dead_letter_share(settings, size) if settings.embedded_broker and size else None
-    return Broker("answering", servers, detail, said, share, compacted), lags, options
+    unverified = unverified_connection(settings)
+    broker = Broker("answering", servers, detail, said, share, compacted, unverified)
+    return broker, lags, options
 
 
 def _dead_letter_share(settings: Settings, size: int) -> float | None:

@@ -111,6 +111,13 @@ def _broker_problems(broker: Broker) -> Iterator[Problem]:
             f" {' and '.join(broker.unsafe_options)}.",
             "Run `purchases topics create --alter`. New records then take more disk.",
         )
+    if broker.unverified_options:
+        yield Problem(
+            "unverified_broker",
+            "Anybody on the way to the cluster can be the broker, because"
+            f" {' and '.join(broker.unverified_options)} in the client file.",
+            "Remove the line; name the authority of a private certificate in ssl.ca.location.",
+        )
 
 
 def _app_problems(app: AppStatus) -> Iterator[Problem]:

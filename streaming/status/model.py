@@ -24,6 +24,7 @@ class Broker(Struct, frozen=True):
     as `compression.type=producer`. `dead_letter_share` is how much of the bytes that the embedded
     broker keeps of dead letters is full; None if it is unknown, or the cluster is another. Of
     `compacted_topics` unread records are lost.
+    `unverified_options` of the client file let anybody on the way be the broker.
     """
 
     state: str
@@ -32,6 +33,7 @@ class Broker(Struct, frozen=True):
     unsafe_options: tuple[str, ...] = ()
     dead_letter_share: float | None = None
     compacted_topics: tuple[str, ...] = ()
+    unverified_options: tuple[str, ...] = ()
 
 
 class Database(Struct, frozen=True):

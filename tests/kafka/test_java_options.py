@@ -116,7 +116,8 @@ def test_each_form_that_confluent_cloud_hands_out_makes_a_client(form: str, tmp_
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("a.b=1\n", 1, 'No such configuration property: "a.b"'),
+        ("a.b=1\n", 1, "sets a.b, which is no option that purchases takes"),
+        ("sasl.other=1\n", 1, "sets sasl.other, which is no option that purchases takes"),
         ("\nsession.timeout.ms=45s\n", 2, "session.timeout.ms=45s, which is not a number"),
         ("\n\nretries=many\n", 3, "retries=many, which is not a number"),
         ("\nsocket.timeout.ms=99999999\n", 2, "is outside allowed range"),

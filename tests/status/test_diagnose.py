@@ -227,6 +227,18 @@ OPEN = PartitionStatus("processor", "purchases", 0, 1, 1, 0, 0.0, 5, 80.0)
             "compacts purchases and analytics",
         ),
         (
+            "unverified_broker",
+            {
+                "broker": Broker(
+                    "answering",
+                    "b:9092",
+                    "",
+                    unverified_options=("enable.ssl.certificate.verification is false",),
+                )
+            },
+            "enable.ssl.certificate.verification is false",
+        ),
+        (
             "unread_soon_deleted",
             {"partitions": (structs.replace(OPEN, hidden_seconds=0.0, unread_share=0.81),)},
             "81% of what Kafka keeps",
