@@ -1,9 +1,11 @@
-"""The one settings object, read from the environment (`PURCHASES_…`) and a `.env` file.
+"""The one settings object, read from the environment (`PURCHASES_…`) and `.env` files.
 
 Defaults, types and the description of a valid value are here; what a setting does is not.
 """
 
 import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from importlib.resources import files
@@ -19,6 +21,9 @@ from streaming.system.home import Home
 from streaming.units import MICROS
 
 PREFIX = "PURCHASES_"
+DOTENV = ".env"
+PROJECT = Path(__file__).parents[1]
+"""The checkout; if the package is installed, a directory that only installers write."""
 
 
 class Settings(BaseSettings):
@@ -29,7 +34,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, validate_default=True
+        env_prefix=PREFIX, extra="ignore", frozen=True, validate_default=True
     )
 
     home: Path = Path(".purchases")
@@ -112,6 +117,9 @@ class Settings(BaseSettings):
         return Path(path).absolute()
 
 
+SECRETS = {name for name, field in Settings.model_fields.items() if not field.repr}
+"""The settings that are never shown, and that only the process that needs them gets."""
+
 VALID_VALUES = {
     "home": "a directory that may be written",
     "bootstrap_servers": "host:port, several with commas between",
@@ -134,28 +142,58 @@ VALID_VALUES = {
 
 
 def load_settings() -> Settings:
-    """Read the settings from the environment and `.env`.
+    """Read the settings from the environment, from `.env` of the home, and of the project.
 
-    Raises `UsageError` with the first invalid setting and a description of a valid value.
+    The first that names a setting counts. Raises `UsageError` with the first invalid setting and a
+    description of a valid value, and for settings in a `.env` of another directory.
     """
+    project = PROJECT / DOTENV
     try:
-        settings = Settings()
+        # The home's own file cannot say which home that is.
+        home = Settings(_env_file=project).home  # type: ignore[call-arg]  # pydantic's own name
+        settings = Settings(_env_file=(project, home / DOTENV), home=home)  # type: ignore[call-arg]
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
         raise UsageError(
             f"{PREFIX}{name.upper()} is {first['input']!r}, but must be {VALID_VALUES[name]}."
         ) from None
+    _refuse_stray_file([project, home / DOTENV])
     _ = settings.database_path
     return settings
 
 
+def _refuse_stray_file(read: Sequence[Path]) -> None:
+    """Raise `UsageError` if the working directory has settings that are not read.
+
+    Who works in a directory of others, such as /tmp, must not connect to where these say.
+    """
+    stray = Path.cwd() / DOTENV
+    if not stray.is_file() or any(file.exists() and stray.samefile(file) for file in read):
+        return
+    # One that we may not read is of others, and has no settings of ours.
+    with suppress(PermissionError):
+        if PREFIX in stray.read_text(errors="replace"):
+            raise UsageError(
+                f"{stray} has settings, but they are read only from {' and '.join(map(str, read))};"
+                " move them there, or work in another directory."
+            )
+
+
+def outer_environment() -> dict[str, str]:
+    """Return this process's environment without any setting, for programs that are not ours."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+
+
 def worker_environment(settings: Settings) -> dict[str, str]:
-    """Return the environment in which a child reads these settings, whatever its directory."""
-    ours = {
-        f"{PREFIX}{name.upper()}": str(value)
-        for name, value in settings.model_dump().items()
-        if value is not None
-    }
-    others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return {**others, **ours}
+    """Return the environment in which a child reads these settings, but for the secrets."""
+    return {**outer_environment(), **_variables(settings.model_dump(exclude=SECRETS))}
+
+
+def secret_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables of the secrets, for the child that needs them."""
+    return _variables(settings.model_dump(include=SECRETS))
+
+
+def _variables(values: Mapping[str, object]) -> dict[str, str]:
+    return {f"{PREFIX}{n.upper()}": str(value) for n, value in values.items() if value is not None}

@@ -2,12 +2,15 @@
 
 from datetime import datetime
 from importlib.resources import files
+from pathlib import Path
 
 import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from streaming.settings import Settings
+from streaming import settings as module
+from streaming.errors import UsageError
+from streaming.settings import Settings, load_settings, secret_environment, worker_environment
 
 ODD_ZONES = ["posix/Europe/London", "right/UTC", "localtime", "Factory", "posixrules", "tzdata.zi"]
 
@@ -29,3 +32,63 @@ def test_every_zone_of_the_database_is_known_to_all_that_read_times() -> None:
         assert naive.dt.replace_time_zone(name).dt.epoch("ms")[0] == int(
             datetime(2024, 3, 15, 12, tzinfo=zone).timestamp() * 1000
         )
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with a `.env`, an empty environment, and a working directory elsewhere."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"PURCHASES_{name.upper()}", raising=False)
+    folder = tmp_path / "project"
+    for one in (folder, tmp_path / "home", tmp_path / "elsewhere"):
+        one.mkdir()
+    home = f"PURCHASES_HOME={tmp_path}/home\nPURCHASES_CURRENCY=EUR\nPURCHASES_NAMESPACE=project\n"
+    (folder / ".env").write_text(home)
+    monkeypatch.setattr(module, "PROJECT", folder)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return folder
+
+
+def test_env_files_are_those_of_the_home_and_of_the_project(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment counts first, then the home's; the home's names no other home."""
+    home = project.parent / "home"
+    text = "PURCHASES_NAMESPACE=home\nPURCHASES_TIMEZONE=Europe/London\nPURCHASES_HOME=/elsewhere\n"
+    (home / ".env").write_text(text)
+    monkeypatch.setenv("PURCHASES_TIMEZONE", "Asia/Tokyo")
+    found = load_settings()
+    assert found.home == home
+    assert (found.currency, found.namespace, found.timezone) == ("EUR", "home", "Asia/Tokyo")
+    for directory in (home, project):
+        monkeypatch.chdir(directory)
+        assert load_settings() == found
+
+
+def test_settings_in_another_directory_are_not_read_and_not_passed_over(project: Path) -> None:
+    """Somebody left them in a directory where others work; without settings it is another's."""
+    stray = Path.cwd() / ".env"
+    stray.write_text("DATABASE=other\n")
+    assert load_settings().home == project.parent / "home"
+    stray.write_text("PURCHASES_KAFKA_CONFIG=/tmp/theirs.properties\n")
+    with pytest.raises(
+        UsageError, match=r"elsewhere/\.env has settings, but they are read only from"
+    ):
+        load_settings()
+
+
+def test_a_child_gets_no_secret_that_it_does_not_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither from the settings nor from this process's own environment."""
+    secret = "a token of at least thirty-two characters"
+    monkeypatch.setenv("PURCHASES_DASHBOARD_TOKEN", secret)
+    monkeypatch.setenv("PURCHASES_HOME", str(tmp_path))
+    loaded = load_settings()
+    assert loaded.dashboard_token == secret
+    environment = worker_environment(loaded)
+    assert environment["PURCHASES_HOME"] == str(tmp_path)
+    assert environment["PATH"]
+    assert secret not in environment.values()
+    assert secret_environment(loaded) == {"PURCHASES_DASHBOARD_TOKEN": secret}
+    assert not any(name.startswith("PURCHASES_") for name in module.outer_environment())

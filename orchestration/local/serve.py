@@ -13,7 +13,10 @@ from streaming.settings import load_settings
 def main(part: str, arguments: list[str]) -> None:
     """Run the webserver or the daemon until SIGTERM."""
     settings = load_settings()
-    os.environ.update(dagster_environment(settings))
+    environment = dagster_environment(settings)
+    # Without the secrets, which the webserver has read by now and its children must not have.
+    os.environ.clear()
+    os.environ.update(environment)
     prepare_instance(settings)
     if part == "webserver":
         from orchestration.local.webserver import serve_webserver

@@ -17,7 +17,7 @@ from typing import Final
 from orchestration.instance import dagster_environment
 from streaming.dashboard.address import bind_socket, dashboard_url
 from streaming.errors import PurchasesError
-from streaming.settings import Settings
+from streaming.settings import Settings, secret_environment
 from streaming.system.child_process import start_child
 from streaming.system.deadline import Deadline, wait_until
 from streaming.system.home import Home
@@ -89,10 +89,13 @@ class Services:
             "daemon": ["orchestration.local.serve", "daemon"],
             "page": ["orchestration.cli.main", "dashboard"],
         }[service]
+        environment = dagster_environment(self._settings)
+        if service != "daemon":
+            environment |= secret_environment(self._settings)
         with lease:
             return start_child(
                 [sys.executable, "-m", *command],
-                dagster_environment(self._settings),
+                environment,
                 log,
                 lease,
                 own_session=True,

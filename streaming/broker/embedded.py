@@ -25,6 +25,7 @@ from streaming.broker.config import (
 from streaming.broker.identity import BrokerIdentity, read_identity, require_identity
 from streaming.broker.jars import class_path, java
 from streaming.errors import PurchasesError
+from streaming.settings import outer_environment
 from streaming.system.child_process import start_child
 from streaming.system.disk_space import LEAST_FREE_BYTES, free_bytes
 from streaming.system.home import Home
@@ -133,7 +134,7 @@ def _start(home: Path, lease: Lease, progress: Callable[[str], None]) -> BrokerS
     command = [str(java()), *JAVA_OPTIONS, "-cp", jars]
     properties = _write_properties(home, identity)
     # Java reads a path in many ways of its own, so it gets names relative to its directory.
-    directory, environment = properties.parent, {**os.environ, **UNICODE}
+    directory, environment = properties.parent, {**outer_environment(), **UNICODE}
     if not (Home(home).broker_data / "meta.properties").exists():
         _format([*command, "kafka.tools.StorageTool"], identity.cluster_id, properties, environment)
     progress("Starting the Kafka broker ...")
