@@ -2,7 +2,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-faults test-batch-faults lint bench screenshots clean
 
-UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 PURCHASES := .venv/bin/purchases
 STAMP := .venv/.set-up
@@ -17,7 +16,7 @@ help:  ## show this
 setup: $(STAMP)  ## bring everything into .venv, from the lock, without root
 
 $(STAMP): pyproject.toml uv.lock
-	@python=$$(sh scripts/find-python) && { [ -x $(UV) ] || { "$$python" -m venv .uv && .uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }; } && $(UV) sync --quiet --frozen --all-extras --all-groups --compile-bytecode --python "$$python"
+	@python=$$(sh scripts/find-python) && { [ -x $(UV) ] || { "$$python" -m venv .uv && .uv/bin/python -m pip install --quiet --require-hashes --requirement scripts/uv.txt; }; } && $(UV) sync --quiet --frozen --all-extras --all-groups --compile-bytecode --python "$$python"
 	@.venv/bin/python -m compileall -q assets orchestration streaming
 	@touch $@
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "docs" / "deploy"
 PROGRAM = "/opt/purchases/.venv/bin/purchases"
 
 
@@ -50,6 +51,19 @@ def test_the_container_starts_commands() -> None:
     assert health[0] == PROGRAM
     assert runs(found["CMD"])
     assert runs(health[1:])
+
+
+def test_what_brings_everything_else_is_pinned_by_hash() -> None:
+    """The base image, and uv, which checks the hashes of all others."""
+    container = (DEPLOY / "Containerfile").read_text()
+    images = re.findall(r"^FROM (\S+)", container, re.MULTILINE)
+    assert images
+    assert all(re.search(r"@sha256:[0-9a-f]{64}$", image) for image in images)
+    for text in (container, (ROOT / "Makefile").read_text()):
+        installs = re.findall(r"pip install ([^;\\]*)", text)
+        assert installs
+        assert all("--require-hashes --requirement" in one for one in installs)
+        assert all("scripts/uv.txt" in one for one in installs)
 
 
 @pytest.mark.parametrize(
