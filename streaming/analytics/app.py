@@ -97,6 +97,7 @@ class AnalyticsConsumerApp:
         """
         analytics, leading = self._source.analytics, LeadingRecords(batch)
         events, dead_letters = read_rows(leading, analytics, self._redrive, self._rules, self._log)
+        # Before the positions are taken: they must be those behind the last record handled.
         self.consumer.put_back(batch[leading.count :])
         batch = batch[: leading.count]
         moved = advances(batch, self.consumer.positions(), self._stored)
@@ -124,6 +125,7 @@ class AnalyticsConsumerApp:
 
     def _look_up(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
         """Look up the positions in the database, refusing those of another topic or cluster."""
+        # Begun as a writer, it waits for another consumer's batch, whose positions are then read.
         with self._engine.begin() as connection:
             rows = stored_positions(connection, self._source.group)
         starts = []
@@ -132,6 +134,7 @@ class AnalyticsConsumerApp:
             row = rows.get(partition)
             if row is None:
                 self._stored[partition] = None
+                # Negative means the first record that the log still holds.
                 starts.append(offset_at(partition, -1, None))
             else:
                 self._require_same_log(row)
@@ -145,6 +148,7 @@ class AnalyticsConsumerApp:
             "Connect to the one that this database is of; or see `purchases offsets list`, and go"
             " on with `purchases offsets reset analytics --to earliest`."
         )
+        # The cluster first, because on another one each topic has another id too.
         if row.cluster_id != self._source.cluster_id:
             raise Mismatch(
                 f"The stored position of {position} is of cluster {row.cluster_id}, but this is"
@@ -165,6 +169,7 @@ class AnalyticsConsumerApp:
         try:
             written = wait_while_unavailable(self._runtime, lambda: self._try_to_write(rows))
         except PositionTaken as error:
+            # Normal for a moment after a rebalance: the earlier owner stored one more batch.
             get_logger().warning("position_taken", detail=str(error))
             self.consumer.rewind(self.consumer.assignment())
             return None
@@ -181,6 +186,7 @@ class AnalyticsConsumerApp:
             self._runtime.watchdog_limit(WRITE_WATCHDOG_SECONDS),
             self._engine.begin() as connection,
         ):
+            # Under the write lock, so that batches have these times in the order of their commits.
             now = time.time_ns() // 1000
             return write_batch(connection, rows, self._source, self._day_of, now)
 
@@ -196,6 +202,8 @@ class AnalyticsConsumerApp:
             records=len(batch),
             stored=len(written.new),
             duplicates=written.duplicates,
+            # Without keys: they are for the processor's status, which shows who sends what is
+            # refused.
             refused=[(str(row.reason), None) for row in rows.dead_letters if row.state != STORED],
             last_at=batch[-1].timestamp / 1000,
         )
@@ -214,6 +222,7 @@ def run_consumer(settings: Settings, runtime: Runtime) -> None:
     watch = IdentityWatch(common_config(settings, servers, f"{client}-admin"), topics)
     if not runtime.heartbeat():
         return
+    # The database before the cluster: its id is part of the consumer group's name.
     engine = wait_while_unavailable(runtime, lambda: open_engine(settings))
     if engine is None:
         return

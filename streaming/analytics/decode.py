@@ -59,6 +59,7 @@ def read_rows(
         except RefusalError as error:
             dead_letters.append(not_storable_update(record, str(error)))
             log.warning("not_storable", partition=record.partition, offset=record.offset)
+        # An upgrade can read it, so skipping it would lose it.
         except Mismatch as error:
             raise Mismatch(
                 f"The record at {record.topic}-{record.partition}, offset {record.offset}, cannot"
@@ -74,6 +75,7 @@ def _dead_letter_rows(record: Record, log: RateLimitedLogger) -> list[DeadLetter
     partition, offset = record.partition, record.offset
     read = read_dead_letter_headers(record.headers)
     if not isinstance(read, DeadLetterHeaders):
+        # Anyone with WRITE on the topic may put it there; it names no purchase.
         log.warning("foreign_dead_letter", partition=partition, offset=offset)
         return []
     refused_at = refusal_time(record.timestamp)
@@ -90,6 +92,7 @@ def advances(
     `positions` are past the transaction markers behind the last records. The leader epoch is the
     position's: a marker may be of a later leader than the record before it.
     """
+    # Counted in C, because this is one more pass over every record of a backlog.
     counts = Counter(map(_topic_partition, records))
     return {
         partition: Advance(

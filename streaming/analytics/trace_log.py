@@ -18,6 +18,7 @@ _valid = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullm
 
 def log_traces(rows: Iterable[EventRow], records: Iterable[Record], analytics: str) -> None:
     """Log a line for each stored row whose record of the topic `analytics` had a valid header."""
+    # By position: a duplicate has the same event id, but was not stored.
     ids = {(row[STREAM_PARTITION], row[STREAM_OFFSET]): row[0] for row in rows}
     for record in records:
         if record.topic != analytics:

@@ -32,6 +32,7 @@ MAX_CONCURRENT: Final = 16
 MAX_BODY_BYTES: Final = 64 * 1024
 """A list of 500 dead letters to redrive has 40 KB."""
 STATUS_OF_ERROR: Final[tuple[tuple[type[PurchasesError], int], ...]] = (
+    # In this order: the first two are usage errors too.
     (NotFound, 404),
     (TooLarge, 413),
     (UsageError, 400),
@@ -99,6 +100,7 @@ def bounded_handler(
     async def handle(request: Request) -> Response:
         # The body is read before the limit applies, so that a slow sender keeps nobody waiting.
         body = await read_body(request, max_body_bytes)
+        # Refused at once: who waited would hold one of the threads that all endpoints share.
         if not semaphore.acquire(blocking=False):
             return too_many_requests(f"{max_concurrent} such requests are being answered")
         try:
@@ -157,6 +159,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         )
     body = bytearray()
     async for chunk in request.stream():
+        # Counted while it comes, because Content-Length may be missing, or wrong.
         body += chunk
         if len(body) > max_bytes:
             raise HTTPException(413, f"The body is over {max_bytes:,} bytes; send less at once.")
@@ -166,6 +169,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 def json_response(content: object, request: Request) -> Response:
     """Return content as JSON, or a 304 if the client has it already by its ETag."""
     body = msgspec.json.encode(content)
+    # By the content, so it holds after a restart too, and nothing has to track changes.
     etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
     headers = {"etag": etag, "cache-control": "no-cache"}
     cached = request.headers.get("if-none-match", "")
@@ -216,6 +220,7 @@ def parse_parameters(kind: type[Struct], request: Request) -> Struct:
         else:
             values[name] = value
     try:
+        # Of a query everything is text, so numbers are read from it.
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(f"The parameters do not fit this endpoint: {error}.") from None

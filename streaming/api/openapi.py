@@ -27,6 +27,7 @@ PROBLEM_DESCRIPTIONS: Final = {
 def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document, ready to be encoded as JSON."""
     records = [ProblemDetails, *(e.result for e in endpoints), *(e.parameters for e in endpoints)]
+    # All records in one call, so that what they share is described once.
     schemas, components = msgspec.json.schema_components(records, ref_template=SCHEMA_REFERENCE)
     results = schemas[1 : 1 + len(endpoints)]
     parameters = schemas[1 + len(endpoints) :]
@@ -75,6 +76,7 @@ def _parameters(
     endpoint: Endpoint, parameters: Mapping[str, Any], components: Mapping[str, Any]
 ) -> Iterable[dict[str, Any]]:
     record = components[str(parameters["$ref"]).rpartition("/")[2]]
+    # OpenAPI requires each name in the path to be a parameter, and no other to be one of the path.
     in_path = set(re.findall(r"{(\w+)", endpoint.path))
     for name, schema in record["properties"].items():
         yield {

@@ -36,6 +36,7 @@ Price = Annotated[int, Meta(ge=0, le=fields.MAX_PRICE_MICROS)]
 Amount = Annotated[int, Meta(ge=-fields.MAX_AMOUNT_MICROS, le=fields.MAX_AMOUNT_MICROS)]
 
 
+# Without garbage collection: it can hold no cycle, and a backlog makes millions of them.
 class AnalyticsEvent(Struct, frozen=True, omit_defaults=True, gc=False):
     """A purchase, enriched. Absent fields are left out of the JSON.
 
@@ -118,6 +119,7 @@ def decode_analytics(value: bytes | None, rules: StorableRules) -> AnalyticsEven
     try:
         event = _decode(content)
     except (ValueError, RecursionError) as error:
+        # Asked only now, because a newer version may have other types in fields of these names.
         _require_known_version(_read_version(content))
         raise not_storable(f"it is no analytics event: {error}") from None
     if event.schema_version != SCHEMA_VERSION:

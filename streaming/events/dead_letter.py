@@ -68,6 +68,7 @@ def dead_letter(record: Record, origin: Origin, refusal: Refusal, maximum_bytes:
     whole = DeadLetter(record.key, record.value, [*few, *refused, *marks])
     if size_in_bytes(whole) <= maximum_bytes:
         return whole
+    # Three parts may be cut to it, and the fourth quarter is for the headers `dlq.*`.
     kept = min(KEPT_BYTES, maximum_bytes // 4)
     return DeadLetter(
         key=record.key and record.key[:kept],
@@ -98,6 +99,7 @@ def escaped_text(content: bytes | None) -> str | None:
     """Return bytes (such as a key) as text of at most 1,024 characters; other bytes are escaped."""
     if content is None:
         return None
+    # A character has 4 bytes at most, and a key may have a megabyte.
     text = content[: 4 * MAX_CHARACTERS].decode(errors="backslashreplace")
     return text.replace("\0", "\\x00")[:MAX_CHARACTERS]
 

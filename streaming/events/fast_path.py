@@ -151,6 +151,7 @@ def _event(
 
 def _with_six_decimals(text: str) -> str:
     """Write a time that ends in `Z` with six decimals. Raises `ValueError` for other texts."""
+    # The seconds are checked later by `utc_micros`; only what follows them varies.
     if not _REST(text, units.SECOND_LENGTH):
         raise ValueError(text)
     return f"{text[: units.SECOND_LENGTH]}.{text[units.SECOND_LENGTH + 1 : -1]:0<6}Z"

@@ -39,8 +39,10 @@ def timestamp(value: str | int) -> datetime:
     try:
         if isinstance(value, int):
             return EPOCH + timedelta(milliseconds=value)
+        # `fromisoformat` alone takes forms that are not RFC 3339, such as week dates.
         if _RFC_3339(value):
             return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    # The shift to UTC may leave the years 1 to 9999.
     except (ValueError, OverflowError):
         pass
     raise RefusalError(
@@ -142,6 +144,7 @@ def encodable(field: str, value: str) -> str:
 
 
 def _decimal_micros(value: str) -> int | None:
+    # Reading an integer takes the square of its digits, and a text may have thousands.
     match = _DECIMAL(value) if len(value) <= 20 else None
     if match is None:
         return None
@@ -151,6 +154,7 @@ def _decimal_micros(value: str) -> int | None:
 
 
 def _float_micros(value: float) -> int | None:
+    # Neither infinity nor NaN, which fails every comparison, gets past this.
     if not -1e12 < value < 1e12:
         return None
     micros = round(value * MICROS)

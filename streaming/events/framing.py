@@ -25,6 +25,7 @@ def read_framing(value: bytes, headers: Headers) -> str | None:
     """
     if value[0] == _BY_NUMBER and len(value) >= _NUMBER_LENGTH:
         return f"magic byte 0, {_schema(value[:_NUMBER_LENGTH])}"
+    # Serializers of JSON Schema send plain JSON objects with such a header.
     if headers and not value.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
         for name, content in headers:
             if name in SCHEMA_ID_HEADERS:

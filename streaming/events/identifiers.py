@@ -14,6 +14,7 @@ def topic_id_text(topic_id: bytes) -> str:
 def topic_id_bytes(text: str) -> bytes:
     """Read a topic id of 22 characters. Raises `ValueError` for any other text."""
     topic_id = base64.b64decode(f"{text}==", altchars=b"-_", validate=True)
+    # 22 characters hold 4 bits more than 16 bytes: only one of the texts is the id's.
     if topic_id_text(topic_id) != text or len(topic_id) != 16:
         raise ValueError(f"{excerpt(text)} is no topic id")
     return topic_id
@@ -24,7 +25,9 @@ def derived_id(milliseconds: int, content: bytes) -> str:
 
     So ids sort by time, and the same content at the same time always has the same id.
     """
+    # 80 bits, of which 74 fit beside the version and the variant.
     digest = int.from_bytes(hashlib.sha256(content).digest()[:10], "big") >> 6
+    # A record's own time may be any number of 64 bits, and UUIDv8 has room for 48.
     time = min(max(milliseconds, 0), 2**48 - 1)
     number = time << 80 | 0x8 << 76 | (digest >> 62) << 64 | 0b10 << 62 | digest & (2**62 - 1)
     text = f"{number:032x}"

@@ -139,6 +139,7 @@ def _decode_value(record: Record, origin: Origin) -> PurchaseFields:
         raise RefusalError(
             Reason.MALFORMED_JSON, f"the value is not UTF-8 at byte {error.start}"
         ) from None
+    # Nearly every value is an object, and is spared the look at the plain form.
     if text[0] != "{" and (plain := _read_key_value_form(record.key, text, origin)):
         return plain
     return decode_valid(text) or decode_any(text)
@@ -178,6 +179,7 @@ def decode_any(text: str) -> PurchaseFields:
             raise RefusalError(Reason.MISSING_FIELD, f"the field {field} is missing")
     known = {field: members[field] for field in FIELDS if field in members}
     for field, value in known.items():
+        # Compared exactly, because to Python a boolean is an integer too.
         if type(value) not in _TYPES[field]:
             kind = "null" if value is None else type(value).__name__
             raise RefusalError(Reason.WRONG_TYPE, f"{field} is of type {kind}: {excerpt(value)}")

@@ -32,6 +32,7 @@ MAX_HEADERS = 1_000
 MAX_ATTEMPT = INT32_MAX
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}").fullmatch
+# Bounded, because reading an integer takes the square of its digits.
 _NUMBER = re.compile(rb"-?[0-9]{1,19}").fullmatch
 
 
@@ -103,6 +104,7 @@ def read_origin(headers: Headers, prefix: str) -> Origin:
     """
     if prefix == ORIGIN and UNREADABLE in headers:
         raise RefusalError(Reason.INVALID_ORIGIN, UNREADABLE_DETAIL)
+    # Of a name that comes twice the last counts, as in JSON.
     found = {
         name[len(prefix) :]: value or b"" for name, value in headers if name.startswith(prefix)
     }

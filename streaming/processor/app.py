@@ -133,6 +133,7 @@ class PurchaseProcessorApp:
         try:
             self._producer.begin_transaction()
             published = self._publish(leading)
+            # Before the offsets are taken: they must be those behind the last record published.
             self.consumer.put_back(batch[leading.count :])
             self._commit(self._offsets())
         except KafkaException as error:
@@ -142,6 +143,7 @@ class PurchaseProcessorApp:
 
     def idle(self) -> None:
         """Commit positions that moved past transaction markers, so that lag can reach 0."""
+        # A marker is no record, but it takes an offset: without this the lag would stay at 1.
         moved = [
             offset
             for offset in self._offsets()
@@ -198,6 +200,7 @@ class PurchaseProcessorApp:
         """
         rules, most_bytes = self._rules, self._dead_letter_bytes
         analytics, dead_letters = self._names.analytics, self._names.dead_letters
+        # One for the batch, so the consumer reads the text once too.
         processed_at = rfc_3339(datetime.now(UTC))
         published = Published()
         for record in records:

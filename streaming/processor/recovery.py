@@ -65,6 +65,7 @@ class Recovery:
         """Provide all partitions that are written, and let the watchdog bear with a recovery."""
         self._runtime.heartbeat()
         try:
+            # A coordinator that was just elected loads its log first, and answers late.
             with self._runtime.watchdog_limit(RECOVERY_WATCHDOG_SECONDS):
                 yield self._partitions(self._written)
         except KafkaException as error:
@@ -73,4 +74,5 @@ class Recovery:
             raise Unrecoverable(f"cannot recover: {error}") from None
 
     def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+        # Asked each time, because partitions may have been added since (docs/postmortems/0008).
         return hanging_transactions.list_topic_partitions(self._producer, topics)

@@ -49,14 +49,17 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
             event.unit_price_micros is None,
             unknown,
         )
+    # The fast path has no headers and refuses nothing, so all refusals come from here.
     origin, verdict = read_purchase(record, rules)
     headers = record.headers
     if headers or len(key or b"") > MAX_CARRIED_BYTES:
+        # Over any verdict on the value: repairing that would not make the record fit.
         verdict = _too_much_carried(record) or verdict
     if isinstance(verdict, Refusal):
         letter = dead_letter(record, origin, verdict, dead_letter_bytes)
         return Output(letter.key, letter.value, letter.headers, verdict.reason)
     return Output(
+        # By customer, whatever the sender keyed by: a customer's events keep their order.
         key=record_key(verdict.user, verdict.order_id) or key,
         value=encode_analytics(enrich(verdict, record, processed_at)),
         headers=forwarded_headers(headers) if headers else headers,

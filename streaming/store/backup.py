@@ -41,6 +41,8 @@ def copy_database(
     try:
         _copy(source, path, part, progress)
         with store_errors(target):
+            # The name appears with the whole content only; without the sync a power failure may
+            # undo it.
             part.rename(target)
             sync_directory(target.parent)
     finally:
@@ -71,6 +73,7 @@ def _copy(source: sqlite3.Connection, path: Path, part: Path, progress: Progress
             source.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
             source.backup(copy, pages=PAGES_PER_STEP, progress=report)
         with store_errors(part):
+            # Opened in WAL mode, the copy would need a second file, which nobody copies along.
             copy.execute("PRAGMA journal_mode = DELETE").fetchall()
         require_integrity(copy, path)
 

@@ -83,6 +83,7 @@ def _connect_current(
     try:
         with store_errors(path):
             _require_current_schema(connection, path)
+    # Also after Ctrl-C, or the file would stay open as long as the process lives.
     except BaseException:
         connection.close()
         raise

@@ -77,6 +77,7 @@ def find_dead_letters(
     )
     for row in rows:
         letter = StoredDeadLetter(*row)
+        # In Python, because an id is three columns, and there may be hundreds of ids.
         if criteria.ids is None or letter.id in criteria.ids:
             yield letter
 
@@ -86,6 +87,7 @@ def find_dead_letter(connection: StoreConnection, name: str) -> StoredDeadLetter
 
     Raises `NotFound` if none has it, `UsageError` if several have it.
     """
+    # Padded in front: `partition:offset` has an empty topic id, which fits any.
     topic_id, partition, offset = ["", "", *name.rsplit(":", 2)][-3:]
     if not (partition.isdecimal() and offset.isdecimal()):
         raise UsageError(f"{name!r} is no id of a dead letter; `purchases dlq list` shows them.")
@@ -119,6 +121,7 @@ def count_by_day(
     """Count the dead letters that fit by local day (as `2011-03-27`) and reason, in that order."""
     condition, values = _condition(criteria)
     rows = connection.execute(
+        # SQLite has no time zones: it counts quarters of an hour, and Python gives them to days.
         f"SELECT refused_at / {QUARTER}, coalesce(reason, ''), count(*) FROM dead_letter"  # noqa: S608
         f" WHERE {condition} AND refused_at IS NOT NULL GROUP BY 1, 2",
         values,
@@ -156,6 +159,7 @@ def _mark(
 ) -> int:
     return connection.executemany(
         "UPDATE dead_letter SET state = ?, dropped_because = ? WHERE origin_topic_id = ? AND"
+        # `attempts` tells whether it was refused again since the caller read it.
         " origin_partition = ? AND origin_offset = ? AND attempts = ? AND state <> 'stored'",
         [(state, because, x.topic_id, x.partition, x.offset, x.attempts) for x in dead_letters],
     ).rowcount

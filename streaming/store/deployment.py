@@ -38,6 +38,8 @@ def ensure_deployment(engine: "Engine", settings: Settings) -> DeploymentInfo:
         connection.exec_driver_sql(
             "INSERT INTO deployment"
             " (id, deployment_id, currency, timezone, schema_version, created_at)"
+            # Of two first starts at once one records, and both compare themselves with what it
+            # recorded.
             " VALUES (1, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
             (
                 uuid.uuid4().hex,
@@ -90,6 +92,7 @@ def prepare_store(settings: Settings) -> str:
 
     Raises `Mismatch` for a newer schema, another currency or another time zone.
     """
+    # Imported late: SQLAlchemy takes longer to load than most commands need altogether.
     from streaming.store.engine import open_engine
     from streaming.store.schema import upgrade
 

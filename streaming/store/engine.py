@@ -33,6 +33,7 @@ def engine_over(path: Path, *, create: bool = False) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         creator=lambda: connect(path, create=create),
+        # The text of an error goes to the log, where no customer's data may be.
         hide_parameters=True,
     )
 

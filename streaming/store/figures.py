@@ -31,6 +31,7 @@ def _adding(
 ) -> Insert:
     """Build an upsert that adds `columns` to what is there, and replaces the ones of `setting`."""
     statement = insert(table)
+    # `excluded` is SQL's name for the row that met one of the same key.
     added = {name: table.c[name] + statement.excluded[name] for name in columns}
     replaced = {name: statement.excluded[name] for name in setting}
     return statement.on_conflict_do_update(index_elements=[key], set_={**added, **replaced})
@@ -60,6 +61,7 @@ _SELECT_ITEMS: Final = (
     f"SELECT item, {', '.join(_SUMS + _TRILLIONS)} FROM live_item_totals WHERE item IN"
 )
 _SELECT_DAYS: Final = (
+    # The zeros stand for gross revenue, which the ledger does not have.
     "SELECT day, events, items_sold, 0, net_revenue_micros, 0, net_revenue_trillions"
     " FROM day_ledger WHERE day IN"
 )
@@ -72,6 +74,7 @@ def add_figures(connection: Connection, added: Deltas, now: int) -> None:
     before = _whole_sums(stored)
     after = _add(before, added.total)
     events, items_sold, gross, net, *trillions = _split_sums(after)
+    # Both only grow, so a version never comes twice, and nobody has to store a counter for it.
     version = events + connection.exec_driver_sql(_SELECT_CORRECTIONS).scalar_one()
     totals = (events, items_sold, gross, net, guests + added.guest_events, now, *trillions)
     connection.exec_driver_sql(_REPLACE_TOTALS, (1, *totals))
@@ -108,6 +111,7 @@ def _add_stored(
     for start in range(0, len(names), SELECT_IDS):
         some = names[start : start + SELECT_IDS]
         marks = ", ".join("?" * len(some))
+        # Read and added in Python: in SQL a sum beyond 64 bits becomes a float.
         rows = connection.exec_driver_sql(f"{statement} ({marks})", tuple(some))
         stored = {name: _whole_sums(sums) for name, *sums in rows}
         yield from ((name, _add(stored.get(name, NO_SUMS), added[name])) for name in some)

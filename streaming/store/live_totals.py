@@ -55,6 +55,7 @@ def live_figures(connection: StoreConnection) -> LiveFigures:
         "SELECT events, items_sold, gross_revenue_trillions, gross_revenue_micros,"
         " net_revenue_trillions, net_revenue_micros, guest_events, changed_at FROM live_totals"
     ).fetchone()
+    # Before the first event there is no row.
     events, items_sold, *money, guests, changed_at = row or (0, 0, 0, 0, 0, 0, 0, None)
     gross, net = whole_sum(*money[:2]), whole_sum(*money[2:])
     best = top_items(connection, 1)
@@ -67,6 +68,7 @@ def top_items(connection: StoreConnection, limit: int) -> list[ItemFigures]:
     """Return the most sold items, best first; net revenue, then the name decides between equals."""
     rows = connection.execute(
         "SELECT item, items_sold, net_revenue_trillions, net_revenue_micros FROM live_item_totals"
+        # Trillions before micros: both have one sign, so this is the order of their sum.
         " ORDER BY items_sold DESC, net_revenue_trillions DESC, net_revenue_micros DESC, item"
         " LIMIT ?",
         (limit,),
@@ -77,6 +79,7 @@ def top_items(connection: StoreConnection, limit: int) -> list[ItemFigures]:
 def refusals(connection: StoreConnection) -> dict[str | None, int]:
     """Count the refused that are not stored by reason, most frequent first."""
     rows = connection.execute(
+        # Both columns are in one index, so the dead letters themselves are not read.
         "SELECT reason, count(*) FROM dead_letter WHERE state <> 'stored'"
         " GROUP BY reason ORDER BY count(*) DESC, reason"
     )

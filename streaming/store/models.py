@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from sqlalchemy import BigInteger, CheckConstraint, Index, MetaData
 from sqlmodel import Field, SQLModel
 
+# Alembic can drop or alter a constraint by its name alone.
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "ck": "ck_%(table_name)s_%(constraint_name)s",
@@ -20,6 +21,7 @@ NAMES = {
 
 def big(**options: Any) -> Any:  # noqa: ANN401 - what SQLModel's `Field` takes and gives
     """Return a column of 64 bits, on every database."""
+    # SQLite's integers have 64 bits under any name, those of other databases only under this one.
     return Field(sa_type=BigInteger, **options)
 
 
@@ -39,6 +41,7 @@ class AnalyticsEventRow(Table, table=True):
 
     __tablename__ = "analytics_event"
     __table_args__ = (
+        # What audits and sums rely on; the consumer refuses it before, with a reason.
         CheckConstraint("kind = CASE WHEN quantity > 0 THEN 'sale' ELSE 'return' END", "kind"),
         CheckConstraint("quantity <> 0", "quantity"),
         CheckConstraint("(amount_micros IS NULL) = (unit_price_micros IS NULL)", "amount_micros"),
@@ -74,6 +77,7 @@ class DeadLetterRow(Table, table=True):
     __tablename__ = "dead_letter"
     __table_args__ = (
         CheckConstraint("state IN ('open', 'redriven', 'stored', 'parked', 'dropped')", "state"),
+        # Status and metrics count by these every few seconds.
         Index(None, "state", "reason"),
     )
 

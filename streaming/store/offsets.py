@@ -77,6 +77,8 @@ def _move(
     topic, partition = topic_partition
     if before is not None and _of_one_log(before, moved):
         connection.execute(
+            # The epoch was that of another offset: with it, Kafka could take the position for
+            # truncated.
             "UPDATE stream_offset SET next_offset = ?, leader_epoch = NULL"
             " WHERE consumer_group = ? AND topic = ? AND partition = ?",
             (moved.next_offset, group, topic, partition),

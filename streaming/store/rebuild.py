@@ -52,9 +52,12 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResu
     """
     with read_store(settings) as store:
         recorded = recorded_deployment(store)
+    # Before the write lock is taken: a copy takes long, and the consumer goes on meanwhile.
     kept = backup(settings, backup_path(settings, "before-rebuild"), progress)
     with write_store(settings) as store:
+        # The consumer cut the days in the recorded zone; the settings of this host may differ.
         zone = ZoneInfo(recorded.timezone) if recorded else settings.zone
+        # SQLite has neither time zones nor integers of more than 64 bits, so Python computes both.
         store.create_function("local_day", 1, day_cutter(zone), deterministic=True)
         store.create_function("trillions", 2, _trillions, deterministic=True)
         store.create_function("micros", 2, _micros, deterministic=True)
@@ -62,6 +65,7 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResu
         events = _rebuild_totals(store, now)
         items = _rebuild_items(store)
         days = _rebuild_ledger(store, read_version(store), now)
+        # A partition without a build is missing, and Dagster builds it again.
         builds = store.execute("DELETE FROM table_build").rowcount
         store.execute("DELETE FROM build_failure")
         return RebuildResult(kept, events, days, items, builds)
@@ -75,6 +79,7 @@ def _rebuild_totals(connection: StoreConnection, now: int) -> int:
         " changed_at)"
         f" SELECT 1, count(*), coalesce(sum(quantity), 0), micros({GROSS}), micros({NET}),"
         f" trillions({GROSS}), trillions({NET}), count(*) - count(user), ?"
+        # `WHERE true` is for SQLite's parser, which else takes ON CONFLICT for a join's condition.
         " FROM analytics_event WHERE true"
         " ON CONFLICT (id) DO UPDATE SET (events, items_sold, gross_revenue_micros,"
         " net_revenue_micros, gross_revenue_trillions, net_revenue_trillions, guest_events,"
@@ -99,10 +104,12 @@ def _rebuild_items(connection: StoreConnection) -> int:
     )
     row = connection.execute(
         "SELECT count(DISTINCT item) FROM ("
+        # In both directions: a row may be missing, left over, or wrong.
         " SELECT * FROM (SELECT * FROM rebuilt_item EXCEPT SELECT * FROM live_item_totals)"
         " UNION ALL"
         " SELECT * FROM (SELECT * FROM live_item_totals EXCEPT SELECT * FROM rebuilt_item))"
     ).fetchone()
+    # Right rows are not written again: all of them would go through the WAL.
     if row[0]:
         connection.execute("DELETE FROM live_item_totals")
         connection.execute("INSERT INTO live_item_totals SELECT * FROM rebuilt_item")
@@ -130,6 +137,7 @@ def _rebuild_ledger(connection: StoreConnection, version: int, now: int) -> int:
         " net_revenue_micros = excluded.net_revenue_micros,"
         " net_revenue_trillions = excluded.net_revenue_trillions,"
         " changed_at = excluded.changed_at"
+        # A right day is left as it is: a new version would have its tables built again.
         " WHERE (events, items_sold, net_revenue_micros, net_revenue_trillions) IS NOT"
         " (excluded.events, excluded.items_sold, excluded.net_revenue_micros,"
         " excluded.net_revenue_trillions)",

@@ -72,6 +72,7 @@ def _require_restorable(content: sqlite3.Connection, source: Path, settings: Set
 def _workers_stopped(settings: Settings) -> Iterator[None]:
     """Hold the leases of this home's workers, so that none runs or starts."""
     home = Home(settings.home)
+    # The configured slots too: as long as their leases are held, no supervisor starts a worker.
     slots = {home.worker_lease(ANALYTICS.name, slot) for slot in range(ANALYTICS.slots(settings))}
     with ExitStack() as leases:
         for lock in sorted(
@@ -100,6 +101,7 @@ def _set_aside(path: Path, kept: Path) -> Path | None:
     except PurchasesError:
         with store_errors(path):
             kept.parent.mkdir(parents=True, exist_ok=True)
+            # The database goes last: a crash in between must not leave a WAL without its database.
             for suffix in ("-wal", "-shm", ""):
                 file = Path(f"{path}{suffix}")
                 if file.exists():
@@ -124,6 +126,7 @@ def _replace(
             progress(total - remaining, total)
 
     with closing(connect(path)) as connection, store_errors(path):
+        # SQLite cannot change the page size of a database in WAL mode, and calls it read-only.
         sizes = [c.execute("PRAGMA page_size").fetchone()[0] for c in (content, connection)]
         if sizes[0] != sizes[1]:
             raise PurchasesError(

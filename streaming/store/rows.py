@@ -183,6 +183,7 @@ def deltas(rows: Iterable[EventRow], day_of: Callable[[int], str]) -> Deltas:
 
     `day_of` returns the ISO date of a time in µs.
     """
+    # Grouped once, by item and day together: the groups are far fewer than the rows.
     sums_of: dict[tuple[str, str], list[int]] = {}
     guests = 0
     for row in rows:
@@ -193,6 +194,7 @@ def deltas(rows: Iterable[EventRow], day_of: Callable[[int], str]) -> Deltas:
             sums = sums_of[group] = [0, 0, 0, 0]
         sums[0] += 1
         sums[1] += quantity
+        # Gross revenue is that of sales alone.
         sums[2] += amount if quantity > 0 else 0
         sums[3] += amount
         if row[USER] is None:
@@ -226,6 +228,7 @@ def _minus(one: Sums, other: Sums) -> Sums:
 
 
 def _added(sums: Iterable[Sequence[int]]) -> Sums:
+    # Without the zeros, no sums at all would give no columns.
     columns = zip((0, 0, 0, 0), *sums, strict=True)
     events, items_sold, gross, net = (sum(column) for column in columns)
     return events, items_sold, gross, net
@@ -262,6 +265,7 @@ def resolve(rows: Sequence[EventRow], stored: Mapping[str, EventRow]) -> Resolut
     `stored` are the rows of their ids before the batch; of a new id the first one was inserted. In
     whatever order rows come, the same one wins; of one source that comes again, the one before.
     """
+    # `before` becomes what the table holds after the insert: of a new id its first row.
     before = dict(stored)
     winners = dict(stored)
     duplicates: list[EventRow] = []
@@ -271,6 +275,7 @@ def resolve(rows: Sequence[EventRow], stored: Mapping[str, EventRow]) -> Resolut
         if other is None:
             before[row[0]] = winners[row[0]] = row
             continue
+        # Strictly lower: the same record, read again, must change nothing.
         winner, loser = (row, other) if _source(row) < _source(other) else (other, row)
         winners[row[0]] = winner
         duplicates.append(loser)
@@ -292,6 +297,7 @@ def resolve(rows: Sequence[EventRow], stored: Mapping[str, EventRow]) -> Resolut
 
 def content_of(row: EventRow) -> tuple[object, ...]:
     """Return the fields of the purchase itself: events of one id that differ in them conflict."""
+    # From `event_time` to `country`; what follows is of the record, not of the purchase.
     return row[1:12]
 
 

@@ -49,6 +49,7 @@ def migrate(path: Path) -> None:
     from streaming.store.engine import engine_over
 
     config = Config()
+    # Alembic's options are those of configparser, which takes % for the start of a name.
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     engine = engine_over(path, create=True)
     try:

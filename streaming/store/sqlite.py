@@ -61,7 +61,9 @@ def connect(
             f"{path.absolute().as_uri()}?mode={mode}",
             uri=True,
             timeout=lock_seconds,
+            # Python's own mode begins a transaction before some statements only.
             isolation_level=None,
+            # The dashboard samples from whichever thread asks, and holds a lock meanwhile.
             check_same_thread=False,
         )
         try:
@@ -107,9 +109,12 @@ def store_error(path: Path, error: BaseException) -> PurchasesError | None:
 
 def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
     if read_only:
+        # Opening reads nothing: only a first read finds that the file is locked, or no database.
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
         return
+    # Readers and the one writer do not wait for each other in WAL mode.
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    # Kafka may delete what was stored, so a power failure must not undo a commit.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")

@@ -94,9 +94,11 @@ def write_batch(
 
     Raises `PositionTaken` if a position is not the expected one; the caller then rolls back.
     """
+    # Events first: which of them are new decides all figures and counts below.
     changes = _insert_events(connection, batch.events)
     if changes.updates:
         connection.exec_driver_sql(_UPDATE_EVENT, [(*row, row[0]) for row in changes.updates])
+    # Only a correction needs the rows that it replaces; nearly every batch just adds.
     if changes.corrections:
         _correct(connection, changes, day_of, now)
     elif changes.new:
@@ -105,6 +107,7 @@ def write_batch(
     counts = {
         "duplicates": _by_partition(source.analytics, changes.duplicates),
         "conflicting": _by_partition(source.analytics, changes.conflicting),
+        # Read, but neither stored nor duplicate: the counts of a partition add up to its records.
         "not_storable": Counter(
             (row.origin.topic, row.origin.partition)
             for row in batch.dead_letters
@@ -140,15 +143,18 @@ def _upsert_dead_letter() -> Insert:
     old, new = _DEAD_LETTER.c, statement.excluded
     same_log = new.dlq_partition == old.dlq_partition
     beside = tuple_(new.attempts, new.dlq_partition) > tuple_(old.attempts, old.dlq_partition)
+    # An update that says `stored` comes with an event, and brings no dead letter to describe.
     later = new.dlq_offset.is_not(None) & (
         old.dlq_offset.is_(None) | case((same_log, new.dlq_offset > old.dlq_offset), else_=beside)
     )
     described = ("reason", "detail", "key", "refused_at", "dlq_partition", "dlq_offset")
     chosen: dict[str, Any] = {name: case((later, new[name]), else_=old[name]) for name in described}
+    # Dropped was the dead letter of that moment: a later refusal, or a store, makes it void.
     chosen["dropped_because"] = case(
         ((new.state == STORED) | (new.attempts > old.attempts), None), else_=old.dropped_because
     )
     chosen["attempts"] = func.max(old.attempts, new.attempts)
+    # What a person did (`redriven`, `dropped`) holds until the purchase is refused again or stored.
     chosen["state"] = case(
         ((old.state == STORED) | (new.state == STORED), STORED),
         (new.attempts > old.attempts, new.state),
@@ -161,6 +167,7 @@ def _upsert_dead_letter() -> Insert:
 
 def _together(statement: str, rows: int) -> str:
     """Return the insert of many rows at once, which takes a fifth less than one by one."""
+    # By text, because SQLAlchemy takes rows as dictionaries: a conversion for every event.
     head, row, tail = re.split(r"(?<=VALUES )(\([?, ]+\))", statement)
     return head + ", ".join([row] * rows) + tail
 
@@ -181,6 +188,8 @@ _UPDATE_EVENT: Final = (
 _UPSERT_DEAD_LETTER: Final = _upsert_dead_letter()
 _DEAD_LETTER_COLUMNS: Final = tuple(column.name for column in _DEAD_LETTER.columns)
 _event_id: Final = itemgetter(0)
+# The key of `analytics_event` is a text, so SQLite numbers its rows beside it, in the order of
+# storing.
 _ROWID: Final[ColumnClause[int]] = literal_column("rowid")
 _LAST_ROWID: Final = select(func.coalesce(func.max(_ROWID), 0)).select_from(_EVENT)
 
@@ -193,6 +202,7 @@ def _insert_events(connection: Connection, rows: list[EventRow]) -> Resolution:
     """
     if not rows:
         return Resolution([], [], [], [], [])
+    # Before the insert, so that it parts the rows of this batch from those of earlier ones.
     last = connection.execute(_LAST_ROWID).scalar_one()
     if _insert_new(connection, rows) == len(rows):
         return Resolution(rows, [], [], [], [])
@@ -220,6 +230,7 @@ def _stored_rows(connection: Connection, rows: list[EventRow], last: int) -> dic
     stored: dict[str, EventRow] = {}
     for start in range(0, len(rows), SELECT_IDS):
         ids = [row[0] for row in rows[start : start + SELECT_IDS]]
+        # The batch's own rows are in the table by now, and would look like stored ones.
         statement = select(_EVENT).where(_EVENT.c.event_id.in_(ids), last >= _ROWID)
         found = connection.execute(statement)
         stored.update({row[0]: cast("EventRow", tuple(row)) for row in found})
@@ -291,6 +302,8 @@ def _count(  # noqa: PLR0913, PLR0917 - a position and all that is counted of it
     if advance is None:
         connection.execute(statement)
     elif (
+        # The expected position is a condition of the update itself: between a look and a move
+        # another consumer could move it.
         connection.execute(statement.where(_OFFSET.c.next_offset == advance.expected)).rowcount != 1
     ):
         raise PositionTaken(f"{topic}-{partition} is read by another consumer")
@@ -303,6 +316,7 @@ def _begin(
     ids = {"topic_id": source.topic_ids[key["topic"]], "cluster_id": source.cluster_id}
     try:
         connection.execute(insert(_OFFSET).values(**key, **ids, **values))
+    # Two consumers began this partition at once, and the key let one of them.
     except IntegrityError:
         raise PositionTaken(
             f"{key['topic']}-{key['partition']} is read by another consumer"

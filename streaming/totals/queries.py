@@ -90,6 +90,7 @@ def groups_of_span(
     """Sum all rows up to an id by `item` or `country`, within a span of time, by its index."""
     rows = connection.execute(
         f"SELECT coalesce({column}, ''), {SUMS}"
+        # By name: the bound on the row's id tempts SQLite to read the whole table in that order.
         " FROM analytics_event INDEXED BY ix_analytics_event_event_time"
         " WHERE event_time >= ? AND event_time < ? AND rowid <= ? GROUP BY 1",
         (*span, until),
@@ -128,6 +129,7 @@ def latest(connection: StoreConnection, limit: int = LATEST) -> list[Purchase]:
     """Return the purchases that were stored last, newest first."""
     rows = connection.execute(
         "SELECT event_id, event_time, kind, item, description, quantity, amount_micros, country"
+        # By the order of storing: a late purchase is news as well.
         " FROM analytics_event ORDER BY rowid DESC LIMIT ?",
         (limit,),
     )

@@ -68,9 +68,11 @@ def read_report(settings: Settings, *, distinct: bool) -> tuple[Report, str]:
     unknown ("" if it is known). Raises what `read_store` does.
     """
     names = Names.of(settings)
+    # The broker is asked while the database counts: together they stay within a second.
     with ThreadPoolExecutor(1) as background, read_store(settings) as store:
         as_of = rfc_3339(datetime.now(UTC))
         deployment = recorded_deployment(store)
+        # Without a deployment nothing is stored, and no row has this group.
         group = names.analytics_group(deployment.deployment_id if deployment else "")
         stored = next_offsets(store, group, names.analytics)
         # Positions of the same snapshot as the figures, and older than the ends that they are

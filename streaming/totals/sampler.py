@@ -29,10 +29,14 @@ from streaming.totals.window import (
 from streaming.units import decimal_text, rfc_3339
 
 COMPARE_SECONDS: Final = 15.0
+"""Yesterday up to now hardly changes between two samples, and summing it is the dearest part."""
 COMPARE_SHARE: Final = 20
+"""However large a day is, this takes a twentieth of the time at most."""
 SMOOTH_SECONDS: Final = 3.0
+"""Longer than a batch takes: the rate of one sample would jump with each commit."""
 RANK_SECONDS: Final = 60.0
 RANKED_EVER: Final = 100
+"""Ten are shown; the others may climb among them within the hour."""
 
 
 class Ranked(Struct, frozen=True):
@@ -63,7 +67,7 @@ class LastVerification(Struct, frozen=True):
 
 
 class Now(Struct, frozen=True, kw_only=True):
-    """What the page's Now shows, as of one moment of the store.
+    """What the dashboard's view Now shows, as of one moment of the store.
 
     `day` is today in the deployment's zone, or the last day with purchases (`is_today` says which).
     `yesterday` and `last_week` go up to the same time of day. `buckets` are of ten seconds, oldest
@@ -113,6 +117,7 @@ class Sampler:
 
     def sample(self) -> Now:
         """Return the figures now. Raises `PurchasesError` if the store cannot be read."""
+        # Two samples at once would add the same new rows twice.
         with self._sampling:
             try:
                 if self._reader is None:
@@ -120,6 +125,7 @@ class Sampler:
                 with self._reader.snapshot() as store:
                     return self._read(store, datetime.now(self._settings.zone))
             except PurchasesError:
+                # A restored backup may have taken the file's place, so it is opened again.
                 self.close()
                 raise
 
@@ -160,6 +166,7 @@ class Sampler:
             countries=[
                 (name, sums.items_sold, decimal_text(sums.net_revenue_micros))
                 for name, sums in window.countries.best(8)
+                # Purchases without a country have the empty name.
                 if name
             ],
             latest=queries.latest(store),
@@ -212,6 +219,7 @@ class Sampler:
         if self._seen is not None and now > self._seen[0]:
             seconds = now - self._seen[0]
             rate = max(events - self._seen[1], 0) / seconds
+            # Weighted by the seconds, so that it does not depend on how often somebody asks.
             self._rate += (rate - self._rate) * (1 - math.exp(-seconds / SMOOTH_SECONDS))
         self._seen = (now, events)
         return round(self._rate, 1)

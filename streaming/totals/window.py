@@ -53,6 +53,7 @@ class Ranking:
     def add(self, groups: Iterable[Group]) -> None:
         """Add the figures of new rows by name."""
         for name, *figures in groups:
+            # The old entry stays in the heap, because finding it there would take a search of all.
             self.sums.setdefault(name, Sums()).add(*figures)
             heappush(self._heap, self._entry(name))
         if len(self._heap) > 2 * len(self.sums) + STALE_ENTRIES:
@@ -67,6 +68,7 @@ class Ranking:
             # A name that is back at earlier sums has two equal entries, one after the other.
             if entry == self._entry(entry[2]) and entry not in best[-1:]:
                 best.append(entry)
+        # Popped only to be looked at: the next sample needs them too.
         for entry in best:
             heappush(self._heap, entry)
         return [(name, self.sums[name]) for _, _, name in best]

@@ -1,4 +1,4 @@
-"""What Alembic runs: the revisions, on the connection that `store/migrate.py` hands over.
+"""What Alembic runs: the revisions, on the connection that `store/schema.py` hands over.
 
 The transaction is the caller's, so that a schema is upgraded whole or not at all.
 """
@@ -11,6 +11,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Table.metadata,
     transactional_ddl=True,
+    # SQLite can alter little of a table: Alembic makes a new one and copies the rows.
     render_as_batch=True,
 )
 context.run_migrations()

@@ -6,6 +6,7 @@ Revisions use them when they run, so what an expression gives must not change; a
 
 def utc(column: str) -> str:
     """Return µs since 1970 as `2011-03-27 10:15:00.000000`, in UTC; before 1970 too."""
+    # SQL's % has the sign of what is divided: before 1970 the fraction would be negative.
     fraction = f"(({column} % 1000000 + 1000000) % 1000000)"
     seconds = f"(({column} - {fraction}) / 1000000)"
     return f"strftime('%Y-%m-%d %H:%M:%S', {seconds}, 'unixepoch') || printf('.%06d', {fraction})"
@@ -21,6 +22,7 @@ def utc_of_milliseconds(column: str) -> str:
 
 def money(column: str) -> str:
     """Return micros as an exact decimal with at least two decimals, such as `-12.345`; as text."""
+    # By integers: a float holds 15 digits, and sums have more.
     whole = f"printf('%s%d', iif({column} < 0, '-', ''), abs({column}) / 1000000)"
     cents = f"printf('.%02d', abs({column}) % 1000000 / 10000)"
     rest = f"rtrim(printf('%04d', abs({column}) % 10000), '0')"
