@@ -57,6 +57,7 @@ class Recovery:
     def require_offsets(self) -> None:
         """Raise `Mismatch` if something was published, but the group has no offset at all."""
         with self._published() as partitions:
+            # What was published proves that the group had offsets once.
             read = self._partitions(self._read)
             missing_offsets.require_offsets(self._common, self._group, read, partitions)
 

@@ -81,6 +81,7 @@ def _too_much_carried(record: Record) -> Refusal | None:
 def carried_headers(record: Record) -> int:
     """Return the number of headers that are the sender's; a redrive adds six of its own."""
     origins = sum(name.startswith(ORIGIN) for name, _ in record.headers)
+    # Six at most: of more, somebody else wrote the others.
     return len(record.headers) - min(origins, ORIGIN_HEADERS)
 
 

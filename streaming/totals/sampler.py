@@ -137,8 +137,10 @@ class Sampler:
 
     def _read(self, store: StoreConnection, moment: datetime) -> Now:
         today = moment.date().isoformat()
+        # In the early morning a day without purchases would show nothing but zeros.
         day = queries.last_day(store, today) or today
         window = self._advanced(store, day, moment)
+        # From the ledger, which all other readers of a day's figures ask too.
         sums = queries.day_sums(store, day) or Sums()
         live = live_figures(store)
         reasons = refusals(store)
@@ -273,6 +275,7 @@ def _last_hour(window: Window, now: float) -> list[tuple[int, int, int]]:
     end = bucket_of(now)
     starts = range(end - (BUCKETS - 1) * BUCKET_SECONDS, end + 1, BUCKET_SECONDS)
     none = Sums()
+    # Also those without purchases: the chart has a bar for every ten seconds.
     buckets = [(start, window.buckets.get(start, none)) for start in starts]
     return [(start, sums.events, sums.net_revenue_micros) for start, sums in buckets]
 

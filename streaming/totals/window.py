@@ -99,6 +99,7 @@ class Window:
     def forget_before(self, now: float) -> None:
         """Drop the buckets that are over an hour old; `now` is in epoch seconds."""
         first = bucket_of(now) - (BUCKETS - 1) * BUCKET_SECONDS
+        # A list, because a dictionary cannot lose entries while it is iterated.
         for start in [start for start in self.buckets if start < first]:
             del self.buckets[start]
 
