@@ -26,7 +26,7 @@ def start() -> None:
             " none is started here; unset them to use the embedded one."
         )
     status = start_broker(settings.home, lambda line: print_text(line, err=True))
-    print_text(f"The broker runs at {status.bootstrap_servers} (process {status.pid}).")
+    print_text(f"OK: the broker runs at {status.bootstrap_servers} (process {status.pid}).")
 
 
 @app.command()
@@ -39,7 +39,7 @@ def stop() -> None:
     from streaming.settings import load_settings
 
     ended = stop_broker(load_settings().home)
-    print_text("The broker is stopped." if ended else "No broker runs in this home.")
+    print_text("OK: the broker is stopped." if ended else "OK: no broker ran in this home.")
 
 
 @app.command()

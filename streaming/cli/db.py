@@ -35,9 +35,9 @@ def upgrade() -> None:
 
     settings = load_settings()
     kept = upgrade_store(settings)
+    print_text(f"OK: {settings.database_path} has schema version {SCHEMA_VERSION}.")
     if kept is not None:
         print_text(f"The older database is kept in {kept}.")
-    print_text(f"{settings.database_path} has schema version {SCHEMA_VERSION}.")
 
 
 @app.command()
@@ -55,7 +55,7 @@ def backup(
 
     with _progress("Copying") as progress:
         copy = make_backup(load_settings(), path, progress)
-    print_text(f"The backup is {copy}.")
+    print_text(f"OK: the backup is {copy}.")
 
 
 @app.command()
@@ -72,9 +72,9 @@ def restore(path: Annotated[Path, typer.Argument(help="The backup.")]) -> None:
     settings = load_settings()
     with _progress("Restoring") as progress:
         kept = restore.restore(settings, path, progress)
+    print_text(f"OK: {settings.database_path} is restored from {path}.")
     if kept is not None:
         print_text(f"What was there is kept in {kept}.")
-    print_text(f"{settings.database_path} is restored from {path}.")
 
 
 @app.command()
@@ -90,11 +90,11 @@ def rebuild() -> None:
 
     with _progress("Backing up") as progress:
         done = rebuild_store(load_settings(), progress)
-    print_text(f"The database as it was is kept in {done.backup}.")
     print_text(
-        f"Rebuilt from {done.events:,} events:"
+        f"OK: rebuilt from {done.events:,} events."
         f" {done.changed_days:,} days and {done.changed_items:,} items had other figures."
     )
+    print_text(f"The database as it was is kept in {done.backup}.")
     if done.forgotten_builds:
         print_text(f"{done.forgotten_builds:,} partitions of the tables are to be built again.")
 

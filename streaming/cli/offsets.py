@@ -76,15 +76,18 @@ def reset(
 
     settings = load_settings()
     partitions = PartitionFilter(topic, partition)
-    for moved in move(settings, name, _target(to, settings), partitions, apply=yes):
+    moves = move(settings, name, _target(to, settings), partitions, apply=yes)
+    if yes:
+        print_text(f"OK: {len(moves):,} positions are moved.")
+    else:
+        print_text(f"Dry run: {len(moves):,} positions would be moved. Add --yes to move them.")
+    for moved in moves:
         before = "no position" if moved.before < 0 else f"{moved.before:,}"
         most = "at most " if moved.before < 0 else ""
         print_text(
             f"{moved.topic}-{moved.partition}: {before} → {moved.after:,}"
             f" ({most}{moved.skipped:,} skipped, {most}{moved.repeated:,} read again)"
         )
-    if not yes:
-        print_text("Nothing was changed; --yes does it.")
 
 
 def _target(text: str, settings: "Settings") -> "Target":

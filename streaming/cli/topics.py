@@ -39,17 +39,17 @@ def create(
     cluster = preflight(settings, needs, optional=names.topics)
     servers = cluster.bootstrap_servers
     created = create_topics(settings, servers)
+    print_text(f"OK: {len(created)} topics created." if created else "OK: all topics exist.")
     for name in created:
         print_text(f"created {name}")
-    if not created:
-        print_text("All topics exist.")
     unsafe = alter_topics(settings, servers, apply=alter)
     for option in unsafe:
         done = "altered" if alter else "would alter"
         print_text(f"{done} {option.topic}: {option.name} {option.value} → {option.safe_value}")
     if unsafe and not alter:
         print_text(
-            "No existing topic was altered; --alter does it. New records then take more disk."
+            "Dry run: no existing topic was altered. Add --alter to alter them. New records then"
+            " take more disk."
         )
     for note in cluster.notes:
         print_text(note, err=True)

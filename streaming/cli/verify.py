@@ -52,8 +52,11 @@ def verify(as_json: AsJson = False) -> None:
 
 
 def _text(result: "VerificationReport") -> str:
-    """Write a line per check, the offsets that were compared, and the differences."""
-    lines = [
+    """Write the result, a line per check, the offsets compared, and the differences."""
+    seconds = (result.finished_at - result.started_at) / 1_000_000
+    agrees = "FAILED: not all" if result.differences else "OK: all"
+    lines = [f"{agrees} of it agrees ({seconds:.1f} s)."]
+    lines += [
         f"{'DIFFERS' if check.differing else 'agrees'}  {check.name} ({check.compared:,})"
         for check in result.checks
     ]
@@ -63,7 +66,5 @@ def _text(result: "VerificationReport") -> str:
     if result.since is not None:
         lines.append(f"Purchases were followed since {result.since[:19].replace('T', ' ')} UTC.")
     lines += [printable(text) for text in result.unreadable if text not in result.examples]
-    seconds = (result.finished_at - result.started_at) / 1_000_000
     lines += map(printable, result.examples)
-    lines.append(f"{'Not all' if result.differences else 'All'} of it agrees ({seconds:.1f} s).")
     return "\n".join(lines)

@@ -130,4 +130,4 @@ def test_the_command_tells_what_was_wrong(store: Settings, connection: sqlite3.C
     add_events(connection, year_of_days(5))
     told = Deployment(store.home, "127.0.0.1:1", "").succeed("db", "rebuild")
     assert "before-rebuild" in told
-    assert "5 events: 5 days and 3 items had other figures" in told
+    assert "OK: rebuilt from 5 events. 5 days and 3 items had other figures" in told
