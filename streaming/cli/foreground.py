@@ -39,7 +39,7 @@ STEP_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class End:
-    """When to leave by itself: where the positions must be, where they are, patience in s."""
+    """When to leave by itself: where the positions must be, where they are, deadline in s."""
 
     targets: Positions
     stored: Callable[[], Positions]

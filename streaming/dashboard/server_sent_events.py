@@ -92,7 +92,7 @@ class Broadcaster:
                 # A client that comes now must not see trouble that is over.
                 self._latest.pop(TROUBLE, None)
                 await self._publish(name, answer)
-            # A pause, not a rhythm: a source that takes long must not be sampled without a break.
+            # A pause, not a period: a source that takes long must not be sampled without a break.
             await asyncio.sleep(source.seconds)
 
     async def _publish(self, name: str, data: bytes) -> None:
@@ -114,7 +114,7 @@ class EventStreamResponse(StreamingResponse):
         super().__init__(events, headers=headers)
 
     async def stream_response(self, send: Send) -> None:
-        """Send events until the stream or the client's patience ends."""
+        """Send events until the stream ends, or the client takes no more."""
 
         async def send_in_time(message: Message) -> None:
             async with asyncio.timeout(SEND_SECONDS):

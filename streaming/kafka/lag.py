@@ -217,7 +217,7 @@ def _broker_errors() -> Iterator[None]:
 def _read_metadata(
     consumer: Consumer, refusals: _Refusals, deadline: Deadline, *, patient: bool
 ) -> ClusterMetadata:
-    """Ask for the topics; without patience no longer than until all brokers refused twice."""
+    """Ask for the topics; unless `patient`, until all brokers refused twice at most."""
     left = deadline.left(LEAST_SECONDS)
     metadata: ClusterMetadata
     try:

@@ -252,8 +252,8 @@ class PurchaseProcessorApp:
         """Abort what can be aborted, and go back to what is committed.
 
         Raises `Unrecoverable` for the rest: fatal errors, a commit whose outcome stays unknown (the
-        producer is spoilt then), a failed abort, a topic whose limit was lowered (a new worker asks
-        for it), and what comes again and again, a second apart.
+        producer is useless then), a failed abort, a topic whose limit was lowered (a new worker
+        asks for it), and what comes again and again, a second apart.
         """
         reason = error.args[0]
         get_logger().warning("transaction_failed", code=reason.name(), error=reason.str())
@@ -346,7 +346,7 @@ def _fence(producer: Producer, settings: Settings, runtime: Runtime) -> bool:
             await_permissions(lambda: preflight_processor(settings, slots), runtime)
             if not runtime.heartbeat():
                 return False
-        # A fatal error spoils the producer; a new process has another.
+        # After a fatal error the producer is useless; a new process has another.
         raise Unrecoverable(f"cannot start: {error.args[0].str()}") from None
     return True
 

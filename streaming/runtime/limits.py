@@ -13,7 +13,7 @@ CALL_SECONDS: Final = 5.0
 
 WATCHDOG_SECONDS: Final = 8
 """After so long without a turn of its loop a worker ends itself. Longer than a call with its
-timeout, shorter than the supervisor's patience and than `TRANSACTION_SECONDS`: a stuck worker is
+timeout, shorter than the supervisor waits and than `TRANSACTION_SECONDS`: a stuck worker is
 gone before the broker aborts what it had open."""
 
 OFFSETS_SECONDS: Final = 3.0
@@ -30,15 +30,15 @@ RECOVERY_CALL_SECONDS: Final = 4.0
 """Timeout of one call of a recovery: six in turn fit into `RECOVERY_WATCHDOG_SECONDS`."""
 
 RECOVERY_WATCHDOG_SECONDS: Final = 25
-"""The watchdog's limit around a recovery. Shorter than the supervisor's patience."""
+"""The watchdog's limit around a recovery. Shorter than the supervisor waits."""
 
 WRITE_WATCHDOG_SECONDS: Final = 25
 """The watchdog's limit around a database write: waiting for another writer, a large batch and a
-checkpoint on a slow disk come together. Shorter than the supervisor's patience."""
+checkpoint on a slow disk come together. Shorter than the supervisor waits."""
 
 SUSPECT_SECONDS: Final = 15.0
 """After so long without a heartbeat a status says so. Longer than the watchdog, which ends a stuck
-worker by itself, and shorter than the supervisor's patience."""
+worker by itself, and shorter than the supervisor waits."""
 
 SILENT_SECONDS: Final = 30.0
 """After so long without a heartbeat the supervisor kills a worker: longer than all limits above."""

@@ -73,7 +73,7 @@ def test_a_trace_reaches_analytics_the_dead_letters_and_the_stored_row(
     assert sorted(traces_on(deployment, "analytics")) == [TRACED[0], "ada bought a-lamp"]
     assert traces_on(deployment, "purchases.dlq") == [TRACED[1]]
     send(deployment, uuid(1), TRACED[2])
-    assert stored_lines(deployment) == [], "what was known already is not stored again"
+    assert stored_lines(deployment) == [], "a duplicate is not stored again"
     assert deployment.count("analytics_event") == 3
 
 

@@ -354,7 +354,7 @@ def test_a_database_newer_than_the_log_is_refused(deployment: Deployment) -> Non
 def test_positions_are_moved_by_offset_and_by_time_and_read_again_once(
     deployment: Deployment,
 ) -> None:
-    """What is read again is known already."""
+    """What is read again is a duplicate."""
     produce(deployment)
     drain(deployment)
     told = deployment.succeed("offsets", "reset", "analytics", "--to", "2011-01-01")
@@ -391,7 +391,7 @@ def test_a_database_without_positions_has_none_to_move(deployment: Deployment) -
 def test_what_stands_behind_an_open_transaction_is_waited_for_and_named(
     deployment: Deployment,
 ) -> None:
-    """The target is the high watermark at the start, of which the stable end is short.
+    """The target is the high watermark at the start, of which the last stable offset is short.
 
     With undecided offsets too: status and positions are shown meanwhile.
     """

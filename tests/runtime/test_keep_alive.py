@@ -19,7 +19,7 @@ def supervisor(deployment: Deployment) -> int | None:
     return holder(Home(deployment.home).supervisor_lease("processor"))
 
 
-def test_a_wish_holds_while_its_file_is_touched(tmp_path: Path) -> None:
+def test_a_keep_alive_holds_while_its_file_is_touched(tmp_path: Path) -> None:
     """Only a change of the file renews it, whatever the machine's clock says."""
     now = [0.0]
     path = tmp_path / "app.wanted"

@@ -51,7 +51,7 @@ def test_a_backup_overwrites_nothing(store: Settings, tmp_path: Path) -> None:
 def test_a_backup_sees_one_moment(
     store: Settings, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A writer that never rests neither spoils the copy nor makes it start again without end."""
+    """A writer that never rests neither damages the copy nor makes it start again without end."""
     monkeypatch.setattr(copying, "PAGES_PER_STEP", 1)
     events = year_of_days(3000)
     add_events(connection, events[:1500])

@@ -61,8 +61,8 @@ def test_restore_into_an_empty_home(
     copy = backup(store)
     new = store.model_copy(update={"home": tmp_path / "new"})
     new.home.mkdir()
-    stray = Path(f"{new.database_path}-wal")
-    stray.write_bytes(Path(f"{store.database_path}-wal").read_bytes())
+    wal = Path(f"{new.database_path}-wal")
+    wal.write_bytes(Path(f"{store.database_path}-wal").read_bytes())
     assert restore(new, copy) is None
     assert count(new.database_path) == 20
 

@@ -269,14 +269,14 @@ def test_a_purchase_that_went_nowhere_or_twice_is_named(deployment: Deployment) 
     send(deployment, [(purchase(number), ()) for number in range(20)])
     settle(deployment)
     (event, *_) = [json.loads(m.value() or b"") for m in deployment.read_topic("analytics")]
-    stray = {
+    foreign = {
         **event,
         "event_id": str(uuid.uuid4()),
         "source_timestamp": event["source_timestamp"] + 5,
     }
     send(
         deployment,
-        [(json.dumps(event).encode(), ()), (json.dumps(stray).encode(), ())],
+        [(json.dumps(event).encode(), ()), (json.dumps(foreign).encode(), ())],
         "analytics",
     )
     send(deployment, [(purchase(99), ())])
@@ -294,7 +294,7 @@ def skip_all(deployment: Deployment) -> None:
     servers: dict[str, str | int | float | bool] = {
         "bootstrap.servers": deployment.bootstrap_servers
     }
-    consumer = Consumer({**servers, "group.id": "looker"})
+    consumer = Consumer({**servers, "group.id": "reader"})
     ends = [
         TopicPartition(
             topic, number, consumer.get_watermark_offsets(TopicPartition(topic, number))[1]

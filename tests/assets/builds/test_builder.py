@@ -162,7 +162,7 @@ def test_a_new_version_counts_its_failures_from_one(
     assert connection.execute(FAILURES).fetchall() == [("daily_sales", 4, 1, "run-1")]
 
 
-def spoiled(transform: Transform, change: pl.Expr) -> Transform:
+def corrupted(transform: Transform, change: pl.Expr) -> Transform:
     """Return a transform with a mistake in it."""
 
     def rows(by: Figures, partition: str) -> pl.DataFrame:
@@ -192,7 +192,7 @@ def test_a_mistake_in_a_transform_does_not_get_through(
     """Whatever it is, the table keeps its figures, and the other tables are built."""
     store_events(store, [*year_of_days(3), *late()])
     with open_builder(store, "run-1") as builder:
-        outcomes = builder.build(DAY, [spoiled(transform, change), COUNTRIES])
+        outcomes = builder.build(DAY, [corrupted(transform, change), COUNTRIES])
     assert states(outcomes) == [(True, True), (True, False)]
     assert told in str(outcomes[0].failure)
     assert table(connection, transform) == []

@@ -36,7 +36,7 @@ list(build_year(Settings(home=sys.argv[1])))
 
 @dataclass(frozen=True)
 class Year:
-    """A home with the year, the digests that the killed process left, and what was found then."""
+    """A home with the year, the digests that the killed process left, and its findings."""
 
     settings: Settings
     digests: dict[str, str]
