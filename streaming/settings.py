@@ -158,24 +158,24 @@ def load_settings() -> Settings:
         raise UsageError(
             f"{PREFIX}{name.upper()} is {first['input']!r}, but must be {VALID_VALUES[name]}."
         ) from None
-    _refuse_stray_file([project, home / DOTENV])
+    _refuse_unread_file([project, home / DOTENV])
     _ = settings.database_path
     return settings
 
 
-def _refuse_stray_file(read: Sequence[Path]) -> None:
+def _refuse_unread_file(read: Sequence[Path]) -> None:
     """Raise `UsageError` if the working directory has settings that are not read.
 
     Who works in a directory of others, such as /tmp, must not connect to where these say.
     """
-    stray = Path.cwd() / DOTENV
-    if not stray.is_file() or any(file.exists() and stray.samefile(file) for file in read):
+    unread = Path.cwd() / DOTENV
+    if not unread.is_file() or any(file.exists() and unread.samefile(file) for file in read):
         return
     # One that we may not read is of others, and has no settings of ours.
     with suppress(PermissionError):
-        if PREFIX in stray.read_text(errors="replace"):
+        if PREFIX in unread.read_text(errors="replace"):
             raise UsageError(
-                f"{stray} has settings, but they are read only from {' and '.join(map(str, read))};"
+                f"{unread} has settings, but they are read only from {' and '.join(map(str, read))};"
                 " move them there, or work in another directory."
             )
 

@@ -67,10 +67,10 @@ def test_env_files_are_those_of_the_home_and_of_the_project(
 
 def test_settings_in_another_directory_are_not_read_and_not_passed_over(project: Path) -> None:
     """Somebody left them in a directory where others work; without settings it is another's."""
-    stray = Path.cwd() / ".env"
-    stray.write_text("DATABASE=other\n")
+    unread = Path.cwd() / ".env"
+    unread.write_text("DATABASE=other\n")
     assert load_settings().home == project.parent / "home"
-    stray.write_text("PURCHASES_KAFKA_CONFIG=/tmp/theirs.properties\n")
+    unread.write_text("PURCHASES_KAFKA_CONFIG=/tmp/theirs.properties\n")
     with pytest.raises(
         UsageError, match=r"elsewhere/\.env has settings, but they are read only from"
     ):
