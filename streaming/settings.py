@@ -175,8 +175,8 @@ def _refuse_unread_file(read: Sequence[Path]) -> None:
     with suppress(PermissionError):
         if PREFIX in unread.read_text(errors="replace"):
             raise UsageError(
-                f"{unread} has settings, but they are read only from {' and '.join(map(str, read))};"
-                " move them there, or work in another directory."
+                f"{unread} has settings, but they are read only from"
+                f" {' and '.join(map(str, read))}; move them there, or work in another directory."
             )
 
 
