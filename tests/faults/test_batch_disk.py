@@ -5,11 +5,13 @@ import threading
 from contextlib import closing, suppress
 from pathlib import Path
 
+from sqlalchemy import Connection
+from sqlalchemy.event import listen
+
 from assets.builds.builder import Outcome, open_builder
 from assets.tables.transforms import DAY_TRANSFORMS
 from streaming.settings import Settings
 from tests.assets.stored import store_events
-from tests.faults.test_workers import wait
 from tests.store.rows import event, micros
 from tests.support import wait_until
 
@@ -33,9 +35,10 @@ def test_the_disk_fills_while_a_day_is_built(small_disk: Path, tmp_path: Path) -
         while True:
             file.write(bytes(64 * 1024))
     built: list[Outcome] = []
-    building = threading.Thread(target=build, args=(settings, built))
+    tries: list[Connection] = []
+    building = threading.Thread(target=build, args=(settings, built, tries))
     building.start()
-    wait(3)
+    wait_until(lambda: len(tries) > 1, 60, "it does not try again")
     assert building.is_alive()
     assert sums(path) == [EVENTS] * 4
     filler.unlink()
@@ -44,9 +47,10 @@ def test_the_disk_fills_while_a_day_is_built(small_disk: Path, tmp_path: Path) -
     assert sums(path) == [EVENTS + 1] * 4
 
 
-def build(settings: Settings, built: list[Outcome]) -> None:
-    """Build the day again."""
+def build(settings: Settings, built: list[Outcome], tries: list[Connection]) -> None:
+    """Build the day again, and keep of each try to write it the connection."""
     with open_builder(settings, "second") as builder:
+        listen(builder.engine, "begin", tries.append)
         built += builder.build(DAY, DAY_TRANSFORMS)
 
 
