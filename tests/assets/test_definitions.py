@@ -223,7 +223,7 @@ def test_lineage_leads_from_the_topic_to_the_last_table(store: Settings) -> None
         assert node.kinds, node.key
 
 
-def test_a_table_links_to_the_page_once_that_has_an_address(store: Settings) -> None:
+def test_a_table_links_to_the_dashboard_once_that_has_an_address(store: Settings) -> None:
     """And the page links back to it."""
 
     def links() -> list[object]:

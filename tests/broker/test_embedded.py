@@ -140,7 +140,7 @@ def test_a_home_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
         start_broker(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")), print)
 
 
-def test_a_port_that_is_taken_is_named_with_the_way_out(home: BrokerHome) -> None:
+def test_a_port_that_is_taken_is_named_with_its_remedy(home: BrokerHome) -> None:
     """The remembered port is kept, as clients know it; so somebody has to decide."""
     with socket.socket() as taken, socket.socket() as other:
         taken.bind(("127.0.0.1", 0))
@@ -154,7 +154,7 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(home: BrokerHome) -> Non
     assert "broker.json" in sentence
 
 
-def test_too_few_open_files_are_named_with_the_way_out(home: BrokerHome) -> None:
+def test_too_few_open_files_are_named_with_their_remedy(home: BrokerHome) -> None:
     """A frame of a Java stack says nothing to whoever has set the limit."""
     home.prefix = ("/bin/sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
     assert "allow more, such as with `ulimit -n 4096`" in home.refused("broker", "start")

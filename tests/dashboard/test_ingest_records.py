@@ -35,7 +35,7 @@ def derived(key: str, index: int, milliseconds: int = MILLISECONDS) -> str:
     return str(UUID(int=int(text, 2)))
 
 
-def test_ids_are_those_of_time_key_and_place() -> None:
+def test_ids_are_those_of_time_key_and_position() -> None:
     """So that a retry, to whichever server, has the same."""
     found = batch(json.dumps([LAMP, {**LAMP, "event_id": None}]).encode(), idempotency_key="k-1")
     assert [r.event_id for r in found.records] == [derived("k-1", 0), derived("k-1", 1)]

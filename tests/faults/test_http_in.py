@@ -93,7 +93,7 @@ class HttpLoad:
 
 
 @pytest.mark.timeout(300)
-def test_broker_and_page_die_under_http_load(alone: Deployment, cluster: Cluster) -> None:
+def test_broker_and_dashboard_die_under_http_load(alone: Deployment, cluster: Cluster) -> None:
     """At 2,000 purchases a second: nothing is lost, nothing stored twice, each user's in order."""
     alone.more["PURCHASES_HTTP_IN"] = "on"
     alone.succeed("db", "upgrade")

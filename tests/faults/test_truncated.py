@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 from streaming.runtime.status_file import read_status
 from tests.deployment import Deployment
 from tests.faults.cluster import Cluster
-from tests.offsets.test_offsets import COUNT, drain, failure, positions, produce
+from tests.offsets.support import COUNT, drain, failure, positions, produce
 from tests.support import wait_until
 
 BATCH_HEAD = struct.Struct(">qiibih")
@@ -58,7 +58,7 @@ def test_a_transaction_that_outlived_its_leader_is_no_cut(
 
 
 @pytest.mark.timeout(240)
-def test_a_log_that_was_cut_and_grew_again_is_noticed_and_read_anew(
+def test_a_log_that_was_cut_and_grew_again_is_noticed_and_read_again(
     alone: Deployment, cluster: Cluster
 ) -> None:
     """As after an unclean election: the stored offset is there again, but of another record."""

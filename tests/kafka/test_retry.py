@@ -26,7 +26,7 @@ def test_what_is_refused_for_a_moment_is_asked_again() -> None:
     assert not refusals
 
 
-def test_what_stays_refused_is_told() -> None:
+def test_what_stays_refused_is_raised() -> None:
     """With the broker's own words."""
 
     def ask(_seconds: float) -> str:

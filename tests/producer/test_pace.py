@@ -57,7 +57,7 @@ def test_a_long_delay_is_not_sent_in_one_flood() -> None:
     assert 4_900 <= sent <= 5_100
 
 
-def test_a_delay_ends_when_told_to_stop() -> None:
+def test_a_delay_ends_when_asked_to_stop() -> None:
     """However far away the next record is."""
     clock = Clock(3)
     assert not Pace(clock, lambda: None, lambda: clock.now).wait_until(10**9)

@@ -43,7 +43,7 @@ def test_what_was_not_acknowledged_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     assert reported[-1].total == 3
 
 
-def test_a_full_queue_waits_until_told_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_queue_waits_until_asked_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     """The record that found no place is left out, and not counted as sent."""
     monkeypatch.setattr(sender_module, "STOP_SECONDS", 0.3)
     stop = StopRequest()

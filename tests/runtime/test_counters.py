@@ -127,7 +127,7 @@ def test_where_no_status_can_be_written_nobody_stops(tmp_path: Path) -> None:
     replace_json(Home(tmp_path).worker_status("processor", 0), WorkerStatus("processor", 0, 7))
 
 
-def test_a_death_is_told_in_words() -> None:
+def test_a_death_is_described_in_words() -> None:
     """What the worker said itself comes first, else what its exit code or signal means."""
     status = WorkerStatus("processor", 0, 7, state="failed", detail="the topic is gone")
     assert death_reason(1, status, 7) == "the topic is gone"

@@ -67,7 +67,7 @@ def test_the_disk_is_projected_from_a_sustained_rate() -> None:
     assert disk_forecast(10**12, database, None) == Disk(10**12, 400_000_000, None, None)
 
 
-def test_of_a_few_events_no_size_is_told() -> None:
+def test_of_a_few_events_no_size_is_estimated() -> None:
     """The pages of an empty database would count as theirs."""
     database = Database("ok", "", "purchases.db", 9_999, 0, 0, 0, 400_000_000)
     assert disk_forecast(10**12, database, 1_000.0) == Disk(10**12, None, None, 1_000.0)

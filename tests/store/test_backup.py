@@ -91,7 +91,9 @@ def test_a_damaged_database_is_not_taken_for_a_backup(
     assert list((store.home / "backups").iterdir()) == []
 
 
-def test_a_directory_that_may_not_be_written_is_told(open_directory: Path, store: Settings) -> None:
+def test_a_directory_that_may_not_be_written_is_named(
+    open_directory: Path, store: Settings
+) -> None:
     """The message names the place of the backup, not the database."""
     home = open_directory / "home"
     home.mkdir()

@@ -30,7 +30,7 @@ def test_a_missing_file_names_the_commands_that_make_one(settings: Settings) -> 
     assert not settings.database_path.exists()
 
 
-def test_a_missing_directory_is_told_as_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_directory_is_named_as_a_missing_file(tmp_path: Path) -> None:
     """The directory of the file need not exist for a good message."""
     with pytest.raises(PurchasesError, match="no database at"):
         open_engine(Settings(home=tmp_path / "nowhere"))
@@ -69,7 +69,7 @@ def test_an_empty_database_needs_an_upgrade(tmp_path: Path) -> None:
         open_engine(Settings(home=path.parent))
 
 
-def test_a_damaged_page_is_told_with_the_way_out(
+def test_a_damaged_database_page_is_named_with_its_remedy(
     store: Settings, connection: sqlite3.Connection
 ) -> None:
     """Garbage in the middle of the file shows as damage when it is read, and names restore."""
@@ -92,7 +92,7 @@ def test_a_damaged_page_is_told_with_the_way_out(
     engine.dispose()
 
 
-def test_a_file_that_may_not_be_written_is_told(open_directory: Path, store: Settings) -> None:
+def test_a_file_that_may_not_be_written_is_named(open_directory: Path, store: Settings) -> None:
     """A file that this user may only read is neither missing nor damaged."""
     path = open_directory / "purchases.db"
     path.write_bytes(store.database_path.read_bytes())
@@ -101,7 +101,7 @@ def test_a_file_that_may_not_be_written_is_told(open_directory: Path, store: Set
         open_engine(Settings(home=path.parent))
 
 
-def test_a_file_that_may_not_be_opened_is_told(open_directory: Path) -> None:
+def test_a_file_that_may_not_be_opened_is_named(open_directory: Path) -> None:
     """A file of another user is neither missing nor damaged."""
     path = open_directory / "purchases.db"
     path.touch(0o000)

@@ -219,7 +219,7 @@ def test_a_database_of_another_program_is_not_migrated(settings: Settings) -> No
     assert columns(settings.database_path, "deployment") == []
 
 
-def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A file in the way of the home's directory is named."""
     (tmp_path / "file").write_text("")
     with pytest.raises(PurchasesError, match=r"file.* cannot be used: "):

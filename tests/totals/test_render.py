@@ -22,7 +22,7 @@ def shown(settings: Settings) -> str:
     return captured.get()
 
 
-def test_it_says_what_the_page_says_and_nothing_steers_the_terminal(store: Settings) -> None:
+def test_it_says_what_the_dashboard_says_and_nothing_steers_the_terminal(store: Settings) -> None:
     """Today's figures, all time, the rankings, the latest; an item's escape codes are escaped."""
     now = time.time_ns() // 1000
     store_events(store, [event(1, now, 3, item=HOSTILE), event(2, now, 1000, item="book")])

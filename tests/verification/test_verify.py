@@ -140,7 +140,7 @@ def test_a_right_stream_agrees(copied: Deployment) -> None:
     assert result.since is not None
 
 
-def test_the_verdict_is_kept_and_told(copied: Deployment) -> None:
+def test_the_verdict_is_kept_and_shown(copied: Deployment) -> None:
     """`verify` prints what was compared, at which offsets and since when, and keeps it."""
     text = copied.succeed("verify")
     assert text.startswith("OK: all of it agrees")

@@ -1,20 +1,13 @@
 """Building: one snapshot in, whole partitions out, and what fails leaves everything as it was."""
 
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import date
 
 import polars as pl
 import pytest
-from sqlalchemy.event import listen
 
-from assets.builds import builder as building
-from assets.builds import event_reader
 from assets.builds.builder import Outcome, PartitionBuilder, open_builder
-from assets.builds.event_reader import read_events
 from assets.builds.staleness import read_stale_partitions, stale_days, stale_summaries
 from assets.builds.writer import digest
 from assets.checks.finding import CheckContext
@@ -23,24 +16,13 @@ from assets.queries.freshness import read_days_freshness
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE, WHOLE_TABLE_NAMES
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Figures, Transform
-from streaming.errors import Mismatch, Unavailable
 from streaming.settings import Settings
-from streaming.store.connection import read_store
-from streaming.store.sqlite import connect, snapshot
 from tests.assets.stored import store_events
 from tests.store.rows import Event, event, micros, year_of_days
 
 DAY = "2024-01-02"
 HOURLY, DAILY, ITEMS, COUNTRIES = DAY_TRANSFORMS
 FAILURES = "SELECT table_name, version, attempts, run_id FROM build_failure ORDER BY table_name"
-
-
-@pytest.fixture
-def builder(store: Settings) -> Iterator[PartitionBuilder]:
-    """The builder of a run, over three stored days."""
-    store_events(store, year_of_days(3))
-    with open_builder(store, "run-1") as opened:
-        yield opened
 
 
 def late(number: int = 7, day: str = DAY) -> list[Event]:
@@ -264,129 +246,3 @@ def test_a_build_follows_a_correction(store: Settings, connection: sqlite3.Conne
         finding = check_parity(connection, context, transform)
         assert (finding.passed, finding.numbers["pending"]) == (True, 0), transform.table
     assert check_recomputed(connection, context).passed
-
-
-def test_a_snapshot_is_of_one_moment(store: Settings) -> None:
-    """Events that are stored while one reads are in neither frames nor figures nor offsets."""
-    store_events(store, year_of_days(3))
-    with read_store(store) as source:
-        events = read_events(source, date(2024, 1, 1), date(2024, 1, 2), store.zone)
-        store_events(store, late())
-        assert sum(frame.height for frame in events.frames) == 2
-        assert {day: figures.version for day, figures in events.days.items()} == {
-            date(2024, 1, 1): 3,
-            date(2024, 1, 2): 3,
-        }
-        assert (events.total.events, events.stream_offsets) == (3, '{"analytics-0": 3}')
-
-
-def test_frames_are_bounded(
-    store: Settings, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many events there are, a frame has at most so many rows."""
-    monkeypatch.setattr(event_reader, "FRAME_ROWS", 10)
-    monkeypatch.setattr(event_reader, "FETCH_ROWS", 4)
-    store_events(store, year_of_days(31))
-    events = read_events(connection, None, None, store.zone)
-    heights = [frame.height for frame in events.frames]
-    assert sum(heights) == 31
-    assert max(heights) <= 10
-
-
-@contextmanager
-def storing(settings: Settings) -> Iterator[None]:
-    """Store a late event of one of three days after another, until the end."""
-    stop = threading.Event()
-
-    def store_late() -> None:
-        number = 10
-        while not stop.is_set():
-            store_events(settings, late(number, f"2024-01-0{number % 3 + 1}"))
-            number += 1
-
-    thread = threading.Thread(target=store_late)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(30)
-
-
-def test_a_reader_never_sees_half_a_day(store: Settings, builder: PartitionBuilder) -> None:
-    """Whenever it looks, the rows of each partition are those of its build."""
-    rounds, looks, done = 12, 0, threading.Event()
-
-    def build() -> None:
-        try:
-            for _ in range(rounds):
-                for day in ("2024-01-01", DAY, "2024-01-03"):
-                    builder.build(day, DAY_TRANSFORMS, force=True)
-                builder.build("all", WHOLE_TRANSFORMS)
-        finally:
-            done.set()
-
-    thread = threading.Thread(target=build)
-    with storing(store), closing(connect(store.database_path, read_only=True)) as reader:
-        thread.start()
-        while not done.is_set():
-            for transform in (ITEMS, DAILY):
-                with snapshot(reader):
-                    builds = reader.execute(
-                        "SELECT partition, digest, events FROM table_build WHERE table_name = ?",
-                        (transform.table,),
-                    ).fetchall()
-                    seen = table(reader, transform)
-                for day, built, events in builds:
-                    of_day = [row for row in seen if row[0] == day]
-                    assert digest(transform, of_day) == built
-                    counted = 1 if transform is DAILY else 2
-                    assert sum(int(str(row[counted])) for row in of_day) == events
-                    looks += 1
-    thread.join()
-    assert looks > rounds
-
-
-def test_a_locked_database_is_waited_for(
-    builder: PartitionBuilder, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another writer may take longer than SQLite waits; only in the end the run gives up."""
-    connection.execute("PRAGMA busy_timeout = 0")
-    listen(builder.engine, "connect", lambda own, _: own.execute("PRAGMA busy_timeout = 50"))
-    connection.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr(building, "RETRY_SECONDS", 0.0)
-    with pytest.raises(Unavailable, match="locked"):
-        builder.build(DAY, [DAILY])
-    monkeypatch.setattr(building, "RETRY_SECONDS", 60.0)
-    release = threading.Timer(1.0, lambda: connection.execute("ROLLBACK"))
-    release.start()
-    assert states(builder.build(DAY, [DAILY])) == [(True, False)]
-    release.join()
-
-
-def test_another_time_zone_is_refused(store: Settings) -> None:
-    """Days would be cut otherwise than in the ledger."""
-    moved = store.model_copy(update={"timezone": "Europe/London"})
-    with pytest.raises(Mismatch, match="PURCHASES_TIMEZONE"), open_builder(moved, "run-1"):
-        pass
-
-
-def test_days_are_those_of_the_zone(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """An event at half past eleven at night in UTC is of the next day in London's summer."""
-    settings = Settings(home=tmp_path_factory.mktemp("london"), timezone="Europe/London")
-    store_events(
-        settings, [event(0, micros("2024-07-01 23:30")), event(1, micros("2024-07-01 22:30"))]
-    )
-    with open_builder(settings, "run-1") as builder:
-        for day in ("2024-07-01", "2024-07-02"):
-            assert states(builder.build(day, DAY_TRANSFORMS)) == [(True, False)] * 4
-    with closing(connect(settings.database_path)) as connection:
-        assert [row[:2] for row in table(connection, DAILY)] == [
-            ("2024-07-01", 1),
-            ("2024-07-02", 1),
-        ]
-        view = "SELECT hour FROM hourly_sales_readable ORDER BY day"
-        assert connection.execute(view).fetchall() == [
-            ("2024-07-01 23:00 +01:00",),
-            ("2024-07-02 00:00 +01:00",),
-        ]

@@ -154,7 +154,7 @@ def test_events_out_of_range_are_counted(store: Settings, connection: sqlite3.Co
 
 
 @pytest.mark.parametrize(("letters", "well"), [(5, True), (6, False)])
-def test_a_large_share_of_refusals_is_told(
+def test_a_large_share_of_refusals_is_a_finding(
     store: Settings, connection: sqlite3.Connection, letters: int, *, well: bool
 ) -> None:
     """5 of 100 are usual; the message names the most frequent reason."""
@@ -178,7 +178,7 @@ def test_only_conflicts_need_a_look(store: Settings, connection: sqlite3.Connect
     assert (finding.passed, finding.numbers) == (False, {"duplicates": 3, "conflicting": 1})
 
 
-def test_a_damaged_database_is_told(built: Settings, connection: sqlite3.Connection) -> None:
+def test_a_damaged_database_is_a_finding(built: Settings, connection: sqlite3.Connection) -> None:
     """An index that does not fit its table is finding."""
     context = CheckContext(built, NOON)
     assert stream_health.check_integrity(connection, context).passed

@@ -67,7 +67,7 @@ def test_real_time_is_the_time_of_sending(settings: Settings) -> None:
     assert before - timedelta(seconds=1) <= times[0] <= times[-1] <= datetime.now(UTC)
 
 
-def test_it_runs_until_told_to_stop(settings: Settings) -> None:
+def test_it_runs_until_asked_to_stop(settings: Settings) -> None:
     """Without a count; what was sent by then is acknowledged."""
     stop = StopRequest()
 

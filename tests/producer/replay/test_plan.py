@@ -91,7 +91,7 @@ def test_other_contents_for_the_same_ids_are_refused(recording: Recording) -> No
         planned(recording, before, ReplayTarget("topic-1", "Europe/London", NOW))
 
 
-def test_a_topic_made_anew_has_nothing_of_it(recording: Recording) -> None:
+def test_a_recreated_topic_has_nothing_of_it(recording: Recording) -> None:
     """The shift stays, the new topic is looked at from its beginning, and it is not finished."""
     before = replace(planned(recording), acknowledged=2, finished_at="2024-03-01")
     now = planned(recording, before, ReplayTarget("topic-2", "UTC", NOW))
@@ -139,7 +139,7 @@ def test_what_is_remembered_is_recalled(recording: Recording, tmp_path: Path) ->
     assert len(list((tmp_path / "replays").iterdir())) == 18
 
 
-def test_a_damaged_memory_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused_with_its_remedy(tmp_path: Path) -> None:
     """It is never taken for none."""
     path = tmp_path / "memory.json"
     path.write_text('{"file": "x"')

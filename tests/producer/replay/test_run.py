@@ -232,7 +232,7 @@ def test_shifted_events_end_now(settings: Settings, file: Path) -> None:
     assert arrived(settings) == expected(file, result.shift_micros)
 
 
-def test_a_restart_chooses_the_shift_anew(settings: Settings, file: Path) -> None:
+def test_a_restart_chooses_the_shift_again(settings: Settings, file: Path) -> None:
     """The events are new ones then; a finished replay as recorded adds nothing by it."""
     run(settings, file)
     run(settings, file, restart=True)
@@ -252,7 +252,7 @@ def test_two_replays_of_a_file_do_not_run_at_once(settings: Settings, file: Path
     assert run(settings, file).done == ROWS
 
 
-def test_a_topic_made_anew_gets_everything_again(settings: Settings, file: Path) -> None:
+def test_a_recreated_topic_gets_everything_again(settings: Settings, file: Path) -> None:
     """Though the replay was finished: what it sent is gone."""
     run(settings, file)
     admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers or ""})
