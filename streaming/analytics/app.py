@@ -18,7 +18,7 @@ from streaming.analytics.decode import advances, read_rows
 from streaming.analytics.trace_log import log_traces
 from streaming.apps import ANALYTICS, PROCESSOR
 from streaming.errors import Mismatch
-from streaming.events.analytics import StorableRules
+from streaming.events.analytics import storable_rules
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import Record, TopicPartition
 from streaming.kafka.acls import consumer_rules
@@ -52,6 +52,8 @@ from streaming.system.logs import RateLimitedLogger, get_logger
 
 BATCH_RECORDS: Final = 20_000
 """Of a backlog: the more ids go in at once, in order, the more of them share an index page."""
+BATCH_BYTES: Final = 16 * 1024 * 1024
+"""So many of the usual half KiB are never cut. It is for memory: SQLite takes any transaction."""
 DISK_SECONDS: Final = 1.0
 """A disk that fills up within a second still fails only one batch, which is rolled back."""
 
@@ -78,7 +80,7 @@ class AnalyticsConsumerApp:
         self._source = source
         self._path = settings.database_path
         sources = frozenset(Names.of(settings).read_by(PROCESSOR))
-        self._rules = StorableRules(settings.currency, sources)
+        self._rules = storable_rules(settings.currency, sources)
         self._redrive = Names.of(settings).redrive
         self._logs_traces = settings.log_level == "debug"
         self._day_of = day_cutter(settings.zone)
@@ -95,7 +97,8 @@ class AnalyticsConsumerApp:
         What is not read in time is put back, and is the next batch. Raises `Mismatch` for a record
         of a newer schema.
         """
-        analytics, leading = self._source.analytics, LeadingRecords(batch)
+        analytics = self._source.analytics
+        leading = LeadingRecords(batch, maximum_bytes=BATCH_BYTES)
         events, dead_letters = read_rows(leading, analytics, self._redrive, self._rules, self._log)
         # Before the positions are taken: they must be those behind the last record handled.
         self.consumer.put_back(batch[leading.count :])

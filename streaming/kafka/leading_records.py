@@ -14,13 +14,19 @@ BATCH_SECONDS: Final = 1.0
 transaction timeout: whatever makes records slow, the transaction around them is committed."""
 BATCH_BYTES: Final = 8 * 1024 * 1024
 """As much as the client fetches ahead. A broker takes it well within the timeout of a call."""
+LOOK_BYTES: Final = 16 * 1024
+"""Between two looks at the clock, which cost more than a record's bytes. So many bytes take at most
+about 20 ms, of any record."""
+RECORD_BYTES: Final = 16
+"""What a record counts beside its bytes, and each header too: so do those without any."""
 
 
 class LeadingRecords:
     """The leading records of a batch, until a second or 8 MiB (keys, values, headers) are over.
 
     The clock runs from the beginning of the iteration, so the records are handled while it goes on.
-    The first record is always among them. `count` is their number, once it has ended.
+    It is looked at after each 16 KiB, so the first record is always among them. `count` is their
+    number, once the iteration has ended.
     """
 
     def __init__(
@@ -36,15 +42,24 @@ class LeadingRecords:
 
     def __iter__(self) -> Iterator[Record]:
         """Yield the records one by one."""
-        # This runs for every record: 0.1 µs of about 6.
-        monotonic, end, left = time.monotonic, time.monotonic() + self._seconds, self._maximum_bytes
-        count = 0
+        # This runs for every record: 0.07 µs of about 6.
+        end, left = time.monotonic() + self._seconds, self._maximum_bytes
+        count = unseen = 0
         for record in self._records:
             yield record
             count += 1
-            left -= len(record.value or b"") + len(record.key or b"")
-            if record.headers:
-                left -= sum(len(name) + len(content or b"") for name, content in record.headers)
-            if left <= 0 or monotonic() >= end:
-                break
+            if record.headers or record.value is None or record.key is None:
+                unseen += _size_in_bytes(record)
+            else:
+                unseen += len(record.value) + len(record.key) + RECORD_BYTES
+            if unseen >= LOOK_BYTES:
+                left -= unseen
+                unseen = 0
+                if left <= 0 or time.monotonic() >= end:
+                    break
         self.count = count
+
+
+def _size_in_bytes(record: Record) -> int:
+    headers = sum(RECORD_BYTES + len(name) + len(value or b"") for name, value in record.headers)
+    return RECORD_BYTES + len(record.value or b"") + len(record.key or b"") + headers

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from streaming.events.record import Header, Record
-from streaming.kafka.leading_records import LeadingRecords
+from streaming.kafka.leading_records import LOOK_BYTES, RECORD_BYTES, LeadingRecords
 
 
 def record(value: bytes | None, key: bytes | None = None, *headers: Header) -> Record:
@@ -15,11 +15,16 @@ def record(value: bytes | None, key: bytes | None = None, *headers: Header) -> R
 
 @pytest.mark.parametrize(
     "large",
-    [record(b"v" * 60), record(None, b"k" * 60), record(b"v", None, ("h" * 30, b"v" * 30))],
+    [
+        record(b"v" * LOOK_BYTES),
+        record(None, b"k" * LOOK_BYTES),
+        record(b"v", b"k", ("h", b"v" * LOOK_BYTES)),
+        record(b"v", b"k", *[("", b"")] * (LOOK_BYTES // RECORD_BYTES)),
+    ],
 )
 def test_a_batch_ends_with_the_record_that_reaches_its_bytes(large: Record) -> None:
     """Keys and headers count like values, because they are passed on too."""
-    leading = LeadingRecords([large] * 5, seconds=60, maximum_bytes=100)
+    leading = LeadingRecords([large] * 5, seconds=60, maximum_bytes=2 * LOOK_BYTES)
     assert list(leading) == [large] * 2
     assert leading.count == 2
     whole = LeadingRecords([large] * 5, seconds=60)
@@ -29,7 +34,13 @@ def test_a_batch_ends_with_the_record_that_reaches_its_bytes(large: Record) -> N
 
 def test_a_batch_ends_when_its_time_is_over_but_has_a_record() -> None:
     """The clock runs while the records are handled, and even a slow one gets on."""
-    leading = LeadingRecords([record(b"v")] * 5, seconds=0.05)
+    leading = LeadingRecords([record(b"v" * LOOK_BYTES)] * 5, seconds=0.05)
     for _ in leading:
         time.sleep(0.06)
     assert leading.count == 1
+
+
+def test_a_batch_of_records_without_bytes_ends_when_its_time_is_over() -> None:
+    """A record counts beside its bytes, so the clock is looked at however small they are."""
+    leading = LeadingRecords([record(None)] * 20_000, seconds=0)
+    assert len(list(leading)) == leading.count == LOOK_BYTES // RECORD_BYTES
