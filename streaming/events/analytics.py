@@ -3,6 +3,7 @@
 Pure. Encoding and decoding the values of `analytics` are here; storing them is not.
 """
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
@@ -55,7 +56,7 @@ class AnalyticsEvent(Struct, frozen=True, omit_defaults=True, gc=False):
     source_partition: Partition
     source_offset: Offset
     source_timestamp: Int64
-    schema_version: Int64
+    schema_version: Literal[1]
     user: Name | None = None
     unit_price_micros: Price | None = None
     amount_micros: Amount | None = None
@@ -102,10 +103,27 @@ def enrich(purchase: PurchaseEvent, source: Record, processed_at: str) -> Analyt
 
 
 class StorableRules(Struct, frozen=True):
-    """What a deployment stores: events of its currency, and of the topics its processor reads."""
+    """What a deployment stores: events of its currency, and of the topics its processor reads.
+
+    `decode` reads these alone, and raises `ValueError` or `RecursionError` for any other value.
+    """
 
     currency: str
     source_topics: AbstractSet[str]
+    decode: Callable[[bytes], AnalyticsEvent]
+
+
+def storable_rules(currency: str, source_topics: AbstractSet[str]) -> StorableRules:
+    """Return the rules of a deployment."""
+    # msgspec compares with these texts while it decodes, and makes no text of its own of them: both
+    # together save a tenth of the time that an event takes here.
+    fields: list[tuple[str, object]] = [
+        ("currency", Literal[currency]),
+        ("source_topic", Literal[tuple(source_topics)]),
+    ]
+    storable = msgspec.defstruct("StorableEvent", fields, bases=(AnalyticsEvent,), kw_only=True)
+    decoder: msgspec.json.Decoder[AnalyticsEvent] = msgspec.json.Decoder(storable)
+    return StorableRules(currency, source_topics, decoder.decode)
 
 
 def decode_analytics(value: bytes | None, rules: StorableRules) -> AnalyticsEvent:
@@ -117,21 +135,18 @@ def decode_analytics(value: bytes | None, rules: StorableRules) -> AnalyticsEven
     """
     content = value or b""
     try:
-        event = _decode(content)
-    except (ValueError, RecursionError) as error:
-        # Asked only now, because a newer version may have other types in fields of these names.
-        _require_known_version(_read_version(content))
-        raise not_storable(f"it is no analytics event: {error}") from None
-    if event.schema_version != SCHEMA_VERSION:
-        _require_known_version(event.schema_version)
-    if event.currency != rules.currency:
-        raise not_storable(f"its currency is {excerpt(event.currency)}, not {rules.currency}")
-    if event.source_topic not in rules.source_topics:
-        raise not_storable(f"it was made of a record of {excerpt(event.source_topic)}")
-    _require_agreement(event)
+        event = rules.decode(content)
+    except (ValueError, RecursionError):
+        event = _decode_any(content)
+        _require_ours(event, rules)
+    quantity, price = event.quantity, event.unit_price_micros
     # Only an escape can bring U+0000 into a text, and hardly any event has one.
-    if _BACKSLASH in content and "\0" in "".join(_texts(event)):
-        raise not_storable("a text of it holds U+0000")
+    if (
+        not (quantity > 0 if event.kind == "sale" else quantity < 0)
+        or event.amount_micros != (None if price is None else quantity * price)
+        or _BACKSLASH in content
+    ):
+        _require_agreement(event)
     return event
 
 
@@ -140,10 +155,13 @@ def event_time_micros(text: str) -> int:
 
     Raises what `time_micros` does, also for a time that has no date in some time zone.
     """
-    micros = time_micros(text)
-    if not MIN_EVENT_TIME <= micros < MAX_EVENT_TIME:
-        raise not_storable(f"its time {text} is not in the years 2 to 9998")
-    return micros
+    try:
+        micros = units.utc_micros(text)
+    except ValueError:
+        raise _no_time(text) from None
+    if MIN_EVENT_TIME <= micros < MAX_EVENT_TIME:
+        return micros
+    raise not_storable(f"its time {text} is not in the years 2 to 9998")
 
 
 def time_micros(text: str) -> int:
@@ -154,13 +172,33 @@ def time_micros(text: str) -> int:
     try:
         return units.utc_micros(text)
     except ValueError:
-        message = f"its time {excerpt(text)} is not RFC 3339 in UTC with six decimals"
-        raise not_storable(message) from None
+        raise _no_time(text) from None
 
 
 def not_storable(detail: str) -> RefusalError:
     """Return the refusal of a record of `analytics`, to be raised."""
     return RefusalError(Reason.NOT_STORABLE, detail)
+
+
+def _no_time(text: str) -> RefusalError:
+    return not_storable(f"its time {excerpt(text)} is not RFC 3339 in UTC with six decimals")
+
+
+def _decode_any(content: bytes) -> AnalyticsEvent:
+    """Decode an event of any deployment. Raises what `decode_analytics` does for no event."""
+    try:
+        return _decode(content)
+    except (ValueError, RecursionError) as error:
+        # Asked only now, because a newer version may have other types in fields of these names.
+        _require_known_version(_read_version(content))
+        raise not_storable(f"it is no analytics event: {error}") from None
+
+
+def _require_ours(event: AnalyticsEvent, rules: StorableRules) -> None:
+    if event.currency != rules.currency:
+        raise not_storable(f"its currency is {excerpt(event.currency)}, not {rules.currency}")
+    if event.source_topic not in rules.source_topics:
+        raise not_storable(f"it was made of a record of {excerpt(event.source_topic)}")
 
 
 def _require_agreement(event: AnalyticsEvent) -> None:
@@ -172,6 +210,8 @@ def _require_agreement(event: AnalyticsEvent) -> None:
         raise not_storable("it has one of price and amount without the other")
     if price is not None and event.amount_micros != quantity * price:
         raise not_storable("its amount is not quantity times price")
+    if "\0" in "".join(_texts(event)):
+        raise not_storable("a text of it holds U+0000")
 
 
 def _texts(event: AnalyticsEvent) -> list[str]:

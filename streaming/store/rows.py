@@ -57,6 +57,8 @@ _source: Final = itemgetter(SOURCE_TIMESTAMP, SOURCE_PARTITION, SOURCE_OFFSET, S
 """By this events of one id are ordered, and the first of them is the one that is stored."""
 
 
+_counted: Final = itemgetter(EVENT_TIME, USER, ITEM, QUANTITY, AMOUNT_MICROS)
+
 Sums = tuple[int, int, int, int]
 """The figures of some rows: events, items sold, gross revenue and net revenue in micros."""
 
@@ -186,18 +188,19 @@ def deltas(rows: Iterable[EventRow], day_of: Callable[[int], str]) -> Deltas:
     # Grouped once, by item and day together: the groups are far fewer than the rows.
     sums_of: dict[tuple[str, str], list[int]] = {}
     guests = 0
-    for row in rows:
-        group = (row[ITEM], day_of(row[EVENT_TIME]))
-        quantity, amount = row[QUANTITY], row[AMOUNT_MICROS] or 0
+    for time, user, item, quantity, amount in map(_counted, rows):
+        group = (item, day_of(time))
         sums = sums_of.get(group)
         if sums is None:
             sums = sums_of[group] = [0, 0, 0, 0]
         sums[0] += 1
         sums[1] += quantity
-        # Gross revenue is that of sales alone.
-        sums[2] += amount if quantity > 0 else 0
-        sums[3] += amount
-        if row[USER] is None:
+        if amount:
+            sums[3] += amount
+            # Gross revenue is that of sales alone.
+            if quantity > 0:
+                sums[2] += amount
+        if user is None:
             guests += 1
     return Deltas(
         guests,

@@ -6,7 +6,7 @@ from msgspec import structs
 
 from streaming.analytics.decode import advances, read_rows
 from streaming.errors import Mismatch
-from streaming.events.analytics import MAX_EVENT_TIME, StorableRules
+from streaming.events.analytics import MAX_EVENT_TIME, storable_rules
 from streaming.events.record import Headers, Origin, Record
 from streaming.processor.transform import transform
 from streaming.store.rows import OPEN, STORED, STREAM_OFFSET, STREAM_PARTITION
@@ -17,7 +17,7 @@ from tests.events.given import record as purchase_record
 
 PROCESSED = "2025-11-24T16:00:01.000000Z"
 LIMIT = 1_000_000
-STORABLE = StorableRules("GBP", {"purchases", REDRIVE})
+STORABLE = storable_rules("GBP", {"purchases", REDRIVE})
 
 
 def event(offset: int, headers: Headers = (), topic: str = "purchases") -> Record:
