@@ -6,6 +6,7 @@ What a page shows in a block `output` is compared with what the commands before 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import pytest
 
 from streaming.system.home import Home
 from tests.conftest import bring_jars
+from tests.kafka.secured import secured_broker
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -26,6 +28,7 @@ PAGES = sorted(
 )
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 PURCHASES = [sys.executable, "-c", "from orchestration.cli.main import run; run()"]
+CLOUD_PAGE = "docs/how-to/connect-confluent-cloud.md"
 KNOWN = {"console", "output", "python", "text"}
 
 
@@ -110,8 +113,35 @@ def deployment(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
+def cloud(jars: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """What the guide to Confluent Cloud starts from: a file, and no permission at all.
+
+    The cluster is a broker with TLS, logins and permissions. Confluent's command line, which needs
+    an account, is `tests.kafka.acl_commands`.
+    """
+    directory = tmp_path / "cluster"
+    directory.mkdir()
+    managed = shutil.which("javac") is not None
+    with (
+        secured_broker(jars, directory, managed=managed) as secured,
+        new_home(jars, tmp_path) as environment,
+    ):
+        program = tmp_path / "bin" / "confluent"
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m tests.kafka.acl_commands "$@"\n')
+        program.chmod(0o755)
+        file = secured.file("python-with-registry", "sa-123456")
+        yield environment | {
+            "PURCHASES_KAFKA_CONFIG": str(file),
+            "TESTS_PLAINTEXT": secured.plaintext,
+        }
+
+
+@pytest.fixture
 def environment(page: str, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """The environment of a page: the how-to guides share a deployment, others have a home each."""
+    if page == CLOUD_PAGE:
+        yield request.getfixturevalue("cloud")
+        return
     if page.startswith("docs/how-to/"):
         yield request.getfixturevalue("deployment")
         return
@@ -121,7 +151,15 @@ def environment(page: str, request: pytest.FixtureRequest) -> Iterator[dict[str,
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("page", [page for page in PAGES if is_run(page)])
+@pytest.mark.parametrize(
+    "page",
+    [
+        # In short it is in `tests.kafka.test_cloud`.
+        pytest.param(page, marks=[pytest.mark.faults] if page == CLOUD_PAGE else [])
+        for page in PAGES
+        if is_run(page)
+    ],
+)
 def test_what_a_page_shows_works(page: str, environment: dict[str, str]) -> None:
     """Console and Python blocks run in the order in which a reader meets them."""
     printed = ""

@@ -1,5 +1,6 @@
 """The broker with TLS, logins and permissions, one for all test modules of a process."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.kafka.secured import Secured, secured_broker
 
 @pytest.fixture(scope="session")
 def secured(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    """The secured broker; each test has a namespace of its own."""
-    with secured_broker(jars, tmp_path_factory.mktemp("secured")) as made:
+    """The secured broker, managed if there is a compiler; each test has its own namespace."""
+    directory = tmp_path_factory.mktemp("secured")
+    with secured_broker(jars, directory, managed=shutil.which("javac") is not None) as made:
         yield made

@@ -39,8 +39,18 @@ from tests.kafka.tokens import AUDIENCE, ISSUER, Tokens, token_endpoint
 from tests.support import wait_until
 
 PASSWORD = "correct-horse"
-USERS = ("producer", "processor", "analytics", "consumer", "dashboard", "operator", "stranger")
+USERS = (
+    "producer",
+    "processor",
+    "analytics",
+    "consumer",
+    "dashboard",
+    "operator",
+    "stranger",
+    "sa-123456",
+)
 CLUSTER_ID = "c2VjdXJlZC1jbHVzdGVyLQ"
+POLICY = "ManagedPolicy"
 UNKNOWN_NAME = "broker-1.elsewhere.invalid"
 
 
@@ -105,7 +115,7 @@ class Secured:
 
     def grant(self, user: str, rules: Iterable[Rule]) -> None:
         """Permit a user what the rules say."""
-        self._add(*(_binding(rule, user) for rule in rules))
+        self._add(*(binding(rule, user) for rule in rules))
 
     def _add(self, *bindings: AclBinding) -> None:
         admin = AdminClient({"bootstrap.servers": self.plaintext})
@@ -119,7 +129,8 @@ class Secured:
         assert admin.delete_acls([binding])[binding].result(10)
 
 
-def _binding(rule: Rule, user: str) -> AclBinding:
+def binding(rule: Rule, user: str) -> AclBinding:
+    """Return a rule for a user as the admin client takes it."""
     return AclBinding(
         ResourceType[rule.kind.replace(" ", "_").upper()],
         rule.name,
@@ -144,14 +155,30 @@ def _rule(permission: str, user: str, kind: str, name: str, operation: str) -> t
 
 
 @contextmanager
-def secured_broker(jars: Path, directory: Path) -> Iterator[Secured]:
-    """Run the broker, and what gives out tokens for it, for as long as the tests need them."""
-    with token_endpoint(PASSWORD, directory) as tokens, _broker(jars, directory, tokens) as made:
+def secured_broker(jars: Path, directory: Path, *, managed: bool = False) -> Iterator[Secured]:
+    """Run the broker, and what gives out tokens for it, for as long as the tests need them.
+
+    A `managed` one refuses options of topics as `ManagedPolicy.java` says.
+    """
+    policy = _compile_policy(jars, directory) if managed else {}
+    with (
+        token_endpoint(PASSWORD, directory) as tokens,
+        _broker(jars, directory, tokens, policy) as made,
+    ):
         yield made
 
 
+def _compile_policy(jars: Path, directory: Path) -> dict[str, str]:
+    """Compile the policy; return the options of a broker that has it."""
+    source = Path(__file__).with_name(f"{POLICY}.java")
+    subprocess.run(["javac", "-cp", f"{jars}/*", "-d", str(directory), str(source)], check=True)
+    return {"create.topic.policy.class.name": POLICY}
+
+
 @contextmanager
-def _broker(jars: Path, directory: Path, tokens: Tokens) -> Iterator[Secured]:
+def _broker(
+    jars: Path, directory: Path, tokens: Tokens, policy: dict[str, str]
+) -> Iterator[Secured]:
     ports = Ports(*_free_ports(len(Ports._fields)))
     authority = directory / "authority.pem"
     properties = directory / "server.properties"
@@ -160,11 +187,19 @@ def _broker(jars: Path, directory: Path, tokens: Tokens) -> Iterator[Secured]:
             server_properties(directory / "data", ports.plaintext, ports.controller)
             | _listeners(ports)
             | _logins(tokens)
+            | policy
             | _certificate(directory, authority)
         )
     )
     allowed = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://{tokens.keys}"
-    command = [str(java()), allowed, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
+    command = [
+        str(java()),
+        allowed,
+        "-Xmx256m",
+        "-XX:TieredStopAtLevel=1",
+        "-cp",
+        f"{jars}/*:{directory}",
+    ]
     scram = [
         word
         for user in USERS

@@ -3,17 +3,16 @@
 import json
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
-from typing import cast
 
 import pytest
 
-from streaming.kafka.acls import ROLES, Kind, Operation, Role, Rule, rules_of
+from streaming.kafka.acls import ROLES, Role, Rule, rules_of
 from streaming.settings import Settings
 from tests.deployment import Deployment
 from tests.docs.test_docs import ROOT
 from tests.in_process import run_here
+from tests.kafka.acl_commands import read_line
 from tests.kafka.secured import PASSWORD, Secured
 
 LACKS = re.compile(r"This user lacks the permissions? (.*?); grant (?:it|them)\.")
@@ -89,23 +88,6 @@ def test_what_the_messages_ask_for_is_what_the_table_lists(
     for role, account in accounts.items():
         needed = {rule for rule in account.expected if not rule.without or role != "dashboard"}
         assert account.granted == needed, role
-
-
-def read_line(words: list[str]) -> Iterator[Rule]:
-    """Return the rules that a printed command grants, of either command line."""
-    kinds: dict[str, Kind] = {
-        "--topic": "topic",
-        "--group": "group",
-        "--consumer-group": "group",
-        "--transactional-id": "transactional id",
-    }
-    option = next(word for word in words if word in kinds)
-    name = words[words.index(option) + 1]
-    values = [after for word, after in pairwise(words) if word in {"--operation", "--operations"}]
-    for operation in ",".join(values).split(","):
-        snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).replace("-", "_").upper()
-        prefix = words[-1] in {"--prefix", "prefixed"}
-        yield Rule(kinds[option], name, cast("Operation", snake_case), is_prefix=prefix)
 
 
 @pytest.mark.parametrize("role", ROLES)
