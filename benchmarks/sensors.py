@@ -40,7 +40,7 @@ from streaming.runtime.counters import WorkerPosition
 from streaming.runtime.crash_loop import SlotRestarts, SupervisorStatus
 from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings
-from streaming.store.deployment import prepare_store
+from streaming.store.preparation import prepare_store
 from streaming.store.sqlite import connect
 from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire

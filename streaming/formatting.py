@@ -7,6 +7,11 @@ _NOT_ASCII: Final = re.compile(r"[^ -~]")
 """What may not print. The rest needs no look, which makes long texts cheap."""
 
 
+_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
+_FORMULA: Final = re.compile(r"(^|[;,|\s])([\s\"']*)([=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""Where a cell of a spreadsheet could begin and be a formula, as in `assets.queries.export`."""
+
+
 def grouped(amount: str) -> str:
     """Write a decimal with commas between thousands, exactly."""
     whole, _, decimals = amount.partition(".")
@@ -26,6 +31,11 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Escape what does not print, but for the line ends."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def harmless_cell(text: str) -> str:
+    """Return a text as a cell that a spreadsheet shows and does not compute, on one line."""
+    return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1\2'\3", printable(text))
 
 
 def printable_json(text: str) -> str:

@@ -20,7 +20,7 @@ from streaming.offsets.catch_up import GroupReader, database_positions
 from streaming.processor.app import run_processor
 from streaming.runtime.worker import Runtime
 from streaming.settings import Settings
-from streaming.store.deployment import prepare_store
+from streaming.store.preparation import prepare_store
 
 DEADLINE_SECONDS = 90.0
 LOOK_SECONDS = 0.05

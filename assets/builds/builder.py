@@ -27,6 +27,7 @@ from assets.builds.spool import spool
 from assets.builds.writer import (
     AuditFailure,
     BuildBasis,
+    ErasedMeanwhile,
     read_builds,
     record_failure,
     replace_partition,
@@ -38,6 +39,7 @@ from streaming.settings import Settings
 from streaming.store.connection import StoreReader, open_reader
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.engine import open_engine
+from streaming.store.erasure import erasure_ids
 from streaming.system.deadline import Deadline
 from streaming.system.home import Home
 
@@ -99,16 +101,24 @@ class PartitionBuilder:
         others are replaced. Raises `Unavailable` if the database does not answer for 90 s.
         """
         started = time.monotonic()
+        while True:
+            try:
+                outcomes = self._build(partition, transforms, force=force)
+            except ErasedMeanwhile:
+                continue
+            seconds = time.monotonic() - started
+            return [replace(outcome, seconds=seconds) for outcome in outcomes]
+
+    def _build(
+        self, partition: str, transforms: Sequence[Transform], *, force: bool
+    ) -> list[Outcome]:
         computation = self._compute(partition, transforms, force=force)
         outcomes = [
             Outcome(transform, partition, computation.figures.version, build, build)
             for transform in transforms
             for build in [computation.builds.get(transform.table)]
         ]
-        if computation.rows:
-            outcomes = self._write(outcomes, computation)
-        seconds = time.monotonic() - started
-        return [replace(outcome, seconds=seconds) for outcome in outcomes]
+        return self._write(outcomes, computation) if computation.rows else outcomes
 
     def _compute(
         self, partition: str, transforms: Sequence[Transform], *, force: bool
@@ -120,6 +130,7 @@ class PartitionBuilder:
             events = read_events(store, day, day, self.zone)
             figures = events.total if day is None else events.days.get(day, NO_FIGURES)
             builds = read_builds(store, partition)
+            erasures = len(erasure_ids(store))
             chosen = [t for t in transforms if force or not _is_current(t, figures, builds)]
             rows = self._compute_rows(events, chosen, partition) if chosen else {}
             bases = {
@@ -131,6 +142,7 @@ class PartitionBuilder:
                     figures if transform.guests else count_customers(store),
                     events.stream_offsets,
                     self.run_id,
+                    erasures,
                 )
                 for transform in chosen
             }
@@ -174,7 +186,7 @@ class PartitionBuilder:
         basis = computation.bases[outcome.transform.table]
         try:
             replacement = replace_partition(connection, outcome.transform, rows, basis)
-        except Unavailable:
+        except (Unavailable, ErasedMeanwhile):
             # The whole transaction is retried: no table of the partition is at fault.
             raise
         except Exception as error:

@@ -4,14 +4,12 @@ A partition is never patched, and never replaces a build of a higher version. Ho
 is in `assets.tables.transforms`.
 """
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-import msgspec
 import polars as pl
 import polars.selectors as cs
 from sqlalchemy import Connection, case
@@ -25,6 +23,7 @@ from assets.tables.transforms import Transform
 from streaming.errors import PurchasesError
 from streaming.store.connection import StoreConnection
 from streaming.store.models import Table
+from streaming.store.table_builds import rows_digest
 from streaming.units import split_sum
 
 _BUILD = Table.metadata.tables[TableBuild.__tablename__]
@@ -37,7 +36,7 @@ class BuildBasis:
     """What a partition is built from: the stream's figures of it, and the stream's positions.
 
     `expected` are the sums that the table must have: the same, except for a table that leaves
-    events out. `run_id` is the run that builds.
+    events out. `run_id` is the run that builds. `erasures` is how many there were.
     """
 
     partition: str
@@ -45,6 +44,7 @@ class BuildBasis:
     expected: StreamFigures
     stream_offsets: str
     run_id: str
+    erasures: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,20 @@ class AuditFailure(PurchasesError):
         self.audit = audit
 
 
+class ErasedMeanwhile(PurchasesError):
+    """A customer was erased after the events were read, who may be in the rows: compute again."""
+
+
 def replace_partition(
     connection: Connection, transform: Transform, rows: pl.DataFrame, basis: BuildBasis
 ) -> Replacement:
     """Replace a partition by `rows`: all of it, audited and recorded, or nothing.
 
     The transaction is the caller's, and nothing is visible before its end. Raises `AuditFailure`,
-    and what the engine of `open_engine` does.
+    `ErasedMeanwhile`, and what the engine of `open_engine` does.
     """
+    if connection.exec_driver_sql(_COUNT_ERASURES).scalar_one() != basis.erasures:
+        raise ErasedMeanwhile("A customer was erased while the rows were computed.")
     partition, values = basis.partition, database_rows(rows)
     trillions, micros = split_sum(basis.figures.net_revenue_micros)
     build = TableBuild(
@@ -126,15 +132,8 @@ def database_rows(rows: pl.DataFrame) -> list[tuple[Any, ...]]:
 
 
 def digest(transform: Transform, rows: Sequence[tuple[Any, ...]]) -> str:
-    """Return the SHA-256 of rows in the order of their key, which `table_build` keeps.
-
-    The last columns of a table, whole trillions, are left out if all are 0: so a build of before
-    they existed has its digest still.
-    """
-    apart = sum(name.endswith("_trillions") for name in transform.columns)
-    if apart and not any(any(row[-apart:]) for row in rows):
-        rows = [row[:-apart] for row in rows]
-    return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()
+    """Return the digest of a table's rows in the order of their key."""
+    return rows_digest(transform.columns, rows)
 
 
 def _read_build(connection: Connection, table: str, partition: str) -> TableBuild | None:
@@ -182,6 +181,7 @@ def _upsert_failure() -> Insert:
     )
 
 
+_COUNT_ERASURES: Final = "SELECT count(*) FROM erasure"
 _SELECT_BUILD: Final = "SELECT * FROM table_build WHERE table_name = ? AND partition = ?"
 _DELETE_FAILURE: Final = "DELETE FROM build_failure WHERE table_name = ? AND partition = ?"
 _UPSERT_BUILD: Final = _upsert_build()

@@ -30,7 +30,7 @@ from orchestration.instance import open_instance, prepare_instance
 from streaming.cli.console import PrintableConsole
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
-from streaming.store.deployment import prepare_store
+from streaming.store.preparation import prepare_store
 
 PROGRESS_SECONDS: Final = 0.5
 

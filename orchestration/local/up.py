@@ -30,8 +30,8 @@ from streaming.kafka.topics import create_topics
 from streaming.settings import PREFIX, Settings, load_settings
 from streaming.status.slots import read_app
 from streaming.store.connection import read_store
-from streaming.store.deployment import prepare_store
 from streaming.store.live_totals import live_figures, refusals, top_items
+from streaming.store.preparation import prepare_store
 from streaming.system.deadline import Deadline
 from streaming.system.home import Home
 from streaming.system.lease import acquire, holder

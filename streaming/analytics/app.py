@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Final
 
 from confluent_kafka import TopicPartition as PartitionOffset
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from streaming.analytics.decode import advances, read_rows
 from streaming.analytics.trace_log import log_traces
@@ -37,6 +37,7 @@ from streaming.settings import Settings
 from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_engine
 from streaming.store.models import StreamOffset
+from streaming.store.pseudonyms import NO_PSEUDONYMS, read_pseudonyms
 from streaming.store.rows import SOURCE_TIMESTAMP, STORED, day_cutter
 from streaming.store.writer import (
     Advance,
@@ -44,10 +45,12 @@ from streaming.store.writer import (
     PositionTaken,
     Source,
     StoredBatch,
+    erasure_ids,
     stored_positions,
     write_batch,
 )
 from streaming.system.disk_space import require_space
+from streaming.system.home import Home
 from streaming.system.logs import RateLimitedLogger, get_logger
 
 BATCH_RECORDS: Final = 20_000
@@ -85,6 +88,8 @@ class AnalyticsConsumerApp:
         self._logs_traces = settings.log_level == "debug"
         self._day_of = day_cutter(settings.zone)
         self._stored: dict[TopicPartition, int | None] = {}
+        self._erasures = Home(settings.home).erasures
+        self._pseudonyms = NO_PSEUDONYMS
         self._log = RateLimitedLogger()
         self._space_checked_at = 0.0
         servers, client = bootstrap_servers(settings), f"{ANALYTICS.name}-{runtime.status.slot}"
@@ -191,7 +196,23 @@ class AnalyticsConsumerApp:
         ):
             # Under the write lock, so that batches have these times in the order of their commits.
             now = time.time_ns() // 1000
-            return write_batch(connection, rows, self._source, self._day_of, now)
+            erased = self._without_erased(connection, rows)
+            return write_batch(connection, erased, self._source, self._day_of, now)
+
+    def _without_erased(self, connection: Connection, rows: BatchRows) -> BatchRows:
+        """Replace the users and orders that were erased, by pseudonyms.
+
+        Raises `Mismatch` if they are not known here.
+        """
+        # Inside the transaction, so that no batch misses an erasure that was committed before it.
+        ids = erasure_ids(connection, known=self._pseudonyms.erasures)
+        if ids is not None:
+            self._pseudonyms = read_pseudonyms(self._erasures, ids)
+        if not self._pseudonyms.erased:
+            return rows
+        events = self._pseudonyms.replaced_rows(rows.events)
+        dead_letters = list(map(self._pseudonyms.replaced_letter, rows.dead_letters))
+        return BatchRows(events, dead_letters, rows.advances)
 
     def _require_space(self) -> None:
         """Check once a second that the disk has room, before it breaks a batch in the middle."""

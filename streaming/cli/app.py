@@ -7,6 +7,7 @@ import typer
 
 from streaming.cli import (
     broker,
+    customer,
     dashboard,
     db,
     dlq,
@@ -64,6 +65,8 @@ def stream_app(
     app.add_typer(offsets.app, name="offsets")
     app.add_typer(db.app, name="db")
     app.command()(verify.verify)
+    app.command()(customer.erase)
+    app.command()(customer.export_customer)
     return app
 
 

@@ -25,6 +25,7 @@ NOT_SENT: Final = {
     " --edit FILE",
     "sent_before": "another dead letter by their headers, perhaps sent again by an earlier release;"
     " redrive that one, or send these with --force",
+    "erased": "their customer was erased, so they are not sent again",
     "parked": "refused five times already; send them with --force",
     "redriven": "sent again already; send them once more with --state redriven",
     "dropped": "given up; send them with --state dropped",

@@ -27,7 +27,8 @@ from streaming.offsets.positions import require_positions_of_this_log
 from streaming.runtime.keep_alive import KeepAlive
 from streaming.runtime.supervisor import Supervisor
 from streaming.settings import Settings, load_settings
-from streaming.store.deployment import prepare_store, require_settings_of_home
+from streaming.store.deployment import require_settings_of_home
+from streaming.store.preparation import prepare_store
 from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire, holder
 from streaming.system.logs import configure_logs, get_logger

@@ -11,11 +11,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 from msgspec import Struct, structs
 
 from streaming.dead_letters.reader import DeadLetterReader, DeadLetterRecord
 from streaming.dead_letters.repair import Repair, RepairError, repaired_value
 from streaming.errors import PurchasesError
+from streaming.events.dead_letter import escaped_text
 from streaming.events.purchase import Rules
 from streaming.events.record import (
     DEAD_LETTER,
@@ -44,12 +46,16 @@ from streaming.store.dead_letters import (
     find_dead_letters,
     mark_redriven,
 )
+from streaming.store.erasure import erasure_ids
+from streaming.store.pseudonyms import Pseudonyms, read_pseudonyms
 from streaming.store.rows import PARKED, PARKED_ATTEMPTS
+from streaming.system.home import Home
 from streaming.system.shutdown import StopRequest
 
 # Marked at once: few enough that a kill repeats little, enough that commits do not slow it down.
 BATCH: Final = 500
 GONE: Final = "gone"
+ERASED: Final = "erased"
 SENT_BEFORE: Final = "sent_before"
 ACCEPTED: Final = "stored"
 # Of a dead letter that is never sent: large enough that nothing is cut.
@@ -63,9 +69,9 @@ class RedriveResult(Struct, frozen=True):
 
     `outcomes` counts what today's rules make of each: `stored`, or the code of its refusal. `left`
     counts what is not sent: `gone` from the topic, `cut` there, `no_object` to set a field in,
-    still `too_large`, `not_storable`, as no purchase is; without force `parked`, and `sent_before`
-    by an earlier release. Named ones
-    in another state count by that state.
+    still `too_large`, `not_storable`, as no purchase is, `erased`, as its customer was; without
+    force `parked`, and `sent_before` by an earlier release. Named ones in another state count by
+    that state.
     """
 
     sent: bool
@@ -126,8 +132,9 @@ def redrive(
         closing(DeadLetterReader(settings, cluster.bootstrap_servers)) as reader,
     ):
         count.left.update(_named_in_other_states(store, request.wanted))
+        pseudonyms = read_pseudonyms(Home(settings.home).erasures, erasure_ids(store))
         letters = _report_each(find_dead_letters(store, request.wanted), report)
-        repaired = _repair_all(letters, reader, request, count)
+        repaired = _repair_all(letters, reader, request, pseudonyms, count)
         records = _count_outcomes(repaired, settings, topic, count)
         if send:
             _send(records, settings, cluster.bootstrap_servers)
@@ -154,6 +161,7 @@ def _repair_all(
     letters: Iterator[StoredDeadLetter],
     reader: DeadLetterReader,
     request: RedriveRequest,
+    pseudonyms: Pseudonyms,
     count: _Count,
 ) -> Iterator[_RepairedRecord]:
     """Yield the records to send, repaired; count those that are not sent."""
@@ -168,6 +176,9 @@ def _repair_all(
         if record is None:
             count.left[GONE] += 1
             continue
+        if pseudonyms.erased and _is_of_erased(record.record, pseudonyms):
+            count.left[ERASED] += 1
+            continue
         if not request.force and _was_sent_before(record):
             count.left[SENT_BEFORE] += 1
             continue
@@ -175,6 +186,21 @@ def _repair_all(
             yield _repair_one(letter, record, request.repair)
         except RepairError as error:
             count.left[error.code] += 1
+
+
+def _is_of_erased(record: Record, pseudonyms: Pseudonyms) -> bool:
+    """Return whether key or value name somebody who was erased."""
+    texts = [escaped_text(record.key), *_naming_texts(record.value or b"")]
+    return any(pseudonyms.of_erased_key(text) or pseudonyms.is_named(text) for text in texts)
+
+
+def _naming_texts(value: bytes) -> list[str]:
+    """Return user and order of a refused value as texts; all of it if it cannot be read."""
+    try:
+        fields = msgspec.json.decode(value, type=dict[str, object])
+    except (ValueError, RecursionError):
+        return [value.decode(errors="replace")]
+    return [str(fields.get(name)) for name in ("user", "order_id")]
 
 
 def _was_sent_before(record: DeadLetterRecord) -> bool:

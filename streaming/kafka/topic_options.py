@@ -6,6 +6,7 @@ topic is created stands in `topics`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
@@ -27,6 +28,10 @@ then. Otherwise 12 KB can unpack to more than a client reads, and end every read
 NOT_COMPACTED: Final = {"cleanup.policy": "delete"}
 """Of a compacted topic Kafka keeps only the latest record of each key, whether the others were read
 or not, and it takes no record without a key."""
+
+LOOK_SECONDS: Final = 6 * 60
+"""How often a broker looks for what to delete (`log.retention.check.interval.ms`, 5 minutes), and
+a minute until the file is gone."""
 
 Options = Mapping[str, ConfigEntry]
 
@@ -96,6 +101,24 @@ def retention(options: Options) -> Retention:
         for entry in (options.get("retention.ms"), options.get("retention.bytes"))
     )
     return Retention(None if milliseconds is None else milliseconds / 1000, size)
+
+
+def held_until(options: Options) -> datetime | None:
+    """Return until when, in UTC, a topic may hold what was written until now; None is forever.
+
+    Kafka deletes a whole segment when its last record is older than the retention. So a record
+    may stay for as long as its segment takes records, and a look of the broker's, longer.
+    """
+    kept = retention(options).seconds
+    policy, segment = options.get("cleanup.policy"), options.get("segment.ms")
+    if kept is None or (policy is not None and "delete" not in (policy.value or "delete")):
+        return None
+    filling = 0 if segment is None or segment.value is None else int(segment.value) / 1000
+    now = datetime.now(UTC).replace(microsecond=0)
+    try:
+        return now + timedelta(seconds=kept + filling + LOOK_SECONDS)
+    except OverflowError:
+        return None
 
 
 def make_safe(admin: AdminClient, unsafe: Sequence[UnsafeOption]) -> None:

@@ -85,20 +85,3 @@ def require_settings_of_home(settings: Settings) -> None:
             recorded = recorded_deployment(store)
     if recorded is not None:
         require_same_deployment(recorded, settings, settings.database_path)
-
-
-def prepare_store(settings: Settings) -> str:
-    """Bring the database to this schema and record the deployment; return its id.
-
-    Raises `Mismatch` for a newer schema, another currency or another time zone.
-    """
-    # Imported late: SQLAlchemy takes longer to load than most commands need altogether.
-    from streaming.store.engine import open_engine
-    from streaming.store.schema import upgrade
-
-    upgrade(settings)
-    engine = open_engine(settings)
-    try:
-        return ensure_deployment(engine, settings).deployment_id
-    finally:
-        engine.dispose()

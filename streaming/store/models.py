@@ -118,13 +118,13 @@ class StreamOffset(Table, table=True):
 
 
 class Correction(Table, table=True):
-    """One change of a stored event; written by the consumer, and never changed or deleted.
+    """One change of a stored event; written by consumer and `erase`, and never changed or deleted.
 
-    The source is that of the content that was replaced; `kind` is `conflict`.
+    The source is that of the content that was replaced; an erasure leaves it as it is.
     """
 
     __tablename__ = "correction"
-    __table_args__ = (CheckConstraint("kind IN ('conflict')", "kind"),)
+    __table_args__ = (CheckConstraint("kind IN ('conflict', 'erasure')", "kind"),)
 
     id: int | None = Field(default=None, primary_key=True)
     kind: str
@@ -136,6 +136,24 @@ class Correction(Table, table=True):
     source_offset: int = big()
     source_timestamp: int = big()
     corrected_at: int = big()
+
+
+class ErasureRow(Table, table=True):
+    """One erasure, without any name: how much it replaced; written by `erase` and `db restore`.
+
+    The pseudonyms are in the home's file, by the id.
+    """
+
+    __tablename__ = "erasure"
+
+    id: str = Field(primary_key=True)
+    erased_at: int = big()
+    users: int
+    orders: int
+    events: int = big()
+    days: int
+    dead_letters: int = big()
+    table_rows: int = big()
 
 
 class LiveTotals(Table, table=True):

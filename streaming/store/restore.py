@@ -14,6 +14,7 @@ from streaming.settings import Settings
 from streaming.store.backup import Progress, backup_path, copy_database, require_integrity
 from streaming.store.connection import SCHEMA_VERSION, newer_schema, schema_version
 from streaming.store.deployment import recorded_deployment, require_same_deployment
+from streaming.store.erasure import apply_again
 from streaming.store.schema import migrate
 from streaming.store.sqlite import connect, store_errors
 from streaming.system.home import Home
@@ -24,9 +25,9 @@ def restore(settings: Settings, source: Path, progress: Progress | None = None) 
     """Put the backup `source` in the place of the database, and migrate it if it is older.
 
     The content is replaced in one transaction, so that a reader sees the one or the other. Returns
-    the path where the replaced database is kept, None if there was none. Raises `PurchasesError`
-    while a worker of this home runs, or if `source` is no backup of a deployment with these
-    settings.
+    the path where the replaced database is kept, None if there was none. Who was erased in this
+    home is erased in the restored one too. Raises `PurchasesError` while a worker of this home
+    runs, or if `source` is no backup of a deployment with these settings.
     """
     path = settings.database_path
     with closing(_open_backup(source)) as content:
@@ -38,6 +39,7 @@ def restore(settings: Settings, source: Path, progress: Progress | None = None) 
             else:
                 copy_database(content, source, path, progress)
             migrate(path)
+            apply_again(settings)
     return kept
 
 

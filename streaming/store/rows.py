@@ -37,6 +37,7 @@ USER: Final = 3
 ITEM: Final = 4
 QUANTITY: Final = 5
 AMOUNT_MICROS: Final = 7
+ORDER_ID: Final = 9
 SOURCE_TOPIC: Final = 13
 SOURCE_PARTITION: Final = 14
 SOURCE_OFFSET: Final = 15
@@ -83,6 +84,7 @@ class DeadLetterUpdate(Struct, frozen=True):
     refused_at: int | None = None
     dlq_partition: int | None = None
     dlq_offset: int | None = None
+    dropped_because: str | None = None
 
     def values(self) -> tuple[object, ...]:
         """Return the values in the order of the table's columns."""
@@ -101,7 +103,7 @@ class DeadLetterUpdate(Struct, frozen=True):
             self.dlq_partition,
             self.dlq_offset,
             self.state,
-            None,
+            self.dropped_because,
         )
 
 

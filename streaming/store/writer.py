@@ -127,6 +127,13 @@ def stored_positions(connection: Connection, group: str) -> dict[TopicPartition,
     return {(row["topic"], row["partition"]): StreamOffset(**row) for row in rows}
 
 
+def erasure_ids(connection: Connection, known: int) -> set[str] | None:
+    """Return the ids of the erasures, None if they are as many as are `known`: none is deleted."""
+    if connection.exec_driver_sql("SELECT count(*) FROM erasure").scalar_one() == known:
+        return None
+    return set(connection.exec_driver_sql("SELECT id FROM erasure").scalars())
+
+
 _EVENT: Final = Table.metadata.tables["analytics_event"]
 _DEAD_LETTER: Final = Table.metadata.tables["dead_letter"]
 _OFFSET: Final = Table.metadata.tables["stream_offset"]
@@ -150,7 +157,8 @@ def _upsert_dead_letter() -> Insert:
     chosen: dict[str, Any] = {name: case((later, new[name]), else_=old[name]) for name in described}
     # Dropped was the dead letter of that moment: a later refusal, or a store, makes it void.
     chosen["dropped_because"] = case(
-        ((new.state == STORED) | (new.attempts > old.attempts), None), else_=old.dropped_because
+        ((new.state == STORED) | (new.attempts > old.attempts), new.dropped_because),
+        else_=old.dropped_because,
     )
     chosen["attempts"] = func.max(old.attempts, new.attempts)
     # What a person did (`redriven`, `dropped`) holds until the purchase is refused again or stored.

@@ -25,6 +25,11 @@ class Home:
         return self.path / "backups"
 
     @property
+    def erasures(self) -> Path:
+        """The erased names as pseudonyms, and their key; of one database, and not in it."""
+        return self.path / "erasures.json"
+
+    @property
     def dashboard_port(self) -> Path:
         """The port that the dashboard listened on last."""
         return self.path / "dashboard.port"

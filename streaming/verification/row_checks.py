@@ -15,6 +15,7 @@ from streaming.events.identifiers import topic_id_bytes, topic_id_text
 from streaming.events.record import DEAD_LETTER, ORIGIN, Origin, origin_id
 from streaming.store.connection import StoreConnection
 from streaming.verification.check import Check
+from streaming.verification.pseudonyms import PseudonymOf
 from streaming.verification.records import PublishedEvent, headers_of, own_event_id, readable_origin
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,18 +56,21 @@ class RowComparison:
     """Collects what was read below the stored positions, and compares it with the rows.
 
     `redrive` is the topic on which origins count; `analytics` and `dead_letters` are the first
-    offset and the position of each partition, `topic_id` is that of `analytics`.
+    offset and the position of each partition, `topic_id` is that of `analytics`. Users that were
+    erased are compared by their pseudonyms.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what is compared, and by which names
         self,
         connection: StoreConnection,
         redrive: str,
         analytics: Mapping[int, tuple[int, int]],
         dead_letters: Mapping[int, tuple[int, int]],
         topic_id: str,
+        pseudonym_of: PseudonymOf | None = None,
     ) -> None:
         self._connection = connection
+        self._pseudonym_of = pseudonym_of
         self._redrive = redrive
         self._analytics = analytics
         self._dead_letters = dead_letters
@@ -117,7 +121,7 @@ class RowComparison:
                 offset,
                 event.event_id,
                 since // MICROSECOND,
-                event.user,
+                self._stored_user(event.user),
                 event.item,
                 event.quantity,
                 event.amount_micros,
@@ -280,6 +284,11 @@ class RowComparison:
             "SELECT count(*) FROM dead_letter WHERE state = 'stored'"
         ).fetchone()[0]
         return check
+
+    def _stored_user(self, user: str | None) -> str | None:
+        if user is None or self._pseudonym_of is None:
+            return user
+        return self._pseudonym_of(b"user", user) or user
 
     def _flush(self) -> None:
         self._connection.executemany(INSERT_EVENT, self._events)

@@ -15,10 +15,12 @@ from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
+from streaming.system.home import Home
 from streaming.units import rfc_3339
 from streaming.verification.check import Check
 from streaming.verification.outputs import OutputCounts
 from streaming.verification.positions import TopicPositions, check_identity, read_positions
+from streaming.verification.pseudonyms import check_erased, read_pseudonyms
 from streaming.verification.records import PublishedEvent, headers_of, read_published
 from streaming.verification.retention import FirstJudged, deleted_until, time_of
 from streaming.verification.row_checks import RowComparison
@@ -60,6 +62,7 @@ def check_topics(
         # difference.
         if identity.differing:
             return TopicComparison([identity], {})
+        pseudonym_of = read_pseudonyms(connection, Home(settings.home).erasures)
         purchases = positions.processed()
         topics = {topic.topic_id: name for name, topic in cluster.topics.items()}
         outputs = OutputCounts(topics, purchases)
@@ -71,6 +74,7 @@ def check_topics(
             positions.stored_ranges(names.analytics),
             positions.stored_ranges(names.dead_letters),
             topic_id_text(cluster.topics[names.analytics].topic_id),
+            pseudonym_of,
         )
         readable, judged = _read_outputs(
             reader, connection, names, positions, outputs, rows, progress
@@ -87,6 +91,7 @@ def check_topics(
             unpacked,
             rows.check_events(positions.counted(names.analytics)),
             rows.check_dead_letters(),
+            check_erased(connection, pseudonym_of),
         ],
         offsets={
             **_by_topic({one: (first[one], end) for one, (_, end) in purchases.items()}),

@@ -15,7 +15,7 @@ from streaming.kafka.config import producer_config
 from streaming.kafka.names import Names
 from streaming.producer.sender import RecordSender
 from streaming.runtime.status_file import read_status
-from streaming.store.deployment import prepare_store
+from streaming.store.preparation import prepare_store
 from streaming.system.shutdown import StopRequest
 from tests.deployment import Deployment
 from tests.kafka.secured import Secured, secured_broker

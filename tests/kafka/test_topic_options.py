@@ -1,6 +1,7 @@
 """The options by which topics lose nothing, and take no batch that their readers cannot unpack."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from confluent_kafka import KafkaError, Message, Producer
@@ -9,7 +10,7 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 
 from streaming.errors import Unrecoverable
 from streaming.kafka.rejection import rejection_reason
-from streaming.kafka.topic_options import Retention, read_options, retention
+from streaming.kafka.topic_options import Retention, held_until, read_options, retention
 from streaming.kafka.topics import PARTITION_BYTES
 from streaming.processor import app as processor
 from tests import drain
@@ -148,3 +149,24 @@ def test_a_compacted_topic_is_reported_and_altered_with_consent(deployment: Depl
         lambda: has_problem(deployment, code) is False, 30, "status still reports the topics"
     )
     assert send(deployment, "none", 1) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "days"),
+    [
+        ({"retention.ms": "604800000", "segment.ms": "86400000"}, 8),
+        ({"retention.ms": "604800000"}, 7),
+        ({"retention.ms": "-1", "segment.ms": "86400000"}, None),
+        ({"retention.ms": "604800000", "cleanup.policy": "compact"}, None),
+        ({"retention.ms": str(2**63 - 1)}, None),
+    ],
+)
+def test_until_when_a_topic_holds_a_record(options: dict[str, str], days: int | None) -> None:
+    """Its segment is filled, then kept, and then found by a look of the broker."""
+    entries = {name: ConfigEntry(name, value) for name, value in options.items()}
+    until = held_until(entries)
+    if days is None:
+        assert until is None
+        return
+    assert until is not None
+    assert timedelta(days) < until - datetime.now(UTC) < timedelta(days, hours=1)

@@ -1,0 +1,326 @@
+"""Erasure: the correction that replaces a person's user and orders in all that is stored.
+
+One transaction changes events, dead letters and tables, gives each day it touches a new version,
+and leaves a row in `erasure` without any name. Which names are erased, and what stands for them, is
+in `pseudonyms`; the consumer replaces them in what it stores later.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from msgspec import structs
+
+from streaming.errors import NotFound, Unavailable, UsageError
+from streaming.settings import Settings
+from streaming.store.connection import StoreConnection, read_store, write_store
+from streaming.store.deployment import recorded_deployment
+from streaming.store.live_totals import read_version
+from streaming.store.pseudonyms import (
+    DROPPED,
+    ERASED,
+    KINDS,
+    Erasure,
+    ErasureList,
+    ListedErasure,
+    Pseudonyms,
+    new_erasure_list,
+    read_erasure_list,
+    read_pseudonyms,
+    write_erasure_list,
+)
+from streaming.store.rows import STORED, day_cutter
+from streaming.store.sqlite import connect, store_errors
+from streaming.store.table_builds import record_digests, unchanged_builds
+from streaming.system.home import Home
+
+VACUUM_LOCK_SECONDS: Final = 30.0
+"""For the transactions of other writers, of which only a rebuild takes so long."""
+
+# The order of the columns is that of `_Event`.
+EVENTS: Final = (
+    "SELECT rowid, event_id, event_time, source_topic, source_partition, source_offset,"
+    " source_timestamp, user, order_id FROM analytics_event"
+    " WHERE user IN (SELECT value FROM json_each(?))"
+    " OR order_id IN (SELECT value FROM json_each(?))"
+)
+NAMED_COLUMNS: Final = (
+    "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c"
+    " WHERE m.type = 'table' AND m.name <> 'analytics_event' AND c.name IN ('user', 'order_id')"
+)
+"""The tables that name users or orders, also those that somebody adds later."""
+
+
+@dataclass(frozen=True)
+class ErasureResult:
+    """The erasure, whose row is its proof; without `apply` it counts what would be replaced.
+
+    `with_user` counts events of an erased order that keep their user. `is_overwritten` says that
+    the file holds the names in no free space either. `is_new` is False if all was erased before.
+    """
+
+    erasure: Erasure
+    with_user: int
+    is_new: bool
+    is_overwritten: bool
+
+
+@dataclass(frozen=True)
+class _Event:
+    rowid: int
+    event_id: str
+    event_time: int
+    source_topic: str
+    source_partition: int
+    source_offset: int
+    source_timestamp: int
+    user: str | None
+    order: str | None
+
+
+@dataclass(frozen=True)
+class _Letter:
+    topic_id: str
+    partition: int
+    offset: int
+    key: str | None
+
+
+@dataclass(frozen=True)
+class _Name:
+    table: str
+    column: str
+    name: str
+    pseudonym: str
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """The events and dead letters as they become, and the names of tables."""
+
+    events: Sequence[_Event]
+    letters: Sequence[_Letter]
+    names: Sequence[_Name]
+
+    def __bool__(self) -> bool:
+        return bool(self.events or self.letters or self.names)
+
+
+def erase(settings: Settings, user: str | None, order: str | None, *, apply: bool) -> ErasureResult:
+    """Replace a user with all its orders, or one order; unless `apply`, only count them.
+
+    If it is killed in between, the next start completes it. Raises `NotFound` if nothing that is
+    stored names it and it was not erased before, `UsageError` for a pseudonym, and what
+    `read_pseudonyms` and `write_store` do.
+    """
+    path = Home(settings.home).erasures
+    opened = write_store if apply else read_store
+    with opened(settings) as store:
+        before = read_pseudonyms(path, erasure_ids(store))
+        if {user, order} & before.erased:
+            raise UsageError("That is a pseudonym already: nobody can be told from it.")
+        erasures = read_erasure_list(path) or new_erasure_list()
+        pseudonyms = structs.replace(before, key=bytes.fromhex(erasures.key))
+        users = [user] if user is not None else []
+        orders = [order] if order is not None else _orders_of(store, user)
+        added = {pseudonyms.of("user", name) for name in users}
+        added |= {pseudonyms.of("order", name) for name in orders if name not in before.erased}
+        after = structs.replace(pseudonyms, erased=before.erased | added)
+        changes = _find_changes(store, after, users, orders)
+        is_new = bool(changes) or not added <= before.erased
+        if not changes and is_new:
+            raise NotFound(
+                f"Nothing that is stored names the {f'user {user}' if users else f'order {order}'};"
+                " check how it is written."
+            )
+        day_of = day_cutter(_zone(store, settings))
+        erasure = Erasure(
+            id=str(uuid.uuid4()),
+            erased_at=time.time_ns() // 1000,
+            users=len(users),
+            orders=len(added) - len(users),
+            events=len(changes.events),
+            days=len({day_of(event.event_time) for event in changes.events}),
+            dead_letters=len(changes.letters),
+            table_rows=len(changes.names),
+        )
+        if apply and is_new:
+            _apply(store, changes, settings)
+            _record(store, erasure)
+            # Before the commit: a consumer that sees the row finds the pseudonyms.
+            listed = ListedErasure(erasure, sorted(added - before.erased))
+            listed_all = structs.replace(erasures, erasures=[*erasures.erasures, listed])
+            write_erasure_list(path, listed_all)
+    with_user = 0 if users else sum(event.user is not None for event in changes.events)
+    is_overwritten = apply and overwrite_free_space(settings.database_path)
+    return ErasureResult(erasure, with_user, is_new, is_overwritten)
+
+
+def apply_again(settings: Settings) -> int:
+    """Apply the erasures of the home that the database does not have; return how many these were.
+
+    So it is with a restored backup, and with a new database. Raises what
+    `write_store` does.
+    """
+    erasures = read_erasure_list(Home(settings.home).erasures)
+    if erasures is None or not _missing(settings, erasures):
+        return 0
+    with write_store(settings) as store:
+        ids = erasure_ids(store)
+        missing = [each for each in erasures.erasures if each.erasure.id not in ids]
+        pseudonyms = erasures.pseudonyms({each.erasure.id for each in missing})
+        # Only the rows themselves still tell which names these are.
+        users, orders = (
+            [
+                name
+                for name in _names(store, "analytics_event", column)
+                if pseudonyms.of_erased(kind, name)
+            ]
+            for column, kind in KINDS.items()
+        )
+        _apply(store, _find_changes(store, pseudonyms, users, orders), settings)
+        for each in missing:
+            _record(store, each.erasure)
+    overwrite_free_space(settings.database_path)
+    return len(missing)
+
+
+def erasure_ids(store: StoreConnection) -> set[str]:
+    """Return the ids of the erasures that the database has."""
+    return {row[0] for row in store.execute("SELECT id FROM erasure")}
+
+
+def overwrite_free_space(path: Path) -> bool:
+    """Write the file again without what was deleted, and empty its WAL; return whether it is done.
+
+    That holds the write lock for about as long as a backup takes; readers go on.
+    """
+    try:
+        with closing(connect(path, lock_seconds=VACUUM_LOCK_SECONDS)) as store, store_errors(path):
+            store.execute("VACUUM")
+            is_busy, _, _ = store.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except Unavailable:
+        return False
+    return not is_busy
+
+
+def _missing(settings: Settings, erasures: ErasureList) -> bool:
+    with read_store(settings) as store:
+        return not {each.erasure.id for each in erasures.erasures} <= erasure_ids(store)
+
+
+def _find_changes(
+    store: StoreConnection, pseudonyms: Pseudonyms, users: Collection[str], orders: Collection[str]
+) -> _Changes:
+    """Return what is to be replaced; `users` and `orders` are the names of erased pseudonyms."""
+    events = [
+        _Event(*[*row[:7], *pseudonyms.replaced(*row[7:])])
+        for row in store.execute(EVENTS, (json.dumps(list(users)), json.dumps(list(orders))))
+    ]
+    letters = [
+        _Letter(*[*row[:3], pseudonyms.of_erased_key(row[3]) or row[3]])
+        for row in store.execute(
+            "SELECT origin_topic_id, origin_partition, origin_offset, key, detail FROM dead_letter"
+        )
+        if pseudonyms.of_erased_key(row[3]) or pseudonyms.is_named(row[4])
+    ]
+    names = [
+        _Name(table, column, name, pseudonym)
+        for table, column in store.execute(NAMED_COLUMNS).fetchall()
+        for name in _names(store, table, column)
+        if (pseudonym := pseudonyms.of_erased(KINDS[column], name)) is not None
+    ]
+    return _Changes(events, letters, names)
+
+
+def _apply(store: StoreConnection, changes: _Changes, settings: Settings) -> None:
+    """Replace the names; the figures stay as they are, and the days they are in become stale."""
+    now = time.time_ns() // 1000
+    _correct(store, changes.events, day_cutter(_zone(store, settings)), now)
+    store.executemany(
+        "UPDATE dead_letter SET key = ?, detail = ?,"
+        " dropped_because = CASE WHEN state = ? THEN dropped_because ELSE ? END,"
+        " state = CASE WHEN state = ? THEN state ELSE ? END"
+        " WHERE origin_topic_id = ? AND origin_partition = ? AND origin_offset = ?",
+        [
+            (x.key, ERASED, STORED, ERASED, STORED, DROPPED, x.topic_id, x.partition, x.offset)
+            for x in changes.letters
+        ],
+    )
+    _rename(store, changes.names)
+
+
+def _rename(store: StoreConnection, names: Sequence[_Name]) -> None:
+    """Replace names in tables; a build that was unchanged before stays one."""
+    unchanged = {table: unchanged_builds(store, table) for table in {x.table for x in names}}
+    for x in names:
+        store.execute(
+            f'UPDATE OR REPLACE "{x.table}" SET "{x.column}" = ? WHERE "{x.column}" = ?',  # noqa: S608 - the schema's
+            (x.pseudonym, x.name),
+        )
+    for table, partitions in unchanged.items():
+        record_digests(store, table, partitions)
+
+
+def _correct(
+    store: StoreConnection, events: Sequence[_Event], day_of: Callable[[int], str], now: int
+) -> None:
+    if not events:
+        return
+    store.executemany(
+        "UPDATE analytics_event SET user = ?, order_id = ? WHERE rowid = ?",
+        [(event.user, event.order, event.rowid) for event in events],
+    )
+    days = [day_of(event.event_time) for event in events]
+    store.executemany(
+        "INSERT INTO correction (kind, event_id, day_before, day, source_topic, source_partition,"
+        " source_offset, source_timestamp, corrected_at)"
+        " VALUES ('erasure', ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                event.event_id,
+                day,
+                day,
+                event.source_topic,
+                event.source_partition,
+                event.source_offset,
+                event.source_timestamp,
+                now,
+            )
+            for event, day in zip(events, days, strict=True)
+        ],
+    )
+    store.execute(
+        "UPDATE day_ledger SET version = ?, changed_at = ?"
+        " WHERE day IN (SELECT value FROM json_each(?))",
+        (read_version(store), now, json.dumps(sorted(set(days)))),
+    )
+    store.execute("UPDATE live_totals SET changed_at = ?", (now,))
+
+
+def _record(store: StoreConnection, erasure: Erasure) -> None:
+    store.execute("INSERT INTO erasure VALUES (?, ?, ?, ?, ?, ?, ?, ?)", structs.astuple(erasure))
+
+
+def _orders_of(store: StoreConnection, user: str | None) -> list[str]:
+    rows = store.execute(
+        "SELECT DISTINCT order_id FROM analytics_event WHERE user = ? AND order_id IS NOT NULL",
+        (user,),
+    )
+    return [row[0] for row in rows]
+
+
+def _names(store: StoreConnection, table: str, column: str) -> Iterator[str]:
+    rows = store.execute(f'SELECT DISTINCT "{column}" FROM "{table}"')  # noqa: S608 - the schema's
+    return (row[0] for row in rows if isinstance(row[0], str))
+
+
+def _zone(store: StoreConnection, settings: Settings) -> ZoneInfo:
+    recorded = recorded_deployment(store)
+    return settings.zone if recorded is None else ZoneInfo(recorded.timezone)

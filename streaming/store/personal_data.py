@@ -1,0 +1,62 @@
+"""What the store holds of one person: events, dead letters, and rows of tables that name the user.
+
+Read only, from the views as people read them. What replaces it is in `erasure`.
+"""
+
+from typing import Final
+
+from streaming.errors import NotFound
+from streaming.settings import Settings
+from streaming.store.connection import StoreConnection, read_store
+from streaming.store.pseudonyms import words
+
+PersonalData = dict[str, list[dict[str, object]]]
+"""By table, each row by column."""
+
+# The view shows guests by a word, which may be somebody's name: so the table says whose it is.
+EVENTS: Final = (
+    "SELECT v.* FROM analytics_event_readable v JOIN analytics_event e USING (event_id)"
+    " WHERE e.user = ? ORDER BY e.event_time, e.event_id"
+)
+LETTERS: Final = "SELECT * FROM dead_letter_readable WHERE key IS NOT NULL OR detail IS NOT NULL"
+TABLES: Final = (
+    "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c"
+    " WHERE m.type = 'table' AND m.name <> 'analytics_event' AND c.name = 'user' ORDER BY 1"
+)
+
+
+def read_personal_data(settings: Settings, user: str) -> PersonalData:
+    """Return all that names the user, at one moment: times in UTC as text, money as decimals.
+
+    A dead letter is the user's if its key, or a word of its detail, is the user or one of the
+    user's orders. Raises `NotFound` if there is nothing, and what `read_store` does.
+    """
+    with read_store(settings) as store:
+        events = _rows(store, EVENTS, user)
+        names = {user, *(event["order_id"] for event in events)} - {None}
+        letters = [
+            letter
+            for letter in _rows(store, LETTERS)
+            if letter["key"] in names or names & words(str(letter["detail"]))
+        ]
+        tables = {
+            name: _rows(store, f'SELECT * FROM "{_readable(store, name)}" WHERE user = ?', user)  # noqa: S608 - the schema's
+            for (name,) in store.execute(TABLES).fetchall()
+        }
+    data = {"analytics_event": events, "dead_letter": letters, **tables}
+    if not any(data.values()):
+        raise NotFound(f"Nothing that is stored names the user {user}; check how it is written.")
+    return data
+
+
+def _rows(store: StoreConnection, statement: str, *values: object) -> list[dict[str, object]]:
+    cursor = store.execute(statement, values)
+    columns = [column[0] for column in cursor.description]
+    return [dict(zip(columns, row, strict=True)) for row in cursor]
+
+
+def _readable(store: StoreConnection, table: str) -> str:
+    """Return the table's readable view, or the table itself if it has none."""
+    view = f"{table}_readable"
+    row = store.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (view,)).fetchone()
+    return view if row else table

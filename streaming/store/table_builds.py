@@ -1,0 +1,49 @@
+"""The digests of the aggregate tables' builds, where an erasure changes names in their rows.
+
+What a build is, and when it takes place, is `assets.builds`.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from streaming.store.connection import StoreConnection
+
+
+def rows_digest(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
+    """Return the SHA-256 of rows in the order of their key, which `table_build` keeps.
+
+    The last columns of a table, whole trillions, are left out if all are 0: so a build of before
+    they existed has its digest still.
+    """
+    apart = sum(name.endswith("_trillions") for name in columns)
+    if apart and not any(any(row[-apart:]) for row in rows):
+        rows = [row[:-apart] for row in rows]
+    return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()
+
+
+def unchanged_builds(store: StoreConnection, table: str) -> list[str]:
+    """Return the partitions of a table whose rows are as they were built."""
+    builds = store.execute(
+        "SELECT partition, digest FROM table_build WHERE table_name = ?", (table,)
+    ).fetchall()
+    return [partition for partition, built in builds if _digest(store, table, partition) == built]
+
+
+def record_digests(store: StoreConnection, table: str, partitions: Iterable[str]) -> None:
+    """Record the digests of partitions in which names were replaced; their versions stay."""
+    store.executemany(
+        "UPDATE table_build SET digest = ? WHERE table_name = ? AND partition = ?",
+        [(_digest(store, table, partition), table, partition) for partition in partitions],
+    )
+
+
+def _digest(store: StoreConnection, table: str, partition: str) -> str:
+    columns = store.execute("SELECT name, pk FROM pragma_table_info(?)", (table,)).fetchall()
+    names = [name for name, _ in columns]
+    key = ", ".join(f'"{name}"' for name, place in sorted(columns, key=lambda c: c[1]) if place)
+    where = "day = ?" if "day" in names else "? IS NOT NULL"
+    rows = store.execute(f'SELECT * FROM "{table}" WHERE {where} ORDER BY {key}', (partition,))  # noqa: S608 - the schema's
+    return rows_digest(names, rows.fetchall())
