@@ -7,6 +7,7 @@ import typer
 from orchestration.cli import commands
 from streaming.cli.app import stream_app
 from streaming.cli.exit_codes import run_app
+from streaming.cli.groups import FIGURES, STREAM, UPKEEP
 
 if TYPE_CHECKING:
     from streaming.dashboard.app import Extension
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
 def build_app() -> typer.Typer:
     """Compose the command line of both halves."""
     app = stream_app(_sections, _extension)
-    app.command()(commands.up)
-    app.command()(commands.down)
-    app.command()(commands.env)
-    app.command()(commands.backfill)
-    app.command()(commands.export)
+    for group, name, line, command in (
+        (STREAM, "up", "Run everything until Ctrl-C.", commands.up),
+        (STREAM, "down", "End everything that runs in this home.", commands.down),
+        (UPKEEP, "env", "Print settings for Dagster's own commands.", commands.env),
+        (FIGURES, "backfill", "Build the day tables of a range of days.", commands.backfill),
+        (FIGURES, "export", "Write a table as CSV, Parquet or JSON lines.", commands.export),
+    ):
+        app.command(name, short_help=line, rich_help_panel=group)(command)
     return app
 
 

@@ -46,8 +46,13 @@ def _print_error(error: Exception) -> int:
     if isinstance(error, PurchasesError):
         code = error.exit_code
     # The parser's errors are told by their shape: typer and click each have classes of their own.
+    elif type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(f"{error.format_message()}\n")  # type: ignore[attr-defined]
+        return 2
     elif hasattr(error, "format_message"):
-        message, code = f"{error.format_message()} Try --help.", getattr(error, "exit_code", 2)
+        command = getattr(getattr(error, "ctx", None), "command_path", "purchases")
+        message = f"{error.format_message()} See `{command} --help`."
+        code = getattr(error, "exit_code", 2)
     elif type(error).__name__ == "Abort":
         message = "Aborted."
     elif isinstance(error, OSError) and error.filename is not None:

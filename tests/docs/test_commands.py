@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,31 @@ def test_every_command_has_help_with_an_example() -> None:
     assert len(found) >= 17
     for name, command in found.items():
         assert f"Example: {name}" in (command.help or ""), name
+
+
+def test_the_list_of_commands_is_grouped_and_no_line_is_cut(tmp_path: Path) -> None:
+    """The help is read on one screen: four groups, a short line for each command."""
+    done = run("-h", home=tmp_path)
+    assert done.returncode == 0
+    parts = done.stdout.split("\n\n")
+    assert [part.split(":")[0] for part in parts[-4:]] == ["Sources", "Stream", "Figures", "Upkeep"]
+    lines = [line for part in parts[-4:] for line in part.strip().splitlines()[1:]]
+    assert not [line for line in lines if "..." in line]
+    assert len(lines) >= 18
+    assert all(len(line.split(maxsplit=1)[1]) <= 50 for line in lines)
+
+
+def test_a_group_without_a_command_prints_its_help(tmp_path: Path) -> None:
+    """Its commands are a list, a line for each."""
+    done = run("offsets", home=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: ")
+    assert {"list", "reset"} <= {line.split()[0] for line in done.stderr.splitlines() if line}
+
+
+def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
+    """What a report of a fault should name."""
+    assert run("--version", home=tmp_path).stdout == f"purchases {version('purchases')}\n"
 
 
 def test_the_reference_is_what_the_program_says() -> None:
