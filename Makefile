@@ -25,7 +25,7 @@ run: $(STAMP)  ## set up if needed, then the demonstration, until Ctrl-C
 
 # Four processes keep two cores busy: most tests wait for processes of their own.
 test: $(STAMP)  ## the whole test suite
-	@sh scripts/need-packages chromium=chromium mount=mount promtool=prometheus
+	@sh scripts/need-packages chromium=chromium mount=mount nginx=nginx promtool=prometheus
 	$(PYTEST) $(FILES) -n 4
 
 test-faults: $(STAMP)  ## all fault injections into the stream, the long ones too

@@ -53,16 +53,28 @@ class Settings(BaseSettings):
     dashboard_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     dashboard_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     dashboard_token: str | None = Field(default=None, repr=False)
+    dashboard_action_token: str | None = Field(default=None, repr=False)
+    dashboard_names: Annotated[str, Field(pattern=r"^[A-Za-z0-9._,-]*$")] = ""
+    dashboard_certificate: Path | None = None
+    dashboard_key: Path | None = None
+    dashboard_behind_proxy: bool = False
     http_in: bool = False
     log_level: Literal["info", "debug"] = "info"
 
-    @field_validator("home", "kafka_config")
+    @field_validator("home", "kafka_config", "dashboard_certificate", "dashboard_key")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
 
     @field_validator(
-        "bootstrap_servers", "kafka_config", "database_url", "dashboard_token", mode="before"
+        "bootstrap_servers",
+        "kafka_config",
+        "database_url",
+        "dashboard_token",
+        "dashboard_action_token",
+        "dashboard_certificate",
+        "dashboard_key",
+        mode="before",
     )
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
@@ -136,6 +148,11 @@ VALID_VALUES = {
     "dashboard_host": "an address to listen on, such as 127.0.0.1",
     "dashboard_port": "a port, or 0 for a free one",
     "dashboard_token": "a text of at least 32 characters",
+    "dashboard_action_token": "a text of at least 32 characters",
+    "dashboard_names": "host names with commas between, such as purchases.example.com",
+    "dashboard_certificate": "the path of a PEM file",
+    "dashboard_key": "the path of a PEM file",
+    "dashboard_behind_proxy": "on or off",
     "http_in": "on or off",
     "log_level": "info or debug",
 }

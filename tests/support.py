@@ -1,5 +1,6 @@
 """What tests of every part need: waiting for a condition, and the session's broker."""
 
+import socket
 import time
 import uuid
 from collections.abc import Callable
@@ -18,6 +19,13 @@ class Broker:
 def unique_namespace() -> str:
     """Return a namespace for Kafka that nothing else on the session's broker has."""
     return f"t{uuid.uuid4().hex[:10]}"
+
+
+def free_port() -> int:
+    """Return a port of loopback on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], object], deadline: float, message: str) -> None:

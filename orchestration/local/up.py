@@ -19,7 +19,7 @@ from streaming.apps import APPS
 from streaming.broker.embedded import start_broker, stop_broker
 from streaming.broker.keeper import BrokerKeeper
 from streaming.cli.console import PrintableConsole
-from streaming.dashboard.address import required_token
+from streaming.dashboard.access import read_access
 from streaming.errors import PurchasesError, UsageError
 from streaming.kafka.acls import consumer_rules, processor_rules
 from streaming.kafka.bootstrap import bootstrap_servers
@@ -64,7 +64,7 @@ def run_up(*, demo: bool) -> None:
             "--demo writes a year of example purchases, so it needs the embedded broker:"
             f" unset {PREFIX}BOOTSTRAP_SERVERS and {PREFIX}KAFKA_CONFIG."
         )
-    required_token(settings)
+    read_access(settings)
     configure_logs()
     # Until `_watch` handles signals, all end the start as Ctrl-C does: through what is entered
     # below.

@@ -28,7 +28,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from orchestration.instance import open_instance
 from orchestration.local.services import HOST
-from streaming.dashboard.address import required_token
+from streaming.dashboard.access import Right, read_access
 from streaming.dashboard.auth import AccessControl
 from streaming.settings import Settings
 
@@ -66,10 +66,11 @@ class ControlledWebserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceReq
 
 
 def build_webserver(settings: Settings, context: WorkspaceProcessContext) -> Starlette:
-    """Return the application over Dagster's context. Raises `UsageError` for a wrong token."""
-    token = required_token(settings)
-    access = Middleware(AccessControl, host=HOST, token=token, headers=HEADERS)
-    return ControlledWebserver(context, access).create_asgi_app()
+    """Return the application over Dagster's context. Raises `UsageError` for wrong settings."""
+    access = read_access(settings)
+    # A query is sent with POST as an action is, and nearly every page offers actions.
+    control = Middleware(AccessControl, access=access, headers=HEADERS, least=Right.ACT)
+    return ControlledWebserver(context, control).create_asgi_app()
 
 
 def serve_webserver(settings: Settings, port: int) -> None:

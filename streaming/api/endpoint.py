@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from streaming.errors import NotFound, PurchasesError, TooLarge, Unavailable, UsageError
 from streaming.settings import Settings
+from streaming.system.logs import get_logger
 
 PREFIX: Final = "/api/v1/"
 JSON: Final = "application/json"
@@ -188,10 +189,31 @@ def _build_handler(settings: Settings, endpoint: Endpoint) -> AsyncHandler:
         return parse_body(endpoint.parameters, body)
 
     def respond(request: Request, body: bytes) -> Response:
-        result = endpoint.handle(settings, parse(request, body))
+        parameters = parse(request, body)
+        if endpoint.method == "GET":
+            result = endpoint.handle(settings, parameters)
+        else:
+            result = _handle_action(settings, endpoint, parameters, request)
         return result if isinstance(result, Response) else json_response(result, request)
 
     return bounded_handler(respond, endpoint.max_concurrent, endpoint.max_body_bytes)
+
+
+def _handle_action(
+    settings: Settings, endpoint: Endpoint, parameters: object, request: Request
+) -> object:
+    """Handle an action, and log by whom it was requested and how it was answered."""
+    status = 500
+    try:
+        result = endpoint.handle(settings, parameters)
+        status = result.status_code if isinstance(result, Response) else 200
+    except PurchasesError as error:
+        status = status_of(error)
+        raise
+    finally:
+        client = request.client.host if request.client else ""
+        get_logger().info("action", action=endpoint.path, client=client, status=status)
+    return result
 
 
 def parse_body(kind: type[Struct], body: bytes) -> Struct:

@@ -1,26 +1,37 @@
-"""Where the dashboard is, and whether it needs a token there. No server is started here."""
+"""Where the dashboard is. Who may use it is in `access`; no server is started here."""
 
 import ipaddress
 import socket
 from pathlib import Path
-from typing import Final
 
-from streaming.errors import PurchasesError, UsageError
+from streaming.errors import PurchasesError
 from streaming.settings import PREFIX, Settings
 from streaming.system.home import Home
 
-MIN_TOKEN_CHARACTERS: Final = 32
-"""128 bits in hexadecimal: too many to try."""
-
 
 def dashboard_url(settings: Settings) -> str:
-    """Return where the dashboard is; empty if it never ran here and no port is set."""
-    host = settings.dashboard_host
+    """Return where the dashboard is; empty if it never ran here and no port is set.
+
+    With a certificate it is at the first of its names, for which the certificate is made.
+    """
+    certified = settings.dashboard_certificate is not None
+    names = host_names(settings) if certified else []
+    host = names[0] if names else settings.dashboard_host
     name = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - only compared
     if ":" in name:
         name = f"[{name}]"  # An IPv6 address in a URL stands in brackets.
-    port = saved_port(settings.home) or settings.dashboard_port
-    return f"http://{name}:{port}" if port else ""
+    port = dashboard_port(settings)
+    return f"{'https' if certified else 'http'}://{name}:{port}" if port else ""
+
+
+def dashboard_port(settings: Settings) -> int:
+    """Return the port of the last start, else that of the settings; 0 if there is none."""
+    return saved_port(settings.home) or settings.dashboard_port
+
+
+def host_names(settings: Settings) -> list[str]:
+    """Return the names under which the settings say that the dashboard is known."""
+    return [name for name in settings.dashboard_names.lower().split(",") if name]
 
 
 def saved_port(home: Path) -> int:
@@ -56,26 +67,6 @@ def bind_socket(settings: Settings) -> socket.socket:
         f"The dashboard cannot listen on {settings.dashboard_host}:{preferred}:"
         f" {failure.strerror}. Set another {PREFIX}DASHBOARD_PORT."
     )
-
-
-def required_token(settings: Settings) -> str | None:
-    """Return the token that a visitor needs; None on loopback if none is set.
-
-    Raises `UsageError` if another address has no token, or one that is too short.
-    """
-    token = settings.dashboard_token
-    if token is not None and len(token) < MIN_TOKEN_CHARACTERS:
-        raise UsageError(
-            f"{PREFIX}DASHBOARD_TOKEN has {len(token)} characters; use at least"
-            f" {MIN_TOKEN_CHARACTERS}."
-        )
-    if token is None and not is_loopback(settings.dashboard_host):
-        raise UsageError(
-            f"{PREFIX}DASHBOARD_HOST={settings.dashboard_host} opens the dashboard to others: set"
-            f" {PREFIX}DASHBOARD_TOKEN to at least {MIN_TOKEN_CHARACTERS} characters, for example"
-            " the output of `openssl rand -hex 32`."
-        )
-    return token
 
 
 def is_loopback(host: str) -> bool:

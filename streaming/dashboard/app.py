@@ -31,7 +31,7 @@ from streaming.api.endpoint import (
     too_many_requests,
 )
 from streaming.api.openapi import openapi_document
-from streaming.dashboard.address import required_token
+from streaming.dashboard.access import Access
 from streaming.dashboard.auth import SECURITY_HEADERS, AccessControl
 from streaming.dashboard.endpoints import stream_endpoints
 from streaming.dashboard.ingest import PurchaseIngest
@@ -71,12 +71,10 @@ class Extension:
     views: Sequence[str] = ()
 
 
-def build_dashboard(settings: Settings, extension: Extension) -> tuple[Broadcaster, Starlette]:
-    """Return the application over a home, and what sends its events.
-
-    Raises `UsageError` if a token is missing for this address.
-    """
-    token = required_token(settings)
+def build_dashboard(
+    settings: Settings, access: Access, extension: Extension
+) -> tuple[Broadcaster, Starlette]:
+    """Return the application over a home for those who have access, and what sends its events."""
     sampler, ingest = Sampler(settings), PurchaseIngest(settings)
     sections = extension.sections
     endpoints = [
@@ -104,7 +102,7 @@ def build_dashboard(settings: Settings, extension: Extension) -> tuple[Broadcast
 
     app = Starlette(
         routes=[
-            Route("/", _index((*VIEWS, *extension.views))),
+            Route("/", _index((*VIEWS, *extension.views), has_tokens=access.has_tokens)),
             Route("/events", _events(broadcaster)),
             Route("/metrics", bounded_handler(_metrics(settings, sections))),
             Route("/openapi.json", bounded_handler(_json(openapi_document(endpoints)))),
@@ -114,12 +112,7 @@ def build_dashboard(settings: Settings, extension: Extension) -> tuple[Broadcast
         # The first is the outermost: nobody is answered who may not ask. The second leaves event
         # streams alone, which it would hold back.
         middleware=[
-            Middleware(
-                AccessControl,
-                host=settings.dashboard_host,
-                token=token,
-                headers=SECURITY_HEADERS,
-            ),
+            Middleware(AccessControl, access=access, headers=SECURITY_HEADERS),
             Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES),
         ],
         exception_handlers={HTTPException: handle_http_exception, Exception: handle_unexpected},
@@ -128,8 +121,9 @@ def build_dashboard(settings: Settings, extension: Extension) -> tuple[Broadcast
     return broadcaster, app
 
 
-def _index(views: Sequence[str]) -> Callable[[Request], Response]:
+def _index(views: Sequence[str], *, has_tokens: bool) -> Callable[[Request], Response]:
     html = (STATIC / "index.html").read_text().replace("{{views}}", " ".join(views))
+    html = html.replace("{{hidden}}", "" if has_tokens else "hidden")
 
     def index(_request: Request) -> Response:
         return HTMLResponse(html, headers={"cache-control": "no-cache"})

@@ -1,27 +1,27 @@
-"""Who may use a server of ours, and what a browser may do with an answer: a middleware.
+"""What a request may do, and what a browser may do with its answer: a middleware.
 
-It stands before the dashboard and before Dagster's webserver. Every address but loopback needs a
-token. A foreign host name (DNS rebinding) is refused everywhere, and so is what the page of another
-origin requests: an action, a WebSocket, a part of that page. A link from there opens. Headers come
-from strangers, so they are read by rules of our own: the standard library's parsers raise at some,
-and ignore all cookies beside an odd one.
+It stands before the dashboard and before Dagster's webserver. A foreign host name (DNS rebinding)
+is refused everywhere, and so is what the page of another origin requests: an action, a WebSocket, a
+part of that page. A link from there opens. Who has which right is in `access`; how a person signs
+in is in `login`. Headers come from strangers, so they are read by rules of our own: the standard
+library's parsers raise at some, and ignore all cookies beside an odd one.
 """
 
-import hmac
 import ipaddress
 import re
-import socket
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import parse_qs, unquote
 
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from streaming.api.endpoint import PREFIX, problem_response
+from streaming.dashboard.access import Access, Right
+from streaming.dashboard.login import LOGIN, LOGOUT, Login, login_page
+from streaming.settings import PREFIX as SETTING
 
-COOKIE: Final = "purchases_token"
 SECURITY_HEADERS: Final = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -40,18 +40,15 @@ _HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]:]*))(?::[0-9]*)?").fullmatch
 
 
 class AccessControl:
-    """The middleware.
-
-    `host` is what the server listens on, `token` what a visitor needs; `headers` are added to each
-    answer.
-    """
+    """The middleware: `headers` are added to each answer, `least` is what any request needs."""
 
     def __init__(
-        self, app: ASGIApp, host: str, token: str | None, headers: Mapping[str, str]
+        self, app: ASGIApp, access: Access, headers: Mapping[str, str], least: Right = Right.READ
     ) -> None:
         self._app = app
-        self._host_names = {"localhost", socket.gethostname().lower(), host.lower()}
-        self._token = token
+        self._access = access
+        self._least = least
+        self._login = Login(access)
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,8 +62,10 @@ class AccessControl:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             # A proxy may split the cookies over several headers.
             headers[name] = f"{headers[name]};{value}" if name in headers else value
-        refusal = self._check(scope, headers)
-        if refusal and scope["type"] == "websocket":
+        answer = self._check_origin(scope, headers)
+        if answer is None:
+            answer = await self._check_right(scope, headers, receive)
+        if answer and scope["type"] == "websocket":
             # Closed before it is accepted, a WebSocket is answered with 403.
             await WebSocketClose()(scope, receive, send)
             return
@@ -76,20 +75,24 @@ class AccessControl:
                 message["headers"] = [*message.get("headers", []), *self._headers]
             await send(message)
 
-        await (refusal or self._app)(scope, receive, send_with_headers)
+        await (answer or self._app)(scope, receive, send_with_headers)
 
-    def _check(self, scope: Scope, headers: dict[str, str]) -> Response | None:
+    def _check_origin(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
         host = headers.get("host", "")
         if not self._is_own_host(host):
-            return refusal_response(scope, 421, f"The host name {host!r} is not this server's.")
+            return refusal_response(
+                scope,
+                421,
+                f"The host name {host!r} is not this server's; {SETTING}DASHBOARD_NAMES has"
+                " further ones.",
+            )
         # Browsers send Origin with every WebSocket and every action; programs need not.
-        is_safe = scope["type"] == "http" and scope["method"] in SAFE_METHODS
         origin = headers.get("origin")
-        if not is_safe and origin is not None and origin.partition("://")[2] != host:
+        if not is_safe(scope) and origin is not None and origin.partition("://")[2] != host:
             return refusal_response(scope, 403, f"The site {origin} may not do this.")
-        if is_safe and _is_foreign_part(headers):
+        if is_safe(scope) and _is_foreign_part(headers):
             return refusal_response(scope, 403, "A page of another site may not load this.")
-        return self._check_token(scope, headers) if self._token else None
+        return None
 
     def _is_own_host(self, host: str) -> bool:
         """Return whether a Host header names this server.
@@ -103,32 +106,54 @@ class AccessControl:
         try:
             ipaddress.ip_address(name)
         except ValueError:
-            return name in self._host_names
+            return name in self._access.host_names
         return True
 
-    def _check_token(self, scope: Scope, headers: dict[str, str]) -> Response | None:
-        in_query = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if in_query and self._is_token(in_query):
-            # The redirect takes the token out of the address, and so out of the browser's history.
-            response = RedirectResponse(scope["path"], 303)
-            # A token may hold characters that end a cookie's value.
-            cookie = quote(in_query, safe="")
-            response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", path="/")
-            return response
+    async def _check_right(
+        self, scope: Scope, headers: Mapping[str, str], receive: Receive
+    ) -> Response | None:
+        """Return the answer to who signs in or out, or may not do this; None to all others."""
+        sessions = cookie_values(headers.get("cookie", ""), self._access.sessions.cookie)
+        if scope["type"] == "http":
+            if (scope["path"], scope["method"]) == (LOGIN, "POST"):
+                return await self._login.submit(scope, receive)
+            if (scope["path"], scope["method"]) == (LOGOUT, "POST"):
+                return self._login.end(sessions)
+            if scope["path"] == LOGIN:
+                return login_page(scope, 200)
+            in_query = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+            if in_query and self._access.right_of(in_query):
+                return self._login.start(in_query, scope["path"])
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        candidates = [bearer, *cookie_values(headers.get("cookie", ""), COOKIE)]
-        if any(self._is_token(candidate) for candidate in candidates):
+        right = max(
+            self._access.of_everybody,
+            self._access.right_of(bearer),
+            *map(self._access.sessions.read, sessions),
+        )
+        needed = self._least if is_safe(scope) else Right.ACT
+        if right >= needed:
             return None
+        if bearer:
+            self._login.log_refusal(scope)
+        return self._missing_right(scope, headers, right, needed)
+
+    def _missing_right(
+        self, scope: Scope, headers: Mapping[str, str], right: int, needed: int
+    ) -> Response:
+        needs_action_token = needed == Right.ACT and self._access.action_token is not None
+        name = "DASHBOARD_ACTION_TOKEN" if needs_action_token else "DASHBOARD_TOKEN"
+        detail = f"This needs the token of {SETTING}{name}: sign in at {LOGIN}"
+        status = 403 if right else 401
+        if is_safe(scope) and "text/html" in headers.get("accept", ""):
+            return login_page(scope, status, notice=f"{detail}.")
         return refusal_response(
-            scope,
-            401,
-            "This address needs a token: open it once with ?token=… at its end, or send the header"
-            " `Authorization: Bearer …`.",
+            scope, status, f"{detail}, or send the header `Authorization: Bearer …`."
         )
 
-    def _is_token(self, text: str) -> bool:
-        # A plain comparison would tell by its time how much of a guess is right.
-        return hmac.compare_digest(text.encode(), (self._token or "").encode())
+
+def is_safe(scope: Scope) -> bool:
+    """Return whether a request only reads."""
+    return scope["type"] == "http" and scope["method"] in SAFE_METHODS
 
 
 def _is_foreign_part(headers: Mapping[str, str]) -> bool:
@@ -138,10 +163,8 @@ def _is_foreign_part(headers: Mapping[str, str]) -> bool:
     """
     if headers.get("sec-fetch-site", "none") in OWN_SITES:
         return False
-    return (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) != (
-        "navigate",
-        "document",
-    )
+    opened = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
+    return opened != ("navigate", "document")
 
 
 def cookie_values(header: str, name: str) -> list[str]:
@@ -152,7 +175,7 @@ def cookie_values(header: str, name: str) -> list[str]:
 
 def refusal_response(scope: Scope, status: int, detail: str) -> Response:
     """Return problem details to a program, and plain text to a person."""
-    is_program = str(scope["path"]).startswith(PREFIX)
-    if is_program:
-        return problem_response(status, detail)
-    return PlainTextResponse(detail, status)
+    headers = {"www-authenticate": "Bearer"} if status == 401 else None
+    if str(scope["path"]).startswith(PREFIX):
+        return problem_response(status, detail, headers)
+    return PlainTextResponse(detail, status, headers)

@@ -6,6 +6,7 @@ from typing import Final
 
 import uvicorn
 
+from streaming.dashboard.access import read_access
 from streaming.dashboard.address import bind_socket, dashboard_url
 from streaming.dashboard.app import Extension, build_dashboard
 from streaming.dashboard.server_sent_events import Broadcaster
@@ -19,18 +20,26 @@ SHUTDOWN_SECONDS: Final = 2
 def serve(settings: Settings, extension: Extension, say: Callable[[str], None]) -> None:
     """Serve the dashboard until SIGTERM or Ctrl-C; its address is said first.
 
-    Raises `UsageError` if a token is missing for this address, `PurchasesError` if the port is
-    taken, `Mismatch` if the home's database has another currency or time zone.
+    Raises `UsageError` if the settings open the dashboard to others without a token or in plain
+    text, `PurchasesError` if the port is taken, `Mismatch` if the home's database has another
+    currency or time zone.
     """
     require_settings_of_home(settings)
-    broadcaster, app = build_dashboard(settings, extension)
     bound = bind_socket(settings)
+    access = read_access(settings)
+    access.sessions.forget_expired()
+    broadcaster, app = build_dashboard(settings, access, extension)
     say(f"The dashboard: {dashboard_url(settings)}")
     config = uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        ssl_certfile=settings.dashboard_certificate,
+        ssl_keyfile=settings.dashboard_key,
+        # Otherwise whoever is on this host could claim to come from elsewhere.
+        proxy_headers=settings.dashboard_behind_proxy,
+        forwarded_allow_ips="*",
         # With `auto` uvicorn takes an error at the start for an application without a lifespan.
         lifespan="on",
     )

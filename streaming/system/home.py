@@ -35,6 +35,11 @@ class Home:
         return self.path / "dashboard.port"
 
     @property
+    def ended_sessions(self) -> Path:
+        """The ids of sessions of the dashboard that were ended before they expired."""
+        return self.path / "dashboard.ended-sessions"
+
+    @property
     def up_lease(self) -> Path:
         """The lease of `purchases up`."""
         return self.path / "up.lock"

@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -10,7 +12,9 @@ from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import uvicorn
 from confluent_kafka import Producer
+from starlette.types import ASGIApp
 
 from tests.deployment import Deployment
 from tests.support import wait_until
@@ -25,6 +29,43 @@ def serve_dashboard(deployment: Deployment) -> Iterator[str]:
         base = f"http://127.0.0.1:{port.read_text().strip()}"
         wait_until(lambda: code_of(f"{base}/") in {200, 401}, 60, "the dashboard does not answer")
         yield base
+
+
+@contextmanager
+def serve_app(app: ASGIApp) -> Iterator[str]:
+    """Serve an application in this process; yield its address."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        wait_until(lambda: server.started, 30, "the server does not start")
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+def answer_to(
+    base: str,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    trust: ssl.SSLContext | None = None,
+    **headers: str,
+) -> http.client.HTTPResponse:
+    """Return the answer to a request, whose redirections are not followed; its body is read."""
+    address = urlsplit(base)
+    host, port = str(address.hostname), address.port or 0
+    connection = (
+        http.client.HTTPConnection(host, port, timeout=30)
+        if trust is None
+        else http.client.HTTPSConnection(host, port, timeout=30, context=trust)
+    )
+    with closing(connection):
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer
 
 
 def code_of(url: str, method: str = "GET", **headers: str) -> int:

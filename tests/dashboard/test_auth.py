@@ -1,10 +1,11 @@
 """What strangers send in headers: it never keeps a visitor with the right token out, or raises."""
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 
-from tests.dashboard.served import code_of, serve_dashboard
+from tests.dashboard.served import answer_to, code_of, serve_dashboard
 from tests.deployment import Deployment
 from tests.foreign_page import Attack, attack_from_other_origins
 from tests.support import Broker, unique_namespace
@@ -24,7 +25,10 @@ def guarded(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield base
 
 
-COOKIE = "purchases_token=a%20token%3B%20with%20%3D%20and%20%22quotes%22%2C%20%C3%B8%20too"
+def session(base: str) -> str:
+    """Return the cookie of a new session."""
+    answer = answer_to(base, "GET", f"/?token={quote(TOKEN)}")
+    return answer.headers["set-cookie"].split(";")[0]
 
 
 @pytest.mark.parametrize(
@@ -37,13 +41,15 @@ COOKIE = "purchases_token=a%20token%3B%20with%20%3D%20and%20%22quotes%22%2C%20%C
         "no-equals-sign",
         "=no-name",
         'quoted="never closed',
-        "purchases_token=an-old-one",
+        "{name}=an-old.one.0",
     ],
 )
 def test_the_right_cookie_counts_whatever_is_beside_it(guarded: str, other: str) -> None:
     """Other programs on the same host set cookies of their own; no reload takes them away."""
-    assert code_of(f"{guarded}/", Cookie=f"{other}; {COOKIE}") == 200
-    assert code_of(f"{guarded}/", Cookie=f"{COOKIE}; {other}") == 200
+    cookie = session(guarded)
+    other = other.replace("{name}", cookie.partition("=")[0])
+    assert code_of(f"{guarded}/", Cookie=f"{other}; {cookie}") == 200
+    assert code_of(f"{guarded}/", Cookie=f"{cookie}; {other}") == 200
     assert code_of(f"{guarded}/", Cookie=other) == 401
 
 
@@ -56,14 +62,14 @@ def test_a_host_that_is_none_is_refused(guarded: str, host: str) -> None:
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1", "[::1]", "[::1]:8080"])
 def test_an_address_of_ones_own_is_served(guarded: str, host: str) -> None:
     """A name in any case, and any IP address, with or without a port."""
-    assert code_of(f"{guarded}/", Host=host, Cookie=COOKIE) == 200
+    assert code_of(f"{guarded}/", Host=host, Cookie=session(guarded)) == 200
 
 
 @pytest.mark.parametrize("origin", ["http://[", "null", "", "http://a]b"])
 def test_an_origin_that_is_none_is_refused(guarded: str, origin: str) -> None:
     """An action is refused for it, and nothing is raised."""
     url = f"{guarded}/api/v1/verify"
-    assert code_of(url, "POST", Origin=origin, Cookie=COOKIE) == 403
+    assert code_of(url, "POST", Origin=origin, Cookie=session(guarded)) == 403
 
 
 @pytest.mark.timeout(120)

@@ -7,7 +7,6 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,9 +16,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from assets.builds.builder import open_builder
 from assets.tables.models import WHOLE
 from assets.tables.transforms import WHOLE_TRANSFORMS
-from streaming.dashboard.address import required_token
-from streaming.errors import UsageError
-from streaming.settings import Settings
 from tests.browser import browser
 from tests.dashboard.served import code_of, get, post, send, serve_dashboard
 from tests.deployment import Deployment
@@ -272,32 +268,6 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: object) -> None:
         """Follow none."""
-
-
-@pytest.mark.parametrize(
-    ("host", "token", "wrong"),
-    [
-        ("127.0.0.1", None, False),
-        ("::1", None, False),
-        ("0.0.0.0", None, True),
-        ("shop.example", None, True),
-        ("0.0.0.0", "short", True),
-        ("0.0.0.0", TOKEN, False),
-        ("127.0.0.1", "short", True),
-    ],
-)
-def test_another_address_than_loopback_needs_a_long_token(
-    host: str,
-    token: str | None,
-    wrong: bool,  # noqa: FBT001 - a row of the table
-) -> None:
-    """It refuses to start without, naming the setting."""
-    settings = Settings(home=Path("nowhere"), dashboard_host=host, dashboard_token=token)
-    if wrong:
-        with pytest.raises(UsageError, match="DASHBOARD_TOKEN"):
-            required_token(settings)
-    else:
-        assert required_token(settings) == token
 
 
 def test_many_clients_get_the_same_and_a_slow_one_delays_nobody(

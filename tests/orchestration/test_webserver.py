@@ -1,18 +1,16 @@
 """Dagster's webserver behind our access control; without code, because the code does not matter."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import uvicorn
 from dagster import DagsterInstance
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 
 from orchestration.local.webserver import build_webserver
+from streaming.dashboard.access import read_access
 from streaming.settings import Settings
-from tests.dashboard.served import code_of, upgrade
-from tests.support import wait_until
+from tests.dashboard.served import answer_to, code_of, serve_app, upgrade
 
 TOKEN = "0123456789abcdef" * 2
 VERSION = "/graphql?query={version}"
@@ -21,15 +19,11 @@ VERSION = "/graphql?query={version}"
 @contextmanager
 def webserver(instance: DagsterInstance, settings: Settings) -> Iterator[str]:
     """Serve Dagster's UI in this process; yield its address."""
-    with WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as context:
-        config = uvicorn.Config(build_webserver(settings, context), port=0, log_level="warning")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        wait_until(lambda: server.started, 30, "the webserver does not start")
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        server.should_exit = True
-        thread.join(30)
+    with (
+        WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as context,
+        serve_app(build_webserver(settings, context)) as base,
+    ):
+        yield base
 
 
 def test_dagster_asks_for_the_token_and_takes_the_dashboards_session(
@@ -37,13 +31,30 @@ def test_dagster_asks_for_the_token_and_takes_the_dashboards_session(
 ) -> None:
     """One token, one session: cookies are those of a host, whatever its ports."""
     guarded = settings.model_copy(update={"dashboard_token": TOKEN})
+    sessions = read_access(guarded).sessions
     with webserver(instance, guarded) as base:
         assert code_of(f"{base}/") == 401
         assert code_of(f"{base}/graphql", "POST") == 401
         assert code_of(f"{base}/", Authorization=f"Bearer {TOKEN}") == 200
-        assert code_of(f"{base}/", Cookie=f"purchases_token={TOKEN}") == 200
+        assert code_of(f"{base}/", Cookie=f"{sessions.cookie}={sessions.start(2)}") == 200
         assert upgrade(base) == 403
         assert upgrade(base, Authorization=f"Bearer {TOKEN}") == 101
+        form = f"token={TOKEN}&path=/assets/daily_sales?view=checks".encode()
+        signed_in = answer_to(base, "POST", "/login", form)
+        assert (signed_in.status, signed_in.headers["location"]) == (
+            303,
+            "/assets/daily_sales?view=checks",
+        )
+
+
+def test_with_an_action_token_dagster_asks_for_that(
+    instance: DagsterInstance, settings: Settings
+) -> None:
+    """Its pages offer actions everywhere, so that whoever may only read stays outside."""
+    tokens = {"dashboard_token": TOKEN, "dashboard_action_token": TOKEN[::-1]}
+    with webserver(instance, settings.model_copy(update=tokens)) as base:
+        assert code_of(f"{base}/", Authorization=f"Bearer {TOKEN}") == 403
+        assert code_of(f"{base}/", Authorization=f"Bearer {TOKEN[::-1]}") == 200
 
 
 def test_another_origin_and_another_name_are_refused(

@@ -3,7 +3,6 @@
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,19 +13,12 @@ from orchestration.build import build_defs
 from streaming.settings import Settings
 from tests.orchestration.graphql import sensors_at
 from tests.orchestration.home import HomeRunner
-from tests.support import wait_until
+from tests.support import free_port, wait_until
 
 pytestmark = pytest.mark.faults
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
-
-
-def free_port() -> int:
-    """Return a port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.timeout(240)

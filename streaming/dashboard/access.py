@@ -1,0 +1,145 @@
+"""Who may use the dashboard and Dagster's UI, from the settings: names, tokens, rights, encryption.
+
+What a request is answered is in `auth`, what a session is in `sessions`.
+"""
+
+import hmac
+import socket
+import ssl
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from streaming.dashboard.address import dashboard_port, host_names, is_loopback
+from streaming.dashboard.sessions import Sessions
+from streaming.errors import UsageError
+from streaming.settings import PREFIX, Settings
+from streaming.system.home import Home
+
+MIN_TOKEN_CHARACTERS: Final = 32
+"""128 bits in hexadecimal: too many to try."""
+
+
+class Right(IntEnum):
+    """What somebody may do; each includes those before it."""
+
+    NOTHING = 0
+    READ = 1
+    ACT = 2
+
+
+@dataclass(frozen=True)
+class Access:
+    """Under which names the servers are known, and which token gives which right there.
+
+    Without `action_token` whoever may read may act. Without `token` everybody may read. `secure`
+    says that browsers reach the dashboard over TLS.
+    """
+
+    host_names: frozenset[str]
+    token: str | None
+    action_token: str | None
+    secure: bool
+    sessions: Sessions
+
+    @property
+    def of_everybody(self) -> Right:
+        """What one may do without a token."""
+        if self.token is not None:
+            return Right.NOTHING
+        return Right.ACT if self.action_token is None else Right.READ
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether anybody needs to sign in."""
+        return self.token is not None or self.action_token is not None
+
+    @property
+    def of_token(self) -> Right:
+        """What the first token gives."""
+        return Right.ACT if self.action_token is None else Right.READ
+
+    def right_of(self, text: str) -> Right:
+        """Return what a token gives; `NOTHING` if it is none."""
+        if _equal(text, self.action_token):
+            return Right.ACT
+        return self.of_token if _equal(text, self.token) else Right.NOTHING
+
+
+def read_access(settings: Settings) -> Access:
+    """Return who may use the servers.
+
+    Raises `UsageError` if a token is missing or unsuitable, if another address than loopback is not
+    encrypted, or if the certificate cannot be read.
+    """
+    token, action_token = settings.dashboard_token, settings.dashboard_action_token
+    _require_suitable("DASHBOARD_TOKEN", token)
+    _require_suitable("DASHBOARD_ACTION_TOKEN", action_token)
+    if token is not None and token == action_token:
+        raise UsageError(
+            f"{PREFIX}DASHBOARD_ACTION_TOKEN and {PREFIX}DASHBOARD_TOKEN are the same, so whoever"
+            " reads could act. Set another action token, or none."
+        )
+    _require_closed(settings)
+    if settings.dashboard_certificate is not None:
+        _require_certificate(settings)
+    own = {"localhost", socket.gethostname().lower(), settings.dashboard_host.lower()}
+    return Access(
+        host_names=frozenset({*own, *host_names(settings)}),
+        token=token,
+        action_token=action_token,
+        secure=settings.dashboard_certificate is not None or settings.dashboard_behind_proxy,
+        sessions=Sessions(
+            # A session ends when one of the tokens changes.
+            key=f"{token}\n{action_token}",
+            # Browsers keep cookies by host, not by port: two dashboards of a host need two names.
+            cookie=f"purchases_session_{dashboard_port(settings)}",
+            ended=Home(settings.home).ended_sessions,
+        ),
+    )
+
+
+def _require_suitable(name: str, token: str | None) -> None:
+    if token is not None and len(token) < MIN_TOKEN_CHARACTERS:
+        raise UsageError(
+            f"{PREFIX}{name} has {len(token)} characters; use at least {MIN_TOKEN_CHARACTERS}."
+        )
+
+
+def _require_closed(settings: Settings) -> None:
+    """Raise `UsageError` if others could use the dashboard without a token, or read along."""
+    host, behind_proxy = settings.dashboard_host, settings.dashboard_behind_proxy
+    opening = (
+        f"{PREFIX}DASHBOARD_BEHIND_PROXY=on" if behind_proxy else f"{PREFIX}DASHBOARD_HOST={host}"
+    )
+    if is_loopback(host) and not behind_proxy:
+        return
+    if settings.dashboard_token is None:
+        raise UsageError(
+            f"{opening} opens the dashboard to others: set"
+            f" {PREFIX}DASHBOARD_TOKEN to at least {MIN_TOKEN_CHARACTERS} characters, for example"
+            " the output of `openssl rand -hex 32`."
+        )
+    if settings.dashboard_certificate is None and not behind_proxy:
+        raise UsageError(
+            f"{opening} would send the token in plain text: set"
+            f" {PREFIX}DASHBOARD_CERTIFICATE to a certificate, or {PREFIX}DASHBOARD_BEHIND_PROXY=on"
+            " if a proxy before it speaks TLS."
+        )
+
+
+def _require_certificate(settings: Settings) -> None:
+    files = (settings.dashboard_certificate, settings.dashboard_key)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*map(str, filter(None, files)))
+    except OSError as error:
+        raise UsageError(
+            f"{PREFIX}DASHBOARD_CERTIFICATE={files[0]} cannot be used: {error.strerror or error}."
+            f" It is a PEM file with the certificate and its chain; the key is in it, or in"
+            f" {PREFIX}DASHBOARD_KEY."
+        ) from None
+
+
+def _equal(text: str, token: str | None) -> bool:
+    # A plain comparison would tell by its time how much of a guess is right.
+    return token is not None and hmac.compare_digest(text.encode(), token.encode())
