@@ -4,12 +4,12 @@ A request becomes queries of one snapshot; these are in `sales`, `freshness` and
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from typing import IO, Annotated, Final, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Raw, Struct, structs
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from assets.queries.freshness import (
     events_freshness,
@@ -43,7 +43,7 @@ from assets.queries.sales import (
     sum_figures,
 )
 from assets.tables.day_range import DayRange
-from streaming.api.endpoint import Endpoint, NoParameters
+from streaming.api.endpoint import Endpoint, FileStream, NoParameters
 from streaming.errors import UsageError
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
@@ -57,7 +57,6 @@ FIRST_YEAR: Final = 1000
 """Python writes earlier years with fewer digits, and texts would sort wrongly."""
 LAST_YEAR: Final = 9998
 """Leaves room to compute the day after the last."""
-CHUNK_BYTES: Final = 1 << 16
 
 RENAMED: Final = {"first": "from", "last": "to"}
 Limit = Annotated[int, Meta(ge=1, le=1_000)]
@@ -294,10 +293,4 @@ def _export(settings: Settings, query: ExportQuery) -> Response:
         "content-length": str(file.tell()),
     }
     file.seek(0)
-    return StreamingResponse(_read_chunks(file), media_type=MEDIA_TYPES[form], headers=headers)
-
-
-def _read_chunks(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+    return FileStream(file, MEDIA_TYPES[form], headers)

@@ -5,7 +5,6 @@ that nothing that is built shows as missing. Dagster's own retention purges tick
 on Dagster's files are in `assets.queries.dagster_storage`.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +35,6 @@ from assets.queries.dagster_storage import (
 )
 from orchestration.automation.run_requests import REASON_TAG
 from streaming.settings import Settings
-from streaming.system.child_process import LOG_BYTES
 from streaming.system.home import Home
 from streaming.system.logs import get_logger
 
@@ -96,8 +94,6 @@ def apply_retention(settings: Settings, instance: DagsterInstance, now: float) -
     delete_runless_events(home, now - RUN_DAYS * DAY_SECONDS)
     for path in home.rglob("*.db"):
         vacuum(path)
-    for path in home.glob("*.log"):
-        _rotate(path)
     result = RetentionResult(len(deleted), max(bytes_before - _read_size(home), 0))
     get_logger().info("upkeep", runs=result.runs, freed_bytes=result.freed_bytes)
     return result
@@ -151,14 +147,6 @@ def _delete_run_files(home: Path, run_id: str) -> None:
     for suffix in ("out", "err", "complete"):
         for path in (home / "storage").glob(f"{run_id}*.{suffix}"):
             path.unlink(missing_ok=True)
-
-
-def _rotate(log: Path) -> None:
-    """Move a long log to `.log.1`, and empty it."""
-    # Its writer has it open to append, so the file itself must stay: copied, not renamed.
-    if log.stat().st_size > LOG_BYTES:
-        shutil.copyfile(log, log.with_suffix(".log.1"))
-        os.truncate(log, 0)
 
 
 def _read_size(home: Path) -> int:

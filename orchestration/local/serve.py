@@ -8,10 +8,12 @@ import sys
 
 from orchestration.instance import dagster_environment, prepare_instance, read_instance_ref
 from streaming.settings import load_settings
+from streaming.system.log_rotation import rotate_own_log
 
 
 def main(part: str, arguments: list[str]) -> None:
     """Run the webserver or the daemon until SIGTERM."""
+    rotate_own_log()
     settings = load_settings()
     environment = dagster_environment(settings)
     # Without the secrets, which the webserver has read by now and its children must not have.

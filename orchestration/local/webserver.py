@@ -30,6 +30,7 @@ from orchestration.instance import open_instance
 from orchestration.local.services import HOST
 from streaming.dashboard.access import Right, read_access
 from streaming.dashboard.auth import AccessControl
+from streaming.dashboard.connections import bounded_config, raise_file_limit
 from streaming.settings import Settings
 
 HEADERS: Final = {
@@ -87,4 +88,5 @@ def serve_webserver(settings: Settings, port: int) -> None:
         )
         with WorkspaceProcessContext(instance, definitions, version=__version__) as context:
             app = build_webserver(settings, context)
-            uvicorn.run(app, host=HOST, port=port, log_level="warning")
+            raise_file_limit()
+            uvicorn.Server(bounded_config(app, host=HOST, port=port)).run()

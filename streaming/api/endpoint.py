@@ -6,19 +6,21 @@ dashboard are not.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from threading import BoundedSemaphore
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import msgspec
 from msgspec import Struct
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from streaming.errors import NotFound, PurchasesError, TooLarge, Unavailable, UsageError
 from streaming.settings import Settings
@@ -32,6 +34,10 @@ MAX_CONCURRENT: Final = 16
 """Requests of one endpoint at a time. Starlette's thread pool has 40 threads for all of them."""
 MAX_BODY_BYTES: Final = 64 * 1024
 """A list of 500 dead letters to redrive has 40 KB."""
+CHUNK_BYTES: Final = 64 * 1024
+"""A client that takes less in ten seconds is gone."""
+BODIES: Final = 4
+"""Bodies of the largest size that an endpoint holds at a time; of usual ones far more."""
 STATUS_OF_ERROR: Final[tuple[tuple[type[PurchasesError], int], ...]] = (
     # In this order: the first two are usage errors too.
     (NotFound, 404),
@@ -96,22 +102,101 @@ def bounded_handler(
 
     A `PurchasesError` becomes problem details, not a traceback.
     """
-    semaphore = BoundedSemaphore(max_concurrent)
+    semaphore, held = BoundedSemaphore(max_concurrent), HeldBytes(BODIES * max_body_bytes)
 
-    async def handle(request: Request) -> Response:
-        # The body is read before the limit applies, so that a slow sender keeps nobody waiting.
-        body = await read_body(request, max_body_bytes)
+    async def answer(request: Request, body: bytes) -> Response:
         # Refused at once: who waited would hold one of the threads that all endpoints share.
         if not semaphore.acquire(blocking=False):
             return too_many_requests(f"{max_concurrent} such requests are being answered")
         try:
-            return await run_in_threadpool(respond, request, body)
+            response = await run_in_threadpool(respond, request, body)
         except PurchasesError as error:
-            return problem_response(status_of(error), str(error))
-        finally:
+            response = problem_response(status_of(error), str(error))
+        except BaseException:
             semaphore.release()
+            raise
+        if isinstance(response, StreamingResponse):
+            return _Sent(response, semaphore)
+        semaphore.release()
+        return response
+
+    async def handle(request: Request) -> Response:
+        # The body is read before the limit applies, so that a slow sender keeps nobody waiting.
+        with held.share() as share:
+            body = await read_body(request, max_body_bytes, share)
+            return await answer(request, body)
 
     return handle
+
+
+class _Sent(Response):
+    """A stream that gives its slot back when it was sent, or when its client has gone.
+
+    Otherwise exports that nobody reads would keep any number of files open.
+    """
+
+    def __init__(self, response: Response, slot: BoundedSemaphore) -> None:
+        super().__init__()
+        self._response = response
+        self._slot = slot
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._response(scope, receive, send)
+        finally:
+            self._slot.release()
+
+
+class FileStream(StreamingResponse):
+    """An open file, which is closed when it was sent, or when its client has gone."""
+
+    def __init__(self, file: IO[bytes], media_type: str, headers: Mapping[str, str]) -> None:
+        super().__init__(_read_chunks(file), media_type=media_type, headers=headers)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
+
+
+def _read_chunks(file: IO[bytes]) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK_BYTES):
+        yield chunk
+
+
+class HeldBytes:
+    """How many bytes of bodies an endpoint holds at the moment, `most` at most."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Yield what counts further bytes of one body; they are given back at the end.
+
+        It raises `HTTPException`, 429, if the endpoint would hold too many.
+        """
+        own = 0
+
+        def add(count: int) -> None:
+            nonlocal own
+            if self._held + count > self._most:
+                raise HTTPException(
+                    429,
+                    f"Such requests hold {self._held:,} bytes; try again in {RETRY_SECONDS} s.",
+                    {"retry-after": RETRY_SECONDS},
+                )
+            own += count
+            self._held += count
+
+        try:
+            yield add
+        finally:
+            self._held -= own
 
 
 def status_of(error: PurchasesError) -> int:
@@ -144,10 +229,13 @@ async def handle_unexpected(_request: Request, error: Exception) -> Response:
     return problem_response(500, detail)
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """Return the body of a request.
+async def read_body(
+    request: Request, max_bytes: int, count: Callable[[int], None] = lambda _bytes: None
+) -> bytes:
+    """Return the body of a request, whose bytes are counted as they come.
 
-    Raises `HTTPException`: 413 if it is over `max_bytes`, 415 if it is compressed.
+    Raises `HTTPException`: 413 if it is over `max_bytes`, 415 if it is compressed, 400 if the
+    client has gone.
     """
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding not in {"", "identity"}:
@@ -159,11 +247,18 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
             {"accept-encoding": "identity"},
         )
     body = bytearray()
-    async for chunk in request.stream():
-        # Counted while it comes, because Content-Length may be missing, or wrong.
-        body += chunk
-        if len(body) > max_bytes:
-            raise HTTPException(413, f"The body is over {max_bytes:,} bytes; send less at once.")
+    try:
+        async for chunk in request.stream():
+            # Counted while it comes, because Content-Length may be missing, or wrong.
+            count(len(chunk))
+            body += chunk
+            if len(body) > max_bytes:
+                raise HTTPException(
+                    413, f"The body is over {max_bytes:,} bytes; send less at once."
+                )
+    except ClientDisconnect:
+        # Nobody reads the answer, but a traceback in the log would be a stranger's.
+        raise HTTPException(400, "The client has gone.") from None
     return bytes(body)
 
 

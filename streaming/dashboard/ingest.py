@@ -17,6 +17,7 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from streaming.api.endpoint import JSON, PROBLEM, Endpoint, ProblemDetails
+from streaming.api.endpoint import MAX_BODY_BYTES as SMALL_BODY_BYTES
 from streaming.dashboard.ingest_records import LINES, IngestBatch, IngestRecord, read_batch
 from streaming.errors import Mismatch, NotFound, Unavailable
 from streaming.events.purchase import PurchaseFields, Rules, read_purchase
@@ -109,7 +110,8 @@ class PurchaseIngest:
             parse=read_batch,
             body_types=(JSON, *LINES),
             max_concurrent=MAX_CONCURRENT,
-            max_body_bytes=MAX_BODY_BYTES,
+            # What is switched off takes no memory either.
+            max_body_bytes=MAX_BODY_BYTES if self._settings.http_in else SMALL_BODY_BYTES,
         )
 
     def send(self, batch: IngestBatch) -> BatchReceipt | Response:

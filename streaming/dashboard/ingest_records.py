@@ -4,12 +4,14 @@ Sending them is in `ingest`. Whether a purchase is valid is the processor's deci
 refuses one.
 """
 
+import io
 import struct
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, defstruct, structs
 from starlette.requests import Request
 
 from streaming import units
@@ -26,6 +28,18 @@ MAX_RECORDS: Final = 1_000
 MAX_KEY_BYTES: Final = 1_024
 """Longer than any valid user or order id, 128 characters of 4 bytes each."""
 LINES: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+
+
+_ARRAY: Final = msgspec.json.Decoder(
+    # A record of so many fields instead of a list: it ends at the first element too many. A list of
+    # two bytes an element would be a gigabyte of objects before it is counted.
+    defstruct(
+        "Array",
+        [(f"record_{index}", Raw, Raw(b"")) for index in range(MAX_RECORDS)],
+        array_like=True,
+        forbid_unknown_fields=True,
+    )
+)
 
 
 class IngestRecord(Struct, frozen=True):
@@ -62,9 +76,7 @@ def read_batch(request: Request, body: bytes) -> IngestBatch:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in {JSON, *LINES}:
         raise UsageError(f"The content-type is {kind or 'missing'}; use {JSON} or {LINES[0]}.")
-    # Not `splitlines`, which also cuts at a lone carriage return, and that is white space in JSON.
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    records = _json_records(body) if kind == JSON else lines
+    records = _json_records(body) if kind == JSON else _line_records(body)
     _require_sizes(records)
     idempotency_key = request.headers.get("idempotency-key")
     prepared = [
@@ -138,20 +150,34 @@ def _key(fields: _IdentityFields) -> bytes | None:
 
 
 def _json_records(body: bytes) -> list[bytes]:
+    """Return the record, or those of an array.
+
+    Raises `UsageError` if the body is not JSON, `TooLarge` if an array is too long.
+    """
     is_array = body.lstrip()[:1] == b"["
     try:
-        if is_array:
-            return [bytes(record) for record in msgspec.json.decode(body, type=list[Raw])]
-        return [bytes(msgspec.json.decode(body, type=Raw))]
+        if not is_array:
+            return [bytes(msgspec.json.decode(body, type=Raw))]
+        records = (bytes(record) for record in structs.astuple(_ARRAY.decode(body)))
+        return [record for record in records if record]
+    except msgspec.ValidationError:
+        raise TooLarge(f"The request has over {MAX_RECORDS:,} records; send fewer.") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"The body is not JSON: {error}. Nothing of it was sent.") from None
+
+
+def _line_records(body: bytes) -> list[bytes]:
+    """Return the lines that are not blank, `MAX_RECORDS` and one at most."""
+    # Not `splitlines`, which also cuts at a lone carriage return, and that is white space in JSON.
+    lines = (line.removesuffix(b"\n") for line in io.BytesIO(body))
+    return list(islice((line for line in lines if line.strip()), MAX_RECORDS + 1))
 
 
 def _require_sizes(records: Sequence[bytes]) -> None:
     if not records:
         raise UsageError("The request has no record.")
     if len(records) > MAX_RECORDS:
-        raise TooLarge(f"The request has {len(records):,} records; send {MAX_RECORDS:,} at most.")
+        raise TooLarge(f"The request has over {MAX_RECORDS:,} records; send fewer.")
     for index, record in enumerate(records):
         if len(record) > MAX_VALUE_BYTES:
             raise TooLarge(

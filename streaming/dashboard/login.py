@@ -91,6 +91,8 @@ class Login:
 
         A line for each would let strangers fill the disk.
         """
+        if not self._access.has_tokens:
+            return
         self._refused += 1
         client = scope.get("client") or ("", 0)
         self._log.warning("login_refused", client=client[0], refused=self._refused)

@@ -9,6 +9,7 @@ import uvicorn
 from streaming.dashboard.access import read_access
 from streaming.dashboard.address import bind_socket, dashboard_url
 from streaming.dashboard.app import Extension, build_dashboard
+from streaming.dashboard.connections import bounded_config, raise_file_limit
 from streaming.dashboard.server_sent_events import Broadcaster
 from streaming.settings import Settings
 from streaming.store.deployment import require_settings_of_home
@@ -30,10 +31,9 @@ def serve(settings: Settings, extension: Extension, say: Callable[[str], None]) 
     access.sessions.forget_expired()
     broadcaster, app = build_dashboard(settings, access, extension)
     say(f"The dashboard: {dashboard_url(settings)}")
-    config = uvicorn.Config(
+    raise_file_limit()
+    config = bounded_config(
         app,
-        log_level="warning",
-        access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         ssl_certfile=settings.dashboard_certificate,
         ssl_keyfile=settings.dashboard_key,

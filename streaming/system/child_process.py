@@ -7,12 +7,10 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from streaming.system.lease import TAKE_OVER, Lease
-
-LOG_BYTES: Final = 10 * 1024 * 1024
-"""A log that is larger is set aside at the next start: days of warnings, and soon read."""
+from streaming.system.log_rotation import LOG_FILE, rotate
 
 
 def start_child(  # noqa: PLR0913 - a process has that many sides
@@ -35,7 +33,7 @@ def start_child(  # noqa: PLR0913 - a process has that many sides
     with _open_log(log) as output:
         return subprocess.Popen(
             [*taking, *command],
-            env=environment,
+            env=_with_log(environment, log),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -52,7 +50,7 @@ def start_detached(command: Sequence[str], environment: Mapping[str, str], log: 
     with _open_log(log) as output:
         subprocess.run(
             ["/bin/sh", "-c", '"$@" &', "sh", *command],
-            env=environment,
+            env=_with_log(environment, log),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -72,7 +70,12 @@ def stop_child(process: "subprocess.Popen[bytes]", seconds: float) -> None:
 
 def _open_log(log: Path) -> BinaryIO:
     log.parent.mkdir(parents=True, exist_ok=True)
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        # Only between two starts: a running child would go on writing into the renamed file.
-        log.replace(log.with_suffix(".log.1"))
+    if log.exists():
+        # For a child that cannot rotate its own, such as Kafka.
+        rotate(log)
     return log.open("ab")
+
+
+def _with_log(environment: Mapping[str, str] | None, log: Path) -> dict[str, str]:
+    """Return the environment of a child that rotates its own log."""
+    return {**(os.environ if environment is None else environment), LOG_FILE: os.fspath(log)}

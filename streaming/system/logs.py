@@ -21,12 +21,14 @@ else:
         del sys.modules["rich"]
 
 from streaming.formatting import printable, printable_lines
+from streaming.system.log_rotation import rotate_own_log
 
 LOG_INTERVAL_SECONDS: Final = 1.0
 
 
 def configure_logs(*, debug: bool = False) -> None:
     """Set up the process's logs; `debug` lowers the level from info."""
+    rotate_own_log()
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if sys.stderr.isatty():
         renderer = structlog.dev.ConsoleRenderer()

@@ -16,6 +16,7 @@ import uvicorn
 from confluent_kafka import Producer
 from starlette.types import ASGIApp
 
+from streaming.dashboard.connections import Limits, bounded_config
 from tests.deployment import Deployment
 from tests.support import wait_until
 
@@ -32,9 +33,9 @@ def serve_dashboard(deployment: Deployment) -> Iterator[str]:
 
 
 @contextmanager
-def serve_app(app: ASGIApp) -> Iterator[str]:
-    """Serve an application in this process; yield its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+def serve_app(app: ASGIApp, limits: Limits = Limits()) -> Iterator[str]:  # noqa: B008 - frozen
+    """Serve an application in this process, as the dashboard's server does; yield its address."""
+    server = uvicorn.Server(bounded_config(app, limits, port=0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

@@ -22,7 +22,6 @@ from orchestration.automation.run_requests import REASON_TAG
 from orchestration.cli.backfill import backfill
 from orchestration.instance import open_instance, prepare_instance
 from streaming.settings import Settings
-from streaming.system.child_process import LOG_BYTES
 from streaming.system.home import Home
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros
@@ -113,15 +112,3 @@ def test_of_what_sensors_reported_the_latest_stays(store: Settings) -> None:
         apply_retention(store, instance, time.time() + LATER)
         assert reports() == (1, 2)
         assert len(instance.get_records_for_run("").records) == 3
-
-
-def test_a_long_log_is_rotated_under_the_process_that_writes_it(store: Settings) -> None:
-    """Dagster's processes run for months; the log before stays beside it."""
-    prepare_instance(store)
-    log = Home(store.home).service_log("daemon")
-    with log.open("ab", buffering=0) as writer, open_instance(store) as instance:
-        for line, left in ((b"a" * LOG_BYTES, LOG_BYTES), (b"b", 0), (b"c", 1)):
-            writer.write(line)
-            apply_retention(store, instance, time.time())
-            assert log.stat().st_size == left
-    assert log.with_suffix(".log.1").read_bytes()[-2:] == b"ab"

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from orchestration.local.down import end_holders
-from streaming.system.child_process import LOG_BYTES, start_child, start_detached, stop_child
+from streaming.system.child_process import start_child, start_detached, stop_child
 from streaming.system.lease import acquire, holder
+from streaming.system.log_rotation import LOG_BYTES
 from tests.support import wait_until
 
 DIES_AT_THE_START = """
