@@ -83,8 +83,11 @@ def test_a_worker_waits_for_each_permission_that_is_taken_away(
         refused = of(PROCESSOR).run("process", "--until-caught-up", "--slots", "1")
         assert refused.returncode == 1
         assert words in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1, refused.stderr
         secured.remove_rule(*rule)
         wait_until(lambda: deployment.count("analytics_event") == sent + 50, 60, "it ended")
+    # What the client prints by itself begins with its level.
+    assert "%0|" not in (deployment.home / "process.log").read_text()
 
 
 def answer_text(ingest: PurchaseIngest, batch: IngestBatch) -> str:
