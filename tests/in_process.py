@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import cache
 
 import pytest
 import typer
 
 from streaming.cli.exit_codes import run_app
+from streaming.system.privacy import UMASK
 
 
 def run_here(
@@ -22,7 +24,9 @@ def run_here(
     """Run a command of `python -m <module>` to its end; `environment` is the whole of it."""
     words = [module, *arguments]
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as ending:
+        # The command sets it for its process.
+        ending.callback(os.umask, os.umask(UMASK))
         for name in os.environ.keys() - environment.keys():
             patch.delenv(name)
         for name, value in environment.items():

@@ -12,12 +12,15 @@ from typer.main import get_command
 
 from streaming.errors import PurchasesError
 from streaming.formatting import printable, printable_lines
+from streaming.system.privacy import UMASK
 
 INTERRUPTED = 130
 
 
 def run_app(app: typer.Typer, name: str) -> None:
     """Run the command line of `app` with this process's arguments, and exit."""
+    # Here and not where files are made, because children inherit it: workers, Kafka, Dagster.
+    os.umask(UMASK)
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     sys.exit(_run(app, name, arguments, debug=debug))

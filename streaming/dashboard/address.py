@@ -7,6 +7,7 @@ from pathlib import Path
 from streaming.errors import PurchasesError
 from streaming.settings import PREFIX, Settings
 from streaming.system.home import Home
+from streaming.system.privacy import keep_private
 
 
 def dashboard_url(settings: Settings) -> str:
@@ -60,7 +61,7 @@ def bind_socket(settings: Settings) -> socket.socket:
             bound.close()
             failure = error
             continue
-        settings.home.mkdir(parents=True, exist_ok=True)
+        keep_private(settings.home)
         Home(settings.home).dashboard_port.write_text(f"{bound.getsockname()[1]}\n")
         return bound
     raise PurchasesError(

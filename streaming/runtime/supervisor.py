@@ -28,6 +28,7 @@ from streaming.settings import Settings, worker_environment
 from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire, holder
 from streaming.system.logs import get_logger
+from streaming.system.privacy import keep_private
 
 FIRST_DELAY_SECONDS: Final = 0.2
 HEALTHY_SECONDS: Final = 10.0
@@ -73,6 +74,7 @@ class Supervisor:
 
         Raises `PurchasesError` if another supervisor of this home holds the lease.
         """
+        keep_private(self._home)
         path = Home(self._home).supervisor_lease(self.app.name)
         self._lease = acquire(path)
         if self._lease is None:

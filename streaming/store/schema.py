@@ -12,6 +12,7 @@ from streaming.settings import Settings
 from streaming.store.backup import backup_path, copy_database
 from streaming.store.connection import SCHEMA_VERSION, newer_schema, schema_version
 from streaming.store.sqlite import connect, store_errors
+from streaming.system.privacy import close_to_others, keep_private
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -25,9 +26,12 @@ def upgrade(settings: Settings) -> Path | None:
     """
     path = settings.database_path
     with store_errors(path):
+        keep_private(settings.home)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            path.touch()
+            path.touch(mode=0o600)
+        # SQLite gives its other files the permissions of this one.
+        close_to_others(path)
     with closing(connect(path, create=True)) as connection, store_errors(path):
         version = schema_version(connection, path)
         if version > SCHEMA_VERSION:

@@ -15,11 +15,12 @@ def replace_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """Yield a new file, which takes the place of `path` when the block ends without an error.
 
     With `durable` the content survives a power failure from then on, at the cost of two `fsync`s.
-    Raises `OSError` if the disk is full or read-only; `path` then stays as it was.
+    Nobody but its owner may read it, as it may hold a password or what customers bought. Raises
+    `OSError` if the disk is full or read-only; `path` then stays as it was.
     """
     draft = draft_path(path)
     try:
-        with draft.open("wb") as file:
+        with open(draft, "wb", opener=_open_private) as file:
             yield file
             if durable:
                 # The content before the name: after a power failure the name must not stand for an
@@ -31,6 +32,10 @@ def replace_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
             sync_directory(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def draft_path(path: Path) -> Path:

@@ -121,6 +121,11 @@ class Home:
         return self.broker / "server.properties"
 
     @property
+    def broker_client_properties(self) -> Path:
+        """Address and login of the embedded broker, for other programs; written at each start."""
+        return self.broker / "client.properties"
+
+    @property
     def broker_data(self) -> Path:
         """The directory of Kafka's logs: the topics."""
         return self.broker / "data"

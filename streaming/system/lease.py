@@ -46,8 +46,9 @@ def acquire(path: Path) -> Lease | None:
     """Take the lease at once, and write our process id into the file; None if it is held."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not truncated: as long as it is held, the file names its holder. It is not removed either, or
-    # two processes could each lock a file of this name.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    # two processes could each lock a file of this name. Who may read it may lock it, so others may
+    # not.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if not _lock(descriptor):
         os.close(descriptor)
         return None

@@ -39,6 +39,19 @@ def test_a_unit_starts_a_command_and_gives_it_time_to_drain(unit: str) -> None:
     assert parsed["Unit"]["StartLimitIntervalSec"] == "0"
 
 
+def test_the_units_have_one_sandbox() -> None:
+    """What a unit does not need, it cannot do, and its files are nobody else's."""
+    sandboxes = {
+        path.read_text().partition("TimeoutStopSec=15\n")[2].partition("\n[Install]")[0]
+        for path in DEPLOY.glob("*.service")
+    }
+    assert len(sandboxes) == 1
+    lines = sandboxes.pop().split()
+    assert {"UMask=0077", "NoNewPrivileges=yes", "CapabilityBoundingSet="} < set(lines)
+    assert {"ProtectSystem=strict", "ProtectHome=yes", "RestrictNamespaces=yes"} < set(lines)
+    assert "SystemCallFilter=@system-service" in lines
+
+
 def test_the_container_starts_commands() -> None:
     """Entry point, default command and health check are this program's."""
     text = (DEPLOY / "Containerfile").read_text()
