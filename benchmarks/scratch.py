@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure import command_seconds, peak_mebibytes
+from streaming.kafka.open_listener import require_rules
 from streaming.settings import Settings
 from streaming.system.lease import holder
+from tests.support import everything
 
 ROOT = Path(__file__).parents[1]
 PURCHASES = [sys.executable, "-c", "from orchestration.cli.main import run; run()"]
@@ -131,6 +133,8 @@ def scratch() -> Iterator[Bench]:
     with clean() as bench:
         try:
             bench.run("broker", "start")
+            # The deployments have namespaces, which the open listener does not permit.
+            require_rules(Settings(home=bench.home), everything())
             status = subprocess.run(
                 [*PURCHASES, "broker", "status"],
                 env=bench.environment,

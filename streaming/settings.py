@@ -39,6 +39,7 @@ class Settings(BaseSettings):
 
     home: Path = Path(".purchases")
     bootstrap_servers: str | None = None
+    broker_open: bool = True
     kafka_config: Path | None = None
     database_url: str | None = None
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
@@ -135,6 +136,7 @@ SECRETS = {name for name, field in Settings.model_fields.items() if not field.re
 VALID_VALUES = {
     "home": "a directory that may be written",
     "bootstrap_servers": "host:port, several with commas between",
+    "broker_open": "on or off",
     "database_url": "a SQLite file, such as sqlite:////var/lib/purchases/purchases.db",
     "kafka_config": "the path of a client.properties file",
     "namespace": "up to 64 letters, digits, '-' or '_'",

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import settings
 
 from streaming.broker.embedded import start_broker, stop_broker
+from streaming.kafka.open_listener import require_rules
+from streaming.settings import Settings
 from tests.deployment import Deployment
-from tests.support import Broker, unique_namespace
+from tests.support import Broker, everything, unique_namespace
 
 LOG_TAIL_BYTES = 4_000
 
@@ -63,6 +65,8 @@ def jars(pytestconfig: pytest.Config) -> Path:
 def broker(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """The embedded broker, one for all processes of the session; each test has its own topics.
 
+    Anybody may do everything on its open listener, because tests do what a cluster's owner does.
+
     The first process starts it. Each holds a shared lock while it runs tests, so whoever then gets
     the exclusive one is the last, and stops it.
     """
@@ -77,6 +81,7 @@ def broker(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
             flock(starting, LOCK_EX)
             bring_jars(jars, home)
             status = start_broker(home, print)
+            require_rules(Settings(home=home), everything())
         assert status.bootstrap_servers is not None
         yield Broker(home, status.bootstrap_servers)
         with suppress(BlockingIOError):

@@ -7,6 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from streaming.kafka.open_listener import ANYBODY
+
+
+def everything() -> list[AclBinding]:
+    """Return rules of an open listener by which anybody may do everything."""
+    anything = ResourcePatternType.LITERAL, ANYBODY, "*", AclOperation.ALL, AclPermissionType.ALLOW
+    kinds = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID
+    return [
+        *(AclBinding(kind, "*", *anything) for kind in kinds),
+        AclBinding(ResourceType.BROKER, "kafka-cluster", *anything),
+    ]
+
 
 @dataclass(frozen=True)
 class Broker:

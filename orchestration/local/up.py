@@ -16,7 +16,7 @@ from orchestration.local.down import end_leftovers
 from orchestration.local.live_view import LiveView, render
 from orchestration.local.services import Services
 from streaming.apps import APPS
-from streaming.broker.embedded import start_broker, stop_broker
+from streaming.broker.embedded import stop_broker
 from streaming.broker.keeper import BrokerKeeper
 from streaming.cli.console import PrintableConsole
 from streaming.dashboard.access import read_access
@@ -24,6 +24,7 @@ from streaming.errors import PurchasesError, UsageError
 from streaming.kafka.acls import consumer_rules, processor_rules
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.names import Names
+from streaming.kafka.open_listener import start_embedded_broker
 from streaming.kafka.preflight import preflight
 from streaming.kafka.recorded_settings import require_recorded_settings
 from streaming.kafka.topics import create_topics
@@ -36,6 +37,7 @@ from streaming.system.deadline import Deadline
 from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 from streaming.system.logs import RateLimitedLogger, configure_logs, get_logger
+from streaming.system.privacy import keep_private
 from streaming.system.shutdown import stop_on_signals, stop_signals
 from streaming.units import decimal_text
 
@@ -119,6 +121,7 @@ class Children:
 
 
 def _take_home(settings: Settings, ending: ExitStack) -> None:
+    keep_private(settings.home)
     path = Home(settings.home).up_lease
     lease = acquire(path)
     if lease is None:
@@ -132,7 +135,7 @@ def _take_home(settings: Settings, ending: ExitStack) -> None:
 
 def _start(settings: Settings, children: Children) -> None:
     if settings.embedded_broker:
-        start_broker(settings.home, _report)
+        start_embedded_broker(settings, _report)
     names = Names.of(settings)
     preflight(settings)
     # Before the store, whose first start would record what the processor then refuses.

@@ -1,10 +1,16 @@
-"""The embedded broker's configuration, as text; pure."""
+"""The embedded broker's configuration, as text; pure.
+
+What anybody may do on its open listener is in `kafka.open_listener`.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-HOST: Final = "127.0.0.1"
+from streaming.broker.identity import HOST, USER, BrokerIdentity
+
+MOST_OPEN_CONNECTIONS: Final = 500
+"""Of those without a password. Each costs the broker a file, and without files it serves nobody."""
 MESSAGE_MAX_BYTES: Final = 17 * 1024 * 1024
 """A dead letter holds a refused record of up to 16 MiB, and its headers."""
 OFFSETS_RETENTION_MINUTES: Final = 525_600
@@ -25,21 +31,18 @@ MOST_TRANSACTION_SECONDS: Final = 60
 """The default of most clients. Nobody hides the records behind an open transaction for longer."""
 
 
-def server_properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
-    """Return the properties of one node that is broker and controller, on loopback only.
+def server_properties(data: Path, controller_port: int) -> dict[str, str]:
+    """Return the properties of one node that is broker and controller, but for its listeners.
 
     Java splits `data` at commas and reads it in an encoding of its own, so that only a plain name,
     relative to the working directory of Kafka, is sure to be the directory that is meant.
     """
-    listeners = f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}"
     return {
         "process.roles": "broker,controller",
         "node.id": "1",
         # One node needs it too: `format --standalone` makes a quorum that is found by it.
         "controller.quorum.bootstrap.servers": f"{HOST}:{controller_port}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": listeners,
-        "advertised.listeners": listeners,
         "log.dirs": str(data),
         "offsets.topic.replication.factor": "1",
         # A few groups need none of the default's 50 partitions.
@@ -51,12 +54,48 @@ def server_properties(data: Path, port: int, controller_port: int) -> dict[str, 
         "transaction.max.timeout.ms": str(MOST_TRANSACTION_SECONDS * 1000),
         # By default a new group waits three seconds for members that will not come.
         "group.initial.rebalance.delay.ms": "0",
+        # With another protocol, any client can take the coordinator of all groups down
+        # (docs/decisions/0009).
+        "group.coordinator.rebalance.protocols": "classic",
         "message.max.bytes": str(MESSAGE_MAX_BYTES),
         # A topic that is created in passing would have the time of its sender
         # (docs/decisions/0003).
         "auto.create.topics.enable": "false",
         # The default, 128 MiB, would be a quarter of the heap.
         "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
+    }
+
+
+def listener_properties(identity: BrokerIdentity) -> dict[str, str]:
+    """Return the listeners, all on loopback: `SASL` for who logs in, `OPEN` for anybody.
+
+    The controller has a password too: over plaintext the broker itself would have no name.
+    """
+    addresses = {"SASL": identity.own_port, "CONTROLLER": identity.controller_port}
+    if identity.is_open:
+        addresses["OPEN"] = identity.port
+    listeners = ",".join(f"{name}://{HOST}:{port}" for name, port in addresses.items())
+    login = (
+        "org.apache.kafka.common.security.plain.PlainLoginModule required"
+        f' username="{USER}" password="{identity.password}" user_{USER}="{identity.password}";'
+    )
+    return {
+        "listeners": listeners,
+        "advertised.listeners": listeners,
+        "listener.security.protocol.map": (
+            "SASL:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT,OPEN:PLAINTEXT"
+        ),
+        "inter.broker.listener.name": "SASL",
+        # SCRAM does not serve the controller: its users are in what the controller writes.
+        "sasl.enabled.mechanisms": "PLAIN",
+        "sasl.mechanism.inter.broker.protocol": "PLAIN",
+        "sasl.mechanism.controller.protocol": "PLAIN",
+        "listener.name.sasl.plain.sasl.jaas.config": login,
+        "listener.name.controller.plain.sasl.jaas.config": login,
+        "listener.name.open.max.connections": str(MOST_OPEN_CONNECTIONS),
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:{USER}",
+        "allow.everyone.if.no.acl.found": "false",
     }
 
 

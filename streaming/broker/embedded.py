@@ -17,19 +17,21 @@ from pathlib import Path
 from typing import Final, Literal
 
 from streaming.broker.config import (
-    HOST,
+    listener_properties,
     properties_text,
     retention_properties,
     server_properties,
 )
-from streaming.broker.identity import BrokerIdentity, read_identity, require_identity
+from streaming.broker.identity import HOST, BrokerIdentity, read_identity, require_identity
 from streaming.broker.jars import class_path, java
 from streaming.errors import PurchasesError
 from streaming.settings import outer_environment
 from streaming.system.child_process import start_child
 from streaming.system.disk_space import LEAST_FREE_BYTES, free_bytes
+from streaming.system.files import replace_file
 from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire, holder
+from streaming.system.privacy import keep_private
 
 START_SECONDS: Final = 60.0
 """A start takes 3 s on a quiet machine; a loaded one, or a long recovery of logs, takes longer."""
@@ -55,11 +57,16 @@ UNICODE: Final = {"LC_ALL": "C.UTF-8"}
 
 @dataclass(frozen=True)
 class BrokerStatus:
-    """The state of a home's broker; one that is `starting` does not answer yet."""
+    """The state of a home's broker; one that is `starting` does not answer yet.
+
+    `bootstrap_servers` is where anybody may connect, None if nobody may. `client_properties` is the
+    file with which a client logs in.
+    """
 
     state: Literal["running", "starting", "stopped"]
     bootstrap_servers: str | None
     pid: int | None
+    client_properties: str | None = None
 
 
 def broker_status(home: Path) -> BrokerStatus:
@@ -67,35 +74,31 @@ def broker_status(home: Path) -> BrokerStatus:
     pid, identity = holder(Home(home).broker_lease), read_identity(home)
     if not pid or identity is None:
         return BrokerStatus("stopped", None, None)
-    state: Literal["running", "starting"] = "running" if _listens(identity.port) else "starting"
-    return BrokerStatus(state, identity.bootstrap_servers, pid)
+    is_up = _listens(identity.own_port or identity.port)
+    return _status("running" if is_up else "starting", home, identity, pid)
 
 
-def saved_bootstrap_servers(home: Path) -> str | None:
-    """Return where the broker of `home` listens if it runs; None if it never ran.
+def start_broker(
+    home: Path, progress: Callable[[str], None], *, is_open: bool = True
+) -> BrokerStatus:
+    """Start the broker of `home` in the background, and wait until it serves who logs in.
 
-    Raises `PurchasesError` if the saved identity was not written by this program.
+    A broker that runs, or is being started, is returned. What anybody may do on its open
+    listener, if it `is_open`, is to be said afterwards (`kafka.open_listener`). Raises
+    `PurchasesError` with the reason.
     """
-    identity = read_identity(home)
-    return None if identity is None else identity.bootstrap_servers
-
-
-def start_broker(home: Path, progress: Callable[[str], None]) -> BrokerStatus:
-    """Start the broker of `home` in the background, and wait until it serves.
-
-    A broker that runs, or is being started, is returned. Raises `PurchasesError` with the reason.
-    """
+    keep_private(home)
     deadline = time.monotonic() + START_SECONDS
     while True:
         status = broker_status(home)
         if status.state == "running":
-            return status
+            return _require_openness(home, status, is_open=is_open)
         # Of two processes that start it at once the lease decides; the other waits for the first.
         lease = None if status.state == "starting" else acquire(Home(home).broker_lease)
         if lease is not None:
             with lease:
                 # Java inherits the lease: leaving this block frees only our own share of it.
-                return _start(home, lease, progress)
+                return _start(home, lease, progress, is_open=is_open)
         if time.monotonic() > deadline:
             raise PurchasesError(
                 f"Another process has been starting the broker of {home} for"
@@ -126,11 +129,23 @@ def stop_broker(home: Path, timeout: float = 8.0) -> bool:
     return True
 
 
-def _start(home: Path, lease: Lease, progress: Callable[[str], None]) -> BrokerStatus:
+def _require_openness(home: Path, status: BrokerStatus, *, is_open: bool) -> BrokerStatus:
+    if (status.bootstrap_servers is not None) != is_open:
+        found, wanted = ("with", "off") if not is_open else ("without", "on")
+        raise PurchasesError(
+            f"The broker of {home} runs {found} its open listener, but PURCHASES_BROKER_OPEN is"
+            f" {wanted}; stop it with `purchases broker stop`, and start it again."
+        )
+    return status
+
+
+def _start(
+    home: Path, lease: Lease, progress: Callable[[str], None], *, is_open: bool
+) -> BrokerStatus:
     _require_disk_space(home)
     _require_text(home)
     jars = class_path(home, progress)
-    identity = require_identity(home)
+    identity = require_identity(home, is_open=is_open)
     command = [str(java()), *JAVA_OPTIONS, "-cp", jars]
     properties = _write_properties(home, identity)
     # Java reads a path in many ways of its own, so it gets names relative to its directory.
@@ -149,7 +164,14 @@ def _start(home: Path, lease: Lease, progress: Callable[[str], None]) -> BrokerS
         directory=directory,
     )
     _wait_until_serving(home, process, identity)
-    return BrokerStatus("running", identity.bootstrap_servers, process.pid)
+    return _status("running", home, identity, process.pid)
+
+
+def _status(
+    state: Literal["running", "starting"], home: Path, identity: BrokerIdentity, pid: int
+) -> BrokerStatus:
+    file = str(Home(home).broker_client_properties) if identity.password else None
+    return BrokerStatus(state, identity.open_address, pid, file)
 
 
 def _require_disk_space(home: Path) -> None:
@@ -171,12 +193,18 @@ def _require_text(home: Path) -> None:
 
 
 def _write_properties(home: Path, identity: BrokerIdentity) -> Path:
-    """Write Kafka's configuration; return its file."""
+    """Write Kafka's configuration, and that of clients; return Kafka's file."""
     path = Home(home).broker_properties
     data = Path(Home(home).broker_data.name)
-    properties = server_properties(data, identity.port, identity.controller_port)
-    properties |= retention_properties(shutil.disk_usage(path.parent).total)
-    path.write_text(properties_text(properties))
+    properties = {
+        **server_properties(data, identity.controller_port),
+        **listener_properties(identity),
+        **retention_properties(shutil.disk_usage(path.parent).total),
+    }
+    clients = Home(home).broker_client_properties
+    for target, content in ((path, properties), (clients, identity.client_properties)):
+        with replace_file(target) as file:
+            file.write(properties_text(content).encode())
     return path
 
 
@@ -211,12 +239,12 @@ def _wait_until_serving(
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
-    client = AdminClient({"bootstrap.servers": identity.bootstrap_servers, "log_level": 0})
+    client = AdminClient({**identity.client_properties, "log_level": 0})
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
             # A client that was refused would first wait before it connects again.
-            if _listens(identity.port) and client.list_topics(timeout=1).brokers:
+            if _listens(identity.own_port) and client.list_topics(timeout=1).brokers:
                 return
         except KafkaException:
             pass

@@ -1,33 +1,60 @@
-"""The identity of a home's broker: the cluster id and the ports, chosen once and saved.
+"""The identity of a home's broker: cluster id, ports and password, chosen once and saved.
 
 It is checked against Kafka's own data. Nothing is started here.
 """
 
+import secrets
 import socket
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from streaming.broker.config import HOST
 from streaming.errors import PurchasesError
 from streaming.events.identifiers import topic_id_text
 from streaming.system.files import replace_file
 from streaming.system.home import Home
 
+HOST: Final = "127.0.0.1"
+USER: Final = "purchases"
+"""The one user: our programs, the broker itself and its controller log in as it, and may do all."""
+
 
 class BrokerIdentity(Struct, frozen=True):
-    """The cluster id and the ports of a home's broker, as in `broker/broker.json`."""
+    """The cluster id, ports and password of a home's broker, as in `broker/broker.json`.
+
+    `port` is that of the open listener, on which the broker listens if it `is_open`; `own_port` is
+    the one where our programs log in. Before a broker of a release without the two was started
+    again, `own_port` is 0 and `password` is empty.
+    """
 
     cluster_id: str
     port: int
     controller_port: int
+    own_port: int = 0
+    password: str = ""
+    is_open: bool = True
 
     @property
-    def bootstrap_servers(self) -> str:
-        """The address at which clients connect."""
-        return f"{HOST}:{self.port}"
+    def open_address(self) -> str | None:
+        """The address at which anybody may connect; None if there is none."""
+        return f"{HOST}:{self.port}" if self.is_open else None
+
+    @property
+    def client_properties(self) -> dict[str, str]:
+        """What a client of librdkafka needs to connect and to log in."""
+        if not self.password:
+            return {"bootstrap.servers": f"{HOST}:{self.port}"}
+        return {
+            "bootstrap.servers": f"{HOST}:{self.own_port}",
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": USER,
+            "sasl.password": self.password,
+        }
 
 
 def read_identity(home: Path) -> BrokerIdentity | None:
@@ -46,12 +73,16 @@ def read_identity(home: Path) -> BrokerIdentity | None:
         ) from None
 
 
-def require_identity(home: Path) -> BrokerIdentity:
-    """Return the home's identity, chosen and saved if there is none yet.
+def require_identity(home: Path, *, is_open: bool) -> BrokerIdentity:
+    """Return the home's identity; what of it is missing is chosen, and it is saved.
 
     Raises `PurchasesError` if Kafka's data belongs to another cluster, or a port is taken.
     """
-    identity = read_identity(home) or _create_identity(home)
+    saved = read_identity(home)
+    identity = structs.replace(_complete(home, saved), is_open=is_open)
+    if identity != saved:
+        with replace_file(Home(home).broker_identity) as file:
+            file.write(msgspec.json.encode(identity))
     data_cluster_id = _read_data_cluster_id(home)
     if data_cluster_id not in {None, identity.cluster_id}:
         raise PurchasesError(
@@ -59,22 +90,31 @@ def require_identity(home: Path) -> BrokerIdentity:
             f" belongs to cluster {identity.cluster_id}; put the right data back, or name another"
             " PURCHASES_HOME."
         )
-    for port in (identity.port, identity.controller_port):
+    shared = [identity.port] if is_open else []
+    for port in (*shared, identity.own_port, identity.controller_port):
         _require_free(port, home)
     return identity
 
 
-def _create_identity(home: Path) -> BrokerIdentity:
-    """Choose free ports, and a cluster id unless Kafka's data has one already."""
+def _complete(home: Path, saved: BrokerIdentity | None) -> BrokerIdentity:
+    """Choose free ports and a password, and a cluster id unless Kafka's data has one already."""
+    if saved is not None and saved.password:
+        return saved
+    port, controller_port, own_port = _free_ports(3)
+    password = secrets.token_urlsafe(32)
+    if saved is not None:
+        return structs.replace(saved, own_port=own_port, password=password)
     cluster_id = _read_data_cluster_id(home) or topic_id_text(uuid.uuid4().bytes)
-    # Both are bound at once, so that they differ.
-    with socket.socket() as first, socket.socket() as second:
-        first.bind((HOST, 0))
-        second.bind((HOST, 0))
-        identity = BrokerIdentity(cluster_id, first.getsockname()[1], second.getsockname()[1])
-    with replace_file(Home(home).broker_identity) as file:
-        file.write(msgspec.json.encode(identity))
-    return identity
+    return BrokerIdentity(cluster_id, port, controller_port, own_port, password)
+
+
+def _free_ports(number: int) -> list[int]:
+    with ExitStack() as held:
+        # All are bound at once, so that they differ.
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 def _read_data_cluster_id(home: Path) -> str | None:

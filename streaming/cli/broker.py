@@ -13,10 +13,12 @@ app = typer.Typer(help="The embedded Kafka broker of this home.", no_args_is_hel
 def start() -> None:
     """Start the embedded broker in the background; harmless if it runs.
 
+    It ends when the broker serves, and the rules of its open listener hold.
+
     Example: purchases broker start
     """
-    from streaming.broker.embedded import start_broker
     from streaming.errors import UsageError
+    from streaming.kafka.open_listener import start_embedded_broker
     from streaming.settings import load_settings
 
     settings = load_settings()
@@ -25,8 +27,11 @@ def start() -> None:
             "PURCHASES_BOOTSTRAP_SERVERS or PURCHASES_KAFKA_CONFIG names a broker of your own, so"
             " none is started here; unset them to use the embedded one."
         )
-    status = start_broker(settings.home, lambda line: print_text(line, err=True))
-    print_text(f"OK: the broker runs at {status.bootstrap_servers} (process {status.pid}).")
+    status = start_embedded_broker(settings, lambda line: print_text(line, err=True))
+    if status.bootstrap_servers is None:
+        print_text(f"OK: the broker runs for who logs in by {status.client_properties}.")
+    else:
+        print_text(f"OK: the broker runs at {status.bootstrap_servers} (process {status.pid}).")
 
 
 @app.command()
@@ -46,7 +51,7 @@ def stop() -> None:
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print whether the embedded broker runs, and where.
+    """Print whether the embedded broker runs, and where anybody may send purchases.
 
     Example: purchases broker status --json
     """
@@ -58,5 +63,7 @@ def status(
         print_json(found)
     elif found.pid is None:
         print_text("No broker runs in this home.")
+    elif found.bootstrap_servers is None:
+        print_text(f"{found.state} for who logs in by {found.client_properties}")
     else:
         print_text(f"{found.state} at {found.bootstrap_servers} (process {found.pid})")

@@ -1,6 +1,6 @@
 """The bootstrap servers: named in the settings, in client.properties, or of the embedded broker."""
 
-from streaming.broker.embedded import saved_bootstrap_servers
+from streaming.broker.identity import read_identity
 from streaming.errors import PurchasesError, UsageError
 from streaming.kafka.config import read_client_properties
 from streaming.settings import PREFIX, Settings
@@ -23,10 +23,10 @@ def bootstrap_servers(settings: Settings) -> str:
         return servers
     if settings.bootstrap_servers is not None:
         return settings.bootstrap_servers
-    servers = saved_bootstrap_servers(settings.home)
-    if servers is None:
+    identity = read_identity(settings.home)
+    if identity is None:
         raise no_broker(settings)
-    return servers
+    return identity.client_properties["bootstrap.servers"]
 
 
 def no_broker(settings: Settings) -> PurchasesError:

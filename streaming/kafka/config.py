@@ -13,6 +13,7 @@ from typing import Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from streaming.broker.identity import read_identity
 from streaming.errors import UsageError
 from streaming.kafka.client_log import ClientLog
 from streaming.kafka.client_options import exposed_secret, reason_to_refuse, unverified_options
@@ -216,4 +217,8 @@ def _overrides(settings: Settings, role: Config) -> Config:
 
 
 def _file(settings: Settings) -> dict[str, str]:
-    return {} if settings.kafka_config is None else read_client_properties(settings.kafka_config)
+    """Return the options of the named file, or those by which we log in at the embedded broker."""
+    if settings.kafka_config is not None:
+        return read_client_properties(settings.kafka_config)
+    identity = read_identity(settings.home) if settings.embedded_broker else None
+    return {} if identity is None else identity.client_properties

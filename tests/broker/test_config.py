@@ -1,14 +1,14 @@
 """The embedded broker's configuration, as Java reads it."""
 
-from pathlib import Path
+from msgspec import structs
 
 from streaming.broker.config import (
     LEAST_SEGMENT_BYTES,
     MESSAGE_MAX_BYTES,
     PARTITIONS,
+    listener_properties,
     properties_text,
     retention_properties,
-    server_properties,
 )
 from streaming.broker.identity import BrokerIdentity
 from streaming.kafka.names import Names
@@ -16,10 +16,21 @@ from streaming.kafka.topics import wanted_topics
 
 
 def test_the_broker_listens_on_loopback_only() -> None:
-    """The embedded broker has no password."""
-    properties = server_properties(Path("/data"), 1, 2)
-    assert properties["listeners"] == "PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2"
-    assert BrokerIdentity("x", 1, 2).bootstrap_servers == "127.0.0.1:1"
+    """Whether it is open or not, whose listener alone has no password."""
+    identity = BrokerIdentity("x", 1, 2, 3, "word")
+    shared = "SASL://127.0.0.1:3,CONTROLLER://127.0.0.1:2"
+    properties = listener_properties(identity)
+    assert properties["listeners"] == f"{shared},OPEN://127.0.0.1:1"
+    assert properties["listener.security.protocol.map"].count("SASL_PLAINTEXT") == 2
+    assert listener_properties(structs.replace(identity, is_open=False))["listeners"] == shared
+
+
+def test_a_client_logs_in_as_soon_as_there_is_a_password() -> None:
+    """The broker of a release before listens without, until it is started again."""
+    assert BrokerIdentity("x", 1, 2).client_properties == {"bootstrap.servers": "127.0.0.1:1"}
+    properties = BrokerIdentity("x", 1, 2, 3, "word").client_properties
+    assert properties["bootstrap.servers"] == "127.0.0.1:3"
+    assert properties["sasl.password"] == "word"
 
 
 def test_a_backslash_is_doubled() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
@@ -22,9 +22,12 @@ from streaming.broker.config import retention_properties
 from streaming.broker.embedded import start_broker
 from streaming.broker.identity import BrokerIdentity
 from streaming.errors import PurchasesError
+from streaming.kafka.bootstrap import bootstrap_servers
+from streaming.kafka.config import Config, common_config, read_client_properties
 from streaming.kafka.names import Names
 from streaming.kafka.topic_options import read_options, retention
 from streaming.kafka.topics import wanted_topics
+from streaming.settings import Settings
 from tests.conftest import bring_jars
 from tests.deployment import read_topic
 from tests.support import wait_until
@@ -78,9 +81,9 @@ def home(jars: Path, tmp_path: Path) -> Iterator[BrokerHome]:
     made.run("broker", "stop")
 
 
-def send(servers: str, topic: str) -> None:
+def send(login: Config, topic: str) -> None:
     """Send records, all of which must be acknowledged."""
-    producer = Producer({"bootstrap.servers": servers, "acks": "all"})
+    producer = Producer({**login, "acks": "all"})
     failed: list[object] = []
     for number in range(RECORDS):
         producer.produce(
@@ -94,31 +97,35 @@ def send(servers: str, topic: str) -> None:
 def test_it_keeps_what_was_acknowledged_its_address_and_its_cluster_through_sigkill(
     home: BrokerHome,
 ) -> None:
-    """Start, start again, kill -9, start: the same broker with the same records; then a stop."""
-    assert home.status() == {"state": "stopped", "bootstrap_servers": None, "pid": None}
-    assert home.run("broker", "start").returncode == 0
+    """Start closed, start again, kill -9, start open: the same broker and records; then a stop."""
+    settings = Settings(home=home.path)
+    assert home.status()["state"] == "stopped"
+    assert home.run("broker", "start", PURCHASES_BROKER_OPEN="off").returncode == 0
     first = home.status()
-    assert first["state"] == "running"
-    servers, pid = str(first["bootstrap_servers"]), int(str(first["pid"]))
-    assert home.run("broker", "start").returncode == 0
+    assert (first["state"], first["bootstrap_servers"]) == ("running", None)
+    pid, file = int(str(first["pid"])), Path(str(first["client_properties"]))
+    assert home.run("broker", "start", PURCHASES_BROKER_OPEN="off").returncode == 0
     assert home.status() == first, "a second start is not harmless"
-    listening = [c for c in psutil.Process(pid).net_connections() if c.status == "LISTEN"]
-    assert {c.laddr.ip.removeprefix("::ffff:") for c in listening} == {"127.0.0.1"}
+    assert "PURCHASES_BROKER_OPEN" in home.refused("broker", "start")
+    servers = bootstrap_servers(settings)
+    require_only_by_login(pid, servers)
     assert home.run("topics", "create").returncode == 0
-    send(servers, "purchases")
+    login = common_config(settings, servers, "test")
+    send(login, "purchases")
     assert (home.path / "broker" / "data" / "purchases-0").is_dir()
-    cluster = AdminClient({"bootstrap.servers": servers}).list_topics(timeout=5).cluster_id
+    cluster = AdminClient(login).list_topics(timeout=5).cluster_id
 
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: home.status()["state"] == "stopped", 60, "SIGKILL did not end it")
     assert "No broker runs" in home.refused("topics", "list")
     assert home.run("broker", "start").returncode == 0
     again = home.status()
-    assert again["bootstrap_servers"] == servers
     assert again["pid"] != pid
-    admin = AdminClient({"bootstrap.servers": servers})
+    assert read_client_properties(file)["bootstrap.servers"] == servers
+    assert bootstrap_servers(settings) == servers
+    admin = AdminClient(login)
     assert admin.list_topics(timeout=5).cluster_id == cluster
-    assert len(read_topic(servers, "purchases")) == RECORDS
+    assert len(read_topic(str(again["bootstrap_servers"]), "purchases")) == RECORDS
     resource = ConfigResource(ConfigResource.Type.BROKER, "1")
     configuration = admin.describe_configs([resource])[resource].result(5)
     assert configuration["offsets.retention.minutes"].value == "525600"
@@ -132,6 +139,20 @@ def test_it_keeps_what_was_acknowledged_its_address_and_its_cluster_through_sigk
     assert home.run("broker", "stop").returncode == 0
     assert home.status()["state"] == "stopped"
     assert home.run("broker", "stop").returncode == 0, "a second stop is not harmless"
+
+
+def require_only_by_login(pid: int, servers: str) -> None:
+    """Fail if the broker listens beyond this host, or answers who has no password or another."""
+    listening = [c for c in psutil.Process(pid).net_connections() if c.status == "LISTEN"]
+    assert {c.laddr.ip.removeprefix("::ffff:") for c in listening} == {"127.0.0.1"}
+    user = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN"}
+    addresses = {f"127.0.0.1:{connection.laddr.port}" for connection in listening}
+    assert servers in addresses
+    for address in addresses:
+        stranger: Config = {"bootstrap.servers": address, "log_level": 0}
+        for login in ({}, {**user, "sasl.username": "purchases", "sasl.password": "guess"}):
+            with pytest.raises(KafkaException):
+                AdminClient({**stranger, **login}).list_topics(timeout=1)
 
 
 def test_a_home_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def test_what_is_typed_wrong_gets_one_sentence_and_exit_code_2(
         ("ANALYTICS_SLOTS", "two"),
         ("REFUSAL_SHARE", "7"),
         ("NAMESPACE", "a b"),
+        ("BROKER_OPEN", "ajar"),
         ("DATABASE_URL", "postgresql://user:secret@host/db"),
         ("KAFKA_CONFIG", "/no/such/file"),
         ("LOG_LEVEL", "loud"),
@@ -134,7 +135,7 @@ def test_the_settings_page_names_every_setting_with_its_default() -> None:
     from streaming.settings import Settings
 
     page = (ROOT / "docs" / "settings.md").read_text()
-    shown = {"None": "none", "": "empty", "False": "`off`"}
+    shown = {"None": "none", "": "empty", "False": "`off`", "True": "`on`"}
     rows = dict(re.findall(r"^\| `(PURCHASES_\w+)` \| (\S+) \|", page, re.MULTILINE))
     expected = {}
     for name, field in Settings.model_fields.items():

@@ -102,8 +102,11 @@ def running_cluster(jars: Path, directory: Path, number: int) -> Iterator[Cluste
 
 def _properties(node: Node, directory: Path, controllers: list[int]) -> dict[str, str]:
     copies = str(len(controllers))
-    return server_properties(directory / f"data{node.number}", node.port, node.controller_port) | {
+    return server_properties(directory / f"data{node.number}", node.controller_port) | {
         "node.id": str(node.number),
+        "listeners": (
+            f"PLAINTEXT://127.0.0.1:{node.port},CONTROLLER://127.0.0.1:{node.controller_port}"
+        ),
         "controller.quorum.bootstrap.servers": ",".join(f"127.0.0.1:{p}" for p in controllers),
         "advertised.listeners": (
             f"PLAINTEXT://127.0.0.1:{node.proxy.port},CONTROLLER://127.0.0.1:{node.controller_port}"

@@ -184,7 +184,7 @@ def _broker(
     properties = directory / "server.properties"
     properties.write_text(
         properties_text(
-            server_properties(directory / "data", ports.plaintext, ports.controller)
+            server_properties(directory / "data", ports.controller)
             | _listeners(ports)
             | _logins(tokens)
             | policy
