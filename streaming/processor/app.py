@@ -6,9 +6,7 @@ opens the database.
 """
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -38,7 +36,7 @@ from streaming.kafka.rejection import rejection_reason
 from streaming.kafka.standby import await_turn
 from streaming.kafka.topics import DEAD_LETTER_BYTES
 from streaming.processor.recovery import Recovery
-from streaming.processor.transform import Output, transform
+from streaming.processor.transform import Output, Published, transform
 from streaming.runtime.limits import CALL_SECONDS, OFFSETS_SECONDS, OFFSETS_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime, run_worker
 from streaming.settings import Settings
@@ -55,15 +53,6 @@ PERHAPS_FORBIDDEN: Final = (
     KafkaError._STATE,  # noqa: SLF001 - librdkafka's name
 )
 """A transaction that failed while it was still produced to does not say why: it is not open."""
-
-
-@dataclass
-class Published:
-    """What a batch's records became: the refused ones, and what is odd about the others."""
-
-    refused: list[Output] = field(default_factory=list)
-    without_price: int = 0
-    unknown_fields: Counter[str] = field(default_factory=Counter)
 
 
 class PurchaseProcessorApp:

@@ -1,6 +1,8 @@
 """The processor's pure middle: a record of a purchase in, the record to publish out."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec import Struct
@@ -30,6 +32,15 @@ class Output(Struct, frozen=True, gc=False):
     reason: Reason | None = None
     without_price: bool = False
     unknown_fields: Sequence[str] = ()
+
+
+@dataclass
+class Published:
+    """What a batch's records became: the refused ones, and what is odd about the others."""
+
+    refused: list[Output] = field(default_factory=list)
+    without_price: int = 0
+    unknown_fields: Counter[str] = field(default_factory=Counter)
 
 
 def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes: int) -> Output:
