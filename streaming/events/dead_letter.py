@@ -32,6 +32,8 @@ MAX_CHARACTERS: Final = 1024
 # Kafka's batch header, and a record's own lengths and deltas at their longest.
 _BATCH_OVERHEAD: Final = 61 + 36
 _HEADER_OVERHEAD: Final = 10
+_LENGTH: Final = struct.Struct(">i")
+_ABSENT: Final = _LENGTH.pack(-1)
 
 
 class DeadLetter(Struct, frozen=True):
@@ -159,11 +161,20 @@ def _leading_headers(headers: Iterable[Header], kept: int) -> list[Header]:
 
 
 def _packed(headers: Iterable[Header]) -> bytes:
-    return b"".join(map(_pack, headers))
+    """Return all headers packed; a record may have 100,000, so no function is called for each."""
+    length = _LENGTH.pack
+    parts: list[bytes] = []
+    for text, value in headers:
+        name = text.encode()
+        parts += (
+            length(len(name)),
+            name,
+            _ABSENT if value is None else length(len(value)),
+            value or b"",
+        )
+    return b"".join(parts)
 
 
 def _pack(header: Header) -> bytes:
     """Return a header as int32 length ‖ name ‖ int32 length ‖ value, big-endian; -1 is no value."""
-    name, value = header[0].encode(), header[1]
-    length = -1 if value is None else len(value)
-    return struct.pack(">i", len(name)) + name + struct.pack(">i", length) + (value or b"")
+    return _packed([header])

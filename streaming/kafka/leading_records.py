@@ -61,5 +61,7 @@ class LeadingRecords:
 
 
 def _size_in_bytes(record: Record) -> int:
-    headers = sum(RECORD_BYTES + len(name) + len(value or b"") for name, value in record.headers)
+    names = sum(map(len, [name for name, _ in record.headers]))
+    values = sum(map(len, [value for _, value in record.headers if value]))
+    headers = RECORD_BYTES * len(record.headers) + names + values
     return RECORD_BYTES + len(record.value or b"") + len(record.key or b"") + headers

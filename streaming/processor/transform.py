@@ -12,7 +12,14 @@ from streaming.events.dead_letter import dead_letter
 from streaming.events.fast_path import read_event_fast
 from streaming.events.identifiers import record_key
 from streaming.events.purchase import Rules, read_purchase
-from streaming.events.record import MAX_HEADERS, ORIGIN, ORIGIN_HEADERS, Record, forwarded_headers
+from streaming.events.record import (
+    MAX_HEADERS,
+    ORIGIN,
+    ORIGIN_HEADERS,
+    Record,
+    forwarded_headers,
+    may_have,
+)
 from streaming.events.refusal import Reason, Refusal
 from streaming.events.unknown_fields import list_unknown_fields
 
@@ -91,6 +98,8 @@ def _too_much_carried(record: Record) -> Refusal | None:
 
 def carried_headers(record: Record) -> int:
     """Return the number of headers that are the sender's; a redrive adds six of its own."""
+    if not may_have(ORIGIN, record.headers):
+        return len(record.headers)
     origins = sum(name.startswith(ORIGIN) for name, _ in record.headers)
     # Six at most: of more, somebody else wrote the others.
     return len(record.headers) - min(origins, ORIGIN_HEADERS)
