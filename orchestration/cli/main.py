@@ -7,7 +7,7 @@ import typer
 from orchestration.cli import commands
 from streaming.cli.app import stream_app
 from streaming.cli.exit_codes import run_app
-from streaming.cli.groups import FIGURES, STREAM, UPKEEP
+from streaming.cli.groups import FIGURES, STREAM, UPKEEP, add_commands
 
 if TYPE_CHECKING:
     from streaming.dashboard.app import Extension
@@ -17,14 +17,24 @@ if TYPE_CHECKING:
 def build_app() -> typer.Typer:
     """Compose the command line of both halves."""
     app = stream_app(_sections, _extension)
-    for group, name, line, command in (
-        (STREAM, "up", "Run everything until Ctrl-C.", commands.up),
-        (STREAM, "down", "End everything that runs in this home.", commands.down),
-        (UPKEEP, "env", "Print settings for Dagster's own commands.", commands.env),
-        (FIGURES, "backfill", "Build the day tables of a range of days.", commands.backfill),
-        (FIGURES, "export", "Write a table as CSV, Parquet or JSON lines.", commands.export),
-    ):
-        app.command(name, short_help=line, rich_help_panel=group)(command)
+    add_commands(
+        app,
+        STREAM,
+        {
+            "up": ("Run everything until Ctrl-C.", commands.up),
+            "down": ("End everything that runs in this home.", commands.down),
+        },
+    )
+    add_commands(
+        app,
+        FIGURES,
+        {
+            "backfill": ("Build the day tables of a range of days.", commands.backfill),
+            "export": ("Write a table as CSV, Parquet or JSON lines.", commands.export),
+        },
+    )
+    line = "Print settings for Dagster's own commands."
+    add_commands(app, UPKEEP, {"env": (line, commands.env)})
     return app
 
 

@@ -1,8 +1,7 @@
 """The commands of the stream's half, put on one typer app; what they do lives elsewhere."""
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -20,12 +19,43 @@ from streaming.cli import (
     totals,
     verify,
 )
-from streaming.cli.groups import FIGURES, SOURCES, STREAM, UPKEEP, CommandGroups
+from streaming.cli.groups import (
+    FIGURES,
+    SOURCES,
+    STREAM,
+    UPKEEP,
+    CommandGroups,
+    Commands,
+    add_commands,
+)
 from streaming.cli.output import print_text
 
 if TYPE_CHECKING:
     from streaming.dashboard.app import Extension
     from streaming.status.collect import SectionOf
+
+
+_SOURCES: Final[Commands] = {
+    "produce": ("Send generated purchases.", produce.produce),
+    "replay": ("Send a recorded history, each row once.", produce.replay),
+}
+_STREAM: Final[Commands] = {
+    "process": ("Run PurchaseProcessorApp.", run.process),
+    "analyze": ("Run AnalyticsConsumerApp.", run.analyze),
+    "broker": ("The embedded Kafka broker of this home.", broker.app),
+    "topics": ("The deployment's topics.", topics.app),
+    "dlq": ("What was refused, and why.", dlq.app),
+    "offsets": ("Stored positions.", offsets.app),
+}
+_FIGURES: Final[Commands] = {
+    "totals": ("Print what was sold.", totals.totals),
+    "verify": ("Recount the events and compare the figures.", verify.verify),
+}
+_UPKEEP: Final[Commands] = {
+    "erase": ("Replace a customer by a pseudonym.", customer.erase),
+    "export-customer": ("Write all that is stored of a customer.", customer.export_customer),
+    "db": ("The database: schema, backups, rebuild.", db.app),
+}
 
 
 def stream_app(
@@ -62,37 +92,14 @@ def stream_app(
     ) -> None:
         """Purchases in, exact figures out: the stream, its database and its proofs."""
 
-    for group, name, line, command in (
-        (SOURCES, "produce", "Send generated purchases.", produce.produce),
-        (SOURCES, "replay", "Send a recorded history, each row once.", produce.replay),
-        (STREAM, "process", "Run PurchaseProcessorApp.", run.process),
-        (STREAM, "analyze", "Run AnalyticsConsumerApp.", run.analyze),
-        (STREAM, "status", "Show the health of every part.", status.status_command(sections)),
-        (FIGURES, "totals", "Print what was sold.", totals.totals),
-        (
-            FIGURES,
-            "dashboard",
-            "Serve the dashboard, its API and the metrics.",
-            dashboard.dashboard_command(extension or _no_extension),
-        ),
-        (FIGURES, "verify", "Recount the events and compare the figures.", verify.verify),
-        (UPKEEP, "erase", "Replace a customer by a pseudonym.", customer.erase),
-        (
-            UPKEEP,
-            "export-customer",
-            "Write all that is stored of a customer.",
-            customer.export_customer,
-        ),
-    ):
-        app.command(name, short_help=line, rich_help_panel=group)(command)
-    for group, name, line, commands in (
-        (STREAM, "broker", "The embedded Kafka broker of this home.", broker.app),
-        (STREAM, "topics", "The deployment's topics.", topics.app),
-        (STREAM, "dlq", "What was refused, and why.", dlq.app),
-        (STREAM, "offsets", "Stored positions.", offsets.app),
-        (UPKEEP, "db", "The database: schema, backups, rebuild.", db.app),
-    ):
-        app.add_typer(commands, name=name, short_help=line, rich_help_panel=group)
+    status_of_all = status.status_command(sections)
+    serve = dashboard.dashboard_command(extension or _no_extension)
+    add_commands(app, SOURCES, _SOURCES)
+    add_commands(app, STREAM, {"status": ("Show the health of every part.", status_of_all)})
+    add_commands(app, STREAM, _STREAM)
+    add_commands(app, FIGURES, {"dashboard": ("Serve dashboard, API and metrics.", serve)})
+    add_commands(app, FIGURES, _FIGURES)
+    add_commands(app, UPKEEP, _UPKEEP)
     return app
 
 
@@ -104,5 +111,8 @@ def _no_extension() -> "Extension":
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
     if value:
+        # Imported here: it takes longer to load than many a command runs.
+        from importlib.metadata import version
+
         print_text(f"purchases {version('purchases')}")
         raise typer.Exit

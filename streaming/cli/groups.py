@@ -3,14 +3,33 @@
 What a command does is in its own module.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import typer
 from typer.core import TyperGroup
 
 SOURCES: Final = "Sources"
 STREAM: Final = "Stream"
 FIGURES: Final = "Figures"
 UPKEEP: Final = "Upkeep"
+
+
+LINE: Final = 60
+"""Characters of a line of the list; a test keeps all of them shorter, so that none is cut."""
+
+
+Commands = Mapping[str, tuple[str, Callable[..., None] | typer.Typer]]
+"""By name, the line of a command and the command, or the commands below it."""
+
+
+def add_commands(app: typer.Typer, group: str, commands: Commands) -> None:
+    """Add commands to the group of that name."""
+    for name, (line, command) in commands.items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, short_help=line, rich_help_panel=group)
+        else:
+            app.command(name, short_help=line, rich_help_panel=group)(command)
 
 
 class CommandGroups(TyperGroup):
@@ -27,7 +46,3 @@ class CommandGroups(TyperGroup):
         for title, lines in groups.items():
             with formatter.section(title):
                 formatter.write_dl(lines)
-
-
-LINE: Final = 60
-"""Characters of a line of the list; a test keeps all of them shorter, so that none is cut."""
