@@ -68,19 +68,18 @@ def check_topics(
         outputs = OutputCounts(topics, purchases)
         # First the purchases, because an output is compared with the append time of its purchase.
         _read_purchases(reader, outputs, purchases, progress)
+        analytics = positions.stored_ranges(names.analytics)
+        dead_letters = positions.stored_ranges(names.dead_letters)
+        analytics_id = topic_id_text(cluster.topics[names.analytics].topic_id)
         rows = RowComparison(
-            connection,
-            names.redrive,
-            positions.stored_ranges(names.analytics),
-            positions.stored_ranges(names.dead_letters),
-            topic_id_text(cluster.topics[names.analytics].topic_id),
-            pseudonym_of,
+            connection, names.redrive, analytics, dead_letters, analytics_id, pseudonym_of
         )
         readable, judged = _read_outputs(
             reader, connection, names, positions, outputs, rows, progress
         )
         unpacked = check_unpacked(reader.unreadable, positions.passed())
     first = judged.first_offsets(purchases)
+    read = _by_topic({one: (first[one], end) for one, (_, end) in purchases.items()})
     oldest = outputs.oldest(first)
     return TopicComparison(
         checks=[
@@ -93,11 +92,7 @@ def check_topics(
             rows.check_dead_letters(),
             check_erased(connection, pseudonym_of),
         ],
-        offsets={
-            **_by_topic({one: (first[one], end) for one, (_, end) in purchases.items()}),
-            names.analytics: positions.stored_ranges(names.analytics),
-            names.dead_letters: positions.stored_ranges(names.dead_letters),
-        },
+        offsets={**read, names.analytics: analytics, names.dead_letters: dead_letters},
         since=None if oldest is None else rfc_3339(time_of(oldest)),
         unreadable=[_unreadable_text(*batch) for batch in reader.unreadable.items()],
     )
