@@ -65,7 +65,8 @@ def aggregate(
     """
     rows, sums = _sum_frames(frames, grains)
     passes = max(1, math.ceil(rows / PASS_ROWS))
-    counts = {metric: _count_distinct(frames, grains, metric, passes) for metric in DISTINCT}
+    counted = {metric for grain in grains for metric in grain.distinct}
+    counts = {metric: _count_distinct(frames, grains, metric, passes) for metric in counted}
     plans = [_join_counts(sums[grain], counts, grain) for grain in grains]
     return dict(zip(grains, pl.collect_all(plans), strict=True))
 
