@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from streaming.dashboard.address import dashboard_port, host_names, is_loopback
+from streaming.dashboard.address import dashboard_port, host_names
 from streaming.dashboard.sessions import Sessions
 from streaming.errors import UsageError
 from streaming.settings import PREFIX, Settings
 from streaming.system.home import Home
+from streaming.system.loopback import is_loopback
 
 MIN_TOKEN_CHARACTERS: Final = 32
 """128 bits in hexadecimal: too many to try."""

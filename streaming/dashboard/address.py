@@ -1,6 +1,5 @@
 """Where the dashboard is. Who may use it is in `access`; no server is started here."""
 
-import ipaddress
 import socket
 from pathlib import Path
 
@@ -68,13 +67,3 @@ def bind_socket(settings: Settings) -> socket.socket:
         f"The dashboard cannot listen on {settings.dashboard_host}:{preferred}:"
         f" {failure.strerror}. Set another {PREFIX}DASHBOARD_PORT."
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine's own."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

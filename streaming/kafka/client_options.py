@@ -7,9 +7,10 @@ exactly-once is in `config`.
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
+
+from streaming.system.loopback import is_loopback
 
 TAKEN: Final = re.compile(
     # Where, and by which protocol.
@@ -70,10 +71,10 @@ def exposed_secret(options: Mapping[str, object], bootstrap_servers: str) -> str
     if mechanism is not None and protocol == "SASL_PLAINTEXT":
         for server in bootstrap_servers.split(","):
             host = server.strip().rpartition("://")[2].rpartition(":")[0]
-            if host and not _is_loopback(host):
+            if host and not is_loopback(host):
                 return f"the {CLEAR_MECHANISMS[mechanism]} of {mechanism} to {host}"
     endpoint = urlsplit(str(options.get(TOKEN_URL, "")))
-    if endpoint.scheme == "http" and not _is_loopback(endpoint.hostname or ""):
+    if endpoint.scheme == "http" and not is_loopback(endpoint.hostname or ""):
         return f"the client's secret to {endpoint.hostname}"
     return None
 
@@ -88,11 +89,3 @@ def unverified_options(options: Mapping[str, object]) -> tuple[str, ...]:
         for name, values in UNVERIFIED.items()
         if str(options.get(name, "")).lower() in values
     )
-
-
-def _is_loopback(host: str) -> bool:
-    host = host.strip("[]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
