@@ -37,7 +37,7 @@ class Limits:
     body_bytes: int = 32 * 1024 * 1024
 
 
-Waiting = dict["BoundedConnection", None]
+WaitingConnections = dict["BoundedConnection", None]
 """Connections in the order in which they began to wait."""
 
 
@@ -68,7 +68,13 @@ def raise_file_limit() -> None:
 class BoundedConnection(HttpToolsProtocol):
     """A connection that is closed if its client is too slow or sends too much."""
 
-    def __init__(self, *arguments: Any, limits: Limits, waiting: Waiting, **more: Any) -> None:  # noqa: ANN401 - uvicorn's
+    def __init__(
+        self,
+        *arguments: Any,  # noqa: ANN401 - uvicorn's
+        limits: Limits,
+        waiting: WaitingConnections,
+        **more: Any,  # noqa: ANN401 - uvicorn's
+    ) -> None:
         super().__init__(*arguments, **more)
         self._limits = limits
         self._waiting = waiting

@@ -22,7 +22,7 @@ permission, and before it would fence the id's present holder."""
 
 
 @dataclass
-class Found:
+class PermissionReport:
     """The topics that exist, and the rules that are not granted.
 
     `forbidden` are those without which nothing works. `unnoticed` are others, and those of a topic
@@ -46,24 +46,28 @@ def find_permissions(
     needs: Sequence[Rule],
     optional: Iterable[str],
     deadline: Deadline,
-) -> Found:
+) -> PermissionReport:
     """Ask for the topics of `needs`, and which of the rules are granted.
 
     `optional` topics may be missing. Raises `PurchasesError` for another one that is, and naming
     all that lacks.
     """
-    found = Found()
-    _find_topics(admin, needs, set(optional), deadline, found)
-    _find_groups(admin, needs, deadline, found)
-    _find_transactional_ids(config, needs, deadline, found)
-    if found.forbidden:
-        wanted = {*found.forbidden, *found.unnoticed}
+    report = PermissionReport()
+    _find_topics(admin, needs, set(optional), deadline, report)
+    _find_groups(admin, needs, deadline, report)
+    _find_transactional_ids(config, needs, deadline, report)
+    if report.forbidden:
+        wanted = {*report.forbidden, *report.unnoticed}
         raise PurchasesError(lacking_sentence([rule for rule in needs if rule in wanted]))
-    return found
+    return report
 
 
 def _find_topics(
-    admin: AdminClient, needs: Sequence[Rule], optional: set[str], deadline: Deadline, found: Found
+    admin: AdminClient,
+    needs: Sequence[Rule],
+    optional: set[str],
+    deadline: Deadline,
+    report: PermissionReport,
 ) -> None:
     names = dict.fromkeys([*(rule.name for rule in needs if rule.kind == "topic"), *optional])
     if not names:
@@ -79,17 +83,22 @@ def _find_topics(
         except TimeoutError:
             raise PurchasesError(NO_DESCRIPTION.format(name=name)) from None
         except KafkaException as error:
-            _take_topic_error(name, error.args[0], rules, found, may_be_missing=name in optional)
+            _take_topic_error(name, error.args[0], rules, report, may_be_missing=name in optional)
         else:
-            found.topics[name] = Topic(name, topic_id_of(description), len(description.partitions))
-            found.add_lacking(_not_among(rules, description.authorized_operations))
+            report.topics[name] = Topic(name, topic_id_of(description), len(description.partitions))
+            report.add_lacking(_not_among(rules, description.authorized_operations))
 
 
 def _take_topic_error(
-    name: str, error: KafkaError, rules: Sequence[Rule], found: Found, *, may_be_missing: bool
+    name: str,
+    error: KafkaError,
+    rules: Sequence[Rule],
+    report: PermissionReport,
+    *,
+    may_be_missing: bool,
 ) -> None:
     if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-        found.add_lacking(rules, may_be_missing=may_be_missing)
+        report.add_lacking(rules, may_be_missing=may_be_missing)
     elif error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
         raise PurchasesError(f"The topic {name} cannot be described: {error.str()}.")
     elif not may_be_missing:
@@ -99,7 +108,7 @@ def _take_topic_error(
 
 
 def _find_groups(
-    admin: AdminClient, needs: Sequence[Rule], deadline: Deadline, found: Found
+    admin: AdminClient, needs: Sequence[Rule], deadline: Deadline, report: PermissionReport
 ) -> None:
     for rule, group in _examples(needs, "group"):
         left = deadline.left(least=1.0)
@@ -112,15 +121,15 @@ def _find_groups(
             # Other errors are the coordinator's, which may be elsewhere in a moment: the worker
             # waits for it.
             if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
-                found.add_lacking([rule])
+                report.add_lacking([rule])
         except TimeoutError:
             continue
         else:
-            found.add_lacking(_not_among([rule], allowed))
+            report.add_lacking(_not_among([rule], allowed))
 
 
 def _find_transactional_ids(
-    config: Config, needs: Sequence[Rule], deadline: Deadline, found: Found
+    config: Config, needs: Sequence[Rule], deadline: Deadline, report: PermissionReport
 ) -> None:
     """Ask by producers that cannot start: no question of the admin client says it."""
     for rule, transactional_id in _examples(needs, "transactional id"):
@@ -129,8 +138,8 @@ def _find_transactional_ids(
             "transactional.id": transactional_id,
             "transaction.timeout.ms": TOO_LONG_MILLISECONDS,
         }
-        if rule not in found.forbidden and _is_refused(Producer(probe), deadline):
-            found.add_lacking([rule])
+        if rule not in report.forbidden and _is_refused(Producer(probe), deadline):
+            report.add_lacking([rule])
 
 
 def _is_refused(producer: Producer, deadline: Deadline) -> bool:

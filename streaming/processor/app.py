@@ -36,7 +36,7 @@ from streaming.kafka.rejection import rejection_reason
 from streaming.kafka.standby import await_turn
 from streaming.kafka.topics import DEAD_LETTER_BYTES
 from streaming.processor.recovery import Recovery
-from streaming.processor.transform import Output, Published, transform
+from streaming.processor.transform import BatchSummary, Output, transform
 from streaming.runtime.limits import CALL_SECONDS, OFFSETS_SECONDS, OFFSETS_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime, run_worker
 from streaming.settings import Settings
@@ -121,14 +121,14 @@ class PurchaseProcessorApp:
         leading = LeadingRecords(batch)
         try:
             self._producer.begin_transaction()
-            published = self._publish(leading)
+            summary = self._publish(leading)
             # Before the offsets are taken: they must be those behind the last record published.
             self.consumer.put_back(batch[leading.count :])
             self._commit(self._offsets())
         except KafkaException as error:
             self._abort(error)
         else:
-            self._count(batch[: leading.count], published)
+            self._count(batch[: leading.count], summary)
 
     def idle(self) -> None:
         """Commit positions that moved past transaction markers, so that lag can reach 0."""
@@ -182,7 +182,7 @@ class PurchaseProcessorApp:
                 " processor --to earliest`."
             )
 
-    def _publish(self, records: Iterable[Record]) -> Published:
+    def _publish(self, records: Iterable[Record]) -> BatchSummary:
         """Transform the records and hand the outputs to the producer.
 
         One by one, because what was just made is still in the processor's caches.
@@ -191,18 +191,18 @@ class PurchaseProcessorApp:
         analytics, dead_letters = self._names.analytics, self._names.dead_letters
         # One for the batch, so the consumer reads the text once too.
         processed_at = rfc_3339(datetime.now(UTC))
-        published = Published()
+        summary = BatchSummary()
         for record in records:
             output = transform(record, rules, processed_at, most_bytes)
             if output.reason is None:
                 self._send(analytics, output)
-                published.without_price += output.without_price
+                summary.without_price += output.without_price
                 if output.unknown_fields:
-                    published.unknown_fields.update(output.unknown_fields)
+                    summary.unknown_fields.update(output.unknown_fields)
             else:
                 self._send(dead_letters, output)
-                published.refused.append(output)
-        return published
+                summary.refused.append(output)
+        return summary
 
     def _send(self, topic: str, output: Output) -> None:
         """Hand an output to the producer, waiting while its queue is full."""
@@ -273,8 +273,8 @@ class PurchaseProcessorApp:
         if self._aborts > 1:
             self._runtime.pause(f"the transaction failed: {cause}")
 
-    def _count(self, batch: Sequence[Record], published: Published) -> None:
-        refused = published.refused
+    def _count(self, batch: Sequence[Record], summary: BatchSummary) -> None:
+        refused = summary.refused
         self._runtime.record_batch(
             records=len(batch),
             stored=len(batch) - len(refused),
@@ -282,7 +282,7 @@ class PurchaseProcessorApp:
             refused=[(str(output.reason), output.key) for output in refused],
             last_at=batch[-1].timestamp / 1000,
         )
-        self._runtime.observe_contents(published.without_price, published.unknown_fields)
+        self._runtime.observe_contents(summary.without_price, summary.unknown_fields)
         self._runtime.observe_positions(self.consumer.bounds())
 
 

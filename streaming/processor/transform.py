@@ -42,7 +42,7 @@ class Output(Struct, frozen=True, gc=False):
 
 
 @dataclass
-class Published:
+class BatchSummary:
     """What a batch's records became: the refused ones, and what is odd about the others."""
 
     refused: list[Output] = field(default_factory=list)
