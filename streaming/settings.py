@@ -4,15 +4,17 @@ Defaults, types and the description of a valid value are here; what a setting do
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
+from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -164,7 +166,8 @@ def load_settings() -> Settings:
     """Read the settings from the environment, from `.env` of the home, and of the project.
 
     The first that names a setting counts. Raises `UsageError` with the first invalid setting and a
-    description of a valid value, and for settings in a `.env` of another directory.
+    description of a valid value, for a name that is no setting, and for settings in a `.env` of
+    another directory.
     """
     project = PROJECT / DOTENV
     try:
@@ -177,9 +180,24 @@ def load_settings() -> Settings:
         raise UsageError(
             f"{PREFIX}{name.upper()} is {first['input']!r}, but must be {VALID_VALUES[name]}."
         ) from None
-    _refuse_unread_file([project, home / DOTENV])
+    files_read = [project, home / DOTENV]
+    _refuse_unread_file(files_read)
+    _refuse_unknown([*os.environ, *(name for file in files_read for name in dotenv_values(file))])
     _ = settings.database_path
     return settings
+
+
+def _refuse_unknown(names: Iterable[str]) -> None:
+    """Raise `UsageError` if a name begins like a setting and is none, with the one that was meant.
+
+    Ignored, a mistyped currency would be the default one, which the first start fixes.
+    """
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    for name in names:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            meant = get_close_matches(name.upper(), known, 1, 0.8)
+            remedy = f"did you mean {meant[0]}?" if meant else "remove it."
+            raise UsageError(f"{name} is no setting; {remedy} docs/settings.md lists them all.")
 
 
 def _refuse_unread_file(read: Sequence[Path]) -> None:

@@ -77,6 +77,24 @@ def test_settings_in_another_directory_are_not_read_and_not_passed_over(project:
         load_settings()
 
 
+@pytest.mark.parametrize("where", ["environment", "home", "project"])
+def test_a_name_that_is_no_setting_is_refused_with_the_one_that_was_meant(
+    where: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ignored, the first start would fix the default currency."""
+    line = "PURCHASES_CURENCY=EUR\n"
+    match where:
+        case "environment":
+            monkeypatch.setenv("PURCHASES_CURENCY", "EUR")
+        case "home":
+            (project.parent / "home" / ".env").write_text(line)
+        case "project":
+            with (project / ".env").open("a") as file:
+                file.write(line)
+    with pytest.raises(UsageError, match=r"CURENCY is no setting; did you mean PURCHASES_CURRENCY"):
+        load_settings()
+
+
 def test_a_child_gets_no_secret_that_it_does_not_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

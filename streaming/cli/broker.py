@@ -9,7 +9,7 @@ from streaming.cli.output import print_json, print_text
 app = typer.Typer(help="The embedded Kafka broker of this home.", no_args_is_help=True)
 
 
-@app.command()
+@app.command(short_help="Start the broker in the background.")
 def start() -> None:
     """Start the embedded broker in the background; harmless if it runs.
 
@@ -34,7 +34,7 @@ def start() -> None:
         print_text(f"OK: the broker runs at {status.bootstrap_servers} (process {status.pid}).")
 
 
-@app.command()
+@app.command(short_help="Stop the broker cleanly.")
 def stop() -> None:
     """Stop the embedded broker cleanly; harmless if none runs.
 
@@ -47,7 +47,7 @@ def stop() -> None:
     print_text("OK: the broker is stopped." if ended else "OK: no broker ran in this home.")
 
 
-@app.command()
+@app.command(short_help="Show whether it runs, and where.")
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(short_help="Bring the database to this version's schema.")
 def upgrade() -> None:
     """Create the database, or bring an older one to this version's schema after a backup.
 
@@ -40,7 +40,7 @@ def upgrade() -> None:
         print_text(f"The older database is kept in {kept}.")
 
 
-@app.command()
+@app.command(short_help="Copy the database, and check the copy.")
 def backup(
     path: Annotated[
         Path | None, typer.Argument(help="A new file, or a directory; default: backups/ at home.")
@@ -58,7 +58,7 @@ def backup(
     print_text(f"OK: the backup is {copy}.")
 
 
-@app.command()
+@app.command(short_help="Put a backup in place of the database.")
 def restore(path: Annotated[Path, typer.Argument(help="The backup.")]) -> None:
     """Put a backup in the place of the database, which is kept; the workers must be stopped.
 
@@ -77,7 +77,7 @@ def restore(path: Annotated[Path, typer.Argument(help="The backup.")]) -> None:
         print_text(f"What was there is kept in {kept}.")
 
 
-@app.command()
+@app.command(short_help="Compute the figures again from the events.")
 def rebuild() -> None:
     """Compute live totals, item totals and day ledger again from the events, after a backup.
 

@@ -42,7 +42,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on o
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without, only print what it would do.")]
 
 
-@app.command("list")
+@app.command("list", short_help="List refused records, newest first.")
 def list_letters(
     reason: Reason = None,
     since: Since = None,
@@ -75,7 +75,7 @@ def list_letters(
             print_list(counts, list(islice(letters, LIST_ROWS)))
 
 
-@app.command()
+@app.command(short_help="Show one refused record.")
 def show(
     name: Annotated[str, typer.Argument(metavar="ID", help="As `dlq list` prints it.")],
     as_json: AsJson = False,
@@ -107,7 +107,7 @@ def show(
         print_text(lines(shown))
 
 
-@app.command()
+@app.command(short_help="Send refused records again, or repaired.")
 def redrive(
     ids: Ids = None,
     reason: Reason = None,
@@ -156,7 +156,7 @@ def redrive(
         print_text(redrive_summary(result))
 
 
-@app.command()
+@app.command(short_help="Give up refused records, with a reason.")
 def drop(
     ids: Ids = None,
     reason: Reason = None,

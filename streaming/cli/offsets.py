@@ -29,7 +29,7 @@ SAID = {
 }
 
 
-@app.command("list")
+@app.command("list", short_help="List the stored positions of both apps.")
 def list_offsets(as_json: AsJson = False) -> None:
     """Print the stored positions of both apps, what the log holds, and what is wrong with them.
 
@@ -50,7 +50,7 @@ def list_offsets(as_json: AsJson = False) -> None:
         print_text(f"{p.app:<10}{place:<24}{at:>12}{p.first:>12,}{p.end:>12,}  {said}".rstrip())
 
 
-@app.command()
+@app.command(short_help="Move an app's stored positions.")
 def reset(
     name: Annotated[str, typer.Argument(metavar="APP", help="processor or analytics.")],
     to: Annotated[

@@ -13,7 +13,7 @@ PRINCIPAL: Final = re.compile(r"User:[\w.@=,+-]+", re.ASCII).fullmatch
 app = typer.Typer(help="The deployment's topics.", no_args_is_help=True)
 
 
-@app.command()
+@app.command(short_help="Create the topics that are missing.")
 def create(
     *,
     alter: Annotated[
@@ -55,7 +55,7 @@ def create(
         print_text(note, err=True)
 
 
-@app.command(name="list")
+@app.command("list", short_help="List the topics with their partitions.")
 def list_topics(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -83,7 +83,7 @@ def list_topics(
         print_text(f"{name}: {f'{topic.partitions} partitions' if topic else 'missing'}")
 
 
-@app.command()
+@app.command(short_help="Print the permissions that each role needs.")
 def acls(
     role: Annotated[
         str | None,

@@ -59,6 +59,7 @@ def test_the_list_of_commands_is_grouped_and_no_line_is_cut(tmp_path: Path) -> N
     assert not [line for line in lines if "..." in line]
     assert len(lines) >= 18
     assert all(len(line.split(maxsplit=1)[1]) <= 50 for line in lines)
+    assert not [name for name, below in commands() if not 0 < len(below.short_help or "") <= 50]
 
 
 def test_a_group_without_a_command_prints_its_help(tmp_path: Path) -> None:
