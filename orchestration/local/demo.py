@@ -25,7 +25,7 @@ class DemoProducer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        replay = ["replay", str(example_file()), "--speed", "max"]
+        replay = ["replay", str(example_file()), "--shift-to-now"]
         self._next = [replay, ["produce", "--rate", str(EVENTS_PER_SECOND)]]
         self._command: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None

@@ -38,9 +38,9 @@ Speed = Annotated[
 AsRecorded = Annotated[
     bool | None,
     typer.Option(
-        "--as-recorded/--shifted",
+        "--as-recorded/--shift-to-now",
         help="Keep the recorded times, or shift them so that the last event is now. Default: as"
-        " it was begun, or else shifted.",
+        " it was begun, or else as recorded.",
         show_default=False,
     ),
 ]
@@ -103,7 +103,7 @@ def replay(
     Times without an offset are in PURCHASES_TIMEZONE. A row that breaks the rules is sent as it
     stands, so that it is refused and kept.
 
-    Example: purchases replay examples/online_retail.parquet --as-recorded
+    Example: purchases replay examples/online_retail.parquet
     """
     from streaming.producer.app import ProducerApp
     from streaming.producer.replay.columns import read_mapping

@@ -54,7 +54,7 @@ def replay_summary(result: "ReplayResult", file: Path) -> str:
     if result.finished_before:
         return (
             f"All {result.rows:,} purchases of {file} were sent by {result.finished_before};"
-            " nothing was sent. Choose a new shift with --restart to send them as new events."
+            f" nothing was sent{_dates(result)}."
         )
     if result.unacknowledged:
         raise PurchasesError(f"{_unacknowledged(result)}; {again}.")
@@ -67,8 +67,17 @@ def replay_summary(result: "ReplayResult", file: Path) -> str:
     there = f"; {before:,} were there before" if before else ""
     return (
         f"{result.sent:,} purchases of {file} sent, all acknowledged, in {result.seconds:.1f} s"
-        f"{there}."
+        f"{there}{_dates(result)}."
     )
+
+
+def _dates(result: "ReplayResult") -> str:
+    """Return the days of the events that were replayed, and whether they are as recorded."""
+    if result.days is None:
+        return ""
+    first, last = result.days
+    span = f"{first}" if first == last else f"{first} to {last}"
+    return f": {span}, {'shifted' if result.shift_micros else 'as recorded'}"
 
 
 def _unacknowledged(result: "ProduceResult | ReplayResult") -> str:

@@ -4,6 +4,8 @@ import os
 import pty
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,8 @@ def produced(unacknowledged: int = 0, failure: str | None = None) -> ProduceResu
 def replayed(done: int, unacknowledged: int = 0, failure: str | None = None) -> ReplayResult:
     """Return a result of a run that found 100 of 600 purchases there."""
     names = [f"id-{n}" for n in range(unacknowledged)]
-    return ReplayResult(600, done, 500, 5.0, 0, names, failure, None)
+    days = date(2024, 3, 1), date(2024, 3, 3)
+    return ReplayResult(600, done, 500, 5.0, 0, days, names, failure, None)
 
 
 def test_success_is_one_sentence(tmp_path: Path) -> None:
@@ -38,7 +41,20 @@ def test_success_is_one_sentence(tmp_path: Path) -> None:
         "500 purchases sent, all acknowledged, in 5.0 s."
     )
     assert replay_summary(replayed(600), FILE) == (
-        "500 purchases of shop.csv sent, all acknowledged, in 5.0 s; 100 were there before."
+        "500 purchases of shop.csv sent, all acknowledged, in 5.0 s; 100 were there before:"
+        " 2024-03-01 to 2024-03-03, as recorded."
+    )
+
+
+def test_a_replay_says_which_days_it_sent(tmp_path: Path) -> None:
+    """Whether they are the file's; one day is one date, and rows without a time have none."""
+    day = date(2026, 11, 29)
+    shifted = replace(replayed(600), shift_micros=1, days=(day, day))
+    assert replay_summary(shifted, FILE).endswith("before: 2026-11-29, shifted.")
+    assert replay_summary(replace(shifted, days=None), FILE).endswith("were there before.")
+    before = replace(replayed(600), finished_before="2026-11-29T17:00:00+00:00")
+    assert replay_summary(before, FILE).endswith(
+        "nothing was sent: 2024-03-01 to 2024-03-03, as recorded."
     )
 
 

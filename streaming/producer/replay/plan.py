@@ -20,8 +20,9 @@ from streaming.units import MICROS, micros_of
 class ReplayRequest:
     """What to replay. `mapping` gives columns by field (see `columns.read_mapping`).
 
-    `speed` is recorded seconds per second (None: as fast as it goes). `as_recorded` None means as
-    begun, or else shifted so that the last event is now. `restart` chooses the shift again.
+    `speed` is recorded seconds per second (None: as fast as it goes). `as_recorded` False means
+    shifted so that the last event is now, None as begun, or else as recorded. `restart` chooses the
+    shift again.
     """
 
     path: Path
@@ -54,14 +55,15 @@ def plan(
     `UsageError` if going on would give the same events other contents, or nothing can be shifted.
     """
     if before is None or request.restart:
-        shift = 0 if request.as_recorded else _shift_to_end_now(recording, place.now)
+        as_recorded = request.as_recorded is not False
+        shift = 0 if as_recorded else _shift_to_end_now(recording, place.now)
         same = before is not None and before.shift_micros == shift
         return Checkpoint(
             file=str(request.path.absolute()),
             digest=recording.digest.hex(),
             timezone=place.timezone,
             columns=dict(recording.columns),
-            as_recorded=bool(request.as_recorded),
+            as_recorded=as_recorded,
             shift_micros=shift,
             begun_at=place.now.isoformat(timespec="seconds"),
             topic_id=place.topic_id,
@@ -79,7 +81,7 @@ def _shift_to_end_now(recording: Recording, now: datetime) -> int:
     if last is None:
         raise UsageError(
             f"{recording.path} has no row with a time, so it cannot be shifted to end now;"
-            " replay it with --as-recorded."
+            " replay it without --shift-to-now."
         )
     return (micros_of(now) - last) // MICROS * MICROS
 

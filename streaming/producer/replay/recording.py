@@ -7,6 +7,7 @@ import csv
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -31,7 +32,8 @@ WHOLE_FLOAT: Final = r"^([0-9]+)\.0$"
 class Recording:
     """The rows of a file, in its order.
 
-    `digest` is the SHA-256 of the file's bytes, `columns` are by field. `frame` has `time` and
+    `digest` is the SHA-256 of the file's bytes, `columns` are by field, `zone` is the IANA time
+    zone of naive times. `frame` has `time` and
     `raw` (see `read_times`), and the fields that the file has: texts as text, `quantity` and
     `unit_price` as they came.
     """
@@ -39,6 +41,7 @@ class Recording:
     path: Path
     digest: bytes
     columns: Mapping[str, str]
+    zone: str
     frame: pl.DataFrame
 
     @property
@@ -46,6 +49,16 @@ class Recording:
         """The time of the last event, in µs since 1970 UTC; None if no row has one."""
         last = self.frame["time"].max()
         return last if isinstance(last, int) else None
+
+    def days(self, shift_micros: int) -> tuple[date, date] | None:
+        """Return the days of the first and the last event, each moved by `shift_micros`."""
+        times = self.frame["time"].drop_nulls()
+        if times.is_empty():
+            return None
+        ends = pl.Series([times.min(), times.max()], dtype=pl.Int64) + shift_micros
+        local = ends.cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(self.zone)
+        first, last = local.dt.date()
+        return first, last
 
 
 def read_recording(path: Path, mapping: Mapping[str, str], zone: str) -> Recording:
@@ -72,7 +85,7 @@ def read_recording(path: Path, mapping: Mapping[str, str], zone: str) -> Recordi
         reason = str(error).partition("\n")[0]
         raise UsageError(f"{path} cannot be read as Parquet or CSV: {reason}.") from None
     fields = frame.drop("timestamp").with_columns(*texts, *times)
-    return Recording(path, digest, columns, fields)
+    return Recording(path, digest, columns, zone, fields)
 
 
 def _digest_and_head(path: Path) -> tuple[bytes, bytes]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +46,8 @@ CHECKPOINT_SECONDS: Final = 10.0
 class ReplayResult:
     """The result: of `rows` in the file the first `done` are there, `sent` by this run.
 
-    `unacknowledged` has the ids of events that may be in the log or not.
+    `days` are the first and the last event's, in the deployment's time zone (None: no row has a
+    time), moved by `shift_micros`. `unacknowledged` has the ids of events that may be in the log or not.
     `finished_before` is when an earlier run had sent everything, so that this one sent nothing.
     """
 
@@ -55,6 +56,7 @@ class ReplayResult:
     sent: int
     seconds: float
     shift_micros: int
+    days: tuple[date, date] | None
     unacknowledged: list[str]
     failure: str | None
     finished_before: str | None
@@ -187,6 +189,7 @@ class _ReplayRun:
             sent=0 if sender is None else sender.sent,
             seconds=0.0 if sender is None else sender.progress().seconds,
             shift_micros=begun.shift_micros,
+            days=self.recording.days(begun.shift_micros),
             unacknowledged=[] if sender is None else sender.unacknowledged,
             failure=None if sender is None else sender.failure,
             finished_before=begun.finished_at,

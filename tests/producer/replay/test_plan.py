@@ -53,11 +53,17 @@ def test_the_shift_ends_now_in_whole_seconds(recording: Recording) -> None:
     """The last event, wherever it stands in the file, is at most a second before now."""
     last = recording.last_micros
     assert last is not None
-    shift = planned(recording).shift_micros
+    shift = planned(recording, as_recorded=False).shift_micros
     end = datetime.fromtimestamp((last + shift) / 1e6, UTC)
     assert shift % 1_000_000 == 0
     assert 0 <= (NOW - end).total_seconds() < 1
-    assert planned(recording, as_recorded=True).shift_micros == 0
+
+
+def test_dates_stay_as_recorded_unless_a_shift_is_asked_for(recording: Recording) -> None:
+    """A file of one's own is history; only a demonstration ends now."""
+    for as_recorded in (None, True):
+        begun = planned(recording, as_recorded=as_recorded)
+        assert (begun.shift_micros, begun.as_recorded) == (0, True)
 
 
 def test_a_run_goes_on_as_it_was_begun(recording: Recording) -> None:
@@ -109,16 +115,16 @@ def test_a_restart_with_the_same_shift_adds_nothing_twice(recording: Recording) 
     before = replace(planned(recording, as_recorded=True), acknowledged=2, finished_at="2024")
     again = planned(recording, before, as_recorded=True, restart=True)
     assert (again.positions, again.acknowledged, again.finished_at) == ({}, 0, None)
-    shifted = planned(recording, before, restart=True)
+    shifted = planned(recording, before, as_recorded=False, restart=True)
     assert (shifted.positions, shifted.as_recorded) == (ENDS, False)
 
 
 def test_a_recording_without_a_time_cannot_be_shifted(tmp_path: Path) -> None:
     """As recorded it can be sent, and is refused by the processor."""
     recording = read_csv(tmp_path, PURCHASE.replace("2010-12-01 08:26:00", ""))
-    with pytest.raises(UsageError, match=r"no row with a time.*--as-recorded"):
-        planned(recording)
-    assert planned(recording, as_recorded=True).shift_micros == 0
+    with pytest.raises(UsageError, match=r"no row with a time.*without --shift-to-now"):
+        planned(recording, as_recorded=False)
+    assert planned(recording).shift_micros == 0
 
 
 def test_what_is_remembered_is_recalled(recording: Recording, tmp_path: Path) -> None:

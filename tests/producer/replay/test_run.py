@@ -224,7 +224,7 @@ def test_a_stopped_command_says_how_far_it_came(settings: Settings, file: Path) 
 
 def test_shifted_events_end_now(settings: Settings, file: Path) -> None:
     """The last is at most seconds old, and the distances between events are as recorded."""
-    result = run(settings, file, as_recorded=None)
+    result = run(settings, file, as_recorded=False)
     times = sorted(json.loads(value)["timestamp"] for value in arrived(settings))
     last = read_recording(file, {}, "UTC").last_micros
     assert last is not None
@@ -237,7 +237,7 @@ def test_a_restart_chooses_the_shift_again(settings: Settings, file: Path) -> No
     run(settings, file)
     run(settings, file, restart=True)
     assert count_of(settings) == ROWS
-    shifted = run(settings, file, as_recorded=None, restart=True)
+    shifted = run(settings, file, as_recorded=False, restart=True)
     assert count_of(settings) == shifted.sent + ROWS == 2 * ROWS
 
 
