@@ -46,7 +46,7 @@ def test_success_is_one_sentence(tmp_path: Path) -> None:
     )
 
 
-def test_a_replay_says_which_days_it_sent(tmp_path: Path) -> None:
+def test_a_replay_says_which_days_it_sent() -> None:
     """Whether they are the file's; one day is one date, and rows without a time have none."""
     day = date(2026, 11, 29)
     shifted = replace(replayed(600), shift_micros=1, days=(day, day))

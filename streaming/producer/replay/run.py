@@ -47,8 +47,8 @@ class ReplayResult:
     """The result: of `rows` in the file the first `done` are there, `sent` by this run.
 
     `days` are the first and the last event's, in the deployment's time zone (None: no row has a
-    time), moved by `shift_micros`. `unacknowledged` has the ids of events that may be in the log or not.
-    `finished_before` is when an earlier run had sent everything, so that this one sent nothing.
+    time), moved by `shift_micros`. `unacknowledged` has the ids of events that may be in the log or
+    not. `finished_before` is when an earlier run had sent everything: then this one sent nothing.
     """
 
     rows: int
