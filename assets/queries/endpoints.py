@@ -13,10 +13,13 @@ from starlette.responses import Response
 
 from assets.queries.freshness import (
     events_freshness,
+    list_missing,
     read_days_freshness,
+    read_freshness_of_days,
     read_freshness_report,
     read_table_freshness,
     read_whole_freshness,
+    sum_up,
     utc_text,
 )
 from assets.queries.records import (
@@ -35,6 +38,7 @@ from assets.queries.sales import (
     read_customers,
     read_days,
     read_days_of_customer,
+    read_days_of_shop,
     read_descriptions,
     read_hours,
     read_last_days,
@@ -189,30 +193,58 @@ def _days(settings: Settings, query: DaysQuery) -> Series:
             before = sum_figures(
                 read_days_of_customer(store, days.preceding(), query.customer, zone)
             )
-            return _series(settings, days, points, before, events_freshness())
-        name = names[0] if names else None
-        table = f"daily_{name[0]}_sales" if name else "daily_sales"
+            return _series(settings, days, points, before, [], events_freshness())
+        if not names:
+            points = read_days_of_shop(store, days)
+            before = sum_figures(read_days_of_shop(store, days.preceding()))
+            return _series_of_table(store, settings, "daily_sales", days, points, before)
+        (name,) = names
+        table = f"daily_{name[0]}_sales"
         points = read_days(store, table, days, name)
-        before = read_sum(store, table, days.preceding(), name)
-        return _series(
-            settings, days, points, before, read_days_freshness(store, table, days, zone)
-        )
+        known = _read_known_sum(store, settings, table, days.preceding(), name)
+        return _series_of_table(store, settings, table, days, points, known)
 
 
 def _hours(settings: Settings, query: HoursQuery) -> Series:
     with read_store(settings) as store:
         days = requested_range(store, settings, query.first, query.last, MAX_HOURLY_DAYS)
         points = read_hours(store, days)
-        before = read_sum(store, "hourly_sales", days.preceding())
-        standing = read_days_freshness(store, "hourly_sales", days, settings.zone)
-        return _series(settings, days, points, before, standing)
+        before = _read_known_sum(store, settings, "hourly_sales", days.preceding())
+        return _series_of_table(store, settings, "hourly_sales", days, points, before)
 
 
-def _series(
+def _read_known_sum(
+    store: StoreConnection,
+    settings: Settings,
+    table: str,
+    days: DayRange,
+    name: tuple[str, str] | None = None,
+) -> SalesFigures | None:
+    """Sum a range of days; None if one of them has no build."""
+    if read_days_freshness(store, table, days, settings.zone).missing_days:
+        return None
+    return read_sum(store, table, days, name)
+
+
+def _series_of_table(  # noqa: PLR0913, PLR0917 - what a series is
+    store: StoreConnection,
+    settings: Settings,
+    table: str,
+    days: DayRange,
+    points: list[PeriodFigures],
+    before: SalesFigures | None,
+) -> Series:
+    of_days = read_freshness_of_days(store, table, days, settings.zone)
+    standing = sum_up(table, of_days)
+    return _series(settings, days, points, before, list_missing(of_days), standing)
+
+
+def _series(  # noqa: PLR0913, PLR0917 - what a series is
     settings: Settings,
     days: DayRange,
     points: list[PeriodFigures],
-    before: SalesFigures,
+    before: SalesFigures | None,
+    not_built: list[str],
     standing: Freshness,
 ) -> Series:
     return Series(
@@ -222,6 +254,7 @@ def _series(
         currency=settings.currency,
         as_of=utc_text(None),
         points=points,
+        not_built=not_built,
         total=sum_figures(points),
         before=before,
         standing=standing,

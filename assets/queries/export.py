@@ -18,9 +18,17 @@ from polars.io.plugins import register_io_source
 from sqlalchemy import Column, Date, Integer
 from sqlalchemy import Table as SqlTable
 
+from assets.queries.freshness import FIRST_DAY, read_days_freshness, read_whole_freshness
+from assets.queries.records import Freshness
 from assets.tables.calendar import day_window, with_local_time
 from assets.tables.day_range import DayRange
-from assets.tables.models import DAY_TABLES, WHOLE_TABLES, TableBuild
+from assets.tables.models import (
+    DAY_TABLE_NAMES,
+    DAY_TABLES,
+    WHOLE_TABLE_NAMES,
+    WHOLE_TABLES,
+    TableBuild,
+)
 from streaming.errors import NotFound, PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
@@ -111,6 +119,21 @@ def export_chunks(  # noqa: PLR0913, PLR0917 - what an export is, and its progre
     if recorded is not None:
         require_same_deployment(recorded, settings, settings.database_path)
     return _chunks(settings, table, days, form, progress)
+
+
+def read_gap(
+    settings: Settings, table: str, first: date | None, last: date | None
+) -> Freshness | None:
+    """Return the freshness of an exported table if it lacks days, or was never built."""
+    with read_store(settings) as store:
+        if table in DAY_TABLE_NAMES:
+            days = DayRange(first or FIRST_DAY, last or date.max)
+            found = read_days_freshness(store, table, days, settings.zone)
+            return found if found.missing_days else None
+        if table in WHOLE_TABLE_NAMES:
+            found = read_whole_freshness(store, table)
+            return found if found.behind and found.built_at is None else None
+    return None
 
 
 def _requested_days(table: str, first: date | None, last: date | None) -> DayRange | None:

@@ -3,6 +3,7 @@
 They read inside the caller's snapshot. What is stale for a run is in `builds.staleness`.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -24,6 +25,8 @@ from streaming.store.connection import StoreConnection
 from streaming.store.live_totals import CORRECTIONS, live_figures
 from streaming.units import rfc_3339
 
+FIRST_DAY: Final = date(1000, 1, 1)
+"""SQLite compares days as texts, and Python writes a year before 1000 with fewer digits."""
 VERIFICATIONS: Final = 10
 """How many verifications are listed, newest first."""
 
@@ -32,8 +35,7 @@ def read_freshness_report(
     store: StoreConnection, zone: ZoneInfo, dagster: str | None
 ) -> FreshnessReport:
     """Read the freshness of every table, and the last verifications."""
-    # SQLite compares days as texts, and Python writes a year before 1000 with fewer digits.
-    every_day = DayRange(date(1000, 1, 1), date.max)
+    every_day = DayRange(FIRST_DAY, date.max)
     return FreshnessReport(
         as_of=utc_text(None),
         events=live_figures(store).events,
@@ -61,15 +63,15 @@ def read_table_freshness(
     """Read the freshness of each day of a table. Raises `NotFound` if it is no day table."""
     if table not in DAY_TABLE_NAMES:
         raise NotFound(f"{table} is no day table; name one of {', '.join(DAY_TABLE_NAMES)}.")
-    of_days = read_days(store, table, days, zone)
-    return TableFreshness(standing=_sum_up(table, of_days), days=of_days)
+    of_days = read_freshness_of_days(store, table, days, zone)
+    return TableFreshness(standing=sum_up(table, of_days), days=of_days)
 
 
 def read_days_freshness(
     store: StoreConnection, table: str, days: DayRange, zone: ZoneInfo
 ) -> Freshness:
     """Read the freshness of a range of a table's days, in sum."""
-    return _sum_up(table, read_days(store, table, days, zone))
+    return sum_up(table, read_freshness_of_days(store, table, days, zone))
 
 
 def read_whole_freshness(store: StoreConnection, table: str) -> Freshness:
@@ -88,6 +90,7 @@ def read_whole_freshness(store: StoreConnection, table: str) -> Freshness:
         # A build that lacks no event, but a correction, is one behind.
         behind=max(missing, is_stale),
         behind_days=0,
+        missing_days=0,
         provisional_days=0,
         failed=failed.fetchone()[0],
         built_at=None if built_at is None else utc_text(built_at),
@@ -101,19 +104,25 @@ def events_freshness() -> Freshness:
         partitions=0,
         behind=0,
         behind_days=0,
+        missing_days=0,
         provisional_days=0,
         failed=0,
         built_at=None,
     )
 
 
-def read_days(
+def read_freshness_of_days(
     store: StoreConnection, table: str, days: DayRange, zone: ZoneInfo
 ) -> list[DayFreshness]:
     """Read the freshness of each day that has events or was built, oldest first."""
     first, last = days.iso_bounds()
     rows = store.execute(_DAYS, {"table": table, "first": first, "last": last})
     return [_day_freshness(zone, *row) for row in rows]
+
+
+def list_missing(days: Iterable[DayFreshness]) -> list[str]:
+    """Return the days that have no build at all."""
+    return [day.day for day in days if day.built_at is None]
 
 
 def utc_text(micros: int | None) -> str:
@@ -154,12 +163,14 @@ def _day_freshness(  # noqa: PLR0913, PLR0917 - a row of `_DAYS`
     )
 
 
-def _sum_up(table: str, days: list[DayFreshness]) -> Freshness:
+def sum_up(table: str, days: list[DayFreshness]) -> Freshness:
+    """Return the freshness of days of a table in sum."""
     return Freshness(
         table=table,
         partitions=sum(day.built_at is not None for day in days),
         behind=sum(day.behind for day in days),
         behind_days=sum(day.version != day.built_version for day in days),
+        missing_days=len(list_missing(days)),
         provisional_days=sum(day.state == "provisional" for day in days),
         failed=sum(day.failure is not None for day in days),
         built_at=min((day.built_at for day in days if day.built_at), default=None),

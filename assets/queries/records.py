@@ -14,12 +14,12 @@ from streaming.units import decimal_text
 
 
 class SalesFigures(Struct, frozen=True, kw_only=True):
-    """The additive figures of sales."""
+    """The additive figures of sales; gross revenue is null if a day of them has no build yet."""
 
     events: int
     items_sold: int
-    gross_revenue_micros: int
-    gross_revenue: str
+    gross_revenue_micros: int | None
+    gross_revenue: str | None
     net_revenue_micros: int
     net_revenue: str
 
@@ -27,12 +27,15 @@ class SalesFigures(Struct, frozen=True, kw_only=True):
 class PeriodFigures(SalesFigures, frozen=True, kw_only=True):
     """The figures of a day or an hour; `at` is `2011-03-27`, or RFC 3339 with the local offset.
 
-    Orders and customers are distinct ones; customers are null in the figures of one customer.
+    Orders and customers are distinct ones; customers are null in the figures of one customer. A day
+    that is not built has what the stream counted of it: orders, customers and gross revenue are
+    null.
     """
 
     at: str
-    orders: int
+    orders: int | None
     customers: int | None
+    built: bool
 
 
 class RankedFigures(SalesFigures, frozen=True, kw_only=True):
@@ -46,15 +49,17 @@ class RankedFigures(SalesFigures, frozen=True, kw_only=True):
 class Freshness(Struct, frozen=True, kw_only=True):
     """The freshness of a table, or of the requested days of it.
 
-    `behind` counts the stored events that no build has, `behind_days` their days. A provisional day
-    has no build after 00:15 of the next day. `built_at` is the time of the oldest build (RFC 3339
-    in UTC), null if there is none.
+    `behind` counts the stored events that no build has, `behind_days` their days, and
+    `missing_days` those of them that have no build at all. A provisional day has no build after
+    00:15 of the next day. `built_at` is the time of the oldest build (RFC 3339 in UTC), null if
+    there is none.
     """
 
     table: str
     partitions: int
     behind: int
     behind_days: int
+    missing_days: int
     provisional_days: int
     failed: int
     built_at: str | None
@@ -63,8 +68,11 @@ class Freshness(Struct, frozen=True, kw_only=True):
 class Series(Struct, frozen=True, kw_only=True):
     """Figures over time, their sum, the sum of as many days before, and their freshness.
 
-    Days and hours without events are not among the points. `as_of` is the time of reading (RFC 3339
-    in UTC).
+    Days and hours without events are not among the points. `not_built` are the days with events
+    that have no build yet. Of the whole shop they are points nevertheless, with what the stream
+    counted; of an item or a country and by hour nothing is known of them, so that `total` is
+    without them, and `before` is null if one of its days is such. `as_of` is the time of reading
+    (RFC 3339 in UTC).
     """
 
     first: date
@@ -73,8 +81,9 @@ class Series(Struct, frozen=True, kw_only=True):
     currency: str
     as_of: str
     points: list[PeriodFigures]
+    not_built: list[str]
     total: SalesFigures
-    before: SalesFigures
+    before: SalesFigures | None
     standing: Freshness
 
 
@@ -160,7 +169,7 @@ class TableFreshness(Struct, frozen=True, kw_only=True):
     days: list[DayFreshness]
 
 
-def sales_figures(events: int, items_sold: int, gross: int, net: int) -> SalesFigures:
+def sales_figures(events: int, items_sold: int, gross: int | None, net: int) -> SalesFigures:
     """Return additive figures from amounts in micros."""
     return SalesFigures(**additive_fields(events, items_sold, gross, net))
 
@@ -169,7 +178,14 @@ def period_figures(
     at: str, figures: Sequence[int], orders: int, customers: int | None
 ) -> PeriodFigures:
     """Return the figures of a day or an hour; `figures` are `sales_figures`' arguments."""
-    return PeriodFigures(**additive_fields(*figures), at=at, orders=orders, customers=customers)
+    fields = additive_fields(*figures)
+    return PeriodFigures(**fields, at=at, orders=orders, customers=customers, built=True)
+
+
+def counted_figures(at: str, events: int, items_sold: int, net: int) -> PeriodFigures:
+    """Return what the stream counted of a day that is not built."""
+    fields = additive_fields(events, items_sold, None, net)
+    return PeriodFigures(**fields, at=at, orders=None, customers=None, built=False)
 
 
 def ranked_figures(rank: int, name: str, figures: Sequence[int]) -> RankedFigures:
@@ -177,13 +193,13 @@ def ranked_figures(rank: int, name: str, figures: Sequence[int]) -> RankedFigure
     return RankedFigures(**additive_fields(*figures), rank=rank, name=name, description=None)
 
 
-def additive_fields(events: int, items_sold: int, gross: int, net: int) -> dict[str, Any]:
+def additive_fields(events: int, items_sold: int, gross: int | None, net: int) -> dict[str, Any]:
     """Return additive figures by field, money in micros and as decimal text."""
     return {
         "events": events,
         "items_sold": items_sold,
         "gross_revenue_micros": gross,
-        "gross_revenue": decimal_text(gross),
+        "gross_revenue": None if gross is None else decimal_text(gross),
         "net_revenue_micros": net,
         "net_revenue": decimal_text(net),
     }

@@ -13,6 +13,7 @@ from assets.queries.records import (
     PeriodFigures,
     RankedFigures,
     SalesFigures,
+    counted_figures,
     period_figures,
     ranked_figures,
     sales_figures,
@@ -43,6 +44,12 @@ DESCRIPTION_ROWS: Final = 5_000
 INDEX_SHARE: Final = 3
 """A range of more than a third of all days is faster summed along the index by name."""
 
+_NOT_BUILT: Final = """
+SELECT CAST(day AS TEXT), events, items_sold, net_revenue_trillions, net_revenue_micros
+FROM day_ledger WHERE day BETWEEN ? AND ? AND NOT EXISTS (
+  SELECT 1 FROM table_build WHERE table_name = 'daily_sales' AND partition = CAST(day AS TEXT)
+)
+"""
 _CUSTOMER: Final = tuple(n for n in Customer.__struct_fields__ if n != "net_revenue")
 
 
@@ -69,6 +76,16 @@ def read_days(
         period_figures(str(day), _whole_figures(figures), orders, buyers)
         for day, *figures, orders, buyers in rows
     ]
+
+
+def read_days_of_shop(store: StoreConnection, days: DayRange) -> list[PeriodFigures]:
+    """Read figures by day; days that are not built have what the ledger counted of them."""
+    rows = store.execute(_NOT_BUILT, days.iso_bounds())
+    counted = [
+        counted_figures(day, events, items_sold, whole_sum(trillions, micros))
+        for day, events, items_sold, trillions, micros in rows
+    ]
+    return sorted([*read_days(store, "daily_sales", days), *counted], key=lambda point: point.at)
 
 
 def read_hours(store: StoreConnection, days: DayRange) -> list[PeriodFigures]:
@@ -116,8 +133,14 @@ def read_days_of_customer(
 
 def sum_figures(points: Iterable[SalesFigures]) -> SalesFigures:
     """Add figures up."""
-    rows = [(p.events, p.items_sold, p.gross_revenue_micros, p.net_revenue_micros) for p in points]
-    return sales_figures(*map(sum, zip((0, 0, 0, 0), *rows, strict=True)))
+    summed = list(points)
+    gross = [p.gross_revenue_micros for p in summed if p.gross_revenue_micros is not None]
+    return sales_figures(
+        sum(p.events for p in summed),
+        sum(p.items_sold for p in summed),
+        sum(gross) if len(gross) == len(summed) else None,
+        sum(p.net_revenue_micros for p in summed),
+    )
 
 
 def read_ranking(

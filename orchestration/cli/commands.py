@@ -121,7 +121,7 @@ def export(  # noqa: PLR0913 - a command's options are its parameters
 
     Example: purchases export daily_sales --from 2011-03-01 --to 2011-03-31 --format csv
     """
-    from assets.queries.export import Format, read_format
+    from assets.queries.export import Format, read_format, read_gap
     from orchestration.cli.export import export as write
     from streaming.settings import load_settings
 
@@ -134,9 +134,13 @@ def export(  # noqa: PLR0913 - a command's options are its parameters
         if chosen is not Format.CSV:
             raise UsageError(f"--for-spreadsheet writes CSV; leave out --format {form}.")
         chosen = Format.SPREADSHEET
-    rows = write(load_settings(), table, *days, chosen, output)
+    settings = load_settings()
+    rows = write(settings, table, *days, chosen, output)
     if output is not None:
         print_text(f"{output} has {rows:,} rows of {table}.")
+    if gap := read_gap(settings, table, *days):
+        what = f"{gap.missing_days:,} days of {table} are" if gap.missing_days else f"{table} is"
+        print_text(f"{what} not built yet, and not in the export.", err=True)
 
 
 def _format_result(result: "BackfillResult") -> str:

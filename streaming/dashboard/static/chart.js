@@ -11,12 +11,29 @@ const color = (name) => getComputedStyle(document.documentElement).getPropertyVa
 const scaleOf = (one) => one.scale ?? "y";
 const isKnown = (value) => value !== null && value !== undefined;
 
+// Diagonal lines of a colour, as wide as the gaps between them.
+function hatching(stroke) {
+  const tile = document.createElement("canvas"),
+    size = 8 * devicePixelRatio,
+    pen = tile.getContext("2d");
+  tile.width = tile.height = size;
+  pen.strokeStyle = stroke;
+  pen.lineWidth = size / 4;
+  for (const shift of [-size, 0, size]) {
+    pen.moveTo(shift, size);
+    pen.lineTo(shift + size, 0);
+  }
+  pen.stroke();
+  return pen.createPattern(tile, "repeat");
+}
+
 function uplotSeries(one) {
   const stroke = color(one.color);
   const shape = { label: one.label, stroke, scale: scaleOf(one), points: { show: false } };
   const bars = (size) => uPlot.paths.bars({ size: [size, 40], radius: 0.15 });
   if (one.kind === "bars") return { ...shape, fill: stroke, width: 0, paths: bars(0.72) };
   if (one.kind === "backdrop") return { ...shape, fill: stroke, width: 0, paths: bars(0.96) };
+  if (one.kind === "hatched") return { ...shape, fill: hatching(stroke), width: 0, paths: bars(0.96) };
   if (one.kind === "area") return { ...shape, width: 2, fill: `${stroke}24` };
   return { ...shape, width: 1.5, dash: [4, 3] };
 }
@@ -101,7 +118,7 @@ function uplotSettings(node, options, currentData) {
   };
 }
 
-// Draws into `node`. `series` are { label, color, kind: area|bars|backdrop|line, scale?, show, raw? }
+// Draws into `node`. `series` are { label, color, kind: area|bars|backdrop|hatched|line, scale?, show, raw? }
 // with `show(value)` as text; `x(second, exact)` labels a time, `left` and `right` label axis values,
 // and `pick(from, to)` gets what was chosen by dragging, in epoch seconds.
 export function makeChart(node, options) {

@@ -48,8 +48,11 @@ export function fillFacts(id, facts) {
   );
 }
 
-function freshness({ failed, behind, behind_days: days, provisional_days: provisional }) {
+function freshness(standing) {
+  const { failed, behind, behind_days: days, missing_days: missing } = standing,
+    { provisional_days: provisional } = standing;
   if (failed) return [`${number(failed)} failed`, "failed"];
+  if (missing) return [`${plural(missing, "day")} not built yet`, "late"];
   if (days) return [`updating: ${plural(days, "day")} to build`, "late"];
   if (behind) return [`updating: ${plural(behind, "event")}`, "late"];
   return provisional ? ["day not closed yet", "provisional"] : ["current", "current"];
@@ -84,14 +87,15 @@ export function fillComparisons(id, now, earlier) {
   $(id).replaceChildren(...earlier.map((one) => comparison(now, one)));
 }
 
-// Previous and next of a list of `count` entries from `offset`; `turnTo` gets the new offset.
-export function fillPager(id, { offset, limit, count, next }, turnTo) {
+// Previous and next of a list of `count` entries from `offset`; `turnTo` gets the new offset, and
+// `none` is said of an empty list.
+export function fillPager(id, { offset, limit, count, next, none = "none" }, turnTo) {
   const previousButton = makeButton("←", "", () => turnTo(Math.max(0, offset - limit)));
   const nextButton = makeButton("→", "", () => turnTo(next));
   previousButton.setAttribute("aria-label", "previous page");
   nextButton.setAttribute("aria-label", "next page");
   previousButton.disabled = !offset;
   nextButton.disabled = next === null;
-  const range = count ? `${number(offset + 1)} to ${number(offset + count)}` : "none";
+  const range = count ? `${number(offset + 1)} to ${number(offset + count)}` : none;
   $(id).replaceChildren(previousButton, make("span", range), nextButton);
 }

@@ -9,6 +9,7 @@ import { makeChart } from "./chart.js";
 const DAY = 864e5;
 const HOUR = 36e5;
 const LIMIT = 10;
+const REFRESH = 10_000;
 const MEASURES = {
   net_revenue: "Net revenue",
   items_sold: "Items sold",
@@ -54,18 +55,35 @@ function pickParameters(query, names) {
 }
 
 function measured(point, measure) {
-  return measure === "net_revenue" ? point.net_revenue_micros / 1e6 : (point[measure] ?? 0);
+  return measure === "net_revenue" ? point.net_revenue_micros / 1e6 : point[measure];
 }
 
-// The measure of each day or hour of a range, 0 if nothing happened.
+// The measure of each day or hour of a range, 0 if nothing happened, null in a day that is not
+// built. Of such days `unbuilt` has what the stream counted, NaN if nothing is known of them.
 function valuesOf(series, { step, count, measure }) {
-  const values = new Array(count).fill(0);
+  const values = new Array(count).fill(0),
+    unbuilt = new Array(count).fill(null),
+    slotOf = (time) => Math.floor((time - parseDay(series.first)) / step);
+  for (const date of series.not_built) {
+    const slot = slotOf(parseDay(date));
+    values.fill(null, slot, slot + DAY / step);
+    unbuilt.fill(NaN, slot, slot + DAY / step);
+  }
   for (const point of series.points) {
     // An hour is local; without its offset the hours of each day are 0 to 23.
-    const at = step === HOUR ? Date.parse(`${point.at.slice(0, 16)}Z`) : parseDay(point.at);
-    values[Math.floor((at - parseDay(series.first)) / step)] += measured(point, measure);
+    const at = step === HOUR ? Date.parse(`${point.at.slice(0, 16)}Z`) : parseDay(point.at),
+      value = measured(point, measure);
+    if (value === null) continue;
+    if (point.built) values[slotOf(at)] += value;
+    else unbuilt[slotOf(at)] = value;
   }
-  return values;
+  return { values, unbuilt };
+}
+
+// A day of which nothing is known is hatched to the top.
+function heightsOf(unbuilt, others) {
+  const highest = Math.max(1e-9, ...[...others, ...unbuilt].filter((value) => value > 0));
+  return unbuilt.map((value) => (Number.isNaN(value) ? highest : value));
 }
 
 // Puts the range before over the same times as the range.
@@ -73,12 +91,19 @@ function chartData(series, before, by, measure) {
   const step = by === "hours" ? HOUR : DAY,
     count = (lengthInDays(series) * DAY) / step,
     start = parseDay(series.first);
-  const options = { step, count, measure };
-  return [
-    Array.from({ length: count }, (_, i) => (start + i * step) / 1e3),
-    before.points.length ? valuesOf(before, options) : new Array(count).fill(null),
-    valuesOf(series, options),
-  ];
+  const options = { step, count, measure },
+    { values, unbuilt } = valuesOf(series, options),
+    earlier = valuesOf(before, options),
+    ofBefore = earlier.values.map((value, i) => value ?? (earlier.unbuilt[i] || null));
+  return {
+    unbuilt,
+    data: [
+      Array.from({ length: count }, (_, i) => (start + i * step) / 1e3),
+      before.points.length ? ofBefore : new Array(count).fill(null),
+      values,
+      heightsOf(unbuilt, [...ofBefore, ...values]),
+    ],
+  };
 }
 
 function axisLabel(second, exact = false) {
@@ -93,7 +118,7 @@ function pickRange(from, to) {
   go({ from: utcDay(from * 1e3), to: utcDay(Math.max(from, to) * 1e3) });
 }
 
-function chartSeries(by, measure) {
+function chartSeries(by, measure, unbuilt) {
   const show = measure === "net_revenue" ? amount : number,
     isHourly = by === "hours";
   return [
@@ -104,11 +129,19 @@ function chartSeries(by, measure) {
       show,
     },
     { label: "this range", color: "--accent", kind: isHourly ? "area" : "bars", show },
+    {
+      label: "not built yet",
+      color: "--accent",
+      kind: "hatched",
+      show: (value) => (Number.isNaN(value) ? "no figure" : show(value)),
+      raw: unbuilt,
+    },
   ];
 }
 
 function drawChart(series, before, by, measure) {
-  const lines = chartSeries(by, measure);
+  const { data, unbuilt } = chartData(series, before, by, measure),
+    lines = chartSeries(by, measure, unbuilt);
   chart ??= makeChart($("h-chart"), {
     series: lines,
     x: axisLabel,
@@ -116,7 +149,8 @@ function drawChart(series, before, by, measure) {
     zone: () => "UTC",
     pick: pickRange,
   });
-  chart.set(chartData(series, before, by, measure), lines);
+  chart.set(data, lines);
+  $("h-unbuilt").hidden = !series.not_built.length;
   $("h-before").className = `key ${by === "hours" ? "second dashed" : "before"}`;
   $("h-chart").setAttribute(
     "aria-label",
@@ -126,29 +160,42 @@ function drawChart(series, before, by, measure) {
 
 // A shop is closed on some days; they would make the average of the others too small.
 function ordersPerDay({ points }) {
-  const days = new Set(points.map((point) => point.at.slice(0, 10))).size;
-  return days ? points.reduce((sum, point) => sum + point.orders, 0) / days : 0;
+  const built = points.filter((point) => point.built),
+    days = new Set(built.map((point) => point.at.slice(0, 10))).size;
+  return days ? built.reduce((sum, point) => sum + point.orders, 0) / days : 0;
 }
 
-function showTile(name, text, value, before, days) {
-  const label = `the ${plural(days, "day")} before`.replace("the 1 day", "the day");
+// Whether the additive figures have all days: what the stream counted of those not built.
+const isWhole = ({ points, not_built: unbuilt }) =>
+  points.filter((point) => !point.built).length === unbuilt.length;
+const isBuilt = (series) => !series.not_built.length;
+
+// A figure without some days is neither shown as if it had them, nor compared.
+function showTile(name, text, [value, before], [series, earlier], isKnown) {
+  const days = lengthInDays(series),
+    missing = series.not_built.length,
+    label = `the ${plural(days, "day")} before`.replace("the 1 day", "the day");
+  if (!isKnown(series)) {
+    const hasSome = series.points.some((point) => point.built);
+    $(`h-${name}`).textContent = hasSome ? text : "–";
+    $(`h-${name}-compare`).textContent = `without ${plural(missing, "day")} not built yet`;
+    return;
+  }
   $(`h-${name}`).textContent = text;
-  fillComparisons(`h-${name}-compare`, value, [{ before, label, none: `no data for ${label}` }]);
+  const none = isKnown(earlier) ? `no data for ${label}` : `${label}: not built yet`;
+  fillComparisons(`h-${name}-compare`, value, [
+    { before: isKnown(earlier) ? before : null, label, none },
+  ]);
 }
 
 function showTiles(series, before) {
-  const days = lengthInDays(series),
-    [total, totalBefore] = [series.total, before.total];
-  const show = (name, text, value, valueBefore) => showTile(name, text, value, valueBefore, days);
-  show(
-    "revenue",
-    money(total.net_revenue),
-    total.net_revenue_micros,
-    totalBefore.net_revenue_micros,
-  );
-  show("items", number(total.items_sold), total.items_sold, totalBefore.items_sold);
-  show("events", number(total.events), total.events, totalBefore.events);
-  show("orders", decimal(ordersPerDay(series)), ordersPerDay(series), ordersPerDay(before));
+  const both = [series, before],
+    totals = (field) => both.map(({ total }) => total[field]),
+    { net_revenue: revenue, items_sold: items, events } = series.total;
+  showTile("revenue", money(revenue), totals("net_revenue_micros"), both, isWhole);
+  showTile("items", number(items), totals("items_sold"), both, isWhole);
+  showTile("events", number(events), totals("events"), both, isWhole);
+  showTile("orders", decimal(ordersPerDay(series)), both.map(ordersPerDay), both, isBuilt);
 }
 
 function showRangeControls(query, series) {
@@ -207,10 +254,17 @@ export async function showHistory() {
     showSeries(query, series, before, by);
     await Promise.all(Object.keys(rankings).map(showRanking));
     $("history-error").hidden = true;
+    if (!isBuilt(series)) setTimeout(() => thisRequest === requests && refresh(), REFRESH);
   } catch (error) {
     $("history-error").hidden = false;
     $("history-error").textContent = error.message;
   }
+}
+
+// While days are being built they come to the page by themselves.
+function refresh() {
+  if (!$("view-history").hidden && !document.hidden) showHistory();
+  else setTimeout(refresh, REFRESH);
 }
 
 function showSeries(query, series, before, by) {
@@ -262,7 +316,14 @@ async function showRanking(name) {
   $(`${name}-total`).textContent =
     number(answer.total) + (name === "customers" ? ", all time" : "");
   $(`${name}-freshness`).replaceChildren(freshnessBadge(answer.standing));
-  const page = { offset: ranking.offset, limit: LIMIT, count: entries.length };
+  const { missing_days: missing, built_at: built, behind } = answer.standing,
+    isMissing = missing || (built === null && behind),
+    page = {
+      offset: ranking.offset,
+      limit: LIMIT,
+      count: entries.length,
+      none: isMissing ? "not built yet" : "none",
+    };
   fillPager(`${name}-pager`, { ...page, next: answer.next_offset }, (offset) => {
     ranking.offset = offset;
     showRanking(name);

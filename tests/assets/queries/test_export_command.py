@@ -42,12 +42,13 @@ def test_the_command_writes_to_standard_output_or_into_a_file(
     built: Settings, tmp_path: Path
 ) -> None:
     """The same bytes; the file's sentence says how many rows it has."""
-    piped = run(built, "daily_sales", "--from", "2024-01-03")
+    days = ("--from", "2024-01-03", "--to", "2024-01-04")
+    piped = run(built, "daily_sales", *days)
     assert piped.returncode == 0
     assert piped.stderr == b""
     assert piped.stdout == exported(built, "daily_sales", Format.CSV, date(2024, 1, 3))
     file = tmp_path / "days.csv"
-    done = run(built, "daily_sales", "--from", "2024-01-03", "--output", str(file))
+    done = run(built, "daily_sales", *days, "--output", str(file))
     assert done.stdout.decode() == f"{file} has 2 rows of daily_sales.\n"
     assert file.read_bytes() == piped.stdout
     assert [path.name for path in tmp_path.glob(".*")] == []
