@@ -1,5 +1,6 @@
 """Settings are refused where what is set could not be used later."""
 
+import sys
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,8 @@ from pydantic import ValidationError
 from streaming import settings as module
 from streaming.errors import UsageError
 from streaming.settings import Settings, load_settings, secret_environment, worker_environment
+from streaming.system.child_process import start_child
+from streaming.system.lease import acquire
 
 ODD_ZONES = ["posix/Europe/London", "right/UTC", "localtime", "Factory", "posixrules", "tzdata.zi"]
 
@@ -110,3 +113,14 @@ def test_a_child_gets_no_secret_that_it_does_not_need(
     assert secret not in environment.values()
     assert secret_environment(loaded) == {"PURCHASES_DASHBOARD_TOKEN": secret}
     assert not any(name.startswith("PURCHASES_") for name in module.outer_environment())
+
+
+def test_a_child_with_a_log_of_its_own_reads_its_settings(tmp_path: Path) -> None:
+    """What a parent tells it beside is no setting, which would stop it."""
+    command = [sys.executable, "-c", "from streaming.settings import load_settings as f; f()"]
+    environment = {**module.outer_environment(), "PURCHASES_HOME": str(tmp_path)}
+    lease = acquire(tmp_path / "lease")
+    assert lease is not None
+    with lease:
+        child = start_child(command, environment, tmp_path / "log", lease)
+    assert child.wait(60) == 0, (tmp_path / "log").read_text()

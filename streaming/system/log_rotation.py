@@ -14,8 +14,8 @@ from typing import Final
 LOG_BYTES: Final = 10 * 1024 * 1024
 """Days of warnings, and soon read. With the file before it a log takes twice as much."""
 CHECK_SECONDS: Final = 1.0
-LOG_FILE: Final = "PURCHASES_LOG_FILE"
-"""The variable by which a process learns which file its output goes to."""
+LOG_FILE: Final = "LOG_FILE_OF_PURCHASES"
+"""The variable by which a process learns which file its output goes to. It is no setting."""
 
 
 def rotate_own_log() -> None:
