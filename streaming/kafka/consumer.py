@@ -11,6 +11,7 @@ from typing import Final
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
+    OFFSET_END,
     Consumer,
     KafkaError,
     KafkaException,
@@ -31,6 +32,8 @@ LookUp = Callable[[Sequence[PartitionOffset]], list[PartitionOffset]]
 
 FETCHER_START_SECONDS: Final = 0.01
 """Between two seeks, while the fetcher of a new assignment starts."""
+CLOSE_SECONDS: Final = 2.0
+"""How long a rebalance is waited for before closing; a process has 10 s to end in."""
 PASSING: Final = frozenset(
     {
         KafkaError._PARTITION_EOF,
@@ -94,6 +97,8 @@ class GroupConsumer:
         self._topic_ids = topic_ids
         self._look_up = look_up
         self._failure: Exception | None = None
+        self._is_assigned = False
+        self._closing = False
         self._revoked: set[TopicPartition] = set()
         self._put_back: list[Record] = []
         self._starts: dict[TopicPartition, int] = {}
@@ -213,7 +218,17 @@ class GroupConsumer:
         return True
 
     def close(self) -> None:
-        """Leave without giving up the static membership, so that a restart goes on at once."""
+        """Leave without giving up the static membership, so that a restart goes on at once.
+
+        Blocks for `CLOSE_SECONDS` while the group rebalances. What is fetched meanwhile is dropped.
+        """
+        self._closing = True
+        deadline = Deadline.after(CLOSE_SECONDS)
+        # If an assignment is still to be served, the client takes it for the revocation that comes
+        # with closing, and waits for the answer to that one forever (librdkafka #4884).
+        self._consumer.poll(0)
+        while not self._is_assigned and not deadline.is_over():
+            self._consumer.poll(0.1)
         self._consumer.close()
 
     def _read_positions(self) -> list[PartitionOffset]:
@@ -242,6 +257,12 @@ class GroupConsumer:
         return starts
 
     def _assign(self, consumer: Consumer, partitions: list[PartitionOffset]) -> None:
+        self._is_assigned = True
+        if self._closing:
+            # Nothing will be read: no position is looked up for it, nor left to the client.
+            for partition in partitions:
+                partition.offset = OFFSET_END
+            return consumer.incremental_assign(partitions)
         try:
             starts = self._look_up_starts(partitions)
             consumer.incremental_assign(starts)
@@ -274,6 +295,7 @@ class GroupConsumer:
             time.sleep(FETCHER_START_SECONDS)
 
     def _revoke(self, consumer: Consumer, partitions: list[PartitionOffset]) -> None:
+        self._is_assigned = False
         self._revoked.update((p.topic, p.partition) for p in partitions)
         consumer.incremental_unassign(partitions)
 
