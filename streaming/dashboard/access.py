@@ -4,6 +4,8 @@ What a request is answered is in `auth`, what a session is in `sessions`.
 """
 
 import hmac
+import os
+import secrets
 import socket
 import ssl
 from dataclasses import dataclass
@@ -33,8 +35,8 @@ class Right(IntEnum):
 class Access:
     """Under which names the servers are known, and which token gives which right there.
 
-    Without `action_token` whoever may read may act. Without `token` everybody may read. `secure`
-    says that browsers reach the dashboard over TLS.
+    Without `action_token` whoever may read may act. Without `token` the `users` of this machine may
+    read. `secure` says that browsers reach the dashboard over TLS.
     """
 
     host_names: frozenset[str]
@@ -42,13 +44,11 @@ class Access:
     action_token: str | None
     secure: bool
     sessions: Sessions
+    users: frozenset[int]
 
-    @property
-    def of_everybody(self) -> Right:
-        """What one may do without a token."""
-        if self.token is not None:
-            return Right.NOTHING
-        return Right.ACT if self.action_token is None else Right.READ
+    def right_of_user(self, user: int | None) -> Right:
+        """Return what a user of this machine may do without a token; None is anybody else."""
+        return self.of_token if self.token is None and user in self.users else Right.NOTHING
 
     @property
     def has_tokens(self) -> bool:
@@ -91,12 +91,15 @@ def read_access(settings: Settings) -> Access:
         action_token=action_token,
         secure=settings.dashboard_certificate is not None or settings.dashboard_behind_proxy,
         sessions=Sessions(
-            # A session ends when one of the tokens changes.
-            key=f"{token}\n{action_token}",
+            # A session ends when one of the tokens changes. Without any nobody signs in, and nobody
+            # may know the key.
+            key=f"{token}\n{action_token}" if token or action_token else secrets.token_hex(),
             # Browsers keep cookies by host, not by port: two dashboards of a host need two names.
             cookie=f"purchases_session_{dashboard_port(settings)}",
             ended=Home(settings.home).ended_sessions,
         ),
+        # An administrator reads the whole home as it is.
+        users=frozenset({os.geteuid(), 0}),
     )
 
 

@@ -19,6 +19,7 @@ from starlette.websockets import WebSocketClose
 
 from streaming.api.endpoint import PREFIX, problem_response
 from streaming.dashboard.access import Access, Right
+from streaming.dashboard.connections import PEER_USER
 from streaming.dashboard.login import LOGIN, LOGOUT, Login, login_page
 from streaming.settings import PREFIX as SETTING
 
@@ -126,7 +127,7 @@ class AccessControl:
                 return self._login.start(in_query, scope["path"])
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
         right = max(
-            self._access.of_everybody,
+            self._access.right_of_user(scope.get("state", {}).get(PEER_USER)),
             self._access.right_of(bearer),
             *map(self._access.sessions.read, sessions),
         )
@@ -140,7 +141,17 @@ class AccessControl:
     def _missing_right(
         self, scope: Scope, headers: Mapping[str, str], right: int, needed: int
     ) -> Response:
-        needs_action_token = needed == Right.ACT and self._access.action_token is not None
+        if not self._access.has_tokens:
+            return refusal_response(
+                scope,
+                403,
+                "Without a token only the user of this machine who runs this server may use it, and"
+                " this request is of another, or of one that the system does not tell. Set"
+                f" {SETTING}DASHBOARD_TOKEN to let others in.",
+            )
+        needs_action_token = self._access.token is None or (
+            needed == Right.ACT and self._access.action_token is not None
+        )
         name = "DASHBOARD_ACTION_TOKEN" if needs_action_token else "DASHBOARD_TOKEN"
         detail = f"This needs the token of {SETTING}{name}: sign in at {LOGIN}"
         status = 403 if right else 401

@@ -14,6 +14,10 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from streaming.system.peer_user import peer_user
+
+PEER_USER: Final = "peer_user"
+"""The key in a request's `state` of the user of this machine who sent it, or None."""
 MAX_FILES: Final = 8_192
 """A process may open 1,024 by default, which the event streams alone use up."""
 
@@ -105,6 +109,9 @@ class BoundedConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request, which is answered even if it does not become whole."""
         self._has_begun = True
+        if PEER_USER not in self.app_state:
+            # Here and once, because later the connection may be closed, and its number another's.
+            self.app_state = {**self.app_state, PEER_USER: self._find_user()}
         super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:
@@ -148,6 +155,11 @@ class BoundedConnection(HttpToolsProtocol):
         if self._write_deadline is not None:
             self._write_deadline.cancel()
             self._write_deadline = None
+
+    def _find_user(self) -> int | None:
+        if self.transport.is_closing():
+            return None
+        return peer_user(self.transport.get_extra_info("socket").fileno())
 
     def _wait(self) -> None:
         """Await a request, for a bounded time, among a bounded number."""

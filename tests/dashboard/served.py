@@ -7,9 +7,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -18,7 +18,17 @@ from starlette.types import ASGIApp
 
 from streaming.dashboard.connections import Limits, bounded_config
 from tests.deployment import Deployment
+from tests.store.users import unprivileged
 from tests.support import wait_until
+
+HANDSHAKE: Final = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+    "Sec-WebSocket-Protocol": "graphql-ws",
+}
+"""The headers with which a client asks for a WebSocket."""
 
 
 @contextmanager
@@ -57,13 +67,29 @@ def answer_to(
     """Return the answer to a request, whose redirections are not followed; its body is read."""
     address = urlsplit(base)
     host, port = str(address.hostname), address.port or 0
-    connection = (
+    return _answer(
         http.client.HTTPConnection(host, port, timeout=30)
         if trust is None
-        else http.client.HTTPSConnection(host, port, timeout=30, context=trust)
+        else http.client.HTTPSConnection(host, port, timeout=30, context=trust),
+        (method, path, body, headers),
     )
+
+
+def answer_to_nobody(
+    base: str, method: str, path: str, headers: Mapping[str, str] | None = None
+) -> http.client.HTTPResponse:
+    """Return the answer to a request of another user of the machine."""
+    connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=30)
+    with unprivileged():
+        connection.connect()
+    return _answer(connection, (method, path, None, headers or {}))
+
+
+def _answer(
+    connection: http.client.HTTPConnection, asked: tuple[str, str, bytes | None, Mapping[str, str]]
+) -> http.client.HTTPResponse:
     with closing(connection):
-        connection.request(method, path, body, headers)
+        connection.request(*asked)
         answer = connection.getresponse()
         answer.read()
         return answer
@@ -109,12 +135,5 @@ def upgrade(base: str, **headers: str) -> int:
     connection = http.client.HTTPConnection(str(address.hostname), address.port or 0, timeout=30)
     with closing(connection):
         names = {"Host": address.netloc, **headers}
-        handshake = {
-            "Connection": "Upgrade",
-            "Upgrade": "websocket",
-            "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
-            "Sec-WebSocket-Protocol": "graphql-ws",
-        }
-        connection.request("GET", "/graphql", headers={**handshake, **names})
+        connection.request("GET", "/graphql", headers={**HANDSHAKE, **names})
         return connection.getresponse().status

@@ -1,6 +1,7 @@
 """Who may use the dashboard: tokens, rights, sessions, names, encryption."""
 
 import json
+import os
 import ssl
 import time
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from streaming.dashboard.app import Extension, build_dashboard
 from streaming.dashboard.sessions import SALT, SESSION_SECONDS
 from streaming.errors import UsageError
 from streaming.settings import Settings
-from tests.dashboard.served import answer_to, code_of, serve_app
+from tests.dashboard.served import answer_to, answer_to_nobody, code_of, serve_app
 from tests.deployment import Deployment
+from tests.store.users import only_root
 from tests.support import wait_until
 
 TOKEN, ACTION_TOKEN = "0123456789abcdef" * 2, "fedcba9876543210" * 2
@@ -125,6 +127,44 @@ def test_an_action_needs_the_action_token(settings: Settings) -> None:
         assert code_of(f"{base}/") == 200
         assert answer_to(base, "POST", verify, b"[]").status == 403
         assert answer_to(base, "POST", verify, b"[]", Authorization=bearer).status == 400
+
+
+@only_root
+def test_without_a_token_another_user_of_the_machine_gets_and_does_nothing(
+    settings: Settings,
+) -> None:
+    """Nor with a session signed with what an outsider could guess; a token lets him in."""
+    redrive = "/api/v1/dead-letters/redrive"
+    with dashboard(settings, dashboard_port=8123, http_in=True) as base:
+        assert answer_to(base, "POST", redrive, b"[]").status == 400
+        for path in ("/", "/metrics", "/api/v1/totals", "/events", "/static/format.js", "/nowhere"):
+            refused = answer_to_nobody(base, "GET", path)
+            assert (refused.status, "set-cookie" in refused.headers) == (403, False), path
+        for path in (redrive, "/api/v1/verify", "/api/v1/purchases"):
+            assert answer_to_nobody(base, "POST", path).status == 403
+        assert answer_to_nobody(base, "GET", "/?token=None").status == 403
+        assert answer_to_nobody(base, "POST", "/login").status == 401
+        for key in ("None\nNone", ""):
+            forged = TimestampSigner(key, SALT).sign("0123-2").decode()
+            cookie = {"Cookie": f"purchases_session_8123={forged}"}
+            assert answer_to_nobody(base, "GET", "/", cookie).status == 403
+    with dashboard(settings, dashboard_action_token=ACTION_TOKEN) as base:
+        assert answer_to(base, "GET", "/").status == 200
+        assert answer_to_nobody(base, "GET", "/").status == 401
+        bearer = {"Authorization": f"Bearer {ACTION_TOKEN}"}
+        assert answer_to_nobody(base, "GET", "/", bearer).status == 200
+    with dashboard(settings, dashboard_token=TOKEN) as base:
+        # One's own user too: a proxy may be that user's.
+        assert answer_to(base, "GET", "/").status == 401
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        assert answer_to_nobody(base, "GET", "/", bearer).status == 200
+
+
+def test_a_server_that_cannot_tell_users_apart_lets_nobody_in(settings: Settings) -> None:
+    """Without a token; such as where the system does not know who is at the other end."""
+    access = read_access(settings)
+    assert access.right_of_user(os.geteuid()) == access.right_of_user(0) == Right.ACT
+    assert access.right_of_user(None) == Right.NOTHING
 
 
 def test_it_answers_to_the_names_of_the_settings(settings: Settings) -> None:

@@ -3,22 +3,26 @@
 import json
 import os
 import signal
+import socket
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
+import psutil
 import pytest
 
 from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.browser import browser
 from tests.conftest import bring_jars
+from tests.dashboard.served import answer_to, answer_to_nobody
 from tests.foreign_page import Attack, attack_from_other_origins
 from tests.orchestration import graphql
 from tests.orchestration.home import HomeRunner
+from tests.store.users import only_root, unprivileged
 from tests.support import wait_until
 
 DAY_TABLES = ["hourly_sales", "daily_sales", "daily_item_sales", "daily_country_sales"]
@@ -132,12 +136,51 @@ def test_pages_of_other_origins_stop_no_sensor(working: HomeRunner) -> None:
     assert graphql.sensors(working)["purchase_processor_sensor"]["status"] == "RUNNING"
 
 
+@only_root
+@pytest.mark.timeout(120)
+def test_nothing_that_listens_takes_another_user_of_the_machine(working: HomeRunner) -> None:
+    """Both servers refuse him, and so do the sockets of the code servers; the rest is the broker's.
+
+    What he may do there is in `tests/broker/test_strangers.py`.
+    """
+    wait_until(lambda: graphql.sensors(working), 60, "the webserver does not answer")
+    servers = {graphql.url_of(working), f"http://127.0.0.1:{port_of_dashboard(working)}"}
+    addresses, paths = listeners(working)
+    assert addresses == servers
+    for base in servers:
+        assert answer_to(base, "GET", "/").status == 200
+        assert answer_to_nobody(base, "GET", "/").status == 403
+    assert paths
+    # A code server may have ended meanwhile, with its socket.
+    refused = pytest.raises((PermissionError, FileNotFoundError))
+    for path in paths:
+        with socket.socket(socket.AF_UNIX) as client, unprivileged(), refused:
+            client.connect(path)
+
+
+def listeners(home: HomeRunner) -> tuple[set[str], set[str]]:
+    """Return the addresses and the Unix sockets on which processes of a home listen."""
+    addresses, paths = set(), set()
+    for process in home.processes():
+        with suppress(psutil.NoSuchProcess):
+            for connection in process.net_connections("all"):
+                if connection.status == psutil.CONN_LISTEN:
+                    addresses.add(f"http://{connection.laddr.ip}:{connection.laddr.port}")
+                elif connection.family == socket.AF_UNIX and connection.laddr:
+                    paths.add(str(connection.laddr))
+    return addresses, paths
+
+
+def port_of_dashboard(home: HomeRunner) -> str:
+    """Return the dashboard's port."""
+    return Home(home.path).dashboard_port.read_text().strip()
+
+
 @pytest.mark.timeout(240)
 def test_dashboard_and_dagster_link_to_each_other(working: HomeRunner) -> None:
     """A link opens, although it leads from one origin to another."""
     wait_until(lambda: graphql.sensors(working), 60, "the webserver does not answer")
-    port = Home(working.path).dashboard_port.read_text().strip()
-    with browser(f"http://localhost:{port}/#truth") as (page, _, _):
+    with browser(f"http://localhost:{port_of_dashboard(working)}/#truth") as (page, _, _):
         page.set_default_timeout(30_000)
         page.get_by_label("daily_sales in Dagster").click()
         page.wait_for_url(f"{graphql.url_of(working).replace('127.0.0.1', 'localhost')}/assets/*")

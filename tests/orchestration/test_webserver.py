@@ -10,7 +10,15 @@ from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from orchestration.local.webserver import build_webserver
 from streaming.dashboard.access import read_access
 from streaming.settings import Settings
-from tests.dashboard.served import answer_to, code_of, serve_app, upgrade
+from tests.dashboard.served import (
+    HANDSHAKE,
+    answer_to,
+    answer_to_nobody,
+    code_of,
+    serve_app,
+    upgrade,
+)
+from tests.store.users import only_root
 
 TOKEN = "0123456789abcdef" * 2
 VERSION = "/graphql?query={version}"
@@ -55,6 +63,19 @@ def test_with_an_action_token_dagster_asks_for_that(
     with webserver(instance, settings.model_copy(update=tokens)) as base:
         assert code_of(f"{base}/", Authorization=f"Bearer {TOKEN}") == 403
         assert code_of(f"{base}/", Authorization=f"Bearer {TOKEN[::-1]}") == 200
+
+
+@only_root
+def test_without_a_token_another_user_of_the_machine_is_refused(
+    instance: DagsterInstance, settings: Settings
+) -> None:
+    """For HTTP and WebSockets: Dagster's UI runs code."""
+    with webserver(instance, settings) as base:
+        assert code_of(f"{base}{VERSION}", "POST") == 200
+        for method, path in (("POST", VERSION), ("GET", "/"), ("GET", "/server_info")):
+            assert answer_to_nobody(base, method, path).status == 403
+        assert upgrade(base) == 101
+        assert answer_to_nobody(base, "GET", "/graphql", HANDSHAKE).status == 403
 
 
 def test_another_origin_and_another_name_are_refused(

@@ -4,7 +4,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 NOBODY = 65534
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 
 
 @contextmanager
