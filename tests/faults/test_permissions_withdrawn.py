@@ -22,6 +22,13 @@ from tests.kafka.secured import Secured, secured_broker
 from tests.support import wait_until
 
 PROCESSOR, ANALYTICS = "processor", "analytics"
+TAKEN_AWAY = (
+    (PROCESSOR, "TOPIC", "f.purchases", "READ on the topic f.purchases"),
+    (PROCESSOR, "GROUP", "f.purchase-processor", "READ on the group f.purchase-processor"),
+    (ANALYTICS, "TOPIC", "f.analytics", "READ on the topic f.analytics"),
+    (ANALYTICS, "GROUP", "{group}", "READ on groups that begin with f.analytics-consumer-"),
+)
+"""App, kind and name of what it may no longer read, and what it says is lacking."""
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +47,15 @@ def says(deployment: Deployment, app: str, state: str, words: str) -> bool:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "taken_away",
+    [
+        pytest.param(TAKEN_AWAY[::3], id="a topic and a group"),
+        pytest.param(TAKEN_AWAY, marks=pytest.mark.faults, id="all"),
+    ],
+)
 def test_a_worker_waits_for_each_permission_that_is_taken_away(
-    secured: Secured, tmp_path: Path
+    secured: Secured, tmp_path: Path, taken_away: tuple[tuple[str, str, str, str], ...]
 ) -> None:
     """It is paused by the permission's name, and goes on by itself once it is granted again."""
     deployment = Deployment(tmp_path, secured.plaintext, "f")
@@ -56,13 +70,8 @@ def test_a_worker_waits_for_each_permission_that_is_taken_away(
     with of(PROCESSOR).running("process"), of(ANALYTICS).running("analyze"):
         deployment.succeed("produce", "--rate", "max", "--count", "50")
         wait_until(lambda: deployment.count("analytics_event") == 50, 60, "nothing is stored")
-        for app, kind, name, lacking in (
-            (PROCESSOR, "TOPIC", "f.purchases", "READ on the topic f.purchases"),
-            (PROCESSOR, "GROUP", "f.purchase-processor", "READ on the group f.purchase-processor"),
-            (ANALYTICS, "TOPIC", "f.analytics", "READ on the topic f.analytics"),
-            (ANALYTICS, "GROUP", group, "READ on groups that begin with f.analytics-consumer-"),
-        ):
-            rule = ("DENY", app, kind, name, "READ")
+        for app, kind, name, lacking in taken_away:
+            rule = ("DENY", app, kind, name.format(group=group), "READ")
             secured.rule(*rule)
             sent += 50
             deployment.succeed("produce", "--rate", "max", "--count", "50")

@@ -74,7 +74,10 @@ def test_a_log_that_was_cut_and_grew_again_is_noticed_and_read_again(
     node.start()
     wait_until(cluster.serves, 60, "the broker does not come back")
     produce(alone, MORE)
-    for app, command in (("processor", "process"), ("analytics", "analyze")):
+    for app, command, catch_up in (
+        ("processor", "process", alone.process),
+        ("analytics", "analyze", alone.analyze),
+    ):
         ends = {(p["topic"], p["partition"]): p["end"] for p in positions(alone) if p["app"] == app}
         assert all(end > before[place] for place, end in ends.items() if "dlq" not in place[0])
         with alone.running(command):
@@ -84,5 +87,5 @@ def test_a_log_that_was_cut_and_grew_again_is_noticed_and_read_again(
         assert "truncation" in status.detail
         assert "None" not in status.detail
         alone.succeed("offsets", "reset", app, "--to", "earliest", "--yes")
-        alone.succeed(command, "--until-caught-up")
+        catch_up()
     assert alone.count("analytics_event") == 2 * COUNT + MORE

@@ -71,7 +71,7 @@ def test_a_topic_recreated_while_no_processor_ran_is_refused_until_a_reset(
     assert once.returncode == 1
     assert "Kafka deleted the position" in once.stderr
     with deployment.running("process"):
-        require_crash_loop(deployment)
+        wait_until(failure(deployment, "processor"), 60, "it was not noticed")
     assert f"see {deployment.topic('analytics')}-" in log_of(deployment, "process")
     one = ("offsets", "reset", "processor", "--to", "latest", "--partition", "0", "--yes")
     assert "of all partitions" in deployment.run(*one).stderr
@@ -80,6 +80,18 @@ def test_a_topic_recreated_while_no_processor_ran_is_refused_until_a_reset(
     drain(deployment)
     assert deployment.count("analytics_event") == COUNT + 50
     deployment.succeed("verify")
+
+
+@pytest.mark.faults
+def test_a_processor_without_its_positions_is_a_crash_loop_in_the_status(
+    deployment: Deployment,
+) -> None:
+    """The status names the cause, and the supervisor still starts it again."""
+    produce(deployment)
+    drain(deployment)
+    recreate(deployment, "purchases")
+    with deployment.running("process"):
+        require_crash_loop(deployment)
 
 
 def test_positions_that_expired_are_noticed_where_only_dead_letters_were_published(

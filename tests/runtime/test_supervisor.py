@@ -4,9 +4,13 @@ import os
 import signal
 import sys
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
+from streaming.apps import PROCESSOR
+from streaming.runtime import supervisor
+from streaming.runtime.limits import SILENT_SECONDS
 from streaming.runtime.status_file import read_status
 from tests.deployment import Deployment
 from tests.load import Load
@@ -26,9 +30,9 @@ def test_a_second_supervisor_of_an_app_is_refused(deployment: Deployment) -> Non
 
 def test_workers_leave_when_their_supervisor_is_killed(deployment: Deployment) -> None:
     """An orphan drains and goes, so that the next supervisor finds its slot free."""
-    with deployment.running("process") as supervisor:
+    with deployment.running("process") as command:
         wait_until(lambda: deployment.worker_pid("processor") is not None, 60, "no worker")
-        supervisor.kill()
+        command.kill()
         wait_until(lambda: deployment.worker_pid("processor") is None, 60, "the orphan stayed")
 
 
@@ -48,20 +52,27 @@ def state(deployment: Deployment) -> str:
     return "" if status is None else status.state
 
 
-@pytest.mark.injection
-def test_a_worker_stopped_for_good_is_replaced_and_nothing_is_lost(deployment: Deployment) -> None:
+@pytest.mark.parametrize("seconds", [10, pytest.param(SILENT_SECONDS, marks=pytest.mark.faults)])
+def test_a_worker_stopped_for_good_is_replaced_and_nothing_is_lost(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
     """SIGSTOP keeps the lease; the supervisor kills what is silent and starts it again."""
-    with deployment.running("process"), deployment.running("analyze"):
+    monkeypatch.setattr(supervisor, "SILENT_SECONDS", seconds)
+    supervised = supervisor.Supervisor(deployment.settings, PROCESSOR, slots=1)
+
+    def is_replaced(worker: int | None) -> bool:
+        supervised.step()
+        return deployment.worker_pid("processor") not in {None, worker}
+
+    with deployment.running("analyze"), ExitStack() as ending:
+        ending.callback(supervised.stop, 30)
+        supervised.start()
         with Load(deployment, rate=200) as load:
-            wait_until(lambda: deployment.worker_pid("processor") is not None, 60, "no worker")
+            wait_until(lambda: is_replaced(None), 60, "no worker")
             stopped = deployment.worker_pid("processor")
             assert stopped
             os.kill(stopped, signal.SIGSTOP)
-            wait_until(
-                lambda: deployment.worker_pid("processor") not in {None, stopped},
-                60,
-                "the stopped worker was not replaced",
-            )
+            wait_until(lambda: is_replaced(stopped), 90, "the stopped worker was not replaced")
         wait_until_quiet(deployment, load.sent)
     require_exactly_once(deployment, load.sent)
 
