@@ -17,6 +17,22 @@ from tests.deployment import Deployment
 from tests.support import Broker, everything, unique_namespace
 
 LOG_TAIL_BYTES = 4_000
+LONGEST = (
+    "tests/orchestration/test_dagster.py",
+    "tests/docs/test_docs.py",
+    "tests/offsets/test_topic_identity.py",
+    "tests/offsets/test_offsets.py",
+    "tests/runtime/test_supervisor.py",
+    "tests/dashboard/test_dashboard.py",
+    "tests/docs/test_readme.py",
+    "tests/orchestration/test_up.py",
+    "tests/dead_letters/test_dead_letters.py",
+    "tests/assets/builds/test_year.py",
+    "tests/dashboard/test_api.py",
+    "tests/stream/test_same_result.py",
+)
+"""Files that take over half a minute, the longest first: one process runs a file from end to end.
+"""
 
 # The same examples each time: what was green stays green, until the code or the test changes.
 settings.register_profile("suite", derandomize=True, deadline=None)
@@ -24,8 +40,14 @@ settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run first what needs a broker, so that no process is left with a long file at the end."""
-    items.sort(key=lambda item: "jars" not in getattr(item, "fixturenames", ()))
+    """Run long files first, then what needs a broker, so that none begins at the end."""
+    ranks = {file: rank for rank, file in enumerate(LONGEST)}
+
+    def rank(item: pytest.Item) -> tuple[int, bool]:
+        needs_broker = "jars" in getattr(item, "fixturenames", ())
+        return ranks.get(item.nodeid.partition("::")[0], len(ranks)), not needs_broker
+
+    items.sort(key=rank)
 
 
 @pytest.hookimpl(wrapper=True)
