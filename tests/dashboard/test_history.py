@@ -202,9 +202,9 @@ def test_history_is_used_by_mouse_and_by_keyboard(base: str) -> None:
         expect(page.locator("#from")).to_have_value("2024-01-11")
         page.locator("#earlier").press("Enter")
         page.wait_for_url(lambda url: "from=2024-01-01" in url)
-        page.get_by_text("updating: 1 day to build").first.wait_for(timeout=10_000)
+        page.get_by_text("updating: 1 day to build").first.wait_for(timeout=30_000)
         page.get_by_role("button", name="book").first.click()
-        page.get_by_text("Net revenue by day: item book").wait_for(timeout=10_000)
+        page.get_by_text("Net revenue by day: item book").wait_for(timeout=30_000)
         page.get_by_role("button", name="show all again").press("Enter")
         page.locator("#h-title").get_by_text("Net revenue by day", exact=True).wait_for()
         drag_over_chart(page)
@@ -235,7 +235,7 @@ def test_every_view_can_be_read_by_everybody(base: str, scheme: Scheme) -> None:
             page.goto(f"{base}/#{view}")
             page.locator(f"#view-{view}").wait_for()
             page.wait_for_load_state("load")
-            page.get_by_text("as of").first.wait_for(timeout=10_000)
+            page.get_by_text("as of").first.wait_for(timeout=30_000)
             found = Axe().run(page, options=rules)
             assert found.violations_count == 0, f"{view}: {found.generate_report()}"
         assert errors == []
@@ -248,5 +248,5 @@ def test_no_view_is_wider_than_the_screen(base: str, width: int) -> None:
         for view in VIEWS:
             page.goto(f"{base}/#{view}")
             page.locator(f"#view-{view}").wait_for()
-            page.get_by_text("as of").first.wait_for(timeout=10_000)
+            page.get_by_text("as of").first.wait_for(timeout=30_000)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, view

@@ -47,7 +47,7 @@ def test_another_writer_locks_the_database(
         assert deployment.worker_pid("analytics") == worker
 
     with injected(deployment, request) as injection:
-        injection.strike(lock, 20)
+        injection.strike(lock, 60)
 
 
 @pytest.mark.timeout(200)
@@ -67,7 +67,7 @@ def test_the_disk_under_the_database_fills_and_is_freed(
         filler.unlink()
 
     with injected(placed, request) as injection:
-        injection.strike(fill, 20)
+        injection.strike(fill, 60)
 
 
 def test_a_read_only_database_stops_the_store_and_says_so(

@@ -43,9 +43,9 @@ def test_sigkill_of_processor_consumer_and_both(
     """Static ids and file locks let each come back at once."""
     with injected(deployment, request) as injection:
         for _ in range(times):
-            injection.strike(lambda: kill(deployment, "processor"), 15)
-            injection.strike(lambda: kill(deployment, "analytics"), 15)
-            injection.strike(lambda: kill(deployment, "processor", "analytics"), 15)
+            injection.strike(lambda: kill(deployment, "processor"), 60)
+            injection.strike(lambda: kill(deployment, "analytics"), 60)
+            injection.strike(lambda: kill(deployment, "processor", "analytics"), 60)
 
 
 def test_sigkill_while_idle(deployment: Deployment, request: pytest.FixtureRequest) -> None:
@@ -84,7 +84,7 @@ def test_sigkill_during_a_rebalance(deployment: Deployment, request: pytest.Fixt
             joining.wait()
 
     with injected(deployment, request) as injection:
-        injection.strike(kill_when_it_joins, 15)
+        injection.strike(kill_when_it_joins, 60)
 
 
 def idle(deployment: Deployment, app: str) -> bool:

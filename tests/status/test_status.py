@@ -112,4 +112,4 @@ def test_a_watched_status_comes_again_and_again_until_ctrl_c(deployment: Deploym
         assert first["database"]["state"] == "unreadable"
         assert "ok" in states
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(10) == 0
+        assert watching.wait(30) == 0

@@ -214,7 +214,7 @@ def test_a_stopped_command_says_how_far_it_came(settings: Settings, file: Path) 
     process = start_command(settings, "replay", str(file), "--speed", "1")
     wait_until(lambda: count_of(settings) > 0, 60, "nothing was sent")
     process.terminate()
-    said, complaint = process.communicate(timeout=10)
+    said, complaint = process.communicate(timeout=60)
     assert (process.returncode, said) == (1, "")
     assert f"of the {ROWS} purchases of {file}" in complaint
     assert "sends only what is missing" in complaint
