@@ -15,6 +15,7 @@ from streaming.formatting import printable, printable_lines
 from streaming.system.privacy import UMASK
 
 INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells have it."""
 
 
 def run_app(app: typer.Typer, name: str) -> None:

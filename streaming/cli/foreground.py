@@ -35,7 +35,9 @@ from streaming.system.logs import configure_logs, get_logger
 from streaming.system.shutdown import stop_on_signals
 
 STOP_SECONDS = 5.0
+"""With the exit itself well under the ten seconds after which `docker stop` kills."""
 STEP_SECONDS = 0.1
+"""Under the first delay of a restart, so that the delay is what decides."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from streaming.producer.sender import SendProgress
 
 LOG_SECONDS: Final = 10.0
+"""A log of a replay of hours stays short, and shows within a moment that it goes on."""
 NAMED: Final = 5
+"""More names go to a file: an error is a sentence, and a stop may leave thousands."""
 
 
 @contextmanager

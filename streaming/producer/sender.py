@@ -20,6 +20,7 @@ from streaming.system.shutdown import StopRequest
 
 # Together less than the 10 s after which `docker stop` kills.
 STOP_SECONDS: Final = 6.0
+# For the reports on what was purged, which are there at once.
 PURGE_SECONDS: Final = 1.0
 # How soon a signal ends a wait; librdkafka's calls do not return for one.
 SLICE_SECONDS: Final = 0.2

@@ -17,15 +17,20 @@ ReadPositions = Mapping[TopicPartition, tuple[int, int]]
 RATE_SECONDS: Final = 10.0
 """Long enough to smooth batches, and short enough that a person sees a change."""
 WINDOW_SECONDS: Final = 300.0
+"""A burst of refusals stays in sight for as long as somebody takes to look."""
 WINDOW_RECORDS: Final = 1_000
 """In a quiet shop five minutes hold few records, and a share of few means nothing."""
 BUCKET_SECONDS: Final = 5.0
+"""Shorter than the window by so much that it moves smoothly, and still only 60 buckets."""
 KEYS_KEPT: Final = 20
+"""In each bucket, more than are shown: a key may be frequent in sum and in no bucket the first."""
 KEYS_SHOWN: Final = 3
 KEY_BYTES: Final = 128
+"""A key may be as long as a record, and all that are kept are in the status file."""
 SUSTAINED_SECONDS: Final = 600.0
 """A replay at full speed, which is no rate of the shop, is mostly over by then."""
 SUSTAINED_SPACING: Final = 10.0
+"""One sample in so many seconds is kept: 60 in all, instead of one a turn of the loop."""
 UNKNOWN_FIELDS_KEPT: Final = 50
 """They are labels of a metric, and names come from anyone."""
 OTHER_FIELDS: Final = "other"

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 BOUNDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+"""From a quick commit to an hour: beyond that somebody has stopped the stream."""
 NAMES: Final = tuple(map(str, BOUNDS))
 
 

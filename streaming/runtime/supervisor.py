@@ -31,6 +31,7 @@ from streaming.system.logs import get_logger
 from streaming.system.privacy import keep_private
 
 FIRST_DELAY_SECONDS: Final = 0.2
+"""A single death costs no time; what dies again soon is slowed down by the doubling."""
 HEALTHY_SECONDS: Final = 10.0
 """A worker that lived so long has joined its group; its death is a new event, not the same one."""
 

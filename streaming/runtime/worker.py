@@ -45,6 +45,7 @@ GC_THRESHOLDS: Final = (200_000, 50, 100)
 EXIT_FAILED: Final = 1
 EXIT_LEASED: Final = 3
 EXIT_STUCK: Final = 70
+"""3 and 70 are no codes of Python, a shell or a signal, so the supervisor knows why it ended."""
 
 
 class Runtime:

@@ -24,6 +24,7 @@ BEHIND_SECONDS: Final = 10.0
 STEADY_SECONDS: Final = 10.0
 """Longer than the longest delay of a restart (5 s): who waits for so long is no crash loop."""
 WAITING: Final = frozenset({"paused", "standby"})
+# An app is shown as its worst slot, so the order decides which of two states an operator sees.
 WORST_FIRST: Final = (
     "failing",
     "failed",

@@ -7,6 +7,7 @@ from typing import Final
 from streaming.errors import Unavailable
 
 LEAST_FREE_BYTES: Final = 256 * 1024 * 1024
+"""More than a write-ahead log and a segment of Kafka grow until the next look."""
 
 
 def free_bytes(path: Path) -> int:

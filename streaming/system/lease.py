@@ -13,6 +13,7 @@ from typing import Final, Self
 from streaming.system.deadline import POLL_SECONDS, Deadline
 
 PID_BYTES: Final = 20
+"""Always as long, whatever the number: see `acquire`."""
 TAKE_OVER: Final = ("/bin/sh", "-c", f'printf "%-{PID_BYTES - 1}d\\n" $$ 1<>"$0"; exec "$@"')
 """Before a lease's path and a command: the process names itself as the holder of the lease that it
 inherited, and becomes the command. If its parent did, a parent that is killed before leaves a

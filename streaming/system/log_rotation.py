@@ -14,6 +14,7 @@ from typing import Final
 LOG_BYTES: Final = 10 * 1024 * 1024
 """Days of warnings, and soon read. With the file before it a log takes twice as much."""
 CHECK_SECONDS: Final = 1.0
+"""Even a process that logs as fast as it can adds only some tens of MiB in between."""
 LOG_FILE: Final = "LOG_FILE_OF_PURCHASES"
 """The variable by which a process learns which file its output goes to. It is no setting."""
 

@@ -11,6 +11,7 @@ from typing import Final
 SOCK_DIAG: Final = 4
 """`NETLINK_SOCK_DIAG`, by which `ss` asks the kernel. It answers for one connection in 0.1 ms;
 /proc/net/tcp lists all of the machine, in up to 0.1 s."""
+# Linux's numbers: SOCK_DIAG_BY_FAMILY, TCP_ESTABLISHED, NLM_F_REQUEST, INET_DIAG_NOCOOKIE.
 BY_FAMILY: Final = 20
 ESTABLISHED: Final = 1
 REQUEST: Final = 1

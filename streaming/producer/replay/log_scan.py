@@ -18,6 +18,7 @@ from streaming.kafka.consumer import PASSING, ErrorWatch
 from streaming.system.shutdown import StopRequest
 
 REQUEST_SECONDS: Final = 5.0
+# The last partition still gets a moment, and one that is not ready is not asked in a busy loop.
 SHORTEST_SECONDS: Final = 0.1
 # An election of a new leader ends well before.
 SILENCE_SECONDS: Final = 30.0

@@ -21,11 +21,14 @@ from streaming.producer.replay.timestamps import read_times
 
 PARQUET_MAGIC: Final = b"PAR1"
 HEAD_BYTES: Final = 64 * 1024
+"""Longer than a first line, which has the names and the separator."""
 TAIL_BYTES: Final = 64 * 1024
 """Longer than a last line of any purchase."""
 SEPARATORS: Final = ",;\t|"
+"""The more usual first: of two that would do the first is taken."""
 NUMBERS: Final = frozenset({"quantity", "unit_price"})
 WHOLE_FLOAT: Final = r"^([0-9]+)\.0$"
+"""What spreadsheets make of a customer's number in a column with gaps."""
 
 
 @dataclass(frozen=True)
