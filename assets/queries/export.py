@@ -33,6 +33,7 @@ from streaming.errors import NotFound, PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.deployment import recorded_deployment, require_same_deployment
+from streaming.store.migrations.readable import event_id, source_topic
 from streaming.store.models import AnalyticsEventRow, Table, table_name
 
 
@@ -73,6 +74,11 @@ CUT_BY: Final = {
     **dict.fromkeys(map(table_name, DAY_TABLES), "day"),
     table_name(TableBuild): "partition",
 }
+EVENT_TEXTS: Final = {
+    "event_id": event_id("event_id"),
+    "source_topic": source_topic("source_topic"),
+}
+"""The columns of events that the row holds in fewer bytes, and an export as text."""
 FETCH_ROWS: Final = 25_000
 """Rows in memory at once; as Python tuples they take several times a frame's memory."""
 GROUP_ROWS: Final = 100_000
@@ -171,6 +177,8 @@ def _read_frames(
 ) -> Iterator[pl.DataFrame]:
     """Read the rows in frames; the first one is empty, and has the columns."""
     types = {column.name: _type_of(column) for column in Table.metadata.tables[table].columns}
+    if table == table_name(AnalyticsEventRow):
+        types |= dict.fromkeys(EVENT_TEXTS, pl.String())
     dates = [name for name, kind in types.items() if kind == pl.Date]
     fetched = pl.Schema({**types, **dict.fromkeys(dates, pl.String())})
     yield pl.DataFrame(schema=pl.Schema(types))
@@ -205,7 +213,8 @@ def _conditions(table: str, days: DayRange, zone: ZoneInfo) -> dict[str, int | s
 
 def _select(table: str, conditions: dict[str, int | str]) -> str:
     sql: SqlTable = Table.metadata.tables[table]
-    columns = ", ".join(f'"{column.name}"' for column in sql.columns)
+    shown = EVENT_TEXTS if table == table_name(AnalyticsEventRow) else {}
+    columns = ", ".join(shown.get(column.name, f'"{column.name}"') for column in sql.columns)
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     time = [EVENT_TIME] if CUT_BY.get(table) == EVENT_TIME else []
     order = ", ".join(f'"{name}"' for name in [*time, *(c.name for c in sql.primary_key)])

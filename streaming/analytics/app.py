@@ -18,7 +18,7 @@ from streaming.analytics.decode import advances, read_rows
 from streaming.analytics.trace_log import log_traces
 from streaming.apps import ANALYTICS, PROCESSOR
 from streaming.errors import Mismatch
-from streaming.events.analytics import storable_rules
+from streaming.events.analytics import StorableRules, storable_rules
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import Record, TopicPartition
 from streaming.kafka.acls import consumer_rules
@@ -39,6 +39,7 @@ from streaming.store.engine import open_engine
 from streaming.store.models import StreamOffset
 from streaming.store.pseudonyms import NO_PSEUDONYMS, read_pseudonyms
 from streaming.store.rows import SOURCE_TIMESTAMP, STORED, day_cutter
+from streaming.store.source_topics import record_source_topics
 from streaming.store.writer import (
     Advance,
     BatchRows,
@@ -69,12 +70,13 @@ class AnalyticsConsumerApp:
     name: str = ANALYTICS.name
     batch_records: int = BATCH_RECORDS
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - where it reads, what it stores, and where
         self,
         settings: Settings,
         runtime: Runtime,
         engine: Engine,
         source: Source,
+        rules: StorableRules,
         topic_ids: Mapping[str, bytes],
     ) -> None:
         self._settings = settings
@@ -82,8 +84,7 @@ class AnalyticsConsumerApp:
         self._engine = engine
         self._source = source
         self._path = settings.database_path
-        sources = frozenset(Names.of(settings).read_by(PROCESSOR))
-        self._rules = storable_rules(settings.currency, sources)
+        self._rules = rules
         self._redrive = Names.of(settings).redrive
         self._logs_traces = settings.log_level == "debug"
         self._day_of = day_cutter(settings.zone)
@@ -251,8 +252,10 @@ def run_consumer(settings: Settings, runtime: Runtime) -> None:
     if engine is None:
         return
     deployment = wait_while_unavailable(runtime, lambda: ensure_deployment(engine, settings))
+    sources = names.read_by(PROCESSOR)
+    numbered = wait_while_unavailable(runtime, lambda: record_source_topics(engine, sources))
     identity = wait_while_unavailable(runtime, watch.learn)
-    if deployment is None or identity is None:
+    if deployment is None or numbered is None or identity is None:
         return
     group = names.analytics_group(deployment.deployment_id)
     common = common_config(settings, servers, client)
@@ -260,7 +263,8 @@ def run_consumer(settings: Settings, runtime: Runtime) -> None:
         return
     ids = {name: topic_id_text(topic_id) for name, topic_id in identity.topic_ids.items()}
     source = Source(group, names.analytics, identity.cluster_id, ids)
-    app = AnalyticsConsumerApp(settings, runtime, engine, source, identity.topic_ids)
+    rules = storable_rules(settings.currency, numbered)
+    app = AnalyticsConsumerApp(settings, runtime, engine, source, rules, identity.topic_ids)
     consume(app, watch, runtime)
 
 

@@ -45,6 +45,7 @@ def read_rows(
     logged and skipped. Raises `Mismatch` naming the record of a newer schema.
     """
     # One pass with one call for each record: a backlog's speed is decided here and in the insert.
+    redriven = rules.source_topics[redrive]
     events: list[EventRow] = []
     add_event = events.append
     dead_letters: list[DeadLetterUpdate] = []
@@ -54,7 +55,7 @@ def read_rows(
             continue
         try:
             event = event_row(record.value, rules, record.partition, record.offset)
-            if record.headers and event[SOURCE_TOPIC] == redrive:
+            if record.headers and event[SOURCE_TOPIC] == redriven:
                 dead_letters += redriven_updates(record.headers)
         except RefusalError as error:
             dead_letters.append(not_storable_update(record, str(error)))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from streaming.events.identifiers import event_id_text
 from streaming.events.record import Record
 from streaming.store.rows import STREAM_OFFSET, STREAM_PARTITION, EventRow
 from streaming.system.logs import get_logger
@@ -26,4 +27,6 @@ def log_traces(rows: Iterable[EventRow], records: Iterable[Record], analytics: s
         traceparent = dict(record.headers).get(HEADER) or b""
         event_id = ids.get((record.partition, record.offset))
         if event_id is not None and _valid(traceparent):
-            get_logger().debug("stored", event_id=event_id, traceparent=traceparent.decode())
+            get_logger().debug(
+                "stored", event_id=event_id_text(event_id), traceparent=traceparent.decode()
+            )

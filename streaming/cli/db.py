@@ -3,6 +3,7 @@
 The work is done in `store.schema`, `store.backup`, `store.restore` and `store.rebuild`.
 """
 
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streaming.store.backup import Progress
+    from streaming.store.schema import UpgradeProgress
 
 app = typer.Typer(
     name="db",
@@ -34,7 +36,8 @@ def upgrade() -> None:
     from streaming.store.schema import upgrade as upgrade_store
 
     settings = load_settings()
-    kept = upgrade_store(settings)
+    with _upgrade_progress() as progress:
+        kept = upgrade_store(settings, progress)
     print_text(f"OK: {settings.database_path} has schema version {SCHEMA_VERSION}.")
     if kept is not None:
         print_text(f"The older database is kept in {kept}.")
@@ -102,11 +105,31 @@ def rebuild() -> None:
 @contextmanager
 def _progress(what: str) -> "Iterator[Progress]":
     """Show on stderr, if it is a terminal, pages done and pages in all."""
+    with _bar() as show:
+        yield lambda done, total: show(what, done, total)
+
+
+@contextmanager
+def _upgrade_progress() -> "Iterator[UpgradeProgress]":
+    """Show on stderr how far the upgrade is: a bar, or off a terminal a line each ten seconds."""
+    from streaming.store.preparation import log_progress
+
+    if sys.stderr.isatty():
+        with _bar() as show:
+            yield show
+    else:
+        yield log_progress()
+
+
+@contextmanager
+def _bar() -> "Iterator[UpgradeProgress]":
     from rich.progress import Progress as Bar
 
     from streaming.cli.console import PrintableConsole
 
     console = PrintableConsole(stderr=True)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task("", total=None)
+        yield lambda what, done, total: bar.update(
+            task, description=what, completed=done, total=total
+        )

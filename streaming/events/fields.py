@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
+from streaming.events.identifiers import has_uuid_form
 from streaming.events.refusal import Reason, RefusalError, excerpt
 from streaming.units import EPOCH, MICROS, decimal_text
 
@@ -27,8 +28,6 @@ _RFC_3339 = re.compile(
     re.ASCII,
 ).fullmatch
 _DECIMAL = re.compile(r"(-?)(\d+)(?:\.(\d{1,6}))?", re.ASCII).fullmatch
-_HEX_AS_ZERO = bytes.maketrans(b"0123456789abcdef", b"0" * 16)
-_UUID_SHAPE = b"00000000-0000-0000-0000-000000000000"
 
 
 def timestamp(value: str | int) -> datetime:
@@ -100,12 +99,11 @@ def quantity(value: int) -> int:
 
 def event_id(value: str) -> str:
     """Read a UUID in its hyphenated form into lower case; refuses as `invalid_event_id`."""
-    # A translation table takes half as long as a regular expression, and this runs for each event.
     if value.isascii():
-        if value.encode().translate(_HEX_AS_ZERO) == _UUID_SHAPE:
+        if has_uuid_form(value.encode()):
             return value
         text = value.lower()
-        if text.encode().translate(_HEX_AS_ZERO) == _UUID_SHAPE:
+        if has_uuid_form(text.encode()):
             return text
     raise RefusalError(Reason.INVALID_EVENT_ID, f"event_id {excerpt(value)} is no UUID")
 

@@ -42,7 +42,7 @@ from streaming.status.model import (
     Status,
 )
 from streaming.status.slots import read_app, time_text
-from streaming.store.connection import StoreConnection, read_store
+from streaming.store.connection import StoreConnection, read_store, used_bytes
 from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import count_not_storable, live_figures
 from streaming.system.deadline import Deadline
@@ -149,6 +149,7 @@ def _stored(settings: Settings, store: StoreConnection, path: Path) -> _Stored:
         conflicted_at=time_text(max(row[5] or 0 for row in rows) / 1e6)
         if any(row[5] for row in rows)
         else None,
+        used_bytes=used_bytes(store),
     )
     return _Stored(database, {(row[0], row[1]): row[2] for row in rows})
 

@@ -37,7 +37,11 @@ class Broker(Struct, frozen=True):
 
 
 class Database(Struct, frozen=True):
-    """Whether the database is `ok`, `unreadable` or `not_asked`, and what it counted so far."""
+    """Whether the database is `ok`, `unreadable` or `not_asked`, and what it counted so far.
+
+    `bytes` is what its files take on the disk, `used_bytes` what they hold: without free pages, and
+    without the WAL, which repeats pages.
+    """
 
     state: str
     detail: str
@@ -49,6 +53,7 @@ class Database(Struct, frozen=True):
     bytes: int | None
     not_storable: int | None = None
     conflicted_at: str | None = None
+    used_bytes: int | None = None
 
 
 class SlotStatus(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from streaming.errors import Mismatch, PurchasesError
 from streaming.settings import Settings
 from streaming.store.sqlite import LOCK_SECONDS, connect, snapshot, store_errors, transaction
 
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 10
 """The number of the last migration; each release can read its own schema only."""
 
 StoreConnection = sqlite3.Connection
@@ -106,6 +106,15 @@ def schema_version(connection: StoreConnection, path: Path) -> int:
         f"{path} is a SQLite database, but not one of purchases; name another file in"
         " PURCHASES_DATABASE_URL, or move this one away."
     )
+
+
+def used_bytes(connection: StoreConnection) -> int:
+    """Return how many bytes the pages in use take, as this transaction sees them."""
+    size, pages, free = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_size", "page_count", "freelist_count")
+    )
+    return int(size * (pages - free))
 
 
 def newer_schema(path: Path, version: int) -> Mismatch:

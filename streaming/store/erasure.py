@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from msgspec import structs
 
 from streaming.errors import NotFound, Unavailable, UsageError
+from streaming.events.identifiers import event_id_text
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.deployment import recorded_deployment
@@ -45,8 +46,9 @@ VACUUM_LOCK_SECONDS: Final = 30.0
 
 # The order of the columns is that of `_Event`.
 EVENTS: Final = (
-    "SELECT rowid, event_id, event_time, source_topic, source_partition, source_offset,"
-    " source_timestamp, user, order_id FROM analytics_event"
+    "SELECT rowid, event_id, event_time, (SELECT name FROM source_topic t"
+    " WHERE t.id = source_topic), source_partition, source_offset, source_timestamp, user, order_id"
+    " FROM analytics_event"
     " WHERE user IN (SELECT value FROM json_each(?))"
     " OR order_id IN (SELECT value FROM json_each(?))"
 )
@@ -74,7 +76,7 @@ class ErasureResult:
 @dataclass(frozen=True)
 class _Event:
     rowid: int
-    event_id: str
+    event_id: bytes
     event_time: int
     source_topic: str
     source_partition: int
@@ -284,7 +286,7 @@ def _correct(
         " VALUES ('erasure', ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
-                event.event_id,
+                event_id_text(event.event_id),
                 day,
                 day,
                 event.source_topic,

@@ -37,7 +37,10 @@ class Table(SQLModel):
 
 
 class AnalyticsEventRow(Table, table=True):
-    """One stored event, with its offset on `analytics`; written by the consumer."""
+    """One stored event, with its offset on `analytics`; written by the consumer.
+
+    `event_id` is what `identifiers.pack_event_id` returns, `source_topic` an id of `source_topic`.
+    """
 
     __tablename__ = "analytics_event"
     __table_args__ = (
@@ -47,7 +50,7 @@ class AnalyticsEventRow(Table, table=True):
         CheckConstraint("(amount_micros IS NULL) = (unit_price_micros IS NULL)", "amount_micros"),
     )
 
-    event_id: str = Field(primary_key=True)
+    event_id: bytes = Field(primary_key=True)
     event_time: int = big(index=True)
     kind: str
     user: str | None
@@ -60,12 +63,24 @@ class AnalyticsEventRow(Table, table=True):
     description: str | None
     country: str | None
     processed_at: int = big()
-    source_topic: str
+    source_topic: int
     source_partition: int
     source_offset: int = big()
     source_timestamp: int = big()
     stream_partition: int
     stream_offset: int = big()
+
+
+class SourceTopic(Table, table=True):
+    """The name of a topic that events were made of, by the id in their rows; never changed.
+
+    A name takes more than a number of one byte, in each row.
+    """
+
+    __tablename__ = "source_topic"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(index=True, unique=True)
 
 
 class DeadLetterRow(Table, table=True):

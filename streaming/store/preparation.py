@@ -3,10 +3,16 @@
 Each step is done elsewhere; here is only their order.
 """
 
+import time
+from typing import Final
+
 from streaming.settings import Settings
 from streaming.store.deployment import ensure_deployment
 from streaming.store.erasure import apply_again
-from streaming.store.schema import upgrade
+from streaming.store.schema import UpgradeProgress, upgrade
+from streaming.system.logs import get_logger
+
+LOG_SECONDS: Final = 10.0
 
 
 def prepare_store(settings: Settings) -> str:
@@ -17,7 +23,7 @@ def prepare_store(settings: Settings) -> str:
     # Imported late: SQLAlchemy takes longer to load than most commands need altogether.
     from streaming.store.engine import open_engine
 
-    upgrade(settings)
+    upgrade(settings, log_progress())
     engine = open_engine(settings)
     try:
         deployment = ensure_deployment(engine, settings)
@@ -25,3 +31,16 @@ def prepare_store(settings: Settings) -> str:
         engine.dispose()
     apply_again(settings)
     return deployment.deployment_id
+
+
+def log_progress() -> UpgradeProgress:
+    """Return a function that logs how far an upgrade is, a line each ten seconds."""
+    logged_at = time.monotonic()
+
+    def log(what: str, done: int, total: int) -> None:
+        nonlocal logged_at
+        if time.monotonic() - logged_at >= LOG_SECONDS:
+            logged_at = time.monotonic()
+            get_logger().info("upgrading", step=what, done=done, total=total)
+
+    return log

@@ -23,14 +23,14 @@ from streaming.events.analytics import (
     time_micros,
 )
 from streaming.events.dead_letter import DeadLetterHeaders, escaped_text
-from streaming.events.identifiers import topic_id_text
+from streaming.events.identifiers import pack_event_id, topic_id_text
 from streaming.events.record import ORIGIN, Headers, Origin, Record, read_origin
 from streaming.events.refusal import Reason
 from streaming.units import MICROS
 
 EventRow = tuple[
-    str, int, str, str | None, str, int, int | None, int | None, str, str | None, str | None,
-    str | None, int, str, int, int, int, int, int,
+    bytes, int, str, str | None, str, int, int | None, int | None, str, str | None, str | None,
+    str | None, int, int, int, int, int, int, int,
 ]  # fmt: skip
 EVENT_TIME: Final = 1
 USER: Final = 3
@@ -114,7 +114,7 @@ def event_row(value: bytes | None, rules: StorableRules, partition: int, offset:
     """
     event = decode_analytics(value, rules)
     return (
-        event.event_id,
+        pack_event_id(event.event_id),
         event_time_micros(event.event_time),
         event.kind,
         event.user,
@@ -127,7 +127,7 @@ def event_row(value: bytes | None, rules: StorableRules, partition: int, offset:
         event.description,
         event.country,
         _batch_time_micros(event.processed_at),
-        event.source_topic,
+        rules.source_topics[event.source_topic],
         event.source_partition,
         event.source_offset,
         event.source_timestamp,
@@ -264,7 +264,7 @@ class Resolution(Struct, frozen=True):
     conflicting: list[EventRow]
 
 
-def resolve(rows: Sequence[EventRow], stored: Mapping[str, EventRow]) -> Resolution:
+def resolve(rows: Sequence[EventRow], stored: Mapping[bytes, EventRow]) -> Resolution:
     """Return what the rows change; of one id the row of the lowest source wins.
 
     `stored` are the rows of their ids before the batch; of a new id the first one was inserted. In

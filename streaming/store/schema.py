@@ -4,25 +4,42 @@ Alembic is imported only if a migration really runs: opening an up-to-date datab
 its half a second. The steps themselves are in `migrations`, the deployment is in `deployment`.
 """
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from streaming.errors import Unavailable
 from streaming.settings import Settings
 from streaming.store.backup import backup_path, copy_database
 from streaming.store.connection import SCHEMA_VERSION, newer_schema, schema_version
+from streaming.store.migrations.move_events import move_events
 from streaming.store.sqlite import connect, store_errors
+from streaming.system.disk_space import free_bytes
 from streaming.system.privacy import close_to_others, keep_private
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
+MOVING: Final = 9
+"""The schema version while `move_events` runs, which no reader opens."""
+SPARE_BYTES: Final = 128 * 1024 * 1024
+"""For the WAL, which is copied into the file at 64 MB, and what a transaction adds meanwhile."""
+MIB: Final = 1024 * 1024
+
+UpgradeProgress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much it is in all."""
 
 
-def upgrade(settings: Settings) -> Path | None:
+def show_nothing(_what: str, _done: int, _total: int) -> None:
+    """Show no progress."""
+
+
+def upgrade(settings: Settings, progress: UpgradeProgress = show_nothing) -> Path | None:
     """Bring the database to this program's schema, creating it if there is none.
 
-    An older one is copied to `<home>/backups/` first; return the path of that copy, else None.
-    Several processes may do this at once: one migrates, the others find it done. Raises `Mismatch`
-    for a newer schema, and what `store_errors` does.
+    An older one is copied to `<home>/backups/` first; return the path of that copy, else None. A
+    process that is killed leaves what the next one goes on with, from the same copy. Several
+    processes may do this at once: they share the work, or find it done. Raises `Mismatch` for a
+    newer schema, `Unavailable` if the disk has no room, and what `store_errors` does.
     """
     path = settings.database_path
     with store_errors(path):
@@ -38,15 +55,46 @@ def upgrade(settings: Settings) -> Path | None:
             raise newer_schema(path, version)
         if version == SCHEMA_VERSION:
             return None
-        kept = None if version == 0 else backup_path(settings, "before-upgrade")
+        # What was moved in part was copied before.
+        kept = None if version in {0, MOVING} else backup_path(settings, "before-upgrade")
+        if version:
+            _require_room(path, kept)
         if kept is not None:
-            copy_database(connection, path, kept)
-    migrate(path)
+            copy_database(
+                connection, path, kept, lambda done, total: progress("Copying pages", done, total)
+            )
+    migrate(path, progress)
     return kept
 
 
-def migrate(path: Path) -> None:
-    """Run the migrations that the file lacks, all in one transaction; nothing is copied before."""
+def migrate(path: Path, progress: UpgradeProgress = show_nothing) -> None:
+    """Run the migrations that the file lacks; nothing is copied before.
+
+    All are in one transaction, except that events are moved between two of them, because a
+    transaction of all events would need the disk once more.
+    """
+    with closing(connect(path)) as connection, store_errors(path):
+        if 0 < schema_version(connection, path) <= MOVING:
+            _run(path, f"{MOVING:04d}")
+            move_events(connection, lambda done, total: progress("Moving events", done, total))
+    _run(path, "head")
+
+
+def _require_room(path: Path, kept: Path | None) -> None:
+    """Raise `Unavailable` unless the disks have room for the copy and for what the move adds."""
+    size = path.stat().st_size
+    # Pages of the old table are free again only when all that they held is moved.
+    spare = size // 4 + SPARE_BYTES
+    for place, needed in ((path, spare), (kept, size + spare)):
+        if place is not None and (free := free_bytes(place)) < needed:
+            raise Unavailable(
+                f"The upgrade of {path} and the copy before it need {needed // MIB + 1:,} MiB on"
+                f" the disk of {place.parent}, which has {free // MIB:,} MiB left. Free some."
+            )
+
+
+def _run(path: Path, revision: str) -> None:
+    """Run the migrations up to a revision, in one transaction."""
     from alembic import command
     from alembic.config import Config
 
@@ -59,6 +107,6 @@ def migrate(path: Path) -> None:
     try:
         with engine.begin() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
     finally:
         engine.dispose()

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.exc import IntegrityError
 
 from streaming.errors import PurchasesError
+from streaming.events.identifiers import event_id_text
 from streaming.events.record import TopicPartition
 from streaming.events.refusal import Reason
 from streaming.store.figures import SELECT_IDS, add_figures, compile_insert
@@ -186,7 +187,8 @@ _INSERT_EVENTS: Final = _together(_INSERT_EVENT, ROWS_TOGETHER)
 _DELETE_EMPTY_ITEM: Final = "DELETE FROM live_item_totals WHERE item = ? AND events = 0"
 _INSERT_CORRECTION: Final = (
     "INSERT INTO correction (kind, event_id, day_before, day, source_topic, source_partition,"
-    " source_offset, source_timestamp, corrected_at) VALUES ('conflict', ?, ?, ?, ?, ?, ?, ?, ?)"
+    " source_offset, source_timestamp, corrected_at) VALUES ('conflict', ?, ?, ?,"
+    " (SELECT name FROM source_topic WHERE id = ?), ?, ?, ?, ?)"
 )
 _UPDATE_EVENT: Final = (
     f"UPDATE analytics_event SET {' = ?, '.join(column.name for column in _EVENT.columns)} = ?"
@@ -195,7 +197,7 @@ _UPDATE_EVENT: Final = (
 _UPSERT_DEAD_LETTER: Final = _upsert_dead_letter()
 _DEAD_LETTER_COLUMNS: Final = tuple(column.name for column in _DEAD_LETTER.columns)
 _event_id: Final = itemgetter(0)
-# The key of `analytics_event` is a text, so SQLite numbers its rows beside it, in the order of
+# The key of `analytics_event` is no number, so SQLite numbers its rows beside it, in the order of
 # storing.
 _ROWID: Final[ColumnClause[int]] = literal_column("rowid")
 _LAST_ROWID: Final = select(func.coalesce(func.max(_ROWID), 0)).select_from(_EVENT)
@@ -235,9 +237,9 @@ def _insert_new(connection: Connection, rows: list[EventRow]) -> int:
     return inserted
 
 
-def _stored_rows(connection: Connection, rows: list[EventRow], last: int) -> dict[str, EventRow]:
+def _stored_rows(connection: Connection, rows: list[EventRow], last: int) -> dict[bytes, EventRow]:
     """Look up the rows of the rows' ids that were stored up to the rowid `last`."""
-    stored: dict[str, EventRow] = {}
+    stored: dict[bytes, EventRow] = {}
     for start in range(0, len(rows), SELECT_IDS):
         ids = [row[0] for row in rows[start : start + SELECT_IDS]]
         # The batch's own rows are in the table by now, and would look like stored ones.
@@ -255,7 +257,7 @@ def _correct(
         _INSERT_CORRECTION,
         [
             (
-                row[0],
+                event_id_text(row[0]),
                 day_of(row[EVENT_TIME]),
                 day_of(winner[EVENT_TIME]),
                 row[SOURCE_TOPIC],

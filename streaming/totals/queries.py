@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from streaming.events.identifiers import event_id_text
 from streaming.store.connection import StoreConnection
 from streaming.totals.window import BUCKET_SECONDS, Group, Sums
 from streaming.units import MICROS, micros_of, whole_sum
@@ -133,7 +134,7 @@ def latest(connection: StoreConnection, limit: int = LATEST) -> list[Purchase]:
         " FROM analytics_event ORDER BY rowid DESC LIMIT ?",
         (limit,),
     )
-    return [Purchase(*row) for row in rows]
+    return [Purchase(event_id_text(row[0]), *row[1:]) for row in rows]
 
 
 def descriptions(connection: StoreConnection, items: Sequence[str], until: int) -> dict[str, str]:

@@ -16,6 +16,7 @@ from msgspec.json import Decoder
 from streaming.errors import PurchasesError
 from streaming.store.connection import StoreConnection
 from streaming.verification.check import Check
+from streaming.verification.records import shown_id
 
 REMEMBERED: Final = 100_000
 """Names whose pseudonym is hashed once, because most purchases are of customers seen before."""
@@ -83,11 +84,11 @@ def check_erased(connection: StoreConnection, pseudonym_of: PseudonymOf | None) 
             f"SELECT {column}, min(event_id) FROM analytics_event WHERE {column} IS NOT NULL"  # noqa: S608
             " GROUP BY 1"
         )
-        for name, event_id in rows:
+        for name, stored in rows:
             check.compared += 1
             if pseudonym_of(kind, name) is not None:
                 check.differ(
-                    f"The event {event_id} has a {column} that was erased; erase it again with"
-                    " `purchases erase`."
+                    f"The event {shown_id(stored)} has a {column} that was erased; erase it again"
+                    " with `purchases erase`."
                 )
     return check

@@ -6,7 +6,7 @@ The consumer's own decoders are not used on purpose: an error of theirs would go
 from collections.abc import Callable
 from datetime import datetime
 from operator import methodcaller
-from typing import Annotated, cast
+from typing import Annotated, Final, cast
 from uuid import UUID
 
 from confluent_kafka import Message
@@ -16,6 +16,7 @@ from msgspec.json import Decoder
 from streaming.events.record import Headers, Origin, read_origin
 from streaming.events.refusal import RefusalError
 
+UUID_BYTES: Final = 16
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Moment = Annotated[datetime, Meta(tz=True)]
 """A time without an offset could not be compared with the others."""
@@ -58,12 +59,35 @@ def headers_of(message: Message) -> Headers:
     return headers or ()
 
 
-def own_event_id(value: bytes) -> str | None:
-    """Return the event id in a refused value; None if it has none, or none that can be read."""
+def own_event_id(value: bytes) -> bytes | None:
+    """Return the event id in a refused value, as `stored_id` does; None if none can be read."""
     try:
-        return str(_read_own_id(value).event_id)
+        return _read_own_id(value).event_id.bytes
     except (ValueError, RecursionError):
         return None
+
+
+def stored_id(event_id: str) -> bytes:
+    """Return what the store holds in place of an event's id.
+
+    That is the bytes of a UUID in its hyphenated form and lower case, and the UTF-8 of any other
+    text.
+    """
+    try:
+        packed = bytes.fromhex(event_id.replace("-", ""))
+    except ValueError:
+        return event_id.encode()
+    return (
+        packed if len(packed) == UUID_BYTES and shown_id(packed) == event_id else event_id.encode()
+    )
+
+
+def shown_id(stored: bytes) -> str:
+    """Return the event's id of which `stored_id` is stored."""
+    if len(stored) != UUID_BYTES:
+        return stored.decode()
+    text = stored.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def readable_origin(headers: Headers, prefix: str) -> Origin | None:

@@ -16,7 +16,14 @@ from streaming.events.record import DEAD_LETTER, ORIGIN, Origin, origin_id
 from streaming.store.connection import StoreConnection
 from streaming.verification.check import Check
 from streaming.verification.pseudonyms import PseudonymOf
-from streaming.verification.records import PublishedEvent, headers_of, own_event_id, readable_origin
+from streaming.verification.records import (
+    PublishedEvent,
+    headers_of,
+    own_event_id,
+    readable_origin,
+    shown_id,
+    stored_id,
+)
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -25,19 +32,19 @@ FLUSH_ROWS: Final = 20_000
 """Events kept in memory before they are inserted together."""
 TABLES: Final = """
 CREATE TEMP TABLE read_event (
-    partition INTEGER, offset INTEGER, event_id TEXT, event_time INTEGER, user TEXT, item TEXT,
+    partition INTEGER, offset INTEGER, event_id BLOB, event_time INTEGER, user TEXT, item TEXT,
     quantity INTEGER, amount_micros INTEGER, source_timestamp INTEGER, source_partition INTEGER,
     source_offset INTEGER, PRIMARY KEY (partition, offset)
 ) WITHOUT ROWID;
 CREATE TEMP TABLE read_refused (
     partition INTEGER, offset INTEGER, topic_id TEXT, origin_partition INTEGER,
-    origin_offset INTEGER, attempt INTEGER, event_id TEXT, PRIMARY KEY (partition, offset)
+    origin_offset INTEGER, attempt INTEGER, event_id BLOB, PRIMARY KEY (partition, offset)
 ) WITHOUT ROWID;
 CREATE INDEX temp.read_refused_origin
     ON read_refused (topic_id, origin_partition, origin_offset);
 CREATE TEMP TABLE read_redriven (
     partition INTEGER, offset INTEGER, topic_id TEXT, origin_partition INTEGER,
-    origin_offset INTEGER, event_id TEXT
+    origin_offset INTEGER, event_id BLOB
 );
 CREATE INDEX temp.read_redriven_origin
     ON read_redriven (topic_id, origin_partition, origin_offset);
@@ -115,11 +122,12 @@ class RowComparison:
         # Integers all the way: `timestamp()` is a float, and its microseconds may be rounded
         # wrongly.
         since = event.event_time - EPOCH
+        stored = stored_id(event.event_id)
         self._events.append(
             (
                 number,
                 offset,
-                event.event_id,
+                stored,
                 since // MICROSECOND,
                 self._stored_user(event.user),
                 event.item,
@@ -136,7 +144,7 @@ class RowComparison:
         origin = readable_origin(headers_of(message), ORIGIN) if is_redriven else None
         if origin is not None:
             origin_key = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
-            self._connection.execute(INSERT_REDRIVEN, (number, offset, *origin_key, event.event_id))
+            self._connection.execute(INSERT_REDRIVEN, (number, offset, *origin_key, stored))
 
     def add_dead_letter(self, message: Message) -> None:
         """Take a record of `purchases.dlq`, if it lies below the stored position and is ours."""
@@ -189,9 +197,9 @@ class RowComparison:
         ):
             record = f"analytics-{number} at {offset}"
             check.differ(
-                f"The event {event_id} is stored otherwise than it stands on {record}."
+                f"The event {shown_id(event_id)} is stored otherwise than it stands on {record}."
                 if is_there
-                else f"The event {event_id} is stored, but {record} does not hold it."
+                else f"The event {shown_id(event_id)} is stored, but {record} does not hold it."
             )
         return check
 
@@ -207,10 +215,11 @@ class RowComparison:
         ):
             record = f"analytics-{number} at {offset}"
             check.differ(
-                f"The event {event_id} is stored from a higher source than that of {record}. To"
-                " correct it, read again: `purchases offsets reset analytics --to earliest`."
+                f"The event {shown_id(event_id)} is stored from a higher source than that of"
+                f" {record}. To correct it, read again: `purchases offsets reset analytics --to"
+                " earliest`."
                 if is_there
-                else f"The event {event_id} of {record} is not stored."
+                else f"The event {shown_id(event_id)} of {record} is not stored."
             )
 
     def check_dead_letters(self) -> Check:
@@ -295,6 +304,6 @@ class RowComparison:
         self._events.clear()
 
 
-def _origin_event_id(topic_id: str, partition: int, offset: int, timestamp: int) -> str:
-    """Return the event id of a purchase without one of its own; SQLite calls this."""
-    return origin_id(Origin("", topic_id_bytes(topic_id), partition, offset, timestamp))
+def _origin_event_id(topic_id: str, partition: int, offset: int, timestamp: int) -> bytes:
+    """Return the stored id of a purchase without an event id of its own; SQLite calls this."""
+    return stored_id(origin_id(Origin("", topic_id_bytes(topic_id), partition, offset, timestamp)))

@@ -17,7 +17,7 @@ from tests.events.given import record as purchase_record
 
 PROCESSED = "2025-11-24T16:00:01.000000Z"
 LIMIT = 1_000_000
-STORABLE = storable_rules("GBP", {"purchases", REDRIVE})
+STORABLE = storable_rules("GBP", {"purchases": 1, REDRIVE: 2})
 
 
 def event(offset: int, headers: Headers = (), topic: str = "purchases") -> Record:

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple
 from itertools import islice
 from pathlib import Path
-from typing import cast
 
 from sqlalchemy import Engine
 
@@ -15,9 +13,10 @@ from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_engine
 from streaming.store.rows import EventRow, day_cutter
 from streaming.store.schema import upgrade
+from streaming.store.source_topics import record_source_topics
 from streaming.store.writer import Advance, BatchRows, Source, stored_positions, write_batch
 from streaming.units import MICROS
-from tests.store.rows import GROUP, TOPIC_ID, Event
+from tests.store.rows import GROUP, SOURCE_TOPICS, TOPIC_ID, Event
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "online_retail.parquet"
 BATCH = 50_000
@@ -30,6 +29,7 @@ def opened(settings: Settings) -> Iterator[Engine]:
     upgrade(settings)
     engine = open_engine(settings)
     ensure_deployment(engine, settings)
+    record_source_topics(engine, SOURCE_TOPICS)
     yield engine
     engine.dispose()
 
@@ -37,7 +37,7 @@ def opened(settings: Settings) -> Iterator[Engine]:
 def store_events(settings: Settings, events: Iterable[Event], now: int = 0) -> None:
     """Store events as one batch of partition 0, with all the figures that belong to them."""
     with opened(settings) as engine:
-        write(engine, settings, [cast("EventRow", astuple(event)) for event in events], now)
+        write(engine, settings, [event.row() for event in events], now)
 
 
 def write(engine: Engine, settings: Settings, rows: list[EventRow], now: int = 0) -> None:
@@ -70,7 +70,7 @@ def example_rows(settings: Settings) -> Iterator[EventRow]:
         time, user, item, quantity, unit_price, order_id, description, country = row
         price = round(unit_price * MICROS)
         yield (
-            f"{time:020d}-{number:06d}",
+            (time << 64 | number).to_bytes(16, "big"),
             time,
             "sale" if quantity > 0 else "return",
             user,
@@ -83,7 +83,7 @@ def example_rows(settings: Settings) -> Iterator[EventRow]:
             description,
             country,
             time,
-            "purchases",
+            1,
             0,
             number,
             time // 1000,

@@ -59,7 +59,8 @@ def test_what_is_sent_twice_is_stored_once_and_refusals_are_named(
     ]
     assert [r["refused"] for r in third[1]["records"]] == [None, "malformed_json"]
     ids = {r["event_id"] for r in first[1]["records"] + third[1]["records"] if not r["refused"]}
-    assert {row[0] for row in ingest_deployment.rows("SELECT event_id FROM analytics_event")} == ids
+    stored = ingest_deployment.rows("SELECT event_id FROM analytics_event_readable")
+    assert {row[0] for row in stored} == ids
     assert ids >= {r["event_id"] for r in again[1]["records"] if not r["refused"]}
     assert letters == {"invalid_price": 4, "malformed_json": 1}
     positions = {(r["partition"], r["offset"]) for r in first[1]["records"]}

@@ -24,7 +24,7 @@ from streaming.events.refusal import Reason, RefusalError
 from tests.events.given import purchase, read, record, thorough
 from tests.events.strategies import INT64, events, well_formed
 
-STORABLE = storable_rules("GBP", {"purchases"})
+STORABLE = storable_rules("GBP", {"purchases": 1})
 PROCESSED = "2025-11-24T16:00:01.000002Z"
 
 

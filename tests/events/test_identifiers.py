@@ -4,15 +4,27 @@ The hexadecimal values were worked out by hand from SHA-256 sums, not by the cod
 """
 
 import hashlib
+import re
+import sqlite3
 import struct
 import uuid
+from contextlib import closing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.events.identifiers import derived_id, record_key, topic_id_bytes, topic_id_text
+from streaming.events.identifiers import (
+    derived_id,
+    event_id_text,
+    pack_event_id,
+    record_key,
+    topic_id_bytes,
+    topic_id_text,
+)
 from streaming.events.record import Origin, origin_id
+from streaming.store.migrations import readable
+from streaming.verification.records import shown_id, stored_id
 from tests.events.given import OWN_ID, REDRIVEN_ID, TOPIC_ID, TOPIC_ID_TEXT, thorough
 
 FILE = hashlib.sha256(b"online retail").digest()
@@ -20,6 +32,7 @@ FIRST = 1_291_191_960_000
 TIME = 1_763_985_600_123
 SHIFT = 472_793_640_123_456
 LAST = 2**48 - 1
+UUID_FORM = "[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}"
 
 
 def replayed(row: int, shift_micros: int) -> bytes:
@@ -110,3 +123,28 @@ def test_the_key_is_the_user_or_a_guests_order(
 ) -> None:
     """User first; a guest's order; else none."""
     assert record_key(user, order_id) == key
+
+
+def nearly_uuids(event_id: str) -> st.SearchStrategy[str]:
+    """Return texts of 36 characters that are a UUID except for one of them."""
+    changes = st.tuples(st.integers(0, 35), st.sampled_from("-0AfGz ١é"))
+    return changes.map(lambda change: event_id[: change[0]] + change[1] + event_id[change[0] + 1 :])
+
+
+UUIDS = st.uuids().map(str)
+EVENT_IDS = UUIDS | UUIDS.map(str.upper) | UUIDS.flatmap(nearly_uuids) | st.text(min_size=36)
+
+
+@thorough
+@given(EVENT_IDS.filter(lambda text: "\0" not in text and text.isprintable()))
+def test_every_event_id_is_read_as_it_was_stored(event_id: str) -> None:
+    """A UUID takes 16 bytes, and any other text is itself: for the code, the views, `verify`."""
+    packed = pack_event_id(event_id)
+    assert event_id_text(packed) == event_id
+    is_uuid = event_id == event_id.lower() and re.fullmatch(UUID_FORM, event_id) is not None
+    assert (len(packed) == 16) == is_uuid
+    statement = f"SELECT {readable.event_id('id')} FROM (SELECT ? AS id)"
+    with closing(sqlite3.connect(":memory:")) as connection:
+        assert connection.execute(statement, (packed,)).fetchone() == (event_id,)
+    assert stored_id(event_id) == packed
+    assert shown_id(packed) == event_id

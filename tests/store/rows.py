@@ -2,20 +2,24 @@
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
 
+from streaming.events.identifiers import pack_event_id
 from streaming.settings import Settings
 from streaming.store.rebuild import rebuild
+from streaming.store.rows import EventRow
 from streaming.store.sqlite import transaction
 
 GROUP = "analytics-consumer-test"
 TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+SOURCE_TOPICS = {"purchases": 1, "purchases.redrive": 2}
 
 
 @dataclass(frozen=True)
 class Event:
-    """A row of `analytics_event`, in the order of its columns."""
+    """A row of `analytics_event`, with the texts that its columns stand for, in their order."""
 
     event_id: str
     event_time: int
@@ -37,6 +41,15 @@ class Event:
     stream_partition: int = 0
     stream_offset: int = 0
 
+    def row(self) -> EventRow:
+        """Return it as it is stored."""
+        fields = {
+            **vars(self),
+            "event_id": pack_event_id(self.event_id),
+            "source_topic": SOURCE_TOPICS[self.source_topic],
+        }
+        return cast("EventRow", tuple(fields.values()))
+
 
 def micros(text: str) -> int:
     """Return a time such as `2024-03-01 10:00` (UTC) in µs."""
@@ -57,9 +70,12 @@ def event(number: int, time: int, quantity: int = 1, **fields: object) -> Event:
 
 def add_events(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
     """Insert events only: no figure knows of them."""
-    rows = [astuple(row) for row in events]
+    rows = [row.row() for row in events]
     places = ", ".join("?" * len(rows[0]))
     with transaction(connection):
+        connection.executemany(
+            "INSERT OR IGNORE INTO source_topic (name, id) VALUES (?, ?)", SOURCE_TOPICS.items()
+        )
         connection.executemany(f"INSERT INTO analytics_event VALUES ({places})", rows)
 
 

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from tests.store.rows import add_events, year_of_days
 METADATA = DailySales.metadata
 CURRENT = opening.SCHEMA_VERSION
 FOLLOWING = CURRENT + 1
+READABLE = "SELECT * FROM analytics_event_readable ORDER BY stream_offset"
 NEXT = '''"""A revision of the future."""
 
 import sqlalchemy as sa
@@ -166,8 +168,10 @@ def test_the_first_schema_is_brought_up(settings: Settings) -> None:
         command.upgrade(config, "0001")
     engine.dispose()
     with closing(sqlite3.connect(settings.database_path, isolation_level=None)) as connection:
-        add_events(connection, year_of_days(30))
-        events = connection.execute("SELECT * FROM analytics_event").fetchall()
+        rows = [astuple(each) for each in year_of_days(30)]
+        places = ", ".join("?" * len(rows[0]))
+        connection.executemany(f"INSERT INTO analytics_event VALUES ({places})", rows)
+        events = connection.execute(READABLE).fetchall()
     assert columns(settings.database_path, "daily_sales") == []
     kept = schema.upgrade(settings)
     assert kept is not None
@@ -175,7 +179,7 @@ def test_the_first_schema_is_brought_up(settings: Settings) -> None:
     assert columns(settings.database_path, "daily_sales")[:2] == ["day", "events"]
     for path in (settings.database_path, kept):
         with closing(sqlite3.connect(path)) as connection:
-            assert connection.execute("SELECT * FROM analytics_event").fetchall() == events
+            assert connection.execute(READABLE).fetchall() == events
 
 
 @pytest.mark.usefixtures("future")

@@ -1,9 +1,7 @@
 """Pseudonyms: the same for one name, nobody's without the key, and applied to what is stored."""
 
 import stat
-from dataclasses import astuple
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -18,7 +16,7 @@ from streaming.store.pseudonyms import (
     read_pseudonyms,
     write_erasure_list,
 )
-from streaming.store.rows import OPEN, ORDER_ID, STORED, USER, DeadLetterUpdate, EventRow
+from streaming.store.rows import OPEN, ORDER_ID, STORED, USER, DeadLetterUpdate
 from tests.store.rows import event
 
 KEY = b"k" * 32
@@ -57,7 +55,7 @@ def test_orders_of_the_erased_are_replaced_and_erased_orders_of_others(
 ) -> None:
     """Other names stay, and rows with none of them stay the very same rows."""
     pseudonyms = erased("u1", "o1")
-    row = cast("EventRow", astuple(event(0, 0, user=user, order_id=order)))
+    row = event(0, 0, user=user, order_id=order).row()
     (stored,) = pseudonyms.replaced_rows([row])
     assert (stored[USER] != user, stored[ORDER_ID] != order) == changed
     assert stored[:USER] + stored[USER + 1 : ORDER_ID] == row[:USER] + row[USER + 1 : ORDER_ID]

@@ -62,7 +62,7 @@ def test_versions_never_shrink(store: Settings, connection: sqlite3.Connection) 
     """Not even where events were lost; a day without any stays, with figures of zero."""
     fill(store, connection, year_of_days(10))
     connection.execute("UPDATE day_ledger SET version = 10")
-    connection.execute("DELETE FROM analytics_event WHERE event_id >= 'id-000008'")
+    connection.execute("DELETE FROM analytics_event WHERE event_id >= CAST('id-000008' AS BLOB)")
     rebuild(store)
     assert set(versions(connection).values()) == {10}
     lost = "SELECT events, items_sold, net_revenue_micros FROM day_ledger WHERE day = '2024-01-10'"

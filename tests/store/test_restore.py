@@ -135,7 +135,7 @@ def test_a_backup_of_another_deployment_is_refused(store: Settings, tmp_path: Pa
     for change, told in (
         ("UPDATE deployment SET currency = 'EUR'", "PURCHASES_CURRENCY is GBP"),
         ("UPDATE deployment SET timezone = 'Asia/Tokyo'", "PURCHASES_TIMEZONE is UTC"),
-        ("UPDATE alembic_version SET version_num = '0009'", "schema version 9, newer"),
+        ("UPDATE alembic_version SET version_num = '0997'", "schema version 997, newer"),
     ):
         copy = backup(store, tmp_path / f"{told}.db")
         with closing(sqlite3.connect(copy)) as changed:

@@ -2,10 +2,9 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import astuple, replace
+from dataclasses import replace
 from itertools import permutations
 from random import Random
-from typing import cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,7 +15,8 @@ from streaming.settings import Settings
 from streaming.store.engine import open_engine
 from streaming.store.live_totals import live_figures, top_items
 from streaming.store.rebuild import rebuild
-from streaming.store.rows import OPEN, STORED, DeadLetterUpdate, EventRow, day_cutter
+from streaming.store.rows import OPEN, STORED, DeadLetterUpdate, day_cutter
+from streaming.store.source_topics import record_source_topics
 from streaming.store.writer import (
     ROWS_TOGETHER,
     Advance,
@@ -33,7 +33,7 @@ from streaming.verification.database_checks import (
     check_positions,
     check_totals,
 )
-from tests.store.rows import GROUP, TOPIC_ID, Event, event, micros
+from tests.store.rows import GROUP, SOURCE_TOPICS, TOPIC_ID, Event, event, micros
 
 SOURCE = Source(GROUP, "analytics", "cluster", {"analytics": TOPIC_ID})
 NOON = micros("2024-03-01 12:00")
@@ -47,9 +47,10 @@ def write(
     settings: Settings, events: Sequence[Event], expected: int | None, after: int
 ) -> StoredBatch:
     """Write a batch that moves partition 0 from `expected` to `after`."""
-    rows = [cast("EventRow", astuple(each)) for each in events]
+    rows = [each.row() for each in events]
     batch = BatchRows(rows, [], {("analytics", 0): Advance(expected, after, 0, len(rows))})
     engine = open_engine(settings)
+    record_source_topics(engine, SOURCE_TOPICS)
     try:
         with engine.begin() as connection:
             return write_batch(connection, batch, SOURCE, day_cutter(settings.zone), 0)
@@ -82,9 +83,9 @@ def test_whatever_batches_repeat_each_event_is_stored_once(
                 conflicting += known.quantity != each.quantity
         start = offset - size
         written = write(store, batch, start or None, offset)
-        assert written.new == [astuple(each) for each in new]
+        assert written.new == [each.row() for each in new]
     stored = connection.execute("SELECT * FROM analytics_event ORDER BY event_id").fetchall()
-    assert stored == sorted(astuple(each) for each in first.values())
+    assert stored == sorted(each.row() for each in first.values())
     sums = "count(*), sum(quantity), sum(amount_micros)"
     expected = connection.execute(f"SELECT {sums} FROM analytics_event").fetchall()
     for table in ("live_totals", "live_item_totals", "day_ledger"):
@@ -264,7 +265,7 @@ def test_any_order_of_reading_gives_the_same_database(
         write(store, batch, done or None, done + len(batch))
         done += len(batch)
     found = [connection.execute(statement).fetchall() for statement in SAME_FOR_ANY_ORDER]
-    assert found[0] == sorted(astuple(each) for each in winners.values())
+    assert found[0] == sorted(each.row() for each in winners.values())
     (version,) = connection.execute("SELECT max(version) FROM day_ledger").fetchone()
     (corrections,) = connection.execute("SELECT count(*) FROM correction").fetchone()
     assert version == len(winners) + corrections
@@ -286,7 +287,7 @@ def test_a_winner_from_another_partition_takes_the_count_with_it(
     """The loser becomes the duplicate of its own partition, which is not read in this batch."""
     write(store, [event(1, NOON, source_timestamp=5)], None, 1)
     winner = event(1, NOON + 86_400_000_000, 3, source_timestamp=4, stream_partition=1)
-    rows = [cast("EventRow", astuple(winner))]
+    rows = [winner.row()]
     engine = open_engine(store)
     batch = BatchRows(rows, [], {("analytics", 1): Advance(None, 2, 0, 1)})
     with engine.begin() as writer:

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Producer
 
 from streaming.errors import Mismatch
+from streaming.events.identifiers import event_id_text
 from streaming.store.backup import backup
 from streaming.system.home import Home
 from streaming.verification.verify import verify
@@ -187,7 +188,9 @@ def test_verify_finds_a_name_that_was_not_erased(erased: Deployment) -> None:
         store.execute("UPDATE analytics_event SET user = ? WHERE event_id = ?", (ANNA, event_id))
     found = differences(erased)
     assert len(found) == 2
-    assert any(f"The event {event_id} has a user that was erased" in one for one in found)
+    assert any(
+        f"The event {event_id_text(event_id)} has a user that was erased" in one for one in found
+    )
     assert ANNA not in "".join(found)
 
 

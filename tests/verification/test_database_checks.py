@@ -105,8 +105,11 @@ def test_a_wrong_figure_is_named(
 @pytest.mark.parametrize(
     "tampering",
     [
-        "DELETE FROM analytics_event WHERE event_id = 'id-000004'",
-        "UPDATE analytics_event SET quantity = quantity + 1 WHERE event_id = 'id-000004'",
+        "DELETE FROM analytics_event WHERE event_id = CAST('id-000004' AS BLOB)",
+        (
+            "UPDATE analytics_event SET quantity = quantity + 1"
+            " WHERE event_id = CAST('id-000004' AS BLOB)"
+        ),
     ],
 )
 def test_a_lost_or_changed_event_shows_everywhere(

@@ -162,11 +162,14 @@ TAMPERINGS = [
     ),
     ("UPDATE live_item_totals SET events = 0 WHERE item = 'item-3'", "item-3: events is 0"),
     (
-        f"DELETE FROM analytics_event WHERE event_id = '{uuid.UUID(int=5)}'",
+        f"DELETE FROM analytics_event WHERE event_id = x'{uuid.UUID(int=5).hex}'",
         f"{uuid.UUID(int=5)} of",
     ),
     (
-        f"UPDATE analytics_event SET source_offset = 9999 WHERE event_id = '{uuid.UUID(int=6)}'",
+        (
+            "UPDATE analytics_event SET source_offset = 9999"
+            f" WHERE event_id = x'{uuid.UUID(int=6).hex}'"
+        ),
         f"{uuid.UUID(int=6)} is stored from a higher source",
     ),
     ("UPDATE stream_offset SET records = records + 1, stored = stored + 1", "stream_offset counts"),
@@ -198,7 +201,7 @@ REWRITINGS = [
     ("UPDATE analytics_event SET quantity = quantity + 1", "is stored otherwise than it stands"),
     ("UPDATE analytics_event SET event_time = event_time + 1", "is stored otherwise"),
     ("UPDATE analytics_event SET user = 'nobody'", "is stored otherwise"),
-    ("UPDATE analytics_event SET event_id = 'forged'", "does not hold it"),
+    ("UPDATE analytics_event SET event_id = CAST('forged' AS BLOB)", "does not hold it"),
 ]
 
 
@@ -207,7 +210,7 @@ def test_figures_that_were_made_to_fit_do_not_help(
     copied: Deployment, database: sqlite3.Connection, tampering: str, told: str
 ) -> None:
     """An event that was changed with all its figures is not what stands in Kafka."""
-    one = " WHERE event_id = '00000000-0000-0000-0000-000000000007'"
+    one = " WHERE event_id = x'00000000000000000000000000000007'"
     assert database.execute(tampering + one).rowcount == 1
     rebuild(copied.settings)
     result = result_of(copied)

@@ -39,6 +39,18 @@ def money_sum(trillions: str, micros: str) -> str:
     return f"{sign} || iif({trillions} = 0, {small}, {large}) || {cents} || {rest}"
 
 
+def event_id(column: str) -> str:
+    """Return the text of an event id that `events.identifiers.pack_event_id` packed."""
+    starts = ((1, 4), (5, 2), (7, 2), (9, 2), (11, 6))
+    parts = " || '-' || ".join(f"hex(substr({column}, {first}, {n}))" for first, n in starts)
+    return f"CASE length({column}) WHEN 16 THEN lower({parts}) ELSE CAST({column} AS TEXT) END"
+
+
+def source_topic(column: str) -> str:
+    """Return the name of the topic whose id in `source_topic` is in the column."""
+    return f"(SELECT t.name FROM source_topic t WHERE t.id = {column})"
+
+
 def view(name: str, select: dict[str, str], rest: str) -> str:
     """Return the statement that makes a view of these columns (name: expression), then `rest`."""
     columns = ",\n  ".join(f'{expression} AS "{column}"' for column, expression in select.items())

@@ -141,3 +141,14 @@ def test_the_summary_has_the_published_totals(year: Year) -> None:
 def test_built_again_nothing_is_computed(year: Year) -> None:
     """Every partition is at the stream's version."""
     assert not any(outcome.computed for outcome in build_year(year.settings))
+
+
+def test_an_event_takes_at_most_195_bytes(year: Year) -> None:
+    """The table of events with its two indexes, in pages, as the consumer's writer leaves them."""
+    statement = (
+        "SELECT sum(pgsize) FROM dbstat"
+        " WHERE name IN (SELECT name FROM sqlite_master WHERE tbl_name = 'analytics_event')"
+    )
+    with closing(sqlite3.connect(year.settings.database_path)) as connection:
+        (size,) = connection.execute(statement).fetchone()
+    assert size / 541_907 <= 195

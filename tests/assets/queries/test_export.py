@@ -16,11 +16,12 @@ import polars as pl
 import pytest
 
 from assets.queries.export import CUT_BY, TABLES, Format, export_chunks
+from streaming.events.identifiers import event_id_text
 from streaming.settings import Settings
 from streaming.store.models import Table
 from streaming.store.sqlite import connect
 from tests.assets.stored import store_events
-from tests.store.rows import add_events, event, micros
+from tests.store.rows import SOURCE_TOPICS, add_events, event, micros
 
 ROOT = Path(__file__).parents[3]
 TEXTS = [
@@ -43,11 +44,15 @@ Rows = list[tuple[object, ...]]
 
 
 def stored(settings: Settings, table: str) -> Rows:
-    """Return the rows as the database has them, in the order of the key."""
+    """Return the rows as the database has them, but events with texts, in the order of the key."""
     key = ", ".join(f'"{c.name}"' for c in Table.metadata.tables[table].primary_key)
     order = f"event_time, {key}" if table == "analytics_event" else key
     with closing(sqlite3.connect(settings.database_path)) as store:
-        return store.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
+        rows = store.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
+    if table != "analytics_event":
+        return rows
+    topics = {number: name for name, number in SOURCE_TOPICS.items()}
+    return [(event_id_text(row[0]), *row[1:13], topics[row[13]], *row[14:]) for row in rows]
 
 
 def exported(
