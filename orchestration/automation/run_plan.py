@@ -24,6 +24,16 @@ from streaming.units import MICROS
 LATE_RUNS: Final = 2
 """Unfinished runs of past days: one that works, and one that waits. More would only wait too, and
 with today's and the summaries' they are no more than `max_concurrent_runs` in `dagster.yaml`."""
+RECENT_DAYS: Final = 35
+"""The newest days come first, in a run of their own: History shows 30 days at first."""
+PIECE_DAYS: Final = 60
+"""Other days of one run. Dagster records a planned event for each day and table of a range, at
+10 ms: the tick that requests a year would take half a minute, and its newest days that long."""
+RANGE_DAYS: Final = 2 * PIECE_DAYS
+"""The longest range, with the days that it bridges."""
+BEHIND_SECONDS: Final = 10.0
+"""A stream that follows is less than a second behind, and one that reads a replay seconds to
+minutes. A long run meanwhile would build days that change again, and keep the newest waiting."""
 BRIDGED_DAYS: Final = 31
 """A gap of current days that a range bridges: looking at a current day costs less than a run."""
 PAUSE_SECONDS: Final = 600.0
@@ -52,13 +62,17 @@ class LastRun:
 
 @dataclass(frozen=True)
 class PlanInputs:
-    """Everything that a plan is computed from; `last_runs` is by reason, `now` in µs."""
+    """Everything that a plan is computed from; `last_runs` is by reason, `now` in µs.
+
+    `behind_seconds` is how far the stream is behind its topics.
+    """
 
     stale: Sequence[StalePartition]
     history: DayRange
     unfinished: Sequence[UnfinishedRun]
     last_runs: Mapping[str, LastRun]
     now: int
+    behind_seconds: float = 0.0
 
     @property
     def today(self) -> date:
@@ -67,7 +81,7 @@ class PlanInputs:
 
 
 def plan_runs(inputs: PlanInputs) -> list[RunRequest]:
-    """Return the runs to request: today, then the past days as one run, then the summaries."""
+    """Return the runs to request: today, then some past days as one run, then the summaries."""
     days = uncovered_days(stale_days(inputs.stale, inputs.history, inputs.now), inputs.unfinished)
     today = plan_today(inputs) if inputs.today in days else []
     past = plan_past_days(inputs, [day for day in days if day != inputs.today])
@@ -75,15 +89,31 @@ def plan_runs(inputs: PlanInputs) -> list[RunRequest]:
 
 
 def plan_past_days(inputs: PlanInputs, days: Sequence[date]) -> list[RunRequest]:
-    """Return the one request for past days, or none while `LATE_RUNS` are not finished."""
+    """Return one request for some of the past days, which are given newest first.
+
+    There is none while `LATE_RUNS` are not finished.
+    """
     unfinished = [run for run in inputs.unfinished if _is_of_past_days(run, inputs.today)]
-    if not days or len(unfinished) >= LATE_RUNS:
+    piece = next_piece(inputs, days)
+    if not piece or len(unfinished) >= LATE_RUNS:
         return []
     versions = newest_versions(inputs.stale)
-    joined = join_days(days)
+    joined = join_days(piece)
     # Days that lie close together are a range: Dagster shows its partitions while they are built.
-    past = joined[0] if len(joined) == 1 else frozenset(days)
-    return [late_days_request(past, max(versions[day] for day in days))]
+    is_range = len(joined) == 1 and len(joined[0]) <= RANGE_DAYS
+    past = joined[0] if is_range else frozenset(piece)
+    return [late_days_request(past, max(versions[day] for day in piece))]
+
+
+def next_piece(inputs: PlanInputs, days: Sequence[date]) -> Sequence[date]:
+    """Return the days of the next run: the recent ones, or the newest of the others.
+
+    While the stream is behind the others wait.
+    """
+    recent = [day for day in days if (inputs.today - day).days <= RECENT_DAYS]
+    if recent or inputs.behind_seconds > BEHIND_SECONDS:
+        return recent
+    return days[:PIECE_DAYS]
 
 
 def _is_of_past_days(run: UnfinishedRun, today: date) -> bool:

@@ -32,7 +32,9 @@ from orchestration.automation.run_requests import (
     run_days,
     run_tables,
 )
+from orchestration.automation.stream_sensors import read_health
 from orchestration.automation.ticks import record_tick
+from streaming.apps import APPS
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 
@@ -58,7 +60,7 @@ def stale_days_sensor(settings: Settings) -> SensorDefinition:
         default_status=DefaultSensorStatus.RUNNING,
         target=AssetSelection.assets(*asset_keys(TABLES))
         | AssetSelection.checks(*audit_keys(TABLES)),
-        description="Requests the days and summaries that new events have made stale.",
+        description="Requests what new events have made stale: today, recent days, then others.",
     )
     def stale_days_sensor(context: SensorEvaluationContext) -> SensorResult:
         record_tick(settings, context)
@@ -83,6 +85,7 @@ def read_plan_inputs(settings: Settings, instance: DagsterInstance) -> PlanInput
             reason: last for reason in PACED_REASONS if (last := _read_last_run(instance, reason))
         },
         now=time.time_ns() // 1000,
+        behind_seconds=max(read_health(settings, app).lag_seconds for app in APPS),
     )
 
 

@@ -15,8 +15,11 @@ from assets.builds.staleness import LastFailure, StalePartition
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
 from orchestration.automation.run_plan import (
+    BEHIND_SECONDS,
     BRIDGED_DAYS,
     LATE_RUNS,
+    PIECE_DAYS,
+    RECENT_DAYS,
     LastRun,
     PlanInputs,
     UnfinishedRun,
@@ -106,11 +109,41 @@ def test_past_days_of_one_tick_are_one_run_newest_first_and_bounded_in_time() ->
     (near,) = plan_runs(inputs(*(stale_day(ago, 5) for ago in (1, 2, 30))))
     assert requested([near]) == [("late", "2024-05-16", "2024-06-14")]
     assert (listed(near), near.tags["purchases/version"]) == ([], "9")
-    (far,) = plan_runs(inputs(*(stale_day(ago, 5) for ago in (120, 1, 2, 40))))
-    assert requested([far]) == [("late", "2024-06-14", "2024-06-14")]
-    assert listed(far) == ["2024-06-14", "2024-06-13", "2024-05-06", "2024-02-16"]
+    (far,) = plan_runs(inputs(*(stale_day(ago, 5) for ago in (120, 41, 42, 80))))
+    assert requested([far]) == [("late", "2024-05-05", "2024-05-05")]
+    assert listed(far) == ["2024-05-05", "2024-05-04", "2024-03-27", "2024-02-16"]
     assert all(config(request)["limit_seconds"] == LATE_SECONDS for request in (near, far))
     assert near.run_key is far.run_key is None
+
+
+def test_a_year_is_requested_in_pieces_the_newest_days_first() -> None:
+    """The newest 35 days, then sixty at a time; a tick asks for one piece, and no more wait."""
+    days = [day(ago) for ago in range(1, 375)]
+    pieces: list[int] = []
+    while days:
+        (request,) = plan_past_days(inputs(*(stale_day((TODAY - d).days) for d in days)), days)
+        covered = unfinished_run(request).days
+        assert isinstance(covered, DayRange)
+        assert days[: len(covered)] == covered.list_days()[::-1]
+        pieces.append(len(covered))
+        days = days[len(covered) :]
+    assert pieces == [RECENT_DAYS, *[PIECE_DAYS] * 5, 374 - RECENT_DAYS - 5 * PIECE_DAYS]
+
+
+def test_days_far_apart_are_listed_and_no_range_of_years() -> None:
+    """A range costs a planned event for each day and table between its ends."""
+    (request,) = plan_runs(inputs(*(stale_day(30 * number + 40) for number in range(100))))
+    assert len(listed(request)) == PIECE_DAYS
+
+
+def test_no_long_run_is_requested_while_the_stream_is_behind() -> None:
+    """Recent days are, and the others when the stream has caught up."""
+    old, recent = stale_day(40), stale_day(3)
+    behind = replace(inputs(old), behind_seconds=BEHIND_SECONDS + 1)
+    assert plan_runs(behind) == []
+    (request,) = plan_runs(replace(behind, stale=[*old, *recent]))
+    assert requested([request]) == [("late", "2024-06-12", "2024-06-12")]
+    assert len(plan_runs(replace(behind, behind_seconds=BEHIND_SECONDS))) == 1
 
 
 def test_today_comes_first_and_before_others_in_the_queue() -> None:
