@@ -1,22 +1,33 @@
-"""The purchases of `up --demo`: a recorded year first, then generated ones, in a child process.
+"""The purchases of `up --demo`: a recorded year, then generated ones, in a child process.
+
+The generated ones begin an hour ago, so that the chart of the last hour is one from the start.
 
 The child inherits a lease, so that the next `up` or `down` finds it even after a SIGKILL.
 """
 
 import subprocess
 import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import streaming
 from streaming.errors import PurchasesError
 from streaming.settings import Settings, worker_environment
+from streaming.store.connection import read_store
+from streaming.store.live_totals import count_events_since
 from streaming.system.child_process import start_child, stop_child
 from streaming.system.home import Home
 from streaming.system.lease import acquire
+from streaming.units import micros_of
 
 EVENTS_PER_SECOND: Final = 20
 """So many that figures move visibly, and so few that a laptop stays quiet."""
+LAST_HOUR: Final = timedelta(hours=1)
+SPARSE: Final = 0.1
+"""The share of a generated hour below which the last one is filled: the recorded year's last hour
+is far below it, and one in which this demonstration ran for six minutes is not."""
 EXAMPLE: Final = "online_retail.parquet"
 
 
@@ -25,9 +36,8 @@ class DemoProducer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        replay = ["replay", str(example_file()), "--shift-to-now"]
-        self._next = [replay, ["produce", "--rate", str(EVENTS_PER_SECOND)]]
-        self._command: list[str] = []
+        self._next: list[Callable[[Settings], list[str]]] = [_replay, _generate]
+        self._run = self._next[0]
         self._process: subprocess.Popen[bytes] | None = None
         self.activity = ""
 
@@ -38,12 +48,13 @@ class DemoProducer:
             if code is None:
                 return
             if code != 0:
-                self._next.insert(0, self._command)
+                self._next.insert(0, self._run)
             self._process = None
         if self._next:
-            self._command = self._next.pop(0)
-            self.activity = self._command[0]
-            self._process = self._start(self._command)
+            self._run = self._next.pop(0)
+            command = self._run(self._settings)
+            self.activity = command[0]
+            self._process = self._start(command)
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM to the child."""
@@ -67,6 +78,23 @@ class DemoProducer:
                 log,
                 lease,
             )
+
+
+def _replay(_: Settings) -> list[str]:
+    return ["replay", str(example_file()), "--shift-to-now"]
+
+
+def _generate(settings: Settings) -> list[str]:
+    """Return the command that generates purchases: from an hour ago, if the last one has few."""
+    command = ["produce", "--rate", str(EVENTS_PER_SECOND)]
+    since = datetime.now(UTC) - LAST_HOUR
+    try:
+        with read_store(settings) as store:
+            stored = count_events_since(store, micros_of(since))
+    except PurchasesError:
+        return command  # an hour twice is worse than one that is empty
+    is_sparse = stored < SPARSE * EVENTS_PER_SECOND * LAST_HOUR.total_seconds()
+    return [*command, "--since", since.isoformat()] if is_sparse else command
 
 
 def example_file() -> Path:

@@ -27,6 +27,13 @@ Start = Annotated[
         " do, about 20,000 a day. Without it: now, in real time.",
     ),
 ]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Event time of the first; the others follow at the rate, up to now at once.",
+    ),
+]
 BadShare = Annotated[
     float, typer.Option(help="The share that is broken on purpose, 0 to 1, such as 0.01.")
 ]
@@ -57,11 +64,12 @@ Restart = Annotated[
 ]
 
 
-def produce(
+def produce(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     rate: Rate = "10",
     count: Count = None,
     seed: Seed = None,
     start: Start = None,
+    since: Since = None,
     bad_share: BadShare = 0.0,
 ) -> None:
     """Send generated purchases: popular items, returning customers, guests, returns.
@@ -84,6 +92,7 @@ def produce(
         count=count,
         seed=seed,
         start=read_time("--start", start, settings),
+        since=read_time("--since", since, settings),
         bad_share=bad_share,
     )
     with stop_on_signals() as stop, show_progress() as show:

@@ -100,6 +100,14 @@ def read_version(connection: StoreConnection) -> int:
     return 0 if row is None else int(row[0])
 
 
+def count_events_since(connection: StoreConnection, micros: int) -> int:
+    """Count the stored events whose time is not before `micros`."""
+    row = connection.execute(
+        "SELECT count(*) FROM analytics_event WHERE event_time >= ?", (micros,)
+    ).fetchone()
+    return int(row[0])
+
+
 def count_corrections(connection: StoreConnection) -> int:
     """Count the changes of stored events."""
     return int(connection.execute(f"SELECT {CORRECTIONS}").fetchone()[0])

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from itertools import count
 
 from streaming import units
 from streaming.events.identifiers import derived_id, record_key
@@ -23,13 +24,16 @@ from streaming.producer.record import ProducerRecord, RawPurchase, encode_purcha
 class ProduceRequest:
     """What to generate. `rate` in events/s (None: as fast as it goes), `count` None: until stopped.
 
-    `start` is the event time of the first (None: now, in real time); `bad_share` is 0 to 1.
+    `start` is the event time of the first (None: now, in real time). `since` is that of the first
+    too, but the others follow at the rate: up to now as fast as it goes, and then in real time.
+    `bad_share` is 0 to 1.
     """
 
     rate: float | None = 10.0
     count: int | None = None
     seed: int | None = None
     start: datetime | None = None
+    since: datetime | None = None
     bad_share: float = 0.0
 
 
@@ -43,7 +47,9 @@ def generate_records(request: ProduceRequest, zone: tzinfo) -> Iterator[tuple[in
         seed = int.from_bytes(os.urandom(8), "big")
     if request.start is None:
         identity = os.urandom(32)
-        source: Iterator[tuple[int, Line]] = ((now_micros(), line) for line in generate_lines(seed))
+        source: Iterator[tuple[int, Line]] = zip(
+            _times_until_now(request), generate_lines(seed), strict=False
+        )
     else:
         fixed = request.seed is not None
         text = f"produce {seed} {units.micros_of(request.start)}"
@@ -57,6 +63,16 @@ def generate_records(request: ProduceRequest, zone: tzinfo) -> Iterator[tuple[in
         corrupt = turn < count_corrupted(number + 1, request.bad_share)
         value = corrupted_value(purchase, turn) if corrupt else encode_purchase(purchase)
         yield micros, ProducerRecord(record_key(line.user, line.order_id), value)
+
+
+def _times_until_now(request: ProduceRequest) -> Iterator[int]:
+    """Yield event times (µs): from `since` on at the rate, and never later than now."""
+    if request.since is None or request.rate is None:
+        while True:
+            yield now_micros()
+    begun, gap = units.micros_of(request.since), units.MICROS / request.rate
+    for number in count():
+        yield min(begun + int(number * gap), now_micros())
 
 
 def raw_purchase(line: Line, micros: int, event_id: str) -> RawPurchase:

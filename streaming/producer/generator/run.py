@@ -58,10 +58,12 @@ def produce(
     config = producer_config(settings, cluster.bootstrap_servers, "producer")
     sender = RecordSender(config, names.purchases, stop, report, request.count)
     pace = Pace(stop, sender.tick)
+    behind = (datetime.now(UTC) - request.since).total_seconds() if request.since else 0.0
     source = generate_records(request, settings.zone)
     ahead = False
     for number in count() if request.count is None else range(request.count):
-        if sender.failure or not pace.wait_until(number / request.rate if request.rate else 0.0):
+        due = max(number / request.rate - behind, 0.0) if request.rate else 0.0
+        if sender.failure or not pace.wait_until(due):
             break
         micros, record = next(source)
         ahead = request.start is not None and micros > now_micros() + MAX_AHEAD // MICROSECOND
@@ -87,14 +89,15 @@ def check_request(settings: Settings, request: ProduceRequest) -> None:
         raise UsageError(f"--count {request.count} must be at least 1.")
     if not 0 <= request.bad_share <= 1:
         raise UsageError(f"--bad-share {request.bad_share} must be from 0 to 1, such as 0.01.")
-    if request.start is None:
+    if request.since is not None and (request.start is not None or request.rate is None):
+        raise UsageError("--since needs a --rate in purchases per second, and no --start.")
+    option, first = ("--since", request.since) if request.since else ("--start", request.start)
+    if first is None:
         return
-    if request.start > datetime.now(UTC):
+    if first > datetime.now(UTC):
+        raise UsageError(f"{option} {first.isoformat()} is in the future; choose an earlier one.")
+    if first < settings.history_start_time:
         raise UsageError(
-            f"--start {request.start.isoformat()} is in the future; choose an earlier one."
-        )
-    if request.start < settings.history_start_time:
-        raise UsageError(
-            f"--start {request.start.isoformat()} is before PURCHASES_HISTORY_START,"
+            f"{option} {first.isoformat()} is before PURCHASES_HISTORY_START,"
             f" {settings.history_start}: every purchase would be refused. Choose a later one."
         )

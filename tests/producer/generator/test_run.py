@@ -56,6 +56,20 @@ def test_seed_and_start_give_the_same_records_again(settings: Settings) -> None:
         assert records[:half] == records[half:]
 
 
+def test_an_hour_of_the_past_is_sent_at_once_and_then_in_real_time(settings: Settings) -> None:
+    """Evenly at the rate from `since` on, and none later than the moment of sending."""
+    since = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=500)
+    request = ProduceRequest(rate=2.0, count=1_005, since=since)
+    ProducerApp(settings, StopRequest(), ignore).produce(request)
+    ended = datetime.now(UTC)
+    values = sorted(json.loads(value_of(message))["timestamp"] for message in all_of(settings))
+    times = [datetime.fromisoformat(value) for value in values]
+    assert len(times) == 1_005
+    assert times[0] == since
+    assert times[200] - times[0] == timedelta(seconds=100)
+    assert times[-1] <= ended
+
+
 def test_real_time_is_the_time_of_sending(settings: Settings) -> None:
     """Stop times lie between the call and its end, and never go back."""
     before = datetime.now(UTC)
@@ -113,6 +127,9 @@ def test_generated_time_ends_before_the_future(settings: Settings) -> None:
         (ProduceRequest(bad_share=1.01), "--bad-share 1.01"),
         (ProduceRequest(bad_share=-0.01), "--bad-share -0.01"),
         (ProduceRequest(start=datetime(2999, 1, 1, tzinfo=UTC)), "--start 2999.*future"),
+        (ProduceRequest(since=datetime(2999, 1, 1, tzinfo=UTC)), "--since 2999.*future"),
+        (ProduceRequest(since=START, start=START), "--since.*no --start"),
+        (ProduceRequest(since=START, rate=None), "--since needs a --rate"),
         (ProduceRequest(start=datetime(2009, 1, 1, tzinfo=UTC)), "--start 2009.*HISTORY_START"),
     ],
 )
