@@ -77,6 +77,12 @@ def read_stale_partitions(connection: StoreConnection) -> list[StalePartition]:
     return [replace(StalePartition(*row), failure=failures.get((row[0], row[1]))) for row in rows]
 
 
+def read_current_builds(connection: StoreConnection) -> set[tuple[str, str]]:
+    """Read the table and partition of every build that is at the stream's version."""
+    built = set(map(tuple, connection.execute("SELECT table_name, partition FROM table_build")))
+    return built - {(one.table, one.partition) for one in read_stale_partitions(connection)}
+
+
 def read_failures(connection: StoreConnection) -> dict[tuple[str, str], LastFailure]:
     """Read the failures that no successful build has followed, by table and partition."""
     rows = connection.execute(

@@ -7,7 +7,7 @@ The tags name the reason (`purchases/reason`: `late`, `current`, `close`, `summa
 No request has a run key: Dagster would never run that key again after the run has failed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from dagster._core.storage.tags import (
 )
 
 from assets.dagster_events import AUDIT
-from assets.definitions import DAY_STEP
+from assets.definitions import DAY_STEP, WHOLE_STEP
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
 
@@ -64,14 +64,46 @@ def late_days_request(days: DayRange | frozenset[date], version: int) -> RunRequ
 
     Its run begins no further day after `LATE_SECONDS`.
     """
-    config: dict[str, object] = {"limit_seconds": LATE_SECONDS}
+    tags, config = _tags_and_config(days)
+    return _day_tables_request(tags, "late", version, {**config, "limit_seconds": LATE_SECONDS})
+
+
+def backfill_requests(
+    days: DayRange | frozenset[date] | None, tables: Sequence[str], *, force: bool
+) -> list[RunRequest]:
+    """Return the runs of a backfill: day tables of the days (None: no days), then whole tables."""
+    day_tables = [table for table in tables if table in DAY_TABLE_NAMES]
+    whole_tables = [table for table in tables if table in WHOLE_TABLE_NAMES]
+    requests = []
+    if days and day_tables:
+        tags, config = _tags_and_config(days)
+        requests.append(_backfill_request(DAY_STEP, day_tables, tags, {**config, "force": force}))
+    if whole_tables:
+        requests.append(_backfill_request(WHOLE_STEP, whole_tables, {}, {"force": force}))
+    return requests
+
+
+def _backfill_request(
+    step: str, tables: Sequence[str], tags: Mapping[str, str], config: Mapping[str, object]
+) -> RunRequest:
+    return RunRequest(
+        asset_selection=asset_keys(tables),
+        asset_check_keys=audit_keys(tables),
+        tags={**tags, REASON_TAG: "backfill", TABLES_TAG: ",".join(tables)},
+        run_config={"ops": {step: {"config": config}}},
+    )
+
+
+def _tags_and_config(
+    days: DayRange | frozenset[date],
+) -> tuple[dict[str, str], dict[str, object]]:
+    """Return the tags and the configuration that tell a run its days."""
     if isinstance(days, DayRange):
-        return _day_tables_request(range_tags(days), "late", version, config)
+        return range_tags(days), {}
     # For Dagster the run is one of the newest day. Of a range it would record each day between them
     # as planned, at 10 ms a day and table, and show them as failed if the run fails.
     newest, listed = max(days), [day.isoformat() for day in sorted(days, reverse=True)]
-    tags = range_tags(DayRange(newest, newest))
-    return _day_tables_request(tags, "late", version, {**config, "days": listed})
+    return range_tags(DayRange(newest, newest)), {"days": listed}
 
 
 def today_request(today: date, version: int) -> RunRequest:

@@ -1,7 +1,8 @@
-"""`backfill`: builds the day tables of a range by one run of Dagster in this process.
+"""`backfill`: builds day tables of some days, then the whole tables, by two runs in this process.
 
-It runs the same step as backfills of the UI, recorded on the home's instance, with or without a
-daemon. The write lock makes queued runs wait for it, and it for them.
+They run the same steps as backfills of the UI, recorded on the home's instance, with or without a
+daemon. The write lock makes queued runs wait for them, and them for these. Which days are meant is
+in `chosen_days`.
 """
 
 import threading
@@ -10,40 +11,41 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 
-from dagster import DagsterEventType, DagsterInstance
+from dagster import DagsterEventType, DagsterInstance, JobDefinition, RunRequest
 from rich.progress import Progress
 
 from assets.builds.failures import read_run_failures
-from assets.definitions import DAY_STEP
+from assets.builds.staleness import read_current_builds, read_failures
 from assets.tables.day_range import DayRange
-from orchestration.automation.run_requests import (
-    REASON_TAG,
-    TABLES_TAG,
-    asset_keys,
-    audit_keys,
-    range_tags,
-)
+from assets.tables.models import WHOLE, WHOLE_TABLE_NAMES
+from orchestration.automation.run_requests import backfill_requests
 from orchestration.build import build_defs
 from orchestration.instance import open_instance, prepare_instance
 from streaming.cli.console import PrintableConsole
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
+from streaming.store.connection import read_store
 from streaming.store.preparation import prepare_store
 
 PROGRESS_SECONDS: Final = 0.5
+QUIET: Final = {"console": {"config": {"log_level": "WARNING"}}}
+
+
+Days = DayRange | frozenset[date]
 
 
 @dataclass(frozen=True)
 class BackfillResult:
-    """The result of a backfill: its run, numbers of days and builds, and reasons of failed builds.
+    """The result of a backfill: its runs, numbers of days and builds, and reasons of failed builds.
 
-    `builds` are current now, `computed` of them were computed by this run; `failures` has a reason
-    by table and day.
+    `builds` are current now, `computed` of them were computed by these runs; `failures` has a
+    reason by table and day.
     """
 
-    run_id: str
+    run_ids: list[str]
     days: int
     builds: int
     computed: int
@@ -52,39 +54,84 @@ class BackfillResult:
 
 
 def backfill(
-    settings: Settings, days: DayRange, tables: Sequence[str], *, force: bool
+    settings: Settings, days: Days | None, tables: Sequence[str], *, force: bool
 ) -> BackfillResult:
-    """Build the tables of each day of the range; current ones are computed only if `force`.
+    """Build day tables of each of the days (None: none), and whole tables in a second run.
 
-    A day that fails is rolled back and recorded, and the others go on. Raises `PurchasesError` if
-    the run itself fails.
+    Current ones are computed only if `force`. A day that fails is rolled back and recorded, and the
+    others go on. Raises `PurchasesError` if a run itself fails.
     """
     prepare_store(settings)
     prepare_instance(settings)
-    run_id, started = str(uuid.uuid4()), time.monotonic()
-    # An in-process run knows no backfill: the range is in its tags, as a run from the queue has it.
-    job = (
-        build_defs(settings)
-        .resolve_implicit_global_asset_job_def()
-        .get_subset(
-            asset_selection=frozenset(asset_keys(tables)),
-            asset_check_selection=frozenset(audit_keys(tables)),
-        )
+    started = time.monotonic()
+    job = build_defs(settings).resolve_implicit_global_asset_job_def()
+    with open_instance(settings) as instance:
+        runs = [
+            _execute(settings, instance, job, request, 1 if number else len(days or [0]))
+            for number, request in enumerate(backfill_requests(days, tables, force=force))
+        ]
+    return BackfillResult(
+        run_ids=[run.run_id for run in runs],
+        days=len(days or ()),
+        builds=sum(run.builds for run in runs),
+        computed=sum(run.computed for run in runs),
+        failures={build: reason for run in runs for build, reason in run.failures.items()},
+        seconds=time.monotonic() - started,
     )
-    with (
-        open_instance(settings) as instance,
-        _show_progress(instance, run_id, len(days) * len(tables)),
-    ):
-        result = job.execute_in_process(
+
+
+def read_failed_days(settings: Settings) -> frozenset[date]:
+    """Read the days of which a table's last build failed."""
+    with read_store(settings) as store:
+        failed = {partition for _, partition in read_failures(store)}
+    return frozenset(date.fromisoformat(partition) for partition in failed - {WHOLE})
+
+
+def count_due(settings: Settings, days: Days | None, tables: Sequence[str], *, force: bool) -> int:
+    """Count the builds that a backfill would compute: those that are not current, or all."""
+    chosen = set(days.list_days() if isinstance(days, DayRange) else days or ())
+    with read_store(settings) as store:
+        builds = read_current_builds(store)
+    asked = {
+        (table, partition)
+        for table in tables
+        for partition in (
+            [WHOLE] if table in WHOLE_TABLE_NAMES else [day.isoformat() for day in chosen]
+        )
+    }
+    return len(asked if force else asked - builds)
+
+
+@dataclass(frozen=True)
+class _Run:
+    run_id: str
+    builds: int
+    computed: int
+    failures: dict[str, str]
+
+
+def _execute(
+    settings: Settings,
+    instance: DagsterInstance,
+    job: JobDefinition,
+    request: RunRequest,
+    partitions: int,
+) -> _Run:
+    """Execute one run in this process; raise `PurchasesError` if it breaks by itself."""
+    run_id, keys = str(uuid.uuid4()), request.asset_selection or []
+    # An in-process run knows no backfill: the range is in its tags, as a run from the queue has it.
+    subset = job.get_subset(
+        asset_selection=frozenset(keys),
+        asset_check_selection=frozenset(request.asset_check_keys or ()),
+    )
+    with _show_progress(instance, run_id, partitions * len(keys)):
+        result = subset.execute_in_process(
             instance=instance,
             run_id=run_id,
             raise_on_error=False,
-            tags={
-                **range_tags(days),
-                REASON_TAG: "backfill",
-                TABLES_TAG: ",".join(tables),
-            },
-            run_config={"ops": {DAY_STEP: {"config": {"force": force}}}},
+            tags=request.tags,
+            # Of a successful run Dagster prints that it did not return what it yielded.
+            run_config={**request.run_config, "loggers": QUIET},
         )
         materialized = result.get_asset_materialization_events()
     # A run with failed days fails too; only one without a recorded failure broke by itself.
@@ -92,14 +139,8 @@ def backfill(
     if not result.success and not failures:
         raise PurchasesError(f"The run {run_id} failed: {_first_failure(result.all_events)}")
     metadata = [event.step_materialization_data.materialization.metadata for event in materialized]
-    return BackfillResult(
-        run_id=run_id,
-        days=len(days),
-        builds=len(materialized),
-        computed=sum(bool(one["computed"].value) for one in metadata),
-        failures=failures,
-        seconds=time.monotonic() - started,
-    )
+    computed = sum(bool(one["computed"].value) for one in metadata)
+    return _Run(run_id, len(materialized), computed, failures)
 
 
 def _first_failure(events: Sequence[Any]) -> str:

@@ -5,7 +5,6 @@ The work is in `orchestration.local` and in modules of the commands' names.
 
 import shlex
 import sys
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -15,10 +14,9 @@ from streaming.cli.output import print_text
 from streaming.errors import PurchasesError, UsageError
 
 if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
+    from collections.abc import Sequence
 
-    from assets.tables.day_range import DayRange
-    from orchestration.cli.backfill import BackfillResult
+    from orchestration.cli.backfill import BackfillResult, Days
 
 MAX_FAILURES: Final = 5
 """Failed builds that a message names; the status and Dagster have all of them."""
@@ -64,32 +62,56 @@ def env() -> None:
     sys.stdout.writelines(f"export {n}={shlex.quote(str(path))}\n" for n, path in names.items())
 
 
-def backfill(
-    first: Annotated[str, typer.Option("--from", metavar="DAY", help="The first day.")],
-    last: Annotated[str, typer.Option("--to", metavar="DAY", help="The last day, included.")],
+def backfill(  # noqa: PLR0913 - a command's options are its parameters
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="The first day.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="DAY", help="The last day, included.")
+    ] = None,
+    days: Annotated[int | None, typer.Option(help="So many days up to today.")] = None,
     table: Annotated[
-        list[str] | None, typer.Option(help="Only this table; may be repeated. Default: all four.")
+        list[str] | None, typer.Option(help="Only this table; may be repeated. Default: all.")
     ] = None,
     *,
-    force: Annotated[
-        bool, typer.Option("--force", help="Compute also days that are current.")
+    yesterday: Annotated[bool, typer.Option("--yesterday", help="Yesterday alone.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="The days whose last build failed.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Compute also what is current.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build nothing; print what would be built.")
     ] = False,
 ) -> None:
-    """Build the day tables of a range of days, recorded as one run in Dagster.
+    """Build the day tables of some days, then the summaries: two runs, recorded in Dagster.
 
     A day that fails keeps its figures, and the others go on; the exit code is 1 then.
 
     Example: purchases backfill --from 2011-03-01 --to 2011-03-31
     """
-    from assets.tables.day_range import DayRange
+    from assets.tables.models import DAY_TABLE_NAMES
     from orchestration.cli.backfill import backfill as build
+    from orchestration.cli.backfill import count_due, read_failed_days
+    from orchestration.cli.chosen_days import parse_tables, read_days
     from streaming.settings import load_settings
 
     settings = load_settings()
-    days = DayRange(_parse_day("--from", first), _parse_day("--to", last))
-    tables = _parse_tables(table or [])
-    _require_partitions(days, settings.history_start, settings.zone)
-    print_text(_format_result(build(settings, days, tables, force=force)))
+    chosen: Days | None = read_days(settings, first, last, days, yesterday=yesterday)
+    if failed and chosen:
+        raise UsageError("--failed names the days itself: leave the other days out.")
+    tables = parse_tables(table or [])
+    if failed:
+        chosen = read_failed_days(settings)
+        if not chosen:
+            print_text("OK: no build of a day has failed.")
+            return
+    elif chosen is None and set(tables) & set(DAY_TABLE_NAMES):
+        raise UsageError("Name the days: --from and --to, --days, --yesterday or --failed.")
+    if dry_run:
+        due = count_due(settings, chosen, tables, force=force)
+        print_text(f"Dry run: {_scope(chosen, tables)}: {due:,} builds would be computed.")
+        return
+    print_text(_format_result(build(settings, chosen, tables, force=force), chosen, tables))
 
 
 def export(  # noqa: PLR0913 - a command's options are its parameters
@@ -122,12 +144,13 @@ def export(  # noqa: PLR0913 - a command's options are its parameters
     Example: purchases export daily_sales --from 2011-03-01 --to 2011-03-31 --format csv
     """
     from assets.queries.export import Format, read_format, read_gap
+    from orchestration.cli.chosen_days import parse_day
     from orchestration.cli.export import export as write
     from streaming.settings import load_settings
 
     days = (
-        None if first is None else _parse_day("--from", first),
-        None if last is None else _parse_day("--to", last),
+        None if first is None else parse_day("--from", first),
+        None if last is None else parse_day("--to", last),
     )
     chosen = read_format(form)
     if for_spreadsheet:
@@ -143,43 +166,29 @@ def export(  # noqa: PLR0913 - a command's options are its parameters
         print_text(f"{what} not built yet, and not in the export.", err=True)
 
 
-def _format_result(result: "BackfillResult") -> str:
+def _scope(days: "Days | None", tables: "Sequence[str]") -> str:
+    """Return what is built, in words."""
+    from assets.tables.models import WHOLE_TABLE_NAMES
+
+    summaries = len(set(tables) & set(WHOLE_TABLE_NAMES))
+    of_days = f"{_count(len(days or ()), 'day')} of {_count(len(tables) - summaries, 'table')}"
+    whole = "1 summary" if summaries == 1 else f"{summaries} summaries"
+    return " and ".join([*([of_days] if days else []), *([whole] if summaries else [])])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _format_result(result: "BackfillResult", days: "Days | None", tables: "Sequence[str]") -> str:
     """Return the sentence of a backfill. Raises `PurchasesError` if builds failed, naming some."""
     sentence = (
-        f"{result.days:,} days: {result.builds:,} builds current, of them {result.computed:,}"
-        f" computed now, in {result.seconds:.1f} s (run {result.run_id})."
+        f"{_scope(days, tables)}: {result.builds:,} builds current, of them {result.computed:,}"
+        f" computed now, in {result.seconds:.1f} s (run {', '.join(result.run_ids)})."
     )
     if result.failures:
         named = "; ".join(
             f"{build}: {reason}" for build, reason in list(result.failures.items())[:MAX_FAILURES]
         )
         raise PurchasesError(f"{len(result.failures):,} builds failed, {sentence} First: {named}")
-    return sentence
-
-
-def _parse_day(option: str, text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} {text} is not a day, such as 2011-03-27.") from None
-
-
-def _parse_tables(names: list[str]) -> list[str]:
-    from assets.tables.models import DAY_TABLE_NAMES
-
-    for name in names:
-        if name not in DAY_TABLE_NAMES:
-            raise UsageError(f"--table {name} must be one of {', '.join(DAY_TABLE_NAMES)}.")
-    return list(dict.fromkeys(names)) or list(DAY_TABLE_NAMES)
-
-
-def _require_partitions(days: "DayRange", start: date, zone: "ZoneInfo") -> None:
-    """Raise `UsageError` unless the days are in order and have partitions."""
-    from datetime import datetime
-
-    today = datetime.now(zone).date()
-    if not start <= days.first <= days.last <= today:
-        raise UsageError(
-            f"--from {days.first} --to {days.last} must be in order, from {start}"
-            f" (PURCHASES_HISTORY_START) to {today}."
-        )
+    return f"OK: {sentence}"

@@ -50,7 +50,7 @@ def test_old_runs_go_with_their_files_and_no_partition_is_forgotten(
     monkeypatch.setattr("assets.queries.dagster_storage.VACUUM_BYTES", 0)
     store_events(store, [event(n, micros("2024-03-01 10:00") + n * 10**6) for n in range(3)])
     days = DayRange(FIRST, FIRST + timedelta(9))
-    old = [backfill(store, days, ["daily_sales"], force=True).run_id for _ in range(3)]
+    old = [backfill(store, days, ["daily_sales"], force=True).run_ids[0] for _ in range(3)]
     with open_instance(store) as instance:
         assert apply_retention(store, instance, time.time()).runs == 0
         before = bytes_under(Home(store.home).dagster)
