@@ -22,12 +22,13 @@ from streaming.system.home import Home
 from streaming.system.lease import acquire
 from streaming.units import micros_of
 
-EVENTS_PER_SECOND: Final = 20
-"""So many that figures move visibly, and so few that a laptop stays quiet."""
+EVENTS_PER_SECOND: Final = 2
+"""So many that figures move visibly. Twenty are 72,000 in the first hour, which is fifty days of
+the recorded year: all other days would be flat beside today."""
 LAST_HOUR: Final = timedelta(hours=1)
-SPARSE: Final = 0.1
+SPARSE: Final = 0.25
 """The share of a generated hour below which the last one is filled: the recorded year's last hour
-is far below it, and one in which this demonstration ran for six minutes is not."""
+is below it, and one in which this demonstration ran for fifteen minutes is not."""
 EXAMPLE: Final = "online_retail.parquet"
 
 

@@ -17,7 +17,7 @@ from tests.support import wait_until
 from tests.terminal import CTRL_C, Terminal, in_terminal
 
 YEAR = 541_907
-"""After so many events the demonstration goes on at 20 a second."""
+"""After so many events the demonstration goes on at 2 a second."""
 
 
 @pytest.mark.timeout(420)
