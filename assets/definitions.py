@@ -166,7 +166,8 @@ def _chosen_days(context: AssetExecutionContext, config: BuildConfig) -> list[st
 
 def _spec(settings: Settings, transform: Transform, group: str) -> AssetSpec:
     url = dashboard_url(settings)
-    link = {"dashboard": MetadataValue.url(f"{url}/#truth?table={transform.table}")} if url else {}
+    address = f"{url}/#verified?table={transform.table}"
+    link = {"dashboard": MetadataValue.url(address)} if url else {}
     return AssetSpec(
         transform.table,
         deps=[EVENTS],

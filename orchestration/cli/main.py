@@ -51,7 +51,7 @@ def _extension() -> "Extension":
     from orchestration.local.services import read_dagster_url
     from streaming.dashboard.app import Extension
 
-    return Extension(history_endpoints(read_dagster_url), _sections(), ("history", "truth"))
+    return Extension(history_endpoints(read_dagster_url), _sections(), ("history", "verified"))
 
 
 app = build_app()

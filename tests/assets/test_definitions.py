@@ -233,7 +233,7 @@ def test_a_table_links_to_the_dashboard_once_that_has_an_address(store: Settings
 
     assert set(links()) == {None}
     (store.home / "dashboard.port").write_text("4321\n")
-    assert "http://127.0.0.1:4321/#truth?table=daily_sales" in links()
+    assert "http://127.0.0.1:4321/#verified?table=daily_sales" in links()
 
 
 def test_every_column_says_what_it_is(store: Settings) -> None:

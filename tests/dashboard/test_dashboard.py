@@ -80,7 +80,7 @@ def test_a_purchase_is_shown_at_once_and_hostile_names_are_text(
         page.get_by_text("caught up").first.wait_for(timeout=30_000)
         page.get_by_text("did you mean unit_price?").wait_for(timeout=30_000)
         page.locator("#unknown-fields").get_by_text(HOSTILE[1]).wait_for(timeout=30_000)
-        page.goto(f"{base}/#refused")
+        page.goto(f"{base}/#rejected")
         page.get_by_text("Nothing is refused").wait_for(timeout=30_000)
         assert errors == []
         assert foreign == []

@@ -1,4 +1,4 @@
-"""History and Data quality: figures of the tables, their freshness, and both in a browser.
+"""History and Verified: figures of the tables, their freshness, and both in a browser.
 
 The tables are built by the assets' own builder; what they must say is computed here, from events.
 """
@@ -32,7 +32,7 @@ from tests.support import Broker
 DAYS = 40
 FIRST, LAST = date(2024, 1, 1), date(2024, 2, 9)
 LATE = ("2024-01-05", LAST.isoformat())
-VIEWS = ("now", "history", "stream", "refused", "truth")
+VIEWS = ("now", "history", "stream", "rejected", "verified")
 
 
 @pytest.fixture(scope="module")

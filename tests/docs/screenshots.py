@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.browser import Scheme, browser
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-VIEWS = ("now", "history", "stream", "refused", "truth")
+VIEWS = ("now", "history", "stream", "rejected", "verified")
 WIDTHS = {"": (1400, 1000), "phone-": (390, 900), "wall-": (2200, 1240)}
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 DAGSTER = {

@@ -185,7 +185,7 @@ def test_dashboard_and_dagster_link_to_each_other(working: HomeRunner) -> None:
         page.get_by_label("daily_sales in Dagster").click()
         page.wait_for_url(f"{graphql.url_of(working).replace('127.0.0.1', 'localhost')}/assets/*")
         with page.context.expect_page() as opened:
-            page.get_by_text("#truth?table=daily_sales").first.click()
+            page.get_by_text("#verified?table=daily_sales").first.click()
         opened.value.get_by_text("Freshness of the tables").wait_for()
 
 

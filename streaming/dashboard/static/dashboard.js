@@ -2,6 +2,7 @@
 import { $ } from "./dom.js";
 import { clock, deployment, number, words } from "./format.js";
 import { isVerifying, prepareDataQuality, showDataQuality } from "./data-quality.js";
+import { listen } from "./events.js";
 import { prepareHistory, showHistory } from "./history.js";
 import { showNow } from "./now.js";
 import { prepareRefused, showRefused } from "./refused.js";
@@ -12,6 +13,9 @@ const STALE_MILLISECONDS = 5_000; // ten events that did not come
 const OLD_SECONDS = 60;
 const SHORT_LAG_SECONDS = 5;
 
+// Names of views that were renamed, because people keep addresses.
+const RENAMED = { refused: "rejected", truth: "verified" };
+
 const views = document.body.dataset.views.split(" ");
 const latest = { now: null, status: null };
 let lastEventAt = 0,
@@ -21,12 +25,13 @@ const showView = {
   now: () => latest.now && showNow(latest.now),
   stream: () => latest.status && showStream(latest.status),
   history: showHistory,
-  refused: showRefused,
-  truth: showDataQuality,
+  rejected: showRefused,
+  verified: showDataQuality,
 };
 
 function route() {
-  const name = location.hash.slice(1).split("?")[0];
+  const asked = location.hash.slice(1).split("?")[0],
+    name = RENAMED[asked] ?? asked;
   view = views.includes(name) ? name : "now";
   for (const link of document.querySelectorAll("nav a")) markLink(link);
   showView[view]();
@@ -39,8 +44,6 @@ function markLink(link) {
   $(`view-${name}`).hidden = !isShown;
   if (isShown) {
     link.setAttribute("aria-current", "page");
-    // A phone has no room for all tabs.
-    link.parentNode.scrollLeft = link.offsetLeft - link.parentNode.offsetLeft;
     document.title = name === "now" ? "purchases" : `${link.textContent} – purchases`;
   } else link.removeAttribute("aria-current");
 }
@@ -62,7 +65,6 @@ function showLag() {
 
 function receiveNow(now) {
   latest.now = now;
-  lastEventAt = Date.now();
   Object.assign(deployment, { zone: now.timezone, currency: now.currency });
   for (const node of document.querySelectorAll(".currency")) node.textContent = now.currency;
   $("trouble").hidden = true;
@@ -76,16 +78,24 @@ function receiveStatus(status) {
 }
 
 function receiveTrouble(text) {
-  lastEventAt = Date.now();
   $("trouble").hidden = false;
   $("trouble").textContent = text;
 }
 
-function listen() {
-  const source = new EventSource("/events");
-  source.addEventListener("now", (event) => receiveNow(JSON.parse(event.data)));
-  source.addEventListener("status", (event) => receiveStatus(JSON.parse(event.data)));
-  source.addEventListener("trouble", (event) => receiveTrouble(event.data));
+const receivers = {
+  now: (data) => receiveNow(JSON.parse(data)),
+  status: (data) => receiveStatus(JSON.parse(data)),
+  trouble: receiveTrouble,
+};
+
+function receive({ name, data, at }) {
+  lastEventAt = at;
+  receivers[name](data);
+}
+
+// While a tab is hidden no event comes, which must not look like a server that is gone.
+function greet() {
+  if (lastEventAt) lastEventAt = Date.now();
 }
 
 function markStale() {
@@ -100,11 +110,11 @@ function markStale() {
 
 setInterval(markStale, 1000);
 setInterval(() => {
-  if (view === "truth" && !isVerifying()) showDataQuality();
+  if (view === "verified" && !isVerifying()) showDataQuality();
 }, REFRESH_MILLISECONDS);
 addEventListener("hashchange", route);
 prepareHistory();
 prepareRefused();
 prepareDataQuality();
 route();
-listen();
+listen(receive, greet);

@@ -1,4 +1,4 @@
-// Data quality: what was verified, and how each table and each of its days stands against the stream.
+// Verified: what was verified, and how each table and each of its days stands against the stream.
 import { $, fillRows, freshnessBadge, make, makeCell, numberCell } from "./dom.js";
 import { day, moment, number, plural, utcDay } from "./format.js";
 import { request } from "./api.js";

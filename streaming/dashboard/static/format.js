@@ -1,7 +1,14 @@
 // Figures, times and codes as people read them: pure functions that return text.
-const whole = new Intl.NumberFormat("en-GB");
-const fraction = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 1 });
-const short = new Intl.NumberFormat("en-GB", { notation: "compact", maximumFractionDigits: 1 });
+// The words are English; numbers, dates and times are as the browser's languages write them.
+const locale = navigator.languages;
+const whole = new Intl.NumberFormat(locale);
+const fraction = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
+const hundredths = new Intl.NumberFormat(locale, {
+  minimumFractionDigits: 2,
+  maximumFractionDigits: 2,
+  roundingMode: "trunc",
+});
+const short = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
 const COMPACT_FROM = 10_000;
 const MICROS = 1e6;
 
@@ -15,11 +22,8 @@ export const compact = (value) =>
 export const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
 export const words = (code) => code.replaceAll("_", " ").replace("json", "JSON");
 
-// Takes an exact decimal text, because a double would round a large sum.
-export function money(text) {
-  const [, sign, units, rest] = /^(-?)(\d+)(?:\.(\d+))?$/.exec(text) ?? ["", "", "0", ""];
-  return `${sign && "−"}${whole.format(BigInt(units))}.${(rest ?? "").padEnd(2, "0").slice(0, 2)}`;
-}
+// Takes an exact decimal text, of which `Intl` loses nothing; a double would round a large sum.
+export const money = (text) => hundredths.format(text).replace("-", "−");
 
 export function moneyOfMicros(micros) {
   const size = Math.abs(micros);
@@ -30,7 +34,7 @@ export function moneyOfMicros(micros) {
 export const amount = (value) => `${money(value.toFixed(2))} ${deployment.currency}`;
 
 export function clock(ms, { seconds = true } = {}) {
-  return new Date(ms).toLocaleTimeString("en-GB", {
+  return new Date(ms).toLocaleTimeString(locale, {
     timeZone: deployment.zone,
     hour: "2-digit",
     minute: "2-digit",
@@ -42,7 +46,7 @@ export function moment(text) {
   if (!text) return "never";
   const date = new Date(text);
   const isThisYear = date.getUTCFullYear() === new Date().getUTCFullYear();
-  return date.toLocaleString("en-GB", {
+  return date.toLocaleString(locale, {
     timeZone: deployment.zone,
     ...(isThisYear ? {} : { year: "numeric" }),
     month: "short",
@@ -54,7 +58,7 @@ export function moment(text) {
 
 // `date` is a calendar day such as 2026-03-01, which no time zone may move.
 export function day(date, { exact = true } = {}) {
-  return new Date(`${date}T12:00:00Z`).toLocaleDateString("en-GB", {
+  return new Date(`${date}T12:00:00Z`).toLocaleDateString(locale, {
     timeZone: "UTC",
     day: "numeric",
     month: "short",

@@ -1,4 +1,4 @@
-// Refused: dead letters by day and reason, one opened with its bytes, redriven after a preview.
+// Rejected: dead letters by day and reason, one opened with its bytes, redriven after a preview.
 import { $, fillFacts, fillPager, fillRows, make, makeButton, makeCell } from "./dom.js";
 import { day, moment, number, reason, utcDay, words } from "./format.js";
 import { request } from "./api.js";
