@@ -21,6 +21,8 @@ LATEST: Final = 12
 """As many purchases as the dashboard has room for."""
 DESCRIBED_ROWS: Final = 50_000
 """The last rows in which descriptions are searched, so that samples do not slow down."""
+QUARTER: Final = 15 * 60 * MICROS
+"""A quarter of an hour in µs: a day is drawn with 96 points."""
 SUMS: Final = (
     "count(*), coalesce(sum(quantity), 0), coalesce(sum(amount_micros / 1000000), 0),"
     " coalesce(sum(amount_micros % 1000000), 0)"
@@ -105,6 +107,24 @@ def sums_of_span(connection: StoreConnection, span: tuple[int, int]) -> Sums:
         f"SELECT {SUMS} FROM analytics_event WHERE event_time >= ? AND event_time < ?", span
     ).fetchone()
     return Sums(row[0], row[1], row[2] * MICROS + row[3])
+
+
+def sums_by_quarter(
+    connection: StoreConnection, day: date, zone: ZoneInfo
+) -> list[tuple[int, int, int, int]]:
+    """Sum a day by quarter of an hour: its minute of the local day, events, items, revenue."""
+    start, end = day_span(day, zone)
+    rows = connection.execute(
+        f"SELECT (event_time - ?) / ?, {SUMS} FROM analytics_event"
+        " WHERE event_time >= ? AND event_time < ? GROUP BY 1 ORDER BY 1",
+        (start, QUARTER, start, end),
+    )
+    quarters = []
+    for number, events, items_sold, revenue in _whole_groups(rows):
+        # By the wall clock: after a change of clocks a quarter is not as far from midnight.
+        time = datetime.fromtimestamp((start + number * QUARTER) / MICROS, zone)
+        quarters.append((time.hour * 60 + time.minute, events, items_sold, revenue))
+    return quarters
 
 
 def day_sums(connection: StoreConnection, day: str) -> Sums | None:

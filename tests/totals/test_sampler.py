@@ -5,7 +5,7 @@ import time
 from streaming.settings import Settings
 from streaming.totals.sampler import Sampler
 from tests.assets.stored import store_events
-from tests.store.rows import event
+from tests.store.rows import event, micros
 
 
 def test_a_correction_replaces_what_was_counted_before(store: Settings) -> None:
@@ -27,3 +27,16 @@ def test_a_correction_replaces_what_was_counted_before(store: Settings) -> None:
     events, revenue = (sum(bucket[index] for bucket in found.buckets) for index in (1, 2))
     assert (events, revenue) == (2, 10_000_000)
     assert [(row.item, row.quantity) for row in found.latest] == [("book", 1), ("lamp", 3)]
+
+
+def test_the_day_and_the_day_before_are_summed_by_quarter_of_an_hour(settings: Settings) -> None:
+    """By the wall clock, also on the day on which the clocks went forward: from 1:00 to 2:00."""
+    london = settings.model_copy(update={"timezone": "Europe/London"})
+    times = ["2024-03-30 09:10", "2024-03-31 00:20", "2024-03-31 08:05", "2024-03-31 08:14"]
+    store_events(london, [event(n, micros(time), n + 1) for n, time in enumerate(times)])
+    sampler = Sampler(london)
+    found = sampler.sample()
+    sampler.close()
+    assert not found.is_today
+    assert found.course.day_before == [(9 * 60, 1, 1, 2_500_000)]
+    assert found.course.day == [(15, 1, 2, 5_000_000), (9 * 60, 2, 7, 17_500_000)]

@@ -60,6 +60,7 @@ function makeAxes({ x, left, right }, hasBars) {
       ...axis,
       grid: { show: false },
       size: 30,
+      space: 76,
       // Bars are days: a tick between two days would say one of them again.
       ...(hasBars ? { incrs: DAY_TICKS } : {}),
       values: (_, ticks) => ticks.map((t) => x(t)),
@@ -118,9 +119,47 @@ function uplotSettings(node, options, currentData) {
   };
 }
 
+// What the chart shows, for who cannot see it; filled when it is opened, because live charts change.
+function makeTable(node, options, currentData) {
+  const details = make("details", undefined, "chart-table"),
+    table = make("table");
+  details.append(make("summary", "Show as a table"), table);
+  details.ontoggle = () => {
+    if (details.open) fillTable(table, options, currentData());
+    else table.replaceChildren();
+  };
+  node.after(details);
+}
+
+function fillTable(table, { table: texts, x, series }, data) {
+  const head = make("tr"),
+    body = make("tbody"),
+    shown = series.filter((one) => one.kind !== "hatched");
+  for (const text of [texts.head, ...shown.map((one) => one.label)]) {
+    const cell = make("th", text);
+    cell.scope = "col";
+    head.append(cell);
+  }
+  (data?.[0] ?? []).forEach((time, index) => {
+    const row = make("tr");
+    row.append(
+      make("td", x(time, true)),
+      ...shown.map((one) => {
+        const value = (one.raw ?? data[series.indexOf(one) + 1])[index];
+        return make("td", isKnown(value) ? one.show(value) : "–");
+      }),
+    );
+    body.append(row);
+  });
+  const top = make("thead");
+  top.append(head);
+  table.replaceChildren(make("caption", texts.caption), top, body);
+}
+
 // Draws into `node`. `series` are { label, color, kind: area|bars|backdrop|hatched|line, scale?, show, raw? }
 // with `show(value)` as text; `x(second, exact)` labels a time, `left` and `right` label axis values,
-// and `pick(from, to)` gets what was chosen by dragging, in epoch seconds.
+// and `pick(from, to)` gets what was chosen by dragging, in epoch seconds. With `table`, a
+// { caption, head }, a table of the same values can be opened below.
 export function makeChart(node, options) {
   const { pick } = options;
   let plot = null,
@@ -161,6 +200,7 @@ export function makeChart(node, options) {
     else draw();
   }
 
+  if (options.table) makeTable(node, options, () => data);
   new ResizeObserver(resize).observe(node);
   // Colours are read when a chart is drawn.
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);

@@ -34,6 +34,14 @@ export function nameCell(name, description, pick) {
   return makeCell(node);
 }
 
+// The same for an item, of which people know the description better than the code.
+export function itemCell(item, description, pick) {
+  if (!description) return nameCell(item, null, pick);
+  const cell = nameCell(description, item, pick);
+  cell.firstChild.title = `${description} · ${item}`;
+  return cell;
+}
+
 // Fills a table's body; its rows are reused, so that the focus and the scroll position stay.
 export function fillRows(id, items, makeCells) {
   const body = $(id).tBodies[0];

@@ -42,6 +42,21 @@ export function clock(ms, { seconds = true } = {}) {
   });
 }
 
+// The hour (0 to 23) and the minute that a clock of the deployment shows.
+export const wallClock = (ms) =>
+  new Date(ms)
+    .toLocaleTimeString("en-GB", { timeZone: deployment.zone, hour: "2-digit", minute: "2-digit" })
+    .split(":")
+    .map(Number);
+
+// The time of day of a moment (epoch ms) in UTC.
+export const hourOfDay = (ms, { minutes = false } = {}) =>
+  new Date(ms).toLocaleTimeString(locale, {
+    timeZone: "UTC",
+    hour: "numeric",
+    ...(minutes ? { minute: "2-digit" } : {}),
+  });
+
 export function moment(text) {
   if (!text) return "never";
   const date = new Date(text);

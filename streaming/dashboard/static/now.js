@@ -1,12 +1,17 @@
 // Now: what is selling, from the `now` event that comes twice a second.
-import { $, fillComparisons, fillRows, make, nameCell, numberCell } from "./dom.js";
+import { $, fillComparisons, fillRows, itemCell, make, numberCell } from "./dom.js";
 import { amount, clock, compact, day, decimal, deployment, localDay, money } from "./format.js";
-import { moneyOfMicros, number, reason } from "./format.js";
+import { hourOfDay, moneyOfMicros, number, reason, wallClock } from "./format.js";
 import { makeChart } from "./chart.js";
+import { drawSparkline } from "./sparkline.js";
 
 const TOP = 10;
 const MICROS = 1e6;
-let chart = null;
+const QUARTER = 15; // minutes
+const QUARTERS = 96;
+const DAY_START = Date.UTC(2000, 0, 1) / 1e3; // any day: only the time of day is shown
+let chart = null,
+  dayChart = null;
 
 const SERIES = [
   { label: "revenue per minute", color: "--accent", kind: "area", show: amount },
@@ -28,6 +33,7 @@ function drawHour(now) {
     left: compact,
     right: decimal,
     zone: () => deployment.zone,
+    table: { caption: "The last hour by ten seconds", head: "Time" },
   });
   const last = now.buckets.length - 1;
   chart.set([
@@ -36,6 +42,80 @@ function drawHour(now) {
     // The last bucket is not over, and its rate would seem to fall.
     now.buckets.map(([, events], i) => (i < last ? events / now.bucket_seconds : null)),
   ]);
+}
+
+// The sums of a figure up to the end of each quarter of an hour; null after `until` (minute).
+function cumulated(course, index, until = QUARTERS * QUARTER) {
+  const sums = new Array(QUARTERS).fill(0);
+  for (const quarter of course) sums[quarter[0] / QUARTER] += quarter[index];
+  let sum = 0;
+  return [0, ...sums.map((value, i) => (i * QUARTER < until ? (sum += value) : null))];
+}
+
+const minuteOf = (ms) => {
+  const [hour, minute] = wallClock(ms);
+  return hour * 60 + minute;
+};
+
+// Until now the day's own figure counts, which is newer than its course.
+function dayData(now) {
+  const minute = minuteOf(Date.parse(now.as_of)),
+    times = Array.from({ length: QUARTERS + 1 }, (_, i) => DAY_START + i * QUARTER * 60),
+    [today, before] = [
+      cumulated(now.course.day, 3, now.is_today ? minute + 1 : undefined),
+      cumulated(now.course.day_before, 3),
+    ].map((row) => row.map((micros) => (micros === null ? null : micros / MICROS)));
+  if (now.is_today) {
+    const at = Math.floor(minute / QUARTER) + 1;
+    times[at] = DAY_START + Math.max(minute, (at - 1) * QUARTER + 1) * 60;
+    today[at] = now.day.net_revenue_micros / MICROS;
+    before[at] = null;
+  }
+  return [times, before, today];
+}
+
+function daySeries(now) {
+  const names = now.is_today ? ["yesterday", "today"] : ["the day before", "that day"];
+  return [
+    { label: names[0], color: "--second", kind: "line", show: amount },
+    { label: names[1], color: "--accent", kind: "area", show: amount },
+  ];
+}
+
+const timeOfDay = (second, exact) => hourOfDay(second * 1e3, { minutes: Boolean(exact) });
+
+function drawDay(now) {
+  const series = daySeries(now);
+  dayChart ??= makeChart($("day-chart"), {
+    series,
+    x: timeOfDay,
+    left: compact,
+    zone: () => "UTC",
+    table: { caption: "Net revenue up to each time of the day", head: "Time" },
+  });
+  $("key-day").textContent = series[1].label;
+  $("key-day-before").textContent = series[0].label;
+  const isSame = dayChart.names === series[1].label;
+  dayChart.names = series[1].label;
+  dayChart.set(dayData(now), isSame ? undefined : series);
+}
+
+function showSparklines(now) {
+  const until = now.is_today ? minuteOf(Date.parse(now.as_of)) : QUARTERS * QUARTER,
+    hours = (index) => {
+      const sums = new Array(Math.floor((until - 1) / 60) + 1).fill(0);
+      for (const quarter of now.course.day) sums[Math.floor(quarter[0] / 60)] += quarter[index];
+      return sums;
+    };
+  drawSparkline($("items-spark"), hours(2));
+  drawSparkline($("revenue-spark"), hours(3));
+  const perMinute = 60 / now.bucket_seconds,
+    rates = Array.from({ length: now.buckets.length / perMinute }, (_, i) =>
+      now.buckets
+        .slice(i * perMinute, (i + 1) * perMinute)
+        .reduce((sum, [, events]) => sum + events, 0),
+    );
+  drawSparkline($("rate-spark"), rates);
 }
 
 function rankBefore(rank, change) {
@@ -50,7 +130,7 @@ function showRanking(id, items) {
     const openItem = () => (location.hash = `history?item=${encodeURIComponent(item.item)}`);
     return [
       make("td", index + 1),
-      nameCell(item.item, item.description, openItem),
+      itemCell(item.item, item.description, openItem),
       numberCell(number(item.items_sold)),
       numberCell(...rankBefore(index + 1, item.change)),
     ];
@@ -141,7 +221,9 @@ function showLatest(now) {
 export function showNow(now) {
   showDay(now);
   showTiles(now);
+  drawDay(now);
   drawHour(now);
+  showSparklines(now);
   showRanking("popular-today", now.popular_today);
   showRanking("popular-ever", now.popular_ever);
   showCountries(now);
