@@ -6,6 +6,7 @@ same fields without the word exact decimal texts. The queries are in `sales` and
 
 from collections.abc import Sequence
 from datetime import date
+from fractions import Fraction
 from typing import Any
 
 from msgspec import Struct
@@ -29,21 +30,99 @@ class PeriodFigures(SalesFigures, frozen=True, kw_only=True):
 
     Orders and customers are distinct ones; customers are null in the figures of one customer. A day
     that is not built has what the stream counted of it: orders, customers and gross revenue are
-    null.
+    null. Of the whole shop, by day or longer, `new_customers` are those of `customer_summary` whose
+    first purchase it is. `average_order` is net revenue per order, `returns_share` the share of
+    gross revenue that was returned.
     """
 
     at: str
     orders: int | None
     customers: int | None
+    new_customers: int | None
+    average_order: str | None
+    returns_share: float | None
     built: bool
 
 
 class RankedFigures(SalesFigures, frozen=True, kw_only=True):
-    """The figures of one item or country over a range, and its rank in the requested order."""
+    """The figures of an item, country or customer over a range, and its rank in the order.
+
+    `orders` are distinct ones, null if a table was asked, which has them by day.
+    """
 
     rank: int
     name: str
     description: str | None
+    orders: int | None
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """An order of a range, as far as it is of what was asked for; `at` is its first line's time."""
+
+    order: str
+    at: str
+    customer: str | None
+    country: str | None
+    lines: int
+    items_sold: int
+    net_revenue_micros: int
+    net_revenue: str
+
+
+class Orders(Struct, frozen=True, kw_only=True):
+    """A page of orders, the number of orders, and the offset of the next page."""
+
+    first: date
+    last: date
+    currency: str
+    as_of: str
+    total: int
+    orders: list[Order]
+    next_offset: int | None
+
+
+class Line(Struct, frozen=True, kw_only=True):
+    """One purchase, as a line of an order: `at` is its local time; without a price it has none."""
+
+    at: str
+    event_id: str
+    order: str | None
+    customer: str | None
+    item: str
+    description: str | None
+    country: str | None
+    quantity: int
+    unit_price: str | None
+    net_revenue_micros: int
+    net_revenue: str
+
+
+class Lines(Struct, frozen=True, kw_only=True):
+    """A page of lines, oldest first, the number of lines, and the offset of the next page."""
+
+    first: date
+    last: date
+    currency: str
+    as_of: str
+    total: int
+    lines: list[Line]
+    next_offset: int | None
+
+
+class Found(Struct, frozen=True):
+    """What a search found: `kind` is item, country, customer or order; an order has its days."""
+
+    kind: str
+    name: str
+    description: str | None
+    first: date | None = None
+    last: date | None = None
+
+
+class SearchResult(Struct, frozen=True):
+    """What has a text in its name: of each kind a few."""
+
+    found: list[Found]
 
 
 class Freshness(Struct, frozen=True, kw_only=True):
@@ -65,14 +144,22 @@ class Freshness(Struct, frozen=True, kw_only=True):
     built_at: str | None
 
 
+class DistinctFigures(Struct, frozen=True):
+    """The distinct orders and customers of a range; `new_customers` as in `PeriodFigures`."""
+
+    orders: int
+    customers: int
+    new_customers: int | None
+
+
 class Series(Struct, frozen=True, kw_only=True):
     """Figures over time, their sum, the sum of as many days before, and their freshness.
 
     Days and hours without events are not among the points. `not_built` are the days with events
     that have no build yet. Of the whole shop they are points nevertheless, with what the stream
     counted; of an item or a country and by hour nothing is known of them, so that `total` is
-    without them, and `before` is null if one of its days is such. `as_of` is the time of reading
-    (RFC 3339 in UTC).
+    without them, and `before` is null if one of its days is such. `distinct` is null if the range
+    has too many events to be read. `as_of` is the time of reading (RFC 3339 in UTC).
     """
 
     first: date
@@ -84,6 +171,7 @@ class Series(Struct, frozen=True, kw_only=True):
     not_built: list[str]
     total: SalesFigures
     before: SalesFigures | None
+    distinct: DistinctFigures | None
     standing: Freshness
 
 
@@ -177,20 +265,41 @@ def sales_figures(events: int, items_sold: int, gross: int | None, net: int) -> 
 def period_figures(
     at: str, figures: Sequence[int], orders: int, customers: int | None
 ) -> PeriodFigures:
-    """Return the figures of a day or an hour; `figures` are `sales_figures`' arguments."""
-    fields = additive_fields(*figures)
-    return PeriodFigures(**fields, at=at, orders=orders, customers=customers, built=True)
+    """Return the figures of a time; `figures` are `sales_figures`' arguments."""
+    _, _, gross, net = figures
+    return PeriodFigures(
+        **additive_fields(*figures),
+        at=at,
+        orders=orders,
+        customers=customers,
+        new_customers=None,
+        average_order=decimal_text(round(Fraction(net, orders))) if orders else None,
+        returns_share=round((gross - net) / gross, 6) if gross else None,
+        built=True,
+    )
 
 
 def counted_figures(at: str, events: int, items_sold: int, net: int) -> PeriodFigures:
     """Return what the stream counted of a day that is not built."""
     fields = additive_fields(events, items_sold, None, net)
-    return PeriodFigures(**fields, at=at, orders=None, customers=None, built=False)
+    return PeriodFigures(
+        **fields,
+        at=at,
+        orders=None,
+        customers=None,
+        new_customers=None,
+        average_order=None,
+        returns_share=None,
+        built=False,
+    )
 
 
-def ranked_figures(rank: int, name: str, figures: Sequence[int]) -> RankedFigures:
-    """Return the figures of an item or a country, without a description."""
-    return RankedFigures(**additive_fields(*figures), rank=rank, name=name, description=None)
+def ranked_figures(
+    rank: int, name: str, figures: Sequence[int], orders: int | None = None
+) -> RankedFigures:
+    """Return the figures of an item, a country or a customer, without a description."""
+    fields = additive_fields(*figures)
+    return RankedFigures(**fields, rank=rank, name=name, description=None, orders=orders)
 
 
 def additive_fields(events: int, items_sold: int, gross: int | None, net: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from streaming.totals.queries import descriptions as read_recent_descriptions
 from streaming.units import MICROS, decimal_text, whole_sum
 
 Ordering = Literal["items_sold", "net_revenue", "gross_revenue", "events"]
+Direction = Literal["descending", "ascending"]
 CustomerOrdering = Literal["net_revenue", "orders", "items_sold", "last_purchase"]
 
 GROSS: Final = (
@@ -50,6 +51,8 @@ FROM day_ledger WHERE day BETWEEN ? AND ? AND NOT EXISTS (
   SELECT 1 FROM table_build WHERE table_name = 'daily_sales' AND partition = CAST(day AS TEXT)
 )
 """
+SQL_ORDER: Final[dict[Direction, str]] = {"descending": "DESC", "ascending": "ASC"}
+
 _CUSTOMER: Final = tuple(n for n in Customer.__struct_fields__ if n != "net_revenue")
 
 
@@ -113,24 +116,6 @@ def read_sum(
     return sales_figures(*_whole_figures(row))
 
 
-def read_days_of_customer(
-    store: StoreConnection, days: DayRange, user: str, zone: ZoneInfo
-) -> list[PeriodFigures]:
-    """Sum a customer's events by local day, from the events: no table has them."""
-    span = day_span(days.first, zone)[0], day_span(days.last, zone)[1]
-    # The unary plus keeps SQLite from the index by time: the one by user reads far fewer events.
-    rows = store.execute(
-        "SELECT event_time, quantity, coalesce(amount_micros, 0), order_id FROM analytics_event"
-        " WHERE user = ? AND +event_time >= ? AND +event_time < ? ORDER BY event_time",
-        (user, *span),
-    )
-    events_by_day: dict[str, list[tuple[int, int, str | None]]] = {}
-    for time, *figures in rows:
-        day = datetime.fromtimestamp(time / 1e6, zone).date().isoformat()
-        events_by_day.setdefault(day, []).append(tuple(figures))
-    return [_day_of_events(day, events) for day, events in events_by_day.items()]
-
-
 def sum_figures(points: Iterable[SalesFigures]) -> SalesFigures:
     """Add figures up."""
     summed = list(points)
@@ -143,15 +128,21 @@ def sum_figures(points: Iterable[SalesFigures]) -> SalesFigures:
     )
 
 
-def read_ranking(
-    store: StoreConnection, days: DayRange, column: str, order: Ordering, page: slice
+def read_ranking(  # noqa: PLR0913, PLR0917 - what a ranking is
+    store: StoreConnection,
+    days: DayRange,
+    column: str,
+    order: Ordering,
+    direction: Direction,
+    page: slice,
 ) -> tuple[int, list[RankedFigures]]:
     """Rank the items or countries (`column`) of a range; equals by net revenue, then name.
 
     Returns how many there are, and a page of them.
     """
-    sums = {"net_revenue": _descending(*NET), "gross_revenue": _descending(*GROSS)}
-    first = sums.get(order, f"sum({order}) DESC")
+    way = SQL_ORDER[direction]
+    sums = {"net_revenue": _sorted(*NET, way), "gross_revenue": _sorted(*GROSS, way)}
+    first = sums.get(order, f"sum({order}) {way}")
     source = f"FROM daily_{column}_sales {_index_hint(store, days, column)}"
     source += " WHERE day BETWEEN ? AND ?"
     (total,) = store.execute(
@@ -171,13 +162,18 @@ def read_ranking(
 
 
 def read_customers(
-    store: StoreConnection, order: CustomerOrdering, limit: int, offset: int
+    store: StoreConnection,
+    order: CustomerOrdering,
+    direction: Direction,
+    limit: int,
+    offset: int,
 ) -> list[Customer]:
-    """Read a page of the customers, best first."""
-    revenue = "net_revenue_trillions DESC, net_revenue_micros"
+    """Read a page of the customers."""
+    way = SQL_ORDER[direction]
+    revenue = f"net_revenue_trillions {way}, net_revenue_micros"
     rows = store.execute(
         f"SELECT net_revenue_trillions, {', '.join(_CUSTOMER)} FROM customer_summary"
-        f" ORDER BY {revenue if order == 'net_revenue' else order} DESC, user LIMIT ? OFFSET ?",
+        f" ORDER BY {revenue if order == 'net_revenue' else order} {way}, user LIMIT ? OFFSET ?",
         (limit, offset),
     )
     return [
@@ -211,10 +207,10 @@ def _whole_figures(columns: Sequence[int]) -> tuple[int, int, int, int]:
     return events, items_sold, gross * MICROS + gross_rest, net * MICROS + net_rest
 
 
-def _descending(units: str, rest: str) -> str:
+def _sorted(units: str, rest: str, way: str) -> str:
     """Return the order of the sums of money: whole units first, of which the rest makes some."""
     micros = f"((sum({rest}) % 1000000 + 1000000) % 1000000)"
-    return f"sum({units}) + (sum({rest}) - {micros}) / 1000000 DESC, {micros} DESC"
+    return f"sum({units}) + (sum({rest}) - {micros}) / 1000000 {way}, {micros} {way}"
 
 
 def _customer(trillions: int, row: dict[str, Any]) -> Customer:
@@ -235,14 +231,6 @@ def _index_hint(store: StoreConnection, days: DayRange, column: str) -> str:
         if len(days) * INDEX_SHARE > built
         else ""
     )
-
-
-def _day_of_events(day: str, events: Sequence[tuple[int, int, str | None]]) -> PeriodFigures:
-    """Sum one customer's events of a day: quantity, amount (micros), order."""
-    quantities, amounts, orders = zip(*events, strict=True)
-    gross = sum(amount for quantity, amount, _ in events if quantity > 0)
-    figures = (len(events), sum(quantities), gross, sum(amounts))
-    return period_figures(day, figures, len(set(orders) - {None}), None)
 
 
 def _local_text(hour: int, utc_offset: int) -> str:

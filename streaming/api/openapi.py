@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from streaming.api.endpoint import PREFIX, PROBLEM, Endpoint, ProblemDetails
+from streaming.api.endpoint import JSON, PREFIX, PROBLEM, Endpoint, ProblemDetails
 
 SCHEMA_REFERENCE: Final = "#/components/schemas/{name}"
 PROBLEM_DESCRIPTIONS: Final = {
@@ -60,7 +60,8 @@ def _operation(
     parameters: Mapping[str, Any],
     components: Mapping[str, Any],
 ) -> dict[str, Any]:
-    content = {media_type: {"schema": result} for media_type in endpoint.media_types}
+    # The record describes the JSON; a file of it has no schema.
+    content = {kind: {"schema": result} if kind == JSON else {} for kind in endpoint.media_types}
     responses: dict[str, Any] = {"200": {"description": "The answer.", "content": content}}
     operation: dict[str, Any] = {"summary": endpoint.summary, "responses": responses}
     if endpoint.method == "GET":

@@ -52,17 +52,17 @@ def test_a_day_of_the_largest_sales_and_a_day_of_their_returns(
         assert (total.gross_revenue_micros, total.net_revenue_micros) == (gross + HONEST, net)
         assert total.net_revenue == decimal_text(net)
         for order in ("items_sold", "net_revenue"):
-            _, ranked = read_ranking(reader, DAYS, "item", order, slice(0, 5))
+            _, ranked = read_ranking(reader, DAYS, "item", order, "descending", slice(0, 5))
             assert [(r.name, r.net_revenue_micros) for r in ranked] == [
                 ("book", HONEST),
                 ("lamp", net - HONEST),
             ]
-        _, ranked = read_ranking(reader, DAYS, "item", "gross_revenue", slice(0, 5))
+        _, ranked = read_ranking(reader, DAYS, "item", "gross_revenue", "descending", slice(0, 5))
         assert [(r.name, r.gross_revenue_micros) for r in ranked] == [
             ("lamp", gross),
             ("book", HONEST),
         ]
-        customers = read_customers(reader, "net_revenue", 5, 0)
+        customers = read_customers(reader, "net_revenue", "descending", 5, 0)
         assert [(c.user, c.net_revenue, c.monetary_score) for c in customers] == [
             ("bert", "5.00", 3),
             ("anna", decimal_text(net - HONEST), 1),

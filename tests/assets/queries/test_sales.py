@@ -48,7 +48,8 @@ def test_a_page_of_very_many_items_is_read_in_bounded_memory(crowded: Settings, 
     """Only the page leaves the database, with the rank that it has among all."""
     with read_store(crowded) as reader:
         tracemalloc.start()
-        total, page = read_ranking(reader, DAYS, "item", "items_sold", slice(start, start + 10))
+        page_of = slice(start, start + 10)
+        total, page = read_ranking(reader, DAYS, "item", "items_sold", "descending", page_of)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     best_first = sorted(range(ITEMS), key=lambda number: (-(number // 10), number))

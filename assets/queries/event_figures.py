@@ -1,0 +1,316 @@
+"""Figures of any item, country and customer together, summed from the stored events.
+
+No table has them, so every query here reads the events of its days, and refuses days with more than
+`MAX_EVENTS`. They read inside the caller's snapshot. Figures of tables are in `sales`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Final, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from assets.queries.records import (
+    Line,
+    Order,
+    PeriodFigures,
+    RankedFigures,
+    period_figures,
+    ranked_figures,
+)
+from assets.queries.sales import SQL_ORDER, Direction
+from assets.tables.day_range import DayRange
+from streaming.errors import UsageError
+from streaming.events.identifiers import event_id_text
+from streaming.store.connection import StoreConnection
+from streaming.totals.queries import day_span
+from streaming.units import EPOCH, MICROS, decimal_text
+
+Period = Literal["hour", "day", "week", "month"]
+Column = Literal["item", "country", "user"]
+
+MAX_EVENTS: Final = 2_000_000
+"""A query reads about a million events a second."""
+GROSS: Final = "CASE WHEN quantity > 0 THEN amount_micros END"
+SUMS: Final = (
+    "count(*), sum(quantity),"
+    # Units and the rest apart, because SQLite adds up to 64 bits only.
+    f" coalesce(sum(({GROSS}) / 1000000), 0), coalesce(sum(({GROSS}) % 1000000), 0),"
+    " coalesce(sum(amount_micros / 1000000), 0), coalesce(sum(amount_micros % 1000000), 0),"
+    " count(DISTINCT order_id), count(DISTINCT user)"
+)
+KEYS: Final[Mapping[Period, str]] = {
+    "hour": "local / 3600 * 3600",
+    "day": "date(local, 'unixepoch')",
+    # The Monday of the week: six days before the next Sunday.
+    "week": "date(local, 'unixepoch', 'weekday 0', '-6 days')",
+    "month": "strftime('%Y-%m-01', local, 'unixepoch')",
+}
+ORDERS: Final = {
+    "items_sold": "sum(quantity)",
+    "net_revenue": "sum(amount_micros / 1000000.0)",
+    "gross_revenue": f"sum(({GROSS}) / 1000000.0)",
+    "events": "count(*)",
+    "orders": "count(DISTINCT order_id)",
+    "at": "min(event_time)",
+}
+
+
+class Subject(NamedTuple):
+    """Whose events: of one item, country and customer, each None for all."""
+
+    item: str | None = None
+    country: str | None = None
+    customer: str | None = None
+    order: str | None = None
+
+    def tabled(self) -> tuple[tuple[str, str | None], ...]:
+        """Return the columns by which a table of days exists, each with its name."""
+        return ("item", self.item), ("country", self.country)
+
+
+class _Source(NamedTuple):
+    """The FROM and WHERE of some days' events, with columns `local` (s) and `utc_offset` (s)."""
+
+    sql: str
+    values: tuple[Any, ...]
+
+
+def has_few_events(store: StoreConnection, days: DayRange) -> bool:
+    """Return whether a query may read the events of days."""
+    return _count_events(store, days) <= MAX_EVENTS
+
+
+def _count_events(store: StoreConnection, days: DayRange) -> int:
+    (events,) = store.execute(
+        "SELECT coalesce(sum(events), 0) FROM day_ledger WHERE day BETWEEN ? AND ?",
+        days.iso_bounds(),
+    ).fetchone()
+    return int(events)
+
+
+def _require_few_events(store: StoreConnection, days: DayRange) -> None:
+    events = _count_events(store, days)
+    if events > MAX_EVENTS:
+        raise UsageError(
+            f"{days.first} to {days.last} have {events:,} purchases, and {MAX_EVENTS:,} can be read"
+            " at once. Choose fewer days."
+        )
+
+
+def read_periods(
+    store: StoreConnection, days: DayRange, zone: ZoneInfo, subject: Subject, period: Period
+) -> list[PeriodFigures]:
+    """Sum by hour, day, week (its Monday) or month (its first day), oldest first.
+
+    Raises `UsageError` if the days have too many events.
+    """
+    source = _source(store, days, zone, subject)
+    offset = "utc_offset" if period == "hour" else "0"
+    rows = store.execute(
+        f"SELECT {KEYS[period]}, {offset}, {SUMS} {source.sql} GROUP BY 1, 2 ORDER BY 1, 2 DESC",
+        source.values,
+    )
+    return [
+        period_figures(
+            _hour_text(key, offset) if period == "hour" else str(key),
+            _whole_figures(figures),
+            orders,
+            None if subject.customer is not None else customers,
+        )
+        for key, offset, *figures, orders, customers in rows
+    ]
+
+
+def read_distinct(
+    store: StoreConnection, days: DayRange, zone: ZoneInfo, subject: Subject
+) -> tuple[int, int]:
+    """Count the distinct orders and customers of days. Raises what `read_periods` does."""
+    source = _source(store, days, zone, subject)
+    orders, customers = store.execute(
+        f"SELECT count(DISTINCT order_id), count(DISTINCT user) {source.sql}", source.values
+    ).fetchone()
+    return orders, customers
+
+
+def read_new_customers(
+    store: StoreConnection, days: DayRange, zone: ZoneInfo, period: Period
+) -> dict[str, int]:
+    """Count the customers of `customer_summary` by the period of their first purchase."""
+    span, offset = _local_time(days, zone, "first_purchase")
+    rows = store.execute(
+        f"SELECT {KEYS[period]}, count(*) FROM"  # noqa: S608 - no input
+        f" (SELECT first_purchase / 1000000 + {offset} AS local"
+        " FROM customer_summary WHERE first_purchase >= ? AND first_purchase < ?) GROUP BY 1",
+        span,
+    )
+    return {str(key): count for key, count in rows}
+
+
+def rank_events(  # noqa: PLR0913, PLR0917 - what a ranking is
+    store: StoreConnection,
+    days: DayRange,
+    zone: ZoneInfo,
+    subject: Subject,
+    column: Column,
+    order: str,
+    direction: Direction,
+    page: slice,
+) -> tuple[int, list[RankedFigures]]:
+    """Rank the items, countries or customers of some days; equals by name; guests are none.
+
+    Returns how many there are, and a page of them. Raises what `read_periods` does.
+    """
+    source = _source(store, days, zone, subject)
+    name = f"coalesce({column}, '')"
+    where = f"{source.sql} AND user IS NOT NULL" if column == "user" else source.sql
+    (total,) = store.execute(f"SELECT count(DISTINCT {name}) {where}", source.values).fetchone()
+    way = SQL_ORDER[direction]
+    rows = store.execute(
+        f"SELECT {name}, {SUMS} {where} GROUP BY 1 ORDER BY {ORDERS[order]} {way}, 1"
+        " LIMIT ? OFFSET ?",
+        (*source.values, page.stop - page.start, page.start),
+    )
+    ranking = [
+        ranked_figures(rank, name, _whole_figures(figures), orders)
+        for rank, (name, *figures, orders, _) in enumerate(rows, page.start + 1)
+    ]
+    return total, ranking
+
+
+def read_orders(  # noqa: PLR0913, PLR0917 - what a page of orders is
+    store: StoreConnection,
+    days: DayRange,
+    zone: ZoneInfo,
+    subject: Subject,
+    order: str,
+    direction: Direction,
+    page: slice,
+) -> tuple[int, list[Order]]:
+    """Read the orders of some days, each with its lines of these days and this subject.
+
+    Returns how many there are, and a page of them. Raises what `read_periods` does.
+    """
+    source = _source(store, days, zone, subject)
+    where = f"{source.sql} AND order_id IS NOT NULL"
+    (total,) = store.execute(f"SELECT count(DISTINCT order_id) {where}", source.values).fetchone()
+    way = SQL_ORDER[direction]
+    rows = store.execute(
+        "SELECT order_id, min(event_time), max(user), max(country), count(*), sum(quantity),"
+        " coalesce(sum(amount_micros / 1000000), 0), coalesce(sum(amount_micros % 1000000), 0)"
+        f" {where} GROUP BY 1 ORDER BY {ORDERS[order]} {way}, 1 LIMIT ? OFFSET ?",
+        (*source.values, page.stop - page.start, page.start),
+    )
+    return total, [
+        Order(
+            order=name,
+            at=_local_moment(time, zone),
+            customer=customer,
+            country=country,
+            lines=lines,
+            items_sold=items_sold,
+            net_revenue_micros=units * MICROS + rest,
+            net_revenue=decimal_text(units * MICROS + rest),
+        )
+        for name, time, customer, country, lines, items_sold, units, rest in rows
+    ]
+
+
+def read_lines(
+    store: StoreConnection, days: DayRange, zone: ZoneInfo, subject: Subject, page: slice
+) -> tuple[int, list[Line]]:
+    """Read the lines of some days, oldest first. Raises what `read_periods` does."""
+    source = _source(store, days, zone, subject)
+    (total,) = store.execute(f"SELECT count(*) {source.sql}", source.values).fetchone()
+    rows = store.execute(
+        "SELECT event_time, event_id, order_id, user, item, description, country, quantity,"
+        f" unit_price_micros, amount_micros {source.sql} ORDER BY event_time, event_id"
+        " LIMIT ? OFFSET ?",
+        (*source.values, page.stop - page.start, page.start),
+    )
+    return total, [_line(zone, *row) for row in rows]
+
+
+def _line(  # noqa: PLR0913, PLR0917 - a row of `read_lines`
+    zone: ZoneInfo,
+    time: int,
+    event_id: bytes,
+    order: str | None,
+    customer: str | None,
+    item: str,
+    description: str | None,
+    country: str | None,
+    quantity: int,
+    price: int | None,
+    amount: int | None,
+) -> Line:
+    return Line(
+        at=_local_moment(time, zone),
+        event_id=event_id_text(event_id),
+        order=order,
+        customer=customer,
+        item=item,
+        description=description,
+        country=country,
+        quantity=quantity,
+        unit_price=None if price is None else decimal_text(price),
+        net_revenue_micros=amount or 0,
+        net_revenue=decimal_text(amount or 0),
+    )
+
+
+def _local_time(days: DayRange, zone: ZoneInfo, column: str) -> tuple[tuple[int, int], str]:
+    """Return the span of days (µs), and the UTC offset of a column's times within it as SQL."""
+    # Polars, which it imports, takes longer than a small answer.
+    from assets.tables.calendar import utc_offsets
+
+    span = day_span(days.first, zone)[0], day_span(days.last, zone)[1]
+    (_, first_offset), *changes = utc_offsets(*span, zone)
+    # The latest change that a time has reached counts: it is asked for first.
+    cases = "".join(f" WHEN {column} >= {at} THEN {offset}" for at, offset in reversed(changes))
+    return span, f"CASE{cases} ELSE {first_offset} END" if cases else str(first_offset)
+
+
+def _source(store: StoreConnection, days: DayRange, zone: ZoneInfo, subject: Subject) -> _Source:
+    _require_few_events(store, days)
+    span, offset = _local_time(days, zone, "event_time")
+    filters = {
+        "item = ?": subject.item,
+        # Purchases without a country have the empty name, as in the tables.
+        "coalesce(country, '') = ?": subject.country,
+        "user = ?": subject.customer,
+        "order_id = ?": subject.order,
+    }
+    conditions = {sql: value for sql, value in filters.items() if value is not None}
+    return _Source(
+        "FROM (SELECT *, event_time / 1000000 + utc_offset AS local FROM"  # noqa: S608 - no input
+        f" (SELECT *, {offset} AS utc_offset FROM analytics_event"
+        " INDEXED BY ix_analytics_event_event_time WHERE event_time >= ? AND event_time < ?))"
+        # Where clocks go back over midnight, the window holds moments of a neighbouring day.
+        f" WHERE local >= ? AND local < ?{''.join(f' AND {sql}' for sql in conditions)}",
+        (*span, *_local_bounds(days), *conditions.values()),
+    )
+
+
+def _local_bounds(days: DayRange) -> tuple[int, int]:
+    """Return where days begin and end on a wall clock, in seconds since its 1970."""
+    first, after = days.first, days.last + timedelta(1)
+    return tuple(  # type: ignore[return-value]
+        (datetime(day.year, day.month, day.day, tzinfo=UTC) - EPOCH) // timedelta(seconds=1)
+        for day in (first, after)
+    )
+
+
+def _whole_figures(columns: Sequence[int]) -> tuple[int, int, int, int]:
+    """Return events, items sold, gross and net micros of the columns of `SUMS`."""
+    events, items_sold, gross, gross_rest, net, net_rest = columns
+    return events, items_sold, gross * MICROS + gross_rest, net * MICROS + net_rest
+
+
+def _hour_text(local: int, utc_offset: int) -> str:
+    """Write the start of a local hour (s on the wall clock) with its offset."""
+    zone = timezone(timedelta(seconds=utc_offset))
+    return datetime.fromtimestamp(local - utc_offset, zone).isoformat(timespec="minutes")
+
+
+def _local_moment(time: int, zone: ZoneInfo) -> str:
+    return datetime.fromtimestamp(time // MICROS, zone).isoformat(timespec="seconds")
