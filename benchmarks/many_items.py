@@ -101,7 +101,9 @@ def _add(settings: Settings, first: int, number: int = NEW) -> None:
 def _page(settings: Settings) -> None:
     today: date = datetime.now(UTC).date()
     with read_store(settings) as store:
-        read_ranking(store, DayRange(today, today), "item", "items_sold", slice(0, 20))
+        read_ranking(
+            store, DayRange(today, today), "item", "items_sold", "descending", slice(0, 20)
+        )
 
 
 def _peak_mib() -> int:

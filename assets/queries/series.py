@@ -110,28 +110,8 @@ def answer_days(settings: Settings, query: DaysQuery) -> Series | Response:
     with read_store(settings) as store:
         days = requested_range(store, settings, query.first, query.last, MAX_DAYS)
         series = _series_of_days(store, settings, days, query.subject, query.by)
-        new = (
-            read_new_customers(store, days, settings.zone, query.by)
-            if query.subject == Subject()
-            else None
-        )
-        distinct = _read_distinct(store, settings, days, query.subject, new)
-    points = [_with_new(point, new) for point in series.points]
-    series = structs.replace(series, points=points, distinct=distinct)
+        series = _with_distinct(store, settings, days, query.subject, series, query.by)
     return _answer(series, query, query.by)
-
-
-def _read_distinct(
-    store: StoreConnection,
-    settings: Settings,
-    days: DayRange,
-    subject: Subject,
-    new: dict[str, int] | None,
-) -> DistinctFigures | None:
-    if not has_few_events(store, days):
-        return None
-    orders, customers = read_distinct(store, days, settings.zone, subject)
-    return DistinctFigures(orders, customers, None if new is None else sum(new.values()))
 
 
 def answer_hours(settings: Settings, query: RangeQuery) -> Series | Response:
@@ -144,7 +124,28 @@ def answer_hours(settings: Settings, query: RangeQuery) -> Series | Response:
             points = read_hours(store, days)
             before = _read_known_sum(store, settings, "hourly_sales", days.preceding())
             series = _series_of_table(store, settings, "hourly_sales", days, points, before)
+        series = _with_distinct(store, settings, days, query.subject, series, "hour")
     return _answer(series, query, "hour")
+
+
+def _with_distinct(  # noqa: PLR0913, PLR0917 - a series and what it is of
+    store: StoreConnection,
+    settings: Settings,
+    days: DayRange,
+    subject: Subject,
+    series: Series,
+    by: Period,
+) -> Series:
+    """Add what no sum of days gives: distinct orders and customers, and who is new."""
+    new = None
+    if subject == Subject():
+        new = read_new_customers(store, days, settings.zone, "day" if by == "hour" else by)
+    distinct = None
+    if has_few_events(store, days):
+        orders, customers = read_distinct(store, days, settings.zone, subject)
+        distinct = DistinctFigures(orders, customers, None if new is None else sum(new.values()))
+    points = [_with_new(point, None if by == "hour" else new) for point in series.points]
+    return structs.replace(series, points=points, distinct=distinct)
 
 
 def _answer(series: Series, query: RangeQuery, by: Period) -> Series | Response:

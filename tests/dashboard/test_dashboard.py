@@ -1,6 +1,7 @@
 """The dashboard on a real stream: in a browser, over its API, and for those it refuses."""
 
 import gzip
+import hashlib
 import json
 import re
 import threading
@@ -16,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from assets.builds.builder import open_builder
 from assets.tables.models import WHOLE
 from assets.tables.transforms import WHOLE_TRANSFORMS
+from streaming.dashboard.app import STATIC
 from tests.browser import browser
 from tests.dashboard.served import code_of, get, post, send, serve_dashboard
 from tests.deployment import Deployment
@@ -288,3 +290,10 @@ def test_many_clients_get_the_same_and_a_slow_one_delays_nobody(
             thread.join(30)
         assert found == [0] * 50
         slow.close()
+
+
+def test_the_chart_library_is_the_published_one() -> None:
+    """Byte for byte, so that a change of it is seen."""
+    for line in (STATIC / "uPlot.sha256").read_text().splitlines():
+        digest, name = line.split()
+        assert hashlib.sha256((STATIC / name).read_bytes()).hexdigest() == digest, name

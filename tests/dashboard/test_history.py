@@ -4,6 +4,7 @@ The tables are built by the assets' own builder; what they must say is computed 
 """
 
 import json
+import re
 import sqlite3
 import urllib.error
 import urllib.request
@@ -18,7 +19,7 @@ from typing import Any
 import polars as pl
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from assets.builds.builder import open_builder
 from assets.builds.failures import DeadRun, record_dead_run
@@ -35,6 +36,9 @@ from tests.support import Broker
 DAYS = 40
 FIRST, LAST = date(2024, 1, 1), date(2024, 2, 9)
 LATE = ("2024-01-05", LAST.isoformat())
+LOW_CONTROLS = """() => [...document.querySelectorAll("button, select, input, .button, nav a")]
+  .filter((node) => node.offsetParent && node.getBoundingClientRect().height < 43.5)
+  .map((node) => node.outerHTML)"""
 VIEWS = ("now", "history", "stream", "rejected", "verified")
 
 
@@ -199,7 +203,7 @@ def test_a_file_has_what_is_shown(shop: Deployment, base: str, form: str) -> Non
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("asked", ["", "&customer=anna", "&item=book&customer=anna"])
+@pytest.mark.parametrize("asked", ["", "&customer=anna", "&item=lamp&customer=anna"])
 @pytest.mark.parametrize(
     ("path", "rows_of"),
     [
@@ -255,12 +259,42 @@ def test_history_is_used_by_mouse_and_by_keyboard(base: str) -> None:
         page.get_by_text("Net revenue by day: item book").wait_for(timeout=30_000)
         page.get_by_role("button", name="show all again").press("Enter")
         page.locator("#h-title").get_by_text("Net revenue by day", exact=True).wait_for()
+        narrow_down(page)
+        page.goto(f"{base}/#history?from=2024-01-01&to=2024-01-10")
+        expect(page.locator("#from")).to_have_value("2024-01-01", timeout=30_000)
         drag_over_chart(page)
         page.wait_for_url(lambda url: "from=2024-01-01" not in url)
         expect(page.locator("#from")).not_to_have_value("2024-01-01")
         assert page.input_value("#from") > "2024-01-01"
         assert page.input_value("#to") < "2024-01-10"
+        page.goto(f"{base}/#truth")
+        expect(page.locator("#view-verified")).to_be_visible()
         assert errors == []
+
+
+def narrow_down(page: Page) -> None:
+    """Choose a customer by search, an item of theirs, one of the orders, other periods."""
+    page.locator("#search").fill("ann")
+    page.get_by_role("option", name="anna").wait_for(timeout=30_000)
+    page.locator("#search").press("Enter")
+    page.wait_for_url(lambda url: "customer=anna" in url)
+    page.locator("#h-items-table").get_by_role("button", name="lamp").click()
+    expect(page.locator("#h-title")).to_have_text("Net revenue by day: item lamp, customer anna")
+    for form in ("csv", "parquet"):
+        link = page.locator(f"#orders-{form}").get_attribute("href") or ""
+        assert "item=lamp&customer=anna" in link
+        assert f"format={form}" in link
+    sort = page.locator("#h-orders-table [data-order=net_revenue]")
+    sort.click()
+    sort.click()
+    expect(page.locator("#h-orders-table th[aria-sort=ascending]")).to_have_text("Revenue")
+    page.locator("#h-orders-table tbody button").first.click()
+    page.locator("#order-table").get_by_text("lamp").first.wait_for(timeout=30_000)
+    for by in ("hour", "week", "month", "weekhour"):
+        page.select_option("#by", by)
+        page.wait_for_url(re.compile(f"by={by}$"))
+    page.locator("#h-grid").get_by_text("Mon").wait_for(timeout=30_000)
+    assert "orders=net_revenue.ascending.0" in page.url
 
 
 def drag_over_chart(page: Page) -> None:
@@ -298,3 +332,18 @@ def test_no_view_is_wider_than_the_screen(base: str, width: int) -> None:
             page.locator(f"#view-{view}").wait_for()
             page.get_by_text("as of").first.wait_for(timeout=30_000)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+
+
+def test_a_finger_hits_every_control(base: str) -> None:
+    """Each is at least 44 px high on a phone, and all tabs are seen."""
+    with browser(f"{base}/#now") as (opened, _, _):
+        assert opened.context.browser
+        size: ViewportSize = {"width": 360, "height": 800}
+        phone = opened.context.browser.new_context(viewport=size, is_mobile=True, has_touch=True)
+        page = phone.new_page()
+        for view in VIEWS:
+            page.goto(f"{base}/#{view}")
+            page.get_by_text("as of").first.wait_for(timeout=30_000)
+            assert page.evaluate(LOW_CONTROLS) == [], view
+        for link in page.locator("nav a").all():
+            expect(link).to_be_in_viewport(ratio=1)

@@ -2,7 +2,7 @@
 import { make } from "./dom.js";
 
 const DAY_SECONDS = 86_400;
-const DAY_TICKS = [1, 2, 7, 14, 28, 91, 182, 364].map((days) => days * DAY_SECONDS);
+const LABEL_PIXELS = 76;
 const HEADROOM = 1.08;
 const MIN_DRAG_PIXELS = 6;
 const TIP_OFFSET = 66;
@@ -48,6 +48,11 @@ function bounds(series, data, scale) {
   return [-Math.min(below, 1) * highest, highest];
 }
 
+function everyFew(times, most) {
+  const step = Math.max(1, Math.ceil(times.length / Math.max(1, most)));
+  return times.filter((_, i) => i % step === 0);
+}
+
 function makeAxes({ x, left, right }, hasBars) {
   const axis = {
     stroke: color("--soft"),
@@ -60,9 +65,9 @@ function makeAxes({ x, left, right }, hasBars) {
       ...axis,
       grid: { show: false },
       size: 30,
-      space: 76,
-      // Bars are days: a tick between two days would say one of them again.
-      ...(hasBars ? { incrs: DAY_TICKS } : {}),
+      space: LABEL_PIXELS,
+      // Each label is of one bar, under it; between two bars it would say one of them again.
+      ...(hasBars ? { splits: (plot) => everyFew(plot.data[0], plot.width / LABEL_PIXELS) } : {}),
       values: (_, ticks) => ticks.map((t) => x(t)),
     },
     { ...axis, size: 58, values: (_, ticks) => ticks.map((v) => left(v)) },
@@ -119,22 +124,25 @@ function uplotSettings(node, options, currentData) {
   };
 }
 
-// What the chart shows, for who cannot see it; filled when it is opened, because live charts change.
+// What the chart shows, for who cannot see it: filled when it is opened, and by the function returned.
 function makeTable(node, options, currentData) {
   const details = make("details", undefined, "chart-table"),
     table = make("table");
   details.append(make("summary", "Show as a table"), table);
-  details.ontoggle = () => {
+  const fill = () => {
     if (details.open) fillTable(table, options, currentData());
     else table.replaceChildren();
   };
+  details.ontoggle = fill;
   node.after(details);
+  return fill;
 }
 
 function fillTable(table, { table: texts, x, series }, data) {
   const head = make("tr"),
     body = make("tbody"),
-    shown = series.filter((one) => one.kind !== "hatched");
+    valuesOf = (one) => one.raw ?? data[series.indexOf(one) + 1],
+    shown = series.filter((one) => data && valuesOf(one).some(isKnown));
   for (const text of [texts.head, ...shown.map((one) => one.label)]) {
     const cell = make("th", text);
     cell.scope = "col";
@@ -145,7 +153,7 @@ function fillTable(table, { table: texts, x, series }, data) {
     row.append(
       make("td", x(time, true)),
       ...shown.map((one) => {
-        const value = (one.raw ?? data[series.indexOf(one) + 1])[index];
+        const value = valuesOf(one)[index];
         return make("td", isKnown(value) ? one.show(value) : "–");
       }),
     );
@@ -161,7 +169,6 @@ function fillTable(table, { table: texts, x, series }, data) {
 // and `pick(from, to)` gets what was chosen by dragging, in epoch seconds. With `table`, a
 // { caption, head }, a table of the same values can be opened below.
 export function makeChart(node, options) {
-  const { pick } = options;
   let plot = null,
     data = null;
   const tip = make("div", undefined, "tip");
@@ -177,10 +184,10 @@ export function makeChart(node, options) {
 
   function pickSelection(chart) {
     const { left, width } = chart.select;
-    if (!pick || width < MIN_DRAG_PIXELS) return;
+    if (!options.pick || width < MIN_DRAG_PIXELS) return;
     const [from, to] = [chart.posToVal(left, "x"), chart.posToVal(left + width, "x")];
     chart.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
-    pick(from, to);
+    options.pick(from, to);
   }
 
   function draw() {
@@ -200,14 +207,20 @@ export function makeChart(node, options) {
     else draw();
   }
 
-  if (options.table) makeTable(node, options, () => data);
+  const fillOpenTable = options.table ? makeTable(node, options, () => data) : null;
   new ResizeObserver(resize).observe(node);
   // Colours are read when a chart is drawn.
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   return {
+    // Changes options, for the next data that are set with series.
+    change(changes) {
+      Object.assign(options, changes);
+    },
     set(newData, series) {
       data = newData;
       if (series) options.series = series;
+      // A live chart's table would move under who reads it.
+      if (series) fillOpenTable?.();
       if (series || !plot) draw();
       else plot.setData(data);
     },

@@ -34,11 +34,14 @@ function route() {
     name = RENAMED[asked] ?? asked;
   view = views.includes(name) ? name : "now";
   for (const link of document.querySelectorAll("nav a")) markLink(link);
+  // Back from another view, the range and all else that was chosen is there again.
+  if (view === "history")
+    document.querySelector("nav a[aria-current]").setAttribute("href", location.hash || "#history");
   showView[view]();
 }
 
 function markLink(link) {
-  const name = link.hash.slice(1),
+  const name = link.hash.slice(1).split("?")[0],
     isShown = name === view;
   link.hidden = !views.includes(name);
   $(`view-${name}`).hidden = !isShown;

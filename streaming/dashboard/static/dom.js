@@ -77,6 +77,14 @@ export function freshnessBadge(standing) {
   return node;
 }
 
+// The badge of figures that are late, or nothing: what shows at all times is not seen. Today grows
+// with every purchase, so a range that has it may lack a day.
+export function lateBadges(standing, hasToday) {
+  const { failed, behind, behind_days: days } = standing;
+  const isLate = failed || days > (hasToday ? 1 : 0) || (behind && !days);
+  return isLate ? [freshnessBadge(standing)] : [];
+}
+
 function comparison(now, { before, label, none }) {
   const line = make("span", undefined, "line");
   if (!before) {

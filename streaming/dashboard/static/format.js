@@ -71,15 +71,16 @@ export function moment(text) {
   });
 }
 
-// `date` is a calendar day such as 2026-03-01, which no time zone may move.
-export function day(date, { exact = true } = {}) {
-  return new Date(`${date}T12:00:00Z`).toLocaleDateString(locale, {
-    timeZone: "UTC",
-    day: "numeric",
-    month: "short",
-    ...(exact ? { weekday: "short", year: "numeric" } : {}),
-  });
+// `date` is a calendar day such as 2026-03-01, which no time zone may move; with `month` its month.
+export function day(date, { exact = true, month = false } = {}) {
+  const parts = month
+    ? { month: "short", year: "numeric" }
+    : { day: "numeric", month: "short", ...(exact ? { weekday: "short", year: "numeric" } : {}) };
+  return new Date(`${date}T12:00:00Z`).toLocaleDateString(locale, { timeZone: "UTC", ...parts });
 }
+
+export const weekday = (ms) =>
+  new Date(ms).toLocaleDateString(locale, { timeZone: "UTC", weekday: "short" });
 
 export const utcDay = (ms) => new Date(ms).toISOString().slice(0, 10);
 // Sweden writes dates as ISO 8601 does.

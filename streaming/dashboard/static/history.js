@@ -1,371 +1,236 @@
-// History: any range of days. What is shown is in the address, so that it can be kept and sent.
-import { $, fillComparisons, fillPager, freshnessBadge, make, makeButton } from "./dom.js";
-import { nameCell, numberCell } from "./dom.js";
-import { amount, compact, day, decimal, deployment, money, number, plural } from "./format.js";
-import { utcDay } from "./format.js";
+// History: any days, of the shop or of an item, a country and a customer, against other days.
+import { $, fillComparisons, lateBadges } from "./dom.js";
+import { day, deployment, localDay, money, number, plural, utcDay } from "./format.js";
 import { request } from "./api.js";
-import { makeChart } from "./chart.js";
+import { DAY, PERIODS, go, lengthInDays, parseDay, readAddress, shiftDay } from "./history-address.js";
+import { MEASURES, percent, drawHoursOfWeek, drawSeries } from "./history-chart.js";
+import { LISTS, prepareLists, rangeParameters, showChips, showList, showOrder } from "./history-lists.js";
+import { prepareSearch } from "./search-box.js";
 
-const DAY = 864e5;
-const HOUR = 36e5;
-const LIMIT = 10;
-const REFRESH = 10_000;
-const MEASURES = {
-  net_revenue: "Net revenue",
-  items_sold: "Items sold",
-  orders: "Orders",
-  customers: "Customers",
-};
-const SUBJECTS = ["item", "country", "customer"];
-const TABLE_OF_SUBJECT = { item: "daily_item_sales", country: "daily_country_sales" };
-const rankings = {
-  items: { subject: "item", order: "items_sold", offset: 0 },
-  countries: { subject: "country", order: "items_sold", offset: 0 },
-  customers: { subject: "customer", order: "net_revenue", offset: 0 },
-};
-let chart = null,
-  shown = null, // the series on the screen
+const REFRESH_MILLISECONDS = 10_000;
+const YEAR_OF_WEEKS = 364;
+const MAX_HOURLY_DAYS = 400;
+const MICROS = 1e6;
+let shown = null, // the series on the screen
   requests = 0;
 
-const parseDay = (text) => Date.parse(`${text}T00:00:00Z`);
-const addressQuery = () => new URLSearchParams(location.hash.split("?")[1] ?? "");
-const subjectOf = (query) => SUBJECTS.find((name) => query.has(name));
-const lengthInDays = ({ first, last }) =>
-  Math.round((parseDay(last) - parseDay(first)) / DAY) + 1;
-const shiftDay = (text, days) => utcDay(parseDay(text) + days * DAY);
+const addressNow = () => readAddress(Object.keys(MEASURES), LISTS);
 
-// Changes the address, which shows what it names; null removes a parameter.
-function go(changes) {
-  const query = addressQuery();
-  for (const [name, value] of Object.entries(changes)) {
-    if (value === null) query.delete(name);
-    else query.set(name, value);
-  }
-  location.hash = `history?${query}`;
+// The days that a range is compared with. A year ago the same weekdays, because a shop's Saturday is
+// no Sunday; by month the same months.
+function comparedRange({ first, last }, { compare, by }) {
+  if (compare === "before")
+    return { first: shiftDay(first, -lengthInDays({ first, last })), last: shiftDay(first, -1) };
+  if (by !== "month")
+    return { first: shiftDay(first, -YEAR_OF_WEEKS), last: shiftDay(last, -YEAR_OF_WEEKS) };
+  const yearAgo = (text) => `${Number(text.slice(0, 4)) - 1}${text.slice(4)}`.replace("-02-29", "-02-28");
+  return { first: yearAgo(first), last: yearAgo(last) };
 }
 
-const showAll = () => go({ item: null, country: null, customer: null });
-const showOnly = (subject, name) =>
-  go({ item: null, country: null, customer: null, [subject]: name });
-
-function pickParameters(query, names) {
-  return new URLSearchParams(
-    names.filter((name) => query.has(name)).map((name) => [name, query.get(name)]),
-  );
+function comparedLabel(range, { compare }) {
+  if (compare === "year") return "the same days last year";
+  return `the ${plural(lengthInDays(range), "day")} before`.replace("the 1 day", "the day");
 }
 
-function measured(point, measure) {
-  return measure === "net_revenue" ? point.net_revenue_micros / 1e6 : point[measure];
+const pathOf = ({ by }) => (by === "hour" || by === "weekhour" ? "hours" : "days");
+
+function requestSeries(address, parameters) {
+  if (pathOf(address) === "days") parameters.set("by", address.by);
+  return request(`${pathOf(address)}?${parameters}`);
 }
 
-// The measure of each day or hour of a range, 0 if nothing happened, null in a day that is not
-// built. Of such days `unbuilt` has what the stream counted, NaN if nothing is known of them.
-function valuesOf(series, { step, count, measure }) {
-  const values = new Array(count).fill(0),
-    unbuilt = new Array(count).fill(null),
-    slotOf = (time) => Math.floor((time - parseDay(series.first)) / step);
-  for (const date of series.not_built) {
-    const slot = slotOf(parseDay(date));
-    values.fill(null, slot, slot + DAY / step);
-    unbuilt.fill(NaN, slot, slot + DAY / step);
-  }
-  for (const point of series.points) {
-    // An hour is local; without its offset the hours of each day are 0 to 23.
-    const at = step === HOUR ? Date.parse(`${point.at.slice(0, 16)}Z`) : parseDay(point.at),
-      value = measured(point, measure);
-    if (value === null) continue;
-    if (point.built) values[slotOf(at)] += value;
-    else unbuilt[slotOf(at)] = value;
-  }
-  return { values, unbuilt };
-}
-
-// A day of which nothing is known is hatched to the top.
-function heightsOf(unbuilt, others) {
-  const highest = Math.max(1e-9, ...[...others, ...unbuilt].filter((value) => value > 0));
-  return unbuilt.map((value) => (Number.isNaN(value) ? highest : value));
-}
-
-// Puts the range before over the same times as the range.
-function chartData(series, before, by, measure) {
-  const step = by === "hours" ? HOUR : DAY,
-    count = (lengthInDays(series) * DAY) / step,
-    start = parseDay(series.first);
-  const options = { step, count, measure },
-    { values, unbuilt } = valuesOf(series, options),
-    earlier = valuesOf(before, options),
-    ofBefore = earlier.values.map((value, i) => value ?? (earlier.unbuilt[i] || null));
-  return {
-    unbuilt,
-    data: [
-      Array.from({ length: count }, (_, i) => (start + i * step) / 1e3),
-      before.points.length ? ofBefore : new Array(count).fill(null),
-      values,
-      heightsOf(unbuilt, [...ofBefore, ...values]),
-    ],
-  };
-}
-
-function axisLabel(second, exact = false) {
-  const time = new Date(second * 1e3).toISOString(),
-    [date, hour] = [day(time.slice(0, 10), { exact }), time.slice(11, 16)];
-  if ($("by").value !== "hours") return date;
-  if (exact) return `${date}, ${hour}`;
-  return hour === "00:00" ? date : hour;
-}
-
-function pickRange(from, to) {
-  go({ from: utcDay(from * 1e3), to: utcDay(Math.max(from, to) * 1e3) });
-}
-
-function chartSeries(by, measure, unbuilt) {
-  const show = measure === "net_revenue" ? amount : number,
-    isHourly = by === "hours";
-  return [
-    {
-      label: "the range before",
-      color: isHourly ? "--second" : "--before",
-      kind: isHourly ? "line" : "backdrop",
-      show,
-    },
-    { label: "this range", color: "--accent", kind: isHourly ? "area" : "bars", show },
-    {
-      label: "not built yet",
-      color: "--accent",
-      kind: "hatched",
-      show: (value) => (Number.isNaN(value) ? "no figure" : show(value)),
-      raw: unbuilt,
-    },
-  ];
-}
-
-function drawChart(series, before, by, measure) {
-  const { data, unbuilt } = chartData(series, before, by, measure),
-    lines = chartSeries(by, measure, unbuilt);
-  chart ??= makeChart($("h-chart"), {
-    series: lines,
-    x: axisLabel,
-    left: compact,
-    zone: () => "UTC",
-    pick: pickRange,
-  });
-  chart.set(data, lines);
-  $("h-unbuilt").hidden = !series.not_built.length;
-  $("h-before").className = `key ${by === "hours" ? "second dashed" : "before"}`;
-  $("h-chart").setAttribute(
-    "aria-label",
-    `${$("h-title").textContent} from ${day(series.first)} to ${day(series.last)}`,
-  );
-}
-
-// A shop is closed on some days; they would make the average of the others too small.
-function ordersPerDay({ points }) {
-  const built = points.filter((point) => point.built),
-    days = new Set(built.map((point) => point.at.slice(0, 10))).size;
-  return days ? built.reduce((sum, point) => sum + point.orders, 0) / days : 0;
+// Returns the series that the address names, and the one that it is compared with or null.
+async function requestBoth(address) {
+  const parameters = new URLSearchParams(address.subject);
+  for (const end of ["from", "to"]) if (address[end]) parameters.set(end, address[end]);
+  const series = await requestSeries(address, parameters);
+  if (address.compare === "none") return [series, null];
+  const range = comparedRange(series, address);
+  return [series, await requestSeries(address, rangeParameters(address, range))];
 }
 
 // Whether the additive figures have all days: what the stream counted of those not built.
 const isWhole = ({ points, not_built: unbuilt }) =>
-  points.filter((point) => !point.built).length === unbuilt.length;
+  points.filter((point) => !point.built).length >= unbuilt.length;
 const isBuilt = (series) => !series.not_built.length;
+const sumOf = (field) => ({ points }) => points.reduce((sum, point) => sum + (point[field] ?? 0), 0);
+
+const hasToday = ({ last }) => last >= localDay(Date.now());
+
+const ordersOf = (series) => series.distinct?.orders ?? sumOf("orders")(series);
+const averageOf = (series) => (ordersOf(series) ? series.total.net_revenue_micros / ordersOf(series) : 0);
+// Counted from the events, they need no build.
+const hasOrders = (series) => Boolean(series.distinct) || isBuilt(series);
+const hasRevenuePerOrder = (series) => hasOrders(series) && isWhole(series);
+function returnsOf({ total: { gross_revenue_micros: gross, net_revenue_micros: net } }) {
+  return gross ? (gross - net) / gross : 0;
+}
+
+// Each tile: its figure as text, as a number to compare, and whether a range has it.
+const TILES = {
+  revenue: [({ total }) => money(total.net_revenue), ({ total }) => total.net_revenue_micros, isWhole],
+  orders: [(series) => number(ordersOf(series)), ordersOf, hasOrders],
+  average: [(series) => money((averageOf(series) / MICROS).toFixed(2)), averageOf, hasRevenuePerOrder],
+  items: [({ total }) => number(total.items_sold), ({ total }) => total.items_sold, isWhole],
+  events: [({ total }) => number(total.events), ({ total }) => total.events, isWhole],
+  customers: [
+    ({ distinct }) => (distinct ? number(distinct.customers) : "–"),
+    ({ distinct }) => distinct.customers,
+    ({ distinct }) => Boolean(distinct),
+  ],
+  new: [
+    ({ distinct }) => number(distinct.new_customers),
+    ({ distinct }) => distinct.new_customers,
+    ({ distinct }) => Number.isInteger(distinct?.new_customers),
+  ],
+  returns: [
+    (series) => (isBuilt(series) ? percent(returnsOf(series)) : "–"),
+    returnsOf,
+    isBuilt,
+  ],
+};
 
 // A figure without some days is neither shown as if it had them, nor compared.
-function showTile(name, text, [value, before], [series, earlier], isKnown) {
-  const days = lengthInDays(series),
-    missing = series.not_built.length,
-    label = `the ${plural(days, "day")} before`.replace("the 1 day", "the day");
-  if (!isKnown(series)) {
-    const hasSome = series.points.some((point) => point.built);
-    $(`h-${name}`).textContent = hasSome ? text : "–";
-    $(`h-${name}-compare`).textContent = `without ${plural(missing, "day")} not built yet`;
+function showTile(name, series, other, label) {
+  const [text, value, isKnown] = TILES[name],
+    compare = $(`h-${name}-compare`);
+  if (name === "new" && !isKnown(series)) {
+    $("h-new").textContent = "–";
+    compare.textContent = "of the whole shop only";
     return;
   }
-  $(`h-${name}`).textContent = text;
-  const none = isKnown(earlier) ? `no data for ${label}` : `${label}: not built yet`;
-  fillComparisons(`h-${name}-compare`, value, [
-    { before: isKnown(earlier) ? before : null, label, none },
-  ]);
+  if (!isKnown(series)) {
+    const missing = series.not_built.length,
+      hasSome = missing && series.points.some((point) => point.built);
+    $(`h-${name}`).textContent = hasSome ? text(series) : "–";
+    compare.textContent = missing
+      ? `without ${plural(missing, "day")} not built yet`
+      : "too many purchases to count them: choose fewer days";
+    return;
+  }
+  $(`h-${name}`).textContent = text(series);
+  if (!other) {
+    compare.textContent = "";
+    return;
+  }
+  const none = isKnown(other) ? `no data for ${label}` : `${label}: not built yet`;
+  const before = isKnown(other) ? value(other) : null;
+  fillComparisons(`h-${name}-compare`, value(series), [{ before, label, none }]);
 }
 
-function showTiles(series, before) {
-  const both = [series, before],
-    totals = (field) => both.map(({ total }) => total[field]),
-    { net_revenue: revenue, items_sold: items, events } = series.total;
-  showTile("revenue", money(revenue), totals("net_revenue_micros"), both, isWhole);
-  showTile("items", number(items), totals("items_sold"), both, isWhole);
-  showTile("events", number(events), totals("events"), both, isWhole);
-  showTile("orders", decimal(ordersPerDay(series)), both.map(ordersPerDay), both, isBuilt);
-}
-
-function showRangeControls(query, series) {
+function showControls(address, series) {
   $("from").value = series.first;
   $("to").value = series.last;
-  $("measure").value = query.get("measure") ?? "net_revenue";
-  $("by").value = query.get("by") ?? "days";
+  $("measure").value = address.measure;
+  $("by").value = address.by;
+  $("compare").value = address.compare;
+  for (const option of $("measure").options)
+    option.disabled = address.by === "weekhour" && !MEASURES[option.value].isSum;
+  for (const option of $("by").options)
+    option.disabled =
+      pathOf({ by: option.value }) === "hours" && lengthInDays(series) > MAX_HOURLY_DAYS;
   for (const button of document.querySelectorAll("[data-days]"))
     button.setAttribute("aria-pressed", Number(button.dataset.days) === lengthInDays(series));
 }
 
-function showSubject(query) {
-  const subject = subjectOf(query);
-  $("by").disabled = Boolean(subject);
-  $("measure").querySelector("[value=customers]").disabled = subject === "customer";
-  $("subject").replaceChildren(...(subject ? [makeChip(subject, query.get(subject))] : []));
-  const step = $("by").value === "hours" ? "hour" : "day";
+function subjectText({ subject }) {
+  const names = Object.entries(subject).map(([kind, name]) => `${kind} ${name || "none"}`);
+  return names.length ? `: ${names.join(", ")}` : "";
+}
+
+function showTitle(address, series) {
   $("h-title").textContent =
-    `${MEASURES[$("measure").value]} by ${step}` +
-    (subject ? `: ${subject} ${query.get(subject) || "none"}` : "");
+    `${MEASURES[address.measure].title} by ${PERIODS[address.by]}${subjectText(address)}`;
+  $("h-chart").setAttribute(
+    "aria-label",
+    `${$("h-title").textContent} from ${day(series.first)} to ${day(series.last)}; the table below has its figures`,
+  );
+  $("history-note").hidden = series.total.events > 0 || !isWhole(series);
+  $("history-note").textContent =
+    `No purchases${subjectText(address).replace(":", " of")} from ${day(series.first)} to ${day(series.last)}.` +
+    (subjectText(address) ? " Choose other days, or remove a filter." : " Choose other days.");
 }
 
-function setExports(query, series) {
-  const table =
-    TABLE_OF_SUBJECT[subjectOf(query)] ??
-    ($("by").value === "hours" ? "hourly_sales" : "daily_sales");
-  // Who clicks on CSV opens it in a spreadsheet, which would compute what others named their items.
-  for (const [link, format] of [["csv", "spreadsheet"], ["parquet", "parquet"]])
-    $(link).href =
-      `/api/v1/export/${table}?from=${series.first}&to=${series.last}&format=${format}`;
-}
-
-function makeChip(subject, name) {
-  const node = makeButton(`${subject} ${name || "none"} ×`, "chip", showAll);
-  node.setAttribute("aria-label", `show all again instead of ${subject} ${name}`);
-  return node;
-}
-
-// Returns the series that the address names, and that of as many days before.
-async function requestSeries(query, by) {
-  const parameters = pickParameters(query, ["from", "to", ...SUBJECTS]);
-  const series = await request(`${by}?${parameters}`);
-  parameters.set("from", shiftDay(series.first, -lengthInDays(series)));
-  parameters.set("to", shiftDay(series.first, -1));
-  return [series, await request(`${by}?${parameters}`)];
+function showSeries(address, series, other) {
+  shown = series;
+  Object.assign(deployment, { zone: series.timezone, currency: series.currency });
+  const isGrid = address.by === "weekhour",
+    label = comparedLabel(series, address);
+  showControls(address, series);
+  showChips(address);
+  showTitle(address, series);
+  for (const name of Object.keys(TILES)) showTile(name, series, other, label);
+  $("h-chart").parentNode.classList.toggle("grid", isGrid);
+  if (isGrid) drawHoursOfWeek(series, address.measure);
+  else
+    drawSeries(series, other, address, label, (from, to) => go({ from, to, order: null }, LISTS));
+  $("h-freshness").replaceChildren(...lateBadges(series.standing, hasToday(series)));
+  const parameters = rangeParameters(address, series);
+  if (pathOf(address) === "days") parameters.set("by", address.by);
+  for (const form of ["csv", "parquet"])
+    $(form).href = `/api/v1/${pathOf(address)}?${parameters}&format=${form}`;
 }
 
 export async function showHistory() {
   const thisRequest = ++requests,
-    query = addressQuery(),
-    by = subjectOf(query) ? "days" : (query.get("by") ?? "days");
+    address = addressNow();
   try {
-    const [series, before] = await requestSeries(query, by);
+    const [series, other] = await requestBoth(address);
     // Whoever clicks fast gets the answer to the last click.
     if (thisRequest !== requests) return;
-    showSeries(query, series, before, by);
-    await Promise.all(Object.keys(rankings).map(showRanking));
+    showSeries(address, series, other);
+    await Promise.all([
+      ...Object.keys(LISTS).map((name) => showList(name, address, series)),
+      showOrder(address, series),
+    ]);
+    showChips(address);
     $("history-error").hidden = true;
-    if (!isBuilt(series)) setTimeout(() => thisRequest === requests && refresh(), REFRESH);
   } catch (error) {
     $("history-error").hidden = false;
     $("history-error").textContent = error.message;
   }
+  setTimeout(() => thisRequest === requests && refresh(), REFRESH_MILLISECONDS);
 }
 
-// While days are being built they come to the page by themselves.
+// Today goes on, and days that are being built come, by themselves; not under who works here.
 function refresh() {
-  if (!$("view-history").hidden && !document.hidden) showHistory();
-  else setTimeout(refresh, REFRESH);
+  const goesOn = shown && (!isBuilt(shown) || hasToday(shown)),
+    isUsed = $("view-history").contains(document.activeElement);
+  if (goesOn && !isUsed && !$("view-history").hidden && !document.hidden) showHistory();
+  else setTimeout(refresh, REFRESH_MILLISECONDS);
 }
 
-function showSeries(query, series, before, by) {
-  shown = series;
-  Object.assign(deployment, { zone: series.timezone, currency: series.currency });
-  showRangeControls(query, series);
-  showSubject(query);
-  setExports(query, series);
-  showTiles(series, before);
-  drawChart(series, before, by, $("measure").value);
-  $("h-freshness").replaceChildren(freshnessBadge(series.standing));
-}
-
-function rankingQuery(name) {
-  const { order, offset } = rankings[name];
-  // Customers are ranked by all that they bought, because no table has them by day.
-  const range = name === "customers" ? {} : { from: shown.first, to: shown.last };
-  return new URLSearchParams({ order, limit: LIMIT, offset, ...range });
-}
-
-function rankingRow(name, entry, index, firstFigure) {
-  const { subject, offset } = rankings[name],
-    subjectName = entry.name ?? entry.user;
-  const row = make("tr");
-  row.append(
-    make("td", number(entry.rank ?? offset + index + 1)),
-    nameCell(subjectName || "none", entry.description, () => showOnly(subject, subjectName)),
-    numberCell(number(entry[firstFigure])),
-    numberCell(money(entry.net_revenue)),
-  );
-  return row;
-}
-
-async function showRanking(name) {
-  const ranking = rankings[name],
-    table = $(`h-${name}-table`),
-    orderButtons = [...table.querySelectorAll("[data-order]")];
-  const answer = await request(`${name}?${rankingQuery(name)}`);
-  const entries = answer.ranked ?? answer.customers,
-    firstFigure = orderButtons[0].dataset.order;
-  table.tBodies[0].replaceChildren(
-    ...entries.map((entry, index) => rankingRow(name, entry, index, firstFigure)),
-  );
-  for (const button of orderButtons)
-    button.parentNode.setAttribute(
-      "aria-sort",
-      button.dataset.order === ranking.order ? "descending" : "none",
-    );
-  $(`${name}-total`).textContent =
-    number(answer.total) + (name === "customers" ? ", all time" : "");
-  $(`${name}-freshness`).replaceChildren(freshnessBadge(answer.standing));
-  const { missing_days: missing, built_at: built, behind } = answer.standing,
-    isMissing = missing || (built === null && behind),
-    page = {
-      offset: ranking.offset,
-      limit: LIMIT,
-      count: entries.length,
-      none: isMissing ? "not built yet" : "none",
-    };
-  fillPager(`${name}-pager`, { ...page, next: answer.next_offset }, (offset) => {
-    ranking.offset = offset;
-    showRanking(name);
-  });
+// The other end follows, so that a range is never in the wrong order.
+function changeEnd(id, other, isBeyond) {
+  const value = $(id).value;
+  if (!value) return;
+  go({ [id]: value, [other]: isBeyond(value, $(other).value) ? value : $(other).value }, LISTS);
 }
 
 function prepareRange() {
   for (const button of document.querySelectorAll("[data-days]"))
     button.onclick = () => {
       const to = shown ? parseDay(shown.last) : Date.now();
-      go({ from: utcDay(to - (Number(button.dataset.days) - 1) * DAY), to: utcDay(to) });
+      go({ from: utcDay(to - (Number(button.dataset.days) - 1) * DAY), to: utcDay(to) }, LISTS);
     };
   const move = (sign) => {
     if (!shown) return;
     const days = sign * lengthInDays(shown);
-    go({ from: shiftDay(shown.first, days), to: shiftDay(shown.last, days) });
+    go({ from: shiftDay(shown.first, days), to: shiftDay(shown.last, days) }, LISTS);
   };
   $("earlier").onclick = () => move(-1);
   $("later").onclick = () => move(1);
+  $("from").onchange = () => changeEnd("from", "to", (from, to) => from > to);
+  $("to").onchange = () => changeEnd("to", "from", (to, from) => to < from);
   $("range").onsubmit = (event) => event.preventDefault();
-}
-
-// The other end follows, so that a range is never in the wrong order.
-function changeEnd(id, other, isBeyond) {
-  const value = $(id).value;
-  if (value) go({ [id]: value, [other]: isBeyond(value, $(other).value) ? value : $(other).value });
-}
-
-function prepareSort(name, button) {
-  button.onclick = () => {
-    Object.assign(rankings[name], { order: button.dataset.order, offset: 0 });
-    if (shown) showRanking(name);
-  };
+  // Out of a part of the chart again.
+  $("h-chart").ondblclick = () => go({ from: null, to: null }, LISTS);
 }
 
 export function prepareHistory() {
   prepareRange();
-  $("from").onchange = () => changeEnd("from", "to", (from, to) => from > to);
-  $("to").onchange = () => changeEnd("to", "from", (to, from) => to < from);
-  $("measure").onchange = () => go({ measure: $("measure").value });
-  $("by").onchange = () => go({ by: $("by").value });
-  for (const name of Object.keys(rankings))
-    for (const button of $(`h-${name}-table`).querySelectorAll("[data-order]"))
-      prepareSort(name, button);
+  prepareLists(() => addressNow().lists);
+  prepareSearch();
+  for (const name of ["measure", "by", "compare"])
+    $(name).onchange = () => go({ [name]: $(name).value });
 }
