@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.docs.test_docs import ROOT
+from tests.docs.pages import ROOT
 
 ROOMS = ("streaming", "assets", "orchestration")
 ROW = re.compile(r"^\| `([a-z_/]+)/` \| (.+) \|$", re.MULTILINE)

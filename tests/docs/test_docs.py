@@ -5,96 +5,24 @@ What a page shows in a block `output` is compared with what the commands before 
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatch
 from inspect import signature
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
 from streaming.system.home import Home
-from tests.conftest import bring_jars
+from tests.docs.pages import PAGES, PURCHASES, ROOT, blocks, follow, is_run, new_home, run
 from tests.kafka.secured import secured_broker
 
-ROOT = Path(__file__).parents[2]
-PAGES = sorted(
-    str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
-)
-BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-PURCHASES = [sys.executable, "-c", "from orchestration.cli.main import run; run()"]
 CLOUD_PAGE = "docs/how-to/connect-confluent-cloud.md"
+README = "README.md"
+"""It is followed in `test_readme`."""
 KNOWN = {"console", "output", "python", "text"}
-
-
-def blocks(page: str) -> list[tuple[str, str]]:
-    """Return a page's fenced blocks: (language, text) each."""
-    found = BLOCK.findall((ROOT / page).read_text())
-    return [(language, dedent(text)) for language, text in found]
-
-
-def is_run(page: str) -> bool:
-    """Return whether a page has blocks that are run."""
-    return any(language in {"console", "python"} for language, _ in blocks(page))
-
-
-def run_command(line: str, environment: dict[str, str]) -> str:
-    """Run one line of a console block in a shell; it must succeed. Of `make`, only its plan."""
-    if line.startswith("make "):
-        line = line.replace("make ", "make --dry-run ", 1)
-    return run(["bash", "-c", line], environment)
-
-
-@contextmanager
-def in_background(line: str, environment: dict[str, str]) -> Iterator[None]:
-    """Run a line that ends in `&` beside the rest of its page; it must still work at the end."""
-    with subprocess.Popen(
-        ["bash", "-c", f"exec {line.removesuffix('&')}"], env=environment, cwd=ROOT
-    ) as process:
-        try:
-            yield
-            assert process.poll() is None, f"{line} ended with {process.returncode}"
-        finally:
-            process.terminate()
-
-
-def run(words: list[str], environment: dict[str, str]) -> str:
-    """Run a program to its end; it must exit with 0. Return what it printed."""
-    done = subprocess.run(
-        words,
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
-    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
-
-
-@contextmanager
-def new_home(jars: Path, home: Path) -> Iterator[dict[str, str]]:
-    """Return the environment of a new home with Kafka's jars; end what runs there at the end."""
-    bring_jars(jars, home)
-    programs = home / "bin"
-    programs.mkdir()
-    (programs / "python").symlink_to(sys.executable)
-    purchases = programs / "purchases"
-    purchases.write_text(f'#!/bin/sh\nexec {shlex.join(PURCHASES)} "$@"\n')
-    purchases.chmod(0o755)
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
-    environment = {**clean, "PURCHASES_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    environment["PATH"] = f"{programs}:{Path(sys.executable).parent}:{environment['PATH']}"
-    try:
-        yield environment
-    finally:
-        run([*PURCHASES, "down"], environment)
 
 
 @pytest.fixture(scope="module")
@@ -157,28 +85,12 @@ def environment(page: str, request: pytest.FixtureRequest) -> Iterator[dict[str,
         # In short it is in `tests.kafka.test_cloud`.
         pytest.param(page, marks=[pytest.mark.faults] if page == CLOUD_PAGE else [])
         for page in PAGES
-        if is_run(page)
+        if is_run(page) and page != README
     ],
 )
 def test_what_a_page_shows_works(page: str, environment: dict[str, str]) -> None:
     """Console and Python blocks run in the order in which a reader meets them."""
-    printed = ""
-    with ExitStack() as beside:
-        for language, text in blocks(page):
-            if language == "python":
-                printed = run([sys.executable, "-c", text], environment)
-            if language == "console":
-                printed = ""
-            for line in text.splitlines() if language == "console" else ():
-                assert line.startswith("$ "), f"{page}: {line}"
-                command = line.removeprefix("$ ")
-                if command.endswith("&"):
-                    beside.enter_context(in_background(command, environment))
-                else:
-                    printed += run_command(command, environment)
-            for line in text.splitlines() if language == "output" else ():
-                for part in line.split("…"):
-                    assert part.strip() in printed, f"{page} shows {line!r}, but not:\n{printed}"
+    follow(page, environment)
 
 
 def home_files() -> list[str]:

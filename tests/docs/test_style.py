@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from tests.docs.test_docs import ROOT
+from tests.docs.pages import ROOT
 
 REFUSED = re.compile(
     r"\bfor ever\b|\banew\b|\ball the same\b|\bwhat came of\b|\bis told\b|\bone cannot\b"

@@ -10,7 +10,7 @@ import pytest
 from streaming.kafka.acls import ROLES, Role, Rule, rules_of
 from streaming.settings import Settings
 from tests.deployment import Deployment
-from tests.docs.test_docs import ROOT
+from tests.docs.pages import ROOT
 from tests.in_process import run_here
 from tests.kafka.acl_commands import read_line
 from tests.kafka.secured import PASSWORD, Secured

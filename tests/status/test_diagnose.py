@@ -25,7 +25,7 @@ from streaming.status.model import (
     UnknownField,
 )
 from streaming.status.slots import slot_state, slot_status, worst_state
-from tests.docs.test_docs import ROOT
+from tests.docs.pages import ROOT
 
 NOW = 1_000_000.0
 GIB = 2**30
