@@ -81,6 +81,8 @@ def read_back(content: bytes, form: Format, table: str) -> Rows:
     else:
         columns = Table.metadata.tables[table].columns
         kinds = {c.name: pl.Int64 if c.type.python_type is int else pl.String for c in columns}
+        if "source_topic" in kinds:
+            kinds["source_topic"] = pl.String
         frame = pl.read_csv(content, schema=kinds)
     return frame.with_columns(pl.selectors.date().cast(pl.String)).rows()
 
