@@ -82,8 +82,7 @@ def read_access(settings: Settings) -> Access:
             " reads could act. Set another action token, or none."
         )
     _require_closed(settings)
-    if settings.dashboard_certificate is not None:
-        _require_certificate(settings)
+    read_certificate(settings)
     own = {"localhost", socket.gethostname().lower(), settings.dashboard_host.lower()}
     return Access(
         host_names=frozenset({*own, *host_names(settings)}),
@@ -132,16 +131,24 @@ def _require_closed(settings: Settings) -> None:
         )
 
 
-def _require_certificate(settings: Settings) -> None:
+def read_certificate(settings: Settings) -> ssl.SSLContext | None:
+    """Return what the dashboard speaks TLS with, None without a certificate.
+
+    Raises `UsageError` if it cannot be used.
+    """
+    if settings.dashboard_certificate is None:
+        return None
     files = (settings.dashboard_certificate, settings.dashboard_key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*map(str, filter(None, files)))
+        context.load_cert_chain(*map(str, filter(None, files)))
     except OSError as error:
         raise UsageError(
             f"{PREFIX}DASHBOARD_CERTIFICATE={files[0]} cannot be used: {error.strerror or error}."
             f" It is a PEM file with the certificate and its chain; the key is in it, or in"
             f" {PREFIX}DASHBOARD_KEY."
         ) from None
+    return context
 
 
 def _equal(text: str, token: str | None) -> bool:

@@ -6,6 +6,8 @@ headers of any length. What is answered to a whole request is the application's 
 
 import asyncio
 import resource
+import ssl
+from asyncio.sslproto import SSLProtocol
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, cast
@@ -26,10 +28,12 @@ MAX_FILES: Final = 8_192
 class Limits:
     """Limits of each connection, in seconds and bytes.
 
-    request_seconds: for a whole request; 16 MiB arrive within it at 4.5 Mbit/s.
+    request_seconds: for a whole request; 16 MiB arrive within it at 4.5 Mbit/s. And for a TLS
+        handshake.
     write_seconds: a client that takes nothing for so long is gone; as for event streams.
-    waiting: connections on which a request is awaited. Honest ones wait for milliseconds, so that
-        of more the oldest is closed. With the event streams they are less than `MAX_FILES`.
+    waiting: connections on which a request, or a handshake before it, is awaited. Honest ones wait
+        for milliseconds, so that of more the oldest is closed. With the event streams they are less
+        than `MAX_FILES`.
     header_bytes: cookies of all programs of a host fit into it.
     body_bytes: above what any endpoint takes: each answers 413 for itself. Dagster has no limit.
     """
@@ -48,17 +52,22 @@ WaitingConnections = dict["BoundedConnection", None]
 def bounded_config(
     app: ASGIApp,
     limits: Limits = Limits(),
+    tls: ssl.SSLContext | None = None,
     **more: Any,  # noqa: ANN401 - uvicorn's own
 ) -> uvicorn.Config:
-    """Return uvicorn's configuration of a server with bounded connections.
+    """Return uvicorn's configuration of a server with bounded connections, over TLS or not.
 
     Only errors are logged: a warning for each malformed request would fill the disk.
     """
-    # uvicorn calls what it declares as a class.
-    connection = cast(
-        "type[asyncio.Protocol]", partial(BoundedConnection, limits=limits, waiting={})
+    connection = partial(BoundedConnection, limits=limits, waiting={})
+    protocol = (
+        connection
+        if tls is None
+        else lambda **arguments: TlsHandshake(connection(**arguments), tls, limits)
     )
-    return uvicorn.Config(app, http=connection, log_level="error", access_log=False, **more)
+    # uvicorn calls what it declares as a class.
+    http = cast("type[asyncio.Protocol]", protocol)
+    return uvicorn.Config(app, http=http, log_level="error", access_log=False, **more)
 
 
 def raise_file_limit() -> None:
@@ -86,6 +95,15 @@ class BoundedConnection(HttpToolsProtocol):
         self._write_deadline: asyncio.TimerHandle | None = None
         self._framing_bytes = self._body_bytes = 0
         self._has_begun = False
+
+    def begin_handshake(self, transport: asyncio.Transport) -> None:
+        """Await the end of a TLS handshake, among those that await a request."""
+        self.transport = transport
+        self._wait()
+
+    def end_handshake(self) -> None:
+        """Await it no more, if it still is awaited."""
+        self._stop_waiting()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Await the first request."""
@@ -193,3 +211,34 @@ class BoundedConnection(HttpToolsProtocol):
             self.transport.write(head % status)
         self.transport.close()
         self.loop.call_later(self._limits.write_seconds, self.transport.abort)
+
+
+class TlsHandshake(SSLProtocol):
+    """asyncio's TLS before a bounded connection, whose handshake has that one's bounds.
+
+    asyncio tells a connection of itself only after the handshake, and bounds that by 60 s alone.
+    """
+
+    def __init__(
+        self, connection: BoundedConnection, context: ssl.SSLContext, limits: Limits
+    ) -> None:
+        super().__init__(
+            connection.loop,
+            connection,
+            context,
+            waiter=None,  # type: ignore[arg-type]  # as asyncio's own `start_tls` may
+            server_side=True,
+            ssl_handshake_timeout=limits.request_seconds,  # type: ignore[arg-type]  # any number
+            ssl_shutdown_timeout=limits.write_seconds,
+        )
+        self._connection = connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the handshake."""
+        self._connection.begin_handshake(cast("asyncio.Transport", transport))
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End a handshake that failed; the connection hears only of one that succeeded."""
+        self._connection.end_handshake()
+        super().connection_lost(exc)

@@ -6,7 +6,7 @@ from typing import Final
 
 import uvicorn
 
-from streaming.dashboard.access import read_access
+from streaming.dashboard.access import read_access, read_certificate
 from streaming.dashboard.address import bind_socket, dashboard_url
 from streaming.dashboard.app import Extension, build_dashboard
 from streaming.dashboard.connections import bounded_config, raise_file_limit
@@ -34,9 +34,8 @@ def serve(settings: Settings, extension: Extension, say: Callable[[str], None]) 
     raise_file_limit()
     config = bounded_config(
         app,
+        tls=read_certificate(settings),
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        ssl_certfile=settings.dashboard_certificate,
-        ssl_keyfile=settings.dashboard_key,
         # Otherwise whoever is on this host could claim to come from elsewhere.
         proxy_headers=settings.dashboard_behind_proxy,
         forwarded_allow_ips="*",

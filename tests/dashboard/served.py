@@ -43,9 +43,13 @@ def serve_dashboard(deployment: Deployment) -> Iterator[str]:
 
 
 @contextmanager
-def serve_app(app: ASGIApp, limits: Limits = Limits()) -> Iterator[str]:  # noqa: B008 - frozen
+def serve_app(
+    app: ASGIApp,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[str]:
     """Serve an application in this process, as the dashboard's server does; yield its address."""
-    server = uvicorn.Server(bounded_config(app, limits, port=0))
+    server = uvicorn.Server(bounded_config(app, limits, tls, port=0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

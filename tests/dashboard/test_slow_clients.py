@@ -3,6 +3,7 @@
 import re
 import resource
 import socket
+import ssl
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -11,6 +12,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 import pytest
+import trustme
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -21,7 +23,7 @@ from streaming.dashboard.connections import Limits, raise_file_limit
 from streaming.dashboard.ingest import MAX_BODY_BYTES
 from streaming.dashboard.ingest_records import MAX_RECORDS, read_batch
 from streaming.errors import TooLarge
-from tests.dashboard.served import code_of, serve_app, serve_dashboard
+from tests.dashboard.served import answer_to, code_of, serve_app, serve_dashboard
 from tests.deployment import Deployment
 from tests.support import wait_until
 
@@ -146,6 +148,30 @@ def test_a_request_that_does_not_become_whole_is_408() -> None:
             with closing(connect(base, *sent)) as connection:
                 assert status_of(answer := read_all(connection)) == expected
                 assert (b" 408 " in answer) == (HALF in sent or expected == 408)
+
+
+def test_half_tls_handshakes_are_bounded_as_half_requests_are() -> None:
+    """In number and time: whoever begins none, half of one, or sends no TLS keeps nobody out."""
+    issuer = trustme.CA()
+    own, trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    issuer.issue_cert("127.0.0.1").configure_cert(own)
+    issuer.configure_trust(trust)
+    app = Starlette(routes=[Route("/", hello)])
+    client_hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+    with serve_app(app, Limits(waiting=20), own) as base, ExitStack() as opened:
+        half = [opened.enter_context(connect(base, sent)) for sent in (b"", client_hello) * 15]
+        assert answer_to(base, "GET", "/", trust=trust).status == 200
+        wait_until(lambda: all(map(is_closed, half[:10])), 30, "the oldest stay open")
+        assert not is_closed(half[-1])
+    with serve_app(app, Limits(request_seconds=0.5), own) as base:
+        for sent in (b"", client_hello, HALF + b"\r\n"):
+            with closing(connect(base, sent)) as connection:
+                assert status_of(read_all(connection)) == 0
+        assert answer_to(base, "GET", "/", trust=trust).status == 200
+        # Within TLS a half request is what it is without.
+        with closing(trust.wrap_socket(connect(base), server_hostname="127.0.0.1")) as connection:
+            connection.sendall(HALF)
+            assert status_of(read_all(connection)) == 408
 
 
 def test_headers_and_bodies_have_an_end() -> None:
