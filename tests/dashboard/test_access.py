@@ -19,6 +19,7 @@ from streaming.dashboard.app import Extension, build_dashboard
 from streaming.dashboard.sessions import SALT, SESSION_SECONDS
 from streaming.errors import UsageError
 from streaming.settings import Settings
+from tests.browser import browser
 from tests.dashboard.served import answer_to, answer_to_nobody, code_of, serve_app
 from tests.deployment import Deployment
 from tests.store.users import only_root
@@ -81,13 +82,57 @@ def test_who_signs_in_stays_on_this_server(settings: Settings, path: str) -> Non
         }
 
 
+class Past(TimestampSigner):
+    """Signs as the dashboard did more than a session ago."""
+
+    def get_timestamp(self) -> int:
+        """Return the time of a process whose sessions have expired."""
+        return int(time.time()) - SESSION_SECONDS - 1
+
+
+@pytest.mark.timeout(120)
+def test_a_person_signs_in_and_out_in_a_browser(settings: Settings) -> None:
+    """With a wrong token and a right one; the way leads on; a page's script has no session."""
+    with (
+        dashboard(settings, dashboard_token=TOKEN, dashboard_port=8123) as base,
+        browser(f"{base}/?day=1") as (page, _, _),
+    ):
+        page.set_default_timeout(30_000)
+
+        def sign_in(token: str) -> None:
+            page.get_by_label("Token").fill(token)
+            page.get_by_role("button", name="Sign in").click()
+
+        sign_in(TOKEN[::-1])
+        page.get_by_text("This token is not known here.").wait_for()
+        assert page.get_by_label("Token").input_value() == ""
+        sign_in(TOKEN)
+        page.get_by_role("button", name="Sign out").wait_for()
+        assert page.url == f"{base}/?day=1"
+        assert TOKEN not in page.content()
+        assert page.evaluate("document.cookie") == ""
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("Token").wait_for()
+        assert not page.context.cookies()
+        page.go_back()
+        page.reload()
+        page.get_by_label("Token").wait_for()
+
+        sign_in(TOKEN)
+        page.get_by_role("button", name="Sign out").wait_for()
+        (cookie,) = page.context.cookies()
+        key = read_access(settings.model_copy(update={"dashboard_token": TOKEN})).sessions.key
+        expired = Past(key, SALT).sign("0123-2").decode()
+        page.context.add_cookies([{"name": cookie["name"], "value": expired, "url": base}])
+        page.reload()
+        page.get_by_label("Token").wait_for()
+        sign_in(TOKEN)
+        page.get_by_role("button", name="Sign out").wait_for()
+
+
 def test_a_session_expires_and_cannot_be_forged(settings: Settings) -> None:
     """By its time, which is signed with the right."""
     sessions = read_access(settings.model_copy(update={"dashboard_token": TOKEN})).sessions
-
-    class Past(TimestampSigner):
-        def get_timestamp(self) -> int:
-            return int(time.time()) - SESSION_SECONDS - 1
 
     assert sessions.read(sessions.start(Right.READ)) == Right.READ
     assert not sessions.read(Past(sessions.key, SALT).sign("0123-2").decode())
