@@ -65,7 +65,8 @@ def backup(
 def restore(path: Annotated[Path, typer.Argument(help="The backup.")]) -> None:
     """Put a backup in the place of the database, which is kept; the workers must be stopped.
 
-    What came after the backup is read from Kafka again, as far back as it still holds it.
+    What came after the backup is read from Kafka again, as far back as it still holds it. Who was
+    erased since then is erased again.
 
     Example: purchases db restore .purchases/backups/purchases-20260301T101500.000000Z-backup.db
     """
@@ -74,10 +75,15 @@ def restore(path: Annotated[Path, typer.Argument(help="The backup.")]) -> None:
 
     settings = load_settings()
     with _progress("Restoring") as progress:
-        kept = restore.restore(settings, path, progress)
+        done = restore.restore(settings, path, progress)
     print_text(f"OK: {settings.database_path} is restored from {path}.")
-    if kept is not None:
-        print_text(f"What was there is kept in {kept}.")
+    if done.kept is not None:
+        print_text(f"What was there is kept in {done.kept}.")
+    for erasure in done.erasures:
+        print_text(
+            f"Erased again, because the backup is older: {erasure.events:,} events of the erasure"
+            f" {erasure.id}."
+        )
 
 
 @app.command(short_help="Compute the figures again from the events.")

@@ -164,15 +164,15 @@ def erase(settings: Settings, user: str | None, order: str | None, *, apply: boo
     return ErasureResult(erasure, with_user, is_new, is_overwritten)
 
 
-def apply_again(settings: Settings) -> int:
-    """Apply the erasures of the home that the database does not have; return how many these were.
+def apply_again(settings: Settings) -> list[Erasure]:
+    """Apply the erasures of the home that the database does not have, and return them.
 
     So it is with a restored backup, and with a new database. Raises what
     `write_store` does.
     """
     erasures = read_erasure_list(Home(settings.home).erasures)
     if erasures is None or not _missing(settings, erasures):
-        return 0
+        return []
     with write_store(settings) as store:
         ids = erasure_ids(store)
         missing = [each for each in erasures.erasures if each.erasure.id not in ids]
@@ -190,7 +190,7 @@ def apply_again(settings: Settings) -> int:
         for each in missing:
             _record(store, each.erasure)
     overwrite_free_space(settings.database_path)
-    return len(missing)
+    return [each.erasure for each in missing]
 
 
 def erasure_ids(store: StoreConnection) -> set[str]:

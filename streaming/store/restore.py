@@ -6,6 +6,7 @@ How a database is copied and checked is in `backup`, how its schema is brought u
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from streaming.apps import ANALYTICS
@@ -15,19 +16,27 @@ from streaming.store.backup import Progress, backup_path, copy_database, require
 from streaming.store.connection import SCHEMA_VERSION, newer_schema, schema_version
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.erasure import apply_again
+from streaming.store.pseudonyms import Erasure
 from streaming.store.schema import migrate
 from streaming.store.sqlite import connect, store_errors
 from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
 
 
-def restore(settings: Settings, source: Path, progress: Progress | None = None) -> Path | None:
+@dataclass(frozen=True)
+class RestoreResult:
+    """Where the replaced database is kept, None if there was none; and what was erased again."""
+
+    kept: Path | None
+    erasures: list[Erasure]
+
+
+def restore(settings: Settings, source: Path, progress: Progress | None = None) -> RestoreResult:
     """Put the backup `source` in the place of the database, and migrate it if it is older.
 
-    The content is replaced in one transaction, so that a reader sees the one or the other. Returns
-    the path where the replaced database is kept, None if there was none. Who was erased in this
-    home is erased in the restored one too. Raises `PurchasesError` while a worker of this home
-    runs, or if `source` is no backup of a deployment with these settings.
+    The content is replaced in one transaction, so that a reader sees the one or the other. Who was
+    erased in this home is erased in the restored one too. Raises `PurchasesError` while a worker of
+    this home runs, or if `source` is no backup of a deployment with these settings.
     """
     path = settings.database_path
     with closing(_open_backup(source)) as content:
@@ -39,8 +48,7 @@ def restore(settings: Settings, source: Path, progress: Progress | None = None) 
             else:
                 copy_database(content, source, path, progress)
             migrate(path)
-            apply_again(settings)
-    return kept
+            return RestoreResult(kept, apply_again(settings))
 
 
 def _open_backup(source: Path) -> sqlite3.Connection:

@@ -30,7 +30,7 @@ def test_restore_brings_back_and_keeps(store: Settings, connection: sqlite3.Conn
     fill(store, connection, events[:20])
     copy = backup(store)
     add_events(connection, events[20:])
-    kept = restore(store, copy)
+    kept = restore(store, copy).kept
     assert kept is not None
     assert kept.parent == store.home / "backups"
     assert (count(store.database_path), count(kept), count(copy)) == (20, 30, 20)
@@ -63,7 +63,7 @@ def test_restore_into_an_empty_home(
     new.home.mkdir()
     wal = Path(f"{new.database_path}-wal")
     wal.write_bytes(Path(f"{store.database_path}-wal").read_bytes())
-    assert restore(new, copy) is None
+    assert restore(new, copy).kept is None
     assert count(new.database_path) == 20
 
 
@@ -73,7 +73,7 @@ def test_a_damaged_database_is_moved_aside(store: Settings, connection: sqlite3.
     connection.close()
     copy = backup(store)
     store.database_path.write_bytes(b"no database at all" * 1000)
-    kept = restore(store, copy)
+    kept = restore(store, copy).kept
     assert kept is not None
     assert kept.read_bytes().startswith(b"no database at all")
     assert count(store.database_path) == 20

@@ -34,6 +34,12 @@ ROWS = (
     "SELECT * FROM dead_letter ORDER BY 1, 2, 3",
 )
 
+IMPORT = (
+    *("replay", "examples/my_sales.csv", "--map", "user=customer", "--map", "item=article"),
+    *("--map", "timestamp=sold_at", "--map", "quantity=pieces", "--map", "unit_price=price"),
+    *("--map", "order_id=receipt", "--map", "country=country"),
+)
+
 
 def purchase(chance: random.Random, number: int) -> tuple[bytes | None, bytes]:
     """Return key and value of a purchase; some are refused, and orders are shared."""
@@ -144,6 +150,27 @@ def test_what_is_read_again_stays_erased(shop: Deployment, tmp_path: Path) -> No
     for each in (shop, new):
         assert files_with(each, ANNA, ORDER) == []
         assert differences(each) == []
+
+
+def test_a_file_that_is_imported_again_brings_no_name_back(deployment: Deployment) -> None:
+    """Although its checkpoint is gone, so that each of its rows is sent again."""
+    deployment.succeed("topics", "create")
+
+    def import_file() -> list[list[tuple[object, ...]]]:
+        deployment.succeed(*IMPORT)
+        deployment.process()
+        deployment.analyze()
+        # Its refused row is a dead letter more.
+        return read(deployment, FIGURES[:-1])
+
+    before = import_file()
+    deployment.succeed("erase", "--user", "ada", "--yes")
+    for checkpoint in (deployment.home / "replays").glob("*.json"):
+        checkpoint.unlink()
+    assert import_file() == before
+    assert deployment.rows("SELECT count(*) FROM analytics_event WHERE user = 'ada'") == [(0,)]
+    assert files_with(deployment, "R-1001", "R-1005") == []
+    assert differences(deployment) == []
 
 
 def test_a_running_consumer_takes_the_erasure(shop: Deployment) -> None:
