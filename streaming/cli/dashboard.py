@@ -15,7 +15,9 @@ def dashboard_command(extension: "Callable[[], Extension]") -> Callable[[], None
     def dashboard() -> None:
         """Serve the dashboard, its JSON API and the metrics until Ctrl-C.
 
-        On loopback, unless PURCHASES_DASHBOARD_HOST is another address: that needs a token.
+        On loopback for its own user, or for whoever has PURCHASES_DASHBOARD_TOKEN. Another
+        address, PURCHASES_DASHBOARD_HOST, needs that token and TLS: PURCHASES_DASHBOARD_CERTIFICATE
+        and PURCHASES_DASHBOARD_KEY, or a proxy and PURCHASES_DASHBOARD_BEHIND_PROXY=on.
 
         Example: purchases dashboard
         """
