@@ -26,15 +26,18 @@ from streaming.broker.identity import HOST, BrokerIdentity, read_identity, requi
 from streaming.broker.jars import class_path, java
 from streaming.errors import PurchasesError
 from streaming.settings import outer_environment
-from streaming.system.child_process import start_child
+from streaming.system.child_process import start_child, stop_child
 from streaming.system.disk_space import LEAST_FREE_BYTES, free_bytes
 from streaming.system.files import replace_file
 from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire, holder
+from streaming.system.log_writer import start_log_writer
 from streaming.system.privacy import keep_private
 
 START_SECONDS: Final = 60.0
 """A start takes 3 s on a quiet machine; a loaded one, or a long recovery of logs, takes longer."""
+WRITER_SECONDS: Final = 5.0
+"""The rest of the log is written in milliseconds."""
 JAVA_OPTIONS: Final = (
     "-Xms256m",
     "-Xmx512m",
@@ -153,17 +156,21 @@ def _start(
     if not (Home(home).broker_data / "meta.properties").exists():
         _format([*command, "kafka.tools.StorageTool"], identity.cluster_id, properties, environment)
     progress("Starting the Kafka broker ...")
-    # The log holds one start only: the reason of a failed start is searched in it.
-    Home(home).broker_log.unlink(missing_ok=True)
-    process = start_child(
-        [*command, "kafka.Kafka", properties.name],
-        environment,
-        Home(home).broker_log,
-        lease,
-        own_session=True,
-        directory=directory,
-    )
-    _wait_until_serving(home, process, identity)
+    log = Home(home).broker_log
+    if log.exists():
+        # The log holds one start only: the reason of a failed start is searched in it.
+        log.replace(log.with_suffix(".log.1"))
+    writer, pipe = start_log_writer(log, outer_environment())
+    with pipe:
+        process = start_child(
+            [*command, "kafka.Kafka", properties.name],
+            environment,
+            pipe,
+            lease,
+            own_session=True,
+            directory=directory,
+        )
+    _wait_until_serving(home, process, writer, identity)
     return _status("running", home, identity, process.pid)
 
 
@@ -234,7 +241,10 @@ def _format(
 
 
 def _wait_until_serving(
-    home: Path, process: "subprocess.Popen[bytes]", identity: BrokerIdentity
+    home: Path,
+    process: "subprocess.Popen[bytes]",
+    writer: "subprocess.Popen[bytes]",
+    identity: BrokerIdentity,
 ) -> None:
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
@@ -255,6 +265,8 @@ def _wait_until_serving(
         raise PurchasesError(
             f"Kafka did not serve within {START_SECONDS:.0f} s; see {Home(home).broker_log}."
         )
+    # It ends when it has written what Kafka said last.
+    stop_child(writer, WRITER_SECONDS)
     log = Home(home).broker_log
     raise PurchasesError(f"Kafka died at its start: {_failure_reason(log)} See {log}.")
 

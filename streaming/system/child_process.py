@@ -6,6 +6,7 @@ When a child is started again is its owner's matter.
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,24 +17,24 @@ from streaming.system.log_rotation import LOG_FILE, rotate
 def start_child(  # noqa: PLR0913 - a process has that many sides
     command: Sequence[str],
     environment: Mapping[str, str] | None,
-    log: Path,
+    log: Path | BinaryIO,
     lease: Lease | None = None,
     *,
     own_session: bool = False,
     directory: Path | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """Start a child that appends its output to `log`, and hand it `lease`.
+    """Start a child that appends its output to `log`, a file or a pipe, and hand it `lease`.
 
-    The child inherits the lease's descriptor, writes its own id into it within milliseconds, and
-    holds it until it dies: whoever comes next finds it even if this process was killed. With
-    `own_session` neither a Ctrl-C in the terminal nor its closing reaches it. It works in
-    `directory`, or in ours. Raises `OSError` if it cannot start.
+    The child rotates a file itself (`log_rotation`). It inherits the lease's descriptor, writes its
+    own id into it within milliseconds, and holds it until it dies: whoever comes next finds it even
+    if this process was killed. With `own_session` neither a Ctrl-C in the terminal nor its closing
+    reaches it. It works in `directory`, or in ours. Raises `OSError` if it cannot start.
     """
     taking = [] if lease is None else [*TAKE_OVER, os.fspath(lease.path.absolute())]
-    with _open_log(log) as output:
+    with _open_log(log) if isinstance(log, Path) else nullcontext(log) as output:
         return subprocess.Popen(
             [*taking, *command],
-            env=_with_log(environment, log),
+            env=_with_log(environment, log) if isinstance(log, Path) else environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -71,7 +72,7 @@ def stop_child(process: "subprocess.Popen[bytes]", seconds: float) -> None:
 def _open_log(log: Path) -> BinaryIO:
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists():
-        # For a child that cannot rotate its own, such as Kafka.
+        # For a child that ends before it would.
         rotate(log)
     return log.open("ab")
 
