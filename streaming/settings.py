@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streaming.errors import UsageError
 from streaming.system.home import Home
+from streaming.system.privacy import require_own
 from streaming.units import MICROS
 
 PREFIX = "PURCHASES_"
@@ -166,13 +167,14 @@ def load_settings() -> Settings:
     """Read the settings from the environment, from `.env` of the home, and of the project.
 
     The first that names a setting counts. Raises `UsageError` with the first invalid setting and a
-    description of a valid value, for a name that is no setting, and for settings in a `.env` of
-    another directory.
+    description of a valid value, for a name that is no setting, for settings in a `.env` of another
+    directory, and for a home of another user.
     """
     project = PROJECT / DOTENV
     try:
         # The home's own file cannot say which home that is.
         home = Settings(_env_file=project).home  # type: ignore[call-arg]  # pydantic's own name
+        require_own(home)
         settings = Settings(_env_file=(project, home / DOTENV), home=home)  # type: ignore[call-arg]
     except ValidationError as error:
         first = error.errors()[0]

@@ -1,15 +1,18 @@
 """The permissions of a home and of what commands write."""
 
 import os
+import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from streaming.errors import PurchasesError
+from streaming.errors import PurchasesError, UsageError
 from streaming.system.privacy import keep_private
 from tests.in_process import run_here
-from tests.store.users import NOBODY
+from tests.store.users import NOBODY, only_root, unprivileged
 
 
 def mode(path: Path) -> int:
@@ -42,11 +45,43 @@ def test_a_directory_that_all_users_share_is_no_home(tmp_path: Path) -> None:
     assert mode(shared) == 0o1777
 
 
-def test_the_home_of_another_user_stays_as_it_is(tmp_path: Path) -> None:
-    """Its owner decides, such as root over a container's volume."""
-    volume = tmp_path / "volume"
-    volume.mkdir(mode=0o775)
-    volume.chmod(0o775)
-    os.chown(volume, NOBODY, NOBODY)
-    keep_private(volume)
-    assert mode(volume) == 0o775
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A directory that every user of the machine can reach."""
+    directory = Path(tempfile.mkdtemp(prefix="purchases-test-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@only_root
+def test_the_home_of_another_user_is_refused_before_anything_of_it_is_read(shared: Path) -> None:
+    """Also by the administrator, whom its settings and Dagster's configuration would command."""
+    home = shared / ".purchases"
+    home.mkdir()
+    (home / ".env").write_text("PURCHASES_CURRENCY=wrong\n")
+    os.chown(home, NOBODY, NOBODY)
+    link = shared / "link"
+    link.symlink_to(shared)
+    os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
+    for given in (home, link):
+        done = run_here("streaming", ("status",), {"PURCHASES_HOME": str(given)})
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{given} belongs to the user nobody, not to root: run this as that" in done.stderr
+        with pytest.raises(UsageError, match="belongs to"):
+            keep_private(given)
+    assert [path.name for path in home.iterdir()] == [".env"]
+    os.chown(home, 1, 1)
+    with unprivileged(), pytest.raises(UsageError, match="not to nobody"):
+        keep_private(home)
+
+
+@only_root
+def test_a_home_that_root_made_stays_as_it_is(shared: Path) -> None:
+    """Such as a container's volume: root decides who may use it."""
+    volume = shared / "volume"
+    volume.mkdir()
+    volume.chmod(0o777)
+    with unprivileged():
+        keep_private(volume)
+    assert mode(volume) == 0o777
