@@ -9,8 +9,10 @@ from typing import Final
 
 from streaming.broker.identity import HOST, USER, BrokerIdentity
 
-MOST_OPEN_CONNECTIONS: Final = 500
-"""Of those without a password. Each costs the broker a file, and without files it serves nobody."""
+MOST_CONNECTIONS: Final = {"OPEN": 500, "SASL": 2_000, "CONTROLLER": 100}
+"""Of each listener. Each costs the broker a file, and without files it dies: anybody may connect,
+also where a password is asked for afterwards. 64 slots of both apps need some 800; the controller
+is for the broker itself."""
 MESSAGE_MAX_BYTES: Final = 17 * 1024 * 1024
 """A dead letter holds a refused record of up to 16 MiB, and its headers."""
 OFFSETS_RETENTION_MINUTES: Final = 525_600
@@ -92,7 +94,10 @@ def listener_properties(identity: BrokerIdentity) -> dict[str, str]:
         "sasl.mechanism.controller.protocol": "PLAIN",
         "listener.name.sasl.plain.sasl.jaas.config": login,
         "listener.name.controller.plain.sasl.jaas.config": login,
-        "listener.name.open.max.connections": str(MOST_OPEN_CONNECTIONS),
+        **{
+            f"listener.name.{name.lower()}.max.connections": str(most)
+            for name, most in MOST_CONNECTIONS.items()
+        },
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": f"User:{USER}",
         "allow.everyone.if.no.acl.found": "false",

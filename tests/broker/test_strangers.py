@@ -30,12 +30,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from streaming.broker.config import (
-    MOST_OPEN_CONNECTIONS,
+    MOST_CONNECTIONS,
     properties_text,
     server_properties,
 )
 from streaming.broker.embedded import JAVA_OPTIONS, stop_broker
+from streaming.broker.identity import read_identity
 from streaming.broker.jars import java
+from streaming.dashboard.connections import raise_file_limit
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
@@ -211,13 +213,34 @@ def test_a_stranger_may_send_purchases_read_topics_and_nothing_else(settings: Se
     for name, attempt in attempts(servers).items():
         assert is_denied(attempt), name
 
-    port = int(servers.rpartition(":")[2])
-    with ExitStack() as held:
-        for _ in range(MOST_OPEN_CONNECTIONS + 50):
-            held.enter_context(socket.create_connection(("127.0.0.1", port), 10))
-        assert serves(settings), "a stranger's connections keep ours out"
+    require_files_left(settings)
     assert start_embedded_broker(settings, print) == status, "a second start is not harmless"
     require_private(home)
+
+
+def require_files_left(settings: Settings) -> None:
+    """Fail if a stranger's connections end the broker, or what is connected.
+
+    On the open listener they keep nobody of ours out; on the others nobody who is in.
+    """
+    raise_file_limit()
+    identity = read_identity(settings.home)
+    assert identity is not None
+    connected = AdminClient(common_config(settings, bootstrap_servers(settings), "test"))
+    connected.list_topics(timeout=30)
+    with ExitStack() as held:
+        hold(held, identity.port, MOST_CONNECTIONS["OPEN"] + 50)
+        assert serves(settings), "a stranger's connections keep ours out"
+        hold(held, identity.own_port, MOST_CONNECTIONS["SASL"])
+        hold(held, identity.controller_port, MOST_CONNECTIONS["CONTROLLER"])
+        assert connected.list_topics(timeout=30).brokers
+    wait_until(lambda: serves(settings), 60, "who has left keeps ours out")
+
+
+def hold(held: ExitStack, port: int, connections: int) -> None:
+    """Hold connections to a port, as many as the broker takes."""
+    for _ in range(connections):
+        held.enter_context(socket.create_connection(("127.0.0.1", port), 10))
 
 
 def require_private(home: Path) -> None:
