@@ -127,6 +127,14 @@ def sums_by_quarter(
     return quarters
 
 
+def day_version(connection: StoreConnection, day: date) -> int:
+    """Return the ledger's version of a day, which changes with its events; 0 if it has none."""
+    row = connection.execute(
+        "SELECT version FROM day_ledger WHERE day = ?", (day.isoformat(),)
+    ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def day_sums(connection: StoreConnection, day: str) -> Sums | None:
     """Read a day of the ledger; None if it has none."""
     row = connection.execute(

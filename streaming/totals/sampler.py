@@ -59,6 +59,10 @@ class DayFigures(Struct, frozen=True):
     net_revenue: str
 
 
+Quarter = tuple[int, int, int, int]
+"""A row of `Course`."""
+
+
 class Course(Struct, frozen=True):
     """How a day went, and the day before it, by quarter of an hour with purchases.
 
@@ -66,8 +70,8 @@ class Course(Struct, frozen=True):
     micros. Both are up to 15 seconds old; on large days up to twenty times as long as they take.
     """
 
-    day: list[tuple[int, int, int, int]] = []
-    day_before: list[tuple[int, int, int, int]] = []
+    day: list[Quarter] = []
+    day_before: list[Quarter] = []
 
 
 class LastVerification(Struct, frozen=True):
@@ -125,6 +129,7 @@ class Sampler:
         self._compared: tuple[Sums, Sums] = (Sums(), Sums())
         self._course = Course()
         self._course_day = ""
+        self._quarters: dict[date, tuple[int, list[Quarter]]] = {}
         self._compare_at = self._rank_at = 0.0
         self._seen: tuple[float, int] | None = None
         self._rate = 0.0
@@ -227,14 +232,23 @@ class Sampler:
             queries.sums_of_span(store, queries.same_time(moment, 1)),
             queries.sums_of_span(store, queries.same_time(moment, 7)),
         )
-        shown, zone = date.fromisoformat(day), self._settings.zone
-        self._course = Course(
-            queries.sums_by_quarter(store, shown, zone),
-            queries.sums_by_quarter(store, shown - timedelta(days=1), zone),
-        )
+        shown = date.fromisoformat(day)
+        self._course = Course(*self._courses_of(store, shown, shown - timedelta(days=1)))
         self._course_day = day
         took = time.monotonic() - started
         self._compare_at = time.monotonic() + max(COMPARE_SECONDS, COMPARE_SHARE * took)
+
+    def _courses_of(self, store: StoreConnection, *days: date) -> list[list[Quarter]]:
+        """Sum days by quarter of an hour; one that did not change is not summed again."""
+        kept = self._quarters
+        versions = {day: queries.day_version(store, day) for day in days}
+        self._quarters = {
+            day: kept[day]
+            if day in kept and kept[day][0] == version
+            else (version, queries.sums_by_quarter(store, day, self._settings.zone))
+            for day, version in versions.items()
+        }
+        return [self._quarters[day][1] for day in days]
 
     def _events_per_second(self, events: int) -> float:
         """Return the rate at which events are stored, smoothed over a few samples."""

@@ -7,6 +7,7 @@ import { SUBJECTS, go, listText } from "./history-address.js";
 
 const LIMIT = 10;
 const MAX_LINES = 500;
+const MAX_FILE_ROWS = 100_000; // the server makes no larger file
 export const LISTS = {
   items: { path: "items", order: "items_sold", rows: rankedRows("item", "items_sold") },
   countries: { path: "countries", order: "net_revenue", rows: rankedRows("country", "items_sold") },
@@ -103,6 +104,8 @@ function showEntries(name, list, rows, { total, last, next_offset: next, standin
   const isMissing = standing?.missing_days || (standing?.built_at === null && standing.behind);
   fillBody($(`h-${name}-table`), rows, isMissing ? "Not built yet." : `No ${name} in these days.`);
   $(`${name}-total`).textContent = number(total);
+  if (total > MAX_FILE_ROWS)
+    for (const form of ["csv", "parquet"]) $(`${name}-${form}`).removeAttribute("href");
   $(`${name}-freshness`)?.replaceChildren(...lateBadges(standing, hasToday));
   const page = { offset: list.offset, limit: LIMIT, count: rows.length, next };
   fillPager(`${name}-pager`, { ...page, none: isMissing ? "not built yet" : "none" }, (offset) =>

@@ -66,10 +66,11 @@ function dayData(now) {
       cumulated(now.course.day_before, 3),
     ].map((row) => row.map((micros) => (micros === null ? null : micros / MICROS)));
   if (now.is_today) {
-    const at = Math.floor(minute / QUARTER) + 1;
-    times[at] = DAY_START + Math.max(minute, (at - 1) * QUARTER + 1) * 60;
+    const at = Math.floor(minute / QUARTER) + 1,
+      passed = Math.max(minute % QUARTER, 1);
+    times[at] = DAY_START + ((at - 1) * QUARTER + passed) * 60;
     today[at] = now.day.net_revenue_micros / MICROS;
-    before[at] = null;
+    before[at] = before[at - 1] + ((before[at] - before[at - 1]) * passed) / QUARTER;
   }
   return [times, before, today];
 }
@@ -139,6 +140,11 @@ function showRanking(id, items) {
 
 function showDay(now) {
   const today = day(now.day.day);
+  if (!now.events) {
+    $("day").textContent =
+      "No purchase is stored yet. Run “purchases produce” for generated ones, or “purchases replay FILE” for your own.";
+    return;
+  }
   $("day").textContent = now.is_today
     ? `${today}, until ${clock(Date.parse(now.as_of))} ${now.timezone}`
     : `No purchase today yet. The last day with purchases is ${today} (${now.timezone}).`;
