@@ -13,7 +13,12 @@ from tests.browser import Scheme, browser
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 VIEWS = ("now", "history", "stream", "rejected", "verified")
-WIDTHS = {"": (1400, 1000), "phone-": (390, 900), "wall-": (2200, 1240)}
+WIDTHS = {
+    "phone-": (360, 800),
+    "tablet-": (768, 1024),
+    "": (1400, 1000),
+    "wall-": (2560, 1400),
+}
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 DAGSTER = {
     "dagster-graph": "/asset-groups",
