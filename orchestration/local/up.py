@@ -66,8 +66,12 @@ def run_up(*, demo: bool) -> None:
             "--demo writes a year of example purchases, so it needs the embedded broker:"
             f" unset {PREFIX}BOOTSTRAP_SERVERS and {PREFIX}KAFKA_CONFIG."
         )
-    read_access(settings)
+    access = read_access(settings)
     configure_logs()
+    if access.token is not None and settings.dashboard_token is None:
+        _report(
+            f"Sign in to the dashboard with the token in {Home(settings.home).dashboard_token}."
+        )
     # Until `_watch` handles signals, all end the start as Ctrl-C does: through what is entered
     # below.
     for number in stop_signals():

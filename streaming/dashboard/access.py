@@ -10,14 +10,18 @@ import socket
 import ssl
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import Final
 
 from streaming.dashboard.address import dashboard_port, host_names
 from streaming.dashboard.sessions import Sessions
 from streaming.errors import UsageError
 from streaming.settings import PREFIX, Settings
+from streaming.system.files import replace_file
 from streaming.system.home import Home
 from streaming.system.loopback import is_loopback
+from streaming.system.peer_user import tells_users
+from streaming.system.privacy import keep_private
 
 MIN_TOKEN_CHARACTERS: Final = 32
 """128 bits in hexadecimal: too many to try."""
@@ -36,11 +40,13 @@ class Access:
     """Under which names the servers are known, and which token gives which right there.
 
     Without `action_token` whoever may read may act. Without `token` the `users` of this machine may
-    read. `secure` says that browsers reach the dashboard over TLS.
+    read. `token_origin` is the setting that `token` is of, or the file that has it. `secure` says
+    that browsers reach the dashboard over TLS.
     """
 
     host_names: frozenset[str]
     token: str | None
+    token_origin: str
     action_token: str | None
     secure: bool
     sessions: Sessions
@@ -70,10 +76,14 @@ class Access:
 def read_access(settings: Settings) -> Access:
     """Return who may use the servers.
 
+    Where no token is set and the system does not tell whose a connection is, one is kept in the
+    home.
+
     Raises `UsageError` if a token is missing or unsuitable, if another address than loopback is not
     encrypted, or if the certificate cannot be read.
     """
     token, action_token = settings.dashboard_token, settings.dashboard_action_token
+    token_origin = f"{PREFIX}DASHBOARD_TOKEN"
     _require_suitable("DASHBOARD_TOKEN", token)
     _require_suitable("DASHBOARD_ACTION_TOKEN", action_token)
     if token is not None and token == action_token:
@@ -83,10 +93,14 @@ def read_access(settings: Settings) -> Access:
         )
     _require_closed(settings)
     read_certificate(settings)
+    if token is None and not tells_users():
+        path = Home(settings.home).dashboard_token
+        token, token_origin = _kept_token(path), f"the file {path.name} in the home"
     own = {"localhost", socket.gethostname().lower(), settings.dashboard_host.lower()}
     return Access(
         host_names=frozenset({*own, *host_names(settings)}),
         token=token,
+        token_origin=token_origin,
         action_token=action_token,
         secure=settings.dashboard_certificate is not None or settings.dashboard_behind_proxy,
         sessions=Sessions(
@@ -100,6 +114,15 @@ def read_access(settings: Settings) -> Access:
         # An administrator reads the whole home as it is.
         users=frozenset({os.geteuid(), 0}),
     )
+
+
+def _kept_token(path: Path) -> str:
+    """Return the token of a file in the home; both are made if they are missing."""
+    if not path.exists():
+        keep_private(path.parent)
+        with replace_file(path) as file:
+            file.write(secrets.token_hex().encode())
+    return path.read_text().strip()
 
 
 def _require_suitable(name: str, token: str | None) -> None:

@@ -147,14 +147,14 @@ class AccessControl:
                 scope,
                 403,
                 "Without a token only the user of this machine who runs this server may use it, and"
-                " this request is of another, or of one that the system does not tell. Set"
-                f" {SETTING}DASHBOARD_TOKEN to let others in.",
+                f" this request is of another. Set {SETTING}DASHBOARD_TOKEN to let others in.",
             )
         needs_action_token = self._access.token is None or (
             needed == Right.ACT and self._access.action_token is not None
         )
-        name = "DASHBOARD_ACTION_TOKEN" if needs_action_token else "DASHBOARD_TOKEN"
-        detail = f"This needs the token of {SETTING}{name}: sign in at {LOGIN}"
+        action_token = f"{SETTING}DASHBOARD_ACTION_TOKEN"
+        origin = action_token if needs_action_token else self._access.token_origin
+        detail = f"This needs the token of {origin}: sign in at {LOGIN}"
         status = 403 if right else 401
         if is_safe(scope) and "text/html" in headers.get("accept", ""):
             return login_page(scope, status, notice=f"{detail}.")

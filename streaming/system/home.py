@@ -35,6 +35,11 @@ class Home:
         return self.path / "dashboard.port"
 
     @property
+    def dashboard_token(self) -> Path:
+        """The token of both servers, where none is set and the system does not tell users."""
+        return self.path / "dashboard.token"
+
+    @property
     def ended_sessions(self) -> Path:
         """The ids of sessions of the dashboard that were ended before they expired."""
         return self.path / "dashboard.ended-sessions"

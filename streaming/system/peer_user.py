@@ -45,6 +45,16 @@ def peer_user(descriptor: int) -> int | None:
     return user
 
 
+def tells_users() -> bool:
+    """Return whether the system tells whose a connection on loopback is."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as own,
+    ):
+        return peer_user(own.fileno()) == os.geteuid()
+
+
 def _user_of(family: int, source: tuple[str, int], destination: tuple[str, int]) -> int | None:
     """Return the user of the connected socket with these ends; None if there is none."""
     hosts = (socket.inet_pton(family, end[0]).ljust(16, b"\0") for end in (source, destination))

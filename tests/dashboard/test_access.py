@@ -2,7 +2,9 @@
 
 import json
 import os
+import socket
 import ssl
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -210,6 +212,20 @@ def test_a_server_that_cannot_tell_users_apart_lets_nobody_in(settings: Settings
     access = read_access(settings)
     assert access.right_of_user(os.geteuid()) == access.right_of_user(0) == Right.ACT
     assert access.right_of_user(None) == Right.NOTHING
+
+
+def test_where_the_system_tells_of_nobody_a_token_is_kept_in_the_home(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on other systems than Linux. Only the owner reads the file, and each start the same."""
+    monkeypatch.delattr(socket, "AF_NETLINK")
+    token = read_access(settings).token
+    kept = settings.home / "dashboard.token"
+    assert kept.read_text() == token == read_access(settings).token
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    with dashboard(settings) as base:
+        assert answer_to(base, "GET", "/", Accept="text/html").status == 401
+        assert sign_in(base, str(token))
 
 
 def test_it_answers_to_the_names_of_the_settings(settings: Settings) -> None:
