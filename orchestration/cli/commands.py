@@ -46,6 +46,54 @@ def down() -> None:
     run_down()
 
 
+def open_server(
+    server: Annotated[
+        str, typer.Argument(metavar="dashboard|dagster", help="What to open.")
+    ] = "dashboard",
+) -> None:
+    """Print the address of the dashboard or of Dagster's UI, and open it in a browser.
+
+    Example: purchases open dagster
+    """
+    import webbrowser
+
+    from orchestration.local.services import read_dagster_url
+    from streaming.dashboard.address import read_dashboard_url
+    from streaming.settings import load_settings
+
+    readers = {"dashboard": read_dashboard_url, "dagster": read_dagster_url}
+    if server not in readers:
+        raise UsageError(f"{server} must be one of {', '.join(readers)}.")
+    url = readers[server](load_settings())
+    if url is None:
+        raise PurchasesError(f"No {server} runs in this home; start it with `purchases up`.")
+    print_text(url)
+    # False on a host without a browser: then the address is what one came for.
+    webbrowser.open(url)
+
+
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="Delete it; a dry run without.")] = False,
+) -> None:
+    """Delete what `up --demo` left in this home: topics, database, backups, Dagster's history.
+
+    Refused for a home in which no demonstration ran, and while something runs.
+
+    Example: purchases reset --yes
+    """
+    from orchestration.local.reset import delete, find_leftovers
+    from streaming.settings import load_settings
+
+    settings = load_settings()
+    leftovers = find_leftovers(settings)
+    what = f"{leftovers.events:,} events and {leftovers.backups:,} backups in {settings.home}"
+    if not yes:
+        print_text(f"Dry run: {what} would be deleted. Add --yes to delete them.")
+        return
+    delete(leftovers)
+    print_text(f"OK: {what} are deleted. Start again with `purchases up --demo`.")
+
+
 def env() -> None:
     """Print the settings with which Dagster's own commands find this home, for a shell.
 

@@ -23,6 +23,7 @@ def build_app() -> typer.Typer:
         {
             "up": ("Run everything until Ctrl-C.", commands.up),
             "down": ("End everything that runs in this home.", commands.down),
+            "open": ("Open the dashboard, or Dagster's UI.", commands.open_server),
         },
     )
     add_commands(
@@ -33,8 +34,14 @@ def build_app() -> typer.Typer:
             "export": ("Write a table as CSV, Parquet or JSON lines.", commands.export),
         },
     )
-    line = "Print settings for Dagster's own commands."
-    add_commands(app, UPKEEP, {"env": (line, commands.env)})
+    add_commands(
+        app,
+        UPKEEP,
+        {
+            "env": ("Print settings for Dagster's own commands.", commands.env),
+            "reset": ("Delete what a demonstration left.", commands.reset),
+        },
+    )
     return app
 
 

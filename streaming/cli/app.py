@@ -11,6 +11,8 @@ from streaming.cli import (
     dashboard,
     db,
     dlq,
+    doctor,
+    logs,
     offsets,
     produce,
     run,
@@ -40,6 +42,7 @@ _SOURCES: Final[Commands] = {
     "replay": ("Send a recorded history, each row once.", produce.replay),
 }
 _STREAM: Final[Commands] = {
+    "logs": ("Print the logs of this home.", logs.logs),
     "process": ("Run PurchaseProcessorApp.", run.process),
     "analyze": ("Run AnalyticsConsumerApp.", run.analyze),
     "broker": ("The embedded Kafka broker of this home.", broker.app),
@@ -52,6 +55,7 @@ _FIGURES: Final[Commands] = {
     "verify": ("Recount the events and compare the figures.", verify.verify),
 }
 _UPKEEP: Final[Commands] = {
+    "doctor": ("Check the host and the cluster.", doctor.doctor),
     "erase": ("Replace a customer by a pseudonym.", customer.erase),
     "export-customer": ("Write all that is stored of a customer.", customer.export_customer),
     "db": ("The database: schema, backups, rebuild.", db.app),

@@ -2,11 +2,15 @@
 
 import socket
 from pathlib import Path
+from typing import Final
 
 from streaming.errors import PurchasesError
 from streaming.settings import PREFIX, Settings
 from streaming.system.home import Home
 from streaming.system.privacy import keep_private
+
+EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - only compared
+LISTENING_SECONDS: Final = 1.0
 
 
 def dashboard_url(settings: Settings) -> str:
@@ -17,11 +21,22 @@ def dashboard_url(settings: Settings) -> str:
     certified = settings.dashboard_certificate is not None
     names = host_names(settings) if certified else []
     host = names[0] if names else settings.dashboard_host
-    name = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - only compared
+    name = "127.0.0.1" if host in EVERYWHERE else host
     if ":" in name:
         name = f"[{name}]"  # An IPv6 address in a URL stands in brackets.
     port = dashboard_port(settings)
     return f"{'https' if certified else 'http'}://{name}:{port}" if port else ""
+
+
+def read_dashboard_url(settings: Settings) -> str | None:
+    """Return where the dashboard is; None if nothing listens there."""
+    port = dashboard_port(settings)
+    name = "127.0.0.1" if settings.dashboard_host in EVERYWHERE else settings.dashboard_host
+    try:
+        socket.create_connection((name, port), LISTENING_SECONDS).close()
+    except OSError:
+        return None
+    return dashboard_url(settings)
 
 
 def dashboard_port(settings: Settings) -> int:

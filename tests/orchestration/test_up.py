@@ -25,6 +25,7 @@ def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: HomeRunner)
     """One story: demo, kill -9 of `up` and of the broker, both go on, `down` ends all.
 
     Within ten seconds: what has not ended by its deadline is killed.
+    Then `reset` leaves what another demonstration would fetch again, and nothing else.
     """
     first = home.up("--demo")
     wait_until(lambda: home.events() > 2_000, 120, f"no events:\n{home.log.read_text()}")
@@ -47,6 +48,11 @@ def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: HomeRunner)
     third = home.run("up")
     assert third.returncode == 1
     assert "runs in" in third.stderr
+    home.environment["BROWSER"] = "true"
+    wait_until(lambda: home.run("open").returncode == 0, 60, "the dashboard does not listen")
+    assert home.run("open").stdout.startswith("http://127.0.0.1:")
+    assert '"app": "analytics"' in home.run("logs", "analytics", "-n", "1000").stdout
+    assert "purchases down" in home.run("reset", "--yes").stderr
     assert "Traceback" not in home.log.read_text()
 
     assert CHILDREN_STOP_SECONDS + BROKER_STOP_SECONDS < 10
@@ -55,6 +61,14 @@ def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: HomeRunner)
     assert second.wait(30) == 0
     assert home.processes() == []
     assert home.run("down").stdout.startswith("Nothing runs")
+
+    assert home.run("reset").stdout.startswith("Dry run: ")
+    assert home.events() > goal
+    assert home.run("reset", "--yes").stdout.startswith("OK: ")
+    assert [path.relative_to(home.path).as_posix() for path in home.path.rglob("*")] == [
+        "broker",
+        "broker/jars",
+    ]
 
 
 @pytest.mark.timeout(120)
