@@ -1,11 +1,17 @@
-"""`topics create|list|acls`: the deployment's topics, and the permissions on them."""
+"""`topics create|list|acls|peek`: topics, permissions and records."""
 
 import re
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from streaming.cli.output import print_json, print_text
+from streaming.cli.times import read_time
+from streaming.errors import UsageError
+from streaming.formatting import printable
+
+if TYPE_CHECKING:
+    from streaming.kafka.peek import PeekedRecord
 
 PRINCIPAL: Final = re.compile(r"User:[\w.@=,+-]+", re.ASCII).fullmatch
 """What a shell takes as one word."""
@@ -121,3 +127,62 @@ def acls(
         print_text("\n".join(confluent_commands(rules, user)))
         print_text(f"# {user} on Apache Kafka")
         print_text("\n".join(kafka_commands(rules, user, servers)))
+
+
+@app.command(short_help="Print records of a topic.")
+def peek(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
+    topic: Annotated[str, typer.Argument(help="Such as purchases, with or without namespace.")],
+    key: Annotated[str | None, typer.Option(help="Only records with this key.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="The first ones from this time on.")
+    ] = None,
+    offset: Annotated[
+        str | None, typer.Option(metavar="PARTITION:OFFSET", help="Those from this offset on.")
+    ] = None,
+    number: Annotated[int, typer.Option("-n", min=1, max=1_000, help="How many at most.")] = 10,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print those that come, until Ctrl-C.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")] = False,
+) -> None:
+    """Print the newest committed records of a topic, or the first from a time or an offset on.
+
+    Looks at 200,000 records at most, and moves no position. What it prints is personal data.
+
+    Example: purchases topics peek purchases --key 17850 -n 3
+    """
+    from streaming.kafka import peek as topic_peek
+    from streaming.settings import load_settings
+    from streaming.system.shutdown import stop_on_signals
+
+    settings = load_settings()
+    name, wanted = topic_peek.topic_named(settings, topic), None if key is None else key.encode()
+    if follow:
+        if since or offset:
+            raise UsageError("--follow prints what comes now; leave out --from and --offset.")
+        with stop_on_signals() as stop:
+            for record in topic_peek.follow(settings, name, wanted, lambda: not stop.is_set()):
+                _print_record(record, as_json=as_json)
+        return
+    time = read_time("--from", since, settings)
+    milliseconds = None if time is None else int(time.timestamp() * 1000)
+    start = None if offset is None else topic_peek.read_start(offset)
+    request = topic_peek.PeekRequest(name, wanted, milliseconds, start, number)
+    found = topic_peek.peek(settings, request)
+    for record in found.records:
+        _print_record(record, as_json=as_json)
+    if not found.complete:
+        print_text(f"Looked at {found.scanned:,} records only; name a later --from.", err=True)
+
+
+def _print_record(record: "PeekedRecord", *, as_json: bool) -> None:
+    if as_json:
+        print_json(record)
+        return
+    key = "none" if record.key is None else printable(record.key)
+    value = "no value" if record.value is None else printable(record.value)
+    place = f"{record.topic}-{record.partition} @ {record.offset}"
+    print_text(f"{record.timestamp or 'no time'}  {place}  key {key}")
+    for header, content in record.headers:
+        print_text(f"  {printable(header)}: {'none' if content is None else printable(content)}")
+    print_text(f"  {value}")

@@ -36,6 +36,7 @@ from streaming.dashboard.auth import SECURITY_HEADERS, AccessControl
 from streaming.dashboard.endpoints import stream_endpoints
 from streaming.dashboard.ingest import PurchaseIngest
 from streaming.dashboard.metrics import metrics_text
+from streaming.dashboard.record_endpoints import record_endpoints
 from streaming.dashboard.server_sent_events import (
     MAX_CLIENTS,
     Broadcaster,
@@ -45,6 +46,7 @@ from streaming.dashboard.server_sent_events import (
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.status.collect import SectionOf, collect_status
+from streaming.status.last_hour import SAMPLE_SECONDS, Samples, add_sample, new_samples
 from streaming.store.connection import read_store
 from streaming.store.live_totals import live_figures, refusals
 from streaming.totals.sampler import Sampler
@@ -75,11 +77,12 @@ def build_dashboard(
     settings: Settings, access: Access, extension: Extension
 ) -> tuple[Broadcaster, Starlette]:
     """Return the application over a home for those who have access, and what sends its events."""
-    sampler, ingest = Sampler(settings), PurchaseIngest(settings)
+    sampler, ingest, samples = Sampler(settings), PurchaseIngest(settings), new_samples()
     sections = extension.sections
     endpoints = [
         *stream_endpoints(sampler.sample, sections),
-        ingest.endpoint(),
+        *record_endpoints(samples),
+        *ingest.endpoints(),
         *extension.endpoints,
     ]
     broadcaster = Broadcaster(
@@ -93,11 +96,13 @@ def build_dashboard(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        sampling = asyncio.create_task(broadcaster.run())
+        tasks = [asyncio.create_task(broadcaster.run())]
+        tasks.append(asyncio.create_task(_sample_last_hour(settings, samples)))
         yield
-        sampling.cancel()
-        with suppress(asyncio.CancelledError):
-            await sampling
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         ingest.close()
 
     app = Starlette(
@@ -119,6 +124,13 @@ def build_dashboard(
         lifespan=lifespan,
     )
     return broadcaster, app
+
+
+async def _sample_last_hour(settings: Settings, samples: Samples) -> None:
+    """Sample also while nobody looks: a chart of the last hour needs the hour."""
+    while True:
+        await asyncio.to_thread(add_sample, settings, samples)
+        await asyncio.sleep(SAMPLE_SECONDS)
 
 
 def _index(views: Sequence[str], *, has_tokens: bool) -> Callable[[Request], Response]:

@@ -4,6 +4,7 @@ The records of a request are prepared in `ingest_records`. Whether a purchase is
 the processor, whose own function tells the sender beforehand.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from streaming.api.endpoint import JSON, PROBLEM, Endpoint, ProblemDetails
 from streaming.api.endpoint import MAX_BODY_BYTES as SMALL_BODY_BYTES
 from streaming.dashboard.ingest_records import LINES, IngestBatch, IngestRecord, read_batch
 from streaming.errors import Mismatch, NotFound, Unavailable
+from streaming.events.identifiers import derived_id
 from streaming.events.purchase import PurchaseFields, Rules, read_purchase
 from streaming.events.refusal import Refusal
 from streaming.kafka.bootstrap import bootstrap_servers
@@ -28,6 +30,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.recorded_settings import require_recorded_settings
 from streaming.kafka.records import read_record
 from streaming.kafka.rejection import rejection_reason
+from streaming.producer.record import RawPurchase, encode_purchase
 from streaming.producer.sender import UNKNOWN, RecordSender
 from streaming.settings import PREFIX, Settings
 from streaming.system.shutdown import StopRequest
@@ -39,6 +42,8 @@ CONFIRM_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.05
 FLUSH_SECONDS: Final = 2.0
 MAX_CONCURRENT: Final = 16
+TEST_ITEM: Final = "test-purchase"
+TEST_DESCRIPTION: Final = "sent from the dashboard to see the stream work"
 NO_TOPIC_ID: Final = bytes(16)
 """The topic's id says nothing about whether a purchase is valid."""
 
@@ -98,8 +103,19 @@ class PurchaseIngest:
         self._sender_lock = Lock()
         self._sender: RecordSender | None = None
 
-    def endpoint(self) -> Endpoint:
-        """Return the endpoint that takes purchases."""
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoint that takes purchases, and the one that sends a test purchase."""
+        test = Endpoint(
+            "POST",
+            "purchases/test",
+            "Send one test purchase, of one item without a price",
+            lambda _settings, _: self.send_test(),
+            BatchReceipt,
+            max_concurrent=1,
+        )
+        return [self._purchases(), test]
+
+    def _purchases(self) -> Endpoint:
         return Endpoint(
             "POST",
             "purchases",
@@ -123,6 +139,20 @@ class PurchaseIngest:
             raise NotFound(
                 f"HTTP in is off; set {PREFIX}HTTP_IN=on for the dashboard and start it again."
             )
+        return self._send(batch)
+
+    def send_test(self) -> BatchReceipt | Response:
+        """Send a purchase that is seen in every figure, and changes no sum of money.
+
+        Returns and raises what `send` does, also if HTTP in is off: it takes nothing from outside.
+        """
+        now = time.time_ns() // 1_000_000
+        event_id = derived_id(now, os.urandom(16))
+        purchase = RawPurchase(None, TEST_ITEM, now, event_id, 1, description=TEST_DESCRIPTION)
+        record = IngestRecord(event_id, None, encode_purchase(purchase))
+        return self._send(IngestBatch([record], []))
+
+    def _send(self, batch: IngestBatch) -> BatchReceipt | Response:
         deliveries = [_Delivery(record) for record in batch.records]
         self._deliver(deliveries, batch)
         receipts = [self._receipt(delivery) for delivery in deliveries]

@@ -82,10 +82,27 @@ def test_a_purchase_is_shown_at_once_and_hostile_names_are_text(
         page.get_by_text("caught up").first.wait_for(timeout=30_000)
         page.get_by_text("did you mean unit_price?").wait_for(timeout=30_000)
         page.locator("#unknown-fields").get_by_text(HOSTILE[1]).wait_for(timeout=30_000)
+        follow_a_test_purchase(page)
         page.goto(f"{base}/#rejected")
         page.get_by_text("Nothing is refused").wait_for(timeout=30_000)
         assert errors == []
         assert foreign == []
+
+
+def follow_a_test_purchase(page: Page) -> None:
+    """Send one from Stream, follow its path to the database, and look at its record and others."""
+    page.locator("#hour canvas").wait_for(timeout=30_000)
+    page.get_by_text("Send a test purchase").click()
+    page.get_by_text("the database has it").wait_for(timeout=30_000)
+    page.locator("#paths button.link").nth(1).click()
+    page.locator("#peeked").get_by_text('"item":"test-purchase"').wait_for(timeout=30_000)
+    page.locator("#peek-topic").select_option("purchases")
+    page.locator("#peek-offset").fill("")
+    page.locator("#peek button").click()
+    page.locator("#peeked").get_by_text(HOSTILE[2]).wait_for(timeout=30_000)
+    page.locator("#path-name").fill("ada")
+    page.locator("#path").get_by_text("Find").click()
+    page.locator("#paths").get_by_text("a-lamp").wait_for(timeout=30_000)
 
 
 @pytest.mark.timeout(240)

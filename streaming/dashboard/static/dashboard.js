@@ -5,6 +5,7 @@ import { isVerifying, prepareDataQuality, showDataQuality } from "./data-quality
 import { listen } from "./events.js";
 import { prepareHistory, showHistory } from "./history.js";
 import { showNow } from "./now.js";
+import { prepareRecords } from "./records.js";
 import { prepareRefused, showRefused } from "./refused.js";
 import { isUp, showStream } from "./stream.js";
 
@@ -117,6 +118,7 @@ setInterval(() => {
 }, REFRESH_MILLISECONDS);
 addEventListener("hashchange", route);
 prepareHistory();
+prepareRecords();
 prepareRefused();
 prepareDataQuality();
 route();

@@ -1,11 +1,16 @@
 // Stream: the pipeline and its health, from the `status` event that comes every few seconds.
 import { $, fillFacts, fillRows, make, numberCell } from "./dom.js";
-import { bytes, decimal, duration, number, plural, words } from "./format.js";
+import { request } from "./api.js";
+import { makeChart } from "./chart.js";
+import { bytes, clock, decimal, deployment, duration, number, plural, words } from "./format.js";
 
 const UP_STATES = ["running", "caught_up", "behind", "standby"];
 const SHORT_LAG_SECONDS = 5;
 const TOPICS = ["purchases", "analytics"];
-let lastEnd = null;
+const HOUR_MILLISECONDS = 10_000;
+let lastEnd = null,
+  hour = null,
+  hourAskedAt = 0;
 
 export const isUp = (app) => UP_STATES.includes(app.state);
 
@@ -179,7 +184,47 @@ function showStorage({ disk, database, broker }) {
   ]);
 }
 
+const HOUR_SERIES = [
+  { label: "processor", color: "--accent", kind: "area", show: (v) => `${decimal(v)} per second` },
+  { label: "consumer", color: "--second", kind: "area", show: (v) => `${decimal(v)} per second` },
+  { label: "lag", color: "--amber", kind: "line", scale: "rate", show: (v) => duration(v) },
+];
+
+// In the first minutes several ticks are within one minute, which is labelled once.
+function hourLabel(second, exact) {
+  if (exact) return clock(second * 1e3);
+  return second % 60 ? "" : clock(second * 1e3, { seconds: false });
+}
+
+function drawHour(samples) {
+  hour ??= makeChart($("hour"), {
+    series: HOUR_SERIES,
+    x: hourLabel,
+    left: decimal,
+    right: (value) => `${decimal(value)} s`,
+    zone: () => deployment.zone,
+  });
+  const rates = (app) => samples.map(({ apps }) => apps[app].in_per_second);
+  const lags = samples.map(({ apps }) => Math.max(...apps.map((app) => app.lag_seconds)));
+  hour.set([samples.map(({ at }) => at), rates(0), rates(1), lags]);
+  // What nobody sampled is not known: the dashboard did not run.
+  const isWhole = samples.at(-1).at - samples[0].at > 3500;
+  $("hour-since").textContent = isWhole ? "" : `since ${clock(samples[0].at * 1e3)}`;
+}
+
+async function showHour() {
+  if (Date.now() - hourAskedAt < HOUR_MILLISECONDS) return;
+  hourAskedAt = Date.now();
+  try {
+    const { samples } = await request("last-hour");
+    if (samples.length) drawHour(samples);
+  } catch {
+    // The next status asks again; what else is wrong is said above.
+  }
+}
+
 export function showStream(status) {
+  showHour();
   showVerdict(status);
   showPipeline(status);
   showWorkers(status);
