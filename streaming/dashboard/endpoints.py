@@ -5,8 +5,10 @@ Here parameters become calls, and their results a page. Nothing is computed here
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from datetime import date, datetime, time
 from itertools import islice
 from typing import Annotated, Final, Literal
+from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
@@ -31,17 +33,49 @@ from streaming.store.dead_letters import (
 )
 from streaming.totals.report import Report, read_report
 from streaming.totals.sampler import Now
+from streaming.units import micros_of
 from streaming.verification.verify import verify
 
 State = Literal["open", "redriven", "stored", "parked", "dropped"]
+RENAMED: Final = {"first": "from", "last": "to"}
+"""`from` is a keyword of Python."""
 NOT_STORED: Final[tuple[State, ...]] = ("open", "redriven", "parked", "dropped")
 
 
-class DeadLetterQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which dead letters, newest first; from `offset` on at most `limit`."""
+class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=RENAMED):
+    """Which dead letters: those for which each given condition holds.
+
+    Refused on the local days `from` to `to`; `ids` names them one by one.
+    """
 
     reason: str | None = None
     key: str | None = None
+    first: date | None = None
+    last: date | None = None
+    ids: list[str] = []
+
+    def filter(self, states: tuple[str, ...], zone: ZoneInfo) -> DeadLetterFilter:
+        """Return the filter of these, in one of the states."""
+        return DeadLetterFilter(
+            states,
+            reason=self.reason,
+            since=None if self.first is None else _midnight(self.first, zone),
+            until=None if self.last is None else _midnight(self.last, zone, days=1),
+            key=self.key,
+            ids=frozenset(self.ids) if self.ids else None,
+        )
+
+
+def _midnight(day: date, zone: ZoneInfo, days: int = 0) -> int:
+    """Return the beginning of a local day, or of one `days` later, in µs."""
+    # The last days of the calendar have no day after them.
+    later = date.fromordinal(min(day.toordinal() + days, date.max.toordinal() - 1))
+    return micros_of(datetime.combine(later, time(), zone))
+
+
+class DeadLetterQuery(Selection, frozen=True):
+    """Which dead letters, newest first; from `offset` on at most `limit`."""
+
     state: list[State] = []
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
     offset: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
@@ -62,13 +96,15 @@ class DeadLetterId(Struct, frozen=True, forbid_unknown_fields=True):
     id: str
 
 
-class RedriveOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which dead letters, and their repair; without `send` it is a dry run."""
+class RedriveOptions(Selection, frozen=True):
+    """Which dead letters, and their repair; without `send` it is a dry run.
 
-    reason: str | None = None
-    ids: list[str] = []
+    With `valid_only` what would be refused again is left, counted by its reason.
+    """
+
     set: list[str] = []
     force: bool = False
+    valid_only: bool = False
     send: bool = False
 
 
@@ -124,7 +160,7 @@ def _totals(settings: Settings, _: NoParameters) -> Report:
 
 
 def _dead_letters(settings: Settings, query: DeadLetterQuery) -> DeadLetterPage:
-    where = DeadLetterFilter(tuple(query.state) or NOT_STORED, reason=query.reason, key=query.key)
+    where = query.filter(tuple(query.state) or NOT_STORED, settings.zone)
     # One more than the page holds tells whether there is a next one.
     end = query.offset + query.limit
     with read_store(settings) as store:
@@ -147,12 +183,10 @@ def _dead_letter(settings: Settings, wanted: DeadLetterId) -> DeadLetterDetails:
 
 
 def _redrive(settings: Settings, options: RedriveOptions) -> RedriveResult:
-    where = DeadLetterFilter(
-        ("open", "parked") if options.force else ("open",),
-        reason=options.reason,
-        ids=frozenset(options.ids) if options.ids else None,
-    )
-    request = RedriveRequest(where, Repair(read_rules(options.set)), options.force)
+    states = ("open", "parked") if options.force else ("open",)
+    repair = Repair(read_rules(options.set))
+    where = options.filter(states, settings.zone)
+    request = RedriveRequest(where, repair, options.force, options.valid_only)
     return redrive(settings, request, send=options.send)
 
 

@@ -70,7 +70,8 @@ class RedriveResult(Struct, frozen=True):
     `outcomes` counts what today's rules make of each: `stored`, or the code of its refusal. `left`
     counts what is not sent: `gone` from the topic, `cut` there, `no_object` to set a field in,
     still `too_large`, `not_storable`, as no purchase is, `erased`, as its customer was; without
-    force `parked`, and `sent_before` by an earlier release. Named ones in another state count by
+    force `parked`, and `sent_before` by an earlier release; with `valid_only` codes of refusals.
+    Named ones in another state count by
     that state.
     """
 
@@ -98,12 +99,14 @@ class _RepairedRecord:
 class RedriveRequest(Struct, frozen=True):
     """Which dead letters, how they are repaired, and whether (`force`) parked ones too.
 
-    `force` also sends those that an earlier release may have sent before.
+    `force` also sends those that an earlier release may have sent before. `valid_only` leaves those
+    that today's rules would refuse again.
     """
 
     wanted: DeadLetterFilter
     repair: Repair
     force: bool = False
+    valid_only: bool = False
 
 
 def redrive(
@@ -135,7 +138,7 @@ def redrive(
         pseudonyms = read_pseudonyms(Home(settings.home).erasures, erasure_ids(store))
         letters = _report_each(find_dead_letters(store, request.wanted), report)
         repaired = _repair_all(letters, reader, request, pseudonyms, count)
-        records = _count_outcomes(repaired, settings, topic, count)
+        records = _count_outcomes(repaired, settings, topic, request, count)
         if send:
             _send(records, settings, cluster.bootstrap_servers)
         else:
@@ -238,7 +241,11 @@ def _repair_one(
 
 
 def _count_outcomes(
-    records: Iterator[_RepairedRecord], settings: Settings, topic: Topic, count: _Count
+    records: Iterator[_RepairedRecord],
+    settings: Settings,
+    topic: Topic,
+    request: RedriveRequest,
+    count: _Count,
 ) -> Iterator[_RepairedRecord]:
     """Count what the processor would make of each record, by its own function.
 
@@ -254,7 +261,8 @@ def _count_outcomes(
             topic.name, topic.topic_id, 0, 0, now, record.key, record.value, record.headers
         )
         output = transform(sent, rules, "", DEAD_LETTER_BYTES)
-        if output.reason is Reason.TOO_LARGE:
+        left_if_refused = request.valid_only and output.reason is not None
+        if output.reason is Reason.TOO_LARGE or left_if_refused:
             count.left[str(output.reason)] += 1
             continue
         count.outcomes[ACCEPTED if output.reason is None else str(output.reason)] += 1

@@ -174,9 +174,10 @@ def decode_any(text: str) -> PurchaseFields:
     duplicate keys the last counts; unknown fields are ignored.
     """
     members = json_object(text)
-    for field in REQUIRED:
-        if field not in members:
-            raise RefusalError(Reason.MISSING_FIELD, f"the field {field} is missing")
+    # All at once: who sends them mends them at once.
+    if missing := [field for field in REQUIRED if field not in members]:
+        verb = "is" if len(missing) == 1 else "are"
+        raise RefusalError(Reason.MISSING_FIELD, f"{', '.join(missing)} {verb} missing")
     known = {field: members[field] for field in FIELDS if field in members}
     for field, value in known.items():
         # Compared exactly, because to Python a boolean is an integer too.

@@ -212,7 +212,7 @@ def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment
     send(deployment, "tea", unit_price=-1)
     deployment.process()
     deployment.analyze()
-    with serve_dashboard(deployment) as base:
+    with serve_dashboard(deployment) as base, browser(f"{base}/#refused") as (page, errors, _):
         letter = get(f"{base}/api/v1/dead-letters")["dead_letters"][0]
         shown = get(f"{base}/api/v1/dead-letters/{letter['id']}")
         assert bytes.fromhex(shown["value_hex"]) == shown["value"].encode()
@@ -222,13 +222,38 @@ def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment
             "outcomes": {"stored": 1},
             "left": {},
         }
-        post(f"{base}/api/v1/dead-letters/redrive", {**asked, "send": True})
+        day = letter["refused_at"][:10]
+        for where in ({"key": "eve"}, {"to": "2020-01-01"}, {"from": "9999-12-31"}):
+            assert post(f"{base}/api/v1/dead-letters/redrive", where)["outcomes"] == {}
+        named = {"key": "ada", "from": day, "to": day, "ids": [letter["id"]], "valid_only": True}
+        assert post(f"{base}/api/v1/dead-letters/redrive", named)["left"] == {"invalid_price": 1}
+        redrive_on_the_page(page)
+        assert errors == []
         deployment.process()
         deployment.analyze()
         assert get(f"{base}/api/v1/totals")["events"] == 1
         assert post(f"{base}/api/v1/verify", {})["agrees"] is True
         assert code_of(f"{base}/api/v1/dead-letters/nonsense") == 400
         assert code_of(f"{base}/api/v1/dead-letters?state=shut") == 400
+
+
+def redrive_on_the_page(page: Page) -> None:
+    """Open the record, choose it, see that it would come back, repair it, and confirm."""
+    page.locator("#dead-letters button.link").click()
+    page.locator("#dead-letter").get_by_text("purchases dlq show -- ").wait_for(timeout=30_000)
+    assert "id=" in page.url
+    page.locator("#dead-letters button.link").click()
+    page.locator("#dead-letter").wait_for(state="hidden", timeout=30_000)
+    page.locator("#dead-letters input").check()
+    page.locator("#preview").click()
+    page.get_by_text("0 would be stored, 1 left (price not valid).").wait_for(timeout=30_000)
+    assert page.locator("#send").is_disabled()
+    page.locator("#rule-value").fill("1")
+    page.locator("#preview").click()
+    page.get_by_text("Send 1 again", exact=True).click(timeout=30_000)
+    page.get_by_text("Send 1 again, with unit_price=1?").wait_for(timeout=30_000)
+    page.locator("#confirm-send").click()
+    page.get_by_text("1 sent again, will be stored.").wait_for(timeout=30_000)
 
 
 def test_the_first_load_is_small(deployment: Deployment) -> None:

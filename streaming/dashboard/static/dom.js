@@ -50,10 +50,15 @@ export function fillRows(id, items, makeCells) {
   items.forEach((item, index) => body.rows[index].replaceChildren(...makeCells(item, index)));
 }
 
+function makeFact(value) {
+  const node = make("dd");
+  node.append(value ?? "");
+  return node;
+}
+
+// Facts are pairs of a name and a text or a node.
 export function fillFacts(id, facts) {
-  $(id).replaceChildren(
-    ...facts.flatMap(([name, value]) => [make("dt", name), make("dd", value)]),
-  );
+  $(id).replaceChildren(...facts.flatMap(([name, value]) => [make("dt", name), makeFact(value)]));
 }
 
 function freshness(standing) {

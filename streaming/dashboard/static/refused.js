@@ -1,7 +1,8 @@
-// Rejected: dead letters by day and reason, one opened with its bytes, redriven after a preview.
-import { $, fillFacts, fillPager, fillRows, make, makeButton, makeCell } from "./dom.js";
-import { day, moment, number, reason, utcDay, words } from "./format.js";
+// Rejected: dead letters by day and reason, one opened beside the list, redriven after a preview.
+import { $, fillPager, fillRows, make, makeButton, makeCell } from "./dom.js";
+import { day, moment, number, plural, reason, utcDay, words } from "./format.js";
 import { request } from "./api.js";
+import { openedRecord, setOpenedRecord, showRecord } from "./refused-record.js";
 import { makeChart } from "./chart.js";
 
 const COLORS = ["--accent", "--second", "--amber", "--violet", "--bad", "--soft"];
@@ -10,8 +11,27 @@ const LIMIT = 20;
 const MIN_DAYS = 14;
 const DAY = 864e5;
 const REFRESH_MILLISECONDS = 1500; // until a redriven record is stored or refused again
+const FIELDS = ["user", "item", "timestamp", "event_id", "quantity", "unit_price"].concat(
+  ["currency", "order_id", "description", "country"],
+);
 let chart = null,
   offset = 0;
+// The ids of the records that were chosen one by one; they outlive a change of the page.
+const chosen = new Set();
+
+// What was chosen, as the API takes it. Records that were chosen one by one are all there is.
+function selection() {
+  if (chosen.size) return { ids: [...chosen] };
+  const given = {
+    reason: $("reason").value,
+    key: $("refused-key").value.trim(),
+    from: $("refused-from").value,
+    to: $("refused-to").value,
+  };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value));
+}
+
+const rules = () => ($("rule-value").value ? [`${$("rule").value}=${$("rule-value").value}`] : []);
 
 // The most frequent reasons, one for each colour; the rest together are the last.
 function chartedReasons(counts) {
@@ -78,113 +98,133 @@ function showReasonOptions(counts) {
   $("reason").replaceChildren(new Option("all", ""), ...options);
 }
 
+function makeChoice(letter) {
+  const node = make("input");
+  node.type = "checkbox";
+  node.checked = chosen.has(letter.id);
+  node.disabled = letter.state !== "open";
+  node.setAttribute("aria-label", `choose ${letter.id}`);
+  node.onchange = () => {
+    if (node.checked) chosen.add(letter.id);
+    else chosen.delete(letter.id);
+    changeSelection();
+  };
+  return makeCell(node);
+}
+
 function showList(page) {
-  fillRows("dead-letters", page.dead_letters, (letter) => {
-    const openIt = () => showDeadLetter(letter.id);
-    return [
-      makeCell(makeButton(moment(letter.refused_at), "link", openIt)),
-      make("td", reason(letter.reason)),
-      make("td", letter.key ?? "none"),
-      make("td", letter.state),
-      make("td", letter.detail),
-    ];
-  });
+  fillRows("dead-letters", page.dead_letters, (letter) => [
+    makeChoice(letter),
+    makeCell(makeButton(moment(letter.refused_at), "link", () => openRecord(letter.id))),
+    make("td", reason(letter.reason)),
+    make("td", letter.key ?? "none"),
+    make("td", letter.state),
+    make("td", letter.detail),
+  ]);
+  markOpened(page.dead_letters);
   const count = page.dead_letters.length;
   fillPager("dead-letters-pager", { offset, limit: LIMIT, count, next: page.next_offset }, (to) => {
     offset = to;
     showRefused();
   });
-  $("preview").disabled = !count;
-  if (!count) $("redrive-result").textContent = "Nothing is refused.";
+  $("preview").disabled = !count && !chosen.size;
+  if (!count) say("Nothing is refused.");
 }
 
+function markOpened(letters) {
+  const rows = $("dead-letters").tBodies[0].rows;
+  letters.forEach(({ id }, i) => rows[i].classList.toggle("opened", id === openedRecord()));
+}
+
+// A second click on the record that is open closes it.
+async function openRecord(id) {
+  setOpenedRecord(id === openedRecord() ? null : id);
+  await showRefused();
+}
+
+const say = (text) => ($("redrive-result").textContent = text);
+
 export async function showRefused() {
-  const code = $("reason").value,
-    query = new URLSearchParams({ limit: LIMIT, offset });
-  if (code) query.set("reason", code);
+  const { ids: _, ...filters } = selection(),
+    query = new URLSearchParams({ limit: LIMIT, offset, ...filters });
   try {
     const page = await request(`dead-letters?${query}`);
     const codes = chartedReasons(page.counts);
     // The counts of one reason alone would leave no other to choose.
-    if (!code) showReasonOptions(page.counts);
+    if (!filters.reason) showReasonOptions(page.counts);
     drawReasons(page.by_day, codes);
     showLegend(page.counts, codes);
     showList(page);
+    await showRecord(rules);
   } catch (error) {
-    $("redrive-result").textContent = error.message;
+    say(error.message);
   }
 }
 
-function hexLines(hex) {
-  return (hex || "").replace(/(.{32})/g, "$1\n").replace(/(..)/g, "$1 ");
+function outcomeText({ outcomes, left }, isSent) {
+  const count = outcomes.stored ?? 0;
+  const texts = [`${number(count)} ${isSent ? "sent again, will" : "would"} be stored`];
+  for (const [code, others] of Object.entries(left))
+    texts.push(`${number(others)} left (${leftText(code)})`);
+  return `${texts.join(", ")}.`;
 }
 
-async function showDeadLetter(id) {
-  try {
-    const letter = await request(`dead-letters/${encodeURIComponent(id)}`);
-    $("dead-letter").hidden = false;
-    $("dead-letter-name").textContent = `${reason(letter.reason)}: ${letter.detail}`;
-    fillFacts("dead-letter-facts", [
-      ["Id", letter.id],
-      [
-        "Origin",
-        `${letter.origin_topic}-${letter.origin_partition} at ${number(letter.origin_offset)}, ${moment(letter.origin_timestamp)}`,
-      ],
-      ["State", `${letter.state}, attempt ${letter.attempts}`],
-      ["Key", letter.key ?? "none"],
-      ...letter.headers.map(({ name, value }) => [`Header ${name}`, value ?? "none"]),
-    ]);
-    $("dead-letter-value").textContent = letter.in_topic
-      ? (letter.value ?? "The record has no value.")
-      : "The topic no longer has it: it keeps records for 30 days.";
-    $("dead-letter-hex").textContent = hexLines(letter.value_hex);
-    $("dead-letter").scrollIntoView({ block: "nearest" });
-  } catch (error) {
-    $("redrive-result").textContent = error.message;
-  }
-}
+// Codes of refusals, as they would be refused again, and of what cannot be sent at all.
+const leftText = (code) => (/^(invalid|missing|timestamp|malformed|wrong|unsupported)/.test(code) ? reason(code) : words(code));
 
-function outcomeText(outcomes, left, send) {
-  const verb = send ? "will" : "would";
-  const texts = [
-    ...Object.entries(outcomes).map(([code, count]) =>
-      code === "stored"
-        ? `${number(count)} ${verb} be stored`
-        : `${number(count)} ${verb} be refused again (${reason(code)})`,
-    ),
-    ...Object.entries(left).map(([why, count]) => `${number(count)} left (${words(why)})`),
-  ];
-  return (send ? "Sent again: " : "Preview: ") + (texts.join(", ") || "nothing to send");
-}
-
+// Only what would be stored is sent: the rest would come back at once.
 async function redrive(send) {
-  $("redrive-result").textContent = "…";
+  say("…");
+  offerToSend(0);
   try {
-    const rule = $("rule").value.trim();
-    const { outcomes, left } = await request("dead-letters/redrive", {
-      reason: $("reason").value || null,
-      set: rule ? [rule] : [],
-      send,
-    });
-    $("redrive-result").textContent = outcomeText(outcomes, left, send);
-    $("send").disabled = send || !Object.keys(outcomes).length;
-    if (send) setTimeout(showRefused, REFRESH_MILLISECONDS);
+    const options = { ...selection(), set: rules(), valid_only: true, send };
+    const result = await request("dead-letters/redrive", options);
+    say(outcomeText(result, send));
+    if (!send) return offerToSend(result.outcomes.stored ?? 0);
+    chosen.clear();
+    setTimeout(showRefused, REFRESH_MILLISECONDS);
   } catch (error) {
-    $("redrive-result").textContent = error.message;
+    say(error.message);
   }
 }
 
-function changeReason() {
-  $("send").disabled = true;
-  $("redrive-result").textContent = "";
+function offerToSend(count) {
+  $("send").disabled = !count;
+  $("send").textContent = count ? `Send ${number(count)} again` : "Send again";
+  $("confirm").hidden = true;
+}
+
+function askToConfirm() {
+  const [rule] = rules();
+  $("confirm-text").textContent =
+    `${$("send").textContent}${rule ? `, with ${rule}` : ""}? The originals stay in the topic.`;
+  $("confirm").hidden = false;
+  $("confirm-send").focus();
+}
+
+// What was previewed is no longer what would be sent.
+function changeSelection() {
+  offerToSend(0);
+  say(chosen.size ? `${plural(chosen.size, "record")} chosen.` : "");
+  $("unchoose").hidden = !chosen.size;
+}
+
+function changeFilter() {
+  chosen.clear();
+  changeSelection();
   offset = 0;
   showRefused();
 }
 
 export function prepareRefused() {
-  $("reason").onchange = changeReason;
-  // What was previewed is no longer what would be sent.
-  $("rule").oninput = () => ($("send").disabled = true);
+  for (const id of ["reason", "refused-key", "refused-from", "refused-to"]) $(id).onchange = changeFilter;
+  $("rule").replaceChildren(...FIELDS.map((name) => new Option(name, name)));
+  $("rule").value = "unit_price";
+  $("rule").onchange = $("rule-value").oninput = changeSelection;
+  $("unchoose").onclick = changeFilter;
   $("preview").onclick = () => redrive(false);
-  $("send").onclick = () => redrive(true);
+  $("send").onclick = askToConfirm;
+  $("confirm-send").onclick = () => redrive(true);
+  $("confirm-cancel").onclick = () => ($("confirm").hidden = true);
+  $("dead-letter-close").onclick = () => openRecord(openedRecord());
 }
