@@ -14,6 +14,7 @@ from starlette.responses import Response
 from assets.queries.download import build_file, file_name, require_few_rows
 from assets.queries.event_figures import Subject, rank_events
 from assets.queries.freshness import (
+    FIRST_DAY,
     events_freshness,
     read_days_freshness,
     read_freshness_report,
@@ -79,7 +80,7 @@ class CustomersQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class TableQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=RENAMED):
-    """A table, and days of it (default: the last 30)."""
+    """A table, and days of it (default: all; if one side is missing, 30)."""
 
     table: str
     first: date | None = None
@@ -189,7 +190,9 @@ def _customers(settings: Settings, query: CustomersQuery) -> Customers:
 
 def _table(settings: Settings, query: TableQuery) -> TableFreshness:
     with read_store(settings) as store:
-        days = requested_range(store, settings, query.first, query.last, MAX_DAYS)
+        days = DayRange(FIRST_DAY, date.max)
+        if query.first is not None or query.last is not None:
+            days = requested_range(store, settings, query.first, query.last, MAX_DAYS)
         return read_table_freshness(store, query.table, days, settings.zone)
 
 

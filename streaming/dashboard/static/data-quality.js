@@ -1,10 +1,9 @@
 // Verified: what was verified, and how each table and each of its days stands against the stream.
 import { $, fillRows, freshnessBadge, make, makeCell, numberCell } from "./dom.js";
-import { day, moment, number, plural, utcDay } from "./format.js";
+import { fillCalendar } from "./calendar.js";
+import { day, moment, number, plural } from "./format.js";
 import { request } from "./api.js";
 
-const DAYS_SHOWN = 400;
-const DAY = 864e5;
 const DEFAULT_TABLE = "daily_sales";
 const STATES = {
   current: { className: "current", text: "current" },
@@ -121,6 +120,7 @@ function describeDay(standing) {
 function makeDay(table, standing) {
   const node = make(dagster ? "a" : "span", undefined, `cell ${STATES[standing.state].className}`);
   const text = describeDay(standing);
+  node.textContent = Number(standing.day.slice(-2));
   if (dagster) node.href = dagsterUrl(table, standing.day);
   else node.setAttribute("role", "img");
   node.setAttribute("aria-label", text);
@@ -132,12 +132,10 @@ function makeDay(table, standing) {
 async function showCalendar() {
   const table = $("table").value;
   if (!table) return;
-  const query = new URLSearchParams({
-    from: utcDay(Date.now() - (DAYS_SHOWN - 1) * DAY),
-    to: utcDay(Date.now()),
-  });
-  const { days } = await request(`tables/${table}?${query}`);
-  $("calendar").replaceChildren(...days.map((standing) => makeDay(table, standing)));
+  // Without a range, all days that have events; they are days of the deployment's zone.
+  const { days } = await request(`tables/${table}`);
+  fillCalendar($("calendar"), days, (standing) => makeDay(table, standing));
+  if (!days.length) $("day-detail").textContent = "No day has events yet.";
 }
 
 async function verify() {
