@@ -4,6 +4,7 @@ from dagster import Definitions, in_process_executor
 
 from assets.checks.asset_checks import asset_checks
 from assets.definitions import stream_specs, table_assets
+from orchestration.automation.backups import backup_job
 from orchestration.automation.retention import upkeep_job
 from orchestration.automation.run_sensors import run_sensors
 from orchestration.automation.schedules import schedules
@@ -23,6 +24,6 @@ def build_defs(settings: Settings | None = None) -> Definitions:
             stale_days_sensor(chosen),
             *run_sensors(chosen),
         ],
-        schedules=schedules(chosen, upkeep_job(chosen)),
+        schedules=schedules(chosen, upkeep_job(chosen), backup_job(chosen)),
         executor=in_process_executor,  # the multiprocess one takes 10 s where this takes 0.3 s
     )

@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     dashboard_key: Path | None = None
     dashboard_behind_proxy: bool = False
     http_in: bool = False
+    backup_keep: Annotated[int, Field(ge=0, le=1_000)] = 3
     log_level: Literal["info", "debug"] = "info"
 
     @field_validator("home", "kafka_config", "dashboard_certificate", "dashboard_key")
@@ -159,6 +160,7 @@ VALID_VALUES = {
     "dashboard_key": "the path of a PEM file",
     "dashboard_behind_proxy": "on or off",
     "http_in": "on or off",
+    "backup_keep": "a whole number from 0 to 1000",
     "log_level": "info or debug",
 }
 

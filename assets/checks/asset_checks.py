@@ -1,6 +1,6 @@
 """The asset checks as Dagster runs them: their names, assets and results.
 
-Their functions are in `reconciliation` and `stream_health`.
+Their functions are in `reconciliation`, `stream_health` and `backups`.
 
 The audit of a partition before it is visible is not among them: it is part of the build.
 """
@@ -20,14 +20,14 @@ from dagster import (
     asset_check,
 )
 
-from assets.checks import reconciliation, stream_health
+from assets.checks import backups, reconciliation, stream_health
 from assets.checks.finding import CheckContext, Finding
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
 
 EVENTS: Final = "analytics_event"
-NIGHTLY: Final = ("recomputed", "integrity", "unchanged")
+NIGHTLY: Final = ("recomputed", "integrity", "unchanged", "restorable")
 RECONCILIATION: Final = ("parity",)
 FREQUENT: Final = ("on_time", "out_of_range", "lag", "refusals", "repeats")
 
@@ -64,6 +64,7 @@ _STREAM_CHECKS: Final = (
     _Check("out_of_range", EVENTS, stream_health.check_out_of_range),
     _Check("lag", EVENTS, stream_health.check_lag),
     _Check("integrity", EVENTS, stream_health.check_integrity),
+    _Check("restorable", EVENTS, backups.check_restorable),
     _Check("recomputed", EVENTS, reconciliation.check_recomputed),
     _Check("refusals", "purchases_dlq", stream_health.check_refusals),
     _Check("repeats", "analytics", stream_health.check_repeats),

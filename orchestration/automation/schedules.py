@@ -32,12 +32,16 @@ CLOSE: Final = "15 0 * * *"
 """The time of `staleness.CLOSE_TIME`: a build before it leaves the day provisional."""
 NIGHT: Final = "0 3 * * *"
 """These checks read every page and every event; most shops sleep then."""
+BACKUP: Final = "30 2 * * *"
+"""Before the checks of the night, which restore it."""
 FREQUENTLY: Final = "*/30 * * * *"
 HOURLY: Final = "40 * * * *"
 """Beside the half hours of the other checks, and after the close."""
 
 
-def schedules(settings: Settings, upkeep: JobDefinition) -> list[ScheduleDefinition]:
+def schedules(
+    settings: Settings, upkeep: JobDefinition, backup: JobDefinition
+) -> list[ScheduleDefinition]:
     """Return all schedules; `upkeep` is the job that deletes old runs."""
     return [
         daily_close_schedule(settings),
@@ -46,7 +50,7 @@ def schedules(settings: Settings, upkeep: JobDefinition) -> list[ScheduleDefinit
             "nightly",
             NIGHT,
             NIGHTLY,
-            "Recomputes ledger and totals, and checks the database.",
+            "Recomputes ledger and totals, checks the database, and restores the newest backup.",
         ),
         _check_schedule(
             settings,
@@ -63,6 +67,15 @@ def schedules(settings: Settings, upkeep: JobDefinition) -> list[ScheduleDefinit
             execution_timezone=settings.timezone,
             default_status=DefaultScheduleStatus.RUNNING,
             description="Deletes old runs that hold nothing current.",
+        ),
+        ScheduleDefinition(
+            name="backup_schedule",
+            cron_schedule=BACKUP,
+            job=backup,
+            tags={REASON_TAG: "backup"},
+            execution_timezone=settings.timezone,
+            default_status=DefaultScheduleStatus.RUNNING,
+            description="Backs the database up, and deletes the oldest scheduled backups.",
         ),
     ]
 

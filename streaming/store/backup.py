@@ -11,14 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from streaming.errors import PurchasesError, UsageError
+from streaming.errors import PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
 from streaming.store.sqlite import connect, snapshot, store_errors
+from streaming.system.disk_space import LEAST_FREE_BYTES, free_bytes
 from streaming.system.files import sync_directory
 from streaming.system.home import Home
 
 PAGES_PER_STEP: Final = 4096
 """16 MB between two calls of `progress`, which is often enough for a person."""
+SCHEDULED: Final = "scheduled"
+ROOM: Final = 2
+"""How many times the database must be free before a scheduled copy: for it, and for what comes."""
 Progress = Callable[[int, int], None]
 
 
@@ -99,3 +103,31 @@ def backup(
     with closing(connect(path)) as connection:
         copy_database(connection, path, chosen, progress)
     return chosen
+
+
+def scheduled_backup(settings: Settings) -> Path | None:
+    """Make a backup, then delete the oldest scheduled ones beyond those that are kept.
+
+    Other backups stay. Returns the path of the copy, None if none is to be kept. Raises
+    `Unavailable` if it would leave too little of the disk, and what `copy_database` does.
+    """
+    if not settings.backup_keep:
+        return None
+    folder, size = Home(settings.home).backups, settings.database_path.stat().st_size
+    if free_bytes(folder) < ROOM * size + LEAST_FREE_BYTES:
+        raise Unavailable(
+            f"The disk of {folder} has less than {ROOM} times the {size // 2**20} MiB of the"
+            " database left; free some, or set PURCHASES_BACKUP_KEEP=0"
+        )
+    made = backup(settings, backup_path(settings, SCHEDULED))
+    # Their names begin with their time.
+    for old in sorted(folder.glob(f"*-{SCHEDULED}.db"))[: -settings.backup_keep]:
+        old.unlink(missing_ok=True)
+    return made
+
+
+def newest_backup(settings: Settings) -> Path | None:
+    """Return the newest backup of this database, scheduled or made by hand; None without one."""
+    folder = Home(settings.home).backups
+    found = [*folder.glob(f"*-{SCHEDULED}.db"), *folder.glob("*-backup.db")]
+    return max(found, key=lambda path: path.name, default=None)

@@ -25,6 +25,11 @@ class Home:
         return self.path / "backups"
 
     @property
+    def rehearsal(self) -> Path:
+        """The directory in which a backup is restored to see that it can be; removed afterwards."""
+        return self.backups / "rehearsal"
+
+    @property
     def erasures(self) -> Path:
         """The erased names as pseudonyms, and their key; of one database, and not in it."""
         return self.path / "erasures.json"

@@ -10,7 +10,7 @@ import pytest
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store import backup as copying
-from streaming.store.backup import backup
+from streaming.store.backup import backup, newest_backup, scheduled_backup
 from streaming.store.sqlite import connect
 from tests.deployment import Deployment
 from tests.store.rows import add_events, fill, year_of_days
@@ -37,6 +37,16 @@ def test_a_backup_may_be_named(store: Settings, tmp_path: Path) -> None:
     """By a file, whose directory is made, or by a directory that exists."""
     assert backup(store, tmp_path / "safe" / "monday.db") == tmp_path / "safe" / "monday.db"
     assert backup(store, tmp_path / "safe").parent == tmp_path / "safe"
+
+
+def test_of_scheduled_backups_the_newest_stay(store: Settings) -> None:
+    """Those that somebody made stay too, and without any to keep none is made."""
+    by_hand = backup(store)
+    two = store.model_copy(update={"backup_keep": 2})
+    made = [scheduled_backup(two) for _ in range(3)]
+    assert sorted(by_hand.parent.iterdir()) == [by_hand, *made[1:]]
+    assert newest_backup(store) == made[2]
+    assert scheduled_backup(store.model_copy(update={"backup_keep": 0})) is None
 
 
 def test_a_backup_overwrites_nothing(store: Settings, tmp_path: Path) -> None:

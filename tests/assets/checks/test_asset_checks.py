@@ -1,13 +1,15 @@
 """The checks: what is right passes, what is behind is pending, and what is wrong is named."""
 
 import sqlite3
+import time
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
 from dagster import DagsterInstance, Definitions, define_asset_job, in_process_executor
 
 from assets.builds.builder import open_builder
-from assets.checks import reconciliation, stream_health
+from assets.checks import backups, reconciliation, stream_health
 from assets.checks.asset_checks import (
     FREQUENT,
     NIGHTLY,
@@ -19,6 +21,7 @@ from assets.checks.finding import CheckContext, Finding
 from assets.definitions import stream_specs, table_assets
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
+from streaming.store.backup import scheduled_backup
 from tests.assets.stored import store_events
 from tests.store.rows import add_letter, event, micros, year_of_days
 
@@ -196,6 +199,27 @@ def test_a_damaged_database_is_a_finding(built: Settings, connection: sqlite3.Co
     assert "damaged" in finding.description
 
 
+def test_the_newest_backup_is_restored_and_counted(
+    built: Settings, connection: sqlite3.Connection
+) -> None:
+    """One that lacks events, or is none, fails; what is there now stays as it is."""
+    now = CheckContext(built, time.time_ns() // 1000)
+    assert not backups.check_restorable(connection, now).passed
+    made = scheduled_backup(built)
+    assert made is not None
+    finding = backups.check_restorable(connection, now)
+    assert (finding.passed, finding.numbers["events"]) == (True, 3)
+    assert list(made.parent.iterdir()) == [made]
+    later = CheckContext(built, now.now + 72 * 3_600_000_000)
+    assert not backups.check_restorable(connection, later).passed
+    with closing(sqlite3.connect(made)) as copy, copy:
+        copy.execute("DELETE FROM analytics_event")
+    finding = backups.check_restorable(connection, now)
+    assert (finding.passed, finding.is_warning, finding.numbers["events"]) == (False, False, 0)
+    made.write_bytes(b"no database")
+    assert "cannot be restored" in backups.check_restorable(connection, now).description
+
+
 def test_a_lag_that_is_unknown_is_no_pass(store: Settings, connection: sqlite3.Connection) -> None:
     """Without a broker the check says why it does not know."""
     finding = stream_health.check_lag(connection, CheckContext(store, NOON))
@@ -205,6 +229,7 @@ def test_a_lag_that_is_unknown_is_no_pass(store: Settings, connection: sqlite3.C
 
 def test_dagster_runs_every_check(built: Settings, instance: DagsterInstance) -> None:
     """By their names each is selected once; all but the lag, for want of a broker, pass."""
+    scheduled_backup(built)
     checks = asset_checks(built)
     every = check_selection([*NIGHTLY, *RECONCILIATION, *FREQUENT])
     definitions = Definitions(
@@ -215,5 +240,5 @@ def test_dagster_runs_every_check(built: Settings, instance: DagsterInstance) ->
     )
     result = definitions.resolve_job_def("checks").execute_in_process(instance=instance)
     evaluations = result.get_asset_check_evaluations()
-    assert len(evaluations) == len(checks) == 6 + 3 * len(TABLES)
+    assert len(evaluations) == len(checks) == 7 + 3 * len(TABLES)
     assert {e.check_name for e in evaluations if not e.passed} == {"lag"}

@@ -1,0 +1,66 @@
+"""The check of the backups: the newest is restored beside the database, and counted.
+
+How a backup is made and restored is in `streaming.store`.
+"""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from assets.checks.finding import CheckContext, Finding
+from streaming.errors import PurchasesError
+from streaming.settings import Settings
+from streaming.store.backup import newest_backup
+from streaming.store.connection import StoreConnection, read_store
+from streaming.store.live_totals import live_figures
+from streaming.store.restore import restore
+from streaming.system.home import Home
+
+OLD_HOURS: Final = 48.0
+"""A nightly backup that failed twice."""
+
+
+def check_restorable(_connection: StoreConnection, context: CheckContext) -> Finding:
+    """Restore the newest backup into a home of its own, and count its events again."""
+    settings = context.settings
+    newest = newest_backup(settings)
+    if newest is None:
+        return Finding(
+            passed=not settings.backup_keep,
+            description="There is no backup yet.",
+            is_warning=True,
+        )
+    try:
+        counted, recorded = _rehearse(settings, newest)
+    except PurchasesError as error:
+        return Finding(passed=False, description=f"{newest.name} cannot be restored: {error}")
+    made = datetime.fromtimestamp(newest.stat().st_mtime, UTC)
+    hours = context.now / 3.6e9 - made.timestamp() / 3600
+    is_old = bool(settings.backup_keep) and hours > OLD_HOURS
+    return Finding(
+        passed=counted == recorded and not is_old,
+        description=f"{newest.name}, {hours:.0f} h old, was restored: {counted} of its"
+        f" {recorded} events are there.",
+        numbers={"events": counted, "hours": hours},
+        is_warning=counted == recorded,
+    )
+
+
+def _rehearse(settings: Settings, backup: Path) -> tuple[int, int]:
+    """Restore a backup as `purchases db restore` does; return its events, counted and recorded."""
+    scratch = Home(settings.home).rehearsal
+    # What a rehearsal left that was killed.
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        erasures = Home(settings.home).erasures
+        if erasures.exists():
+            shutil.copy2(erasures, Home(scratch).erasures)
+        copy = settings.model_copy(update={"home": scratch, "database_url": None})
+        restore(copy, backup)
+        with read_store(copy) as store:
+            counted = store.execute("SELECT count(*) FROM analytics_event").fetchone()[0]
+            return int(counted), live_figures(store).events
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
