@@ -10,6 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]  # comes with Dagster
+
+from streaming.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "docs" / "deploy"
@@ -64,6 +67,35 @@ def test_the_container_starts_commands() -> None:
     assert health[0] == PROGRAM
     assert runs(found["CMD"])
     assert runs(health[1:])
+
+
+def test_compose_and_kubernetes_start_commands_with_settings_that_there_are() -> None:
+    """No command and no variable is mistyped, and both keep one home on one host."""
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    folder = DEPLOY / "kubernetes"
+    base, pod = (
+        yaml.safe_load((folder / name).read_text())
+        for name in ("kustomization.yaml", "statefulset.yaml")
+    )
+    (container,) = pod["spec"]["template"]["spec"]["containers"]
+    assert runs(compose["purchases"]["command"])
+    assert runs(container["args"])
+    program, *arguments = container["readinessProbe"]["exec"]["command"]
+    assert program == PROGRAM
+    assert runs(arguments)
+    assert pod["spec"]["replicas"] == 1
+    assert pod["spec"]["template"]["spec"]["enableServiceLinks"] is False
+    given = [literal.split("=")[0] for literal in base["configMapGenerator"][0]["literals"]]
+    given += [*compose["purchases"]["environment"], *(one["name"] for one in container["env"])]
+    assert {
+        name.removeprefix("PURCHASES_").lower() for name in given
+    } <= Settings.model_fields.keys()
+    mounted = [volume.split(":")[0] for one in compose.values() for volume in one["volumes"]]
+    files = [DEPLOY / name for name in mounted if name.startswith(".")]
+    assert len(files) == 5
+    assert all(file.is_file() for file in files)
+    # Nothing listens for others: all share the host's network, on loopback.
+    assert {one["network_mode"] for one in compose.values()} == {"host"}
 
 
 def test_what_brings_everything_else_is_pinned_by_hash() -> None:
