@@ -5,12 +5,13 @@ The work is done in `store.schema`, `store.backup`, `store.restore` and `store.r
 
 import sys
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streaming.cli.output import print_text
+from streaming.cli.output import print_json, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +26,11 @@ app = typer.Typer(
 )
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
+
+
 @app.command(short_help="Bring the database to this version's schema.")
-def upgrade() -> None:
+def upgrade(as_json: AsJson = False) -> None:
     """Create the database, or bring an older one to this version's schema after a backup.
 
     Example: purchases db upgrade
@@ -38,6 +42,9 @@ def upgrade() -> None:
     settings = load_settings()
     with _upgrade_progress() as progress:
         kept = upgrade_store(settings, progress)
+    if as_json:
+        print_json({"schema_version": SCHEMA_VERSION, "kept": _path_text(kept)})
+        return
     print_text(f"OK: {settings.database_path} has schema version {SCHEMA_VERSION}.")
     if kept is not None:
         print_text(f"The older database is kept in {kept}.")
@@ -48,6 +55,7 @@ def backup(
     path: Annotated[
         Path | None, typer.Argument(help="A new file, or a directory; default: backups/ at home.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Copy the database, also while the stream runs, and check the copy.
 
@@ -58,11 +66,16 @@ def backup(
 
     with _progress("Copying") as progress:
         copy = make_backup(load_settings(), path, progress)
-    print_text(f"OK: the backup is {copy}.")
+    if as_json:
+        print_json({"backup": str(copy)})
+    else:
+        print_text(f"OK: the backup is {copy}.")
 
 
 @app.command(short_help="Put a backup in place of the database.")
-def restore(path: Annotated[Path, typer.Argument(help="The backup.")]) -> None:
+def restore(
+    path: Annotated[Path, typer.Argument(help="The backup.")], as_json: AsJson = False
+) -> None:
     """Put a backup in the place of the database, which is kept; the workers must be stopped.
 
     What came after the backup is read from Kafka again, as far back as it still holds it. Who was
@@ -76,6 +89,9 @@ def restore(path: Annotated[Path, typer.Argument(help="The backup.")]) -> None:
     settings = load_settings()
     with _progress("Restoring") as progress:
         done = restore.restore(settings, path, progress)
+    if as_json:
+        print_json({"restored": str(path), **asdict(done), "kept": _path_text(done.kept)})
+        return
     print_text(f"OK: {settings.database_path} is restored from {path}.")
     if done.kept is not None:
         print_text(f"What was there is kept in {done.kept}.")
@@ -87,7 +103,7 @@ def restore(path: Annotated[Path, typer.Argument(help="The backup.")]) -> None:
 
 
 @app.command(short_help="Compute the figures again from the events.")
-def rebuild() -> None:
+def rebuild(as_json: AsJson = False) -> None:
     """Compute live totals, item totals and day ledger again from the events, after a backup.
 
     The stream may go on meanwhile; the batch half then builds its tables again.
@@ -99,6 +115,9 @@ def rebuild() -> None:
 
     with _progress("Backing up") as progress:
         done = rebuild_store(load_settings(), progress)
+    if as_json:
+        print_json({**asdict(done), "backup": str(done.backup)})
+        return
     print_text(
         f"OK: rebuilt from {done.events:,} events."
         f" {done.changed_days:,} days and {done.changed_items:,} items had other figures."
@@ -106,6 +125,10 @@ def rebuild() -> None:
     print_text(f"The database as it was is kept in {done.backup}.")
     if done.forgotten_builds:
         print_text(f"{done.forgotten_builds:,} partitions of the tables are to be built again.")
+
+
+def _path_text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 @contextmanager

@@ -167,6 +167,7 @@ def drop(
     *,
     because: Annotated[str, typer.Option(help="Why nobody will repair them.")],
     yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
     """Drop refused records, with a reason; they are kept, and can still be redriven.
 
@@ -192,11 +193,15 @@ def drop(
             dropped = mark_dropped(
                 store, list(find_dead_letters(store, dead_letter_filter)), because
             )
-        print_text(f"OK: {dropped:,} dropped: {printable(because)}")
-        return
-    with read_store(settings) as store:
-        number = sum(1 for _ in find_dead_letters(store, dead_letter_filter))
-    print_text(f"Dry run: {number:,} would be dropped. Add --yes to drop them.")
+        text = f"OK: {dropped:,} dropped: {printable(because)}"
+    else:
+        with read_store(settings) as store:
+            dropped = sum(1 for _ in find_dead_letters(store, dead_letter_filter))
+        text = f"Dry run: {dropped:,} would be dropped. Add --yes to drop them."
+    if as_json:
+        print_json({"dropped": dropped, "dry_run": not yes})
+    else:
+        print_text(text)
 
 
 def _repair(

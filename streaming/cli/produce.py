@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streaming.cli.output import print_text
+from streaming.cli.output import print_json, print_text
 from streaming.cli.progress import produce_summary, replay_summary, show_progress
 from streaming.cli.times import read_time
 from streaming.errors import UsageError
@@ -37,6 +37,7 @@ Since = Annotated[
 BadShare = Annotated[
     float, typer.Option(help="The share that is broken on purpose, 0 to 1, such as 0.01.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 RecordedFile = Annotated[Path, typer.Argument(metavar="FILE", help="A Parquet or CSV file.")]
 Speed = Annotated[
     str,
@@ -71,6 +72,7 @@ def produce(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     start: Start = None,
     since: Since = None,
     bad_share: BadShare = 0.0,
+    as_json: AsJson = False,
 ) -> None:
     """Send generated purchases: popular items, returning customers, guests, returns.
 
@@ -97,7 +99,11 @@ def produce(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     )
     with stop_on_signals() as stop, show_progress() as show:
         result = ProducerApp(settings, stop, show).produce(request)
-    print_text(produce_summary(result, count, settings.home))
+    text = produce_summary(result, count, settings.home)
+    if as_json:
+        print_json({"sent": result.sent, "seconds": round(result.seconds, 3)})
+    else:
+        print_text(text)
 
 
 def replay(

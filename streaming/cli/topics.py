@@ -25,6 +25,7 @@ def create(
     alter: Annotated[
         bool, typer.Option("--alter", help="Alter existing topics; without, only print how.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Create the topics that are missing.
 
@@ -45,6 +46,10 @@ def create(
     cluster = preflight(settings, needs, optional=names.topics)
     servers = cluster.bootstrap_servers
     created = create_topics(settings, servers)
+    if as_json:
+        unsafe = alter_topics(settings, servers, apply=alter)
+        print_json({"created": created, "unsafe": unsafe, "altered": alter})
+        return
     print_text(f"OK: {len(created)} topics created." if created else "OK: all topics exist.")
     for name in created:
         print_text(f"created {name}")

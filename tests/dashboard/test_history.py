@@ -320,6 +320,10 @@ def test_every_view_can_be_read_by_everybody(base: str, scheme: Scheme) -> None:
             page.get_by_text("as of").first.wait_for(timeout=30_000)
             found = Axe().run(page, options=rules)
             assert found.violations_count == 0, f"{view}: {found.generate_report()}"
+        # All of history: these days are years ago.
+        page.locator("#calendar summary").wait_for(timeout=30_000)
+        assert page.locator("#calendar summary").all_inner_texts() == ["2024"]
+        assert page.locator("#calendar .cell:not(.none)").count() == DAYS
         assert errors == []
 
 
