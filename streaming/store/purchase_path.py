@@ -1,6 +1,6 @@
 """The path of a purchase through the topics and the tables, from what the store recorded of it.
 
-Where its records are in the topics is told, and not read: that is `kafka.peek`.
+Its records are named by their offsets, and not read: that is `kafka.peek`.
 """
 
 from datetime import UTC, datetime
