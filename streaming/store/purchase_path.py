@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from streaming.events.identifiers import event_id_text, pack_event_id
 from streaming.store.connection import StoreConnection
 from streaming.store.rows import day_cutter
 from streaming.units import decimal_text, rfc_3339
@@ -68,9 +69,9 @@ def find_paths(
     store: StoreConnection, zone: ZoneInfo, *, event_id: str | None, name: str | None
 ) -> PurchasePaths:
     """Return the purchase of an event id, or the newest of a user or an order of that `name`."""
-    values: tuple[str | None, ...]
+    values: tuple[str | bytes | None, ...]
     if event_id is not None:
-        where, values = "analytics_event WHERE event_id = ?", (event_id,)
+        where, values = "analytics_event WHERE event_id = ?", (pack_event_id(event_id),)
     else:
         newest = f"(SELECT * FROM analytics_event ORDER BY event_time DESC LIMIT {NEWEST})"  # noqa: S608
         where, values = f'{newest} WHERE "user" = ? OR order_id = ?', (name, name)
@@ -94,7 +95,7 @@ def _path(store: StoreConnection, zone: ZoneInfo, row: tuple[Any, ...]) -> Purch
     source_partition, source_offset, received_at, stream_partition, stream_offset = at
     day = day_cutter(zone)(event_time)
     return PurchasePath(
-        event_id,
+        event_id_text(event_id),
         _time_text(event_time),
         kind,
         user,
