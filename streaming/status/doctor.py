@@ -75,7 +75,8 @@ def _permissions(settings: Settings) -> Iterator[Check]:
         return
     about = home.stat()
     if not os.access(home, os.W_OK | os.X_OK):
-        yield Check("home", "failed", f"{home} may not be written by this user", f"chown {home}")
+        remedy = "give it to this user, or name another PURCHASES_HOME"
+        yield Check("home", "failed", f"{home} may not be written by this user", remedy)
     elif about.st_uid != os.geteuid():
         yield Check("home", "ok", f"{home} is another user's, and may be written")
     elif stat.S_IMODE(about.st_mode) & UMASK:
