@@ -54,6 +54,7 @@ from assets.queries.series import (
     answer_hours,
     requested_range,
 )
+from assets.tables.day_range import DayRange
 from streaming.api.endpoint import Endpoint, FileStream, NoParameters
 from streaming.settings import Settings
 from streaming.store.connection import read_store

@@ -212,7 +212,7 @@ def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment
     send(deployment, "tea", unit_price=-1)
     deployment.process()
     deployment.analyze()
-    with serve_dashboard(deployment) as base, browser(f"{base}/#refused") as (page, errors, _):
+    with serve_dashboard(deployment) as base, browser(f"{base}/#rejected") as (page, errors, _):
         letter = get(f"{base}/api/v1/dead-letters")["dead_letters"][0]
         shown = get(f"{base}/api/v1/dead-letters/{letter['id']}")
         assert bytes.fromhex(shown["value_hex"]) == shown["value"].encode()
