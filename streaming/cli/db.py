@@ -90,7 +90,8 @@ def restore(
     with _progress("Restoring") as progress:
         done = restore.restore(settings, path, progress)
     if as_json:
-        print_json({"restored": str(path), **asdict(done), "kept": _path_text(done.kept)})
+        again = [erasure.id for erasure in done.erasures]
+        print_json({"restored": str(path), "kept": _path_text(done.kept), "erased_again": again})
         return
     print_text(f"OK: {settings.database_path} is restored from {path}.")
     if done.kept is not None:
