@@ -13,10 +13,13 @@ from contextlib import contextmanager
 CTRL_C = b"\x03"
 KEPT_BYTES = 10_000
 TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-    " os.execv(sys.argv[1], sys.argv[1:])"
+    "import fcntl, os, signal, sys, termios; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+    " fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 )
-"""Python that makes its standard input the terminal of its session, and becomes the command."""
+"""Python that makes its standard input the terminal of its session, and becomes the command.
+
+Under `nohup`, tests inherit that SIGHUP is ignored, and would pass that on.
+"""
 
 
 class Terminal:
