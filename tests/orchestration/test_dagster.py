@@ -85,7 +85,7 @@ def test_a_working_home_ticks_builds_backfills_and_heals(working: HomeRunner) ->
     same = "SELECT (SELECT sum(events) FROM daily_sales) = (SELECT sum(events) FROM day_ledger)"
     wait_until(lambda: figures(home, same) == [(1,)], 180, "a stored day is not built")
     wait_until(
-        lambda: graphql.backfill_status(home, backfill) == "COMPLETED_SUCCESS",
+        lambda: graphql.backfill_runs(home, backfill) == {"SUCCESS"},
         180,
         "the backfill does not end",
     )
