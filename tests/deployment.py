@@ -159,7 +159,7 @@ def read_topic(bootstrap_servers: str, topic: str) -> list[Message]:
             "enable.auto.commit": False,
         }
     )
-    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    partitions = consumer.list_topics(topic, timeout=60).topics[topic].partitions
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
     found: list[Message] = []
     ended: set[int] = set()

@@ -28,7 +28,7 @@ def send(deployment: Deployment, event_id: str, *headers: str, **fields: object)
     producer.produce(
         deployment.topic("purchases"), json.dumps(event).encode(), b"ada", headers=carried
     )
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
 
 
 def uuid(number: int) -> str:

@@ -121,7 +121,7 @@ def test_it_keeps_what_was_acknowledged_its_address_and_its_cluster_through_sigk
     login = common_config(settings, servers, "test")
     send(login, "purchases")
     assert (home.path / "broker" / "data" / "purchases-0").is_dir()
-    cluster = AdminClient(login).list_topics(timeout=5).cluster_id
+    cluster = AdminClient(login).list_topics(timeout=60).cluster_id
 
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: home.status()["state"] == "stopped", 60, "SIGKILL did not end it")
@@ -132,10 +132,10 @@ def test_it_keeps_what_was_acknowledged_its_address_and_its_cluster_through_sigk
     assert read_client_properties(file)["bootstrap.servers"] == servers
     assert bootstrap_servers(settings) == servers
     admin = AdminClient(login)
-    assert admin.list_topics(timeout=5).cluster_id == cluster
+    assert admin.list_topics(timeout=60).cluster_id == cluster
     assert len(read_topic(str(again["bootstrap_servers"]), "purchases")) == RECORDS
     resource = ConfigResource(ConfigResource.Type.BROKER, "1")
-    configuration = admin.describe_configs([resource])[resource].result(5)
+    configuration = admin.describe_configs([resource])[resource].result(60)
     assert configuration["offsets.retention.minutes"].value == "525600"
     topics = list(wanted_topics(Names()))
     bound = int(retention_properties(shutil.disk_usage(home.path).total)["log.retention.bytes"])

@@ -32,7 +32,7 @@ def send(deployment: Deployment, *values: object, key: bytes = b"ada") -> None:
     for value in values:
         content = value if isinstance(value, bytes) else json.dumps(value).encode()
         producer.produce(deployment.topic("purchases"), content, key, headers=[("till", b"7")])
-    producer.flush(10)
+    producer.flush(60)
 
 
 def purchase(**fields: object) -> dict[str, object]:
@@ -122,7 +122,7 @@ def test_every_header_is_shown_and_a_marked_value_is_repaired(deployment: Deploy
     ]
     producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
     producer.produce(deployment.topic("purchases"), value, b"ada", headers=route)
-    producer.flush(10)
+    producer.flush(60)
     drain(deployment)
     (letter,) = listed(deployment)
     shown = json.loads(deployment.succeed("dlq", "show", letter["id"], "--json"))
@@ -221,7 +221,7 @@ def test_every_attempt_is_shown_whatever_partition_it_went_to(deployment: Deploy
     drain(deployment)
     topic = deployment.topic("purchases.dlq")
     admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
-    admin.create_partitions([NewPartitions(topic, 4)])[topic].result(10)
+    admin.create_partitions([NewPartitions(topic, 4)])[topic].result(60)
     for _ in range(3):
         redriven(deployment, "--force", "--yes")
         drain(deployment)
@@ -299,7 +299,7 @@ def set_limit(admin: AdminClient, topic: str, size: int) -> None:
     entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     for future in admin.incremental_alter_configs([resource]).values():
-        future.result(10)
+        future.result(60)
 
 
 @pytest.mark.parametrize(

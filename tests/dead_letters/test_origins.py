@@ -166,7 +166,7 @@ def test_a_deployment_without_the_topic_goes_on_and_picks_it_up(deployment: Depl
     topic = deployment.topic("purchases.redrive")
     admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
     admin.delete_topics([topic])[topic].result(SECONDS)
-    wait_until(lambda: topic not in admin.list_topics(timeout=10).topics, SECONDS, "not deleted")
+    wait_until(lambda: topic not in admin.list_topics(timeout=60).topics, SECONDS, "not deleted")
     deployment.succeed("db", "upgrade")
     with deployment.running("process"), deployment.running("analyze"):
         send(deployment, (purchase("fine"), []), (purchase("late", unit_price=-1), []))
@@ -199,5 +199,5 @@ def test_the_topic_has_as_many_partitions_as_purchases(deployment: Deployment) -
     """So the records of a key share a partition number, also if an operator chose another."""
     admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
     names = [deployment.topic(name) for name in ("purchases", "purchases.redrive")]
-    topics = admin.list_topics(timeout=10).topics
+    topics = admin.list_topics(timeout=60).topics
     assert len({len(topics[name].partitions) for name in names}) == 1

@@ -74,7 +74,7 @@ class Cluster:
     def leader_of(self, topic: str, partition: int = 0) -> Node:
         """Return the node that leads a partition."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
-        leader = admin.list_topics(topic, timeout=10).topics[topic].partitions[partition].leader
+        leader = admin.list_topics(topic, timeout=60).topics[topic].partitions[partition].leader
         return next(node for node in self.nodes if node.number == leader)
 
 

@@ -58,7 +58,7 @@ class Proxy:
         self._do(self._reset())
 
     def _do(self, what: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever it gives
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(60)
 
     async def _reset(self) -> None:
         for writer in list(self._writers):

@@ -73,7 +73,7 @@ def test_without_its_dead_letter_topic_the_processor_stops_before_skipping_one(
         Load(deployment, rate=200, bad_share=0.2) as load,
     ):
         wait_until(lambda: deployment.count("dead_letter") > 20, 60, "no refusals")
-        client.delete_topics([topic])[topic].result(10)
+        client.delete_topics([topic])[topic].result(60)
         wait_until(
             lambda: (
                 (status := read_status(deployment.home, "processor", 0)) is not None

@@ -124,4 +124,4 @@ def let_producers_write_unasked(cluster: Cluster) -> None:
     resource = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])
     admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
     for future in admin.incremental_alter_configs([resource]).values():
-        future.result(10)
+        future.result(60)

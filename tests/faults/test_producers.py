@@ -26,8 +26,8 @@ def records_on(deployment: Deployment) -> int:
     """Count the records of `purchases`."""
     topic = deployment.topic("purchases")
     reader = Consumer({"bootstrap.servers": deployment.bootstrap_servers, "group.id": "count"})
-    partitions = reader.list_topics(topic, timeout=10).topics[topic].partitions
-    ends = [reader.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions]
+    partitions = reader.list_topics(topic, timeout=60).topics[topic].partitions
+    ends = [reader.get_watermark_offsets(TopicPartition(topic, p), timeout=60) for p in partitions]
     reader.close()
     return sum(end for _, end in ends)
 

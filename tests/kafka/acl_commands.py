@@ -39,7 +39,7 @@ def grant(words: Sequence[str]) -> None:
     user = words[words.index("--principal") + 1].removeprefix("User:")
     admin = AdminClient({"bootstrap.servers": os.environ["TESTS_PLAINTEXT"]})
     for made in admin.create_acls([binding(rule, user) for rule in read_line(words)]).values():
-        made.result(10)
+        made.result(60)
 
 
 if __name__ == "__main__":

@@ -120,13 +120,13 @@ class Secured:
     def _add(self, *bindings: AclBinding) -> None:
         admin = AdminClient({"bootstrap.servers": self.plaintext})
         for made in admin.create_acls(list(bindings)).values():
-            made.result(10)
+            made.result(60)
 
     def remove_rule(self, permission: str, user: str, kind: str, name: str, operation: str) -> None:
         """Take such a rule away again."""
         admin = AdminClient({"bootstrap.servers": self.plaintext})
         binding = AclBindingFilter(*_rule(permission, user, kind, name, operation))
-        assert admin.delete_acls([binding])[binding].result(10)
+        assert admin.delete_acls([binding])[binding].result(60)
 
 
 def binding(rule: Rule, user: str) -> AclBinding:

@@ -27,7 +27,7 @@ def test_a_member_closes_whose_assignment_was_never_served(deployment: Deploymen
     admin = AdminClient({"bootstrap.servers": servers})
 
     def is_assigned() -> bool:
-        listed = admin.list_consumer_groups(states={ConsumerGroupState.STABLE}).result(10)
+        listed = admin.list_consumer_groups(states={ConsumerGroupState.STABLE}).result(60)
         return group in {found.group_id for found in listed.valid}
 
     wait_until(is_assigned, 30, "the group does not assign its partitions")

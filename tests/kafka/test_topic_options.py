@@ -37,7 +37,7 @@ def alter(deployment: Deployment, name: str, options: dict[str, str]) -> None:
         ConfigResource.Type.TOPIC, deployment.topic(name), incremental_configs=changes
     )
     admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
-    admin.incremental_alter_configs([topic])[topic].result(10)
+    admin.incremental_alter_configs([topic])[topic].result(60)
 
 
 def problems(deployment: Deployment) -> dict[str, str] | None:

@@ -22,8 +22,8 @@ def recreate(deployment: Deployment, name: str) -> None:
     """Delete a topic and create it again under its name, with the same settings."""
     topic = deployment.topic(name)
     client = admin(deployment)
-    client.delete_topics([topic])[topic].result(10)
-    wait_until(lambda: topic not in client.list_topics(timeout=5).topics, 60, "it stays")
+    client.delete_topics([topic])[topic].result(60)
+    wait_until(lambda: topic not in client.list_topics(timeout=60).topics, 60, "it stays")
     deployment.succeed("topics", "create")
 
 

@@ -39,7 +39,7 @@ def test_what_retention_deleted_unread_is_counted_and_skipped_by_a_person(
     }
     client = admin(deployment)
     for future in client.delete_records(list(deleted)).values():
-        future.result(10)
+        future.result(60)
     with deployment.running("process"):
         wait_until(failure(deployment, "processor"), 60, "it was not noticed")
     lost = [p for p in positions(deployment) if p["state"] == "lost"]
@@ -58,7 +58,7 @@ def test_partitions_that_were_added_are_read_from_their_beginning(deployment: De
         client = admin(deployment)
         for name in ("purchases", "analytics"):
             topic = deployment.topic(name)
-            client.create_partitions([NewPartitions(topic, 7)])[topic].result(10)
+            client.create_partitions([NewPartitions(topic, 7)])[topic].result(60)
         produce(deployment, 3 * COUNT)
         wait_until(
             lambda: deployment.count("analytics_event") == 4 * COUNT, 60, "some are not stored"
@@ -156,15 +156,15 @@ def test_what_stands_behind_an_open_transaction_is_waited_for_and_named(
             "transaction.timeout.ms": 60_000,
         }
     )
-    producer.init_transactions(10)
+    producer.init_transactions(60)
     producer.begin_transaction()
     producer.produce(topic, b"{}", partition=0)
-    producer.flush(10)
+    producer.flush(60)
     group = Consumer(
         {"bootstrap.servers": servers, "group.id": deployment.topic("purchase-processor")}
     )
     offsets = [TopicPartition(deployment.topic("purchases"), 0, 0)]
-    producer.send_offsets_to_transaction(offsets, group.consumer_group_metadata(), 10)
+    producer.send_offsets_to_transaction(offsets, group.consumer_group_metadata(), 60)
     group.close()
     status = json.loads(deployment.run("status", "--json").stdout)
     assert status["broker"]["state"] == "answering"
@@ -173,7 +173,7 @@ def test_what_stands_behind_an_open_transaction_is_waited_for_and_named(
     waited = deployment.run("analyze", "--until-caught-up", "--timeout", "3")
     assert waited.returncode == 1
     assert f"{topic}-0 is at" in waited.stderr
-    producer.abort_transaction(10)
+    producer.abort_transaction(60)
     deployment.analyze()
 
 

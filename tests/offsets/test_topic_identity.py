@@ -101,7 +101,7 @@ def test_positions_that_expired_are_noticed_where_only_dead_letters_were_publish
     producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
     for _ in range(3):
         producer.produce(deployment.topic("purchases"), b"no purchase")
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     drain(deployment)
     delete_group(deployment)
     assert states(deployment, "processor") == {"deleted"}
@@ -124,7 +124,7 @@ def test_positions_that_expired_are_noticed_where_what_was_published_did_too(
     topic, client = deployment.topic("analytics"), admin(deployment)
     ends = [TopicPartition(topic, number, -1) for number in range(4)]
     for future in client.delete_records(ends).values():
-        future.result(10)
+        future.result(60)
     assert states(deployment, "processor") == {"deleted"}
     refused = deployment.run("process", "--until-caught-up")
     assert refused.returncode == 1
@@ -141,15 +141,15 @@ def test_what_others_wrote_and_what_was_aborted_is_no_sign_of_deleted_positions(
             "transactional.id": deployment.topic("processor-0"),
         }
     )
-    producer.init_transactions(10)
+    producer.init_transactions(60)
     producer.begin_transaction()
     event = b'{"source_topic": "purchases", "source_partition": 0, "source_offset": 0}'
     producer.produce(deployment.topic("analytics"), event, partition=0)
-    producer.flush(10)
-    producer.abort_transaction(10)
+    producer.flush(60)
+    producer.abort_transaction(60)
     producer.begin_transaction()
     producer.produce(deployment.topic("purchases.dlq"), b"a stranger's")
-    producer.commit_transaction(10)
+    producer.commit_transaction(60)
     assert states(deployment, "processor") == {"new"}
     produce(deployment)
     drain(deployment)
@@ -168,7 +168,7 @@ def test_offsets_of_an_earlier_topic_are_refused_until_a_person_moves_them(
     asked = [ConsumerGroupTopicPartitions(group, wrong)]
 
     def altered() -> bool:
-        done = client.alter_consumer_group_offsets(asked)[group].result(10)
+        done = client.alter_consumer_group_offsets(asked)[group].result(60)
         return not any(partition.error for partition in done.topic_partitions)
 
     wait_until(altered, 60, "the group takes no offsets")

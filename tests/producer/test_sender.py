@@ -23,8 +23,8 @@ def message(number: int) -> bytes:
 def new_topic(broker: Broker, name: str, config: dict[str, str] | None = None) -> str:
     """Create a topic of one partition; return its name."""
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
-    admin.create_topics([NewTopic(name, 1, 1, config=config or {})])[name].result(10)
-    wait_until(lambda: name in admin.list_topics(timeout=5).topics, 60, "no topic")
+    admin.create_topics([NewTopic(name, 1, 1, config=config or {})])[name].result(60)
+    wait_until(lambda: name in admin.list_topics(timeout=60).topics, 60, "no topic")
     return name
 
 
@@ -95,7 +95,7 @@ def test_an_offered_record_hears_of_its_own_delivery(broker: Broker, namespace: 
             [("a", b"b")],
             lambda error, record: places.append((error, record.offset())),
         )
-    sender.flush(10)
+    sender.flush(60)
     assert places == [(None, 0), (None, 1)]
 
 

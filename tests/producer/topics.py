@@ -50,9 +50,9 @@ def count_of(settings: Settings) -> int:
 
 def ends_of(consumer: Consumer, topic: str) -> dict[int, int]:
     """Return where each partition ends."""
-    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    partitions = consumer.list_topics(topic, timeout=60).topics[topic].partitions
     return {
-        number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
+        number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=60)[1]
         for number in partitions
     }
 

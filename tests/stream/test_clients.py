@@ -17,12 +17,12 @@ def test_what_plain_clients_send_is_stored(deployment: Deployment) -> None:
     plain.produce(deployment.topic("purchases"), json.dumps(without_id))
     guest = {"user": None, "item": "book", "timestamp": now, "order_id": "G-1"}
     plain.produce(deployment.topic("purchases"), json.dumps(guest), "G-1")
-    assert plain.flush(10) == 0
+    assert plain.flush(60) == 0
     compressed = Producer(
         {"bootstrap.servers": deployment.bootstrap_servers, "compression.type": "gzip"}
     )
     compressed.produce(deployment.topic("purchases"), "t-shirts", "jsmith")
-    assert compressed.flush(10) == 0
+    assert compressed.flush(60) == 0
     deployment.process()
     deployment.analyze()
     rows = deployment.rows("SELECT user, item, amount_micros FROM analytics_event ORDER BY item")

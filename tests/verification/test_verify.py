@@ -311,7 +311,7 @@ def skip_all(deployment: Deployment) -> None:
         request = ConsumerGroupTopicPartitions(group, ends)
         (future,) = admin.alter_consumer_group_offsets([request]).values()
         try:
-            return all(partition.error is None for partition in future.result(10).topic_partitions)
+            return all(partition.error is None for partition in future.result(60).topic_partitions)
         except KafkaException:
             return False
 
@@ -348,4 +348,4 @@ def delete_before(deployment: Deployment, topic: str, offsets: dict[int, int]) -
     admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
     wanted = [TopicPartition(deployment.topic(topic), *place) for place in offsets.items()]
     for future in admin.delete_records(wanted).values():
-        future.result(10)
+        future.result(60)

@@ -257,8 +257,8 @@ def test_a_recreated_topic_gets_everything_again(settings: Settings, file: Path)
     run(settings, file)
     admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers or ""})
     topic = Names.of(settings).purchases
-    admin.delete_topics([topic])[topic].result(10)
-    wait_until(lambda: topic not in admin.list_topics(timeout=5).topics, 60, "still there")
+    admin.delete_topics([topic])[topic].result(60)
+    wait_until(lambda: topic not in admin.list_topics(timeout=60).topics, 60, "still there")
     create_topics(settings, settings.bootstrap_servers or "")
     assert run(settings, file).sent == ROWS
     assert arrived(settings) == expected(file)
