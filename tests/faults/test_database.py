@@ -88,7 +88,9 @@ def test_a_read_only_database_stops_the_store_and_says_so(
     placed.succeed("verify")
 
 
-@pytest.mark.parametrize("what", ["text", "page"])
+@pytest.mark.parametrize(
+    "what", [pytest.param("text", marks=ALSO), pytest.param("page", marks=LONG)]
+)
 def test_a_file_that_is_no_database_or_damaged_is_left_as_it_is(
     deployment: Deployment, what: str
 ) -> None:

@@ -29,13 +29,13 @@ def test_the_network_is_cut(
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("times", [2, pytest.param(10, marks=LONG)])
+@LONG
 def test_connections_are_reset(
-    alone: Deployment, cluster: Cluster, request: pytest.FixtureRequest, times: int
+    alone: Deployment, cluster: Cluster, request: pytest.FixtureRequest
 ) -> None:
-    """As by a firewall that restarts."""
+    """As by a firewall that restarts, ten times."""
     with injected(alone, request) as injection:
-        for _ in range(times):
+        for _ in range(10):
             injection.strike(cluster.nodes[0].proxy.reset, 30)
 
 

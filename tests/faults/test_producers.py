@@ -91,9 +91,9 @@ def test_replay_is_killed_and_run_again(
     assert deployment.count("analytics_event") == REPLAYED
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(5, marks=LONG)])
+@LONG
 def test_a_foreign_producer_is_killed_and_sends_what_it_heard_nothing_of(
-    deployment: Deployment, request: pytest.FixtureRequest, tmp_path: Path, times: int
+    deployment: Deployment, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     """Kafka has the records and the producer does not know; their ids make them one."""
     values, acknowledged = tmp_path / "values", tmp_path / "acknowledged"
@@ -111,7 +111,7 @@ def test_a_foreign_producer_is_killed_and_sends_what_it_heard_nothing_of(
     topic = deployment.topic("purchases")
     command = [sys.executable, "-m", "tests.faults.sender", deployment.bootstrap_servers, topic]
     files = [str(values), str(acknowledged)]
-    for _ in range(times):
+    for _ in range(5):
         wanted = records_on(deployment) + COUNT // 4
         with subprocess.Popen([*command, *files, str(COUNT // 10)]) as process:
             wait_until(lambda: records_on(deployment) > wanted, 60, "nothing")  # noqa: B023

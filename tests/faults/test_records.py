@@ -18,7 +18,9 @@ LONG = pytest.mark.faults
 DAY = 86_400_000
 
 
-@pytest.mark.parametrize("share", [0.6, 1.0])
+@pytest.mark.parametrize(
+    "share", [pytest.param(0.6, marks=pytest.mark.injection), pytest.param(1.0, marks=LONG)]
+)
 def test_bad_records(deployment: Deployment, request: pytest.FixtureRequest, share: float) -> None:
     """However many are refused, the others go on and nothing is lost."""
     deployment.succeed("db", "upgrade")

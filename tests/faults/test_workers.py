@@ -48,6 +48,7 @@ def test_sigkill_of_processor_consumer_and_both(
             injection.strike(lambda: kill(deployment, "processor", "analytics"), 60)
 
 
+@LONG
 def test_sigkill_while_idle(deployment: Deployment, request: pytest.FixtureRequest) -> None:
     """With nothing to do too, each comes back and goes on with the next purchase."""
     with injected(deployment, request) as injection:
@@ -63,6 +64,7 @@ def test_sigkill_while_idle(deployment: Deployment, request: pytest.FixtureReque
     deployment.succeed("verify")
 
 
+@LONG
 def test_sigkill_during_a_rebalance(deployment: Deployment, request: pytest.FixtureRequest) -> None:
     """A worker of another slot joins; the first is killed as soon as the group knows of it."""
     admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
@@ -94,8 +96,15 @@ def idle(deployment: Deployment, app: str) -> bool:
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("seconds", [pytest.param(3, marks=ALSO), pytest.param(15, marks=LONG)])
-@pytest.mark.parametrize("app", ["processor", "analytics"])
+@pytest.mark.parametrize(
+    ("app", "seconds"),
+    [
+        pytest.param("processor", 3, marks=ALSO),
+        pytest.param("analytics", 3, marks=LONG),
+        pytest.param("processor", 15, marks=LONG),
+        pytest.param("analytics", 15, marks=LONG),
+    ],
+)
 def test_sigstop_then_sigcont(
     deployment: Deployment, request: pytest.FixtureRequest, app: str, seconds: float
 ) -> None:

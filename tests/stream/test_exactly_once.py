@@ -14,10 +14,10 @@ from tests.oracle import require_exactly_once, wait_until_quiet
 from tests.support import wait_until
 
 
-def run_under_fire(deployment: Deployment, kills: int) -> None:
-    """Send 2,000 events/s with 1 % bad ones, kill both workers at random, and judge."""
+def run_under_fire(deployment: Deployment, kills: int, rate: int) -> None:
+    """Send `rate` events/s with 1 % bad ones, kill both workers at random, and judge."""
     with deployment.running("process"), deployment.running("analyze"):
-        with Load(deployment, rate=2_000) as load:
+        with Load(deployment, rate=rate) as load:
             killed = kill_workers(deployment, ["processor", "analytics"], kills, lambda: True)
         wait_until_quiet(deployment, load.sent)
         deployment.succeed("verify")
@@ -29,14 +29,14 @@ def run_under_fire(deployment: Deployment, kills: int) -> None:
 
 def test_three_kills_of_each_app_lose_and_double_nothing(deployment: Deployment) -> None:
     """The short form: 3 SIGKILLs of the processor and 3 of the consumer under 2,000 events/s."""
-    run_under_fire(deployment, 3)
+    run_under_fire(deployment, 3, rate=2_000)
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(600)
 def test_twenty_kills_of_each_app_lose_and_double_nothing(deployment: Deployment) -> None:
-    """The whole form: 20 SIGKILLs of the processor and 20 of the consumer."""
-    run_under_fire(deployment, 20)
+    """The whole form: 20 SIGKILLs of the processor and 20 of the consumer under 3,000 events/s."""
+    run_under_fire(deployment, 20, rate=3_000)
 
 
 def test_a_batch_whose_position_another_consumer_moved_is_dropped_and_read_again(
