@@ -25,6 +25,7 @@ from assets.queries.freshness import (
     list_missing,
     read_days_freshness,
     read_freshness_of_days,
+    read_whole_freshness,
     sum_up,
     utc_text,
 )
@@ -138,7 +139,8 @@ def _with_distinct(  # noqa: PLR0913, PLR0917 - a series and what it is of
 ) -> Series:
     """Add what no sum of days gives: distinct orders and customers, and who is new."""
     new = None
-    if subject == Subject():
+    # Before its first build the summary knows of no customer, which is not the same as of none.
+    if subject == Subject() and read_whole_freshness(store, "customer_summary").built_at:
         new = read_new_customers(store, days, settings.zone, "day" if by == "hour" else by)
     distinct = None
     if has_few_events(store, days):

@@ -40,6 +40,9 @@ PAUSE_SECONDS: Final = 600.0
 """The pause after a build of today or of a summary, which almost every new event makes stale."""
 TODAY_PAUSES: Final = 5
 """The pause after a run for today, in durations of that run: it takes a sixth of the time."""
+LACKING_SHARE: Final = 0.01
+"""A summary that lacks more than this share of all events does not wait for ten minutes: it was
+built while a replay or an import came in, and its newest customers would be missing that long."""
 SUMMARY_PAUSES: Final = 10
 """The same for the summaries, whose runs read all events."""
 
@@ -139,7 +142,9 @@ def plan_summaries(inputs: PlanInputs) -> list[RunRequest]:
     if not tables or any(run.days is None for run in inputs.unfinished):
         return []
     stale = [p for p in inputs.stale if p.partition == WHOLE]
-    if not is_due(stale, inputs.last_runs.get("summary"), SUMMARY_PAUSES, inputs.now):
+    lacks_many = any(p.behind > LACKING_SHARE * p.version for p in stale)
+    pause = 0.0 if lacks_many else PAUSE_SECONDS
+    if not is_due(stale, inputs.last_runs.get("summary"), SUMMARY_PAUSES, inputs.now, pause):
         return []
     return [summaries_request(max(p.version for p in stale if p.table in tables))]
 
@@ -168,17 +173,21 @@ def join_days(days: Iterable[date]) -> list[DayRange]:
 
 
 def is_due(
-    stale: Sequence[StalePartition], last_run: LastRun | None, pauses: int, now: int
+    stale: Sequence[StalePartition],
+    last_run: LastRun | None,
+    pauses: int,
+    now: int,
+    pause: float = PAUSE_SECONDS,
 ) -> bool:
     """Return whether partitions that are stale all the time may be built again at `now` (µs).
 
-    They wait for ten minutes after the newest build, and for `pauses` durations of the last run
+    They wait for `pause` seconds after the newest build, and for `pauses` durations of the last run
     after its end. A partition that was never built is due at once.
     """
     built_at = [partition.built_at for partition in stale]
     if None in built_at:
         return True
-    if now - max((moment or 0 for moment in built_at), default=0) < PAUSE_SECONDS * MICROS:
+    if now - max((moment or 0 for moment in built_at), default=0) < pause * MICROS:
         return False
     return last_run is None or now / MICROS - last_run.ended_at >= pauses * last_run.seconds
 

@@ -54,6 +54,8 @@ def test_a_day_without_a_build_has_what_the_ledger_counted(shop: Deployment, bas
     assert None not in {p[name] for p in built for name in ("gross_revenue", "orders", "customers")}
     rest = [p for p in found["points"] if not p["built"]]
     assert {(p["gross_revenue"], p["orders"], p["customers"]) for p in rest} == {(None,) * 3}
+    assert {p["new_customers"] for p in found["points"]} == {None}, "no summary is built"
+    assert found["distinct"]["new_customers"] is None
     assert found["not_built"] == [p["at"] for p in rest]
     assert found["standing"]["missing_days"] == len(rest)
 
@@ -86,11 +88,13 @@ def test_history_shows_days_that_are_not_built_as_such(shop: Deployment, base: s
         expect(page.locator("#h-items")).to_have_text(str(total[0]), timeout=30_000)
         expect(page.locator("#h-events")).to_have_text(str(total[1]))
         expect(page.locator("#h-unbuilt")).to_be_visible()
+        expect(page.locator("#h-new")).to_have_text("\N{EN DASH}")
         expect(page.locator("#h-returns-compare")).to_have_text("without 15 days not built yet")
         page.get_by_text("15 days not built yet").first.wait_for(timeout=30_000)
         page.goto(f"{base}/#history?from={FIRST}&to={FIRST + timedelta(9)}&item=lamp")
         expect(page.locator("#h-items-compare")).to_have_text("without 10 days not built yet")
         expect(page.locator("#h-items")).to_have_text("\N{EN DASH}")
+        expect(page.locator("#h-average")).to_have_text("\N{EN DASH}")
         # What is of an item alone is read from the events, which need no build.
         for name in ("items", "customers"):
             expect(page.locator(f"#{name}-pager")).to_contain_text("1 to 1")

@@ -250,6 +250,15 @@ def test_a_summary_that_took_ninety_seconds_waits_nine_hundred() -> None:
     assert plan_summaries(inputs(stale_wholes(None), unfinished=running)) == []
 
 
+@pytest.mark.parametrize(("behind", "due"), [(10, False), (11, True)])
+def test_a_summary_that_lacks_many_events_does_not_wait(behind: int, *, due: bool) -> None:
+    """It was built in the middle of an import: over one in a hundred events is missing."""
+    stale = [replace(one, version=1_000, behind=behind) for one in stale_wholes(60)]
+    assert bool(plan_summaries(inputs(stale))) is due
+    just_ended = {"summary": LastRun(NOW / SECOND - 10, 5)}
+    assert plan_summaries(inputs(stale, last_runs=just_ended)) == []
+
+
 def test_a_failed_day_waits_and_a_new_version_does_not() -> None:
     """The sensor does not request a day that fails its audit at every tick."""
     failure = LastFailure(9, 1, "audit", "run", NOW - 299 * SECOND)

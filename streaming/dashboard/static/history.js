@@ -71,7 +71,12 @@ function returnsOf({ total: { gross_revenue_micros: gross, net_revenue_micros: n
 const TILES = {
   revenue: [({ total }) => money(total.net_revenue), ({ total }) => total.net_revenue_micros, isWhole],
   orders: [(series) => number(ordersOf(series)), ordersOf, hasOrders],
-  average: [(series) => money((averageOf(series) / MICROS).toFixed(2)), averageOf, hasRevenuePerOrder],
+  average: [
+    // Revenue without some days over the orders of all of them would be no average.
+    (series) => (hasRevenuePerOrder(series) ? money((averageOf(series) / MICROS).toFixed(2)) : "–"),
+    averageOf,
+    hasRevenuePerOrder,
+  ],
   items: [({ total }) => number(total.items_sold), ({ total }) => total.items_sold, isWhole],
   events: [({ total }) => number(total.events), ({ total }) => total.events, isWhole],
   customers: [
@@ -97,7 +102,8 @@ function showTile(name, series, other, label) {
     compare = $(`h-${name}-compare`);
   if (name === "new" && !isKnown(series)) {
     $("h-new").textContent = "–";
-    compare.textContent = "of the whole shop only";
+    const isOfAll = series.distinct && !Object.keys(addressNow().subject).length;
+    compare.textContent = isOfAll ? "customers not built yet" : "of the whole shop only";
     return;
   }
   if (!isKnown(series)) {
