@@ -3,25 +3,33 @@
 How it is compared is in `streaming.verification`.
 """
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streaming.cli.output import print_json, print_text
 from streaming.formatting import printable
+from streaming.units import EPOCH, rfc_3339
 
 if TYPE_CHECKING:
     from streaming.verification.verify import VerificationReport
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
+Full = Annotated[
+    bool, typer.Option("--full", help="Begin from the start, not from the last one that agreed.")
+]
 
 
-def verify(as_json: AsJson = False) -> None:
+def verify(as_json: AsJson = False, full: Full = False) -> None:
     """Prove that the figures are those of the events, and that no purchase is lost or twice.
 
     Recounts live totals, items and days from the events, and follows every record of purchases
     that Kafka still holds to where it went. The stream may run meanwhile. Exit code 1 where
     something does not agree. The result is kept in the table verification.
+
+    It goes on from the last verification that agreed: what that one compared is held to digests
+    of its rows, what came since is read. Where anything differs, it begins from the start.
 
     Example: purchases verify
     """
@@ -41,6 +49,7 @@ def verify(as_json: AsJson = False) -> None:
             lambda what, done, total: bar.update(
                 task, description=f"Reading {what}", completed=done, total=total or None
             ),
+            full=full,
         )
     if as_json:
         print_json({"agrees": not result.differences, **structs.asdict(result)})
@@ -65,6 +74,12 @@ def _text(result: "VerificationReport") -> str:
         lines.append(f"{topic}, offsets by partition: {places}")
     if result.since is not None:
         lines.append(f"Purchases were followed since {result.since[:19].replace('T', ' ')} UTC.")
+    if result.rests_on is not None:
+        moment = rfc_3339(EPOCH + timedelta(microseconds=result.rests_on))[:19].replace("T", " ")
+        lines.append(
+            f"Rests on the verification of {moment} UTC for the {result.rests_on_events:,} events"
+            " that it compared; --full reads all again."
+        )
     lines += [printable(text) for text in result.unreadable if text not in result.examples]
     lines += map(printable, result.examples)
     return "\n".join(lines)

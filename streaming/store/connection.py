@@ -7,7 +7,7 @@ database can take its place. No statement over a table belongs here.
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ from streaming.errors import Mismatch, PurchasesError
 from streaming.settings import Settings
 from streaming.store.sqlite import LOCK_SECONDS, connect, snapshot, store_errors, transaction
 
-SCHEMA_VERSION: Final = 10
+SCHEMA_VERSION: Final = 11
 """The number of the last migration; each release can read its own schema only."""
 
 StoreConnection = sqlite3.Connection
@@ -54,6 +54,26 @@ def read_store(settings: Settings, lock_seconds: float = LOCK_SECONDS) -> Iterat
     """Read the store at one moment. Raises what `open_reader` does."""
     with closing(open_reader(settings, lock_seconds)) as reader, reader.snapshot() as store:
         yield store
+
+
+@contextmanager
+def read_store_together(settings: Settings, number: int) -> Iterator[list[StoreConnection]]:
+    """Read the store at one moment by several connections, for a thread each.
+
+    Raises what `open_reader` does.
+    """
+    path = settings.database_path
+    with ExitStack() as opened, store_errors(path):
+        stores = [
+            opened.enter_context(closing(_connect_current(path, read_only=True)))
+            for _ in range(number)
+        ]
+        # A snapshot is of the last commit before it, and nobody else commits meanwhile.
+        with write_store(settings):
+            for store in stores:
+                opened.enter_context(snapshot(store))
+                store.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        yield stores
 
 
 @contextmanager

@@ -231,7 +231,10 @@ class Deployment(Table, table=True):
 
 
 class Verification(Table, table=True):
-    """One run of `verify`: its times, the offsets it compared and its differences (as JSON)."""
+    """One run of `verify`: its times, the offsets it compared and its differences (as JSON).
+
+    `checkpoint` is what the next run goes on from; only the last one that agreed has it.
+    """
 
     __tablename__ = "verification"
 
@@ -241,6 +244,7 @@ class Verification(Table, table=True):
     agrees: bool
     compared: str
     differences: str
+    checkpoint: str | None = None
 
 
 def table_name(model: type[Table]) -> str:

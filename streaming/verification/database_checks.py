@@ -1,9 +1,10 @@
 """The database against itself: its events against all that the consumer counted of them.
 
-Every function reads inside the caller's snapshot and returns a `Check`; nothing is written.
+Every function reads inside the caller's snapshot; nothing is written. Functions named `counted_…`
+sum the events that were stored after a row, functions named `stored_…` read what the consumer did.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -22,6 +23,12 @@ DAY_FIGURES: Final = ("events", "items_sold", "net_revenue_micros")
 # are negative.
 NET: Final = "sum(amount_micros / 1000000), sum(amount_micros % 1000000)"
 SALE: Final = "CASE WHEN quantity > 0 THEN amount_micros END"
+DAY_SUMS: Final = f"count(*), sum(quantity), {NET}"
+# Division truncates towards zero. No time is so far before 1970 that it stays negative here.
+SLOTS: Final = (
+    f"(event_time + {SLOT} * 100000000) / {SLOT} - 100000000, {DAY_SUMS} FROM analytics_event"
+    " WHERE rowid > ? GROUP BY 1"
+)
 GROSS: Final = f"sum({SALE} / 1000000), sum({SALE} % 1000000)"
 STORED_GROSS: Final = "gross_revenue_trillions, gross_revenue_micros"
 STORED_NET: Final = "net_revenue_trillions, net_revenue_micros"
@@ -32,77 +39,133 @@ TRILLION: Final = 10**18
 """Micros of a trillion of the currency, in which the store counts apart."""
 
 Figures = tuple[int, ...]
+Held = dict[int, tuple[int, int]]
+"""The number of events stored from each partition of `analytics`, and the offset of the last."""
+
+LIVE_TOTALS: Final = "live totals"
+ITEMS: Final = "items"
+DAYS: Final = "days"
 
 
 def check_totals(connection: StoreConnection) -> Check:
     """Compare `live_totals` with the sums over all events."""
-    check = Check("live totals")
-    counted = _figures(
+    check = Check(LIVE_TOTALS)
+    _compare(check, "live_totals", TOTALS, counted_totals(connection), stored_totals(connection))
+    return check
+
+
+def counted_totals(connection: StoreConnection, after: int = 0) -> dict[str, Figures]:
+    """Sum the events after a row, under an empty name."""
+    return _figures(
         connection,
         f"SELECT '', count(*), coalesce(sum(quantity), 0), {GROSS}, {NET},"
-        " coalesce(sum(user IS NULL), 0) FROM analytics_event",
+        " coalesce(sum(user IS NULL), 0) FROM analytics_event WHERE rowid > ?",
         UNIT,
-        money=(2, 3),
+        (2, 3),
+        after,
     )
-    stored = _figures(
+
+
+def stored_totals(connection: StoreConnection) -> dict[str, Figures]:
+    """Read `live_totals`, under an empty name."""
+    return _figures(
         connection,
         f"SELECT '', events, items_sold, {STORED_GROSS}, {STORED_NET}, guest_events"
         " FROM live_totals",
         TRILLION,
-        money=(2, 3),
+        (2, 3),
     )
-    _compare(check, "live_totals", TOTALS, counted, stored)
-    return check
 
 
 def check_items(connection: StoreConnection) -> Check:
     """Compare each row of `live_item_totals` with the sums over the item's events."""
-    counted = _figures(
-        connection,
-        f"SELECT item, count(*), sum(quantity), {GROSS}, {NET} FROM analytics_event GROUP BY item",
-        UNIT,
-        money=(2, 3),
-    )
-    stored = _figures(
-        connection,
-        f"SELECT item, events, items_sold, {STORED_GROSS}, {STORED_NET} FROM live_item_totals",
-        TRILLION,
-        money=(2, 3),
-    )
-    check = Check("items")
+    check = Check(ITEMS)
+    counted, stored = counted_items(connection), stored_items(connection)
     _compare(check, "live_item_totals of item", ITEM_FIGURES, counted, stored)
     return check
 
 
+def counted_items(connection: StoreConnection, after: int = 0) -> dict[str, Figures]:
+    """Sum the events after a row by item."""
+    return _figures(
+        connection,
+        f"SELECT item, count(*), sum(quantity), {GROSS}, {NET} FROM analytics_event"
+        " WHERE rowid > ? GROUP BY item",
+        UNIT,
+        (2, 3),
+        after,
+    )
+
+
+def stored_items(connection: StoreConnection) -> dict[str, Figures]:
+    """Read `live_item_totals`."""
+    return _figures(
+        connection,
+        f"SELECT item, events, items_sold, {STORED_GROSS}, {STORED_NET} FROM live_item_totals",
+        TRILLION,
+        (2, 3),
+    )
+
+
 def check_days(connection: StoreConnection, zone: ZoneInfo) -> Check:
     """Compare each row of `day_ledger` with the sums over the events of that day in `zone`."""
-    # SQLite's own dates know UTC and the machine's zone, not the deployment's.
-    connection.create_function("verified_day", 1, day_in(zone), deterministic=True)
-    counted = _figures(
-        connection,
-        f"SELECT verified_day(event_time), count(*), sum(quantity), {NET}"
-        " FROM analytics_event GROUP BY 1",
-        UNIT,
-        money=(2,),
-    )
-    stored = _figures(
-        connection,
-        f"SELECT day, events, items_sold, {STORED_NET} FROM day_ledger",
-        TRILLION,
-        money=(2,),
-    )
-    check = Check("days")
+    check = Check(DAYS)
+    counted, stored = counted_days(connection, zone), stored_days(connection)
     _compare(check, "day_ledger of", DAY_FIGURES, counted, stored)
     return check
 
 
-def check_positions(connection: StoreConnection, group: str, topic: str) -> Check:
-    """Compare the counts of each partition of `analytics` with the events stored from it."""
-    check = Check("partitions of analytics")
-    rows = connection.execute(
-        "SELECT stream_partition, count(*), max(stream_offset) FROM analytics_event GROUP BY 1"
+def counted_days(connection: StoreConnection, zone: ZoneInfo, after: int = 0) -> dict[str, Figures]:
+    """Sum the events after a row by their day in `zone`."""
+    # By slots first, because a function that SQLite calls for each event takes twice as long.
+    whole_day, split = day_of_slots(zone), []
+    days: dict[str, Figures] = {}
+    for slot, *sums in connection.execute(f"SELECT {SLOTS}", (after,)):
+        day = whole_day(slot)
+        if day is None:
+            split.append(slot)
+        else:
+            _add(days, day, sums)
+    connection.create_function("verified_day", 1, day_in(zone), deterministic=True)
+    for slot in split:
+        for day, *sums in connection.execute(
+            f"SELECT verified_day(event_time), {DAY_SUMS} FROM analytics_event"
+            " WHERE event_time >= ? AND event_time < ? AND rowid > ? GROUP BY 1",
+            (slot * SLOT, slot * SLOT + SLOT, after),
+        ):
+            _add(days, day, sums)
+    return days
+
+
+def stored_days(connection: StoreConnection) -> dict[str, Figures]:
+    """Read `day_ledger`."""
+    return _figures(
+        connection,
+        f"SELECT day, events, items_sold, {STORED_NET} FROM day_ledger",
+        TRILLION,
+        (2,),
     )
-    held: dict[int, tuple[int, int]] = {row[0]: (row[1], row[2]) for row in rows}
+
+
+def counted_partitions(connection: StoreConnection, after: int = 0) -> Held:
+    """Count the events after a row by their partition of `analytics`, with the last offset."""
+    rows = connection.execute(
+        "SELECT stream_partition, count(*), max(stream_offset) FROM analytics_event"
+        " WHERE rowid > ? GROUP BY 1",
+        (after,),
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def check_positions(
+    connection: StoreConnection, group: str, topic: str, counted: Held | None = None
+) -> Check:
+    """Compare the counts of each partition of `analytics` with the events stored from it.
+
+    `counted` are these events, if they are counted already.
+    """
+    check = Check("partitions of analytics")
+    held = counted_partitions(connection) if counted is None else dict(counted)
     positions = connection.execute(
         "SELECT partition, next_offset, records, stored, duplicates, conflicting, not_storable,"
         " (SELECT count(*) FROM dead_letter d WHERE d.origin_topic_id = o.topic_id"
@@ -135,36 +198,48 @@ def check_positions(connection: StoreConnection, group: str, topic: str) -> Chec
     return check
 
 
-def day_in(zone: ZoneInfo) -> Callable[[int], str]:
-    """Return the function from µs to the ISO date in `zone`.
+def day_of_slots(zone: ZoneInfo) -> Callable[[int], str | None]:
+    """Return the function from a slot to its ISO date in `zone`.
 
-    A quarter of an hour whose first and last instants share a date and offset is asked for once.
+    None for a slot whose first and last instants do not share date and offset.
     """
-    whole: dict[int, str | None] = {}
 
-    def date_at(micros: int) -> tuple[str, timedelta | None]:
-        local = (EPOCH + timedelta(microseconds=micros)).astimezone(zone)
-        return local.date().isoformat(), local.utcoffset()
-
-    def day_of(micros: int) -> str:
-        slot = micros // SLOT
-        if slot not in whole:
-            first, last = date_at(slot * SLOT), date_at(slot * SLOT + SLOT - 1)
-            whole[slot] = first[0] if first == last else None
-        return whole[slot] or date_at(micros)[0]
+    def day_of(slot: int) -> str | None:
+        first, last = _date_at(slot * SLOT, zone), _date_at(slot * SLOT + SLOT - 1, zone)
+        return first[0] if first == last else None
 
     return day_of
 
 
+def day_in(zone: ZoneInfo) -> Callable[[int], str]:
+    """Return the function from µs to the ISO date in `zone`."""
+    return lambda micros: _date_at(micros, zone)[0]
+
+
+def _date_at(micros: int, zone: ZoneInfo) -> tuple[str, timedelta | None]:
+    local = (EPOCH + timedelta(microseconds=micros)).astimezone(zone)
+    return local.date().isoformat(), local.utcoffset()
+
+
+def _add(days: dict[str, Figures], day: str, sums: Sequence[int | None]) -> None:
+    events, items_sold, units, rest = (value or 0 for value in sums)
+    before = days.get(day, (0, 0, 0))
+    days[day] = (before[0] + events, before[1] + items_sold, before[2] + units * UNIT + rest)
+
+
 def _figures(
-    connection: StoreConnection, statement: str, weight: int, money: tuple[int, ...]
+    connection: StoreConnection,
+    statement: str,
+    weight: int,
+    money: tuple[int, ...],
+    *values: int,
 ) -> dict[str, Figures]:
     """Read the figures by name; from the places `money` on, two columns are one sum in micros.
 
     The first of the two columns counts what is `weight` micros.
     """
     figures = {}
-    for name, *columns in connection.execute(statement):
+    for name, *columns in connection.execute(statement, values):
         for place in money:
             high, low = columns[place : place + 2]
             # The gross is NULL without any sale, and every sum is without any row.

@@ -74,15 +74,18 @@ def read_pseudonyms(connection: StoreConnection, path: Path) -> PseudonymOf | No
     return pseudonym_of
 
 
-def check_erased(connection: StoreConnection, pseudonym_of: PseudonymOf | None) -> Check:
-    """Look for names in the events that were erased."""
+def check_erased(
+    connection: StoreConnection, pseudonym_of: PseudonymOf | None, after: int = 0
+) -> Check:
+    """Look for names that were erased in the events after a row."""
     check = Check("erased names")
     if pseudonym_of is None:
         return check
     for column, kind in COLUMNS.items():
         rows = connection.execute(
             f"SELECT {column}, min(event_id) FROM analytics_event WHERE {column} IS NOT NULL"  # noqa: S608
-            " GROUP BY 1"
+            " AND rowid > ? GROUP BY 1",
+            (after,),
         )
         for name, stored in rows:
             check.compared += 1

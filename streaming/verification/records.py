@@ -17,6 +17,7 @@ from streaming.events.record import Headers, Origin, read_origin
 from streaming.events.refusal import RefusalError
 
 UUID_BYTES: Final = 16
+UUID_LENGTH: Final = 36
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Moment = Annotated[datetime, Meta(tz=True)]
 """A time without an offset could not be compared with the others."""
@@ -73,13 +74,14 @@ def stored_id(event_id: str) -> bytes:
     That is the bytes of a UUID in its hyphenated form and lower case, and the UTF-8 of any other
     text.
     """
+    digits = event_id.replace("-", "")
     try:
-        packed = bytes.fromhex(event_id.replace("-", ""))
+        packed = bytes.fromhex(digits)
     except ValueError:
         return event_id.encode()
-    return (
-        packed if len(packed) == UUID_BYTES and shown_id(packed) == event_id else event_id.encode()
-    )
+    # Four hyphens at their places, and 32 digits as these bytes are written: nothing else is there.
+    is_uuid = len(event_id) == UUID_LENGTH and event_id[8:24:5] == "----"
+    return packed if is_uuid and packed.hex() == digits else event_id.encode()
 
 
 def shown_id(stored: bytes) -> str:

@@ -6,28 +6,64 @@ together and keeps the result in the table `verification`.
 """
 
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from streaming.errors import PurchasesError
 from streaming.kafka.acls import reader_rules
 from streaming.kafka.names import Names
-from streaming.kafka.preflight import preflight
+from streaming.kafka.preflight import Cluster, preflight
 from streaming.settings import Settings
-from streaming.store.connection import open_reader, write_store
-from streaming.store.deployment import recorded_deployment
+from streaming.store.connection import (
+    StoreConnection,
+    read_store,
+    read_store_together,
+    write_store,
+)
+from streaming.store.deployment import DeploymentInfo, recorded_deployment
 from streaming.verification.check import Check
+from streaming.verification.checkpoint import (
+    CHUNK_ROWS,
+    FORM,
+    Checkpoint,
+    StartOver,
+    chunk_digests,
+    chunk_numbers,
+    compared_ends,
+    figures_digest,
+    joined,
+    last_row,
+    not_storable_digest,
+    read_checkpoint,
+    topic_ids_of,
+    without,
+)
 from streaming.verification.database_checks import (
+    DAYS,
+    ITEMS,
+    LIVE_TOTALS,
+    Figures,
+    Held,
     check_days,
     check_items,
     check_positions,
     check_totals,
+    counted_days,
+    counted_items,
+    counted_partitions,
+    counted_totals,
+    stored_days,
+    stored_items,
+    stored_totals,
 )
-from streaming.verification.topic_checks import check_topics
+from streaming.verification.topic_checks import Progress, TopicComparison, by_topic, check_topics
 
 
 class VerificationReport(Struct, frozen=True, kw_only=True):
@@ -35,7 +71,9 @@ class VerificationReport(Struct, frozen=True, kw_only=True):
 
     `offsets` are first offset and end of what was compared of each partition, by topic; `since` is
     the append time (RFC 3339) of the oldest record of `purchases` that was followed, None if none
-    was. `unreadable` are sentences about batches that nobody can unpack.
+    was. `unreadable` are sentences about batches that nobody can unpack. `rests_on` is the end of
+    the verification that this one went on from, `rests_on_events` how many events it compared; None
+    and 0 if this one began from the start.
     """
 
     started_at: int
@@ -44,6 +82,8 @@ class VerificationReport(Struct, frozen=True, kw_only=True):
     offsets: dict[str, dict[int, tuple[int, int]]]
     since: str | None
     unreadable: list[str] = []
+    rests_on: int | None = None
+    rests_on_events: int = 0
 
     @property
     def differences(self) -> int:
@@ -56,60 +96,230 @@ class VerificationReport(Struct, frozen=True, kw_only=True):
         return [sentence for check in self.checks for sentence in check.examples]
 
 
-def verify(settings: Settings, progress: Callable[[str, int, int], None]) -> VerificationReport:
+THREADS: Final = 2
+"""For the database, whose statements run beside the reading of the topics."""
+FIGURES: Final = (LIVE_TOTALS, ITEMS, DAYS)
+
+_Found = tuple[list[Check], TopicComparison, Checkpoint | None]
+
+
+class _Run(Struct, frozen=True):
+    """One comparison: what it needs, and the connections that see the store at one moment."""
+
+    settings: Settings
+    cluster: Cluster
+    deployment: DeploymentInfo
+    stores: list[StoreConnection]
+    progress: Progress
+
+    @property
+    def group(self) -> str:
+        """The consumer's group."""
+        names = Names.of(self.settings)
+        return names.analytics_group(self.deployment.deployment_id)
+
+
+def verify(settings: Settings, progress: Progress, *, full: bool = False) -> VerificationReport:
     """Compare everything, also while the stream runs, and keep the result in the database.
 
-    `progress` gets what is being read, records done and about how many in all. Raises
-    `PurchasesError` if there is nothing to verify, and `Unavailable` if Kafka or the database does
-    not answer.
+    It goes on from the last verification that agreed, unless it is to be `full`, or what that one
+    compared is not as it was, or anything differs: then it begins from the start.
+
+    `progress` gets what is being read, how much of it is done and about how much it is in all.
+    Raises `PurchasesError` if there is nothing to verify, and `Unavailable` if Kafka or the
+    database does not answer.
     """
     started_at = time.time_ns() // 1000
     path, names = settings.database_path, Names.of(settings)
-    with closing(open_reader(settings)) as reader:
-        cluster = preflight(settings, reader_rules(names), optional=[names.redrive])
-        with reader.snapshot() as connection:
-            deployment = recorded_deployment(connection)
-            if deployment is None:
-                raise PurchasesError(f"{path} was never used by `purchases up` or `analyze`.")
-            group = names.analytics_group(deployment.deployment_id)
-            progress("the database", 0, 0)
-            checks = [
-                check_totals(connection),
-                check_items(connection),
-                check_days(connection, ZoneInfo(deployment.timezone)),
-                check_positions(connection, group, names.analytics),
-            ]
-            compared = check_topics(connection, settings, cluster, group, progress)
+    with read_store(settings) as store:
+        deployment = recorded_deployment(store)
+    if deployment is None:
+        raise PurchasesError(f"{path} was never used by `purchases up` or `analyze`.")
+    cluster = preflight(settings, reader_rules(names), optional=[names.redrive])
+    with read_store_together(settings, THREADS + 1) as stores:
+        run = _Run(settings, cluster, deployment, stores, progress)
+        kept = None if full else read_checkpoint(stores[0])
+        found = None if kept is None else _go_on(run, kept.checkpoint)
+        if found is None:
+            kept, found = None, _begin(run)
+    checks, compared, checkpoint = found
     result = VerificationReport(
         started_at=started_at,
         finished_at=time.time_ns() // 1000,
-        checks=checks + compared.checks,
+        checks=checks,
         offsets=compared.offsets,
         since=compared.since,
         unreadable=compared.unreadable,
+        rests_on=None if kept is None else kept.verified_at,
+        rests_on_events=0 if kept is None else sum(n for n, _ in kept.checkpoint.held.values()),
     )
     # By a connection of its own: a transaction that began as a reader cannot become a writer while
     # the stream writes (docs/decisions/0026).
-    _keep(settings, result)
+    _keep(settings, result, checkpoint)
     return result
 
 
-def _keep(settings: Settings, result: VerificationReport) -> None:
+def _begin(run: _Run) -> _Found:
+    """Compare everything from the start; the database in threads, while the topics are read."""
+    with _threads(run.stores) as pool:
+        store, figures, rows = run.stores
+        row = last_row(store)
+        checks = pool.submit(_check_figures, run, figures)
+        digests = pool.submit(chunk_digests, rows, chunk_numbers(row), row)
+        compared = _check_topics(run, None)
+        run.progress("the database", 0, 0)
+        of_database, held = checks.result()
+        all_checks = of_database + compared.checks
+        if any(check.differing for check in all_checks):
+            return all_checks, compared, None
+        return all_checks, compared, _checkpoint(run, compared, row, digests.result(), held)
+
+
+def _go_on(run: _Run, checkpoint: Checkpoint) -> _Found | None:
+    """Compare what came since the checkpoint; None if it does not hold, or anything differs."""
+    store, after = run.stores[0], checkpoint.row
+    row = last_row(store)
+    held_to = (checkpoint.timezone, checkpoint.erasures, checkpoint.not_storable)
+    now = (run.deployment.timezone, _erasures(store), _not_storable(run, checkpoint.positions))
+    if held_to != now:
+        return None
+    done = count(CHUNK_ROWS, CHUNK_ROWS)
+    with _threads(run.stores) as pool:
+        halves = [chunk_numbers(after)[n::THREADS] for n in range(THREADS)]
+        parts = [
+            pool.submit(
+                chunk_digests, own, half, after, lambda: run.progress("the rows", next(done), after)
+            )
+            for own, half in zip(run.stores[1:], halves, strict=True)
+        ]
+        for part, half in zip(parts, halves, strict=True):
+            if part.result() != [checkpoint.chunks[number] for number in half]:
+                return None
+    tables = _stored_figures(store)
+    rest = [without(*pair) for pair in zip(tables, _counted_since(run, after), strict=True)]
+    if figures_digest(*rest) != checkpoint.figures:
+        return None
+    held = joined(checkpoint.held, counted_partitions(store, after))
+    names = Names.of(run.settings)
+    try:
+        compared = _check_topics(run, checkpoint)
+    except StartOver:
+        return None
+    compared = structs.replace(compared, since=checkpoint.since or compared.since)
+    checks = [
+        *(Check(name, len(table)) for name, table in zip(FIGURES, tables, strict=True)),
+        check_positions(store, run.group, names.analytics, held),
+        *compared.checks,
+    ]
+    if any(check.differing for check in checks):
+        return None
+    kept = after // CHUNK_ROWS
+    new = chunk_digests(store, chunk_numbers(row)[kept:], row)
+    return checks, compared, _checkpoint(run, compared, row, checkpoint.chunks[:kept] + new, held)
+
+
+@contextmanager
+def _threads(stores: Sequence[StoreConnection]) -> Iterator[ThreadPoolExecutor]:
+    """Yield threads for the connections; statements that run at the end are interrupted."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            yield pool
+        finally:
+            for store in stores[1:]:
+                store.interrupt()
+
+
+def _check_topics(run: _Run, checkpoint: Checkpoint | None) -> TopicComparison:
+    store = run.stores[0]
+    return check_topics(store, run.settings, run.cluster, run.group, run.progress, checkpoint)
+
+
+def _check_figures(run: _Run, store: StoreConnection) -> tuple[list[Check], Held]:
+    held = counted_partitions(store)
+    checks = [
+        check_totals(store),
+        check_items(store),
+        check_days(store, ZoneInfo(run.deployment.timezone)),
+        check_positions(store, run.group, Names.of(run.settings).analytics, held),
+    ]
+    return checks, held
+
+
+def _stored_figures(store: StoreConnection) -> list[dict[str, Figures]]:
+    return [stored_totals(store), stored_items(store), stored_days(store)]
+
+
+def _counted_since(run: _Run, row: int) -> list[dict[str, Figures]]:
+    store, zone = run.stores[0], ZoneInfo(run.deployment.timezone)
+    return [
+        counted_totals(store, row),
+        counted_items(store, row),
+        counted_days(store, zone, row),
+    ]
+
+
+def _not_storable(run: _Run, ends: Mapping[str, Mapping[int, int]]) -> str:
+    topic = Names.of(run.settings).analytics
+    # Of a topic that is gone nothing can be told, and the comparison of the topics says so.
+    topic_id = topic_ids_of(run.cluster).get(topic, "")
+    return not_storable_digest(run.stores[0], topic_id, ends.get(topic, {}))
+
+
+def _erasures(store: StoreConnection) -> list[str]:
+    return [row[0] for row in store.execute("SELECT id FROM erasure ORDER BY id")]
+
+
+def _checkpoint(
+    run: _Run, compared: TopicComparison, row: int, chunks: list[str], held: Held
+) -> Checkpoint | None:
+    """Return what the next verification goes on from; None if the topics were not compared."""
+    positions, store = compared.positions, run.stores[0]
+    if positions is None:
+        return None
+    stored: dict[str, dict[int, list[int]]] = {}
+    for topic_id, number, offset in compared.stored:
+        stored.setdefault(topic_id, {}).setdefault(number, []).append(offset)
+    ends = by_topic(compared_ends(positions))
+    return Checkpoint(
+        form=FORM,
+        cluster_id=run.cluster.cluster_id,
+        topic_ids=topic_ids_of(run.cluster),
+        timezone=run.deployment.timezone,
+        erasures=_erasures(store),
+        row=row,
+        chunks=chunks,
+        figures=figures_digest(*_stored_figures(store)),
+        held=held,
+        positions=ends,
+        ends=by_topic({one: end for one, (_, end) in positions.bounds.items()}),
+        counted=positions.counted(Names.of(run.settings).analytics),
+        stored=stored,
+        not_storable=_not_storable(run, ends),
+        since=compared.since,
+    )
+
+
+def _keep(settings: Settings, result: VerificationReport, checkpoint: Checkpoint | None) -> None:
     compared = {
         "checks": {check.name: check.compared for check in result.checks},
         "offsets": result.offsets,
         "since": result.since,
         "unreadable": result.unreadable,
+        "rests_on": result.rests_on,
     }
     with write_store(settings) as store:
+        if checkpoint is not None:
+            store.execute("UPDATE verification SET checkpoint = NULL WHERE checkpoint IS NOT NULL")
         store.execute(
-            "INSERT INTO verification (started_at, finished_at, agrees, compared, differences)"
-            " VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO verification"
+            " (started_at, finished_at, agrees, compared, differences, checkpoint)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             (
                 result.started_at,
                 result.finished_at,
                 not result.differences,
                 msgspec.json.encode(compared).decode(),
                 msgspec.json.encode(result.examples).decode(),
+                None if checkpoint is None else msgspec.json.encode(checkpoint).decode(),
             ),
         )

@@ -120,9 +120,9 @@ def settle(deployment: Deployment) -> None:
     deployment.analyze()
 
 
-def result_of(deployment: Deployment) -> VerificationReport:
-    """Run the proof in this process."""
-    return verify(deployment.settings, lambda _what, _done, _total: None)
+def result_of(deployment: Deployment, *, full: bool = True) -> VerificationReport:
+    """Run the proof in this process, from the start unless it is not to be `full`."""
+    return verify(deployment.settings, lambda _what, _done, _total: None, full=full)
 
 
 def test_a_right_stream_agrees(copied: Deployment) -> None:
@@ -188,13 +188,15 @@ TAMPERINGS = [
 def test_what_was_tampered_with_is_named(
     copied: Deployment, database: sqlite3.Connection, tampering: str, told: str
 ) -> None:
-    """Any change to a figure, a row or a position shows with its place."""
+    """Any change to a figure, a row or a position shows with its place, after it agreed too."""
+    assert result_of(copied).examples == []
     assert database.execute(tampering).rowcount > 0
-    result = result_of(copied)
+    result = result_of(copied, full=False)
     assert told in "\n".join(result.examples)
-    rows = copied.rows("SELECT agrees, differences FROM verification")
-    assert rows[0][0] == 0
-    assert json.loads(str(rows[0][1])) == result.examples
+    assert result.rests_on is None
+    rows = copied.rows("SELECT agrees, differences FROM verification ORDER BY id")
+    assert [row[0] for row in rows] == [1, 0]
+    assert json.loads(str(rows[-1][1])) == result.examples
 
 
 REWRITINGS = [
@@ -211,11 +213,29 @@ def test_figures_that_were_made_to_fit_do_not_help(
 ) -> None:
     """An event that was changed with all its figures is not what stands in Kafka."""
     one = " WHERE event_id = x'00000000000000000000000000000007'"
+    assert result_of(copied).examples == []
     assert database.execute(tampering + one).rowcount == 1
     rebuild(copied.settings)
-    result = result_of(copied)
+    result = result_of(copied, full=False)
     assert not any(check.differing for check in result.checks[:4])
     assert told in "\n".join(result.examples)
+
+
+def test_an_event_that_was_added_with_its_figures_is_named(
+    copied: Deployment, database: sqlite3.Connection
+) -> None:
+    """Its row says that it was read before, and the consumer's counts were made to fit."""
+    assert result_of(copied).examples == []
+    database.execute("CREATE TEMP TABLE forged AS SELECT * FROM analytics_event LIMIT 1")
+    database.execute("UPDATE forged SET event_id = CAST('forged' AS BLOB)")
+    database.execute("INSERT INTO analytics_event SELECT * FROM forged")
+    database.execute(
+        "UPDATE stream_offset SET stored = stored + 1, records = records + 1"
+        " WHERE topic LIKE '%analytics' AND partition = (SELECT stream_partition FROM forged)"
+    )
+    rebuild(copied.settings)
+    result = result_of(copied, full=False)
+    assert "The event forged is stored, but" in "\n".join(result.examples)
 
 
 def test_the_command_fails_when_something_differs(
@@ -245,18 +265,71 @@ def test_a_database_that_is_behind_agrees(copied: Deployment, finished: Deployme
 
 
 def test_verify_is_right_while_the_stream_runs(deployment: Deployment) -> None:
-    """Again and again under load: every run agrees, and each compares more than the last."""
-    compared = [0]
+    """Again and again under load: every run agrees, and goes on from the one before."""
+    compared, rests = [0], list[int]()
     with deployment.running("process"), deployment.running("analyze"):
         with Load(deployment, rate=400, bad_share=0.05) as load:
             for _ in range(5):
                 wait_until(lambda: stored(deployment) > compared[-1], 60, "nothing more is stored")
-                result = result_of(deployment)
+                result = result_of(deployment, full=False)
                 assert result.examples == []
-                compared.append(result.checks[-2].compared)
+                rests.append(result.rests_on_events)
+                compared.append(result.rests_on_events + events_compared(result))
         wait_until_quiet(deployment, load.sent)
     assert compared == sorted(set(compared))
+    assert rests == compared[:-1]
+    result = result_of(deployment)
+    assert result.examples == []
+    assert events_compared(result) == deployment.count("analytics_event")
+
+
+def events_compared(result: VerificationReport) -> int:
+    """Return how many records of `analytics` were compared with the rows."""
+    return next(c.compared for c in result.checks if c.name == "analytics in the database")
+
+
+def test_what_came_since_is_compared_and_what_was_before_is_held(deployment: Deployment) -> None:
+    """A second run reads what is new, and says what it rests on; `--full` reads all again."""
+    send(deployment, [(purchase(number, quantity=number % 10), ()) for number in range(100)])
+    settle(deployment)
+    first = json.loads(deployment.succeed("verify", "--json"))
+    assert (first["rests_on"], first["rests_on_events"]) == (None, 0)
+    send(deployment, [(purchase(number, quantity=number % 10), ()) for number in range(200, 220)])
+    settle(deployment)
+    text = deployment.succeed("verify")
+    assert "Rests on the verification of " in text
+    assert "for the 90 events that it compared; --full reads all again." in text
+    assert "purchases on analytics or dead letters (20)" in text
+    third = result_of(deployment, full=False)
+    assert (third.rests_on_events, third.since) == (108, first["since"])
+    assert events_compared(third) == 0
+    assert "purchases on analytics or dead letters (120)" in deployment.succeed("verify", "--full")
+
+
+def test_a_loss_or_a_repetition_since_is_found(deployment: Deployment) -> None:
+    """A purchase that went nowhere, or one of before that is published again."""
+    send(deployment, [(purchase(number), ()) for number in range(20)])
+    settle(deployment)
     assert result_of(deployment).examples == []
+    (event, *_) = [m.value() or b"" for m in deployment.read_topic("analytics")]
+    send(deployment, [(event, ())], "analytics")
+    assert "is 2 times on analytics" in "\n".join(result_of(deployment, full=False).examples)
+    send(deployment, [(purchase(99), ())])
+    skip_all(deployment)
+    examples = "\n".join(result_of(deployment, full=False).examples)
+    assert "is neither on analytics nor in the dead letters" in examples
+
+
+def test_rows_that_a_correction_changed_are_compared_again(deployment: Deployment) -> None:
+    """An erased customer is no difference, and what was compared before is read again."""
+    send(deployment, [(purchase(number), ()) for number in range(20)])
+    settle(deployment)
+    assert result_of(deployment).examples == []
+    deployment.succeed("erase", "--user", "user-3", "--yes")
+    result = result_of(deployment, full=False)
+    assert (result.examples, result.rests_on, events_compared(result)) == ([], None, 20)
+    again = result_of(deployment, full=False)
+    assert (again.examples, again.rests_on_events) == ([], 20)
 
 
 def stored(deployment: Deployment) -> int:
