@@ -82,7 +82,7 @@ def measure_everyday(bench: Bench) -> list[Figure]:
     """Measure everything, in the order of the table."""
     year = Figure("the year, file to figures", "s", rounds(ROUNDS, lambda: the_year(bench)), "< 30")
     full = bench.deployment("full")
-    full.run("replay", str(EXAMPLE), "--as-recorded")
+    full.replay(EXAMPLE)
     full.run("process", "--until-caught-up")
     full.run("analyze", "--until-caught-up")
     processor, analytics = memory_with_backlog(bench)

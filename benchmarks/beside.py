@@ -32,7 +32,7 @@ def measure_beside(bench: Bench) -> list[Figure]:
     deployment = bench.deployment("beside")
     alone, beside, took = [], [], []
     with deployment.running("process"), deployment.running("analyze"):
-        deployment.run("replay", str(EXAMPLE), "--as-recorded")
+        deployment.replay(EXAMPLE)
         deployment.run("produce", "--rate", "max", "--count", str(WARM_UP))
         deployment.wait_until_stored(EXAMPLE_EVENTS + WARM_UP)
         loads = [os.getloadavg()[0]]

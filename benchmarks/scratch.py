@@ -75,6 +75,11 @@ class Bench:
         """Run a command to its end; give its seconds."""
         return command_seconds([*PURCHASES, *arguments], self.environment)
 
+    def replay(self, file: Path) -> None:
+        """Replay a file as recorded; that some of its rows will be refused is no failure."""
+        command = [*PURCHASES, "replay", str(file)]
+        subprocess.run(command, env=self.environment, cwd=ROOT, check=False)
+
     @contextmanager
     def running(self, *arguments: str) -> Iterator[None]:
         """Keep a command running."""

@@ -43,7 +43,10 @@ class DemoProducer:
         self.activity = ""
 
     def step(self) -> None:
-        """Start the next command when the one before has succeeded; repeat a failed one."""
+        """Start the next command when the one before has succeeded; repeat a failed one.
+
+        The replay fails once when all is sent, because two rows of the year will be refused.
+        """
         if self._process is not None:
             code = self._process.poll()
             if code is None:

@@ -15,6 +15,7 @@ from streaming.cli import (
     logs,
     offsets,
     produce,
+    replay,
     run,
     status,
     topics,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 _SOURCES: Final[Commands] = {
     "produce": ("Send generated purchases.", produce.produce),
-    "replay": ("Send a recorded history, each row once.", produce.replay),
+    "replay": ("Send a recorded history, each row once.", replay.replay),
 }
 _STREAM: Final[Commands] = {
     "logs": ("Print the logs of this home.", logs.logs),

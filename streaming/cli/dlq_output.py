@@ -23,6 +23,8 @@ NOT_SENT: Final = {
     " them up with `purchases dlq drop`",
     "no_object": "not a JSON object in which --set could set a field; send a corrected value with"
     " --edit FILE",
+    "other_currency": "priced in another currency, which --set currency alone would not convert;"
+    " set unit_price as well, or send corrected values with --edit FILE",
     "sent_before": "another dead letter by their headers, perhaps sent again by an earlier release;"
     " redrive that one, or send these with --force",
     "erased": "their customer was erased, so they are not sent again",

@@ -1,15 +1,14 @@
-"""`produce` and `replay`: send generated or recorded purchases.
+"""`produce`: send generated purchases, and what it shares with `replay`.
 
 Options become requests here, and results one sentence; sending is in `streaming.producer`.
 """
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from streaming.cli.output import print_json, print_text
-from streaming.cli.progress import produce_summary, replay_summary, show_progress
+from streaming.cli.progress import produce_summary, show_progress
 from streaming.cli.times import read_time
 from streaming.errors import UsageError
 from streaming.system.shutdown import stop_on_signals
@@ -38,31 +37,6 @@ BadShare = Annotated[
     float, typer.Option(help="The share that is broken on purpose, 0 to 1, such as 0.01.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
-RecordedFile = Annotated[Path, typer.Argument(metavar="FILE", help="A Parquet or CSV file.")]
-Speed = Annotated[
-    str,
-    typer.Option(metavar="NUMBER|max", help="Recorded seconds per second: 1, 60, … or max."),
-]
-AsRecorded = Annotated[
-    bool | None,
-    typer.Option(
-        "--as-recorded/--shift-to-now",
-        help="Keep the recorded times, or shift them so that the last event is now. Default: as"
-        " it was begun, or else as recorded.",
-        show_default=False,
-    ),
-]
-Columns = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--map",
-        metavar="FIELD=COLUMN",
-        help="The column of a field; may be repeated. Default: the columns of Online Retail.",
-    ),
-]
-Restart = Annotated[
-    bool, typer.Option("--restart", help="Choose the shift again, and begin from the start.")
-]
 
 
 def produce(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
@@ -90,7 +64,7 @@ def produce(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     settings = load_settings()
     require_settings_of_home(settings)
     request = ProduceRequest(
-        rate=_number("--rate", rate),
+        rate=read_number("--rate", rate),
         count=count,
         seed=seed,
         start=read_time("--start", start, settings),
@@ -106,43 +80,7 @@ def produce(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
         print_text(text)
 
 
-def replay(
-    file: RecordedFile,
-    speed: Speed = MOST,
-    as_recorded: AsRecorded = None,
-    columns: Columns = None,
-    restart: Restart = False,
-) -> None:
-    """Send a recorded history, each row once, however often it is interrupted and run again.
-
-    Times without an offset are in PURCHASES_TIMEZONE. A row that breaks the rules is sent as it
-    stands, so that it is refused and kept.
-
-    Example: purchases replay examples/online_retail.parquet
-    """
-    from streaming.producer.app import ProducerApp
-    from streaming.producer.replay.columns import read_mapping
-    from streaming.producer.replay.plan import ReplayRequest
-    from streaming.settings import load_settings
-    from streaming.store.deployment import require_settings_of_home
-    from streaming.system.logs import configure_logs
-
-    configure_logs()
-    settings = load_settings()
-    require_settings_of_home(settings)
-    request = ReplayRequest(
-        path=file,
-        mapping=read_mapping(columns or []),
-        speed=_number("--speed", speed),
-        as_recorded=as_recorded,
-        restart=restart,
-    )
-    with stop_on_signals() as stop, show_progress() as show:
-        result = ProducerApp(settings, stop, show).replay(request)
-    print_text(replay_summary(result, file))
-
-
-def _number(option: str, text: str) -> float | None:
+def read_number(option: str, text: str) -> float | None:
     """Read a positive number, or None for `max`."""
     if text == MOST:
         return None

@@ -50,7 +50,8 @@ def produce_summary(result: "ProduceResult", count: int | None, home: Path) -> s
 def replay_summary(result: "ReplayResult", file: Path) -> str:
     """Return the result of `replay` as a sentence.
 
-    Raises `PurchasesError` if a row may be missing; the same command again sends it.
+    Raises `PurchasesError` if a row may be missing, which the same command again sends, or if one
+    will be refused.
     """
     again = "the same command again sends only what is missing"
     if result.finished_before:
@@ -67,6 +68,12 @@ def replay_summary(result: "ReplayResult", file: Path) -> str:
         )
     before = result.rows - result.sent
     there = f"; {before:,} were there before" if before else ""
+    if result.refused:
+        raise PurchasesError(
+            f"{result.sent:,} purchases of {file} sent in {result.seconds:.1f} s{there}"
+            f"{_dates(result)}. {result.refused:,} of them will be refused: {result.refusals}."
+            " Once they are processed, `purchases dlq list` shows them."
+        )
     return (
         f"{result.sent:,} purchases of {file} sent, all acknowledged, in {result.seconds:.1f} s"
         f"{there}{_dates(result)}."

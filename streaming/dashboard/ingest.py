@@ -22,11 +22,12 @@ from streaming.api.endpoint import MAX_BODY_BYTES as SMALL_BODY_BYTES
 from streaming.dashboard.ingest_records import LINES, IngestBatch, IngestRecord, read_batch
 from streaming.errors import Mismatch, NotFound, Unavailable
 from streaming.events.identifiers import derived_id
-from streaming.events.purchase import PurchaseFields, Rules, read_purchase
+from streaming.events.purchase import PurchaseFields, read_purchase
 from streaming.events.refusal import Refusal
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import producer_config
 from streaming.kafka.names import Names
+from streaming.kafka.purchase_rules import purchase_rules
 from streaming.kafka.recorded_settings import require_recorded_settings
 from streaming.kafka.records import read_record
 from streaming.kafka.rejection import rejection_reason
@@ -94,12 +95,7 @@ class PurchaseIngest:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._topic = Names.of(settings).purchases
-        self._rules = Rules(
-            settings.currency,
-            settings.history_start_time,
-            settings.max_amount_micros,
-            Names.of(settings).redrive,
-        )
+        self._rules = purchase_rules(settings)
         self._sender_lock = Lock()
         self._sender: RecordSender | None = None
 

@@ -18,7 +18,6 @@ from streaming.dead_letters.reader import DeadLetterReader, DeadLetterRecord
 from streaming.dead_letters.repair import Repair, RepairError, repaired_value
 from streaming.errors import PurchasesError
 from streaming.events.dead_letter import escaped_text
-from streaming.events.purchase import Rules
 from streaming.events.record import (
     DEAD_LETTER,
     ORIGIN,
@@ -34,6 +33,7 @@ from streaming.kafka.acls import redrive_rules
 from streaming.kafka.config import producer_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight
+from streaming.kafka.purchase_rules import purchase_rules
 from streaming.kafka.topics import Topic
 from streaming.processor.transform import transform
 from streaming.producer.sender import RecordSender
@@ -69,10 +69,10 @@ class RedriveResult(Struct, frozen=True):
 
     `outcomes` counts what today's rules make of each: `stored`, or the code of its refusal. `left`
     counts what is not sent: `gone` from the topic, `cut` there, `no_object` to set a field in,
-    still `too_large`, `not_storable`, as no purchase is, `erased`, as its customer was; without
-    force `parked`, and `sent_before` by an earlier release; with `valid_only` codes of refusals.
-    Named ones in another state count by
-    that state.
+    `other_currency` of a price that would keep its number, still `too_large`, `not_storable`, as no
+    purchase is, `erased`, as its customer was; without force `parked`, and `sent_before` by an
+    earlier release; with `valid_only` codes of refusals. Named ones in another state count by that
+    state.
     """
 
     sent: bool
@@ -252,9 +252,7 @@ def _count_outcomes(
     What is too large is not sent: no rule will accept it, and with the headers of its origin it may
     be more than the topic takes.
     """
-    rules = Rules(
-        settings.currency, settings.history_start_time, settings.max_amount_micros, topic.name
-    )
+    rules = purchase_rules(settings)
     for record in records:
         now = time.time_ns() // 1_000_000
         sent = Record(

@@ -49,7 +49,8 @@ def repaired_value(
     """Return the value to send; other fields of a JSON object keep their very bytes.
 
     Raises `RepairError`: `cut` if the topic holds only a beginning (`cut`), `no_object` if a field
-    is to be set in what is no JSON object.
+    is to be set in what is no JSON object, `other_currency` if a price would keep its number in
+    another currency.
     """
     if letter_id in repair.edits:
         return repair.edits[letter_id]
@@ -62,7 +63,26 @@ def repaired_value(
         fields = _object((value or b"").removeprefix(BYTE_ORDER_MARK.encode()))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise RepairError("no_object") from None
+    if "currency" in repair.fields and "unit_price" not in repair.fields and _has_price(fields):
+        _require_same_currency(fields, repair.fields["currency"])
     return _encode({**fields, **{name: Raw(text) for name, text in repair.fields.items()}})
+
+
+def _has_price(fields: Mapping[str, Raw]) -> bool:
+    return bytes(fields.get("unit_price", Raw(b"null"))) != b"null"
+
+
+def _require_same_currency(fields: Mapping[str, Raw], changed: bytes) -> None:
+    """Raise `RepairError` unless there was no currency, or it changes its case alone.
+
+    12.50 euros are not 12.50 pounds; who sets the price as well has converted it.
+    """
+    before = msgspec.json.decode(fields.get("currency", Raw(b"null")))
+    after = msgspec.json.decode(changed)
+    if before is None or before == "":
+        return
+    if str(before).strip().upper() != str(after).upper():
+        raise RepairError("other_currency")
 
 
 def read_rules(rules: list[str]) -> dict[str, bytes]:

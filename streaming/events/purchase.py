@@ -7,7 +7,7 @@ fields are in `fields`; `fast_path` is quicker than both decoders.
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final, get_args, get_type_hints
 
@@ -37,6 +37,8 @@ MAX_AHEAD_MICROS: Final = 24 * 3600 * units.MICROS
 # local time can be computed and stored.
 END_OF_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)
 END_OF_TIME_MICROS: Final = units.micros_of(END_OF_TIME)
+# Seconds have ten digits from 2001 on.
+FIRST_SECOND: Final = 10**9
 BYTE_ORDER_MARK: Final = "\ufeff"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
@@ -243,7 +245,7 @@ def _normalise(
     item = fields.name("item", purchase.item, Reason.INVALID_ITEM)
     quantity = 1 if purchase.quantity is None else fields.quantity(purchase.quantity)
     micros = None if price is None else fields.unit_price_micros(price)
-    if purchase.currency is not None and purchase.currency != rules.currency:
+    if purchase.currency is not None and not _is_currency(purchase.currency, rules.currency):
         raise RefusalError(
             Reason.UNSUPPORTED_CURRENCY,
             f"currency {excerpt(purchase.currency)} is not this deployment's {rules.currency}",
@@ -267,6 +269,11 @@ def _normalise(
     )
 
 
+def _is_currency(text: str, currency: str) -> bool:
+    """Return whether a text is the code `currency`, in any case: payment services write `gbp`."""
+    return text == currency or (text.isascii() and text.upper() == currency)
+
+
 def _derived_event_id(record: Record, origin: Origin, redrive: str) -> str:
     """Return the event id of a purchase that came without one.
 
@@ -283,13 +290,22 @@ def _derived_event_id(record: Record, origin: Origin, redrive: str) -> str:
     return origin_id(origin)
 
 
+def _if_in_seconds(value: str | int) -> str:
+    """Return the question whether a number is in seconds, the commonest mistake of a producer."""
+    if not isinstance(value, int) or not FIRST_SECOND <= value < END_OF_TIME_MICROS // units.MICROS:
+        return ""
+    time = units.EPOCH + timedelta(seconds=value)
+    return f"; send milliseconds, because {value} s is {time:%Y-%m-%dT%H:%M:%S}Z"
+
+
 def _event_time(value: str | int, appended_at: int, history_start: datetime) -> datetime:
     """Check the event time against the record's own time: the result never depends on now."""
     time = fields.timestamp(value)
     if time < history_start:
         raise RefusalError(
             Reason.TIMESTAMP_TOO_OLD,
-            f"timestamp {excerpt(value)} is before the start of history, {history_start:%Y-%m-%d}",
+            f"timestamp {excerpt(value)} is before the start of history, {history_start:%Y-%m-%d}"
+            f"{_if_in_seconds(value)}",
         )
     if time >= END_OF_TIME:
         raise RefusalError(

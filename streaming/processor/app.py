@@ -16,7 +16,6 @@ from confluent_kafka import TopicPartition as PartitionOffset
 from streaming.apps import PROCESSOR
 from streaming.errors import Mismatch, Unavailable, Unrecoverable
 from streaming.events.identifiers import topic_id_text
-from streaming.events.purchase import Rules
 from streaming.events.record import Record, TopicPartition
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config, consumer_config, transactional_config
@@ -26,6 +25,7 @@ from streaming.kafka.identity import Identity, IdentityWatch
 from streaming.kafka.leading_records import LeadingRecords
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight_processor
+from streaming.kafka.purchase_rules import purchase_rules
 from streaming.kafka.recorded_settings import (
     RecordedSettings,
     offset_metadata,
@@ -77,12 +77,7 @@ class PurchaseProcessorApp:
         self._runtime = runtime
         self._producer = producer
         self._names = names = Names.of(settings)
-        self._rules = Rules(
-            settings.currency,
-            settings.history_start_time,
-            settings.max_amount_micros,
-            names.redrive,
-        )
+        self._rules = purchase_rules(settings)
         read = {
             name: identity.topic_ids[name]
             for name in names.read_by(PROCESSOR)

@@ -15,6 +15,7 @@ from streaming.system.shutdown import StopRequest
 if TYPE_CHECKING:
     from streaming.producer.generator.records import ProduceRequest
     from streaming.producer.generator.run import ProduceResult
+    from streaming.producer.replay.check import ReplayCheck
     from streaming.producer.replay.plan import ReplayRequest
     from streaming.producer.replay.run import ReplayResult
 
@@ -35,6 +36,12 @@ class ProducerApp:
         from streaming.producer.generator.run import produce
 
         return produce(self.settings, request, self.stop, self.report)
+
+    def check_replay(self, request: "ReplayRequest") -> "ReplayCheck":
+        """Return what a recording would become, and send nothing; see `replay.check`."""
+        from streaming.producer.replay.check import check_replay
+
+        return check_replay(self.settings, request)
 
     def replay(self, request: "ReplayRequest") -> "ReplayResult":
         """Send the missing rows of a recording; see `replay.run.replay`."""

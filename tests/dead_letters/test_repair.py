@@ -46,6 +46,28 @@ def test_a_field_can_only_be_set_in_an_object(value: bytes | None) -> None:
         repaired_value("a", value, Repair({"item": b'"tea"'}), cut=False)
 
 
+@pytest.mark.parametrize("changed", [b'"GBP"', b"null"])
+def test_a_price_in_euros_is_not_turned_into_pounds(changed: bytes) -> None:
+    """Unless the price is set too, or there is none, or the code was only written otherwise."""
+    euros = b'{"user":"ada","item":"tea","currency":"EUR","unit_price":"12.50"}'
+    with pytest.raises(RepairError, match="other_currency"):
+        repaired_value("a", euros, Repair({"currency": changed}), cut=False)
+    with pytest.raises(RepairError, match="other_currency"):
+        repaired_value(
+            "a", euros.replace(b'"EUR"', b"978"), Repair({"currency": changed}), cut=False
+        )
+    both = Repair({"currency": changed, "unit_price": b'"10.80"'})
+    assert b'"10.80"' in (repaired_value("a", euros, both, cut=False) or b"")
+    for value in (
+        euros.replace(b'"12.50"', b"null"),
+        euros.replace(b"EUR", b""),
+        euros.replace(b',"unit_price":"12.50"', b""),
+    ):
+        assert repaired_value("a", value, Repair({"currency": changed}), cut=False) != value
+    pounds = euros.replace(b"EUR", b" gbp ")
+    assert repaired_value("a", pounds, Repair({"currency": b'"GBP"'}), cut=False) is not None
+
+
 def test_what_was_cut_needs_a_whole_value() -> None:
     """The beginning of a value is never sent as if it were all of it."""
     with pytest.raises(RepairError, match="cut"):

@@ -1,7 +1,7 @@
 """What several tests of recordings need: the example, small files, and the processor's verdict."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from streaming.events.purchase import PurchaseEvent, Rules, read_purchase
 from streaming.events.record import Record
 from streaming.events.refusal import Refusal
+from streaming.producer.replay.files import FileFormat
 from streaming.producer.replay.recording import Recording, read_recording
 from streaming.producer.replay.rows import Row, rows
 
@@ -32,15 +33,18 @@ def write_csv(folder: Path, *lines: str, header: str = HEADER) -> Path:
     return path
 
 
-def read_csv(
+def read_csv(  # noqa: PLR0913 - what a recording is read by
     folder: Path,
     *lines: str,
     header: str = HEADER,
     mapping: Mapping[str, str] | None = None,
     zone: str = "UTC",
+    id_columns: Sequence[str] = (),
+    form: FileFormat | None = None,
 ) -> Recording:
     """Write a CSV file and read it as a recording."""
-    return read_recording(write_csv(folder, *lines, header=header), mapping or {}, zone)
+    path = write_csv(folder, *lines, header=header)
+    return read_recording(path, mapping or {}, zone, id_columns, form)
 
 
 def sent(recording: Recording, shift: int = 0) -> list[dict[str, Any]]:

@@ -1,8 +1,9 @@
-"""The columns of a recording by field of a purchase: Online Retail's, or by `--map`.
+"""The columns of a recording by field of a purchase: of the same name, Online Retail's, by `--map`.
 
 Pure, and of names only; what is in the columns is read in `recording`.
 """
 
+import csv
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from streaming.errors import UsageError
 from streaming.events.purchase import FIELDS, REQUIRED
 
-# A replay derives the event id from the file, so that a row has the same one each time.
+# A replay derives the event id from the row, so that it has the same one each time.
 COLUMN_FIELDS: Final = tuple(field for field in FIELDS if field != "event_id")
 ONLINE_RETAIL: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -37,17 +38,40 @@ def read_mapping(options: Sequence[str]) -> dict[str, str]:
         if not separator:
             raise UsageError(f"--map {option}: write it as field=column, such as user=CustomerID.")
         if field not in COLUMN_FIELDS:
-            hint = " (a replay derives it from the file)" if field == "event_id" else ""
+            hint = " (--id names the columns that it is made of)" if field == "event_id" else ""
             raise UsageError(
                 f"--map {option}: {field!r} is not a field that can be mapped{hint};"
                 f" the fields are {', '.join(COLUMN_FIELDS)}."
             )
         if field in mapping:
             raise UsageError(f"--map {option}: {field} is mapped twice.")
-        if field in REQUIRED and not column:
+        # Without customers every purchase is a guest's.
+        if field in REQUIRED and field != "user" and not column:
             raise UsageError(f"--map {option}: {field} cannot be left out; name its column.")
         mapping[field] = column
     return mapping
+
+
+def read_id_columns(option: str | None) -> list[str]:
+    """Read `COLUMN[,COLUMN]`; a name that holds a comma is quoted as in CSV.
+
+    Raises `UsageError` for an empty name.
+    """
+    if option is None:
+        return []
+    columns = next(csv.reader([option]), [])
+    if not columns or not all(columns):
+        raise UsageError(f"--id {option}: name a column, or several with a comma between.")
+    return columns
+
+
+def require_columns(columns: Sequence[str], there: Sequence[str], name: str) -> None:
+    """Raise `UsageError` if a file `name` lacks one of the columns of `--id`."""
+    for column in columns:
+        if column not in there:
+            raise UsageError(
+                f"--id {column}: {name} has no column {column!r}; it has {_list(there)}."
+            )
 
 
 def columns_by_field(
@@ -55,26 +79,43 @@ def columns_by_field(
 ) -> dict[str, str]:
     """Return the column of each field in a file `name` that has `columns`.
 
-    Fields that `mapping` does not name are Online Retail's. If it names user, item and timestamp,
-    the file is another's: then the rest may be missing. Raises `UsageError` naming the
-    first missing column, its field, and the columns that are there.
+    Fields that `mapping` does not name are in the column of the same name, in any case, or else in
+    Online Retail's. If user, item and timestamp are there without it, the file is another's: then
+    the rest may be missing. Raises `UsageError` naming the first missing column, its field, and the
+    columns that are there.
     """
-    own = all(field in mapping for field in REQUIRED)
+    same = {field: _same_name(field, columns) for field in COLUMN_FIELDS}
+    own = all(field in mapping or same[field] for field in REQUIRED)
+    retail = any(ONLINE_RETAIL[field] in columns for field in REQUIRED)
     found: dict[str, str] = {}
-    for field, column in {**ONLINE_RETAIL, **mapping}.items():
+    for field in COLUMN_FIELDS:
+        column = mapping.get(field, same[field] or ONLINE_RETAIL.get(field, ""))
         if column in columns:
             found[field] = column
-        elif column and (field in mapping or not own):
-            raise UsageError(_missing(field, column, columns, name, given=field in mapping))
+        elif field in mapping and column:
+            raise UsageError(
+                f"--map {field}={column}: {name} has no column {column!r}; it has {_list(columns)}."
+            )
+        elif column and field not in mapping and not own and (retail or field in REQUIRED):
+            raise UsageError(_missing(field, column if retail else field, columns, name))
     return found
 
 
-def _missing(field: str, column: str, columns: Sequence[str], name: str, *, given: bool) -> str:
-    there = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
-    if given:
-        return f"--map {field}={column}: {name} has no column {column!r}; it has {there}."
+def _same_name(field: str, columns: Sequence[str]) -> str | None:
+    """Return the column that is called as the field; in another case only if it is one."""
+    if field in columns:
+        return field
+    alike = [column for column in columns if column.strip().lower() == field]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _missing(field: str, column: str, columns: Sequence[str], name: str) -> str:
     leave_out = "" if field in REQUIRED else f", or leave it out with --map {field}="
     return (
         f"{name} has no column {column!r} for {field}; name another with --map {field}=COLUMN"
-        f"{leave_out}. It has {there}."
+        f"{leave_out}. It has {_list(columns)}."
     )
+
+
+def _list(columns: Sequence[str]) -> str:
+    return ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")

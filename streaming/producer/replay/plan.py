@@ -3,7 +3,7 @@
 The checkpoint and the end offsets are given; they come from `checkpoint` and `log_scan`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,21 +12,25 @@ from msgspec.structs import replace
 
 from streaming.errors import UsageError
 from streaming.producer.replay.checkpoint import Checkpoint
+from streaming.producer.replay.files import FileFormat
 from streaming.producer.replay.recording import Recording
 from streaming.units import MICROS, micros_of
 
 
 @dataclass(frozen=True)
 class ReplayRequest:
-    """What to replay. `mapping` gives columns by field (see `columns.read_mapping`).
+    """What to replay: a file, as `form` says that it is written.
 
-    `speed` is recorded seconds per second (None: as fast as it goes). `as_recorded` False means
-    shifted so that the last event is now, None as begun, or else as recorded. `restart` chooses the
-    shift again.
+    `mapping` gives columns by field (see `columns.read_mapping`), `id_columns` those that name
+    a row. `speed` is recorded seconds per second (None: as fast as it goes). `as_recorded` False
+    means shifted so that the last event is now, None as begun, or else as recorded. `restart`
+    chooses the shift again.
     """
 
     path: Path
     mapping: Mapping[str, str] = field(default_factory=dict)
+    id_columns: Sequence[str] = ()
+    form: FileFormat = field(default_factory=FileFormat)
     speed: float | None = None
     as_recorded: bool | None = None
     restart: bool = False
@@ -55,24 +59,38 @@ def plan(
     `UsageError` if going on would give the same events other contents, or nothing can be shifted.
     """
     if before is None or request.restart:
-        as_recorded = request.as_recorded is not False
-        shift = 0 if as_recorded else _shift_to_end_now(recording, place.now)
-        same = before is not None and before.shift_micros == shift
+        shift = shift_of(request, recording, place.now)
+        same = (
+            before is not None
+            and before.shift_micros == shift
+            and (before.id_columns or []) == list(recording.id_columns)
+        )
         return Checkpoint(
             file=str(request.path.absolute()),
             digest=recording.digest.hex(),
             timezone=place.timezone,
             columns=dict(recording.columns),
-            as_recorded=as_recorded,
+            as_recorded=request.as_recorded is not False,
             shift_micros=shift,
             begun_at=place.now.isoformat(timespec="seconds"),
             topic_id=place.topic_id,
             positions={} if same else ends(),
+            # What an earlier release sent stays known by the ids that it gave.
+            form=recording.form.options(),
+            id_columns=before.id_columns if same and before else list(recording.id_columns),
         )
     _refuse_other_contents(before, request, recording, place)
     if before.topic_id == place.topic_id:
         return before
     return replace(before, topic_id=place.topic_id, positions={}, acknowledged=0, finished_at=None)
+
+
+def shift_of(request: ReplayRequest, recording: Recording, now: datetime) -> int:
+    """Return the µs by which a new replay moves every event.
+
+    Raises `UsageError` if there is nothing to be shifted.
+    """
+    return _shift_to_end_now(recording, now) if request.as_recorded is False else 0
 
 
 def _shift_to_end_now(recording: Recording, now: datetime) -> int:
@@ -94,6 +112,10 @@ def _refuse_other_contents(
         begun = "as recorded" if before.as_recorded else "shifted to end then"
     elif before.columns != recording.columns:
         begun = "with other columns"
+    elif (before.id_columns or []) != list(recording.id_columns):
+        begun = f"with --id {','.join(before.id_columns)}" if before.id_columns else "without --id"
+    elif before.form != recording.form.options():
+        begun = f"with {' '.join(map(' '.join, before.form.items())) or 'the file read as it is'}"
     elif before.timezone != place.timezone:
         begun = f"in the time zone {before.timezone}"
     if begun:

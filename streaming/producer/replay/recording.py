@@ -1,14 +1,11 @@
-"""A recording of purchases: a Parquet or CSV file as a frame with one column per field.
+"""A recording of purchases: the rows of a file as a frame with one column per field.
 
-Reading and refusing files is here; what is sent of a row is in `rows`.
+Files are opened in `files`, times read in `timestamps`; what is sent of a row is in `rows`.
 """
 
-import csv
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
-from io import StringIO
 from pathlib import Path
 from typing import Final
 
@@ -16,36 +13,40 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from streaming.errors import UsageError
-from streaming.producer.replay.columns import columns_by_field
+from streaming.producer.replay.columns import columns_by_field, require_columns
+from streaming.producer.replay.files import FileFormat, open_columns
 from streaming.producer.replay.timestamps import read_times
 
-PARQUET_MAGIC: Final = b"PAR1"
-HEAD_BYTES: Final = 64 * 1024
-"""Longer than a first line, which has the names and the separator."""
-TAIL_BYTES: Final = 64 * 1024
-"""Longer than a last line of any purchase."""
-SEPARATORS: Final = ",;\t|"
-"""The more usual first: of two that would do the first is taken."""
 NUMBERS: Final = frozenset({"quantity", "unit_price"})
 WHOLE_FLOAT: Final = r"^([0-9]+)\.0$"
 """What spreadsheets make of a customer's number in a column with gaps."""
+GROUPED: Final = {
+    ",": r"^-?[0-9]{1,3}(?:\.[0-9]{3})*(?:,[0-9]+)?$|^-?[0-9]+(?:,[0-9]+)?$",
+    ".": r"^-?[0-9]{1,3}(?:,[0-9]{3})*(?:\.[0-9]+)?$|^-?[0-9]+(?:\.[0-9]+)?$",
+}
+"""Numbers by their decimal sign; the other sign may group thousands."""
+ID: Final = "id "
+"""Begins the columns that name a row; no field is called so."""
 
 
 @dataclass(frozen=True)
 class Recording:
     """The rows of a file, in its order.
 
-    `digest` is the SHA-256 of the file's bytes, `columns` are by field, `zone` is the IANA time
-    zone of naive times. `frame` has `time` and
-    `raw` (see `read_times`), and the fields that the file has: texts as text, `quantity` and
-    `unit_price` as they came.
+    `digest` is the SHA-256 of the file's bytes, `columns` are by field, `unused` those that give
+    none, `zone` is the IANA time zone of naive times. `frame` has `time` and `raw` (see
+    `read_times`), and the fields that the file has: texts as text, `quantity` and `unit_price` as
+    they came; `id` is the texts of `id_columns`.
     """
 
     path: Path
     digest: bytes
     columns: Mapping[str, str]
+    unused: Sequence[str]
     zone: str
     frame: pl.DataFrame
+    id_columns: Sequence[str] = ()
+    form: FileFormat = field(default_factory=FileFormat)
 
     @property
     def last_micros(self) -> int | None:
@@ -64,112 +65,76 @@ class Recording:
         return first, last
 
 
-def read_recording(path: Path, mapping: Mapping[str, str], zone: str) -> Recording:
+def read_recording(
+    path: Path,
+    mapping: Mapping[str, str],
+    zone: str,
+    id_columns: Sequence[str] = (),
+    form: FileFormat | None = None,
+) -> Recording:
     """Read a file whole; naive times are in the IANA time zone `zone`.
 
-    Raises `UsageError` if there is no such file, it is neither Parquet nor CSV, a column is
-    missing, or it has no rows.
+    Raises `UsageError` if there is no such file, it is of no form that is read, a column is
+    missing, it has no rows, or `id_columns` name two different rows alike.
     """
-    digest, head = _digest_and_head(path)
+    form = form or FileFormat()
     try:
-        if head.startswith(PARQUET_MAGIC):
-            columns, frame = _from_parquet(path, mapping)
-        else:
-            columns, frame = _from_csv(path, head, mapping)
+        file = open_columns(path, form)
+        columns = columns_by_field(mapping, file.names, path.name)
+        require_columns(id_columns, file.names, path.name)
+        named = {**columns, **{f"{ID}{column}": column for column in id_columns}}
+        frame = file.scan.select(pl.col(name).alias(as_) for as_, name in named.items()).collect()
         if frame.is_empty():
             raise UsageError(f"{path} has no rows.")
-        times = read_times(frame["timestamp"], zone)
-        texts = [
-            _as_text(column)
-            for column in frame.drop("timestamp")
-            if column.name not in NUMBERS or not column.dtype.is_numeric()
-        ]
+        times = read_times(frame["timestamp"].alias(columns["timestamp"]), zone, form.date_format)
+        texts = [_as_sent(column, form.decimal) for column in frame.drop("timestamp")]
     except PolarsError as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(f"{path} cannot be read as Parquet or CSV: {reason}.") from None
-    fields = frame.drop("timestamp").with_columns(*texts, *times)
-    return Recording(path, digest, columns, zone, fields)
+    fields = pl.DataFrame([*texts, *times])
+    if "user" not in fields.columns:
+        fields = fields.with_columns(user=pl.lit(None, dtype=pl.String))
+    unused = [name for name in file.names if name not in named.values()]
+    return Recording(
+        path, file.digest, columns, unused, zone, _with_ids(fields, id_columns), id_columns, form
+    )
 
 
-def _digest_and_head(path: Path) -> tuple[bytes, bytes]:
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-            file.seek(0)
-            return digest, file.read(HEAD_BYTES)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+def _with_ids(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Join the columns that name a row to `id`.
 
-
-def _from_parquet(path: Path, mapping: Mapping[str, str]) -> tuple[dict[str, str], pl.DataFrame]:
-    # `glob=False`, because a file's name may hold a bracket or an asterisk.
-    scan = pl.scan_parquet(path, glob=False)
-    columns = columns_by_field(mapping, scan.collect_schema().names(), path.name)
-    return columns, _by_field(scan, columns).collect()
-
-
-def _from_csv(
-    path: Path, head: bytes, mapping: Mapping[str, str]
-) -> tuple[dict[str, str], pl.DataFrame]:
-    """Read every cell as text: a guessed type would lose the zeros of `00123`.
-
-    A cell without text is null, and a row without any is no row.
+    Raises `UsageError` if one is empty, or two rows that differ have one id.
     """
-    names, separator = _header(path, head)
-    _require_whole_last_line(path, separator, len(names))
-    columns = columns_by_field(mapping, names, path.name)
-    scan = pl.scan_csv(path, separator=separator, infer_schema=False, glob=False)
-    cells = scan.select(pl.when(pl.all() != "").then(pl.all()))
-    filled = cells.filter(~pl.all_horizontal(pl.all().is_null()))
-    return columns, _by_field(filled, columns).collect()
-
-
-def _header(path: Path, head: bytes) -> tuple[list[str], str]:
-    """Return the column names, and the separator: the one that makes most of them."""
-    try:
-        # Up to a line end: the head may end within a character, which is no UTF-8.
-        line = head.rpartition(b"\n")[0] or head
-        text = line.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if not text.strip() or "\0" in text:
-        raise UsageError(f"{path} is neither a Parquet file nor CSV in UTF-8.")
-    best: tuple[list[str], str] = ([], ",")
-    for separator in SEPARATORS:
-        names = next(csv.reader(text.splitlines(), delimiter=separator))
-        if len(names) > len(best[0]):
-            best = names, separator
-    if len(best[0]) < 2:
-        raise UsageError(f"{path} is neither a Parquet file nor CSV with a line of column names.")
-    return best
-
-
-def _require_whole_last_line(path: Path, separator: str, columns: int) -> None:
-    """Raise `UsageError` if the last line ends early, as in a file whose copy was interrupted.
-
-    Other lines may end early: some programs leave out the separators of empty cells. Only a line
-    without a line end can have been cut.
-    """
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - TAIL_BYTES, 0))
-        pieces = file.read().decode(errors="replace").split("\n")
-    last = pieces.pop()
-    # The line end before it may be within a quoted cell, whose other quote is then further up.
-    while last.count('"') % 2 and pieces:
-        last = f"{pieces.pop()}\n{last}"
-    if not last.strip():
-        return
-    cells = len(next(csv.reader(StringIO(last, newline=""), delimiter=separator)))
-    if cells < columns:
+    if not columns:
+        return frame
+    parts = [f"{ID}{column}" for column in columns]
+    option = f"--id {','.join(columns)}"
+    empty = frame.select(pl.any_horizontal(pl.col(parts).is_null()))[:, 0].arg_true()
+    if len(empty):
+        raise UsageError(f"{option}: row {empty[0] + 1:,} has none; name columns that are filled.")
+    shared = frame.unique().filter(pl.struct(parts).is_duplicated())
+    if not shared.is_empty():
+        example = ", ".join(shared.select(parts).row(0))
         raise UsageError(
-            f"{path} ends within a line, after {cells} of {columns} cells; it seems to be cut."
-            " Copy it again, or end its last line with a line end if the rest is empty."
+            f"{option}: {shared.height:,} different rows share an id with another, such as"
+            f" {example!r}; name another column as well."
         )
+    return frame.with_columns(id=pl.concat_list(parts)).drop(parts)
 
 
-def _by_field(scan: pl.LazyFrame, columns: Mapping[str, str]) -> pl.LazyFrame:
-    """Name the columns by field; one column may give several fields."""
-    return scan.select(pl.col(column).alias(field) for field, column in columns.items())
+def _as_sent(column: pl.Series, decimal: str | None) -> pl.Series:
+    """Return a column as text, or as the numbers that it holds if numbers are due."""
+    if column.name not in NUMBERS:
+        text = _as_text(column)
+        return text.str.to_uppercase() if column.name == "currency" else text
+    if column.dtype.is_numeric():
+        return column
+    text = column.cast(pl.String).str.strip_chars()
+    if decimal is None:
+        return text
+    group = "." if decimal == "," else ","
+    plain = text.str.replace_all(group, "", literal=True).str.replace(",", ".", literal=True)
+    return plain.zip_with(text.str.contains(GROUPED[decimal]).fill_null(value=False), text)
 
 
 def _as_text(column: pl.Series) -> pl.Series:

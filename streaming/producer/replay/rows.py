@@ -1,22 +1,22 @@
 """The rows of a recording as the records that are sent; pure.
 
-The derived event ids of a replay are made here. Which rows are sent, and when, is decided in `run`.
+Their event ids are derived in `row_ids`. Which rows are sent, and when, is decided in `run`.
 """
 
 import math
 import re
-import struct
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from decimal import Decimal
 from itertools import count
 from typing import Any, Final, NamedTuple, TypeVar
 
 import polars as pl
 
-from streaming.events.identifiers import derived_id, record_key
+from streaming.events.identifiers import record_key
 from streaming.events.purchase import FIELDS
 from streaming.producer.record import RawPurchase, encode_purchase
 from streaming.producer.replay.recording import Recording
+from streaming.producer.replay.row_ids import RowIds
 from streaming.producer.replay.timestamps import utc_text
 
 Value = str | int | float | Decimal | None
@@ -35,45 +35,65 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII).fullmatc
 _WHOLE = re.compile(r"([+-]?\d{1,18})(?:\.0+)?", re.ASCII).fullmatch
 
 
+Known = Callable[[Sequence[str], Sequence[bytes]], Container[str]]
+"""Returns which of some event ids need not be sent; the contents of their rows are given too."""
+
+
 class Row(NamedTuple):
     """One row of a recording: its number from 0, its time as recorded (µs UTC), what is sent.
 
-    A `value` of None: the row is in the log already.
+    A `value` of None: the row is in the log or in the store already.
     """
 
     number: int
     micros: int | None
+    event_id: str
     key: bytes | None
     value: bytes | None
+
+
+def know_none(_ids: Sequence[str], _contents: Sequence[bytes]) -> Container[str]:
+    """Return nothing: every row is sent."""
+    return frozenset()
 
 
 def rows(
     recording: Recording,
     shift_micros: int,
     first: int = 0,
-    present: Container[str] = frozenset(),
+    known: Known = know_none,
+    *,
+    by_place: bool = False,
 ) -> Iterator[Row]:
     """Yield the rows from number `first` on, each event moved by `shift_micros`.
 
-    Those whose event ids are `present` come without a value. A row that breaks the rules keeps its
-    broken values, and one without a readable time its text.
+    Those whose event ids are `known` come without a value. A row that breaks the rules keeps its
+    broken values, and one without a readable time its text. `by_place` gives the ids of a replay
+    that an earlier release began.
     """
-    for start in range(first, recording.frame.height, SLICE_ROWS):
+    ids = RowIds(recording, shift_micros, by_place=by_place)
+    for start in range(0, recording.frame.height, SLICE_ROWS):
+        if start + SLICE_ROWS <= first and not ids.may_repeat(start, SLICE_ROWS):
+            continue
         part = recording.frame.slice(start, SLICE_ROWS)
-        ids = [
-            replay_id(recording.digest, number, shift_micros, micros)
-            for number, micros in enumerate(part["time"].to_list(), start)
-        ]
-        yield from _slice_rows(part, ids, start, shift_micros, present)
+        purchases = _purchases(part, shift_micros)
+        contents = [encode_purchase(purchase) for purchase in purchases]
+        made = ids.of_slice(start, contents)
+        present = known(made, contents)
+        for number, micros, purchase, event_id, content in zip(
+            count(start), part["time"], purchases, made, contents, strict=False
+        ):
+            if number < first:
+                continue
+            if event_id in present:
+                yield Row(number, micros, event_id, None, None)
+            else:
+                key = record_key(purchase.user, purchase.order_id)
+                yield Row(number, micros, event_id, key, _with_id(content, event_id))
 
 
-def replay_id(digest: bytes, number: int, shift_micros: int, micros: int | None) -> str:
-    """Derive the id of row `number`, recorded at `micros` (None: unreadable, counts as 1970).
-
-    The id sorts by the time of the event as it is sent, so after the shift.
-    """
-    milliseconds = 0 if micros is None else (micros + shift_micros) // 1000
-    return derived_id(milliseconds, digest + struct.pack(">qq", number, shift_micros))
+def _with_id(content: bytes, event_id: str) -> bytes:
+    return b'%s,"event_id":"%s"}' % (content[:-1], event_id.encode())
 
 
 def price(value: Value) -> str | float | None:
@@ -115,14 +135,10 @@ def quantity(value: Value) -> str | int | float | None:
     return value
 
 
-def _slice_rows(
-    part: pl.DataFrame, ids: list[str], start: int, shift_micros: int, present: Container[str]
-) -> Iterator[Row]:
-    """Make the rows of a part; its columns are read whole, which is quicker than row by row."""
-    micros = part["time"].to_list()
+def _purchases(part: pl.DataFrame, shift_micros: int) -> list[RawPurchase]:
+    """Make the purchases of a part, without ids; columns are read whole, which is quicker."""
     texts = utc_text(part["time"] + shift_micros).to_list()
     columns = {field: _values(part, field) for field in FIELDS}
-    columns["event_id"] = ids
     columns["timestamp"] = [
         raw if text is None else text
         for text, raw in zip(texts, part["raw"].to_list(), strict=True)
@@ -130,13 +146,7 @@ def _slice_rows(
     columns["quantity"] = _converted(part, "quantity", quantity)
     columns["unit_price"] = _converted(part, "unit_price", price)
     # By position: the fields of `RawPurchase` are in the order of `FIELDS`.
-    purchases = map(RawPurchase, *columns.values())
-    for number, time, purchase in zip(count(start), micros, purchases, strict=False):
-        if purchase.event_id in present:
-            yield Row(number, time, None, None)
-        else:
-            key = record_key(purchase.user, purchase.order_id)
-            yield Row(number, time, key, encode_purchase(purchase))
+    return list(map(RawPurchase, *columns.values()))
 
 
 def _values(part: pl.DataFrame, name: str) -> list[Any]:

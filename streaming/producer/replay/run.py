@@ -5,10 +5,11 @@ rows are there, and only the others are sent. How a row becomes a record is in `
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from streaming.kafka.acls import producer_rules, scan_rules
 from streaming.kafka.config import consumer_config, producer_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster, preflight
+from streaming.kafka.purchase_rules import purchase_rules
 from streaming.kafka.recorded_settings import require_recorded_settings
 from streaming.producer.pace import Pace
 from streaming.producer.replay.checkpoint import (
@@ -28,10 +30,12 @@ from streaming.producer.replay.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from streaming.producer.replay.known_rows import stored_rows
 from streaming.producer.replay.log_scan import LogScan
 from streaming.producer.replay.plan import ReplayRequest, ReplayTarget, plan
 from streaming.producer.replay.recording import Recording, read_recording
-from streaming.producer.replay.rows import rows
+from streaming.producer.replay.rows import Known, rows
+from streaming.producer.replay.verdicts import Verdicts
 from streaming.producer.sender import RecordSender, SendProgress
 from streaming.settings import Settings
 from streaming.system.home import Home
@@ -40,6 +44,8 @@ from streaming.system.shutdown import StopRequest
 
 # So much is read again from the log after a death; each checkpoint waits for all acknowledgements.
 CHECKPOINT_SECONDS: Final = 10.0
+REFUSED_ROWS: Final = 1_000
+"""If all of so many rows would be refused, a column or its form is wrong."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,8 @@ class ReplayResult:
     """The result: of `rows` in the file the first `done` are there, `sent` by this run.
 
     `days` are the first and the last event's, in the deployment's time zone (None: no row has a
-    time), moved by `shift_micros`. `unacknowledged` has the ids of events that may be in the log or
+    time), moved by `shift_micros`. Of those sent the processor will refuse `refused`, and
+    `refusals` says why. `unacknowledged` has the ids of events that may be in the log or
     not. `finished_before` is when an earlier run had sent everything: then this one sent nothing.
     """
 
@@ -57,9 +64,18 @@ class ReplayResult:
     seconds: float
     shift_micros: int
     days: tuple[date, date] | None
+    refused: int
+    refusals: str
     unacknowledged: list[str]
     failure: str | None
     finished_before: str | None
+
+
+def read_request(settings: Settings, request: ReplayRequest) -> Recording:
+    """Read the recording of a request; see `read_recording`, also for what it raises."""
+    return read_recording(
+        request.path, request.mapping, settings.timezone, request.id_columns, request.form
+    )
 
 
 def replay(
@@ -76,7 +92,7 @@ def replay(
     """
     if request.speed is not None and not 0 < request.speed < float("inf"):
         raise UsageError(f"--speed {request.speed} must be over 0, or max.")
-    recording = read_recording(request.path, request.mapping, settings.timezone)
+    recording = read_request(settings, request)
     names = Names.of(settings)
     topic = names.purchases
     cluster = preflight(settings, producer_rules(names))
@@ -114,21 +130,30 @@ class _ReplayRun:
         begun = self._plan(before)
         if begun.finished_at is not None:
             return self._result(begun, height, None)
+        verdicts = Verdicts(purchase_rules(self.settings), time.time_ns() // 1_000_000)
+        if before is None:
+            self._require_a_valid_row(begun)
         write_checkpoint(self.path, begun)
         # A first run begins at the log's end, so that nothing of it can be there.
-        present = frozenset() if before is None else self._present(begun)
+        in_log = frozenset() if before is None else self._present(begun)
         if self.stop.is_set():
             return self._result(begun, begun.acknowledged, None)
         servers = self.cluster.bootstrap_servers
         config = producer_config(self.settings, servers, "replay")
-        missing = height - begun.acknowledged - len(present)
+        missing = height - begun.acknowledged - len(in_log)
         sender = RecordSender(config, self.topic, self.stop, report, max(missing, 0))
-        done = self._send(sender, begun, present)
+        with stored_rows(self.settings, self.recording, begun.shift_micros) as stored:
+
+            def known(ids: Sequence[str], contents: Sequence[bytes]) -> Container[str]:
+                here = stored(ids, contents)
+                return {event_id for event_id in ids if event_id in here or event_id in in_log}
+
+            done = self._send(sender, begun, known, verdicts)
         if not sender.finish():
             # Only if all is acknowledged: otherwise the next run asks the log again.
             finished_at = _now().isoformat(timespec="seconds") if done == height else None
             write_checkpoint(self.path, replace(begun, acknowledged=done, finished_at=finished_at))
-        return self._result(begun, done, sender)
+        return self._result(begun, done, sender, verdicts)
 
     def _read_checkpoint(self) -> Checkpoint | None:
         try:
@@ -160,15 +185,18 @@ class _ReplayRun:
             batches = scan.event_ids(begun.positions, self.stop)
             return frozenset(event_id for batch in batches for event_id in batch)
 
-    def _send(self, sender: RecordSender, begun: Checkpoint, present: frozenset[str]) -> int:
-        """Send the rows not present; return how many, from the first, are there or under way.
+    def _send(
+        self, sender: RecordSender, begun: Checkpoint, known: Known, verdicts: Verdicts
+    ) -> int:
+        """Send the rows not known; return how many, from the first, are there or under way.
 
         Every 10 s, when all of them are acknowledged, a checkpoint is written.
         """
         done = begun.acknowledged
         schedule = _Schedule(self.request.speed, Pace(self.stop, sender.tick))
         checkpoint = time.monotonic() + CHECKPOINT_SECONDS
-        for row in rows(self.recording, begun.shift_micros, done, present):
+        by_place = begun.id_columns is None
+        for row in rows(self.recording, begun.shift_micros, done, known, by_place=by_place):
             if row.value is not None:
                 if sender.failure or sender.unacknowledged or self.stop.is_set():
                     break
@@ -176,13 +204,32 @@ class _ReplayRun:
                     break
                 if not sender.send(row.key, row.value):
                     break
+                verdicts.judge(row)
             done = row.number + 1
             if time.monotonic() >= checkpoint and sender.wait_until_drained():
                 write_checkpoint(self.path, replace(begun, acknowledged=done))
                 checkpoint = time.monotonic() + CHECKPOINT_SECONDS
         return done
 
-    def _result(self, begun: Checkpoint, done: int, sender: RecordSender | None) -> ReplayResult:
+    def _require_a_valid_row(self, begun: Checkpoint) -> None:
+        """Raise `UsageError` if all of the first rows would be refused: then nothing is sent."""
+        verdicts = Verdicts(purchase_rules(self.settings), time.time_ns() // 1_000_000)
+        for row in islice(rows(self.recording, begun.shift_micros), REFUSED_ROWS):
+            verdicts.judge(row)
+        if verdicts.refused.total() == verdicts.judged:
+            raise UsageError(
+                f"Nothing of {self.request.path} was sent, because all of its first"
+                f" {verdicts.judged:,} rows would be refused: {verdicts.refusals()}. See what each"
+                " column became with --check."
+            )
+
+    def _result(
+        self,
+        begun: Checkpoint,
+        done: int,
+        sender: RecordSender | None,
+        verdicts: Verdicts | None = None,
+    ) -> ReplayResult:
         return ReplayResult(
             rows=self.recording.frame.height,
             done=done,
@@ -190,6 +237,8 @@ class _ReplayRun:
             seconds=0.0 if sender is None else sender.progress().seconds,
             shift_micros=begun.shift_micros,
             days=self.recording.days(begun.shift_micros),
+            refused=0 if verdicts is None else verdicts.refused.total(),
+            refusals="" if verdicts is None else verdicts.refusals(),
             unacknowledged=[] if sender is None else sender.unacknowledged,
             failure=None if sender is None else sender.failure,
             finished_before=begun.finished_at,

@@ -3,7 +3,12 @@
 import pytest
 
 from streaming.errors import UsageError
-from streaming.producer.replay.columns import ONLINE_RETAIL, columns_by_field, read_mapping
+from streaming.producer.replay.columns import (
+    ONLINE_RETAIL,
+    columns_by_field,
+    read_id_columns,
+    read_mapping,
+)
 
 COLUMNS = list(ONLINE_RETAIL.values())
 
@@ -40,6 +45,63 @@ def test_an_optional_field_can_be_left_out() -> None:
     assert left_out == {f: c for f, c in ONLINE_RETAIL.items() if f != "country"}
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ["user", "item", "timestamp", "unit_price", "note"],
+        ["User", "ITEM", "TimeStamp", "Unit_Price", "note"],
+        [" user", "item ", "timestamp", "unit_price", "note"],
+    ],
+)
+def test_columns_with_the_names_of_the_contract_need_no_mapping(columns: list[str]) -> None:
+    """In any case; what is not there is left out, and what is no field stays unused."""
+    assert columns_by_field({}, columns, "f") == dict(
+        zip(("user", "item", "timestamp", "unit_price"), columns, strict=False)
+    )
+
+
+def test_the_exact_name_comes_first_and_two_others_are_none() -> None:
+    """What could be either of two columns is neither."""
+    there = ["User", "user", "item", "timestamp"]
+    assert columns_by_field({}, there, "f")["user"] == "user"
+    with pytest.raises(UsageError, match="f has no column 'user' for user; name another"):
+        columns_by_field({}, ["User", "USER", "item", "timestamp"], "f")
+
+
+def test_a_mapping_goes_before_the_names() -> None:
+    """And completes them: one column of another name is all that must be mapped."""
+    there = ["customer", "item", "timestamp", "country", "land"]
+    found = columns_by_field({"user": "customer", "country": "land"}, there, "f")
+    assert found == {n: n for n in ("item", "timestamp")} | {"user": "customer", "country": "land"}
+
+
+def test_sales_without_customers_are_of_guests() -> None:
+    """Of the required fields the user alone can be left out."""
+    assert read_mapping(["user="]) == {"user": ""}
+    assert "user" not in columns_by_field({"user": ""}, ["item", "timestamp"], "f")
+
+
+@pytest.mark.parametrize(
+    ("option", "columns"),
+    [
+        (None, []),
+        ("Id", ["Id"]),
+        ("Name,Lineitem sku", ["Name", "Lineitem sku"]),
+        ('"a,b",c', ["a,b", "c"]),
+    ],
+)
+def test_the_columns_that_name_a_row_are_read(option: str | None, columns: list[str]) -> None:
+    """With a comma between; a name with a comma is quoted."""
+    assert read_id_columns(option) == columns
+
+
+@pytest.mark.parametrize("option", ["", ",", "Id,"])
+def test_an_id_without_a_name_is_refused(option: str) -> None:
+    """As it was typed."""
+    with pytest.raises(UsageError, match=f"--id {option}: name a column"):
+        read_id_columns(option)
+
+
 @pytest.mark.parametrize("missing", COLUMNS)
 def test_a_missing_column_is_named_with_its_field_and_what_is_there(missing: str) -> None:
     """So that one sees at once what to map."""
@@ -58,7 +120,7 @@ def test_a_missing_column_is_named_with_its_field_and_what_is_there(missing: str
     [
         (["user"], "field=column"),
         (["colour=Colour"], "'colour' is not a field"),
-        (["event_id=Id"], "derives it from the file"),
+        (["event_id=Id"], "--id names the columns"),
         (["=Colour"], "'' is not a field"),
         (["user=a", "user=b"], "mapped twice"),
         (["item="], "item cannot be left out"),

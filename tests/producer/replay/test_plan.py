@@ -13,6 +13,7 @@ from streaming.producer.replay.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from streaming.producer.replay.files import FileFormat
 from streaming.producer.replay.plan import ReplayRequest, ReplayTarget, plan
 from streaming.producer.replay.recording import Recording
 from tests.producer.recordings import PURCHASE, read_csv
@@ -117,6 +118,34 @@ def test_a_restart_with_the_same_shift_adds_nothing_twice(recording: Recording) 
     assert (again.positions, again.acknowledged, again.finished_at) == ({}, 0, None)
     shifted = planned(recording, before, as_recorded=False, restart=True)
     assert (shifted.positions, shifted.as_recorded) == (ENDS, False)
+
+
+def test_what_an_earlier_release_began_keeps_its_ids(recording: Recording) -> None:
+    """Whether it goes on, or is sent again with the same shift; another shift is a new replay."""
+    before = replace(planned(recording), id_columns=None)
+    assert planned(recording).id_columns == []
+    assert planned(recording, before).id_columns is None
+    assert planned(recording, before, restart=True).id_columns is None
+    assert planned(recording, before, as_recorded=False, restart=True).id_columns == []
+
+
+def test_other_ids_for_the_same_rows_are_refused(tmp_path: Path) -> None:
+    """They would be stored a second time."""
+    by_columns = read_csv(tmp_path, PURCHASE, id_columns=["InvoiceNo", "StockCode"])
+    plain = read_csv(tmp_path, PURCHASE)
+    before = planned(plain)
+    with pytest.raises(UsageError, match="was begun without --id at"):
+        planned(by_columns, before)
+    with pytest.raises(UsageError, match="was begun with --id InvoiceNo,StockCode at"):
+        planned(plain, planned(by_columns))
+    assert planned(by_columns, before, restart=True).positions == ENDS
+
+
+def test_a_file_read_in_another_form_is_refused(tmp_path: Path) -> None:
+    """Half of it would be other purchases."""
+    european = read_csv(tmp_path, PURCHASE, form=FileFormat(decimal=","))
+    with pytest.raises(UsageError, match=r"was begun with --decimal , at"):
+        planned(read_csv(tmp_path, PURCHASE), planned(european))
 
 
 def test_a_recording_without_a_time_cannot_be_shifted(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.topics import create_topics
 from streaming.producer.app import ProducerApp
 from streaming.producer.replay.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from streaming.producer.replay.files import FileFormat
 from streaming.producer.replay.plan import ReplayRequest
 from streaming.producer.replay.recording import read_recording
 from streaming.producer.replay.rows import rows
@@ -191,7 +192,7 @@ def test_a_replay_survives_sigkill_again_and_again(settings: Settings, tmp_path:
         assert process.returncode == -signal.SIGKILL
     assert 0 < count_of(settings) < KILLED_ROWS
     done = subprocess_result(start_command(settings, *command[:3]))
-    assert "all acknowledged" in done
+    assert "all acknowledged, in" in done
     numbers = {value: n for n, value in enumerate(expected(path))}
     found = all_of(settings)
     assert len(found) == len(numbers) == KILLED_ROWS
@@ -277,6 +278,29 @@ def test_nothing_is_sent_of_a_file_that_is_wrong(settings: Settings, tmp_path: P
         run(settings, path)
     assert count_of(settings) == 0
     assert not (settings.home / "replays").exists()
+
+
+def test_what_will_be_refused_is_said(settings: Settings, file: Path) -> None:
+    """By the processor's own rules, with the row and its value; the command exits with 1."""
+    process = start_command(settings, "replay", str(file))
+    said, complaint = process.communicate(timeout=60)
+    assert (process.returncode, said) == (1, "")
+    assert f"{ROWS} purchases of {file} sent in" in complaint
+    assert (
+        "1 of them will be refused: 1 invalid_price (row 400: unit_price '-11062.06'" in complaint
+    )
+    assert "acknowledged" not in complaint
+
+
+def test_a_file_of_which_nothing_is_valid_is_not_sent(settings: Settings, tmp_path: Path) -> None:
+    """All of its first thousand rows would be refused: a column is wrong, or its form."""
+    path = write_csv(tmp_path, *[PURCHASE.replace("2.55", '"2,55"')] * 1_001, PURCHASE)
+    with pytest.raises(UsageError, match=r"first 1,000 rows would be refused: 1,000 invalid_price"):
+        run(settings, path)
+    assert count_of(settings) == 0
+    assert not list((settings.home / "replays").glob("*.json"))
+    european = ReplayRequest(path, form=FileFormat(decimal=","))
+    assert ProducerApp(settings, StopRequest(), ignore).replay(european).refused == 0
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("inf"), float("nan")])
