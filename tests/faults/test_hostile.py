@@ -64,7 +64,7 @@ def test_records_full_of_brackets_stop_no_processor(
             producer.poll(0)
         assert producer.flush(60) == 0
     deployment.succeed("process", "--until-caught-up")
-    deployment.succeed("analyze", "--until-caught-up")
+    deployment.analyze()
     assert deployment.rows("SELECT count(*) FROM analytics_event") == [(len(load.sent.good),)]
     deployment.succeed("verify")
     keep(request, deployment, len(load.sent.good) + len(load.sent.bad), [])
@@ -80,8 +80,8 @@ def test_a_thousand_and_one_headers_are_refused_and_seen(deployment: Deployment)
             deployment.topic("purchases"), json.dumps(purchase).encode(), b"eve", headers=headers
         )
     assert producer.flush(60) == 0
-    deployment.succeed("process", "--until-caught-up")
-    deployment.succeed("analyze", "--until-caught-up")
+    deployment.process()
+    deployment.analyze()
     assert deployment.rows("SELECT item FROM analytics_event") == [("tea-1000",)]
     refused = deployment.rows("SELECT reason, detail FROM dead_letter ORDER BY origin_offset")
     assert refused == [
@@ -124,8 +124,8 @@ def test_a_batch_that_cannot_be_unpacked_names_the_reset_that_goes_on(
     assert f"The batch of {topic}-2 that begins at 1" in said
     assert reset[1].endswith(f"--topic {topic} --partition 2 --to 21 --yes")
     deployment.succeed(*reset[1].split())
-    deployment.succeed("process", "--until-caught-up")
-    deployment.succeed("analyze", "--until-caught-up")
+    deployment.process()
+    deployment.analyze()
     assert deployment.count("analytics_event") == 8
     verified = json.loads(deployment.succeed("verify", "--json"))
     assert verified["unreadable"] == [
