@@ -38,7 +38,7 @@ def uuid(number: int) -> str:
 
 def stored_lines(deployment: Deployment) -> list[dict[str, Any]]:
     """Drain the stream; give what the consumer's worker logged of stored events."""
-    deployment.succeed("process", "--until-caught-up")
+    deployment.process()
     done = deployment.run("analyze", "--until-caught-up")
     assert done.returncode == 0, done.stderr
     for secret in SECRETS:

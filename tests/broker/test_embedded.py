@@ -32,6 +32,7 @@ from streaming.settings import Settings
 from streaming.system.home import Home
 from tests.conftest import bring_jars
 from tests.deployment import read_topic
+from tests.in_process import run_here
 from tests.support import wait_until
 
 RECORDS = 500
@@ -69,7 +70,8 @@ class BrokerHome:
 
     def status(self) -> dict[str, object]:
         """Return what `broker status --json` prints."""
-        found: dict[str, object] = json.loads(self.run("broker", "status", "--json").stdout)
+        done = run_here("streaming", ("broker", "status", "--json"), self.environment)
+        found: dict[str, object] = json.loads(done.stdout)
         return found
 
 
@@ -86,7 +88,8 @@ def home(jars: Path, tmp_path: Path) -> Iterator[BrokerHome]:
 
 def dead_letter_share(home: BrokerHome) -> object:
     """Return what `status` says of the disk that the dead letters take."""
-    return json.loads(home.run("status", "--json").stdout)["broker"]["dead_letter_share"]
+    done = run_here("streaming", ("status", "--json"), home.environment)
+    return json.loads(done.stdout)["broker"]["dead_letter_share"]
 
 
 def send(login: Config, topic: str) -> None:
