@@ -51,5 +51,8 @@ def test_the_commands_of_the_readme_give_the_published_totals(environment: dict[
         "SELECT substr(day, 1, 7), sum(net_revenue_micros) FROM day_ledger GROUP BY 1"
     )
     assert set(PUBLISHED_MONTHS.items()) <= set(months)
-    reasons = home.rows("SELECT reason, count(*) FROM dead_letter GROUP BY reason")
-    assert reasons == [("invalid_price", 2)]
+    counts = "SELECT count(DISTINCT item), count(DISTINCT country), sum(description IS NULL)"
+    assert home.rows(f"{counts} FROM analytics_event") == [(4_070, 38, 1_454)]
+    refused = home.rows("SELECT reason, detail FROM dead_letter")
+    assert [reason for reason, _ in refused] == ["invalid_price"] * 2
+    assert all(str(REFUSED_AMOUNT) in str(detail) for _, detail in refused)

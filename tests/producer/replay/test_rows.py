@@ -1,22 +1,21 @@
-"""Tests of what is sent of a recording: the published totals, refused rows, ids and shifts."""
+"""Tests of what is sent of a recording: refused rows, ids and shifts.
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+That the example gives the published totals is in `tests.docs.test_readme`.
+"""
+
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from streaming.events.purchase import PurchaseEvent
-from streaming.events.refusal import Reason, Refusal
+from streaming.events.refusal import Refusal
 from streaming.producer.replay.recording import Recording, read_recording
 from streaming.producer.replay.row_ids import place_id
 from streaming.producer.replay.rows import Value, price, quantity, rows
 from streaming.units import EPOCH, MICROS, MICROSECOND
 from tests.producer.recordings import EXAMPLE, PURCHASE, judged, read_csv, sent
-
-REFUSED_NET = Decimal("-22124.12")
 
 
 @pytest.fixture(scope="module")
@@ -25,76 +24,9 @@ def example() -> Recording:
     return read_recording(EXAMPLE, {}, "UTC")
 
 
-@pytest.fixture(scope="module")
-def verdicts(example: Recording) -> Sequence[PurchaseEvent | Refusal]:
-    """Return the processor's verdict on every row of the example as recorded."""
-    return [judged(row) for row in rows(example, 0)]
-
-
-@pytest.fixture(scope="module")
-def events(verdicts: Sequence[PurchaseEvent | Refusal]) -> Sequence[PurchaseEvent]:
-    """Return the example's valid events."""
-    return [verdict for verdict in verdicts if isinstance(verdict, PurchaseEvent)]
-
-
-def test_the_two_lines_below_zero_are_refused_and_no_other(
-    verdicts: Sequence[PurchaseEvent | Refusal],
-) -> None:
-    """They arrive as they stand, with -11062.06, and are refused for their price."""
-    refusals = [verdict for verdict in verdicts if isinstance(verdict, Refusal)]
-    assert len(verdicts) == 541_909
-    assert [refusal.reason for refusal in refusals] == [Reason.INVALID_PRICE] * 2
-    assert all("-11062.06" in refusal.detail for refusal in refusals)
-
-
-def test_the_published_totals_come_out(events: Sequence[PurchaseEvent]) -> None:
-    """Published are 5,176,450 units, 9,747,747.934 net and 25,900 invoices.
-
-    They include the two refused lines of one unit and -11,062.06 each, without a customer.
-    """
-    net = sum(event.amount_micros or 0 for event in events)
-    assert len(events) == 541_907
-    assert sum(event.quantity for event in events) == 5_176_450 - 2 == 5_176_448
-    assert Decimal(net) / MICROS == Decimal("9747747.934") - REFUSED_NET == Decimal("9769872.054")
-    assert len({event.user for event in events if event.user}) == 4_372
-    assert len({event.order_id for event in events}) == 25_900 - 2
-    assert len({event.item for event in events}) == 4_070
-    assert len({event.country for event in events}) == 38
-    assert sum(event.user is None for event in events) == 135_080 - 2
-    assert sum(event.description is None for event in events) == 1_454
-    units: Counter[str] = Counter()
-    for event in events:
-        units[event.item] += event.quantity
-    assert units.most_common(1) == [("22197", 56_450)]
-
-
-def test_the_months_are_as_published(events: Sequence[PurchaseEvent]) -> None:
-    """Times stay in their month, and prices are exact to the third decimal."""
-    months: defaultdict[str, int] = defaultdict(int)
-    for event in events:
-        months[f"{event.timestamp:%Y-%m}"] += event.amount_micros or 0
-    published = {
-        "2010-12": "748957.02",
-        "2011-09": "1019687.622",
-        "2011-10": "1070704.67",
-        "2011-11": "1461756.25",
-        "2011-12": "433668.01",
-    }
-    assert {month: Decimal(months[month]) / MICROS for month in published} == {
-        month: Decimal(text) for month, text in published.items()
-    }
-
-
-def test_every_row_is_an_event_of_its_own(events: Sequence[PurchaseEvent]) -> None:
-    """The 5,268 lines that repeat another one too; ids sort by time, as the rows do."""
-    ids = [event.event_id for event in events]
-    assert len(set(ids)) == len(ids)
-    assert [id_[:13] for id_ in ids] == sorted(id_[:13] for id_ in ids)
-
-
 def test_customers_have_no_decimals_and_are_the_key(example: Recording) -> None:
     """`17850.0` is 17850; a guest's key is the order."""
-    keys = {row.number: row.key for row in rows(example, 0)}
+    keys = {row.number: row.key for row in islice(rows(example, 0), 1_444)}
     assert keys[0] == b"17850"
     assert keys[1443] == b"536544"
 
