@@ -269,7 +269,7 @@ def test_verify_is_right_while_the_stream_runs(deployment: Deployment) -> None:
     compared, rests = [0], list[int]()
     with deployment.running("process"), deployment.running("analyze"):
         with Load(deployment, rate=400, bad_share=0.05) as load:
-            for _ in range(5):
+            for _ in range(3):
                 wait_until(lambda: stored(deployment) > compared[-1], 60, "nothing more is stored")
                 result = result_of(deployment, full=False)
                 assert result.examples == []
