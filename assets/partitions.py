@@ -1,4 +1,7 @@
-"""The day partitions of history: from `PURCHASES_HISTORY_START` to today, included.
+"""The day partitions of history: from its first day to today, included.
+
+The first day is `PURCHASES_HISTORY_START`, or a later one that `up` chose by what is stored
+(`tables.first_partition`).
 
 Which of them are stale is in `builds.staleness`; when a day begins in UTC is in `tables.calendar`.
 """

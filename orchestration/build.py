@@ -1,9 +1,12 @@
 """The assembly of all of Dagster's definitions, for its processes and for tests."""
 
+import os
+
 from dagster import Definitions, in_process_executor
 
 from assets.checks.asset_checks import asset_checks
 from assets.definitions import stream_specs, table_assets
+from assets.tables.first_partition import with_first_partition
 from orchestration.automation.backups import backup_job
 from orchestration.automation.retention import upkeep_job
 from orchestration.automation.run_sensors import run_sensors
@@ -16,12 +19,14 @@ from streaming.settings import Settings, load_settings
 def build_defs(settings: Settings | None = None) -> Definitions:
     """Return all definitions for these settings; None reads them from the environment."""
     chosen = settings or load_settings()
+    # Not for what starts the apps: they accept purchases of all of history.
+    dated = with_first_partition(chosen, os.environ)
     return Definitions(
-        assets=[*stream_specs(chosen), *table_assets(chosen)],
-        asset_checks=asset_checks(chosen),
+        assets=[*stream_specs(dated), *table_assets(dated)],
+        asset_checks=asset_checks(dated),
         sensors=[
-            *stream_sensors(chosen),
-            stale_days_sensor(chosen),
+            *stream_sensors(chosen, dated.history_start),
+            stale_days_sensor(dated),
             *run_sensors(chosen),
         ],
         schedules=schedules(chosen, upkeep_job(chosen), backup_job(chosen)),

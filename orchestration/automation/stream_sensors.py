@@ -7,7 +7,7 @@ no broker. What an app does is in `streaming`, and no run follows from a report.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 
 import msgspec
@@ -54,8 +54,9 @@ class SensorCursor(Struct):
     target: int = 0
 
 
-def stream_sensors(settings: Settings) -> list[SensorDefinition]:
+def stream_sensors(settings: Settings, first_partition: date) -> list[SensorDefinition]:
     """Return the sensors of the processor and of the consumer."""
+    dated = settings.model_copy(update={"history_start": first_partition})
 
     @sensor(
         name=APP_SENSORS[PROCESSOR],
@@ -85,7 +86,7 @@ def stream_sensors(settings: Settings) -> list[SensorDefinition]:
         before = _read_cursor(context.cursor)
         events, cursor = observe_app("analytics", supervision, health, before, time.time())
         most = EVENTS_PER_TICK - len(events)
-        days, cursor = report_days(settings, cursor, most, new_round=cursor.at > before.at)
+        days, cursor = report_days(dated, cursor, most, new_round=cursor.at > before.at)
         return _result(ANALYTICS, supervision, health, [*events, *days], cursor)
 
     return [purchase_processor_sensor, analytics_consumer_sensor]

@@ -1,4 +1,4 @@
-"""`python -m orchestration.local.serve webserver PORT|daemon`: a process of Dagster over this home.
+"""A process of Dagster over this home: `webserver DAY PORT` or `daemon DAY`, the first partition.
 
 It prepares the instance first, because this process has imported Dagster anyway and `up` has not.
 """
@@ -6,6 +6,7 @@ It prepares the instance first, because this process has imported Dagster anyway
 import os
 import sys
 
+from assets.tables.first_partition import FIRST_PARTITION
 from orchestration.instance import dagster_environment, prepare_instance, read_instance_ref
 from streaming.settings import load_settings
 from streaming.system.log_rotation import rotate_own_log
@@ -19,11 +20,13 @@ def main(part: str, arguments: list[str]) -> None:
     # Without the secrets, which the webserver has read by now and its children must not have.
     os.environ.clear()
     os.environ.update(environment)
+    first_partition, *more = arguments
+    os.environ[FIRST_PARTITION] = first_partition
     prepare_instance(settings)
     if part == "webserver":
         from orchestration.local.webserver import serve_webserver
 
-        serve_webserver(settings, int(arguments[0]))
+        serve_webserver(settings, int(more[0]))
     else:
         from dagster._daemon.cli import run_command
         from dagster_shared.serdes import serialize_value

@@ -11,17 +11,22 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
+from assets.tables.first_partition import choose_first_partition
 from orchestration.instance import dagster_environment
 from streaming.dashboard.address import bind_socket, dashboard_url
 from streaming.errors import PurchasesError
 from streaming.settings import Settings, secret_environment
+from streaming.store.connection import read_store
+from streaming.store.live_totals import read_first_day
 from streaming.system.child_process import start_child
 from streaming.system.deadline import Deadline, wait_until
 from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
+from streaming.system.logs import get_logger
 
 HOST: Final = "127.0.0.1"
 """Dagster has no users: whoever reaches it may change everything."""
@@ -29,7 +34,10 @@ RESTART_SECONDS: Final = 5.0
 """Between two starts of a service: one that cannot start must not keep a core busy."""
 STOP_SECONDS: Final = 1.0
 """Less than they need to stop by themselves, so that all of `up` ends within its ten seconds."""
-SERVICES: Final = ("webserver", "daemon", "page")
+DAGSTER: Final = ("webserver", "daemon")
+SERVICES: Final = (*DAGSTER, "page")
+LOOK_SECONDS: Final = 10.0
+"""How soon days before the first partition are noticed; a look is one row of the ledger."""
 
 
 class Services:
@@ -43,6 +51,8 @@ class Services:
         self._port = _choose_port(Home(settings.home).webserver_port)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._start_at = dict.fromkeys(SERVICES, 0.0)
+        self._first_partition = self._read_first_partition()
+        self._look_at = time.monotonic() + LOOK_SECONDS
 
     @property
     def dagster_url(self) -> str:
@@ -57,11 +67,34 @@ class Services:
     def step(self) -> None:
         """Start what does not run, at most every five seconds."""
         now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self._follow_history()
         for service in SERVICES:
             process = self._processes.get(service)
             if (process is None or process.poll() is not None) and now >= self._start_at[service]:
                 self._start_at[service] = now + RESTART_SECONDS
                 self._processes[service] = self._start(service)
+
+    def _follow_history(self) -> None:
+        """Let Dagster start again if days are stored that are before its first partition."""
+        first = self._read_first_partition()
+        # A run would die with the daemon that started it.
+        if first >= self._first_partition or holder(Home(self._settings.home).write_lease):
+            return
+        get_logger().info("partitions_begin_earlier", first_partition=str(first))
+        self._first_partition = first
+        for service in DAGSTER:
+            if process := self._processes.get(service):
+                _kill_group(process.pid)
+
+    def _read_first_partition(self) -> date:
+        try:
+            with read_store(self._settings) as store:
+                stored = read_first_day(store, self._settings.history_start)
+        except PurchasesError:
+            stored = None
+        return choose_first_partition(self._settings, stored, datetime.now(UTC))
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM to all services."""
@@ -84,9 +117,10 @@ class Services:
         lease = acquire(Home(self._settings.home).service_lease(service))
         if lease is None:
             raise PurchasesError(f"Another {service} of this home runs; run `purchases down`.")
+        first = str(self._first_partition)
         command = {
-            "webserver": ["orchestration.local.serve", "webserver", str(self._port)],
-            "daemon": ["orchestration.local.serve", "daemon"],
+            "webserver": ["orchestration.local.serve", "webserver", first, str(self._port)],
+            "daemon": ["orchestration.local.serve", "daemon", first],
             "page": ["orchestration.cli.main", "dashboard"],
         }[service]
         environment = dagster_environment(self._settings)

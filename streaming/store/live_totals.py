@@ -5,6 +5,7 @@ corrected by `rebuild`; the dashboard's own sums are in `totals.queries`. All ti
 """
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 from streaming.store.connection import StoreConnection
@@ -106,6 +107,14 @@ def count_events_since(connection: StoreConnection, micros: int) -> int:
         "SELECT count(*) FROM analytics_event WHERE event_time >= ?", (micros,)
     ).fetchone()
     return int(row[0])
+
+
+def read_first_day(connection: StoreConnection, start: date) -> date | None:
+    """Read the first day with events that is not before `start`."""
+    (day,) = connection.execute(
+        "SELECT min(day) FROM day_ledger WHERE events > 0 AND day >= ?", (start.isoformat(),)
+    ).fetchone()
+    return None if day is None else date.fromisoformat(day)
 
 
 def count_corrections(connection: StoreConnection) -> int:

@@ -71,6 +71,9 @@ def test_a_working_home_ticks_builds_backfills_and_heals(working: HomeRunner) ->
         home.run("produce", "--rate", "max", "--count", "100", "--start", day)
     wait_until(lambda: home.events() == before + 3_200, 60, "not stored")
 
+    # Its partitions began 400 days ago; for these days it starts again.
+    begun = "partitions_begin_earlier"
+    wait_until(lambda: begun in home.log.read_text(), 60, "Dagster keeps its first partition")
     wait_until(lambda: ticked(home), 180, "a sensor does not tick")
     assert {state["status"] for state in graphql.sensors(home).values()} == {"RUNNING"}
     assert set(graphql.schedules(home).values()) == {"RUNNING"}

@@ -47,7 +47,7 @@ class Ticks:
     """The consumer's sensor, each of whose ticks goes on from the cursor of the one before."""
 
     def __init__(self, settings: Settings, instance: DagsterInstance) -> None:
-        self._sensor = stream_sensors(settings)[1]
+        self._sensor = stream_sensors(settings, settings.history_start)[1]
         self._instance = instance
         self._cursor: str | None = None
 
