@@ -77,6 +77,12 @@ class HomeRunner:
             return int(store.execute("SELECT sum(events) FROM live_totals").fetchone()[0] or 0)
         return 0
 
+    def days_with_events(self) -> list[str]:
+        """Return the days of the ledger that have events."""
+        with closing(sqlite3.connect(f"file:{self.path}/purchases.db?mode=ro", uri=True)) as store:
+            rows = store.execute("SELECT day FROM day_ledger WHERE events > 0 ORDER BY day")
+            return [day for (day,) in rows]
+
     def processes(self) -> list[psutil.Process]:
         """Return all processes that have this home in their environment."""
         found = []

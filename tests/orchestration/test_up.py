@@ -1,10 +1,14 @@
 """`up` and `down` on a home of their own, with the embedded broker: killed, ended, gone on."""
 
 import os
+import re
 import signal
+import sqlite3
 from collections.abc import Callable
+from urllib.error import HTTPError
 
 import pytest
+from playwright.sync_api import expect
 
 from orchestration.local.services import SERVICES
 from orchestration.local.up import BROKER_STOP_SECONDS, CHILDREN_STOP_SECONDS
@@ -12,6 +16,8 @@ from streaming.apps import APPS
 from streaming.broker.embedded import broker_status
 from streaming.system.home import Home
 from streaming.system.lease import holder
+from tests.browser import browser
+from tests.dashboard.served import get
 from tests.orchestration.home import HomeRunner
 from tests.support import wait_until
 from tests.terminal import CTRL_C, Terminal, in_terminal
@@ -20,15 +26,20 @@ YEAR = 541_907
 """After so many events the demonstration goes on at 2 a second."""
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(480)
 def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: HomeRunner) -> None:
     """One story: demo, kill -9 of `up` and of the broker, both go on, `down` ends all.
 
-    Within ten seconds: what has not ended by its deadline is killed.
+    Within ten seconds: what has not ended by its deadline is killed. From the first moment on
+    History shows what is stored, also while no day is built.
     Then `reset` leaves what another demonstration would fetch again, and nothing else.
     """
     first = home.up("--demo")
-    wait_until(lambda: home.events() > 2_000, 120, f"no events:\n{home.log.read_text()}")
+    wait_until(lambda: true_events(home) > 2_000, 120, f"no events:\n{home.log.read_text()}")
+    with browser(f"{dashboard_of(home)}/#history") as (page, errors, _):
+        expect(page.locator("#h-events")).to_have_text(re.compile("[1-9]"), timeout=30_000)
+        expect(page.locator("#h-revenue")).to_have_text(re.compile("[1-9]"))
+        assert errors == []
     first.kill()
     first.wait()
 
@@ -69,6 +80,33 @@ def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: HomeRunner)
         "broker",
         "broker/jars",
     ]
+
+
+def true_events(home: HomeRunner) -> int:
+    """Return the stored events, after a look at History: it never says 0 of what is stored.
+
+    It is 0 until the dashboard answers.
+    """
+    try:
+        # The ledger first: a day that it has then must be in an answer that is given later.
+        ledger = home.days_with_events()
+        days = get(f"{dashboard_of(home)}/api/v1/days")
+        items = get(f"{dashboard_of(home)}/api/v1/items?from={days['first']}&to={days['last']}")
+    except HTTPError:
+        raise
+    except (OSError, ValueError, sqlite3.OperationalError):
+        return 0
+    expected = [day for day in ledger if days["first"] <= day <= days["last"]]
+    shown = {point["at"]: point["events"] for point in days["points"]}
+    assert [day for day in expected if not shown.get(day)] == []
+    assert items["total"] or items["standing"]["missing_days"] or not expected
+    return home.events()
+
+
+def dashboard_of(home: HomeRunner) -> str:
+    """Return the address of the dashboard; an empty text before it serves."""
+    port = home.path / "dashboard.port"
+    return f"http://127.0.0.1:{port.read_text().strip()}" if port.exists() else ""
 
 
 @pytest.mark.timeout(120)
