@@ -6,18 +6,22 @@ so that a day's events are read once for all of them, and any of them can be sel
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from dagster import (
+    AssetCheckResult,
     AssetCheckSpec,
     AssetExecutionContext,
     AssetsDefinition,
     AssetSpec,
     BackfillPolicy,
     Config,
+    MaterializeResult,
     MetadataValue,
     PartitionsDefinition,
+    asset,
     multi_asset,
 )
 from dagster_shared.utils.warnings import PreviewWarning
@@ -25,20 +29,26 @@ from pydantic import Field
 
 from assets.builds.builder import Outcome, open_builder
 from assets.builds.locks import WRITE_POOL, hold_write_lock
+from assets.builds.seal import SealResult, read_history, seal_history
+from assets.checks.column_files import check_files
+from assets.checks.finding import Finding
 from assets.dagster_events import AUDIT, build_events, run_failure
-from assets.lineage import EVENTS, column_schema
-from assets.partitions import day_partitions
+from assets.lineage import EVENTS, HISTORY, column_schema
+from assets.partitions import day_partitions, today
 from assets.tables.models import WHOLE
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.dashboard.address import dashboard_url
 from streaming.kafka.names import Names
 from streaming.settings import Settings
+from streaming.store.connection import read_store
 from streaming.store.models import AnalyticsEventRow
 from streaming.system.deadline import Deadline
 
 DAY_STEP: Final = "day_tables"
 WHOLE_STEP: Final = "summaries"
 OWNERS: Final = ["team:shop"]
+SEAL_SECONDS: Final = 300.0
+"""A seal begins no further day after so long: a build of today waits for it."""
 
 
 class BuildConfig(Config):
@@ -106,6 +116,59 @@ def stream_specs(settings: Settings) -> list[AssetSpec]:
     ]
 
 
+def history_asset(settings: Settings) -> AssetsDefinition:
+    """Return the asset of the column files: a run seals the days that have none."""
+
+    @asset(
+        key=HISTORY,
+        deps=[EVENTS],
+        description="Stored events by day in Parquet files, which builds read instead of rows.",
+        group_name="stream",
+        kinds={"parquet"},
+        owners=OWNERS,
+        check_specs=[
+            AssetCheckSpec(
+                AUDIT,
+                asset=HISTORY,
+                description="Compares the files with their list, and their sums with the ledger.",
+            )
+        ],
+        pool=WRITE_POOL,
+    )
+    def analytics_history(context: AssetExecutionContext) -> Iterator[Any]:
+        with hold_write_lock(settings.home, context.run.run_id):
+            day = today(settings, datetime.now(UTC))
+            result = seal_history(settings, day, SEAL_SECONDS)
+            with read_store(settings) as store:
+                metadata = _seal_metadata(result, read_history(store))
+                finding = check_files(store, settings, result.problems)
+        yield MaterializeResult(metadata=metadata, check_results=[_check_result(finding)])
+
+    return analytics_history
+
+
+def _seal_metadata(result: SealResult, history: Mapping[str, int]) -> dict[str, Any]:
+    """Return the metadata of a seal: what it did, and what the files are now."""
+    return {
+        **history,
+        "sealed_days": result.days,
+        "sealed_events": result.events,
+        "new_files": result.files,
+        "joined_files": result.joined,
+        "removed_files": result.removed,
+    }
+
+
+def _check_result(finding: Finding) -> AssetCheckResult:
+    examples = {f"example {n}": text for n, text in enumerate(finding.examples, 1)}
+    return AssetCheckResult(
+        check_name=AUDIT,
+        passed=finding.passed,
+        description=finding.description,
+        metadata={**finding.numbers, **examples},
+    )
+
+
 def table_assets(settings: Settings) -> list[AssetsDefinition]:
     """Return the aggregate tables: the day tables in one step, the summaries in another."""
     partitions = day_partitions(settings)
@@ -170,7 +233,7 @@ def _spec(settings: Settings, transform: Transform, group: str) -> AssetSpec:
     link = {"dashboard": MetadataValue.url(address)} if url else {}
     return AssetSpec(
         transform.table,
-        deps=[EVENTS],
+        deps=[EVENTS, HISTORY],
         skippable=True,  # no output: the events are yielded, and a failed day must not end the rest
         description=transform.model.__doc__,
         group_name=group,

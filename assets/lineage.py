@@ -13,6 +13,8 @@ from sqlalchemy import Column
 from streaming.store.models import AnalyticsEventRow, Table, table_name
 
 EVENTS: Final = AssetKey(table_name(AnalyticsEventRow))
+HISTORY: Final = AssetKey("analytics_history")
+"""The column files of all days."""
 
 METRIC_SOURCES: Final[Mapping[str, Sequence[str]]] = {
     "events": ["event_id"],

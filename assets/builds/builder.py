@@ -16,6 +16,7 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 
 from assets.builds.audit import Audit
+from assets.builds.column_proof import find_problems
 from assets.builds.event_reader import (
     NO_FIGURES,
     EventRange,
@@ -36,7 +37,8 @@ from assets.tables.models import WHOLE, BuildFailure, TableBuild
 from assets.tables.transforms import Transform, compute, select_partition
 from streaming.errors import Unavailable
 from streaming.settings import Settings
-from streaming.store.connection import StoreReader, open_reader
+from streaming.store.column_files import MARK_FILE, read_column_files
+from streaming.store.connection import StoreConnection, StoreReader, open_reader
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.engine import open_engine
 from streaming.store.erasure import erasure_ids
@@ -76,13 +78,22 @@ class _Computation:
     bases: Mapping[str, BuildBasis]
     builds: Mapping[str, TableBuild]
     figures: StreamFigures
+    is_from_columns: bool
+
+
+class _ColumnsDiffer(Exception):
+    """Column files that were read are damaged or contradict the ledger; their problems by name."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__("; ".join(problems.values()))
+        self.problems = problems
 
 
 @dataclass(frozen=True)
 class PartitionBuilder:
     """The database, opened by one run for reading and for writing.
 
-    `spool` is the directory of the frames of a large partition.
+    `spool` is the directory of the frames of a large partition, `columns` that of the column files.
     """
 
     source: StoreReader
@@ -90,6 +101,7 @@ class PartitionBuilder:
     zone: ZoneInfo
     run_id: str
     spool: Path
+    columns: Path
 
     def build(
         self, partition: str, transforms: Sequence[Transform], *, force: bool = False
@@ -98,13 +110,17 @@ class PartitionBuilder:
 
         Only what is not current is computed, unless `force`: from one reading of the events, in
         one snapshot, and written in one transaction. A table that fails keeps its figures, and the
-        others are replaced. Raises `Unavailable` if the database does not answer for 90 s.
+        others are replaced. If the column files are wrong, they are marked, and the rows are read.
+        Raises `Unavailable` if the database does not answer for 90 s.
         """
         started = time.monotonic()
         while True:
             try:
                 outcomes = self._build(partition, transforms, force=force)
             except ErasedMeanwhile:
+                continue
+            except _ColumnsDiffer as error:
+                self._mark(error.problems)
                 continue
             seconds = time.monotonic() - started
             return [replace(outcome, seconds=seconds) for outcome in outcomes]
@@ -127,12 +143,12 @@ class PartitionBuilder:
         # Version, builds and events come from one snapshot: the rows stand for exactly this
         # version, and a purchase that is stored meanwhile leaves the partition stale.
         with self.source.snapshot() as store:
-            events = read_events(store, day, day, self.zone)
+            events = read_events(store, day, day, self.zone, self.columns)
             figures = events.total if day is None else events.days.get(day, NO_FIGURES)
             builds = read_builds(store, partition)
             erasures = len(erasure_ids(store))
             chosen = [t for t in transforms if force or not _is_current(t, figures, builds)]
-            rows = self._compute_rows(events, chosen, partition) if chosen else {}
+            rows = self._compute_rows(store, events, chosen, partition) if chosen else {}
             bases = {
                 transform.table: BuildBasis(
                     partition,
@@ -146,17 +162,27 @@ class PartitionBuilder:
                 )
                 for transform in chosen
             }
-        return _Computation(rows, bases, builds, figures)
+        return _Computation(rows, bases, builds, figures, bool(events.files))
 
     def _compute_rows(
-        self, events: EventRange, transforms: Sequence[Transform], partition: str
+        self,
+        store: StoreConnection,
+        events: EventRange,
+        transforms: Sequence[Transform],
+        partition: str,
     ) -> dict[str, pl.DataFrame | Exception]:
         tables = [transform.table for transform in transforms]
         try:
             selected = (select_partition(frame, partition, self.zone) for frame in events.frames)
+            sealed = events.sealed
+            if len(sealed) == 1:
+                # One frame is in memory at a time anyway, and so its file is read only once.
+                sealed = [sealed[0].collect().lazy()]
             with spool(selected, self.spool) as parts:
-                frames = compute(parts, transforms, partition)
+                frames = compute([*sealed, *parts], transforms, partition)
         except Exception as error:
+            if events.files:
+                self._require_sound_files(store, partition)
             # Whatever a transform raises is this partition's failure, not the run's.
             return dict.fromkeys(tables, error)
         return dict(zip(tables, frames, strict=True))
@@ -190,6 +216,9 @@ class PartitionBuilder:
             # The whole transaction is retried: no table of the partition is at fault.
             raise
         except Exception as error:
+            if computation.is_from_columns:
+                with self.source.snapshot() as store:
+                    self._require_sound_files(store, outcome.partition)
             return self._fail(connection, outcome, error)
         return replace(
             outcome,
@@ -198,6 +227,20 @@ class PartitionBuilder:
             computed=replacement.audit is not None,
             audit=replacement.audit,
         )
+
+    def _require_sound_files(self, store: StoreConnection, partition: str) -> None:
+        """Raise `_ColumnsDiffer` if column files may be why a partition failed."""
+        day = None if partition == WHOLE else date.fromisoformat(partition)
+        problems = find_problems(store, self.columns, self.zone, (day, day), contents=True)
+        listed = read_column_files(store, day, day)
+        known = {file.name for files in listed.values() for file in files if file.problem}
+        if problems.keys() - known:
+            raise _ColumnsDiffer(problems)
+
+    def _mark(self, problems: Mapping[str, str]) -> None:
+        with self.engine.begin() as connection:
+            for name, problem in problems.items():
+                connection.exec_driver_sql(MARK_FILE, (problem, name))
 
     def _fail(self, connection: Connection, outcome: Outcome, error: Exception) -> Outcome:
         """Record a failure; return the outcome with it."""
@@ -231,7 +274,8 @@ def open_builder(settings: Settings, run_id: str) -> Iterator[PartitionBuilder]:
             require_same_deployment(recorded, settings, settings.database_path)
         engine = open_engine(settings)
         try:
-            yield PartitionBuilder(source, engine, settings.zone, run_id, Home(settings.home).spool)
+            home = Home(settings.home)
+            yield PartitionBuilder(source, engine, settings.zone, run_id, home.spool, home.columns)
         finally:
             engine.dispose()
 

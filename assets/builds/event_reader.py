@@ -1,24 +1,30 @@
 """The one reader of events for builds: a range of days, in one snapshot.
 
-It uses `sqlite3` only. How a frame becomes figures is in `assets.tables`.
+Column files give what is sealed of a day, and the rows of the database what is stored since. How a
+frame becomes figures is in `assets.tables`.
 """
 
 # Polars could read SQLite by itself, through ConnectorX or ADBC. Both bring a second SQLite library
 # into the process, and closing one library's file drops the other's POSIX locks: rows get lost.
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from assets.builds.columns import scan_files, sum_files
 from assets.tables.aggregate import EVENT_COLUMNS
-from assets.tables.calendar import day_window
+from assets.tables.calendar import day_window, with_local_time
+from streaming.store.column_files import ColumnFile, read_column_files
 from streaming.store.connection import StoreConnection
 from streaming.store.live_totals import read_version
+from streaming.store.migrations.readable import event_id
 from streaming.units import MICROS, whole_sum
 
 FRAME_ROWS: Final = 250_000
@@ -45,32 +51,104 @@ class EventRange:
     """The events of a range of days and the consumer's figures of it, from one snapshot.
 
     `days` has the ledger's rows in the range, `total` the figures of all stored events.
-    `stream_offsets` is the next offset of each topic partition of `analytics`, as JSON. `frames`
-    can be iterated once, while the snapshot is open: at least one, each of at most 250,000 rows.
+    `stream_offsets` is the next offset of each topic partition of `analytics`, as JSON. `files` are
+    the column files of the days, and `sealed` plans their events, with local columns. `frames` has
+    all others, and can be iterated once, while the snapshot is open: at least one unless events are
+    sealed, each of at most 250,000 rows.
     """
 
     days: dict[date, StreamFigures]
     total: StreamFigures
     stream_offsets: str
+    files: list[ColumnFile]
+    sealed: list[pl.LazyFrame]
     frames: Iterator[pl.DataFrame]
 
 
 def read_events(
-    connection: StoreConnection, first: date | None, last: date | None, zone: ZoneInfo
+    connection: StoreConnection,
+    first: date | None,
+    last: date | None,
+    zone: ZoneInfo,
+    columns: Path | None = None,
 ) -> EventRange:
     """Read the days from `first` to `last`, both included, in the caller's snapshot.
 
-    None leaves a side open. If clocks change over midnight, the frames may hold events of a
-    neighbouring day too.
+    None leaves a side open. `columns` is the directory of the column files; None reads rows only.
+    If clocks change over midnight, the frames may hold events of a neighbouring day too.
     """
     start = None if first is None else day_window(first, zone)[0]
     end = None if last is None else day_window(last, zone)[1]
+    days = read_ledger(connection, first, last)
+    sealed = {} if columns is None else _read_sound_files(connection, first, last)
+    files = list(chain.from_iterable(sealed.values()))
     return EventRange(
-        days=read_ledger(connection, first, last),
+        days=days,
         total=_read_total(connection),
         stream_offsets=_read_offsets(connection),
-        frames=_read_frames(connection, start, end),
+        files=files,
+        sealed=[] if columns is None else scan_files(files, columns, zone),
+        frames=_read_rest(connection, days, sealed, zone)
+        if files
+        else _frames(_pieces(connection, EVENT_COLUMNS, (start, end))),
     )
+
+
+def read_rows_beyond(
+    connection: StoreConnection,
+    columns: Mapping[str, Any],
+    day: date,
+    zone: ZoneInfo,
+    files: Iterable[ColumnFile],
+) -> Iterator[pl.DataFrame]:
+    """Read the events of a day that its column files do not have, by time, in frames."""
+    listed = list(files)
+    after_row = max((file.last_row for file in listed), default=0)
+    # The rows after that one are few or many, and so are the events of the day: the smaller of
+    # both is searched. SQLite has no statistics to decide by.
+    is_recent = last_row(connection) - after_row < sum_files(listed).events
+    table = "analytics_event NOT INDEXED" if is_recent else "analytics_event"
+    pieces = _pieces(connection, columns, day_window(day, zone), after_row, table)
+    return _frames(_of_day(piece, day, zone) for piece in pieces)
+
+
+def last_row(connection: StoreConnection) -> int:
+    """Return the number of the row that was stored last, 0 if there is none."""
+    row = connection.execute("SELECT coalesce(max(rowid), 0) FROM analytics_event").fetchone()
+    return int(row[0])
+
+
+def _read_sound_files(
+    connection: StoreConnection, first: date | None, last: date | None
+) -> dict[date, list[ColumnFile]]:
+    """Read the files of the days of which none has a problem."""
+    listed = read_column_files(connection, first, last)
+    return {
+        day: files
+        for day, files in listed.items()
+        if not any(file.problem is not None for file in files)
+    }
+
+
+def _read_rest(
+    connection: StoreConnection,
+    days: Mapping[date, StreamFigures],
+    sealed: Mapping[date, list[ColumnFile]],
+    zone: ZoneInfo,
+) -> Iterator[pl.DataFrame]:
+    """Read what the column files do not have; no frame if they have everything."""
+    # The ledger counts the events of a day, so a day that is sealed whole needs no look at rows.
+    behind = [
+        day
+        for day, figures in days.items()
+        if figures.events != sum_files(sealed.get(day, ())).events
+    ]
+    frames = (
+        frame
+        for day in behind
+        for frame in read_rows_beyond(connection, EVENT_COLUMNS, day, zone, sealed.get(day, ()))
+    )
+    return _frames(frames) if behind else iter(())
 
 
 def read_ledger(
@@ -120,24 +198,45 @@ def _read_offsets(connection: StoreConnection) -> str:
     return json.dumps(dict(rows.fetchall()))
 
 
-def _read_frames(
-    connection: StoreConnection, start: int | None, end: int | None
+def _pieces(
+    connection: StoreConnection,
+    columns: Mapping[str, Any],
+    window: tuple[int | None, int | None],
+    after_row: int = 0,
+    table: str = "analytics_event",
 ) -> Iterator[pl.DataFrame]:
-    """Read the events from `start` to before `end` (µs) in frames; None leaves a side open."""
-    limits = {">=": start, "<": end}
-    bounds = [f"event_time {sign} {at}" for sign, at in limits.items() if at is not None]
+    """Read the events from the first time of a window to before its second (µs); None is open.
+
+    Only rows after the number `after_row` are read. The first piece may be empty: an empty range
+    gives one frame with the columns and no row.
+    """
+    start, end = window
+    limits = {"event_time >=": start, "event_time <": end, "rowid >": after_row or None}
+    bounds = [f"{sign} {at}" for sign, at in limits.items() if at is not None]
     where = f"WHERE {' AND '.join(bounds)}" if bounds else ""
-    columns = ", ".join(EVENT_COLUMNS)
-    cursor = connection.execute(f"SELECT {columns} FROM analytics_event {where}")  # noqa: S608
-    # The first piece may be empty: an empty range gives one frame with the columns and no row.
-    pieces = [_frame(cursor.fetchmany(FETCH_ROWS))]
+    names = ", ".join(event_id(name) if name == "event_id" else name for name in columns)
+    cursor = connection.execute(f"SELECT {names} FROM {table} {where}")  # noqa: S608
+    yield _frame(cursor.fetchmany(FETCH_ROWS), columns)
     while rows := cursor.fetchmany(FETCH_ROWS):
-        if sum(piece.height for piece in pieces) + len(rows) > FRAME_ROWS:
-            yield pl.concat(pieces)
-            pieces = []
-        pieces.append(_frame(rows))
-    yield pl.concat(pieces)
+        yield _frame(rows, columns)
 
 
-def _frame(rows: list[tuple[object, ...]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=EVENT_COLUMNS, orient="row")
+def _frames(pieces: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Join pieces to frames of at most `FRAME_ROWS`, as long as no piece is larger."""
+    joined: list[pl.DataFrame] = []
+    for piece in pieces:
+        if joined and sum(each.height for each in joined) + piece.height > FRAME_ROWS:
+            yield pl.concat(joined)
+            joined = []
+        joined.append(piece)
+    if joined:
+        yield pl.concat(joined)
+
+
+def _of_day(events: pl.DataFrame, day: date, zone: ZoneInfo) -> pl.DataFrame:
+    in_day = pl.col("day") == day
+    return with_local_time(events, zone).filter(in_day).select(events.columns).collect()
+
+
+def _frame(rows: list[tuple[object, ...]], columns: Mapping[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=dict(columns), orient="row")

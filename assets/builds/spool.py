@@ -6,7 +6,7 @@ What is read from the frames is in `assets.tables`.
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import polars as pl
@@ -16,19 +16,20 @@ import polars as pl
 def spool(frames: Iterator[pl.LazyFrame], directory: Path) -> Iterator[list[pl.LazyFrame]]:
     """Make frames readable more than once: a single one in memory, several from files.
 
-    At least one frame is needed. The directory is emptied first, of what a killed run left, and
-    removed at the end: only who holds the write lock may use it.
+    The directory is emptied first, of what a killed run left, and removed at the end: only who
+    holds the write lock may use it.
     """
-    first, second = next(frames).collect(), next(frames, None)
+    start = [frame.collect().lazy() for frame in islice(frames, 1)]
+    second = next(frames, None)
     if second is None:
-        yield [first.lazy()]
+        yield start
         return
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     try:
         yield [
             _write(frame, directory / f"{number}.parquet")
-            for number, frame in enumerate(chain([first.lazy(), second], frames))
+            for number, frame in enumerate(chain([*start, second], frames))
         ]
     finally:
         shutil.rmtree(directory)

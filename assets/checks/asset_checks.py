@@ -1,6 +1,6 @@
 """The asset checks as Dagster runs them: their names, assets and results.
 
-Their functions are in `reconciliation`, `stream_health` and `backups`.
+Their functions are in `reconciliation`, `stream_health`, `backups` and `column_files`.
 
 The audit of a partition before it is visible is not among them: it is part of the build.
 """
@@ -20,13 +20,14 @@ from dagster import (
     asset_check,
 )
 
-from assets.checks import backups, reconciliation, stream_health
+from assets.checks import backups, column_files, reconciliation, stream_health
 from assets.checks.finding import CheckContext, Finding
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
 
 EVENTS: Final = "analytics_event"
+HISTORY: Final = "analytics_history"
 NIGHTLY: Final = ("recomputed", "integrity", "unchanged", "restorable")
 RECONCILIATION: Final = ("parity",)
 FREQUENT: Final = ("on_time", "out_of_range", "lag", "refusals", "repeats")
@@ -66,6 +67,7 @@ _STREAM_CHECKS: Final = (
     _Check("integrity", EVENTS, stream_health.check_integrity),
     _Check("restorable", EVENTS, backups.check_restorable),
     _Check("recomputed", EVENTS, reconciliation.check_recomputed),
+    _Check("unchanged", HISTORY, column_files.check_unchanged_files),
     _Check("refusals", "purchases_dlq", stream_health.check_refusals),
     _Check("repeats", "analytics", stream_health.check_repeats),
 )

@@ -48,9 +48,12 @@ class Grain:
 
 def add_local_columns(events: pl.DataFrame, zone: ZoneInfo) -> pl.LazyFrame:
     """Add the columns of grains: `all`, local `day` and `hour`; a missing country becomes ''."""
-    return with_local_time(events, zone).with_columns(
-        pl.lit(1, pl.Int64).alias("all"), pl.col("country").fill_null("")
-    )
+    return add_grain_columns(with_local_time(events, zone))
+
+
+def add_grain_columns(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Add what `with_local_time` leaves of the columns of `add_local_columns`."""
+    return events.with_columns(pl.lit(1, pl.Int64).alias("all"), pl.col("country").fill_null(""))
 
 
 def aggregate(

@@ -28,23 +28,26 @@ def day_window(day: date, zone: ZoneInfo) -> tuple[int, int]:
 
 def with_local_time(events: pl.DataFrame, zone: ZoneInfo) -> pl.LazyFrame:
     """Plan to add `utc_offset` (s), `day`, and `hour` (µs in UTC at which the local hour began)."""
-    time = pl.col("event_time")
     lowest, highest = events["event_time"].min(), events["event_time"].max()
     first = lowest if isinstance(lowest, int) else 0
     last = highest if isinstance(highest, int) else first
+    return with_local_time_between(events.lazy(), zone, first, last)
+
+
+def with_local_time_between(
+    events: pl.LazyFrame, zone: ZoneInfo, first: int, last: int
+) -> pl.LazyFrame:
+    """Plan what `with_local_time` does, for events from `first` to `last` (µs) at most."""
+    time = pl.col("event_time")
     (_, offset), *changes = utc_offsets(first, last, zone)
     seconds = pl.lit(offset, pl.Int64)
     # The latest change that a time has reached counts: it is asked for first.
     for at, offset in changes:
         seconds = pl.when(time >= at).then(pl.lit(offset, pl.Int64)).otherwise(seconds)
     local = time + pl.col("utc_offset") * SECOND
-    return (
-        events.lazy()
-        .with_columns(utc_offset=seconds)
-        .with_columns(
-            day=(local // (DAY_SECONDS * SECOND)).cast(pl.Int32).cast(pl.Date),
-            hour=local - local % HOUR - pl.col("utc_offset") * SECOND,
-        )
+    return events.with_columns(utc_offset=seconds).with_columns(
+        day=(local // (DAY_SECONDS * SECOND)).cast(pl.Int32).cast(pl.Date),
+        hour=local - local % HOUR - pl.col("utc_offset") * SECOND,
     )
 
 

@@ -45,7 +45,7 @@ FREQUENT_DAYS: Final = 1
 """How long a successful run of a frequent reason stays."""
 FREQUENT_RUNS: Final = 100
 """And how many of them at most: one a minute, of 273 KB, would be 12 GB in a month."""
-FREQUENT_REASONS: Final = frozenset({"late", "current", "summary", "frequent", "upkeep"})
+FREQUENT_REASONS: Final = frozenset({"late", "current", "summary", "frequent", "upkeep", "seal"})
 PAGE_RUNS: Final = 500
 """Records read at once; only memory depends on it."""
 

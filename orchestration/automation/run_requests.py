@@ -1,8 +1,8 @@
 """Run requests of sensors and schedules, and what their tags say of a run.
 
 The tags name the reason (`purchases/reason`: `late`, `current`, `close`, `summary`, `nightly`,
-`frequent`, `upkeep`, `backfill`) and the version. When to request is in `run_plan`, the sensors and
-`schedules`.
+`frequent`, `upkeep`, `seal`, `backfill`) and the version. When to request is in `run_plan`, the
+sensors and `schedules`.
 
 No request has a run key: Dagster would never run that key again after the run has failed.
 """
@@ -21,6 +21,7 @@ from dagster._core.storage.tags import (
 
 from assets.dagster_events import AUDIT
 from assets.definitions import DAY_STEP, WHOLE_STEP
+from assets.lineage import HISTORY
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
 
@@ -132,6 +133,15 @@ def summaries_request(version: int) -> RunRequest:
     )
 
 
+def seal_request() -> RunRequest:
+    """Return a request to seal what no column file has."""
+    return RunRequest(
+        asset_selection=[HISTORY],
+        asset_check_keys=[AssetCheckKey(HISTORY, AUDIT)],
+        tags={REASON_TAG: "seal"},
+    )
+
+
 def run_days(run: DagsterRun) -> DayRange | frozenset[date] | None:
     """Return the days that a run builds; None if it builds none."""
     config: Any = run.run_config
@@ -152,3 +162,8 @@ def run_tables(run: DagsterRun) -> frozenset[str]:
     selected = [key.to_user_string() for key in run.asset_selection or ()]
     tables = selected or run.tags.get(TABLES_TAG, "").split(",")
     return frozenset(tables) & {*DAY_TABLE_NAMES, *WHOLE_TABLE_NAMES}
+
+
+def is_writing_run(run: DagsterRun) -> bool:
+    """Return whether a run holds the write lock while it works."""
+    return bool(run_tables(run)) or HISTORY in (run.asset_selection or ())

@@ -34,6 +34,7 @@ from orchestration.automation.run_requests import (
     REASON_TAG,
     asset_keys,
     audit_keys,
+    is_writing_run,
     run_days,
     run_tables,
 )
@@ -131,12 +132,12 @@ def dead_runs_sensor(settings: Settings) -> SensorDefinition:
 
 
 def report_dead_runs(settings: Settings, instance: DagsterInstance, now: float) -> Iterator[str]:
-    """Report started runs that build tables and have no process as failed; yield their ids.
+    """Report started runs that write and have no process as failed; yield their ids.
 
     A live run takes its lock in its first seconds and removes it at its end. `now` is in epoch s.
     """
     for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED])):
-        if not run_tables(run):
+        if not is_writing_run(run):
             continue
         if is_run_alive(settings.home, run.run_id):
             continue

@@ -13,11 +13,15 @@ from dagster import (
     RunRequest,
     ScheduleDefinition,
     ScheduleEvaluationContext,
+    SkipReason,
     define_asset_job,
     schedule,
 )
 
+from assets.builds.columns import FILE_ROWS
+from assets.builds.seal import needs_seal
 from assets.checks.asset_checks import FREQUENT, NIGHTLY, check_selection
+from assets.lineage import HISTORY
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES
 from orchestration.automation.run_requests import (
@@ -25,6 +29,7 @@ from orchestration.automation.run_requests import (
     asset_keys,
     audit_keys,
     days_request,
+    seal_request,
 )
 from streaming.settings import Settings
 
@@ -35,6 +40,10 @@ NIGHT: Final = "0 3 * * *"
 BACKUP: Final = "30 2 * * *"
 """Before the checks of the night, which restore it."""
 FREQUENTLY: Final = "*/30 * * * *"
+SEAL: Final = "*/10 * * * *"
+"""Between two of them today's rows stay few, at whatever rate purchases come."""
+SEAL_MINUTE: Final = 20
+"""The minute of the hour at which few events are sealed too, after the day's close."""
 HOURLY: Final = "40 * * * *"
 """Beside the half hours of the other checks, and after the close."""
 
@@ -45,6 +54,7 @@ def schedules(
     """Return all schedules; `upkeep` is the job that deletes old runs."""
     return [
         daily_close_schedule(settings),
+        seal_schedule(settings),
         _check_schedule(
             settings,
             "nightly",
@@ -99,6 +109,30 @@ def daily_close_schedule(settings: Settings) -> ScheduleDefinition:
         return days_request(DayRange(yesterday, yesterday), "close", 0, force=True)
 
     return daily_close_schedule
+
+
+def seal_schedule(settings: Settings) -> ScheduleDefinition:
+    """Return the schedule that seals events in column files; a run is requested if it would."""
+
+    @schedule(
+        SEAL,
+        name="seal_schedule",
+        target=AssetSelection.assets(HISTORY),
+        execution_timezone=settings.timezone,
+        default_status=DefaultScheduleStatus.RUNNING,
+        description="Seals past days, and what is much of today, in column files.",
+    )
+    def seal_schedule_(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
+        if not settings.database_path.exists():
+            return SkipReason("There is no database yet.")
+        now = context.scheduled_execution_time.astimezone(settings.zone)
+        # A late purchase is not worth a run of its own: a few wait for the end of the hour.
+        least = 1 if now.minute == SEAL_MINUTE else FILE_ROWS
+        if needs_seal(settings, now.date(), least):
+            return seal_request()
+        return SkipReason("All that is to be sealed is sealed.")
+
+    return seal_schedule_
 
 
 def _check_schedule(

@@ -25,6 +25,13 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+columns = typer.Typer(
+    name="columns",
+    help="Copies of past days in Parquet files, which builds read instead of rows.",
+    no_args_is_help=True,
+)
+app.add_typer(columns, short_help="Copies of past days in Parquet files.")
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 
@@ -130,6 +137,31 @@ def rebuild(as_json: AsJson = False) -> None:
 
 def _path_text(path: Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+@columns.command("rebuild", short_help="Throw the column files away; they come again.")
+def rebuild_columns(as_json: AsJson = False) -> None:
+    """Throw the column files away: builds read the database's rows until the next seal.
+
+    Dagster seals all days again within the hour. No figure changes, and the stream may go on.
+
+    Example: purchases db columns rebuild
+    """
+    from streaming.settings import load_settings
+    from streaming.store.column_files import forget_all, remove_unlisted
+    from streaming.store.connection import write_store
+
+    settings = load_settings()
+    with write_store(settings) as store:
+        forgotten = forget_all(store)
+    removed = remove_unlisted(settings)
+    if as_json:
+        print_json({"forgotten": forgotten, "removed": removed})
+        return
+    print_text(
+        f"OK: {forgotten:,} column files forgotten, {removed:,} removed."
+        " Dagster's seal_schedule writes them again within the hour."
+    )
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from msgspec import structs
 from streaming.errors import NotFound, Unavailable, UsageError
 from streaming.events.identifiers import event_id_text
 from streaming.settings import Settings
+from streaming.store.column_files import forget_days, remove_unlisted
 from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import read_version
@@ -160,6 +161,8 @@ def erase(settings: Settings, user: str | None, order: str | None, *, apply: boo
             listed_all = structs.replace(erasures, erasures=[*erasures.erasures, listed])
             write_erasure_list(path, listed_all)
     with_user = 0 if users else sum(event.user is not None for event in changes.events)
+    if apply:
+        remove_unlisted(settings)
     is_overwritten = apply and overwrite_free_space(settings.database_path)
     return ErasureResult(erasure, with_user, is_new, is_overwritten)
 
@@ -189,6 +192,7 @@ def apply_again(settings: Settings) -> list[Erasure]:
         _apply(store, _find_changes(store, pseudonyms, users, orders), settings)
         for each in missing:
             _record(store, each.erasure)
+    remove_unlisted(settings)
     overwrite_free_space(settings.database_path)
     return [each.erasure for each in missing]
 
@@ -298,6 +302,7 @@ def _correct(
             for event, day in zip(events, days, strict=True)
         ],
     )
+    forget_days(store, days)
     store.execute(
         "UPDATE day_ledger SET version = ?, changed_at = ?"
         " WHERE day IN (SELECT value FROM json_each(?))",

@@ -171,6 +171,31 @@ class ErasureRow(Table, table=True):
     table_rows: int = big()
 
 
+class ColumnFileRow(Table, table=True):
+    """One column file: immutable Parquet with stored events of one day; written by who seals.
+
+    It holds the day's rows from `first_row` to `last_row`, by SQLite's number of the row. `problem`
+    says why it is not read any more.
+    """
+
+    __tablename__ = "column_file"
+
+    name: str = Field(primary_key=True)
+    day: date = Field(index=True)
+    first_row: int = big()
+    last_row: int = big()
+    events: int = big()
+    items_sold: int = big()
+    net_revenue_micros: int = big()
+    net_revenue_trillions: int = trillions()
+    first_event: int = big()
+    last_event: int = big()
+    bytes: int = big()
+    sha256: str
+    sealed_at: int = big()
+    problem: str | None
+
+
 class LiveTotals(Table, table=True):
     """The additive figures of all time, one row; their version is `events` and the corrections."""
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from streaming.settings import Settings
 from streaming.store.backup import Progress, backup, backup_path
+from streaming.store.column_files import forget_all
 from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import read_version
@@ -68,6 +69,8 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResu
         # A partition without a build is missing, and Dagster builds it again.
         builds = store.execute("DELETE FROM table_build").rowcount
         store.execute("DELETE FROM build_failure")
+        # Who rebuilds may have changed events by hand, and the copies would not show it.
+        forget_all(store)
         return RebuildResult(kept, events, days, items, builds)
 
 

@@ -13,14 +13,20 @@ from streaming.apps import ANALYTICS
 from streaming.errors import PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
 from streaming.store.backup import Progress, backup_path, copy_database, require_integrity
-from streaming.store.connection import SCHEMA_VERSION, newer_schema, schema_version
+from streaming.store.column_files import forget_missing
+from streaming.store.connection import (
+    SCHEMA_VERSION,
+    newer_schema,
+    schema_version,
+    write_store,
+)
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.erasure import apply_again
 from streaming.store.pseudonyms import Erasure
 from streaming.store.schema import migrate
 from streaming.store.sqlite import connect, store_errors
 from streaming.system.home import Home
-from streaming.system.lease import acquire, holder
+from streaming.system.lease import Lease, acquire, holder
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ def restore(settings: Settings, source: Path, progress: Progress | None = None) 
 
     The content is replaced in one transaction, so that a reader sees the one or the other. Who was
     erased in this home is erased in the restored one too. Raises `PurchasesError` while a worker of
-    this home runs, or if `source` is no backup of a deployment with these settings.
+    this home runs or a run writes, or if `source` is no backup of a deployment with these settings.
     """
     path = settings.database_path
     with closing(_open_backup(source)) as content:
@@ -48,6 +54,8 @@ def restore(settings: Settings, source: Path, progress: Progress | None = None) 
             else:
                 copy_database(content, source, path, progress)
             migrate(path)
+            with write_store(settings) as store:
+                forget_missing(store, Home(settings.home).columns)
             return RestoreResult(kept, apply_again(settings))
 
 
@@ -95,7 +103,19 @@ def _workers_stopped(settings: Settings) -> Iterator[None]:
                     " stop it first, with `purchases down` or Ctrl-C where it was started."
                 )
             leases.enter_context(lease)
+        leases.enter_context(_lease_of_runs(home.write_lease))
         yield
+
+
+def _lease_of_runs(path: Path) -> Lease:
+    """Hold the lease of the runs that write: theirs would be figures of the replaced database."""
+    lease = acquire(path)
+    if lease is None:
+        raise PurchasesError(
+            f"A run of Dagster writes to the database (process {holder(path)}): wait for its end,"
+            " or stop it with `purchases down`."
+        )
+    return lease
 
 
 def _set_aside(path: Path, kept: Path) -> Path | None:

@@ -19,6 +19,7 @@ from streaming.errors import PurchasesError
 from streaming.events.identifiers import event_id_text
 from streaming.events.record import TopicPartition
 from streaming.events.refusal import Reason
+from streaming.store.column_files import FORGET_DAY
 from streaming.store.figures import SELECT_IDS, add_figures, compile_insert
 from streaming.store.models import StreamOffset, Table
 from streaming.store.rows import (
@@ -272,6 +273,8 @@ def _correct(
     replaced = [row for row, _ in changes.corrections]
     added = [*changes.new, *(winner for _, winner in changes.corrections)]
     add_figures(connection, difference(deltas(added, day_of), deltas(replaced, day_of)), now)
+    days = {day_of(row[EVENT_TIME]) for pair in changes.corrections for row in pair}
+    connection.exec_driver_sql(FORGET_DAY, [(day,) for day in sorted(days)])
     # Read in another order, this item would have had no row.
     connection.exec_driver_sql(_DELETE_EMPTY_ITEM, [(row[ITEM],) for row in replaced])
 

@@ -30,6 +30,11 @@ class Home:
         return self.backups / "rehearsal"
 
     @property
+    def columns(self) -> Path:
+        """The directory of column files, one below it for each day."""
+        return self.path / "columns"
+
+    @property
     def erasures(self) -> Path:
         """The erased names as pseudonyms, and their key; of one database, and not in it."""
         return self.path / "erasures.json"

@@ -19,7 +19,7 @@ from dagster import (
 
 from assets.builds.builder import Outcome, PartitionBuilder
 from assets.builds.locks import is_run_alive
-from assets.definitions import BuildConfig, stream_specs, table_assets
+from assets.definitions import BuildConfig, history_asset, stream_specs, table_assets
 from assets.lineage import SOURCES, column_lineage
 from assets.partitions import day_partitions, today
 from streaming.settings import Settings
@@ -204,10 +204,12 @@ def test_a_lock_named_by_the_run_is_held_while_it_builds(
 
 def test_lineage_leads_from_the_topic_to_the_last_table(store: Settings) -> None:
     """From `purchases` the arrows lead to `sales_summary`, also by way of what was redriven."""
-    definitions = Definitions(assets=[*stream_specs(store), *table_assets(store)])
-    graph = definitions.resolve_asset_graph()
+    graph = Definitions(
+        assets=[*stream_specs(store), history_asset(store), *table_assets(store)]
+    ).resolve_asset_graph()
     assert graph.get_ancestor_asset_keys(AssetKey("sales_summary")) == {
         AssetKey("analytics_event"),
+        AssetKey("analytics_history"),
         AssetKey("analytics"),
         AssetKey("purchases"),
         AssetKey("purchases_dlq"),

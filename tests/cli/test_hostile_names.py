@@ -61,6 +61,7 @@ LINES = (
     "backfill --from {hostile} --to {hostile}",
     "db backup --json",
     "db rebuild --json",
+    "db columns rebuild --json",
     "db restore {hostile}",
     "doctor",
     "doctor --json",
@@ -134,7 +135,7 @@ def names_of(lines: tuple[str, ...]) -> Iterator[str]:
     known = {name for name, _ in commands()}
     for line in lines:
         words = f"purchases {line}".split()
-        yield next(name for n in (3, 2) if (name := " ".join(words[:n])) in known)
+        yield next(name for n in (4, 3, 2) if (name := " ".join(words[:n])) in known)
 
 
 def test_a_console_draws_no_escape_of_others() -> None:

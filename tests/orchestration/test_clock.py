@@ -20,7 +20,7 @@ from assets.builds.staleness import CLOSE_TIME, is_provisional, read_stale_parti
 from assets.partitions import today
 from assets.tables.calendar import HOUR, SECOND, day_window
 from assets.tables.day_range import DayRange
-from orchestration.automation.schedules import CLOSE, daily_close_schedule
+from orchestration.automation.schedules import CLOSE, daily_close_schedule, seal_schedule
 from orchestration.build import build_defs
 from streaming.settings import Settings
 from streaming.store.sqlite import connect
@@ -106,3 +106,24 @@ def test_at_local_midnight_tomorrow_becomes_a_day_to_build(
         now = datetime(2024, 6, 1, 22, tzinfo=UTC) + timedelta(minutes=minute)
         last = today(settings, now)
         assert list(stale_days(read_stale_partitions(connection), DayRange(EVE, last), 0)) == days
+
+
+def test_few_events_are_sealed_once_an_hour_and_many_at_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past days at minute 20, a day that fills a file at each tick, and nothing without events."""
+    schedule = seal_schedule(settings)
+    ticks = [datetime(2024, 1, 2, 1, minute, tzinfo=UTC) for minute in (10, 20)]
+
+    def asked() -> list[int]:
+        contexts = [build_schedule_context(scheduled_execution_time=at) for at in ticks]
+        return [len(schedule.evaluate_tick(context).run_requests or ()) for context in contexts]
+
+    assert asked() == [0, 0]
+    store_events(settings, [event(1, micros("2024-01-02 00:30"))])
+    assert asked() == [0, 0]
+    store_events(settings, [event(2, micros("2024-01-01 12:00"))])
+    assert asked() == [0, 1]
+    for module in ("assets.builds.seal", "orchestration.automation.schedules"):
+        monkeypatch.setattr(f"{module}.FILE_ROWS", 1)
+    assert asked() == [1, 1]

@@ -13,13 +13,14 @@ from dagster import (
     DagsterInstance,
     DagsterRun,
     DagsterRunStatus,
+    RunRequest,
     build_schedule_context,
 )
 
 from assets.builds.locks import hold_write_lock
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES
-from orchestration.automation.run_requests import days_request, run_days, run_tables
+from orchestration.automation.run_requests import days_request, run_days, run_tables, seal_request
 from orchestration.automation.run_sensors import SILENT_SECONDS, record_failed_run, report_dead_runs
 from orchestration.automation.schedules import daily_close_schedule
 from orchestration.build import build_defs
@@ -43,9 +44,16 @@ with hold_write_lock(Path(sys.argv[1]), sys.argv[2]):
 """
 
 
-def started(settings: Settings, instance: DagsterInstance, status: DagsterRunStatus) -> DagsterRun:
-    """Make a run of a day in this state."""
-    request = days_request(DayRange(DAY, DAY), "late", 1)
+BUILD = days_request(DayRange(DAY, DAY), "late", 1)
+
+
+def started(
+    settings: Settings,
+    instance: DagsterInstance,
+    status: DagsterRunStatus,
+    request: RunRequest = BUILD,
+) -> DagsterRun:
+    """Make a run in this state, of a day unless another one is requested."""
     job = build_defs(settings).resolve_implicit_global_asset_job_def()
     selection = frozenset(request.asset_selection or ())
     return instance.create_run_for_job(
@@ -102,6 +110,18 @@ def count(settings: Settings, table: str) -> int:
     """Count the rows of a table."""
     with closing(connect(settings.database_path, read_only=True)) as found:
         return int(found.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+def test_a_seal_whose_process_was_killed_is_reported_too(
+    store: Settings, instance: DagsterInstance
+) -> None:
+    """Or no build would get the one place of the runs that write."""
+    run = started(store, instance, DagsterRunStatus.STARTED, seal_request())
+    lock = Home(store.home).run_lease(run.run_id)
+    lock.parent.mkdir()
+    lock.touch()
+    assert list(report_dead_runs(store, instance, time.time())) == [run.run_id]
+    assert record_failed_run(store, run, "it died") == 0
 
 
 def test_a_run_that_never_took_its_lock_is_dead_when_it_is_silent(

@@ -18,7 +18,7 @@ from assets.checks.asset_checks import (
     check_selection,
 )
 from assets.checks.finding import CheckContext, Finding
-from assets.definitions import stream_specs, table_assets
+from assets.definitions import history_asset, stream_specs, table_assets
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
 from streaming.store.backup import scheduled_backup
@@ -233,12 +233,12 @@ def test_dagster_runs_every_check(built: Settings, instance: DagsterInstance) ->
     checks = asset_checks(built)
     every = check_selection([*NIGHTLY, *RECONCILIATION, *FREQUENT])
     definitions = Definitions(
-        assets=[*stream_specs(built), *table_assets(built)],
+        assets=[*stream_specs(built), history_asset(built), *table_assets(built)],
         asset_checks=checks,
         jobs=[define_asset_job("checks", every)],
         executor=in_process_executor,
     )
     result = definitions.resolve_job_def("checks").execute_in_process(instance=instance)
     evaluations = result.get_asset_check_evaluations()
-    assert len(evaluations) == len(checks) == 7 + 3 * len(TABLES)
+    assert len(evaluations) == len(checks) == 8 + 3 * len(TABLES)
     assert {e.check_name for e in evaluations if not e.passed} == {"lag"}

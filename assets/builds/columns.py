@@ -1,0 +1,178 @@
+"""Column files: events of one day as Parquet, written once and never changed.
+
+Which files there are is in `streaming.store.column_files`, and when they are written in `seal`.
+"""
+
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from assets.tables.aggregate import EVENT_COLUMNS, add_grain_columns
+from assets.tables.calendar import with_local_time_between
+from streaming.store.column_files import ColumnFile
+from streaming.system.files import sync_directory
+from streaming.units import split_sum, whole_sum
+
+FILE_ROWS: Final = 250_000
+"""Events of one file, which is one row group: as many as a build holds in memory at once."""
+FILE_COLUMNS: Final = {
+    "event_id": pl.String,
+    "event_time": pl.Int64,
+    "kind": pl.String,
+    "user": pl.String,
+    "item": pl.String,
+    "quantity": pl.Int64,
+    "unit_price_micros": pl.Int64,
+    "amount_micros": pl.Int64,
+    "currency": pl.String,
+    "order_id": pl.String,
+    "description": pl.String,
+    "country": pl.String,
+}
+"""The columns of a file, by the names of `analytics_event`: the purchase, and nothing of the record
+that brought it. Another record of the same purchase may replace that without a correction."""
+
+
+@dataclass(frozen=True)
+class FileSums:
+    """The sums of events in column files, in the units of the ledger: money in micros."""
+
+    events: int
+    items_sold: int
+    net_revenue_micros: int
+
+    def added(self, events: pl.DataFrame) -> "FileSums":
+        """Return the sums with those of events."""
+        # A few thousand of the largest amounts are beyond 64 bits, and polars would wrap their sum.
+        net = events["amount_micros"].cast(pl.Int128).sum()
+        return FileSums(
+            self.events + events.height,
+            self.items_sold + int(events["quantity"].sum()),
+            self.net_revenue_micros + int(net),
+        )
+
+
+def sum_files(files: Iterable[ColumnFile]) -> FileSums:
+    """Add up what the list says of files."""
+    listed = list(files)
+    return FileSums(
+        sum(file.events for file in listed),
+        sum(file.items_sold for file in listed),
+        sum(whole_sum(file.net_revenue_trillions, file.net_revenue_micros) for file in listed),
+    )
+
+
+def write_file(
+    events: pl.DataFrame, directory: Path, day: str, rows: tuple[int, int]
+) -> ColumnFile:
+    """Write events of a day, at least one, as a new file that no row of the list names yet.
+
+    `rows` are the first and the last number of a row up to which the file stands. The file is on
+    the disk when this returns. Raises `OSError` if it cannot be written.
+    """
+    name = f"day={day}/{uuid.uuid4().hex}.parquet"
+    path = directory / name
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("w+b") as file:
+        os.fchmod(file.fileno(), 0o600)
+        events.sort("event_time").write_parquet(
+            file, compression="zstd", compression_level=3, row_group_size=FILE_ROWS
+        )
+        file.flush()
+        # The list must never name a file that a power failure can undo.
+        os.fsync(file.fileno())
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    for below in (path.parent, directory):
+        sync_directory(below)
+    sums = FileSums(0, 0, 0).added(events)
+    trillions, micros = split_sum(sums.net_revenue_micros)
+    return ColumnFile(
+        name=name,
+        day=day,
+        first_row=rows[0],
+        last_row=rows[1],
+        events=sums.events,
+        items_sold=sums.items_sold,
+        net_revenue_trillions=trillions,
+        net_revenue_micros=micros,
+        first_event=_int(events["event_time"].min()),
+        last_event=_int(events["event_time"].max()),
+        bytes=path.stat().st_size,
+        sha256=sha256,
+        sealed_at=time.time_ns() // 1000,
+    )
+
+
+def read_files(files: Iterable[ColumnFile], directory: Path) -> pl.DataFrame:
+    """Read all columns of files."""
+    return _scan(list(files), directory).select(*FILE_COLUMNS).collect()
+
+
+def scan_files(files: Iterable[ColumnFile], directory: Path, zone: ZoneInfo) -> list[pl.LazyFrame]:
+    """Plan to read files, in frames of at most `FILE_ROWS` with the columns of `add_local_columns`.
+
+    A frame can be read more than once; a file that is gone or damaged is an error only then.
+    """
+    return [
+        add_grain_columns(
+            with_local_time_between(
+                _scan(together, directory).select(*EVENT_COLUMNS),
+                zone,
+                min(file.first_event for file in together),
+                max(file.last_event for file in together),
+            )
+        )
+        for together in group_files(files, FILE_ROWS)
+    ]
+
+
+def group_files(files: Iterable[ColumnFile], events: int) -> Iterator[list[ColumnFile]]:
+    """Group files in their order, so that each group has no more `events`, or is one file."""
+    group: list[ColumnFile] = []
+    for file in files:
+        if group and sum(each.events for each in group) + file.events > events:
+            yield group
+            group = []
+        group.append(file)
+    if group:
+        yield group
+
+
+def find_loss(file: ColumnFile, directory: Path) -> str | None:
+    """Return that a file is not there or not as long as it was, else None."""
+    try:
+        size = (directory / file.name).stat().st_size
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    return None if size == file.bytes else f"it has {size} bytes, not {file.bytes}"
+
+
+def find_damage(file: ColumnFile, directory: Path) -> str | None:
+    """Return what is wrong with a file, None if it holds the bytes that were sealed."""
+    try:
+        with (directory / file.name).open("rb") as opened:
+            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    return None if sha256 == file.sha256 else "its content was changed"
+
+
+def _scan(files: Sequence[ColumnFile], directory: Path) -> pl.LazyFrame:
+    # A path is taken as it is: a home may have any characters in its name.
+    paths = [directory / file.name for file in files]
+    return pl.scan_parquet(paths, glob=False, hive_partitioning=False, low_memory=True)
+
+
+def _int(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is not a time.")
+    return value

@@ -1,0 +1,220 @@
+"""The seal of a day: its stored events copied into column files, which the list then names.
+
+Each day is read in one snapshot and named in one transaction, so a seal that is killed leaves files
+that no row names, which the next one removes. Nothing of Dagster is here.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from assets.builds.columns import (
+    FILE_COLUMNS,
+    FILE_ROWS,
+    FileSums,
+    find_damage,
+    group_files,
+    read_files,
+    sum_files,
+    write_file,
+)
+from assets.builds.event_reader import last_row, read_ledger, read_rows_beyond
+from streaming.settings import Settings
+from streaming.store.column_files import (
+    MARK_FILE,
+    ColumnFile,
+    read_column_files,
+    remove_unlisted,
+    replace_column_files,
+)
+from streaming.store.connection import StoreConnection, StoreReader, open_reader, write_store
+from streaming.store.deployment import recorded_deployment, require_same_deployment
+from streaming.store.live_totals import count_corrections
+from streaming.system.deadline import Deadline
+from streaming.system.home import Home
+
+SMALL_FILES: Final = 16
+"""Files of a day that are not full, before they are joined: each late event may bring one."""
+
+
+@dataclass(frozen=True)
+class SealResult:
+    """How many days, files and events were sealed, and how many files were joined or removed.
+
+    `problems` has a sentence for each day whose events contradict the ledger.
+    """
+
+    days: int = 0
+    files: int = 0
+    events: int = 0
+    joined: int = 0
+    removed: int = 0
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Sealed:
+    """The new files of a day, beside the files of `basis` or, if `is_joined`, in their place.
+
+    `corrections` is how many there were when the events were read.
+    """
+
+    basis: Sequence[ColumnFile]
+    new: Sequence[ColumnFile]
+    corrections: int
+    is_joined: bool = False
+    problem: str | None = None
+
+
+def seal_history(settings: Settings, today: date, limit_seconds: float = math.inf) -> SealResult:
+    """Seal what no column file has: past days whole, and of `today` what fills a file.
+
+    Then join the small files of a day, and remove files that no row names. No further day is begun
+    after the limit. Only who holds the write lock may do it. Raises what `open_reader` and
+    `write_store` do, `Mismatch` if the deployment has other settings, and `OSError` if a file
+    cannot be written.
+    """
+    limit = Deadline.after(limit_seconds)
+    sealed: list[_Sealed] = []
+    joined: list[_Sealed] = []
+    problems: dict[str, str] = {}
+    with closing(open_reader(settings)) as reader:
+        for day in _list_days(reader, settings, today):
+            if limit.is_over():
+                break
+            result = _seal(reader, settings, day)
+            if result.problem is not None:
+                problems[day.isoformat()] = result.problem
+            if _record(settings, result):
+                sealed.append(result)
+        for files in _list_small(reader):
+            result = _join(reader, settings, files)
+            if _record(settings, result):
+                joined.append(result)
+    new = [file for result in sealed for file in result.new]
+    return SealResult(
+        days=len(sealed),
+        files=len(new),
+        events=sum_files(new).events,
+        joined=sum(len(result.basis) for result in joined),
+        removed=remove_unlisted(settings),
+        problems=problems,
+    )
+
+
+def needs_seal(settings: Settings, today: date, events: int = 1) -> bool:
+    """Return whether a day lacks at least so many sealed events, or has many small files."""
+    with closing(open_reader(settings)) as reader:
+        return bool(_list_days(reader, settings, today, events)) or any(_list_small(reader))
+
+
+def read_history(store: StoreConnection) -> dict[str, int]:
+    """Return how many days, files, events and bytes the column files have."""
+    listed = read_column_files(store)
+    files = [file for of_day in listed.values() for file in of_day]
+    return {
+        "days": len(listed),
+        "files": len(files),
+        "events": sum_files(files).events,
+        "bytes": sum(file.bytes for file in files),
+    }
+
+
+def _list_days(reader: StoreReader, settings: Settings, today: date, least: int = 1) -> list[date]:
+    """Return the days to seal, oldest first; a day with a problem is left as it is."""
+    with reader.snapshot() as store:
+        recorded = recorded_deployment(store)
+        if recorded is not None:
+            require_same_deployment(recorded, settings, settings.database_path)
+        listed = read_column_files(store)
+        behind = {
+            day: figures.events - sum_files(listed.get(day, ())).events
+            for day, figures in read_ledger(store).items()
+        }
+    return [
+        day
+        for day, events in behind.items()
+        if events >= (least if day < today else FILE_ROWS)
+        and not any(file.problem for file in listed.get(day, ()))
+    ]
+
+
+def _seal(reader: StoreReader, settings: Settings, day: date) -> _Sealed:
+    """Write the files of a day, of one moment; none if their sums are not those of the ledger."""
+    directory = Home(settings.home).columns
+    with reader.snapshot() as store:
+        listed = read_column_files(store, day, day).get(day, [])
+        corrections = count_corrections(store)
+        rows = (max((file.last_row for file in listed), default=0) + 1, last_row(store))
+        frames = read_rows_beyond(store, FILE_COLUMNS, day, settings.zone, listed)
+        new = [
+            write_file(frame, directory, day.isoformat(), rows)
+            for frame in frames
+            if not frame.is_empty()
+        ]
+        figures = read_ledger(store, day, day)[day]
+    counted = FileSums(figures.events, figures.items_sold, figures.net_revenue_micros)
+    sums = sum_files([*listed, *new])
+    if sums != counted:
+        problem = f"{sums} is not the ledger's {counted}."
+        return _Sealed(listed, [], corrections, problem=problem)
+    return _Sealed(listed, new, corrections)
+
+
+def _list_small(reader: StoreReader) -> Iterator[list[ColumnFile]]:
+    """Yield the files to join: those of a day that are not full, if they are many."""
+    with reader.snapshot() as store:
+        listed = read_column_files(store)
+    for files in listed.values():
+        small = [file for file in files if file.events < FILE_ROWS]
+        if len(small) > SMALL_FILES and not any(file.problem for file in files):
+            for group in group_files(small, FILE_ROWS):
+                if len(group) > 1:
+                    yield group
+
+
+def _join(reader: StoreReader, settings: Settings, files: Sequence[ColumnFile]) -> _Sealed:
+    """Write one file with the events of several; mark those that are damaged instead."""
+    directory = Home(settings.home).columns
+    with reader.snapshot() as store:
+        corrections = count_corrections(store)
+    damaged = [file for file in files if find_damage(file, directory)]
+    if damaged:
+        problem = find_damage(damaged[0], directory)
+        return _Sealed(damaged, [], corrections, problem=problem)
+    rows = (min(file.first_row for file in files), max(file.last_row for file in files))
+    joined = write_file(read_files(files, directory), directory, files[0].day, rows)
+    return _Sealed(files, [joined], corrections, is_joined=True)
+
+
+def _record(settings: Settings, result: _Sealed) -> bool:
+    """Name the new files, or mark the old ones; return whether the day is sealed.
+
+    A day that was corrected since its events were read is left to the next seal.
+    """
+    directory = Home(settings.home).columns
+    with write_store(settings) as store:
+        if result.problem is not None:
+            store.executemany(MARK_FILE, [(result.problem, file.name) for file in result.basis])
+            return False
+        if count_corrections(store) != result.corrections or not _are_there(
+            store, directory, result
+        ):
+            return False
+        replace_column_files(store, result.basis if result.is_joined else (), result.new)
+    return bool(result.new)
+
+
+def _are_there(store: StoreConnection, directory: Path, result: _Sealed) -> bool:
+    """Return whether the new files are on the disk still, and those of the basis in the list.
+
+    An erasure removes what no row names, and `purchases db columns rebuild` forgets all.
+    """
+    names = {row[0] for row in store.execute("SELECT name FROM column_file")}
+    return all((directory / file.name).exists() for file in result.new) and all(
+        file.name in names for file in result.basis
+    )

@@ -1,0 +1,122 @@
+"""The list of column files: which files in `columns/` hold which stored events of which day.
+
+The events in the database are the truth, and a file is a copy. A file belongs to the history while
+a row of `column_file` names it; one that no row names is left over, and is removed. What is in a
+file, and when a day is sealed, is `assets.builds.seal`.
+"""
+
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import astuple, dataclass, fields
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from streaming.settings import Settings
+from streaming.store.connection import StoreConnection, write_store
+from streaming.system.home import Home
+
+
+@dataclass(frozen=True)
+class ColumnFile:
+    """A row of `column_file`; `name` is relative to `columns/`, times in µs.
+
+    The file holds the events of the day that were stored from `first_row` to `last_row`, or a part
+    of them: the files of a day hold all of its events up to the last of them.
+    """
+
+    name: str
+    day: str
+    first_row: int
+    last_row: int
+    events: int
+    items_sold: int
+    net_revenue_trillions: int
+    net_revenue_micros: int
+    first_event: int
+    last_event: int
+    bytes: int
+    sha256: str
+    sealed_at: int
+    problem: str | None = None
+
+
+_COLUMNS: Final = ", ".join(field.name for field in fields(ColumnFile))
+FORGET_DAY: Final = "DELETE FROM column_file WHERE day = ?"
+"""For every writer that changes stored events of a day, in the same transaction."""
+MARK_FILE: Final = "UPDATE column_file SET problem = ? WHERE name = ?"
+"""For who finds that a file is wrong: its day is read from the rows from then on."""
+
+
+def read_column_files(
+    store: StoreConnection, first: date | None = None, last: date | None = None
+) -> dict[date, list[ColumnFile]]:
+    """Read the files of each day in the range, in the order of their first events."""
+    rows = store.execute(
+        f"SELECT {_COLUMNS} FROM column_file WHERE day >= ? AND day <= ?"  # noqa: S608 - own names
+        " ORDER BY day, first_event, name",
+        ((first or date.min).isoformat(), (last or date.max).isoformat()),
+    )
+    files: dict[date, list[ColumnFile]] = {}
+    for row in rows:
+        file = ColumnFile(*row)
+        files.setdefault(date.fromisoformat(file.day), []).append(file)
+    return files
+
+
+def replace_column_files(
+    store: StoreConnection, old: Iterable[ColumnFile], new: Iterable[ColumnFile]
+) -> None:
+    """Name the new files in place of the old ones."""
+    store.executemany("DELETE FROM column_file WHERE name = ?", [(file.name,) for file in old])
+    marks = ", ".join("?" * len(fields(ColumnFile)))
+    store.executemany(
+        f"INSERT INTO column_file ({_COLUMNS}) VALUES ({marks})",  # noqa: S608 - own names
+        [astuple(file) for file in new],
+    )
+
+
+def forget_days(store: StoreConnection, days: Collection[str]) -> None:
+    """Forget the files of days whose stored events are being changed."""
+    store.executemany(FORGET_DAY, [(day,) for day in sorted(set(days))])
+
+
+def forget_all(store: StoreConnection) -> int:
+    """Forget every file; return how many there were."""
+    return store.execute("DELETE FROM column_file").rowcount
+
+
+def forget_missing(store: StoreConnection, directory: Path) -> None:
+    """Forget the days that lack a file: a restored list is older than the files of the home."""
+    listed = read_column_files(store)
+    missing = {
+        file.day
+        for files in listed.values()
+        for file in files
+        if not (directory / file.name).exists()
+    }
+    forget_days(store, missing)
+
+
+def remove_unlisted(settings: Settings) -> int:
+    """Remove the files in `columns/` that no row names; return how many.
+
+    Raises what `write_store` does, and `OSError` if a file cannot be removed.
+    """
+    directory = Home(settings.home).columns
+    if not directory.exists():
+        return 0
+    # Nobody can name a file meanwhile: a seal looks for its files in the transaction that does.
+    with write_store(settings) as store:
+        listed = {row[0] for row in store.execute("SELECT name FROM column_file")}
+        removed = [
+            path
+            for path in directory.rglob("*")
+            if path.is_file() and path.relative_to(directory).as_posix() not in listed
+        ]
+        for path in removed:
+            path.unlink()
+    for below in directory.iterdir():
+        with suppress(OSError):  # a directory that is not empty, or a file
+            below.rmdir()
+    return len(removed)

@@ -1,0 +1,105 @@
+"""A seal that is killed at any step: the next one completes it, and no figure differs."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from assets.builds.seal import seal_history
+from streaming.settings import Settings
+from tests.assets.builds.test_columns import TODAY, build_from_rows, late
+from tests.assets.stored import store_events
+from tests.store.rows import year_of_days
+
+STEP_FILES = (
+    "assets/builds/seal.py",
+    "assets/builds/columns.py",
+    "streaming/store/column_files.py",
+    "streaming/store/connection.py",
+    "streaming/store/sqlite.py",
+    "streaming/system/files.py",
+)
+# Children are forked before polars has threads: a process of its own costs a second each.
+CHILD = """
+import json, os, shutil, signal, sys
+from datetime import date
+from pathlib import Path
+from assets.builds import seal
+from assets.builds.column_proof import find_problems
+from streaming.settings import Settings
+from streaming.store.connection import read_store
+from tests.assets.builds.test_columns import TODAY, build, files, listed, problems
+from tests.assets.builds.test_seal_kills import STEP_FILES
+
+seal.SMALL_FILES = 1
+
+def forked(do):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, json.dumps(do()).encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as answer:
+        text = answer.read()
+    _, status = os.waitpid(child, 0)
+    return os.WTERMSIG(status), json.loads(text or b"null")
+
+def sealed_until(settings, last):
+    steps = 0
+    def count(frame, event, _):
+        nonlocal steps
+        if frame.f_code.co_filename.endswith(STEP_FILES):
+            steps += 1
+            if steps == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.setprofile(count)
+    seal.seal_history(settings, TODAY)
+    sys.setprofile(None)
+    return steps
+
+def judged(settings):
+    before = problems(settings), build(settings)
+    seal.seal_history(settings, TODAY)
+    on_disk = len(files(settings)) == len(listed(settings))
+    return [before, (problems(settings), build(settings)), on_disk]
+
+home, kills = Path(sys.argv[1]), int(sys.argv[2])
+
+def copy(name):
+    shutil.copytree(home, home.with_name(name))
+    return Settings(home=home.with_name(name))
+
+whole = copy("whole")
+_, steps = forked(lambda: sealed_until(whole, 0))
+for number in range(kills):
+    settings = copy(f"killed-{number}")
+    signalled, _ = forked(lambda: sealed_until(settings, 1 + number * (steps - 1) // kills))
+    _, judgement = forked(lambda: judged(settings))
+    print(json.dumps([signalled, judgement]), flush=True)
+    shutil.rmtree(settings.home)
+"""
+
+
+@pytest.mark.parametrize(
+    "kills",
+    [6, pytest.param(100, marks=[pytest.mark.faults, pytest.mark.timeout(600)])],
+)
+def test_a_seal_killed_at_any_step_changes_no_figure(kills: int, store: Settings) -> None:
+    """After the kill and after the next seal tables are right, and then no file is left over."""
+    store_events(store, year_of_days(3))
+    seal_history(store, TODAY)
+    store_events(store, [late(10, 2, item="chair"), late(11, 4), late(12, 3, quantity=-2)])
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(store.home), str(kills)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    right = [{}, build_from_rows(store)]
+    judgements = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(judgements) == kills
+    for signalled, judgement in judgements:
+        assert signalled == 9
+        assert judgement == [right, right, True]
