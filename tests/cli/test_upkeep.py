@@ -7,15 +7,19 @@ from streaming.cli.logs import last_lines, new_lines
 from streaming.system.home import Home
 from streaming.system.log_rotation import rotate
 from tests.deployment import Deployment
+from tests.support import wait_until
 
 
 def test_doctor_finds_what_is_wrong_before_anything_runs(deployment: Deployment) -> None:
     """Each check says what it found; a missing topic and a taken port come with their remedy."""
-    done = deployment.run("doctor", "--json")
-    found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
-    assert done.returncode == 0, found
-    assert found.keys() >= {"home", "disk", "versions", "clock", "cluster", "topics"}
-    assert found["broker's clock"]["state"] == "ok"
+
+    def states() -> dict[str, str]:
+        found = json.loads(deployment.succeed("doctor", "--json"))["checks"]
+        return {check["name"]: check["state"] for check in found}
+
+    assert states().keys() >= {"home", "disk", "versions", "clock", "cluster", "topics"}
+    # A broker that is slow to answer is a warning.
+    wait_until(lambda: states()["broker's clock"] == "ok", 60, "the broker does not tell its time")
     port = deployment.bootstrap_servers.rpartition(":")[2]
     Home(deployment.home).dashboard_port.write_text(f"{port}\n")
     other = replace(deployment, namespace=f"{deployment.namespace}-none").run("doctor")

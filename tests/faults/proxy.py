@@ -40,9 +40,9 @@ class Proxy:
         traceback: TracebackType | None,
     ) -> None:
         self.reset()
-        self._loop.call_soon_threadsafe(self._server.close)
+        self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(60)
 
     def cut(self) -> None:
         """Let nothing through any more, without telling anybody; connections stay open."""
@@ -59,6 +59,16 @@ class Proxy:
 
     def _do(self, what: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever it gives
         return asyncio.run_coroutine_threadsafe(what, self._loop).result(60)
+
+    async def _end(self) -> None:
+        """End with all tasks: one that the loop stops before its first step is a warning later."""
+        self._server.close()
+        # Connections of this moment become tasks in the next turn.
+        await asyncio.sleep(0)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _reset(self) -> None:
         for writer in list(self._writers):
