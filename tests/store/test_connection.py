@@ -72,13 +72,14 @@ def test_an_empty_database_needs_an_upgrade(tmp_path: Path) -> None:
 def test_a_damaged_database_page_is_named_with_its_remedy(
     store: Settings, connection: sqlite3.Connection
 ) -> None:
-    """Garbage in the middle of the file shows as damage when it is read, and names restore."""
+    """Garbage among the events shows as damage when it is read, and names restore."""
     add_events(connection, year_of_days(2000))
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.close()
     path = store.database_path
     with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 2 // 4096 * 4096)
+        # The first pages are those of the schema.
+        file.seek(path.stat().st_size * 3 // 4 // 4096 * 4096)
         file.write(b"\xff" * 4096 * 4)
     query = "SELECT sum(length(event_id)), max(item) FROM analytics_event"
     with (
