@@ -1,6 +1,7 @@
 """Fixtures of the whole suite: one real broker for the session, a namespace for each test."""
 
 import os
+import signal
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -48,6 +49,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return ranks.get(item.nodeid.partition("::")[0], len(ranks)), not needs_broker
 
     items.sort(key=rank)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Give signals back after a test: Dagster, run in this process, leaves its own handlers."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        return (yield)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,21 +5,17 @@ What is about processes, their signals or their death starts them instead: see `
 
 import io
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
-from typing import Final
 
 import pytest
 import typer
 
 from streaming.cli.exit_codes import run_app
 from streaming.system.privacy import UMASK
-
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def run_here(
@@ -29,10 +25,8 @@ def run_here(
     words = [module, *arguments]
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, ExitStack() as ending:
-        # A command sets both for its process, and Dagster gives SIGTERM the handler of SIGINT.
+        # The command sets it for its process.
         ending.callback(os.umask, os.umask(UMASK))
-        for number in STOP_SIGNALS:
-            ending.callback(signal.signal, number, signal.getsignal(number))
         for name in os.environ.keys() - environment.keys():
             patch.delenv(name)
         for name, value in environment.items():

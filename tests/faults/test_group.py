@@ -12,7 +12,7 @@ from streaming.runtime.status_file import read_status
 from tests.deployment import Deployment
 from tests.faults.table import injected
 from tests.load import Load
-from tests.support import wait_until
+from tests.support import leave_group, wait_until
 
 LONG = pytest.mark.faults
 
@@ -40,7 +40,7 @@ def test_rebalance_storm(
             joined = time.monotonic() + 1
             while time.monotonic() < joined:
                 member.poll(0.1)
-            member.close()
+            leave_group(member)
 
     with injected(deployment, request) as injection:
         injection.strike(storm, 30)

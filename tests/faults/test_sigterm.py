@@ -20,7 +20,7 @@ from tests.faults.table import Injection, keep
 from tests.faults.test_workers import wait, worker_of
 from tests.load import Load
 from tests.oracle import require_exactly_once, wait_until_quiet
-from tests.support import wait_until
+from tests.support import leave_group, wait_until
 
 LONG = pytest.mark.faults
 APPS = {"process": "processor", "analyze": "analytics"}
@@ -106,7 +106,7 @@ def rebalancing(deployment: Deployment, _cluster: Cluster) -> Iterator[None]:
             member.subscribe([deployment.topic("purchases")])
             for _ in range(5):
                 member.poll(0.1)
-            member.close()
+            leave_group(member)
 
     thread = threading.Thread(target=storm, name="storm")
     thread.start()
