@@ -158,16 +158,19 @@ export function prepareLists(readLists) {
 
 // What is chosen, each with a button that takes it back.
 export function showChips({ subject }) {
-  $("subject").replaceChildren(
-    ...SUBJECTS.filter((name) => name in subject).map((name) => {
-      const value = subject[name] || "none",
-        description = name === "item" ? descriptions.get(subject[name]) : null,
-        chip = makeButton(`${name} ${description ?? value} ×`, "chip", () =>
-          go({ [name]: null, order: null }, LISTS),
-        );
-      chip.setAttribute("aria-label", `show all again instead of ${name} ${value}`);
-      chip.title = value;
-      return chip;
-    }),
-  );
+  const chips = SUBJECTS.filter((name) => name in subject).map((name) => chipOf(name, subject[name]));
+  // A button that stays keeps the focus of whoever is about to press it.
+  if (chips.length !== $("subject").children.length || !chips.every((chip) => chip.isConnected))
+    $("subject").replaceChildren(...chips);
+}
+
+function chipOf(name, chosen) {
+  const value = chosen || "none",
+    label = `show all again instead of ${name} ${value}`,
+    there = [...$("subject").children].find((chip) => chip.getAttribute("aria-label") === label),
+    chip = there ?? makeButton("", "chip", () => go({ [name]: null, order: null }, LISTS));
+  chip.textContent = `${name} ${(name === "item" && descriptions.get(chosen)) || value} ×`;
+  chip.setAttribute("aria-label", label);
+  chip.title = value;
+  return chip;
 }
