@@ -72,10 +72,17 @@ class Cluster:
             return False
 
     def leader_of(self, topic: str, partition: int = 0) -> Node:
-        """Return the node that leads a partition."""
+        """Return the node that leads a partition; waits for the end of an election."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
-        leader = admin.list_topics(topic, timeout=60).topics[topic].partitions[partition].leader
-        return next(node for node in self.nodes if node.number == leader)
+        leading: list[Node] = []
+
+        def is_led() -> bool:
+            described = admin.list_topics(topic, timeout=60).topics[topic].partitions[partition]
+            leading[:] = [node for node in self.nodes if node.number == described.leader]
+            return bool(leading)
+
+        wait_until(is_led, 60, f"nobody leads {topic}-{partition}")
+        return leading[0]
 
 
 @contextmanager
