@@ -5,10 +5,11 @@ who may ask is the caller's decision, and nothing of them is logged.
 """
 
 import time
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Final
 
 from confluent_kafka import Consumer
@@ -80,6 +81,10 @@ class PeekedRecord(Struct, frozen=True):
     headers: tuple[tuple[str, str | None], ...]
 
 
+Found = deque[tuple[int, PeekedRecord]]
+"""Records of a partition, each with its own time (ms)."""
+
+
 class Peek(Struct, frozen=True):
     """Records by their time, and how many were looked at; `complete` unless a limit ended it."""
 
@@ -117,9 +122,12 @@ def peek(settings: Settings, request: PeekRequest) -> Peek:
     with _open(settings, request.topic) as (consumer, bounds):
         starts = _starts(consumer, request, bounds)
         found, scanned, complete = _scan(consumer, request, starts, bounds)
-    found.sort(key=lambda record: (record.timestamp, record.partition, record.offset))
-    kept = found[: request.limit] if request.goes_forward else found[-request.limit :]
-    return Peek(tuple(map(shown, kept)), scanned, complete)
+    records = sorted(
+        chain.from_iterable(found.values()),
+        key=lambda one: (one[0], one[1].partition, one[1].offset),
+    )
+    kept = records[: request.limit] if request.goes_forward else records[-request.limit :]
+    return Peek(tuple(record for _, record in kept), scanned, complete)
 
 
 def follow(
@@ -186,22 +194,27 @@ def _starts(consumer: Consumer, request: PeekRequest, bounds: Bounds) -> dict[To
 
 def _scan(
     consumer: Consumer, request: PeekRequest, starts: dict[TopicPartition, int], bounds: Bounds
-) -> tuple[list[Record], int, bool]:
-    """Read each partition to its end; return the records that fit, and how many were read."""
-    found: list[Record] = []
+) -> tuple[dict[int, Found], int, bool]:
+    """Read each partition to its end; return what fits by partition, and how many were read.
+
+    No partition keeps more than the limit, as text, because records may have megabytes.
+    """
+    found: dict[int, Found] = {number: deque(maxlen=request.limit) for _, number in starts}
     scanned, deadline = 0, time.monotonic() + READ_SECONDS
     places = [PartitionOffset(*place, start) for place, start in starts.items()]
     consumer.assign(places)
     while places and scanned < MAX_SCANNED and time.monotonic() < deadline:
         messages = [m for m in consumer.consume(BATCH, 0.05) if m.error() is None]
         scanned += len(messages)
-        records = (read_record(message) for message in messages)
-        found += [record for record in records if _fits(record, request.key)]
+        for record in map(read_record, messages):
+            here = found[record.partition]
+            is_wanted = not request.goes_forward or len(here) < request.limit
+            if is_wanted and _fits(record, request.key):
+                here.append((record.timestamp, shown(record)))
         # What was committed after the ends were asked for is not waited for.
         if all(at.offset >= bounds[at.topic, at.partition][1] for at in consumer.position(places)):
             return found, scanned, True
-        enough = Counter(record.partition for record in found)
-        if request.goes_forward and all(enough[at.partition] >= request.limit for at in places):
+        if request.goes_forward and all(len(here) == request.limit for here in found.values()):
             return found, scanned, True
     return found, scanned, not places
 
