@@ -25,6 +25,7 @@ from streaming.store.column_files import ColumnFile, read_column_files
 from streaming.store.connection import StoreConnection
 from streaming.store.live_totals import read_version
 from streaming.store.migrations.readable import event_id
+from streaming.totals.queries import last_row
 from streaming.units import MICROS, whole_sum
 
 FRAME_ROWS: Final = 250_000
@@ -110,12 +111,6 @@ def read_rows_beyond(
     table = "analytics_event NOT INDEXED" if is_recent else "analytics_event"
     pieces = _pieces(connection, columns, day_window(day, zone), after_row, table)
     return _frames(_of_day(piece, day, zone) for piece in pieces)
-
-
-def last_row(connection: StoreConnection) -> int:
-    """Return the number of the row that was stored last, 0 if there is none."""
-    row = connection.execute("SELECT coalesce(max(rowid), 0) FROM analytics_event").fetchone()
-    return int(row[0])
 
 
 def _read_sound_files(

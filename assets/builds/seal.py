@@ -22,7 +22,7 @@ from assets.builds.columns import (
     sum_files,
     write_file,
 )
-from assets.builds.event_reader import last_row, read_ledger, read_rows_beyond
+from assets.builds.event_reader import read_ledger, read_rows_beyond
 from streaming.settings import Settings
 from streaming.store.column_files import (
     MARK_FILE,
@@ -36,6 +36,7 @@ from streaming.store.deployment import recorded_deployment, require_same_deploym
 from streaming.store.live_totals import count_corrections
 from streaming.system.deadline import Deadline
 from streaming.system.home import Home
+from streaming.totals.queries import last_row
 
 SMALL_FILES: Final = 16
 """Files of a day that are not full, before they are joined: each late event may bring one."""

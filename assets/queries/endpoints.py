@@ -26,6 +26,7 @@ from assets.queries.purchase_endpoints import (
     Limit,
     Offset,
     figures,
+    page_fields,
     purchase_endpoints,
     requested_page,
 )
@@ -162,13 +163,8 @@ def _ranking(
         name = file_name(kind, query.subject, days.first, days.last)
         return build_file(named, RankedFigures, query.format, name)
     return Ranking(
-        first=days.first,
-        last=days.last,
-        currency=settings.currency,
-        as_of=utc_text(None),
-        total=total,
+        **page_fields(settings, days, page, total),
         ranked=named,
-        next_offset=page.stop if page.stop < total else None,
         standing=standing,
     )
 

@@ -16,6 +16,7 @@ from assets.queries.records import Line, Lines, Order, Orders, RankedFigures, Ra
 from assets.queries.sales import Direction
 from assets.queries.search import search
 from assets.queries.series import MAX_DAYS, RENAMED, Name, RangeQuery, requested_range
+from assets.tables.day_range import DayRange
 from streaming.api.endpoint import JSON, Endpoint
 from streaming.settings import Settings
 from streaming.store.connection import read_store
@@ -108,6 +109,18 @@ def requested_page(query: Any) -> slice:  # noqa: ANN401 - any query with a page
     return slice(0, MAX_ROWS)
 
 
+def page_fields(settings: Settings, days: DayRange, page: slice, total: int) -> dict[str, Any]:
+    """Return what each page of a range says of itself; `total` is the number of rows in all."""
+    return {
+        "first": days.first,
+        "last": days.last,
+        "currency": settings.currency,
+        "as_of": utc_text(None),
+        "total": total,
+        "next_offset": page.stop if page.stop < total else None,
+    }
+
+
 def _buyers(settings: Settings, query: BuyersQuery) -> Ranking | Response:
     page, order = requested_page(query), (query.order, query.direction)
     with read_store(settings) as store:
@@ -120,13 +133,8 @@ def _buyers(settings: Settings, query: BuyersQuery) -> Ranking | Response:
         name = file_name("customers", query.subject, days.first, days.last)
         return build_file(ranking, RankedFigures, query.format, name)
     return Ranking(
-        first=days.first,
-        last=days.last,
-        currency=settings.currency,
-        as_of=utc_text(None),
-        total=total,
+        **page_fields(settings, days, page, total),
         ranked=ranking,
-        next_offset=page.stop if page.stop < total else None,
         standing=events_freshness(),
     )
 
@@ -141,13 +149,8 @@ def _orders(settings: Settings, query: OrdersQuery) -> Orders | Response:
         name = file_name("orders", query.subject, days.first, days.last)
         return build_file(orders, Order, query.format, name)
     return Orders(
-        first=days.first,
-        last=days.last,
-        currency=settings.currency,
-        as_of=utc_text(None),
-        total=total,
+        **page_fields(settings, days, page, total),
         orders=orders,
-        next_offset=page.stop if page.stop < total else None,
     )
 
 
@@ -161,13 +164,8 @@ def _lines(settings: Settings, query: LinesQuery) -> Lines | Response:
         name = file_name("purchases", subject, days.first, days.last)
         return build_file(lines, Line, query.format, name)
     return Lines(
-        first=days.first,
-        last=days.last,
-        currency=settings.currency,
-        as_of=utc_text(None),
-        total=total,
+        **page_fields(settings, days, page, total),
         lines=lines,
-        next_offset=page.stop if page.stop < total else None,
     )
 
 
