@@ -19,7 +19,7 @@ from streaming.apps import APPS
 from streaming.broker.embedded import stop_broker
 from streaming.broker.keeper import BrokerKeeper
 from streaming.cli.console import PrintableConsole
-from streaming.dashboard.access import read_access
+from streaming.dashboard.access import read_access, sign_in_hint
 from streaming.errors import PurchasesError, UsageError
 from streaming.kafka.acls import consumer_rules, processor_rules
 from streaming.kafka.bootstrap import bootstrap_servers
@@ -68,10 +68,8 @@ def run_up(*, demo: bool) -> None:
         )
     access = read_access(settings)
     configure_logs()
-    if access.token is not None and settings.dashboard_token is None:
-        _report(
-            f"Sign in to the dashboard with the token in {Home(settings.home).dashboard_token}."
-        )
+    if hint := sign_in_hint(settings, access):
+        _report(hint)
     # Until `_watch` handles signals, all end the start as Ctrl-C does: through what is entered
     # below.
     for number in stop_signals():

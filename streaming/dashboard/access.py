@@ -116,6 +116,13 @@ def read_access(settings: Settings) -> Access:
     )
 
 
+def sign_in_hint(settings: Settings, access: Access) -> str | None:
+    """Return where the token is that is kept in the home; None if no such token is needed."""
+    if access.token is None or settings.dashboard_token is not None:
+        return None
+    return f"Sign in with the token in {Home(settings.home).dashboard_token}."
+
+
 def _kept_token(path: Path) -> str:
     """Return the token of a file in the home; both are made if they are missing."""
     if not path.exists():

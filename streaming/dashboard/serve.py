@@ -6,14 +6,13 @@ from typing import Final
 
 import uvicorn
 
-from streaming.dashboard.access import read_access, read_certificate
+from streaming.dashboard.access import read_access, read_certificate, sign_in_hint
 from streaming.dashboard.address import bind_socket, dashboard_url
 from streaming.dashboard.app import Extension, build_dashboard
 from streaming.dashboard.connections import bounded_config, raise_file_limit
 from streaming.dashboard.server_sent_events import Broadcaster
 from streaming.settings import Settings
 from streaming.store.deployment import require_settings_of_home
-from streaming.system.home import Home
 
 SHUTDOWN_SECONDS: Final = 2
 """For requests under way. Less than the 10 s that `up` and service managers wait before a kill."""
@@ -32,8 +31,8 @@ def serve(settings: Settings, extension: Extension, say: Callable[[str], None]) 
     access.sessions.forget_expired()
     broadcaster, app = build_dashboard(settings, access, extension)
     say(f"The dashboard: {dashboard_url(settings)}")
-    if access.token is not None and settings.dashboard_token is None:
-        say(f"Sign in with the token in {Home(settings.home).dashboard_token}.")
+    if hint := sign_in_hint(settings, access):
+        say(hint)
     raise_file_limit()
     config = bounded_config(
         app,
