@@ -121,10 +121,8 @@ def replay(
         restart=restart,
     )
     if check or as_json:
-        _print_check(
-            ProducerApp(settings, StopRequest(), lambda _: None).check_replay(request),
-            as_json=as_json,
-        )
+        check_only = ProducerApp(settings, StopRequest(), lambda _: None)
+        _print_check(check_only.check_replay(request), as_json=as_json)
         return
     with stop_on_signals() as stop, show_progress() as show:
         result = ProducerApp(settings, stop, show).replay(request)

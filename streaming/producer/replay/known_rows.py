@@ -44,7 +44,7 @@ def stored_rows(settings: Settings, recording: Recording, shift_micros: int) -> 
     Raises what `open_reader` does, only if an earlier release sent from this home: its rows could
     be stored twice. Otherwise a database that cannot be read is passed over.
     """
-    span = recording.frame["time"].drop_nulls()
+    span = recording.frame["time"].drop_nulls().sort()
     if span.is_empty() or not settings.database_path.exists():
         yield know_none
         return
@@ -58,7 +58,7 @@ def stored_rows(settings: Settings, recording: Recording, shift_micros: int) -> 
         return
     with closing(reader):
         # The frame holds times as recorded.
-        first, last = (int(span.sort()[at]) + shift_micros for at in (0, -1))
+        first, last = (int(span[at]) + shift_micros for at in (0, -1))
         with reader.snapshot() as store:
             if not has_events_between(store, first, last):
                 yield know_none
