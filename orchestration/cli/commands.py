@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from streaming.cli.output import print_text
+from streaming.cli.output import print_json, print_text
 from streaming.errors import PurchasesError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestration.cli.backfill import BackfillResult, Days
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 
 MAX_FAILURES: Final = 5
 """Failed builds that a message names; the status and Dagster have all of them."""
@@ -130,6 +132,7 @@ def backfill(  # noqa: PLR0913 - a command's options are its parameters
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Build nothing; print what would be built.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Build the day tables of some days, then the summaries: two runs, recorded in Dagster.
 
@@ -150,16 +153,24 @@ def backfill(  # noqa: PLR0913 - a command's options are its parameters
     tables = parse_tables(table or [])
     if failed:
         chosen = read_failed_days(settings)
-        if not chosen:
-            print_text("OK: no build of a day has failed.")
-            return
+        # Summaries follow days: if no day is built, there is nothing to bring up to date.
+        tables = tables if chosen else []
     elif chosen is None and set(tables) & set(DAY_TABLE_NAMES):
         raise UsageError("Name the days: --from and --to, --days, --yesterday or --failed.")
-    if dry_run:
+    if not tables and not as_json:
+        print_text("OK: no build of a day has failed.")
+    elif dry_run:
         due = count_due(settings, chosen, tables, force=force)
-        print_text(f"Dry run: {_scope(chosen, tables)}: {due:,} builds would be computed.")
-        return
-    print_text(_format_result(build(settings, chosen, tables, force=force), chosen, tables))
+        text = f"Dry run: {_scope(chosen, tables)}: {due:,} builds would be computed."
+        print_json({"due": due}) if as_json else print_text(text)
+    else:
+        done = build(settings, chosen, tables, force=force)
+        if as_json:
+            print_json(done)
+        else:
+            print_text(_format_result(done, chosen, tables))
+        if done.failures:
+            raise typer.Exit(1)
 
 
 def export(  # noqa: PLR0913 - a command's options are its parameters

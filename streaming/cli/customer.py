@@ -7,6 +7,7 @@ The work is done in `store.erasure` and `store.personal_data`; how long Kafka ho
 import csv
 import io
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,9 @@ def erase(
     yes: Annotated[
         bool, typer.Option("--yes", help="Do it; without, only print what it would do.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on one line.")
+    ] = False,
 ) -> None:
     """Replace a customer's name and orders by pseudonyms; a dry run without --yes.
 
@@ -50,9 +54,11 @@ def erase(
         raise UsageError("Name either --user or --order.")
     settings = load_settings()
     result = erase_names(settings, user, order, apply=yes)
-    print_text(
-        "\n".join([*_summary(result, settings, applied=yes), *_what_else_holds_it(settings)])
-    )
+    elsewhere = _what_else_holds_it(settings)
+    if as_json:
+        print_json({"applied": yes, **asdict(result), "elsewhere": elsewhere})
+    else:
+        print_text("\n".join([*_summary(result, settings, applied=yes), *elsewhere]))
 
 
 def export_customer(

@@ -51,7 +51,7 @@ def list_offsets(as_json: AsJson = False) -> None:
 
 
 @app.command(short_help="Move an app's stored positions.")
-def reset(
+def reset(  # noqa: PLR0913 - a command's options are its parameters
     name: Annotated[str, typer.Argument(metavar="APP", help="processor or analytics.")],
     to: Annotated[
         str,
@@ -63,6 +63,7 @@ def reset(
     yes: Annotated[
         bool, typer.Option("--yes", help="Do it; without, only print what it would do.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Move an app's stored positions; a dry run without --yes, refused while the app runs.
 
@@ -77,6 +78,9 @@ def reset(
     settings = load_settings()
     partitions = PartitionFilter(topic, partition)
     moves = move(settings, name, _target(to, settings), partitions, apply=yes)
+    if as_json:
+        print_json({"moved": yes, "positions": moves})
+        return
     if yes:
         print_text(f"OK: {len(moves):,} positions are moved.")
     else:

@@ -1,5 +1,6 @@
 """`backfill` of the command line: which days and tables it builds, and what it says."""
 
+import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -55,8 +56,9 @@ def test_it_builds_days_and_summaries_and_says_nothing_like_a_failure(
         frozenset(DAY_TABLE_NAMES): DayRange(date(2024, 1, 2), date(2024, 1, 4)),
         frozenset({"customer_summary", "sales_summary"}): None,
     }
-    assert "of them 0 computed now" in home.run(*asked).stdout
-    assert "2 summaries: 0 builds would" in home.run(*asked, "--dry-run").stdout
+    again = json.loads(home.run(*asked, "--json").stdout)
+    assert (again["builds"], again["computed"], again["failures"]) == (14, 0, {})
+    assert json.loads(home.run(*asked, "--dry-run", "--json").stdout) == {"due": 0}
 
 
 def test_failed_days_are_built_and_no_others(home: HomeRunner, store: Settings) -> None:

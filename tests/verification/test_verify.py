@@ -325,7 +325,8 @@ def test_rows_that_a_correction_changed_are_compared_again(deployment: Deploymen
     send(deployment, [(purchase(number), ()) for number in range(20)])
     settle(deployment)
     assert result_of(deployment).examples == []
-    deployment.succeed("erase", "--user", "user-3", "--yes")
+    erased = json.loads(deployment.succeed("erase", "--user", "user-3", "--yes", "--json"))
+    assert (erased["applied"], erased["erasure"]["events"]) == (True, 6)
     result = result_of(deployment, full=False)
     assert (result.examples, result.rests_on, events_compared(result)) == ([], None, 20)
     again = result_of(deployment, full=False)
