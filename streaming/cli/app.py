@@ -17,6 +17,7 @@ from streaming.cli import (
     produce,
     replay,
     run,
+    sql,
     status,
     topics,
     totals,
@@ -53,6 +54,7 @@ _STREAM: Final[Commands] = {
 }
 _FIGURES: Final[Commands] = {
     "totals": ("Print what was sold.", totals.totals),
+    "sql": ("Ask the database in SQL.", sql.app),
     "verify": ("Recount the events and compare the figures.", verify.verify),
 }
 _UPKEEP: Final[Commands] = {

@@ -37,6 +37,10 @@ LINES = (
     "status --json",
     "totals",
     "totals --json",
+    "sql query {select}",
+    "sql query {select} --format csv",
+    "sql query {select} --format json",
+    "sql query {hostile}",
     "verify",
     "verify --json",
     "dlq list",
@@ -73,6 +77,8 @@ LINES = (
     "broker stop",
     "broker status --json",
 )
+SELECT = f'SELECT item, description AS "{HOSTILE}" FROM analytics_event'
+"""All columns and names of a question are others' texts."""
 DRAWN = ("status", "dlq list")
 """Tables, which a terminal gets in colours."""
 NOT_RUN = {
@@ -110,7 +116,7 @@ def test_no_command_prints_what_steers_a_terminal(deployment: Deployment) -> Non
     whole.analyze()
     file = whole.home / "sales.csv"
     file.write_text(f'"{HOSTILE}",item\n1,2\n')
-    words = {"hostile": HOSTILE, "file": str(file), "letter": ""}
+    words = {"hostile": HOSTILE, "file": str(file), "letter": "", "select": SELECT}
     for more, lines in (({}, LINES), ({"FORCE_COLOR": "1", "COLUMNS": "200"}, DRAWN)):
         for line in lines:
             if "{letter}" in line:

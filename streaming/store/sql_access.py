@@ -1,0 +1,97 @@
+"""What SQL of a user's may do on a connection, and where in its text it is wrong.
+
+It may read, and nothing else. Who runs it, and for how long, is in `sql_query` and in builds.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from typing import Final
+
+MAX_VALUE_BYTES: Final = 1024 * 1024
+"""The longest text or blob that a statement may make; no stored value is as long."""
+
+_READS: Final = {
+    sqlite3.SQLITE_SELECT,
+    sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_FUNCTION,
+    sqlite3.SQLITE_RECURSIVE,
+}
+_NAMES: Final = {
+    sqlite3.SQLITE_ATTACH: "ATTACH",
+    sqlite3.SQLITE_DETACH: "DETACH",
+    sqlite3.SQLITE_PRAGMA: "PRAGMA",
+    sqlite3.SQLITE_TRANSACTION: "a transaction",
+    sqlite3.SQLITE_SAVEPOINT: "SAVEPOINT",
+    sqlite3.SQLITE_FUNCTION: "load_extension",
+}
+_MESSAGE: Final = re.compile(
+    r"""near\ "(?P<near>.+)":\ syntax\ error
+    |(?:no\ such\ (?:column|table|function)|ambiguous\ column\ name):\ (?P<missing>\S+)
+    |(?:wrong\ number\ of\ arguments\ to|misuse\ of\ \w+)\ \w*\ ?(?P<function>\w+)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class ReadOnlyAccess:
+    """The restriction of a connection to reading, which knows what it refused last."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._refused: str | None = None
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        connection.set_authorizer(self._authorize)
+
+    def _authorize(self, action: int, _first: object, name: object, *_rest: object) -> int:
+        is_function = action == sqlite3.SQLITE_FUNCTION
+        if action in _READS and not (is_function and name == "load_extension"):
+            return sqlite3.SQLITE_OK
+        self._refused = _NAMES.get(action, "a change")
+        return sqlite3.SQLITE_DENY
+
+    def explain(self, connection: sqlite3.Connection, sql: str, error: Exception) -> str:
+        """Return the sentence about an error of a statement, with the place in its text."""
+        if self._refused is not None:
+            return f"SQL may only read the database: {self._refused} is refused."
+        message = str(error)
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_TOOBIG:
+            return f"The SQL makes a value of over {MAX_VALUE_BYTES:,} bytes."
+        position = _find(connection, sql, message)
+        if position is None:
+            return f"The SQL is not valid: {message.rstrip('.')}."
+        line, column = line_and_column(sql, position)
+        return f"The SQL is not valid: line {line}, column {column}: {message.rstrip('.')}."
+
+
+def line_and_column(sql: str, position: int) -> tuple[int, int]:
+    """Return the line and the column of a character, both from 1."""
+    before = sql[:position]
+    return before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1
+
+
+def _find(connection: sqlite3.Connection, sql: str, message: str) -> int | None:
+    """Return the position that an error's message is about, which Python's module does not tell."""
+    if message == "incomplete input":
+        return len(sql.rstrip())
+    found = _MESSAGE.match(message)
+    if found is None:
+        return None
+    if (near := found["near"]) is not None:
+        return next(_syntax_errors(connection, sql, near), None)
+    name = (found["missing"] or found["function"]).rpartition(".")[2]
+    place = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sql, re.IGNORECASE)
+    return None if place is None else place.start()
+
+
+def _syntax_errors(connection: sqlite3.Connection, sql: str, near: str) -> Iterator[int]:
+    """Yield the places of a word up to which the text is as wrong as all of it.
+
+    The parser stops at the first word that does not fit, so that the text before it is only
+    incomplete.
+    """
+    for place in re.finditer(re.escape(near), sql):
+        try:
+            connection.execute(f"EXPLAIN {sql[: place.end()]}")
+        except sqlite3.Error as error:
+            if str(error).startswith(f'near "{near}"'):
+                yield place.start()

@@ -1,0 +1,108 @@
+"""The process that runs one statement of a user's: `python -m streaming.store.sql_process`.
+
+A request comes on stdin and the answer goes to stdout, both as JSON. The kernel ends the process
+when its time or its memory is over, which no statement can avoid. It reads no setting, because each
+import would be paid for by each question. Who starts it is `sql_query`.
+"""
+
+import json
+import math
+import resource
+import signal
+import sqlite3
+import sys
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+from streaming.errors import PurchasesError
+from streaming.events.identifiers import event_id_text
+from streaming.store.sql_access import ReadOnlyAccess
+from streaming.store.sqlite import connect, store_errors
+
+PACKED_ID_BYTES: Final = 16
+
+
+def main() -> None:
+    """Answer the request on stdin."""
+    request = json.load(sys.stdin)
+    # The timer's signal ends the process wherever it is, also inside one long call.
+    signal.setitimer(signal.ITIMER_REAL, request["seconds"])
+    resource.setrlimit(resource.RLIMIT_AS, (request["memory"], request["memory"]))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        answer = _answer(request)
+    except PurchasesError as error:
+        answer = json.dumps({"failure": str(error)})
+    sys.stdout.write(answer)
+
+
+def _answer(request: dict[str, Any]) -> str:
+    path, sql = Path(request["path"]), request["sql"]
+    with closing(connect(path, read_only=True)) as connection, store_errors(path):
+        connection.execute("PRAGMA query_only = ON")
+        # What is sorted counts as memory, and never fills the disk of the database.
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.text_factory = _text
+        access = ReadOnlyAccess(connection)
+        try:
+            cursor = connection.execute(sql)
+            if cursor.description is None:
+                return json.dumps({"error": "The SQL has no statement; begin with SELECT."})
+            columns = [column[0] for column in cursor.description]
+            return _result(columns, cursor, request["rows"], request["bytes"])
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+            if code & 0xFF in _OF_THE_TEXT:
+                return json.dumps({"error": access.explain(connection, sql, error)})
+            raise
+
+
+_OF_THE_TEXT = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_AUTH,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_RANGE,
+    sqlite3.SQLITE_READONLY,
+}
+"""The errors that another text would not have; others are of the file."""
+
+
+def _result(columns: list[str], rows: Iterable[tuple[Any, ...]], most: int, size: int) -> str:
+    """Return the answer with at most so many rows and bytes; it says which of them cut it."""
+    parts: list[str] = []
+    cut = None
+    for row in rows:
+        if len(parts) == most:
+            cut = "rows"
+            break
+        part = json.dumps([_cell(*cell) for cell in zip(columns, row, strict=True)])
+        size -= len(part)
+        if size < 0:
+            cut = "bytes"
+            break
+        parts.append(part)
+    return (
+        f'{{"columns": {json.dumps(columns)}, "cut": {json.dumps(cut)},'
+        f' "rows": [{", ".join(parts)}]}}'
+    )
+
+
+def _cell(column: str, value: object) -> object:
+    """Return a value as JSON has it: an event's id as its text, other blobs in hexadecimal."""
+    if isinstance(value, bytes):
+        is_id = column == "event_id" and len(value) == PACKED_ID_BYTES
+        return event_id_text(value) if is_id else f"x'{value.hex()}'"
+    # JSON has no infinite number.
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _text(stored: bytes) -> str:
+    # A statement can make texts that are none, such as CAST(x'ff' AS TEXT).
+    return stored.decode(errors="replace")
+
+
+if __name__ == "__main__":
+    main()
