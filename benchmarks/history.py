@@ -1,30 +1,41 @@
-"""A year of events in column files, and the four day tables of all its days, without Dagster.
+"""A year of events in column files: its four day tables without Dagster, and its History.
 
-The events are made straight into files, because the stream is not the point here. This is no part
-of `make bench`: `python -m benchmarks.history [MILLIONS]` measures it alone, with 10 million events
-by default, in a scratch directory. Making and computing are processes of their own.
+The events are made straight into files, because the stream is not the point here: the database has
+the ledger and the list of files, and no row of an event. This is no part of `make bench`:
+`python -m benchmarks.history [MILLIONS [HOME]]` measures it alone, with 10 million events by
+default. Each step is a process of its own. The home is kept if it is named, and a step that it has
+behind it is not done again.
 """
 
 import os
+import random
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import msgspec
 import polars as pl
 
-from assets.builds.columns import FILE_COLUMNS, FILE_ROWS, scan_files, write_file
+from assets.builds.builder import open_builder
+from assets.builds.columns import FILE_COLUMNS, FILE_ROWS, scan_files, sum_files, write_file
+from assets.queries.endpoints import RankingQuery, history_endpoints
+from assets.queries.series import DaysQuery, RangeQuery, answer_days, answer_hours
 from assets.tables.aggregate import EVENT_COLUMNS
 from assets.tables.calendar import day_window
 from assets.tables.transforms import DAY_TRANSFORMS, compute
-from benchmarks.measure import peak_mebibytes, tell
-from streaming.store.column_files import ColumnFile
+from benchmarks.measure import peak_mebibytes, rounds, tell
+from streaming.settings import Settings
+from streaming.store.column_files import ColumnFile, read_column_files, replace_column_files
+from streaming.store.connection import read_store, write_store
+from streaming.store.preparation import prepare_store
+from streaming.system.home import Home
 
 DAYS: Final = 365
 FIRST: Final = date(2024, 1, 1)
@@ -32,7 +43,7 @@ ZONE: Final = ZoneInfo("UTC")
 MILLION: Final = 1_000_000
 ITEMS, USERS, COUNTRIES = 5_000, 500_000, 38
 ORDER_EVENTS: Final = 4
-AGGREGATE_COLUMNS: Final = tuple(EVENT_COLUMNS)
+STEPS: Final = ("make", "compute", "build", "page")
 
 
 def make_events(day: date, number: int, events: int) -> pl.DataFrame:
@@ -51,9 +62,7 @@ def make_events(day: date, number: int, events: int) -> pl.DataFrame:
     quantity = pl.when(chance(2, 50) == 0).then(-1).otherwise(chance(3, 12) + 1)
     order = chance(4, events // ORDER_EVENTS + 1)
     price = (item % 97 + 1) * 250_000
-    random = [pl.col("n").hash(seed + which).cast(pl.String) for which in (5, 6)]
     columns = {
-        "event_id": pl.concat_str(*random).str.slice(0, 32),
         "event_time": start + chance(7, end - start),
         "kind": pl.when(quantity > 0).then(pl.lit("sale")).otherwise(pl.lit("return")),
         "user": pl.when(order % 4 > 0).then(texts("customer-", (order * 7919) % USERS)),
@@ -66,12 +75,25 @@ def make_events(day: date, number: int, events: int) -> pl.DataFrame:
         "description": texts("The description of item ", item),
         "country": texts("country-", order % COUNTRIES),
     }
-    made = pl.DataFrame({"n": index}).select(**columns).cast(pl.Schema(FILE_COLUMNS))
-    return made.sort("event_time")
+    made = pl.DataFrame({"n": index}).select(**columns).sort("event_time")
+    ids = _make_ids(made["event_time"], seed)
+    return made.with_columns(event_id=ids).select(*FILE_COLUMNS).cast(pl.Schema(FILE_COLUMNS))
 
 
-def make_history(directory: Path, events: int) -> list[ColumnFile]:
-    """Write a year of so many events as column files."""
+def _make_ids(times: pl.Series, seed: int) -> pl.Series:
+    """Make UUIDs as those of the product: milliseconds, then as many random bits as it has."""
+    bits = random.Random(seed).getrandbits
+    numbers = (
+        time // 1_000 << 80 | 8 << 76 | bits(12) << 64 | 2 << 62 | bits(62) for time in times
+    )
+    digits = pl.Series([f"{number:032x}" for number in numbers])
+    parts = [digits.str.slice(*at) for at in ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))]
+    return pl.select(pl.concat_str(*parts, separator="-")).to_series()
+
+
+def make_history(settings: Settings, events: int) -> list[ColumnFile]:
+    """Make a deployment with a year of so many events: column files, their list and the ledger."""
+    directory = Home(settings.home).columns
     per_day = events // DAYS
     files = []
     for day in (FIRST + timedelta(number) for number in range(DAYS)):
@@ -81,57 +103,128 @@ def make_history(directory: Path, events: int) -> list[ColumnFile]:
     return files
 
 
-def compute_days(directory: Path, files: list[ColumnFile]) -> Iterator[tuple[str, int]]:
-    """Compute the four tables of each day; yield it with the number of their rows."""
-    by_day: dict[str, list[ColumnFile]] = {}
-    for file in files:
-        by_day.setdefault(file.day, []).append(file)
-    for day, of_day in by_day.items():
-        tables = compute(scan_files(of_day, directory, ZONE), DAY_TRANSFORMS, day)
-        yield day, sum(table.height for table in tables)
+def count_files(settings: Settings, files: list[ColumnFile]) -> None:
+    """Write what the consumer and the seal would have written of the files."""
+    prepare_store(settings)
+    with write_store(settings) as store:
+        replace_column_files(store, (), files)
+        store.execute(
+            "INSERT INTO day_ledger SELECT day, sum(sum(events)) OVER (ORDER BY day), sum(events),"
+            " sum(items_sold), sum(net_revenue_micros), max(sealed_at), 0 FROM column_file"
+            " GROUP BY day"
+        )
+        store.execute(
+            "INSERT INTO live_totals SELECT 1, sum(events), sum(items_sold), 0,"
+            " sum(net_revenue_micros), 0, max(changed_at), 0, 0 FROM day_ledger"
+        )
 
 
-def aggregate_bytes(directory: Path, files: list[ColumnFile]) -> float:
-    """Return the bytes per event of the columns that aggregates need, by writing one file again."""
+def compute_days(settings: Settings) -> int:
+    """Compute the four tables of each day from its files; return how many rows they have."""
+    rows = 0
+    directory = Home(settings.home).columns
+    with read_store(settings) as store:
+        listed = read_column_files(store)
+    for day, files in listed.items():
+        tables = compute(scan_files(files, directory, ZONE), DAY_TRANSFORMS, day.isoformat())
+        rows += sum(table.height for table in tables)
+    return rows
+
+
+def build_days(settings: Settings) -> int:
+    """Build the four tables of each day: read, computed, audited and written."""
+    with open_builder(settings, "bench") as builder:
+        outcomes = [
+            outcome
+            for number in range(DAYS)
+            for outcome in builder.build(
+                (FIRST + timedelta(number)).isoformat(), DAY_TRANSFORMS, force=True
+            )
+        ]
+    failures = [outcome.failure for outcome in outcomes if outcome.failure]
+    if failures:
+        raise ValueError(failures[0])
+    return len(outcomes)
+
+
+def time_page(settings: Settings) -> None:
+    """Print the median seconds of each request of the History page over the year."""
+    first, last = FIRST, FIRST + timedelta(DAYS - 1)
+    ranking = RankingQuery(first=first, last=last)
+    requests: dict[str, Callable[[], object]] = {
+        "days": lambda: answer_days(settings, DaysQuery(first=first, last=last)),
+        "hours": lambda: answer_hours(settings, RangeQuery(first=first, last=last)),
+        "items": lambda: _endpoint("items")(settings, ranking),
+        "countries": lambda: _endpoint("countries")(settings, ranking),
+    }
+    for name, request in requests.items():
+        seconds = statistics.median(rounds(5, partial(_time, request)))
+        tell(f"page, {name}: {seconds * 1000:.0f} ms")
+
+
+def _endpoint(path: str) -> Callable[[Settings, Any], object]:
+    return next(each.handle for each in history_endpoints(lambda _: None) if each.path == path)
+
+
+def _time(request: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    request()
+    return time.perf_counter() - start
+
+
+def print_sizes(settings: Settings) -> None:
+    """Print the bytes per event of the files, and of the columns that aggregates need."""
+    with read_store(settings) as store:
+        files = [file for of_day in read_column_files(store).values() for file in of_day]
+    directory = Home(settings.home).columns
     largest = max(files, key=lambda file: file.events)
-    target = directory / "aggregates.parquet"
-    pl.read_parquet(directory / largest.name, columns=list(AGGREGATE_COLUMNS)).write_parquet(
-        target, compression="zstd", compression_level=3
-    )
-    return target.stat().st_size / largest.events
+    frame = pl.read_parquet(directory / largest.name, columns=list(EVENT_COLUMNS))
+    with tempfile.TemporaryFile() as target:
+        frame.write_parquet(target, compression="zstd", compression_level=3)
+        of_aggregates = target.tell() / frame.height
+    size = sum(file.bytes for file in files) / sum_files(files).events
+    tell(f"{size:.1f} bytes per event, {of_aggregates:.1f} for aggregates")
 
 
-def run(step: str, directory: Path, millions: int) -> None:
-    """Run one of the two steps in this process."""
-    listed = directory / "files.json"
+def run(step: str, settings: Settings, millions: int) -> None:
+    """Run one step in this process, and print what it took."""
     start, cpu = time.perf_counter(), time.process_time()
     if step == "make":
-        listed.write_bytes(msgspec.json.encode(make_history(directory, millions * MILLION)))
-        rows = 0
-    else:
-        files = msgspec.json.decode(listed.read_bytes(), type=list[ColumnFile])
-        rows = sum(number for _, number in compute_days(directory, files))
+        count_files(settings, make_history(settings, millions * MILLION))
+    elif step == "compute":
+        compute_days(settings)
+    elif step == "build":
+        build_days(settings)
     seconds, used = time.perf_counter() - start, time.process_time() - cpu
-    tell(
-        f"{step}: {seconds:.1f} s, {used:.1f} CPU s, {millions / used:.2f} million events per"
-        f" CPU s, peak {peak_mebibytes(os.getpid()):.0f} MiB, {rows} rows"
-    )
-    if step != "make":
-        size = sum(file.bytes for file in files) / sum(file.events for file in files)
-        tell(f"{size:.1f} bytes per event, {aggregate_bytes(directory, files):.1f} for aggregates")
+    if step in {"make", "compute", "build"}:
+        tell(
+            f"{step}: {seconds:.1f} s, {used:.1f} CPU s, {used / millions:.2f} CPU s per million,"
+            f" peak {peak_mebibytes(os.getpid()):.0f} MiB"
+        )
+    if step == "page":
+        time_page(settings)
+        print_sizes(settings)
 
 
-def main() -> None:
-    """Make the files, and compute the tables from them, each in a process of its own."""
-    millions = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    with tempfile.TemporaryDirectory(prefix="purchases-history-") as directory:
-        for step in ("make", "compute"):
-            words = [sys.executable, "-m", "benchmarks.history", step, directory, str(millions)]
-            subprocess.run(words, check=True)
+def run_steps(home: Path, millions: int) -> None:
+    """Run each step in a process of its own."""
+    is_made = (home / "purchases.db").exists()
+    for step in STEPS[is_made:]:
+        words = [sys.executable, "-m", "benchmarks.history", step, str(millions), str(home)]
+        subprocess.run(words, check=True)
+
+
+def main(words: list[str]) -> None:
+    """Run one step, or all of them in the named home or in one that is removed."""
+    if words and words[0] in STEPS:
+        step, millions, home = words
+        run(step, Settings(home=Path(home), currency="GBP", timezone=ZONE.key), int(millions))
+    elif len(words) > 1:
+        run_steps(Path(words[1]), int(words[0]))
+    else:
+        with tempfile.TemporaryDirectory(prefix="purchases-history-") as directory:
+            run_steps(Path(directory), int(words[0]) if words else 10)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        run(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
-    else:
-        main()
+    main(sys.argv[1:])

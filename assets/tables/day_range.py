@@ -29,6 +29,21 @@ class DayRange:
         """Return the range of the same length that ends on the day before this one begins."""
         return DayRange(self.first - timedelta(len(self)), self.first - timedelta(1))
 
+    def part_months(self) -> "tuple[DayRange | None, list[DayRange]]":
+        """Return the range of the whole months, None if there is none, and the days beside it."""
+        begin = self.first if self.first.day == 1 else _next_month(self.first)
+        after = self.last + timedelta(1)
+        end = after.replace(day=1)
+        if begin >= end:
+            return None, [self]
+        beside = [DayRange(self.first, begin - timedelta(1)), DayRange(end, self.last)]
+        return DayRange(begin, end - timedelta(1)), [days for days in beside if len(days)]
+
     def iso_bounds(self) -> tuple[str, str]:
         """Return both ends as ISO texts, as the database stores days."""
         return self.first.isoformat(), self.last.isoformat()
+
+
+def _next_month(day: date) -> date:
+    """Return the first day of the month after."""
+    return (day.replace(day=1) + timedelta(31)).replace(day=1)

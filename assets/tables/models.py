@@ -93,6 +93,25 @@ class DailyItemSales(Table, table=True):
     net_revenue_trillions: int = trillions("net_revenue_trillions")
 
 
+class MonthlyItemSales(Table, table=True):
+    """The sums of `daily_item_sales` of one item in one month, which triggers of that table keep.
+
+    So whoever changes a day changes its month, in the same transaction. A ranking over a year reads
+    these, and the days at both ends. Micros may be a trillion or more, and `events` 0.
+    """
+
+    __tablename__ = "monthly_item_sales"
+
+    month: date = Field(primary_key=True, description="The first day of the month.")
+    item: str = Field(primary_key=True, description="The item.")
+    events: int = metric("events")
+    items_sold: int = metric("items_sold")
+    gross_revenue_micros: int = metric("gross_revenue_micros")
+    net_revenue_micros: int = metric("net_revenue_micros")
+    gross_revenue_trillions: int = trillions("gross_revenue_trillions")
+    net_revenue_trillions: int = trillions("net_revenue_trillions")
+
+
 class DailyCountrySales(Table, table=True):
     """One country on one day; events that name none are under the empty text."""
 
