@@ -15,6 +15,7 @@ from streaming.broker.embedded import start_broker, stop_broker
 from streaming.kafka.open_listener import require_rules
 from streaming.settings import Settings
 from tests.deployment import Deployment
+from tests.java_archive import OPTIONS, make_class_archive
 from tests.support import Broker, everything, unique_namespace
 
 LOG_TAIL_BYTES = 4_000
@@ -82,17 +83,26 @@ def last_words(home: Path) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def jars(pytestconfig: pytest.Config) -> Path:
-    """A directory with Kafka's jars, kept between sessions; of many processes one fetches them."""
+def jars(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory with Kafka's jars, kept between sessions; of many processes one fetches them.
+
+    From then on each Java that this process starts maps their classes from an archive.
+    """
     from streaming.broker.jars import class_path
 
     cache = pytestconfig.cache
     assert cache is not None
     home = Path(cache.mkdir("kafka"))
+    jars = home / "broker" / "jars"
     with (home / "fetching.lock").open("w") as lock:
         flock(lock, LOCK_EX)
         class_path(home, print)
-    return home / "broker" / "jars"
+        first = tmp_path_factory.mktemp("first-broker")
+        bring_jars(jars, first)
+        archive = make_class_archive(home, first)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(OPTIONS, f"-XX:SharedArchiveFile={archive}")
+        yield jars
 
 
 @pytest.fixture(scope="session")

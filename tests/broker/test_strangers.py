@@ -47,6 +47,7 @@ from streaming.settings import Settings
 from streaming.system.home import Home
 from tests.conftest import bring_jars
 from tests.deployment import read_topic
+from tests.java_archive import class_path_in
 from tests.store.users import unprivileged
 from tests.support import everything, wait_until
 
@@ -93,7 +94,7 @@ def released_broker(home: Path) -> Iterator[None]:
     }
     path = Home(home).broker_properties
     path.write_text(properties_text(properties))
-    command = [str(java()), *JAVA_OPTIONS, "-cp", f"{Home(home).jars}/*"]
+    command = [str(java()), *JAVA_OPTIONS, "-cp", class_path_in(Home(home).jars)]
     tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID]
     subprocess.run([*command, *tool, "-c", str(path)], check=True, capture_output=True)
     process = subprocess.Popen([*command, "kafka.Kafka", str(path)], stdout=subprocess.DEVNULL)

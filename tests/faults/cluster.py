@@ -13,8 +13,10 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streaming.broker.config import properties_text, server_properties
+from streaming.broker.embedded import JAVA_OPTIONS
 from streaming.broker.jars import java
 from tests.faults.proxy import Proxy
+from tests.java_archive import class_path_in
 from tests.support import wait_until
 
 CLUSTER_ID = "ZmF1bHRzLWNsdXN0ZXItaQ"
@@ -89,7 +91,7 @@ class Cluster:
 def running_cluster(jars: Path, directory: Path, number: int) -> Iterator[Cluster]:
     """Format and run brokers for as long as a test needs them; with three, everything is on all."""
     directory.mkdir()
-    command = [str(java()), "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
+    command = [str(java()), *JAVA_OPTIONS, "-cp", class_path_in(jars)]
     ports = _free_ports(2 * number)
     controllers = ports[number:]
     with ExitStack() as ending:

@@ -32,8 +32,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from streaming.broker.config import properties_text, server_properties
+from streaming.broker.embedded import JAVA_OPTIONS
 from streaming.broker.jars import java
 from streaming.kafka.acls import Rule
+from tests.java_archive import class_path_in
 from tests.kafka.client_files import FORMS
 from tests.kafka.tokens import AUDIENCE, ISSUER, Tokens, token_endpoint
 from tests.support import wait_until
@@ -195,10 +197,9 @@ def _broker(
     command = [
         str(java()),
         allowed,
-        "-Xmx256m",
-        "-XX:TieredStopAtLevel=1",
+        *JAVA_OPTIONS,
         "-cp",
-        f"{jars}/*:{directory}",
+        f"{class_path_in(jars)}:{directory}",
     ]
     scram = [
         word
