@@ -20,18 +20,26 @@ from tests.support import Broker, everything, unique_namespace
 
 LOG_TAIL_BYTES = 4_000
 LONGEST = (
-    "tests/orchestration/test_dagster.py",
+    "tests/dashboard/test_api.py",
     "tests/docs/test_docs.py",
+    "tests/orchestration/test_dagster.py",
+    "tests/assets/queries/test_export.py",
+    "tests/assets/builds/test_year.py",
+    "tests/dead_letters/test_dead_letters.py",
     "tests/offsets/test_topic_identity.py",
-    "tests/offsets/test_offsets.py",
-    "tests/runtime/test_supervisor.py",
-    "tests/dashboard/test_dashboard.py",
     "tests/docs/test_readme.py",
     "tests/orchestration/test_up.py",
-    "tests/dead_letters/test_dead_letters.py",
-    "tests/assets/builds/test_year.py",
-    "tests/dashboard/test_api.py",
-    "tests/stream/test_same_result.py",
+    "tests/offsets/test_offsets.py",
+    "tests/assets/test_definitions.py",
+    "tests/assets/builds/test_columns.py",
+    "tests/verification/test_verify.py",
+    "tests/faults/test_truncated.py",
+    "tests/faults/test_hostile.py",
+    "tests/faults/test_broker.py",
+    "tests/dashboard/test_dashboard.py",
+    "tests/dashboard/test_history.py",
+    "tests/kafka/test_preflight.py",
+    "tests/broker/test_embedded.py",
 )
 """Files that take over half a minute, the longest first: one process runs a file from end to end.
 """
