@@ -30,6 +30,11 @@ query ($id: String!) { runsOrError(filter: { tags: [{ key: "dagster/backfill", v
   ... on Runs { results { status } }
 } }
 """
+PARTITIONS = """
+query ($table: String!) { assetNodeOrError(assetKey: { path: [$table] }) {
+  ... on AssetNode { partitionKeys }
+} }
+"""
 STOP = "mutation ($id: String!) { stopSensor(id: $id) { __typename } }"
 START = "mutation ($s: SensorSelector!) { startSensor(sensorSelector: $s) { __typename } }"
 
@@ -67,6 +72,14 @@ def sensors_at(url: str) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError):
         return {}
     return {sensor["name"]: sensor["sensorState"] for sensor in found.get("results", [])}
+
+
+def partitions(home: HomeRunner, table: str) -> list[str]:
+    """Return the partitions of a table; none before the home's webserver answers."""
+    try:
+        return list(ask(url_of(home), PARTITIONS, table=table)["assetNodeOrError"]["partitionKeys"])
+    except (OSError, ValueError, KeyError):
+        return []
 
 
 def schedules(home: HomeRunner) -> dict[str, str]:
