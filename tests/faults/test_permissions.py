@@ -58,8 +58,9 @@ def deny(secured: Secured) -> Callable[[], None]:
     return lambda: secured.remove_rule("DENY", *RULE)
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("forbid", [withdraw, pytest.param(deny, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("forbid", [withdraw, deny])
 def test_writing_dead_letters_is_forbidden(
     secured: Secured,
     tmp_path: Path,

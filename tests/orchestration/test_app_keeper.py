@@ -45,6 +45,7 @@ def send(home: HomeRunner, count: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(240)
 def test_the_stream_goes_on_when_dagster_never_loads(home: HomeRunner) -> None:
     """Both apps were lost: their keep-alive has lapsed, and no sensor renews it."""
