@@ -3,19 +3,17 @@
 import hashlib
 import json
 import random
-import signal
-import subprocess
-import sys
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 
+from streaming.analytics.app import AnalyticsConsumerApp
 from streaming.kafka.records import headers_of
+from streaming.processor.app import PurchaseProcessorApp
 from tests.deployment import Deployment
 from tests.kills import kill_workers
 from tests.load import Sent
@@ -48,7 +46,7 @@ WAYS = {
     "batches of 100": Way(batch=100),
     "batches of 20,000": Way(batch=20_000),
     "two slots": Way(slots=2),
-    "with restarts": Way(batch=100, kills=2),
+    "with restarts": Way(kills=2),
     "good records sent twice": Way(times_sent=2),
 }
 
@@ -75,63 +73,38 @@ def purchases() -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes]]]:
     return good, bad
 
 
-@contextmanager
-def worker(deployment: Deployment, module: str, way: Way, slot: int) -> Iterator[Callable[[], int]]:
-    """Keep a worker running with batches of a given size; gives a function that tells its pid."""
-    app, run = {
-        "processor": ("PurchaseProcessorApp", "run_worker(m.PROCESSOR, m.run_processor)"),
-        "analytics": ("AnalyticsConsumerApp", "run_worker(m.ANALYTICS, m.run_consumer)"),
-    }[module]
-    code = (
-        f"import streaming.{module}.app as m; m.{app}.batch_records = {way.batch};"
-        f" raise SystemExit(m.{run})"
+def send_purchases(deployment: Deployment, times: int) -> Sent:
+    """Send the good purchases so many times, and the refused ones once."""
+    good, bad = purchases()
+    producer = Producer(
+        {"bootstrap.servers": deployment.bootstrap_servers, "partitioner": "murmur2_random"}
     )
-    log = (deployment.home / f"{module}-{slot}.log").open("ab")
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, f"--slot={slot}"],
-        env=deployment.environment,
-        stdout=log,
-        stderr=log,
-    )
-    try:
-        yield lambda: process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(15)
-        log.close()
+    for key, value in good * times + bad:
+        producer.produce(deployment.topic("purchases"), value, key)
+    assert producer.flush(30) == 0
+    return Sent({json.loads(value)["event_id"]: key for key, value in good}, {v for _, v in bad})
 
 
 def run_one_way(deployment: Deployment, way: Way) -> str:
     """Run the input one way, and give the digest of what it left."""
     deployment.succeed("db", "upgrade")
-    good, bad = purchases()
-    producer = Producer(
-        {"bootstrap.servers": deployment.bootstrap_servers, "partitioner": "murmur2_random"}
-    )
-    for key, value in good * way.times_sent + bad:
-        producer.produce(deployment.topic("purchases"), value, key)
-    assert producer.flush(30) == 0
-    sent = Sent({json.loads(value)["event_id"]: key for key, value in good}, {v for _, v in bad})
-    with ExitStack() as running:
-        if way.kills:
-            running.enter_context(deployment.running("process"))
-            running.enter_context(deployment.running("analyze"))
+    sent = send_purchases(deployment, way.times_sent)
+    with ExitStack() as ways:
+        if way.kills or way.slots > 1:
+            # Partitions are shared, and a killed worker comes back, only among processes.
+            ways.enter_context(deployment.running("process", "--slots", str(way.slots)))
+            ways.enter_context(deployment.running("analyze"))
             kill_workers(deployment, ["processor", "analytics"], way.kills, lambda: True)
         else:
-            for slot in range(way.slots):
-                running.enter_context(worker(deployment, "processor", way, slot))
-            running.enter_context(worker(deployment, "analytics", way, 0))
+            patch = ways.enter_context(pytest.MonkeyPatch.context())
+            for app in PurchaseProcessorApp, AnalyticsConsumerApp:
+                patch.setattr(app, "batch_records", way.batch)
+            deployment.process()
+            deployment.analyze()
         wait_until_quiet(deployment, sent, 150)
-        wait_until(
-            lambda: (
-                deployment.rows(
-                    "SELECT sum(records) FROM stream_offset WHERE topic LIKE '%analytics'"
-                )
-                == [(len(good) * way.times_sent,)]
-            ),
-            60,
-            "not all published records were read",
-        )
+        read = "SELECT sum(records) FROM stream_offset WHERE topic LIKE '%analytics'"
+        expected = [(len(sent.good) * way.times_sent,)]
+        wait_until(lambda: deployment.rows(read) == expected, 60, "not all records were read")
     return digest(deployment)
 
 

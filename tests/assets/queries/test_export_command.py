@@ -17,6 +17,7 @@ from streaming.settings import Settings
 from streaming.store.sqlite import connect
 from tests.assets.queries.test_export import exported
 from tests.assets.stored import store_events
+from tests.in_process import run_here
 from tests.store.rows import add_events, event, micros
 
 ROOT = Path(__file__).parents[3]
@@ -84,10 +85,11 @@ WRONG = {
 @pytest.mark.parametrize("line", WRONG)
 def test_a_wrong_request_is_refused_with_a_sentence(store: Settings, line: str) -> None:
     """With what would be right, and exit code 2."""
-    done = run(store, *line.split())
-    said = done.stderr.decode()
+    environment = {"PURCHASES_HOME": str(store.home)}
+    done = run_here("orchestration.cli.main", ("export", *line.split()), environment)
+    said = done.stderr
     assert done.returncode == 2, said
-    assert done.stdout == b""
+    assert done.stdout == ""
     assert len(said.strip().splitlines()) == 1
     for part in WRONG[line]:
         assert part in said
