@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from streaming.errors import UsageError
+from streaming.producer.replay.time_texts import read_texts
 
 MICROSECONDS: Final = 1_000_000
 MILLISECOND: Final = 1_000
@@ -33,28 +34,24 @@ OTHER_UNITS: Final[tuple[tuple[str, int, int], ...]] = (
 )
 """What else numbers of a recording count, and from where to where; no two overlap."""
 
-_CLOCK = r"(?P<clock>(?:[01]?[0-9]|2[0-3]):[0-5][0-9])(?::(?P<second>[0-5][0-9]))?"
-_ISO = (
-    r"^(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]"
-    + _CLOCK
-    + r"(?:\.(?P<fraction>[0-9]{1,32}))?)?"
-    r" ?(?P<offset>[Zz]|UTC|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])?$"
-)
-_SLASHED = (
-    r"^(?P<first>[0-9]{1,2})/(?P<second_number>[0-9]{1,2})/(?P<year>[0-9]{4}|[0-9]{2})(?: "
-    + _CLOCK
-    + r")?$"
-)
 _WHOLE_NUMBER = r"^(-?[0-9]{1,18})$"
+_DECIMAL_SECONDS = r"^[0-9]{10}(?:\.[0-9]{1,9})?$"
 _CLOCK_CODE = r"%[-_0]?[HIklMSTRrXcs+]"
 _OFFSET_CODE = r"%(?:#|:{0,3})z"
 
 
-def read_times(column: pl.Series, zone: str, date_format: str | None = None) -> pl.DataFrame:
+def read_times(
+    column: pl.Series,
+    zone: str,
+    date_format: str | None = None,
+    *,
+    day_first: bool | None = None,
+) -> pl.DataFrame:
     """Return `time` (µs since 1970 UTC, Int64; null if there is none) and `raw`.
 
     `raw` is what is sent if there is no instant: text, or whole numbers. Whole numbers are epoch
-    milliseconds, or seconds if all have ten digits. Text is read by `date_format` if there is one.
+    milliseconds, or seconds if all have ten digits. Text is read by `date_format` if there is one;
+    `day_first` says what `3/4/2024` is (None: the column shows it).
     Naive times are in the IANA time zone `zone`: one that exists twice is the earlier, one that
     does not exist has no instant, and a date alone is the first instant of its day. Raises
     `UsageError` if not one value is a time, naming the unit of numbers, or if nothing shows whether
@@ -63,7 +60,7 @@ def read_times(column: pl.Series, zone: str, date_format: str | None = None) -> 
     if date_format is not None and column.dtype in (pl.String, pl.Categorical):
         time, known = _by_format(column.cast(pl.String), zone, date_format)
     else:
-        time, known = _instants(column, zone)
+        time, known = _instants(column, zone, day_first=day_first)
     filled = column.drop_nulls()
     if filled.len() and not known.any():
         raise UsageError(_no_time(filled, date_format))
@@ -100,8 +97,13 @@ def utc_text(micros: pl.Series) -> pl.Series:
     return micros.cast(pl.Datetime("us")).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
 
 
-def _instants(column: pl.Series, zone: str) -> tuple[pl.Series, pl.Series]:
+def _instants(
+    column: pl.Series, zone: str, *, day_first: bool | None
+) -> tuple[pl.Series, pl.Series]:
     """Return the instants (µs), and which values have the form of a time at all."""
+    if _are_decimal_seconds(column):
+        time = (column.cast(pl.Decimal(28, 9)) * MICROSECONDS).cast(pl.Int64)
+        return time, time.is_not_null()
     if column.dtype.is_float() and column.drop_nulls().is_in(column.drop_nulls().round()).all():
         # Whole numbers that were kept as floats, because others are missing.
         column = column.cast(pl.Int64, strict=False)
@@ -118,10 +120,25 @@ def _instants(column: pl.Series, zone: str) -> tuple[pl.Series, pl.Series]:
         text = column.cast(pl.String)
         whole = text.str.extract(_WHOLE_NUMBER).cast(pl.Int64)
         numbers = _from_numbers(whole, only=whole.null_count() == text.null_count())
-        time, known = _from_text(text, zone)
+        time, known = _from_text(text, zone, day_first=day_first)
         is_number = numbers.is_not_null()
         return numbers.zip_with(is_number, time), known | is_number
     return time, column.is_not_null()
+
+
+def _are_decimal_seconds(column: pl.Series) -> bool:
+    """Return whether a column has nothing but seconds of ten digits, some with decimals."""
+    filled = column.drop_nulls()
+    if filled.is_empty():
+        return False
+    if column.dtype.is_float():
+        inside = filled.is_between(TEN_DIGITS, END_OF_SECONDS, closed="left")
+        return bool(inside.all() and not filled.is_in(filled.round()).all())
+    if column.dtype != pl.String:
+        return False
+    return bool(
+        filled.str.contains(".", literal=True).any() and filled.str.contains(_DECIMAL_SECONDS).all()
+    )
 
 
 def _from_numbers(whole: pl.Series, *, only: bool = True) -> pl.Series:
@@ -175,58 +192,12 @@ def _as_written(column: pl.Series) -> pl.Series:
     return column.cast(pl.String)
 
 
-def _from_text(text: pl.Series, zone: str) -> tuple[pl.Series, pl.Series]:
+def _from_text(
+    text: pl.Series, zone: str, *, day_first: bool | None
+) -> tuple[pl.Series, pl.Series]:
     """Return the instants, and which values have the form of a time."""
-    parts = text.str.extract_groups(_ISO).struct.unnest()
-    # Only if not one value is ISO: one column has one form.
-    if parts["date"].null_count() == text.len():
-        parts = _slashed_parts(text)
-    offset = pl.col("offset").str.replace("[Zz]|UTC", "+00:00")
-    minutes = offset.str.slice(1, 2).cast(pl.Int64) * 60 + offset.str.slice(-2).cast(pl.Int64)
-    ahead = pl.when(offset.str.starts_with("-")).then(-minutes).otherwise(minutes)
-    naive = parts.select(_naive("date")).to_series()
-    stated = naive.dt.epoch("us") - parts.select(ahead * 60 * MICROSECONDS).to_series()
-    local = _in_zone(naive, zone).zip_with(
-        parts["clock"].is_not_null(), _start_of_days(naive, zone)
-    )
-    return stated.zip_with(parts["offset"].is_not_null(), local), naive.is_not_null()
-
-
-def _slashed_parts(text: pl.Series) -> pl.DataFrame:
-    """Read `12/1/2010 8:26`; the whole column shows whether month or day comes first."""
-    century = pl.when(pl.col("year").str.len_bytes() == 2).then(pl.lit("20")).otherwise(pl.lit(""))
-    first, second = pl.col("first").str.zfill(2), pl.col("second_number").str.zfill(2)
-    year = century + pl.col("year")
-    nothing = pl.lit(None, dtype=pl.String)
-    parts = (
-        text.str.extract_groups(_SLASHED)
-        .struct.unnest()
-        .with_columns(
-            month_first=year + "-" + first + "-" + second,
-            day_first=year + "-" + second + "-" + first,
-            fraction=nothing,
-            offset=nothing,
-        )
-    )
-    month_first = parts.select(_naive("month_first")).to_series()
-    day_first = parts.select(_naive("day_first")).to_series()
-    # The right order leaves fewer unread: no month is above 12.
-    unread = month_first.null_count() - day_first.null_count()
-    if unread == 0 and not month_first.equals(day_first, null_equal=True):
-        example = text.filter(month_first.is_not_null())[0]
-        raise UsageError(
-            f"The column {text.name!r} ({example!r} for example) does not show whether the day"
-            " or the month comes first; write the times as 2011-03-27 13:05."
-        )
-    return parts.with_columns(date=pl.col("day_first" if unread > 0 else "month_first"))
-
-
-def _naive(date: str) -> pl.Expr:
-    """Join the column `date` with clock, second and fraction into a naive time."""
-    clock = pl.col("clock").fill_null("00:00").str.zfill(5)
-    second = pl.col("second").fill_null("00")
-    fraction = pl.col("fraction").fill_null("0").str.slice(0, 6)
-    text = pl.concat_str(
-        pl.col(date), pl.lit(" "), clock, pl.lit(":"), second, pl.lit("."), fraction
-    )
-    return text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+    parts = read_texts(text, day_first=day_first)
+    naive = parts["naive"]
+    stated = naive.dt.epoch("us") - parts["ahead"] * 60 * MICROSECONDS
+    local = _in_zone(naive, zone).zip_with(parts["has_clock"], _start_of_days(naive, zone))
+    return stated.zip_with(parts["ahead"].is_not_null(), local), naive.is_not_null()
