@@ -2,12 +2,13 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from streaming.errors import PurchasesError
+from streaming.formatting import printable
 from streaming.system.home import Home
 
 if TYPE_CHECKING:
@@ -66,8 +67,11 @@ def replay_summary(result: "ReplayResult", file: Path) -> str:
         raise PurchasesError(
             f"{why}, after {result.done:,} of the {result.rows:,} purchases of {file}; {again}."
         )
-    before = result.rows - result.sent
+    unpaid = sum(result.unpaid.values())
+    before = result.rows - result.sent - unpaid
     there = f"; {before:,} were there before" if before else ""
+    if unpaid:
+        there += f"; {unpaid:,} left out, because nothing was paid ({statuses(result.unpaid)})"
     if result.refused:
         raise PurchasesError(
             f"{result.sent:,} purchases of {file} sent in {result.seconds:.1f} s{there}"
@@ -78,6 +82,11 @@ def replay_summary(result: "ReplayResult", file: Path) -> str:
         f"{result.sent:,} purchases of {file} sent, all acknowledged, in {result.seconds:.1f} s"
         f"{there}{_dates(result)}."
     )
+
+
+def statuses(unpaid: Mapping[str, int]) -> str:
+    """Return rows of which nothing was paid, by status: `2 Status is Refunded`."""
+    return ", ".join(f"{count:,} {printable(status)}" for status, count in unpaid.items())
 
 
 def _dates(result: "ReplayResult") -> str:

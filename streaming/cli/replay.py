@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 RecordedFile = Annotated[
     Path,
-    typer.Argument(metavar="FILE", help="A CSV, Parquet or JSON lines file; gzip is unpacked."),
+    typer.Argument(
+        metavar="FILE",
+        help="A CSV, Parquet, JSON or Excel file, zip or gzip too, or - for standard input.",
+    ),
 ]
 Speed = Annotated[
     str,
@@ -38,8 +41,19 @@ Columns = Annotated[
     typer.Option(
         "--map",
         metavar="FIELD=COLUMN",
-        help="The column of a field; may be repeated. Default: the column of the same name, or that"
-        " of Online Retail.",
+        help="The column of a field, several with + between, or FIELD:=VALUE for all rows; may be"
+        " repeated. line_total gives unit_price by the quantity. Default: the column of the same"
+        " name, or that of Online Retail.",
+    ),
+]
+PresetName = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="SYSTEM",
+        help="The system that exported the file: shopify, woocommerce, square, stripe or amazon."
+        " It maps the columns; --map goes before it.",
+        show_default=False,
     ),
 ]
 Id = Annotated[
@@ -59,18 +73,36 @@ Json = Annotated[bool, typer.Option("--json", help="With --check: print it as JS
 Decimal = Annotated[
     str | None,
     typer.Option(
-        metavar=",|.", help="The sign before decimals, if it is a comma or thousands are grouped."
+        metavar=",|.", help="The sign before decimals. Default: the one that the numbers show."
     ),
 ]
 Delimiter = Annotated[
     str | None,
     typer.Option(metavar="CHARACTER", help="What separates cells. Default: found by itself."),
 ]
-Encoding = Annotated[str, typer.Option(help="Of CSV and JSON lines, such as latin-1 or utf-16.")]
+Encoding = Annotated[str, typer.Option(help="Of CSV and JSON lines, such as latin-1 or cp1252.")]
 DateFormat = Annotated[
     str | None,
     typer.Option(
         metavar="FORMAT", help="Of times, as in strftime: '%d.%m.%Y %H:%M'. Default: found."
+    ),
+]
+DayFirst = Annotated[
+    bool | None,
+    typer.Option(
+        "--day-first/--month-first",
+        help="What 3/4/2024 is. Default: found, if one day is over 12.",
+        show_default=False,
+    ),
+]
+TimeZone = Annotated[
+    str | None,
+    typer.Option(
+        "--timezone",
+        metavar="ZONE",
+        help="Of times without an offset, such as Europe/London. Default: PURCHASES_TIMEZONE, or"
+        " the preset's.",
+        show_default=False,
     ),
 ]
 Restart = Annotated[
@@ -82,9 +114,12 @@ def replay(
     file: RecordedFile,
     speed: Speed = MOST,
     as_recorded: AsRecorded = None,
+    preset: PresetName = None,
     columns: Columns = None,
     id_columns: Id = None,
     date_format: DateFormat = None,
+    day_first: DayFirst = None,
+    timezone: TimeZone = None,
     decimal: Decimal = None,
     delimiter: Delimiter = None,
     encoding: Encoding = "utf-8",
@@ -94,15 +129,15 @@ def replay(
 ) -> None:
     """Send a recorded history, each row once, however often it is interrupted and run again.
 
-    Times without an offset are in PURCHASES_TIMEZONE. A row that breaks the rules is sent as it
-    stands, so that it is refused and kept; then the exit code is 1. See first with --check.
+    A row that breaks the rules is sent as it stands, so that it is refused and kept; then the exit
+    code is 1. See first with --check.
 
     Example: purchases replay examples/my_sales.csv --check --map user=customer --map item=article
     --map timestamp=sold_at
     """
     from streaming.producer.app import ProducerApp
     from streaming.producer.replay.columns import read_id_columns, read_mapping
-    from streaming.producer.replay.files import read_format
+    from streaming.producer.replay.file_format import FileFormat, read_format
     from streaming.producer.replay.plan import ReplayRequest
     from streaming.settings import load_settings
     from streaming.store.deployment import require_settings_of_home
@@ -115,7 +150,9 @@ def replay(
         path=file,
         mapping=read_mapping(columns or []),
         id_columns=read_id_columns(id_columns),
-        form=read_format(delimiter, encoding, decimal, date_format),
+        form=read_format(
+            FileFormat(delimiter, encoding, decimal, date_format, day_first, timezone, preset)
+        ),
         speed=read_number("--speed", speed),
         as_recorded=as_recorded,
         restart=restart,

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from streaming.cli.progress import statuses
 from streaming.formatting import grouped, printable
 
 if TYPE_CHECKING:
@@ -14,16 +15,19 @@ def check_text(check: "ReplayCheck") -> str:
     """Return a check as lines of text."""
     import msgspec
 
-    refused = sum(check.refused.values())
+    refused, unpaid = sum(check.refused.values()), sum(check.unpaid.values())
+    judged = check.rows - unpaid
     file = printable(check.file)
     verdict = (
-        f"FAILED: {refused:,} of the {check.rows:,} rows of {file} would be refused"
+        f"FAILED: {refused:,} of the {judged:,} rows of {file} would be refused"
         if refused
-        else f"OK: all rows of {file} would be stored, {check.rows:,} in all"
+        else f"OK: all rows of {file} would be stored, {judged:,} in all"
     )
     lines = [f"{verdict}. Nothing was sent.", "", *_columns(check), ""]
     lines.append("First rows, as they would be sent:")
     lines += [INDENT + msgspec.json.encode(one).decode() for one in check.first_purchases]
+    if unpaid:
+        lines += ["", f"Left out, because nothing was paid: {statuses(check.unpaid)}"]
     if refused:
         lines += ["", "Refused:"]
         lines += [
@@ -54,7 +58,7 @@ def _figures(check: "ReplayCheck") -> list[str]:
         )
         if count
     ]
-    valid = check.rows - sum(check.refused.values())
+    valid = check.rows - sum(check.unpaid.values()) - sum(check.refused.values())
     return [
         f"Dates       {days if check.first_day else 'none that can be read'}",
         f"Purchases   {valid:,}" + (f", {', '.join(odd)}" if odd else ""),

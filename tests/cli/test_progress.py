@@ -32,7 +32,7 @@ def replayed(done: int, unacknowledged: int = 0, failure: str | None = None) -> 
     """Return a result of a run that found 100 of 600 purchases there."""
     names = [f"id-{n}" for n in range(unacknowledged)]
     days = date(2024, 3, 1), date(2024, 3, 3)
-    return ReplayResult(600, done, 500, 5.0, 0, days, 0, "", names, failure, None)
+    return ReplayResult(600, done, 500, 5.0, 0, days, 0, "", {}, names, failure, None)
 
 
 def test_success_is_one_sentence(tmp_path: Path) -> None:

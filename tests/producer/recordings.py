@@ -9,7 +9,8 @@ from typing import Any
 from streaming.events.purchase import PurchaseEvent, Rules, read_purchase
 from streaming.events.record import Record
 from streaming.events.refusal import Refusal
-from streaming.producer.replay.files import FileFormat
+from streaming.producer.replay.columns import Constant
+from streaming.producer.replay.file_format import FileFormat
 from streaming.producer.replay.recording import Recording, read_recording
 from streaming.producer.replay.rows import Row, rows
 
@@ -37,7 +38,7 @@ def read_csv(  # noqa: PLR0913 - what a recording is read by
     folder: Path,
     *lines: str,
     header: str = HEADER,
-    mapping: Mapping[str, str] | None = None,
+    mapping: Mapping[str, str | Constant] | None = None,
     zone: str = "UTC",
     id_columns: Sequence[str] = (),
     form: FileFormat | None = None,

@@ -29,9 +29,10 @@ SHOWN_ROWS: Final = 3
 class ReplayCheck(Struct, frozen=True, kw_only=True):
     """What the rows of a file would become.
 
-    `columns` are by field, `first_purchases` the first rows as they would be sent, `refused` the
-    number of rows by reason, each with one of them in `examples`. Days are in `timezone`, `shifted`
-    says that they are not the file's. `quantity` and `net_revenue` are sums over what is valid.
+    `columns` are by field, `first_purchases` the first rows as they would be sent, `unpaid` the
+    number of rows that are left out by status, `refused` the number of rows by reason, each with
+    one of them in `examples`. Days are in `timezone`, `shifted` says that they are not the file's.
+    `quantity` and `net_revenue` are sums over what is valid.
     `stored` is how many rows the database of this home has (None: there is none); `begun_at` and
     `sent_at` are when this very file was first sent from here, and when all of it was.
     """
@@ -41,6 +42,7 @@ class ReplayCheck(Struct, frozen=True, kw_only=True):
     columns: Mapping[str, str]
     unused_columns: Sequence[str]
     first_purchases: Sequence[Mapping[str, Any]]
+    unpaid: Mapping[str, int]
     refused: Mapping[str, int]
     examples: Mapping[str, str]
     first_day: date | None
@@ -88,6 +90,7 @@ def check_replay(settings: Settings, request: ReplayRequest) -> ReplayCheck:
         columns=recording.columns,
         unused_columns=recording.unused,
         first_purchases=sums.first,
+        unpaid=recording.unpaid(),
         refused=dict(sums.verdicts.refused.most_common()),
         examples=sums.verdicts.examples,
         first_day=days[0],
@@ -126,8 +129,10 @@ def _add_rows(
         return frozenset()
 
     for row in rows(recording, shift, known=known, by_place=by_place):
+        if row.value is None:
+            continue
         if len(sums.first) < SHOWN_ROWS:
-            purchase = msgspec.json.decode(row.value or b"{}")
+            purchase = msgspec.json.decode(row.value)
             sums.first.append({n: v for n, v in purchase.items() if n != "event_id"})
         event = sums.verdicts.judge(row)
         if event is not None:

@@ -1,4 +1,4 @@
-"""The columns of a recording by field of a purchase: of the same name, Online Retail's, by `--map`.
+"""What gives the fields of a purchase: columns of the same name, Online Retail's, or `--map`.
 
 Pure, and of names only; what is in the columns is read in `recording`.
 """
@@ -6,13 +6,17 @@ Pure, and of names only; what is in the columns is read in `recording`.
 import csv
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from streaming.errors import UsageError
 from streaming.events.purchase import FIELDS, REQUIRED
 
 # A replay derives the event id from the row, so that it has the same one each time.
 COLUMN_FIELDS: Final = tuple(field for field in FIELDS if field != "event_id")
+LINE_TOTAL: Final = "line_total"
+"""No field of a purchase: divided by the quantity it is `unit_price`."""
+MAPPED: Final = (*COLUMN_FIELDS, LINE_TOTAL)
+JOIN: Final = "+"
 ONLINE_RETAIL: Final[Mapping[str, str]] = MappingProxyType(
     {
         "user": "CustomerID",
@@ -27,28 +31,55 @@ ONLINE_RETAIL: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-def read_mapping(options: Sequence[str]) -> dict[str, str]:
-    """Read `field=column` texts; an empty column leaves the field out.
+class Constant(NamedTuple):
+    """The value of a field in every row."""
+
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.value!r} in every row"
+
+
+class Columns(NamedTuple):
+    """Columns of a file, whose texts make a field: one, or several with a blank between."""
+
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return JOIN.join(self.names)
+
+
+Source = Columns | Constant
+
+
+def read_mapping(options: Sequence[str]) -> dict[str, str | Constant]:
+    """Read `field=column` and `field:=value`; an empty column leaves the field out.
 
     Raises `UsageError` for another form, an unknown field or a field that is named twice.
     """
-    mapping: dict[str, str] = {}
+    mapping: dict[str, str | Constant] = {}
     for option in options:
-        field, separator, column = option.partition("=")
+        name, separator, column = option.partition("=")
+        field = name.removesuffix(":")
         if not separator:
-            raise UsageError(f"--map {option}: write it as field=column, such as user=CustomerID.")
-        if field not in COLUMN_FIELDS:
+            raise UsageError(
+                f"--map {option}: write it as field=column, such as user=CustomerID, or as"
+                " field:=value for all rows."
+            )
+        if field not in MAPPED:
             hint = " (--id names the columns that it is made of)" if field == "event_id" else ""
             raise UsageError(
                 f"--map {option}: {field!r} is not a field that can be mapped{hint};"
-                f" the fields are {', '.join(COLUMN_FIELDS)}."
+                f" the fields are {', '.join(MAPPED)}."
             )
         if field in mapping:
             raise UsageError(f"--map {option}: {field} is mapped twice.")
         # Without customers every purchase is a guest's.
         if field in REQUIRED and field != "user" and not column:
             raise UsageError(f"--map {option}: {field} cannot be left out; name its column.")
-        mapping[field] = column
+        mapping[field] = Constant(column) if name != field and column else column
+    if mapping.get(LINE_TOTAL) and mapping.get("unit_price"):
+        raise UsageError(f"--map {LINE_TOTAL}: it gives unit_price, which is mapped too; map one.")
     return mapping
 
 
@@ -74,10 +105,10 @@ def require_columns(columns: Sequence[str], there: Sequence[str], name: str) -> 
             )
 
 
-def columns_by_field(
-    mapping: Mapping[str, str], columns: Sequence[str], name: str
-) -> dict[str, str]:
-    """Return the column of each field in a file `name` that has `columns`.
+def sources_by_field(
+    mapping: Mapping[str, str | Constant], columns: Sequence[str], name: str
+) -> dict[str, Source]:
+    """Return what gives each field in a file `name` that has `columns`.
 
     Fields that `mapping` does not name are in the column of the same name, in any case, or else in
     Online Retail's. If user, item and timestamp are there without it, the file is another's: then
@@ -87,18 +118,36 @@ def columns_by_field(
     same = {field: _same_name(field, columns) for field in COLUMN_FIELDS}
     own = all(field in mapping or same[field] for field in REQUIRED)
     retail = any(ONLINE_RETAIL[field] in columns for field in REQUIRED)
-    found: dict[str, str] = {}
-    for field in COLUMN_FIELDS:
-        column = mapping.get(field, same[field] or ONLINE_RETAIL.get(field, ""))
+    if mapping.get(LINE_TOTAL):
+        mapping = {**mapping, "unit_price": ""}
+    sources: dict[str, Source] = {}
+    for field in MAPPED:
+        if field in mapping:
+            if source := _mapped(field, mapping[field], columns, name):
+                sources[field] = source
+            continue
+        column = same.get(field) or ONLINE_RETAIL.get(field, "")
         if column in columns:
-            found[field] = column
-        elif field in mapping and column:
-            raise UsageError(
-                f"--map {field}={column}: {name} has no column {column!r}; it has {_list(columns)}."
-            )
-        elif column and field not in mapping and not own and (retail or field in REQUIRED):
+            sources[field] = Columns((column,))
+        elif column and not own and (retail or field in REQUIRED):
             raise UsageError(_missing(field, column if retail else field, columns, name))
-    return found
+    return sources
+
+
+def _mapped(field: str, mapped: str | Constant, columns: Sequence[str], name: str) -> Source | None:
+    """Return what `--map` names; None if it leaves the field out."""
+    if isinstance(mapped, Constant):
+        return mapped
+    if not mapped:
+        return None
+    # A column's own name may hold the sign.
+    parts = (mapped,) if mapped in columns else tuple(mapped.split(JOIN))
+    for part in parts:
+        if part not in columns:
+            raise UsageError(
+                f"--map {field}={mapped}: {name} has no column {part!r}; it has {_list(columns)}."
+            )
+    return Columns(parts)
 
 
 def _same_name(field: str, columns: Sequence[str]) -> str | None:

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from streaming.errors import UsageError
 from streaming.producer.replay.checkpoint import Checkpoint
-from streaming.producer.replay.files import FileFormat
+from streaming.producer.replay.columns import Constant
+from streaming.producer.replay.file_format import FileFormat
 from streaming.producer.replay.recording import Recording
 from streaming.units import MICROS, micros_of
 
@@ -28,7 +29,7 @@ class ReplayRequest:
     """
 
     path: Path
-    mapping: Mapping[str, str] = field(default_factory=dict)
+    mapping: Mapping[str, str | Constant] = field(default_factory=dict)
     id_columns: Sequence[str] = ()
     form: FileFormat = field(default_factory=FileFormat)
     speed: float | None = None
@@ -104,6 +105,10 @@ def _shift_to_end_now(recording: Recording, now: datetime) -> int:
     return (micros_of(now) - last) // MICROS * MICROS
 
 
+def _options(form: Mapping[str, str]) -> str:
+    return " ".join(word for option in form.items() for word in option if word)
+
+
 def _refuse_other_contents(
     before: Checkpoint, request: ReplayRequest, recording: Recording, place: ReplayTarget
 ) -> None:
@@ -115,7 +120,7 @@ def _refuse_other_contents(
     elif (before.id_columns or []) != list(recording.id_columns):
         begun = f"with --id {','.join(before.id_columns)}" if before.id_columns else "without --id"
     elif before.form != recording.form.options():
-        begun = f"with {' '.join(map(' '.join, before.form.items())) or 'the file read as it is'}"
+        begun = f"with {_options(before.form) or 'the file read as it is'}"
     elif before.timezone != place.timezone:
         begun = f"in the time zone {before.timezone}"
     if begun:

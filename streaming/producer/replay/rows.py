@@ -15,7 +15,7 @@ import polars as pl
 from streaming.events.identifiers import record_key
 from streaming.events.purchase import FIELDS
 from streaming.producer.record import RawPurchase, encode_purchase
-from streaming.producer.replay.recording import Recording
+from streaming.producer.replay.recording import UNPAID, Recording
 from streaming.producer.replay.row_ids import RowIds
 from streaming.producer.replay.timestamps import utc_text
 
@@ -42,7 +42,7 @@ Known = Callable[[Sequence[str], Sequence[bytes]], Container[str]]
 class Row(NamedTuple):
     """One row of a recording: its number from 0, its time as recorded (µs UTC), what is sent.
 
-    A `value` of None: the row is in the log or in the store already.
+    A `value` of None: the row is in the log or in the store already, or nothing was paid.
     """
 
     number: int
@@ -67,9 +67,9 @@ def rows(
 ) -> Iterator[Row]:
     """Yield the rows from number `first` on, each event moved by `shift_micros`.
 
-    Those whose event ids are `known` come without a value. A row that breaks the rules keeps its
-    broken values, and one without a readable time its text. `by_place` gives the ids of a replay
-    that an earlier release began.
+    Those whose event ids are `known`, and those of which nothing was paid, come without a value. A
+    row that breaks the rules keeps its broken values, and one without a readable time its text.
+    `by_place` gives the ids of a replay that an earlier release began.
     """
     ids = RowIds(recording, shift_micros, by_place=by_place)
     for start in range(0, recording.frame.height, SLICE_ROWS):
@@ -80,12 +80,12 @@ def rows(
         contents = [encode_purchase(purchase) for purchase in purchases]
         made = ids.of_slice(start, contents)
         present = known(made, contents)
-        for number, micros, purchase, event_id, content in zip(
-            count(start), part["time"], purchases, made, contents, strict=False
+        for number, micros, purchase, event_id, content, unpaid in zip(
+            count(start), part["time"], purchases, made, contents, part[UNPAID], strict=False
         ):
             if number < first:
                 continue
-            if event_id in present:
+            if unpaid is not None or event_id in present:
                 yield Row(number, micros, event_id, None, None)
             else:
                 key = record_key(purchase.user, purchase.order_id)

@@ -5,7 +5,7 @@ rows are there, and only the others are sent. How a row becomes a record is in `
 """
 
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -53,9 +53,10 @@ class ReplayResult:
     """The result: of `rows` in the file the first `done` are there, `sent` by this run.
 
     `days` are the first and the last event's, in the deployment's time zone (None: no row has a
-    time), moved by `shift_micros`. Of those sent the processor will refuse `refused`, and
-    `refusals` says why. `unacknowledged` has the ids of events that may be in the log or
-    not. `finished_before` is when an earlier run had sent everything: then this one sent nothing.
+    time), moved by `shift_micros`. Of `unpaid` rows, by their status, nothing was paid: they are
+    left out. Of those sent the processor will refuse `refused`, and `refusals` says why.
+    `unacknowledged` has the ids of events that may be in the log or not. `finished_before` is when
+    an earlier run had sent everything: then this one sent nothing.
     """
 
     rows: int
@@ -66,6 +67,7 @@ class ReplayResult:
     days: tuple[date, date] | None
     refused: int
     refusals: str
+    unpaid: Mapping[str, int]
     unacknowledged: list[str]
     failure: str | None
     finished_before: str | None
@@ -74,7 +76,12 @@ class ReplayResult:
 def read_request(settings: Settings, request: ReplayRequest) -> Recording:
     """Read the recording of a request; see `read_recording`, also for what it raises."""
     return read_recording(
-        request.path, request.mapping, settings.timezone, request.id_columns, request.form
+        request.path,
+        request.mapping,
+        settings.timezone,
+        request.id_columns,
+        request.form,
+        settings.currency,
     )
 
 
@@ -215,8 +222,9 @@ class _ReplayRun:
         """Raise `UsageError` if all of the first rows would be refused: then nothing is sent."""
         verdicts = Verdicts(purchase_rules(self.settings), time.time_ns() // 1_000_000)
         for row in islice(rows(self.recording, begun.shift_micros), REFUSED_ROWS):
-            verdicts.judge(row)
-        if verdicts.refused.total() == verdicts.judged:
+            if row.value is not None:
+                verdicts.judge(row)
+        if verdicts.judged and verdicts.refused.total() == verdicts.judged:
             raise UsageError(
                 f"Nothing of {self.request.path} was sent, because all of its first"
                 f" {verdicts.judged:,} rows would be refused: {verdicts.refusals()}. See what each"
@@ -239,6 +247,7 @@ class _ReplayRun:
             days=self.recording.days(begun.shift_micros),
             refused=0 if verdicts is None else verdicts.refused.total(),
             refusals="" if verdicts is None else verdicts.refusals(),
+            unpaid=self.recording.unpaid(),
             unacknowledged=[] if sender is None else sender.unacknowledged,
             failure=None if sender is None else sender.failure,
             finished_before=begun.finished_at,

@@ -1,16 +1,26 @@
 """Tests of `--map`: which column gives which field, and what is refused."""
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
 from streaming.errors import UsageError
 from streaming.producer.replay.columns import (
     ONLINE_RETAIL,
-    columns_by_field,
+    Constant,
     read_id_columns,
     read_mapping,
+    sources_by_field,
 )
 
 COLUMNS = list(ONLINE_RETAIL.values())
+
+
+def columns_by_field(
+    mapping: Mapping[str, str | Constant], columns: Sequence[str], name: str
+) -> dict[str, str]:
+    """Return what gives each field, as it is shown."""
+    return {field: str(one) for field, one in sources_by_field(mapping, columns, name).items()}
 
 
 def test_online_retail_is_the_default() -> None:
@@ -124,12 +134,38 @@ def test_a_missing_column_is_named_with_its_field_and_what_is_there(missing: str
         (["=Colour"], "'' is not a field"),
         (["user=a", "user=b"], "mapped twice"),
         (["item="], "item cannot be left out"),
+        (["timestamp:="], "timestamp cannot be left out"),
+        (["currency=c", "currency:=GBP"], "mapped twice"),
     ],
 )
 def test_a_mapping_that_is_none_is_refused(options: list[str], named: str) -> None:
     """With the option as it was typed."""
     with pytest.raises(UsageError, match=f"--map {options[-1]}.*{named}"):
         read_mapping(options)
+
+
+def test_columns_are_joined_and_a_value_is_given_to_all_rows() -> None:
+    """`+` joins, unless a column is called so; `:=` needs no column."""
+    there = ["Date", "Time", "a+b", "item"]
+    mapping = read_mapping(["timestamp=Date+Time", "user=a+b", "currency:=GBP"])
+    assert columns_by_field(mapping, there, "f") == {
+        "timestamp": "Date+Time",
+        "user": "a+b",
+        "item": "item",
+        "currency": "'GBP' in every row",
+    }
+    with pytest.raises(UsageError, match=r"--map timestamp=Date\+Hour: f has no column 'Hour'"):
+        columns_by_field({"user": "", "timestamp": "Date+Hour"}, there, "f")
+
+
+def test_a_line_total_takes_the_place_of_a_price() -> None:
+    """Of a column of prices too; both at once are refused."""
+    there = ["user", "item", "timestamp", "unit_price", "total"]
+    found = columns_by_field(read_mapping(["line_total=total"]), there, "f")
+    assert found["line_total"] == "total"
+    assert "unit_price" not in found
+    with pytest.raises(UsageError, match="line_total: it gives unit_price, which is mapped too"):
+        read_mapping(["line_total=total", "unit_price=unit_price"])
 
 
 @pytest.mark.parametrize("own", [{}, {"item": "StockCode", "timestamp": "InvoiceDate"}])

@@ -13,7 +13,7 @@ from streaming.producer.replay.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from streaming.producer.replay.files import FileFormat
+from streaming.producer.replay.file_format import FileFormat
 from streaming.producer.replay.plan import ReplayRequest, ReplayTarget, plan
 from streaming.producer.replay.recording import Recording
 from tests.producer.recordings import PURCHASE, read_csv

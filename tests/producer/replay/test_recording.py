@@ -2,16 +2,21 @@
 
 import gzip
 import hashlib
+import zipfile
+from datetime import date
+from decimal import Decimal
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from streaming.errors import UsageError
-from streaming.producer.replay.files import FileFormat, read_format
+from streaming.events.refusal import Refusal
+from streaming.producer.replay.file_format import FileFormat, read_format
 from streaming.producer.replay.recording import read_recording
 from streaming.producer.replay.rows import rows
-from tests.producer.recordings import EXAMPLE, HEADER, PURCHASE, read_csv, sent, write_csv
+from tests.producer.recordings import EXAMPLE, HEADER, PURCHASE, judged, read_csv, sent, write_csv
 
 GOOD = {
     "user": "17850",
@@ -155,17 +160,17 @@ def test_one_column_may_give_two_fields(tmp_path: Path) -> None:
         (b"", "neither a Parquet file nor CSV"),
         (b"\n\n", "neither a Parquet file nor CSV"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "neither a Parquet file nor CSV"),
-        (HEADER.encode("utf-16"), "neither a Parquet file nor CSV"),
+        (HEADER.encode("utf-16-le"), "neither a Parquet file nor CSV"),
         (f"{HEADER}\n1,2,caf\xe9\n".encode("latin-1"), "neither a Parquet file nor CSV"),
         (b"just some text\nof two lines\n", "neither a Parquet file nor CSV"),
-        (b"PAR1 and no more PAR1", "cannot be read as Parquet"),
-        (b"PAR1", "cannot be read as Parquet"),
-        (b"PK\x03\x04 a sheet", "is a zip or Excel file"),
+        (b"PAR1 and no more PAR1", "cannot be read"),
+        (b"PAR1", "cannot be read"),
+        (b"PK\x03\x04 a sheet", "cannot be unpacked"),
         (b'{"user": "ada", ', "cannot be read"),
         (b"InvoiceNo,StockCode\n1,2\n", "no column 'CustomerID' for user"),
         (HEADER.encode(), "has no rows"),
         (f"{HEADER}\n,,,,,,,\n".encode(), "has no rows"),
-        (f"{HEADER}\n{PURCHASE},one,more\n".encode(), "cannot be read as Parquet or CSV"),
+        (f"{HEADER}\n{PURCHASE}\n\n{PURCHASE},one,more\n".encode(), "line 4 has 10 cells, and"),
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path: Path, data: bytes, named: str) -> None:
@@ -192,6 +197,97 @@ def test_a_packed_file_is_read_as_what_it_holds(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(UsageError, match=r"packed\.csv cannot be unpacked"):
         read_recording(path, {}, "UTC")
+
+
+def zipped(**files: bytes) -> bytes:
+    """Return a zip file."""
+    data = BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content_ in files.items():
+            archive.writestr(name, content_)
+    return data.getvalue()
+
+
+def test_one_file_in_a_zip_file_is_read_and_two_are_refused(tmp_path: Path) -> None:
+    """What macOS adds is none of them."""
+    path = tmp_path / "sales.zip"
+    text = f"{HEADER}\n{PURCHASE}\n".encode()
+    path.write_bytes(zipped(**{"march/": b"", "march/sales.csv": text, "__MACOSX/._sales": b"x"}))
+    assert [content(row) for row in sent(read_recording(path, {}, "UTC"))] == [GOOD]
+    path.write_bytes(zipped(march=text, april=text))
+    with pytest.raises(UsageError, match=r"sales\.zip holds 2 files; unpack it"):
+        read_recording(path, {}, "UTC")
+
+
+def test_utf_16_is_known_by_its_mark(tmp_path: Path) -> None:
+    """As Excel saves "Unicode text", with tabs."""
+    path = tmp_path / "sales.txt"
+    path.write_bytes(f"{HEADER}\n{PURCHASE}\n".replace(",", "\t").encode("utf-16"))
+    assert [content(row) for row in sent(read_recording(path, {}, "UTC"))] == [GOOD]
+
+
+def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `-`, so that another program may write the file."""
+    data = BytesIO(f"{HEADER}\n{PURCHASE}\n".encode())
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(data))
+    assert [content(row) for row in sent(read_recording(Path("-"), {}, "UTC"))] == [GOOD]
+
+
+SHEET = """<?xml version="1.0"?><worksheet
+ xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>{}</sheetData></worksheet>"""
+WORKBOOK = {
+    "[Content_Types].xml": """<?xml version="1.0"?><Types
+ xmlns="http://schemas.openxmlformats.org/package/2006/content-types"><Default Extension="rels"
+ ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Default Extension="xml"
+ ContentType="application/xml"/></Types>""",
+    "_rels/.rels": """<?xml version="1.0"?><Relationships
+ xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1"
+ Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
+ Target="xl/workbook.xml"/></Relationships>""",
+    "xl/workbook.xml": """<?xml version="1.0"?><workbook
+ xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+ xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"><sheets><sheet
+ name="Sales" sheetId="1" r:id="r1"/></sheets></workbook>""",
+    "xl/_rels/workbook.xml.rels": """<?xml version="1.0"?><Relationships
+ xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1"
+ Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet"
+ Target="worksheets/sheet1.xml"/><Relationship Id="r2"
+ Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/styles"
+ Target="styles.xml"/></Relationships>""",
+    "xl/styles.xml": """<?xml version="1.0"?><styleSheet
+ xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><cellXfs count="2"><xf
+ numFmtId="0"/><xf numFmtId="22" applyNumberFormat="1"/></cellXfs></styleSheet>""",
+}
+
+
+def cell(value: object) -> str:
+    """Return the XML of a cell: a text, a number, or a time of a day number."""
+    if isinstance(value, str):
+        return f'<c t="inlineStr"><is><t>{value}</t></is></c>'
+    style = ' s="1"' if isinstance(value, Decimal) else ""
+    return f"<c{style}><v>{value}</v></c>"
+
+
+def test_a_sheet_of_excel_is_read(tmp_path: Path) -> None:
+    """The first one; days are times, and ids that are numbers have no decimals."""
+    lines = [
+        ("user", "item", "timestamp", "quantity", "unit_price", "order_id"),
+        (17850, "0042", Decimal("40513.3513888889"), 6, 2.55, 536365),
+    ]
+    cells = "".join(f"<row>{''.join(map(cell, line))}</row>" for line in lines)
+    parts = {name: text.encode() for name, text in WORKBOOK.items()}
+    path = tmp_path / "sales.xlsx"
+    path.write_bytes(zipped(**parts, **{"xl/worksheets/sheet1.xml": SHEET.format(cells).encode()}))
+    assert [content(row) for row in sent(read_recording(path, {}, "UTC"))] == [
+        {
+            "user": "17850",
+            "item": "0042",
+            "timestamp": "2010-12-01T08:26:00.000000Z",
+            "quantity": 6,
+            "unit_price": "2.55",
+            "order_id": "536365",
+        }
+    ]
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -228,7 +324,7 @@ def test_a_european_file_is_read_as_its_options_say(tmp_path: Path, encoding: st
         "Müller;Teekanne grün;31.10.2014 13:04;2;1.234,50;Österreich\n"
         "Müller;A-2;01.11.2014 09:00;1.000;,5;Österreich\n".encode(encoding)
     )
-    form = read_format(";", encoding, ",", "%d.%m.%Y %H:%M")
+    form = read_format(FileFormat(";", encoding, ",", "%d.%m.%Y %H:%M"))
     first, second = sent(read_recording(path, {}, "Europe/Vienna", form=form))
     assert content(first) == {
         "user": "Müller",
@@ -238,13 +334,23 @@ def test_a_european_file_is_read_as_its_options_say(tmp_path: Path, encoding: st
         "unit_price": "1234.50",
         "country": "Österreich",
     }
-    assert (second["quantity"], second["unit_price"]) == (1000, ",5")
+    assert (second["quantity"], second["unit_price"]) == (1000, "0.5")
 
 
 @pytest.mark.parametrize(
     ("decimal", "written", "read"),
     [
-        (None, "1,234.50", "1,234.50"),
+        (None, "1,234.50", "1234.50"),
+        (None, "1.234,50", "1234.50"),
+        (None, "12,50", "12.50"),
+        (None, "1,234", "1,234"),
+        (None, "1'234.50", "1234.50"),
+        (None, "1\u202f234,50", "1234.50"),
+        (None, "£3.50", "3.50"),
+        (None, "-£\u00a01,234.50", "-1234.50"),
+        (None, "3.50 GBP", "3.50"),
+        (None, "3.50 kg", "3.50 kg"),
+        (None, ".5", "0.5"),
         (".", "1,234.50", "1234.50"),
         (".", "12,50", "12,50"),
         (",", "12,50", "12.50"),
@@ -258,7 +364,7 @@ def test_a_european_file_is_read_as_its_options_say(tmp_path: Path, encoding: st
 def test_a_number_is_read_by_its_decimal_sign(
     tmp_path: Path, decimal: str | None, written: str, read: str
 ) -> None:
-    """What is none in that form is sent as it stands; without the option nothing is guessed."""
+    """Or by the one that it shows; what is none in that form is sent as it stands."""
     header, line = HEADER.replace(",", ";"), PURCHASE.replace(",", ";").replace("2.55", written)
     recording = read_csv(tmp_path, line, header=header, form=FileFormat(decimal=decimal))
     (row,) = sent(recording)
@@ -267,20 +373,82 @@ def test_a_number_is_read_by_its_decimal_sign(
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
+    ("form", "named"),
     [
-        ((";;", "utf-8", None, None), "--delimiter ;; must be one character"),
-        ((None, "martian", None, None), "--encoding martian is not known"),
-        ((None, "utf-8", "x", None), "--decimal x must be"),
-        ((None, "utf-8", None, "day"), "--date-format day names no part"),
+        (FileFormat(delimiter=";;"), "--delimiter ;; must be one character"),
+        (FileFormat(encoding="martian"), "--encoding martian is not known"),
+        (FileFormat(decimal="x"), "--decimal x must be"),
+        (FileFormat(date_format="day"), "--date-format day names no part"),
+        (FileFormat(timezone="Mars"), "--timezone Mars is not known"),
+        (FileFormat(preset="ebay"), "--preset ebay is not known; take shopify, woocommerce"),
     ],
 )
-def test_a_form_that_makes_no_sense_is_refused(
-    options: tuple[str | None, str, str | None, str | None], named: str
-) -> None:
+def test_a_form_that_makes_no_sense_is_refused(form: FileFormat, named: str) -> None:
     """Naming the option and its value."""
     with pytest.raises(UsageError, match=named):
-        read_format(*options)
+        read_format(form)
+
+
+@pytest.mark.parametrize("price", ["$3.50", "3.50 USD"])
+def test_an_amount_in_another_currency_is_refused(tmp_path: Path, price: str) -> None:
+    """Dollars never become pounds; where dollars are due, their sign is taken off."""
+    line = PURCHASE.replace("2.55", price)
+    with pytest.raises(UsageError, match=r"The column 'UnitPrice' is in (\$|USD) \('.*GBP; conv"):
+        read_csv(tmp_path, line)
+    path = write_csv(tmp_path, line)
+    (row,) = sent(read_recording(path, {}, "UTC", currency="USD"))
+    assert row["unit_price"] == "3.50"
+
+
+def test_a_column_with_two_signs_is_sent_as_it_stands(tmp_path: Path) -> None:
+    """For the processor to refuse: nothing is guessed of single cells."""
+    lines = [PURCHASE.replace("2.55", price) for price in ("£3.50", "€4", "5")]
+    assert [row["unit_price"] for row in sent(read_csv(tmp_path, *lines))] == ["£3.50", "€4", "5"]
+    lines = [PURCHASE.replace("2.55", price) for price in ('"12,50"', "12.50", '"1,234"')]
+    prices = [row["unit_price"] for row in sent(read_csv(tmp_path, *lines))]
+    assert prices == ["12,50", "12.50", "1,234"]
+
+
+def test_the_price_of_one_is_computed_from_the_total_of_a_line(tmp_path: Path) -> None:
+    """If it divides exactly; what does not is no price, and stays for the processor to refuse."""
+    lines = ["2,19.98", "3,10.00", "-1,-3.50", ",4.20", "3,", "0,1.00"]
+    recording = read_csv(
+        tmp_path,
+        *(f"ada,tea,2024-03-01,{line}" for line in lines),
+        header="user,item,timestamp,quantity,total",
+        mapping={"line_total": "total"},
+    )
+    assert [row.get("unit_price") for row in sent(recording)] == [
+        "9.99",
+        "10.00 / 3",
+        "3.5",
+        "4.2",
+        None,
+        "1.00 / 0",
+    ]
+    verdicts = [judged(row) for row in rows(recording, 0)]
+    assert [isinstance(verdict, Refusal) for verdict in verdicts] == [
+        False,
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_times_may_be_of_another_time_zone_than_the_deployment(tmp_path: Path) -> None:
+    """Those without an offset; days are still the deployment's."""
+    recording = read_csv(
+        tmp_path,
+        "ada,tea,2024-07-01,00:30",
+        header="user,item,Date,Time",
+        mapping={"timestamp": "Date+Time"},
+        zone="Europe/London",
+        form=FileFormat(timezone="Asia/Tokyo"),
+    )
+    assert sent(recording)[0]["timestamp"] == "2024-06-30T15:30:00.000000Z"
+    assert recording.days(0) == (date(2024, 6, 30), date(2024, 6, 30))
 
 
 def test_sales_without_customers_are_sent_as_guests(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_rows_that_are_present_come_without_a_value(tmp_path: Path) -> None:
         ("quantity", "536365,85123A,HEART,0,2010-12-01 08:26,2.55,1,UK", "invalid_quantity"),
         ("quantity", "536365,85123A,HEART,six,2010-12-01 08:26,2.55,1,UK", "wrong_type"),
         ("quantity", "536365,85123A,HEART,6.5,2010-12-01 08:26,2.55,1,UK", "wrong_type"),
-        ("unit_price", '536365,85123A,HEART,6,2010-12-01 08:26,"2,55",1,UK', "invalid_price"),
+        ("unit_price", '536365,85123A,HEART,6,2010-12-01 08:26,"2,5,5",1,UK', "invalid_price"),
         ("unit_price", "536365,85123A,HEART,6,2010-12-01 08:26,-1,1,UK", "invalid_price"),
         ("unit_price", "536365,85123A,HEART,6,2010-12-01 08:26,1e999,1,UK", "invalid_price"),
         ("item", "536365,,HEART,6,2010-12-01 08:26,2.55,1,UK", "wrong_type"),

@@ -20,7 +20,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.topics import create_topics
 from streaming.producer.app import ProducerApp
 from streaming.producer.replay.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from streaming.producer.replay.files import FileFormat
+from streaming.producer.replay.file_format import FileFormat
 from streaming.producer.replay.plan import ReplayRequest
 from streaming.producer.replay.recording import read_recording
 from streaming.producer.replay.rows import rows
