@@ -273,6 +273,7 @@ def period_figures(
         orders=orders,
         customers=customers,
         new_customers=None,
+        # Exact before it is rounded: a float holds no more than 16 digits of a sum.
         average_order=decimal_text(round(Fraction(net, orders))) if orders else None,
         returns_share=round((gross - net) / gross, 6) if gross else None,
         built=True,

@@ -53,6 +53,7 @@ def _customers(store: StoreConnection, pattern: str) -> list[Found]:
 
 
 def _orders(store: StoreConnection, pattern: str, since: int, zone: ZoneInfo) -> list[Found]:
+    # The newest first: whoever looks an order up has mostly just placed it.
     rows = store.execute(
         "SELECT order_id, min(event_time), max(event_time) FROM analytics_event"
         " WHERE rowid > ? AND order_id LIKE ? ESCAPE '\\' GROUP BY 1 ORDER BY 2 DESC LIMIT ?",

@@ -122,6 +122,8 @@ def _daily_country_sales(by: Figures, _: str) -> pl.DataFrame:
 
 
 def _customer_summary(by: Figures, _: str) -> pl.DataFrame:
+    # Recency counts from the newest purchase, not from now: a build of the same events again must
+    # give the same rows.
     last = by[ALL]["last_event"].max()
     end = last if isinstance(last, int) else 0
     customers = by[USER].with_columns(
@@ -156,6 +158,7 @@ def _best_first(items: pl.DataFrame) -> pl.DataFrame:
 
 def _score(column: str, *, fewer_is_better: bool = False) -> pl.Expr:
     """Return a score of 1 to 5: 1 plus five times the share of worse customers, rounded down."""
+    # Equal values share the lowest rank, so customers who are equal have the same score.
     worse = pl.col(column).rank("min", descending=fewer_is_better).cast(pl.Int64) - 1
     return 1 + 5 * worse // pl.len()
 

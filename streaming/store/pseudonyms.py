@@ -40,6 +40,7 @@ class Pseudonyms(Struct, frozen=True):
 
     def of(self, kind: str, name: str) -> str:
         """Return the pseudonym of a `user` or an `order`; it need not be erased."""
+        # A NUL is in no kind, so no two pairs have the same content.
         content = f"{kind}\0{name}".encode(errors="surrogatepass")
         return f"erased-{blake2b(content, key=self.key, digest_size=DIGEST_BYTES).hexdigest()}"
 
@@ -58,6 +59,7 @@ class Pseudonyms(Struct, frozen=True):
         """
         erased_user = self.of_erased("user", user)
         erased_order = self.of_erased("order", order)
+        # Its order was not there to be listed; one that is a pseudonym already is not hashed again.
         if erased_user is not None and order is not None and order not in self.erased:
             erased_order = self.of("order", order)
         return erased_user or user, erased_order or order
@@ -168,6 +170,7 @@ def write_erasure_list(path: Path, erasures: ErasureList) -> None:
     """Replace the file, so that it survives a power failure and nobody else may read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path, durable=True) as file:
+        # Before a byte is in it: a reader between the two would have the key.
         os.fchmod(file.fileno(), 0o600)
         file.write(msgspec.json.encode(erasures))
 
