@@ -21,7 +21,7 @@ from tests.assets.stored import store_example_year
 from tests.store.rows import micros
 from tests.support import wait_until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 TABLES = (*DAY_TRANSFORMS, *WHOLE_TRANSFORMS)
 DAYS = DayRange(date(2010, 12, 1), date(2011, 12, 9)).list_days()
 AFTER = micros("2011-12-10 12:00")
@@ -76,7 +76,7 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Year:
     store_example_year(settings)
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(settings.home)])
     try:
-        wait_until(lambda: len(digests(settings)) > 300, 120, "the year is not being built")
+        wait_until(lambda: len(digests(settings)) > 300, 240, "the year is not being built")
     finally:
         child.kill()
         child.wait()
