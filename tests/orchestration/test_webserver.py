@@ -7,7 +7,6 @@ from dagster import DagsterInstance
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 
-from orchestration.local.webserver import build_webserver
 from streaming.dashboard.access import read_access
 from streaming.settings import Settings
 from tests.dashboard.served import (
@@ -27,6 +26,9 @@ VERSION = "/graphql?query={version}"
 @contextmanager
 def webserver(instance: DagsterInstance, settings: Settings) -> Iterator[str]:
     """Serve Dagster's UI in this process; yield its address."""
+    # Here, because it takes a second, and each test process imports each test module.
+    from orchestration.local.webserver import build_webserver
+
     with (
         WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as context,
         serve_app(build_webserver(settings, context)) as base,
