@@ -78,7 +78,7 @@ def environment(page: str, request: pytest.FixtureRequest) -> Iterator[dict[str,
         yield environment
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "page",
     [
