@@ -147,7 +147,8 @@ class _ReplayRun:
             return self._result(begun, begun.acknowledged, None)
         servers = self.cluster.bootstrap_servers
         config = producer_config(self.settings, servers, "replay")
-        missing = height - begun.acknowledged - len(in_log)
+        unpaid = sum(self.recording.unpaid().values())
+        missing = height - begun.acknowledged - len(in_log) - unpaid
         sender = RecordSender(config, self.topic, self.stop, report, max(missing, 0))
         with stored_rows(self.settings, self.recording, begun.shift_micros) as stored:
 

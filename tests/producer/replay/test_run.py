@@ -15,6 +15,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from msgspec.structs import replace
 
+from streaming.cli.progress import replay_summary
 from streaming.errors import PurchasesError, UsageError
 from streaming.kafka.names import Names
 from streaming.kafka.topics import create_topics
@@ -114,6 +115,17 @@ def test_every_row_arrives_once_and_as_it_stands(settings: Settings, file: Path)
     assert (second.done, second.sent) == (ROWS, 0)
     assert second.finished_before is not None
     assert arrived(settings) == expected(file)
+
+
+def test_what_was_not_paid_is_left_out_and_said(settings: Settings) -> None:
+    """In the last sentence, with its status; the file is done."""
+    path = EXAMPLE.parent / "exports" / "shopify.csv"
+    result = run(settings, path, form=FileFormat(preset="shopify"))
+    assert (result.rows, result.done, result.sent, count_of(settings)) == (4, 4, 2, 2)
+    assert (
+        "; 2 left out, because nothing was paid (1 Financial Status is refunded, 1 Financial Status"
+        " is pending): 2024-03-14, as recorded." in replay_summary(result, path)
+    )
 
 
 @pytest.mark.parametrize("speed", [None, 1e9])
