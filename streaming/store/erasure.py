@@ -209,6 +209,7 @@ def overwrite_free_space(path: Path) -> bool:
     """
     try:
         with closing(connect(path, lock_seconds=VACUUM_LOCK_SECONDS)) as store, store_errors(path):
+            # Deleted content stays in free pages of the file, and in the WAL until that is emptied.
             store.execute("VACUUM")
             is_busy, _, _ = store.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except Unavailable:
@@ -303,6 +304,7 @@ def _correct(
         ],
     )
     forget_days(store, days)
+    # A day of a newer version than its build is built again, though its sums are the same.
     store.execute(
         "UPDATE day_ledger SET version = ?, changed_at = ?"
         " WHERE day IN (SELECT value FROM json_each(?))",
