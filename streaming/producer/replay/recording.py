@@ -30,6 +30,8 @@ from streaming.producer.replay.timestamps import read_times
 NUMBERS: Final = ("quantity", "unit_price", LINE_TOTAL)
 WHOLE_FLOAT: Final = r"^([0-9]+)\.0$"
 """What spreadsheets make of a customer's number in a column with gaps."""
+WHOLE_LINE: Final = r"^(?:id|name):.*\|quantity:"
+"""What WooCommerce writes into a cell, if it exports a row for each order."""
 ID: Final = "id "
 """Begins the columns that name a row; no field is called so."""
 UNPAID: Final = "unpaid"
@@ -105,6 +107,7 @@ def read_recording(  # noqa: PLR0913, PLR0917 - what a recording is read by
         frame = _select(file, sources, preset, id_columns)
         if frame.is_empty():
             raise UsageError(f"{path} has no rows.")
+        _refuse_whole_lines(frame["item"], str(sources["item"]))
         naive_zone = form.timezone or preset.timezone or zone
         times = read_times(
             frame["timestamp"].alias(str(sources["timestamp"])),
@@ -133,6 +136,15 @@ def read_recording(  # noqa: PLR0913, PLR0917 - what a recording is read by
         id_columns,
         form,
     )
+
+
+def _refuse_whole_lines(items: pl.Series, name: str) -> None:
+    """Raise `UsageError` for cells such as `name:Clock|sku:CLK-1|quantity:2|total:19.98`."""
+    if items.dtype == pl.String and items.str.contains(WHOLE_LINE).any():
+        raise UsageError(
+            f"The column {name!r} holds whole lines of orders ({items.drop_nulls()[0]!r} for"
+            " example); export a row for each item."
+        )
 
 
 def _merged(

@@ -437,6 +437,15 @@ def test_the_price_of_one_is_computed_from_the_total_of_a_line(tmp_path: Path) -
     ]
 
 
+def test_a_cell_with_a_whole_line_of_an_order_is_no_item(tmp_path: Path) -> None:
+    """As WooCommerce exports a row for each order: it would be sold once, without a price."""
+    line = "ada,name:Clock|sku:CLK-1|quantity:2|total:19.98,2024-03-01"
+    with pytest.raises(UsageError, match=r"'line_item_1' holds whole lines .*a row for each item"):
+        read_csv(
+            tmp_path, line, header="user,line_item_1,timestamp", mapping={"item": "line_item_1"}
+        )
+
+
 def test_times_may_be_of_another_time_zone_than_the_deployment(tmp_path: Path) -> None:
     """Those without an offset; days are still the deployment's."""
     recording = read_csv(
