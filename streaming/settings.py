@@ -29,6 +29,13 @@ PROJECT = Path(__file__).parents[1]
 """The checkout; if the package is installed, a directory that only installers write."""
 
 
+def is_time_zone(name: str) -> bool:
+    """Return whether days can be cut in this IANA time zone on every host."""
+    # The host may have more, such as `posix/Europe/London` or `localtime`. Polars, which reads
+    # naive times in the zone, does not know them, and another host may not have them.
+    return name in (files("tzdata") / "zones").read_text().split() and name != "Factory"
+
+
 class Settings(BaseSettings):
     """The settings of one deployment; frozen.
 
@@ -88,10 +95,7 @@ class Settings(BaseSettings):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
-        # The host may have more, such as `posix/Europe/London` or `localtime`. Polars, which reads
-        # naive times in the zone, does not know them, and another host may not have them.
-        zones = (files("tzdata") / "zones").read_text().split()
-        if name not in zones or name == "Factory":
+        if not is_time_zone(name):
             raise ValueError(name)
         return name
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import streaming
-from streaming.errors import PurchasesError
+from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings, worker_environment
 from streaming.store.connection import read_store
 from streaming.store.live_totals import count_events_since
@@ -45,13 +45,14 @@ class DemoProducer:
     def step(self) -> None:
         """Start the next command when the one before has succeeded; repeat a failed one.
 
-        The replay fails once when all is sent, because two rows of the year will be refused.
+        The replay fails once when all is sent, because two rows of the year will be refused. One
+        that may not go on, because the time zone was changed since it was begun, is left.
         """
         if self._process is not None:
             code = self._process.poll()
             if code is None:
                 return
-            if code != 0:
+            if code not in {0, UsageError.exit_code}:
                 self._next.insert(0, self._run)
             self._process = None
         if self._next:

@@ -1,6 +1,7 @@
 """`db`: the database's schema, backups, and rebuilding its figures.
 
-The work is done in `store.schema`, `store.backup`, `store.restore` and `store.rebuild`.
+The work is done in `store.schema`, `store.backup`, `store.restore`, `store.rebuild` and
+`offsets.time_zone`.
 """
 
 import sys
@@ -111,25 +112,44 @@ def restore(
 
 
 @app.command(short_help="Compute the figures again from the events.")
-def rebuild(as_json: AsJson = False) -> None:
+def rebuild(
+    timezone: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="Cut the days in this time zone from now on."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Compute live totals, item totals and day ledger again from the events, after a backup.
 
-    The stream may go on meanwhile; the batch half then builds its tables again.
+    The stream may go on meanwhile; the batch half then builds its tables again. With --timezone
+    everything but the broker must be stopped, on all hosts.
 
-    Example: purchases db rebuild
+    Example: purchases db rebuild --timezone Europe/Berlin
     """
-    from streaming.settings import load_settings
+    from streaming.offsets.time_zone import change_time_zone
+    from streaming.settings import PREFIX, load_settings
     from streaming.store.rebuild import rebuild as rebuild_store
 
+    settings = load_settings()
     with _progress("Backing up") as progress:
-        done = rebuild_store(load_settings(), progress)
+        if timezone is None:
+            done = rebuild_store(settings, progress)
+        else:
+            done = change_time_zone(settings, timezone, progress)
     if as_json:
-        print_json({**asdict(done), "backup": str(done.backup)})
+        print_json({**asdict(done), "backup": str(done.backup), "timezone": timezone})
         return
-    print_text(
-        f"OK: rebuilt from {done.events:,} events."
-        f" {done.changed_days:,} days and {done.changed_items:,} items had other figures."
-    )
+    if timezone is None:
+        print_text(
+            f"OK: rebuilt from {done.events:,} events."
+            f" {done.changed_days:,} days and {done.changed_items:,} items had other figures."
+        )
+    else:
+        print_text(
+            f"OK: {done.events:,} events are cut in days of {timezone};"
+            f" {done.changed_days:,} days have other figures."
+        )
+        print_text(f"Set {PREFIX}TIMEZONE={timezone} on all hosts, and start again.")
     print_text(f"The database as it was is kept in {done.backup}.")
     if done.forgotten_builds:
         print_text(f"{done.forgotten_builds:,} partitions of the tables are to be built again.")

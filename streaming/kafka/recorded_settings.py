@@ -89,10 +89,15 @@ def _require_same(settings: Settings, recorded: RecordedSettings) -> None:
     for field, right, here in zip(RecordedSettings._fields, recorded, given, strict=True):
         if right != here:
             name = field.upper()
+            change = {
+                "timezone": "or change it, where the database is, with"
+                f" `purchases db rebuild --timezone {here}`"
+            }
+            other = change.get(field, f"or name another {PREFIX}NAMESPACE")
             raise Mismatch(
                 f"{PREFIX}{name} is {here} here, but the processor was started with {right}"
                 f" (recorded in the group {Names.of(settings).processor_group}): set"
-                f" {PREFIX}{name}={right}, or name another {PREFIX}NAMESPACE."
+                f" {PREFIX}{name}={right}, {other}."
             )
 
 

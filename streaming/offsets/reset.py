@@ -198,23 +198,36 @@ def _offset_of(
 
 
 def _commit(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None:
-    """Commit for the group, with the topic's id and the settings that were recorded before.
-
-    Kafka refuses while the group has members, and one that has just died is a member until its
-    session times out, so that is waited for. Raises `PurchasesError` if one lives.
-    """
-    group = Names.of(settings).processor_group
-    config = common_config(settings, cluster.bootstrap_servers, CLIENT)
+    """Commit for the processor, with the topic's id and the settings that were recorded before."""
     ids = {name: topic_id_text(topic.topic_id) for name, topic in cluster.topics.items()}
-    read = partitions_of(cluster, Names.of(settings).read_by(PROCESSOR))
-    before = answer(lambda seconds: committed_offsets(config, group, read, seconds))
-    recorded = recorded_in(before) or RecordedSettings.of(settings)
+    recorded = recorded_in(read_committed(settings, cluster)) or RecordedSettings.of(settings)
     offsets = [
         offset_at(
             (at.topic, at.partition), at.after, None, offset_metadata(ids[at.topic], recorded)
         )
         for at in moves
     ]
+    commit_for_processor(settings, cluster, offsets)
+
+
+def read_committed(settings: Settings, cluster: Cluster) -> dict[TopicPartition, PartitionOffset]:
+    """Read the processor's committed offsets with their metadata."""
+    names = Names.of(settings)
+    config = common_config(settings, cluster.bootstrap_servers, CLIENT)
+    read = partitions_of(cluster, names.read_by(PROCESSOR))
+    return answer(lambda seconds: committed_offsets(config, names.processor_group, read, seconds))
+
+
+def commit_for_processor(
+    settings: Settings, cluster: Cluster, offsets: list[PartitionOffset]
+) -> None:
+    """Commit offsets for the processor's group, while no processor runs.
+
+    Kafka refuses while the group has members, and one that has just died is a member until its
+    session times out, so that is waited for. Raises `PurchasesError` if one lives.
+    """
+    group = Names.of(settings).processor_group
+    config = common_config(settings, cluster.bootstrap_servers, CLIENT)
     session = int(consumer_config(settings, "", CLIENT, group)["session.timeout.ms"]) / 1000
     deadline = Deadline.after(session + LEAVING_SECONDS)
     # By a new client each time: one keeps asking its first coordinator, even one that is gone.

@@ -68,9 +68,10 @@ def require_same_deployment(recorded: DeploymentInfo, settings: Settings, path: 
         ("TIMEZONE", recorded.timezone, settings.timezone),
     ):
         if stored != given:
+            change = {"TIMEZONE": f"or change it with `purchases db rebuild --timezone {given}`"}
             raise Mismatch(
-                f"{PREFIX}{name} is {given}, but {path} was started with {stored}:"
-                f" set {PREFIX}{name}={stored}, or name another {PREFIX}HOME."
+                f"{PREFIX}{name} is {given}, but {path} was started with {stored}: set"
+                f" {PREFIX}{name}={stored}, {change.get(name, f'or name another {PREFIX}HOME')}."
             )
 
 

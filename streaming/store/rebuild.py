@@ -1,7 +1,7 @@
 """The rebuild: live totals, item totals and day ledger, computed from the stored events.
 
-The events themselves are never changed here. The aggregate tables are only marked stale; Dagster
-builds them again.
+The events themselves are never changed here. The aggregate tables are emptied; Dagster builds them
+again.
 """
 
 import time
@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 from streaming.settings import Settings
 from streaming.store.backup import Progress, backup, backup_path
 from streaming.store.column_files import forget_all
-from streaming.store.connection import StoreConnection, read_store, write_store
+from streaming.store.connection import StoreConnection, write_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import read_version
 from streaming.store.rows import day_cutter
+from streaming.store.table_builds import forget_builds
 from streaming.units import MICROS, split_sum
 
 # Units and the rest are added up apart: SQLite ends a sum that is beyond 64 bits with an error.
@@ -44,18 +45,27 @@ class RebuildResult:
 def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResult:
     """Compute live totals, item totals and day ledger from the events, after a backup.
 
-    It is one transaction: a running consumer waits and then goes on. All aggregate tables become
-    stale. `progress` is that of the backup.
+    A running consumer waits and then goes on. `progress` is that of the backup.
+    """
+    # Before the write lock is taken: a copy takes long, and the consumer goes on meanwhile.
+    kept = backup(settings, backup_path(settings, "before-rebuild"), progress)
+    return recompute(settings, kept)
+
+
+def recompute(settings: Settings, kept: Path, timezone: str | None = None) -> RebuildResult:
+    """Compute all figures from the events in one transaction; `kept` is the backup before it.
+
+    With a `timezone`, the deployment has that one from then on, and the days are cut in it. All
+    aggregate tables are emptied, because they were built from other figures.
 
     A day whose figures were right keeps its version. A corrected one gets the version of all
     figures, as if it had changed now, but never less than it had, because versions only grow. A day
     without events keeps its row with figures of 0, because without it the version would be 0 again.
     """
-    with read_store(settings) as store:
-        recorded = recorded_deployment(store)
-    # Before the write lock is taken: a copy takes long, and the consumer goes on meanwhile.
-    kept = backup(settings, backup_path(settings, "before-rebuild"), progress)
     with write_store(settings) as store:
+        if timezone is not None:
+            store.execute("UPDATE deployment SET timezone = ?", (timezone,))
+        recorded = recorded_deployment(store)
         # The consumer cut the days in the recorded zone; the settings of this host may differ.
         zone = ZoneInfo(recorded.timezone) if recorded else settings.zone
         # SQLite has neither time zones nor integers of more than 64 bits, so Python computes both.
@@ -67,8 +77,7 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResu
         items = _rebuild_items(store)
         days = _rebuild_ledger(store, read_version(store), now)
         # A partition without a build is missing, and Dagster builds it again.
-        builds = store.execute("DELETE FROM table_build").rowcount
-        store.execute("DELETE FROM build_failure")
+        builds = forget_builds(store)
         # Who rebuilds may have changed events by hand, and the copies would not show it.
         forget_all(store)
         return RebuildResult(kept, events, days, items, builds)

@@ -47,7 +47,7 @@ def restore(settings: Settings, source: Path, progress: Progress | None = None) 
     path = settings.database_path
     with closing(_open_backup(source)) as content:
         _require_restorable(content, source, settings)
-        with _workers_stopped(settings):
+        with workers_stopped(settings):
             kept = _set_aside(path, backup_path(settings, "before-restore"))
             if path.exists():
                 _replace(content, source, path, progress)
@@ -87,8 +87,11 @@ def _require_restorable(content: sqlite3.Connection, source: Path, settings: Set
 
 
 @contextmanager
-def _workers_stopped(settings: Settings) -> Iterator[None]:
-    """Hold the leases of this home's workers, so that none runs or starts."""
+def workers_stopped(settings: Settings) -> Iterator[None]:
+    """Hold the leases of this home's workers and runs, so that none runs or starts.
+
+    Raises `PurchasesError` naming one that runs.
+    """
     home = Home(settings.home)
     # The configured slots too: as long as their leases are held, no supervisor starts a worker.
     slots = {home.worker_lease(ANALYTICS.name, slot) for slot in range(ANALYTICS.slots(settings))}

@@ -1,4 +1,6 @@
-"""The digests of the aggregate tables' builds, where an erasure changes names in their rows.
+"""The aggregate tables' builds, where the store changes what they were built from.
+
+An erasure changes names in their rows, and so the digests; a rebuild forgets all builds.
 
 What a build is, and when it takes place, is `assets.builds`.
 """
@@ -38,6 +40,18 @@ def record_digests(store: StoreConnection, table: str, partitions: Iterable[str]
         "UPDATE table_build SET digest = ? WHERE table_name = ? AND partition = ?",
         [(_digest(store, table, partition), table, partition) for partition in partitions],
     )
+
+
+def forget_builds(store: StoreConnection) -> int:
+    """Forget each build with its rows, and each failure; return how many builds there were.
+
+    Rows without a build would be counted beside what the ledger has of their day.
+    """
+    tables = store.execute("SELECT DISTINCT table_name FROM table_build").fetchall()
+    for (table,) in tables:
+        store.execute(f'DELETE FROM "{table}"')  # noqa: S608 - the schema's
+    store.execute("DELETE FROM build_failure")
+    return store.execute("DELETE FROM table_build").rowcount
 
 
 def _digest(store: StoreConnection, table: str, partition: str) -> str:

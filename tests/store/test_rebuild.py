@@ -90,8 +90,12 @@ def test_days_are_cut_where_the_deployment_is(
 
 
 def test_the_tables_are_built_again(store: Settings, connection: sqlite3.Connection) -> None:
-    """What they were built from, and what failed, is forgotten: every day is stale."""
+    """Their rows, what they were built from, and what failed, are forgotten: every day is stale.
+
+    A row that stayed would be counted beside what the ledger has of its day.
+    """
     fill(store, connection, year_of_days(3))
+    connection.execute("INSERT INTO daily_sales VALUES ('2024-01-01', 1, 1, 1, 1, 1, 1, 0, 0)")
     for day in ("2024-01-01", "2024-01-02"):
         connection.execute(
             "INSERT INTO table_build"
@@ -100,7 +104,7 @@ def test_the_tables_are_built_again(store: Settings, connection: sqlite3.Connect
         )
     connection.execute("INSERT INTO build_failure VALUES ('daily_sales', 'all', 1, 1, '', '', 0)")
     assert rebuild(store).forgotten_builds == 2
-    for table in ("table_build", "build_failure"):
+    for table in ("table_build", "build_failure", "daily_sales"):
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 

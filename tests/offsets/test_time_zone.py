@@ -1,0 +1,121 @@
+"""The change of the time zone: all or nothing, refused while something runs, and proven."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from confluent_kafka import TopicPartition as PartitionOffset
+from confluent_kafka.admin import AdminClient
+
+from streaming.apps import ANALYTICS
+from streaming.events.record import TopicPartition
+from streaming.kafka.config import Config
+from streaming.kafka.offsets import committed_offsets
+from streaming.kafka.recorded_settings import settings_in
+from streaming.system.home import Home
+from streaming.system.lease import acquire
+from tests.deployment import Deployment
+
+ZONE = "Asia/Kolkata"
+"""Half an hour beside the hours of UTC: other hours, and other days."""
+CHANGE = ("db", "rebuild", "--timezone", ZONE)
+COMMAND = f"`purchases db rebuild --timezone {ZONE}`"
+
+
+def moved(deployment: Deployment) -> Deployment:
+    """Return the deployment with the new setting."""
+    return replace(deployment, more={"PURCHASES_TIMEZONE": ZONE})
+
+
+def refusal(deployment: Deployment, *arguments: str) -> str:
+    """Return what a command that must fail with 1 says."""
+    done = deployment.run(*arguments)
+    assert done.returncode == 1, done.stdout
+    return done.stderr
+
+
+def committed(deployment: Deployment) -> dict[TopicPartition, PartitionOffset]:
+    """Return the processor's committed offsets on `purchases`."""
+    common: Config = {"bootstrap.servers": deployment.bootstrap_servers}
+    topic = deployment.topic("purchases")
+    partitions = AdminClient(common).list_topics(timeout=30).topics[topic].partitions
+    group = deployment.topic("purchase-processor")
+    return committed_offsets(common, group, [(topic, n) for n in partitions], 30)
+
+
+def zones(deployment: Deployment) -> set[str]:
+    """Return the time zones that the processor's offsets and the database record."""
+    recorded = (settings_in(offset.metadata) for offset in committed(deployment).values())
+    rows = deployment.rows("SELECT timezone FROM deployment")
+    return {each.timezone for each in recorded if each} | {str(zone) for (zone,) in rows}
+
+
+def days(deployment: Deployment) -> Counter[str]:
+    """Count the stored events by day of the ledger, without days of none."""
+    rows = deployment.rows("SELECT day, events FROM day_ledger WHERE events > 0")
+    return Counter({str(day): int(str(events)) for day, events in rows})
+
+
+def days_of_events(deployment: Deployment, zone: str) -> Counter[str]:
+    """Count the stored events by their day in a zone."""
+    rows = deployment.rows("SELECT event_time FROM analytics_event")
+    times = (int(str(micros)) / 1_000_000 for (micros,) in rows)
+    return Counter(str(datetime.fromtimestamp(time, ZoneInfo(zone)).date()) for time in times)
+
+
+@pytest.fixture
+def filled(deployment: Deployment) -> Deployment:
+    """Return a deployment with 300 purchases of two days, stored."""
+    deployment.succeed(
+        *("produce", "--rate", "max", "--count", "300", "--seed", "1"),
+        *("--start", "2024-03-01T18:25:00"),
+    )
+    deployment.process()
+    deployment.analyze()
+    assert days(deployment) == days_of_events(deployment, "UTC")
+    return deployment
+
+
+def test_a_change_that_is_cut_off_is_refused_on_both_sides_and_goes_on(filled: Deployment) -> None:
+    """Between Kafka and the database each zone is refused by one of them, naming the command."""
+    before, offsets = days(filled), committed(filled)
+    with filled.writing() as store:
+        store.execute(
+            "CREATE TRIGGER stop BEFORE UPDATE ON deployment BEGIN SELECT raise(ABORT, 'stop'); END"
+        )
+    assert "stop" in refusal(filled, *CHANGE)
+    assert (zones(filled), days(filled)) == ({ZONE, "UTC"}, before)
+    assert COMMAND in refusal(moved(filled), "analyze", "--until-caught-up")
+    assert f"TIMEZONE={ZONE}, or change it" in refusal(filled, "process", "--until-caught-up")
+    with filled.writing() as store:
+        store.execute("DROP TRIGGER stop")
+    said = filled.succeed(*CHANGE)
+    assert f"OK: 300 events are cut in days of {ZONE}" in said
+    assert f"Set PURCHASES_TIMEZONE={ZONE} on all hosts" in said
+    assert zones(filled) == {ZONE}
+    assert days(filled) == days_of_events(filled, ZONE) != before
+    assert {at: each.offset for at, each in committed(filled).items()} == {
+        at: each.offset for at, each in offsets.items()
+    }
+    after = moved(filled)
+    after.succeed("produce", "--rate", "max", "--count", "10", "--start", "2024-03-01T18:29:00")
+    after.process()
+    after.analyze()
+    after.succeed("verify")
+    assert days(after) == days_of_events(after, ZONE)
+
+
+def test_what_cannot_be_changed_is_refused_before_anything_is(deployment: Deployment) -> None:
+    """A zone that there is not, a home without a database, and one in which something runs."""
+    assert "must be an IANA time zone" in deployment.run("db", "rebuild", "--timezone", "x").stderr
+    assert "does not exist: if nothing is stored yet" in deployment.run(*CHANGE).stderr
+    deployment.succeed("db", "upgrade")
+    home = Home(deployment.home)
+    for lease in (home.up_lease, home.worker_lease(ANALYTICS.name, 0), home.write_lease):
+        held = acquire(lease)
+        assert held is not None
+        with held:
+            assert "`purchases down`" in refusal(deployment, *CHANGE)
+    assert not home.backups.exists()
