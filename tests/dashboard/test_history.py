@@ -330,15 +330,23 @@ def test_every_view_can_be_read_by_everybody(base: str, scheme: Scheme) -> None:
         assert errors == []
 
 
+CUT = """
+() => [...document.querySelectorAll('td.n, .big')]
+  .filter((node) => node.scrollWidth > node.clientWidth).map((node) => node.textContent)
+"""
+"""The figures that are wider than their place."""
+
+
 @pytest.mark.parametrize("width", [360, 2200])
 def test_no_view_is_wider_than_the_screen(base: str, width: int) -> None:
-    """From a phone to a wall: nothing is to be scrolled sideways."""
+    """From a phone to a wall: nothing is to be scrolled sideways, and no figure is cut."""
     with browser(f"{base}/#now", width=width) as (page, _, _):
         for view in VIEWS:
             page.goto(f"{base}/#{view}")
             page.locator(f"#view-{view}").wait_for()
             page.get_by_text("as of").first.wait_for(timeout=30_000)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+            assert page.evaluate(CUT) == [], view
 
 
 def test_a_finger_hits_every_control(base: str) -> None:

@@ -5,6 +5,7 @@ import { day, moment, number, plural } from "./format.js";
 import { request } from "./api.js";
 
 const DEFAULT_TABLE = "daily_sales";
+const LATE_MILLISECONDS = 30 * 60 * 1000; // a summary is built again within ten minutes
 const STATES = {
   current: { className: "current", text: "current" },
   provisional: { className: "provisional", text: "day not closed yet" },
@@ -39,11 +40,20 @@ function dagsterLink(table) {
 const tableOfAddress = () =>
   new URLSearchParams(location.hash.split("?")[1] ?? "").get("table") ?? DEFAULT_TABLE;
 
+// Today grows with every purchase, and so do the summaries: only what lasts is late.
+function tableBadge(table) {
+  const { failed, behind_days: days, missing_days: missing, built_at: at } = table;
+  const badge = freshnessBadge(table),
+    isFresh = Date.now() - Date.parse(at) < LATE_MILLISECONDS;
+  if (!failed && !missing && days <= 1 && isFresh) badge.classList.replace("late", "provisional");
+  return badge;
+}
+
 function showTables(tables) {
   $("tables").classList.toggle("no-dagster", !dagster);
   fillRows("tables", tables, (table) => [
     make("td", table.table),
-    makeCell(freshnessBadge(table)),
+    makeCell(tableBadge(table)),
     numberCell(number(table.partitions)),
     numberCell(number(table.behind)),
     numberCell(number(table.provisional_days)),
@@ -117,8 +127,9 @@ function describeDay(standing) {
   ].join("");
 }
 
-function makeDay(table, standing) {
-  const node = make(dagster ? "a" : "span", undefined, `cell ${STATES[standing.state].className}`);
+function makeDay(table, standing, isNewest) {
+  const { className } = STATES[isNewest && standing.state === "behind" ? "provisional" : standing.state];
+  const node = make(dagster ? "a" : "span", undefined, `cell ${className}`);
   const text = describeDay(standing);
   node.textContent = Number(standing.day.slice(-2));
   if (dagster) node.href = dagsterUrl(table, standing.day);
@@ -134,7 +145,7 @@ async function showCalendar() {
   if (!table) return;
   // Without a range, all days that have events; they are days of the deployment's zone.
   const { days } = await request(`tables/${table}`);
-  fillCalendar($("calendar"), days, (standing) => makeDay(table, standing));
+  fillCalendar($("calendar"), days, (standing) => makeDay(table, standing, standing === days.at(-1)));
   if (!days.length) $("day-detail").textContent = "No day has events yet.";
 }
 

@@ -90,7 +90,7 @@ export function lateBadges(standing, hasToday) {
   return isLate ? [freshnessBadge(standing)] : [];
 }
 
-function comparison(now, { before, label, none }) {
+function comparison(now, { before, label, none, moreIsWorse }) {
   const line = make("span", undefined, "line");
   if (!before) {
     line.textContent = none;
@@ -99,7 +99,7 @@ function comparison(now, { before, label, none }) {
   const percent = ((now - before) / Math.abs(before)) * 100;
   const isUp = percent >= 0;
   const change = `${isUp ? "▲" : "▼"} ${decimal(Math.abs(percent))} %`;
-  line.append(make("b", change, isUp ? "up" : "down"), ` on ${label}`);
+  line.append(make("b", change, isUp === Boolean(moreIsWorse) ? "down" : "up"), ` on ${label}`);
   return line;
 }
 

@@ -16,6 +16,13 @@ export const LISTS = {
 };
 // Descriptions by item, of whatever was shown or found: a chip says more than a code.
 export const descriptions = new Map();
+const nameOf = (kind, name) => (kind === "item" && descriptions.get(name)) || name || "none";
+
+// What is chosen, in words: ": item HEART OF WICKER SMALL, country France", or nothing.
+export function subjectText({ subject }) {
+  const names = Object.entries(subject).map(([kind, name]) => `${kind} ${nameOf(kind, name)}`);
+  return names.length ? `: ${names.join(", ")}` : "";
+}
 
 function rankedRows(subject, figure) {
   return ({ ranked }) =>
@@ -169,7 +176,7 @@ function chipOf(name, chosen) {
     label = `show all again instead of ${name} ${value}`,
     there = [...$("subject").children].find((chip) => chip.getAttribute("aria-label") === label),
     chip = there ?? makeButton("", "chip", () => go({ [name]: null, order: null }, LISTS));
-  chip.textContent = `${name} ${(name === "item" && descriptions.get(chosen)) || value} ×`;
+  chip.textContent = `${name} ${nameOf(name, chosen)} ×`;
   chip.setAttribute("aria-label", label);
   chip.title = value;
   return chip;

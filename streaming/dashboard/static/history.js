@@ -4,7 +4,7 @@ import { day, deployment, localDay, money, number, plural, utcDay } from "./form
 import { request } from "./api.js";
 import { DAY, PERIODS, go, lengthInDays, parseDay, readAddress, shiftDay } from "./history-address.js";
 import { MEASURES, percent, drawHoursOfWeek, drawSeries } from "./history-chart.js";
-import { LISTS, prepareLists, rangeParameters, showChips, showList, showOrder } from "./history-lists.js";
+import { LISTS, prepareLists, rangeParameters, showChips, showList, showOrder, subjectText } from "./history-lists.js";
 import { prepareSearch } from "./search-box.js";
 
 const REFRESH_MILLISECONDS = 10_000;
@@ -122,7 +122,8 @@ function showTile(name, series, other, label) {
   }
   const none = isKnown(other) ? `no data for ${label}` : `${label}: not built yet`;
   const before = isKnown(other) ? value(other) : null;
-  fillComparisons(`h-${name}-compare`, value(series), [{ before, label, none }]);
+  const moreIsWorse = name === "returns";
+  fillComparisons(`h-${name}-compare`, value(series), [{ before, label, none, moreIsWorse }]);
 }
 
 function showControls(address, series) {
@@ -138,11 +139,6 @@ function showControls(address, series) {
       pathOf({ by: option.value }) === "hours" && lengthInDays(series) > MAX_HOURLY_DAYS;
   for (const button of document.querySelectorAll("[data-days]"))
     button.setAttribute("aria-pressed", Number(button.dataset.days) === lengthInDays(series));
-}
-
-function subjectText({ subject }) {
-  const names = Object.entries(subject).map(([kind, name]) => `${kind} ${name || "none"}`);
-  return names.length ? `: ${names.join(", ")}` : "";
 }
 
 function showTitle(address, series) {
@@ -191,7 +187,9 @@ export async function showHistory() {
       ...Object.keys(LISTS).map((name) => showList(name, address, series)),
       showOrder(address, series),
     ]);
+    // The lists have brought descriptions.
     showChips(address);
+    showTitle(address, series);
     $("history-error").hidden = true;
   } catch (error) {
     $("history-error").hidden = false;

@@ -81,13 +81,13 @@ function drawReasons(byDay, codes) {
   chart.set([times, ...sums.toReversed()], series.toReversed());
 }
 
-function showLegend(counts, codes) {
-  const countOf = (code) =>
-    code === OTHER
-      ? Object.entries(counts).reduce((sum, [c, n]) => (codes.includes(c) ? sum : sum + n), 0)
-      : counts[code];
+// Every reason with its count; those that the chart adds up have the colour of their sum.
+function showLegend(counts) {
+  const last = COLORS.length - 1;
   $("reasons-legend").replaceChildren(
-    ...codes.map((code, i) => make("span", `${reason(code)} ${number(countOf(code))}`, `key c${i}`)),
+    ...Object.entries(counts).map(([code, count], i) =>
+      make("span", `${reason(code)} ${number(count)}`, `key c${Math.min(i, last)}`),
+    ),
   );
 }
 
@@ -153,7 +153,7 @@ export async function showRefused() {
     // The counts of one reason alone would leave no other to choose.
     if (!filters.reason) showReasonOptions(page.counts);
     drawReasons(page.by_day, codes);
-    showLegend(page.counts, codes);
+    showLegend(page.counts);
     showList(page);
     await showRecord(rules);
   } catch (error) {
