@@ -18,6 +18,8 @@ from streaming.status.model import (
 )
 
 FIELDS_SHOWN: Final = 5
+SHORT_LAG_SECONDS: Final = 5.0
+"""A lag below this comes and goes with each batch: a rate of it says nothing."""
 
 
 def render(status: Status) -> RenderableType:
@@ -88,10 +90,11 @@ def _other_figures(status: Status) -> Table:
         table.add_row("database", f"{figures}, {database.duplicates:,} duplicates")
     for app in status.apps:
         table.add_row(f"{app.app} so far", _counters(app))
-        if app.lag_records:
+        if app.lag_records and (app.lag_seconds is None or app.lag_seconds >= SHORT_LAG_SECONDS):
             drain = app.seconds_to_drain
             table.add_row(
-                f"{app.app} drains", "never at this rate" if drain is None else _age(drain)
+                f"{app.app} catches up",
+                "not at this rate" if drain is None else f"in {_age(drain)}",
             )
     table.add_row("refused lately", f"{refusals.share:.2%} of {refusals.records:,} records")
     prices = status.prices
