@@ -16,7 +16,7 @@ from streaming.broker.jars import VERSION, java, recorded_sums
 
 OPTIONS = "JDK_JAVA_OPTIONS"
 """Java reads more options from this variable of its environment."""
-DUMP_SECONDS = 60.0
+DUMP_SECONDS = 180.0
 """The broker writes the archive as it ends, which takes 3 s on a quiet machine."""
 
 
