@@ -15,6 +15,7 @@ from streaming.system.shutdown import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
     from streaming.producer.replay.check import ReplayCheck
+    from streaming.settings import Settings
 
 RecordedFile = Annotated[
     Path,
@@ -139,13 +140,8 @@ def replay(
     from streaming.producer.replay.columns import read_id_columns, read_mapping
     from streaming.producer.replay.file_format import FileFormat, read_format
     from streaming.producer.replay.plan import ReplayRequest
-    from streaming.settings import load_settings
-    from streaming.store.deployment import require_settings_of_home
-    from streaming.system.logs import configure_logs
 
-    configure_logs()
-    settings = load_settings()
-    require_settings_of_home(settings)
+    settings = _settings()
     request = ReplayRequest(
         path=file,
         mapping=read_mapping(columns or []),
@@ -164,6 +160,17 @@ def replay(
     with stop_on_signals() as stop, show_progress() as show:
         result = ProducerApp(settings, stop, show).replay(request)
     print_text(replay_summary(result, file))
+
+
+def _settings() -> "Settings":
+    from streaming.settings import load_settings
+    from streaming.store.deployment import require_settings_of_home
+    from streaming.system.logs import configure_logs
+
+    configure_logs()
+    settings = load_settings()
+    require_settings_of_home(settings)
+    return settings
 
 
 def _print_check(check: "ReplayCheck", *, as_json: bool) -> None:

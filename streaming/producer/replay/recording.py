@@ -107,7 +107,6 @@ def read_recording(  # noqa: PLR0913, PLR0917 - what a recording is read by
         frame = _select(file, sources, preset, id_columns)
         if frame.is_empty():
             raise UsageError(f"{path} has no rows.")
-        _refuse_whole_lines(frame["item"], str(sources["item"]))
         naive_zone = form.timezone or preset.timezone or zone
         times = read_times(
             frame["timestamp"].alias(str(sources["timestamp"])),
@@ -117,12 +116,7 @@ def read_recording(  # noqa: PLR0913, PLR0917 - what a recording is read by
         )
         fields = pl.DataFrame([*_fields(frame, sources, form.decimal, currency), *times])
     except PolarsError as error:
-        reason = str(error).partition("\n")[0]
-        if file is not None and "more fields" in reason:
-            reason = find_long_line(file) or reason
-        raise UsageError(f"{path} cannot be read: {reason}.") from None
-    if "user" not in fields.columns:
-        fields = fields.with_columns(user=pl.lit(None, dtype=pl.String))
+        raise UsageError(f"{path} cannot be read: {_reason(error, file)}.") from None
     read = {*id_columns, *preset.unpaid}.union(
         *(source.names for source in sources.values() if isinstance(source, Columns))
     )
@@ -136,6 +130,13 @@ def read_recording(  # noqa: PLR0913, PLR0917 - what a recording is read by
         id_columns,
         form,
     )
+
+
+def _reason(error: PolarsError, file: FileColumns | None) -> str:
+    reason = str(error).partition("\n")[0]
+    if file is not None and "more fields" in reason:
+        return find_long_line(file) or reason
+    return reason
 
 
 def _refuse_whole_lines(items: pl.Series, name: str) -> None:
@@ -180,7 +181,9 @@ def _select(
         for name, statuses in preset.unpaid.items()
         if name in file.names
     ]
+    guest = [] if "user" in sources else [pl.lit(None, dtype=pl.String).alias("user")]
     return cells.select(
+        *guest,
         *(_source(source).alias(field) for field, source in sources.items()),
         *(pl.col(column).alias(f"{ID}{column}") for column in id_columns),
         pl.coalesce(*unpaid, pl.lit(None, dtype=pl.String)).alias(UNPAID),
@@ -200,6 +203,7 @@ def _fields(
     frame: pl.DataFrame, sources: Mapping[str, Source], decimal: str | None, currency: str
 ) -> list[pl.Series]:
     """Return the columns as they are sent, but for the times."""
+    _refuse_whole_lines(frame["item"], str(sources["item"]))
     names = [name for name in NUMBERS if name in frame.columns]
     plain = plain_numbers(
         [frame[name].alias(str(sources[name])) for name in names], decimal, currency
