@@ -1,5 +1,8 @@
 """The change of the time zone: all or nothing, refused while something runs, and proven."""
 
+import subprocess
+import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +17,7 @@ from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
 from streaming.kafka.offsets import committed_offsets
 from streaming.kafka.recorded_settings import settings_in
+from streaming.settings import PROJECT
 from streaming.system.home import Home
 from streaming.system.lease import acquire
 from tests.deployment import Deployment
@@ -105,6 +109,21 @@ def test_a_change_that_is_cut_off_is_refused_on_both_sides_and_goes_on(filled: D
     after.analyze()
     after.succeed("verify")
     assert days(after) == days_of_events(after, ZONE)
+
+
+@pytest.mark.faults
+def test_a_change_that_is_killed_leaves_whole_days(filled: Deployment) -> None:
+    """Wherever SIGKILL meets it, the days are those of one zone, and the next one goes on."""
+    command = [sys.executable, "-m", "streaming", *CHANGE]
+    for tenths in range(4, 24, 2):
+        with subprocess.Popen(command, env=filled.environment, cwd=PROJECT) as change:
+            time.sleep(tenths / 10)
+            change.kill()
+        ((zone,),) = filled.rows("SELECT timezone FROM deployment")
+        assert days(filled) == days_of_events(filled, str(zone))
+    filled.succeed(*CHANGE)
+    assert zones(filled) == {ZONE}
+    moved(filled).succeed("verify")
 
 
 def test_what_cannot_be_changed_is_refused_before_anything_is(deployment: Deployment) -> None:
