@@ -57,6 +57,7 @@ _SUMMED: Final = (
     "item, events, items_sold, gross_revenue_trillions, gross_revenue_micros,"
     " net_revenue_trillions, net_revenue_micros"
 )
+_TAKEN_OFF: Final = _SUMMED.replace(", ", ", -")
 _CUSTOMER: Final = tuple(n for n in Customer.__struct_fields__ if n != "net_revenue")
 
 
@@ -148,10 +149,11 @@ def read_ranking(  # noqa: PLR0913, PLR0917 - what a ranking is
     sums = {"net_revenue": _sorted(*NET, way), "gross_revenue": _sorted(*GROSS, way)}
     first = sums.get(order, f"sum({order}) {way}")
     source, values = _ranked_rows(store, days, column)
-    (total,) = store.execute(f"SELECT count(DISTINCT {column}) {source}", values).fetchone()
+    group = f"GROUP BY {column} HAVING sum(events) > 0"
+    (total,) = store.execute(f"SELECT count(*) FROM (SELECT 1 {source} {group})", values).fetchone()
     # SQLite keeps no more than the page while it sorts; a shop may have 150,000 items a day.
     rows = store.execute(
-        f"SELECT {column}, {SUMS} {source} GROUP BY {column}"
+        f"SELECT {column}, {SUMS} {source} {group}"
         f" ORDER BY {first}, {sums['net_revenue']}, {column} LIMIT ? OFFSET ?",
         (*values, page.stop - page.start, page.start),
     )
@@ -226,19 +228,24 @@ def _name_condition(name: tuple[str, str] | None) -> tuple[str, tuple[str, ...]]
 def _ranked_rows(store: StoreConnection, days: DayRange, column: str) -> tuple[str, list[str]]:
     """Return the FROM of a range's rows with the columns of `ADDITIVE`, and its values.
 
-    Of items the months that are whole are read as months: a shop with 5,000 items has two million
-    rows of days in a year.
+    Of items the nearest months are read as months, and the days between added or taken off: a shop
+    with 5,000 items has two million rows of days in a year.
     """
-    months, beside = days.part_months() if column == "item" else (None, [days])
-    if months is None:
+    near = days.near_months() if column == "item" else None
+    if near is None:
         hint = _index_hint(store, days, column)
         return f"FROM daily_{column}_sales {hint} WHERE day BETWEEN ? AND ?", [*days.iso_bounds()]
-    source = f"FROM (SELECT {_SUMMED} FROM monthly_item_sales WHERE month BETWEEN ? AND ?"
-    source += " AND events > 0"
-    source += f" UNION ALL SELECT {_SUMMED} FROM daily_item_sales WHERE day BETWEEN ? AND ?" * len(
-        beside
+    months, lacking, beyond = near
+    parts = [
+        f"SELECT {_SUMMED} FROM monthly_item_sales WHERE month BETWEEN ? AND ?",
+        *[f"SELECT {_SUMMED} FROM daily_item_sales WHERE day BETWEEN ? AND ?"] * len(lacking),
+        *[f"SELECT {_TAKEN_OFF} FROM daily_item_sales WHERE day BETWEEN ? AND ?"] * len(beyond),
+    ]
+    ranges = (months, *lacking, *beyond)
+    return (
+        f"FROM ({' UNION ALL '.join(parts)})",
+        [bound for each in ranges for bound in each.iso_bounds()],
     )
-    return f"{source})", [bound for part in (months, *beside) for bound in part.iso_bounds()]
 
 
 def _index_hint(store: StoreConnection, days: DayRange, column: str) -> str:

@@ -29,21 +29,31 @@ class DayRange:
         """Return the range of the same length that ends on the day before this one begins."""
         return DayRange(self.first - timedelta(len(self)), self.first - timedelta(1))
 
-    def part_months(self) -> "tuple[DayRange | None, list[DayRange]]":
-        """Return the range of the whole months, None if there is none, and the days beside it."""
-        begin = self.first if self.first.day == 1 else _next_month(self.first)
-        after = self.last + timedelta(1)
-        end = after.replace(day=1)
-        if begin >= end:
-            return None, [self]
-        beside = [DayRange(self.first, begin - timedelta(1)), DayRange(end, self.last)]
-        return DayRange(begin, end - timedelta(1)), [days for days in beside if len(days)]
+    def near_months(self) -> "tuple[DayRange, list[DayRange], list[DayRange]] | None":
+        """Return the whole months that are nearest to this range: their days, and the difference.
+
+        The first list has the days that these months lack, the second those that they have beyond
+        the range. None for 31 days and fewer.
+        """
+        if len(self) <= 31:
+            return None
+        begin, end = _near_month(self.first), _near_month(self.last + timedelta(1))
+        months = DayRange(begin, end - timedelta(1))
+        return months, self._without(months), months._without(self)
+
+    def _without(self, other: "DayRange") -> "list[DayRange]":
+        """Return what is before and after the other range, which has days of this one."""
+        before = DayRange(self.first, other.first - timedelta(1))
+        after = DayRange(other.last + timedelta(1), self.last)
+        return [days for days in (before, after) if days.first <= days.last]
 
     def iso_bounds(self) -> tuple[str, str]:
         """Return both ends as ISO texts, as the database stores days."""
         return self.first.isoformat(), self.last.isoformat()
 
 
-def _next_month(day: date) -> date:
-    """Return the first day of the month after."""
-    return (day.replace(day=1) + timedelta(31)).replace(day=1)
+def _near_month(day: date) -> date:
+    """Return the begin of a month that is nearest to a day."""
+    begin = day.replace(day=1)
+    following = (begin + timedelta(31)).replace(day=1)
+    return begin if day - begin <= following - day else following
