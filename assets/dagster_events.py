@@ -78,7 +78,7 @@ def _build_metadata(outcome: Outcome, build: TableBuild) -> dict[str, Any]:
     items = build.items_sold - (before.items_sold if before else 0)
     revenue = _revenue(build)
     added = revenue - (_revenue(before) if before else 0)
-    lineage = column_lineage(build.table_name)
+    lineage = column_lineage(outcome.transform)
     return {
         "events": build.events,
         "items_sold": build.items_sold,

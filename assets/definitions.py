@@ -33,15 +33,17 @@ from assets.builds.seal import SealResult, read_history, seal_history
 from assets.checks.column_files import check_files
 from assets.checks.finding import Finding
 from assets.dagster_events import AUDIT, build_events, run_failure
-from assets.lineage import EVENTS, HISTORY, column_schema
+from assets.lineage import EVENTS, HISTORY, column_schema, table_schema
 from assets.partitions import day_partitions, today
 from assets.tables.models import WHOLE
-from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
+from assets.tables.sql_transform import AnyTransform, SqlTransform, day_transforms
+from assets.tables.transforms import WHOLE_TRANSFORMS
 from streaming.dashboard.address import dashboard_url
 from streaming.kafka.names import Names
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 from streaming.store.models import AnalyticsEventRow
+from streaming.store.sql_tables import read_sql_tables
 from streaming.system.deadline import Deadline
 
 DAY_STEP: Final = "day_tables"
@@ -173,7 +175,7 @@ def table_assets(settings: Settings) -> list[AssetsDefinition]:
     """Return the aggregate tables: the day tables in one step, the summaries in another."""
     partitions = day_partitions(settings)
     return [
-        _tables(settings, DAY_STEP, DAY_TRANSFORMS, "daily", partitions),
+        _tables(settings, DAY_STEP, day_transforms(settings), "daily", partitions),
         _tables(settings, WHOLE_STEP, WHOLE_TRANSFORMS, "summaries", None),
     ]
 
@@ -181,7 +183,7 @@ def table_assets(settings: Settings) -> list[AssetsDefinition]:
 def _tables(
     settings: Settings,
     step: str,
-    transforms: Sequence[Transform],
+    transforms: Sequence[AnyTransform],
     group: str,
     partitions: PartitionsDefinition[str] | None,
 ) -> AssetsDefinition:
@@ -227,21 +229,31 @@ def _chosen_days(context: AssetExecutionContext, config: BuildConfig) -> list[st
     return sorted(config.days or context.partition_keys, reverse=True)
 
 
-def _spec(settings: Settings, transform: Transform, group: str) -> AssetSpec:
+def wrong_sql_specs(settings: Settings) -> list[AssetSpec]:
+    """Return an asset for each wrong `.sql` file, which cannot run and says what is wrong."""
+    problems = read_sql_tables(settings).problems
+    return [
+        AssetSpec(name, description=f"Not built. {problem}", group_name="sql", kinds={"sql"})
+        for name, problem in problems.items()
+    ]
+
+
+def _spec(settings: Settings, transform: AnyTransform, group: str) -> AssetSpec:
     url = dashboard_url(settings)
     address = f"{url}/#verified?table={transform.table}"
     link = {"dashboard": MetadataValue.url(address)} if url else {}
+    is_sql = isinstance(transform, SqlTransform)
     return AssetSpec(
         transform.table,
-        deps=[EVENTS, HISTORY],
+        deps=[EVENTS] if is_sql else [EVENTS, HISTORY],
         skippable=True,  # no output: the events are yielded, and a failed day must not end the rest
-        description=transform.model.__doc__,
-        group_name=group,
+        description=transform.description,
+        group_name="sql" if is_sql else group,
         code_version=transform.code_version,
         owners=OWNERS,
-        kinds={"polars", "sqlite"},
+        kinds={"sql" if is_sql else "polars", "sqlite"},
         metadata={
-            "dagster/column_schema": column_schema(transform.model),
+            "dagster/column_schema": table_schema(transform),
             "dagster/table_name": transform.table,
             **link,
         },
@@ -249,7 +261,7 @@ def _spec(settings: Settings, transform: Transform, group: str) -> AssetSpec:
 
 
 def _audit_spec(
-    transform: Transform, partitions: PartitionsDefinition[str] | None
+    transform: AnyTransform, partitions: PartitionsDefinition[str] | None
 ) -> AssetCheckSpec:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PreviewWarning)  # of `partitions_def`

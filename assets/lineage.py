@@ -5,12 +5,16 @@ Columns come from the models, so that the documentation is the schema. The event
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Final
 
 from dagster import AssetKey, TableColumn, TableColumnDep, TableColumnLineage, TableSchema
 from sqlalchemy import Column
 
+from assets.tables.models import DAY, MEANINGS
+from assets.tables.sql_transform import AnyTransform, SqlTransform
 from streaming.store.models import AnalyticsEventRow, Table, table_name
+from streaming.store.sql_tables import EVENT_COLUMNS
 
 EVENTS: Final = AssetKey(table_name(AnalyticsEventRow))
 HISTORY: Final = AssetKey("analytics_history")
@@ -55,17 +59,63 @@ def column_schema(model: type[Table]) -> TableSchema:
     )
 
 
-def column_lineage(table: str) -> TableColumnLineage | None:
+def table_schema(transform: AnyTransform) -> TableSchema:
+    """Return the columns of a table; those of a file have a meaning if they are metrics of ours."""
+    if isinstance(transform, SqlTransform):
+        unaudited = "Not audited."
+        return TableSchema(
+            [
+                TableColumn(name, "any", MEANINGS.get(name, unaudited) if name != "day" else DAY)
+                for name in transform.columns
+            ]
+        )
+    return column_schema(transform.model)
+
+
+def column_lineage(transform: AnyTransform) -> TableColumnLineage | None:
     """Return the source columns of each column; None for tables whose lineage is not shown."""
-    if table not in SOURCES:
+    if isinstance(transform, SqlTransform):
+        sources = sql_sources(transform)
+    elif transform.table in SOURCES:
+        sources = {**METRIC_SOURCES, **SOURCES[transform.table]}
+    else:
         return None
-    sources = {**METRIC_SOURCES, **SOURCES[table]}
     return TableColumnLineage(
         {
             column: [TableColumnDep(EVENTS, source) for source in names]
             for column, names in sources.items()
         }
     )
+
+
+@cache
+def sql_sources(transform: SqlTransform) -> Mapping[str, Sequence[str]]:
+    """Return the columns of events that each column of a file's table is computed from.
+
+    Without sqlglot, the extra `purchases[sql]`, it is not known, and neither is it if sqlglot
+    cannot read what SQLite can.
+    """
+    try:
+        # Imported here: it takes as long as all else of a command, and only a build needs it.
+        from sqlglot import errors, lineage
+    except ImportError:
+        return {}
+    schema = {EVENTS.to_user_string(): dict.fromkeys(EVENT_COLUMNS.split(", "), "TEXT")}
+    try:
+        return {"day": ["event_time"]} | {
+            column: sorted(
+                {
+                    leaf.name.rpartition(".")[2].strip('"')
+                    for leaf in lineage.lineage(
+                        column, transform.source.text, schema, dialect="sqlite"
+                    ).walk()
+                    if not leaf.downstream and "." in leaf.name
+                }
+            )
+            for column in transform.columns[1:]
+        }
+    except errors.SqlglotError:
+        return {}
 
 
 def _type_of(column: "Column[object]") -> str:

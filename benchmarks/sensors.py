@@ -146,7 +146,7 @@ def _remember_runs(instance: DagsterInstance) -> None:
     """Write the instance `RUNS` finished runs of a day each, some of them failed."""
     for number in range(RUNS):
         day = date(2024, 1, 1) + timedelta(number)
-        request = days_request(DayRange(day, day), "late", number)
+        request = days_request(DayRange(day, day), "late", number, DAY_TABLE_NAMES)
         run = DagsterRun(
             job_name="__ASSET_JOB",
             run_id=str(uuid.uuid4()),

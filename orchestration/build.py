@@ -5,7 +5,7 @@ import os
 from dagster import Definitions, in_process_executor
 
 from assets.checks.asset_checks import asset_checks
-from assets.definitions import history_asset, stream_specs, table_assets
+from assets.definitions import history_asset, stream_specs, table_assets, wrong_sql_specs
 from assets.tables.first_partition import with_first_partition
 from orchestration.automation.backups import backup_job
 from orchestration.automation.retention import upkeep_job
@@ -22,7 +22,12 @@ def build_defs(settings: Settings | None = None) -> Definitions:
     # Not for what starts the apps: they accept purchases of all of history.
     dated = with_first_partition(chosen, os.environ)
     return Definitions(
-        assets=[*stream_specs(dated), history_asset(chosen), *table_assets(dated)],
+        assets=[
+            *stream_specs(dated),
+            history_asset(chosen),
+            *table_assets(dated),
+            *wrong_sql_specs(dated),
+        ],
         asset_checks=asset_checks(dated),
         sensors=[
             *stream_sensors(chosen, dated.history_start),

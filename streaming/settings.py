@@ -70,10 +70,11 @@ class Settings(BaseSettings):
     dashboard_key: Path | None = None
     dashboard_behind_proxy: bool = False
     http_in: bool = False
+    sql: Path | None = None
     backup_keep: Annotated[int, Field(ge=0, le=1_000)] = 3
     log_level: Literal["info", "debug"] = "info"
 
-    @field_validator("home", "kafka_config", "dashboard_certificate", "dashboard_key")
+    @field_validator("home", "kafka_config", "dashboard_certificate", "dashboard_key", "sql")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
         "dashboard_action_token",
         "dashboard_certificate",
         "dashboard_key",
+        "sql",
         mode="before",
     )
     @classmethod
@@ -164,6 +166,7 @@ VALID_VALUES = {
     "dashboard_key": "the path of a PEM file",
     "dashboard_behind_proxy": "on or off",
     "http_in": "on or off",
+    "sql": "a directory with .sql files",
     "backup_keep": "a whole number from 0 to 1000",
     "log_level": "info or debug",
 }

@@ -25,17 +25,20 @@ from assets.builds.event_reader import (
     read_events,
 )
 from assets.builds.spool import spool
+from assets.builds.sql_days import compute_sql_day
 from assets.builds.writer import (
     AuditFailure,
     BuildBasis,
     ErasedMeanwhile,
+    Rows,
     read_builds,
     record_failure,
     replace_partition,
 )
 from assets.tables.models import WHOLE, BuildFailure, TableBuild
+from assets.tables.sql_transform import AnyTransform, SqlTransform
 from assets.tables.transforms import Transform, compute, select_partition
-from streaming.errors import Unavailable
+from streaming.errors import PurchasesError, Unavailable
 from streaming.settings import Settings
 from streaming.store.column_files import MARK_FILE, read_column_files
 from streaming.store.connection import StoreConnection, StoreReader, open_reader
@@ -59,7 +62,7 @@ class Outcome:
     duration, including the reading that it shares with the other tables of the partition.
     """
 
-    transform: Transform
+    transform: AnyTransform
     partition: str
     version: int
     build: TableBuild | None
@@ -74,7 +77,7 @@ class Outcome:
 class _Computation:
     """The rows of the tables that were not current, or the error of their computation."""
 
-    rows: Mapping[str, pl.DataFrame | Exception]
+    rows: Mapping[str, Rows | Exception]
     bases: Mapping[str, BuildBasis]
     builds: Mapping[str, TableBuild]
     figures: StreamFigures
@@ -104,7 +107,7 @@ class PartitionBuilder:
     columns: Path
 
     def build(
-        self, partition: str, transforms: Sequence[Transform], *, force: bool = False
+        self, partition: str, transforms: Sequence[AnyTransform], *, force: bool = False
     ) -> list[Outcome]:
         """Build a partition of each table; return an outcome for each, in their order.
 
@@ -126,7 +129,7 @@ class PartitionBuilder:
             return [replace(outcome, seconds=seconds) for outcome in outcomes]
 
     def _build(
-        self, partition: str, transforms: Sequence[Transform], *, force: bool
+        self, partition: str, transforms: Sequence[AnyTransform], *, force: bool
     ) -> list[Outcome]:
         computation = self._compute(partition, transforms, force=force)
         outcomes = [
@@ -137,7 +140,7 @@ class PartitionBuilder:
         return self._write(outcomes, computation) if computation.rows else outcomes
 
     def _compute(
-        self, partition: str, transforms: Sequence[Transform], *, force: bool
+        self, partition: str, transforms: Sequence[AnyTransform], *, force: bool
     ) -> _Computation:
         day = None if partition == WHOLE else date.fromisoformat(partition)
         # Version, builds and events come from one snapshot: the rows stand for exactly this
@@ -148,7 +151,7 @@ class PartitionBuilder:
             builds = read_builds(store, partition)
             erasures = len(erasure_ids(store))
             chosen = [t for t in transforms if force or not _is_current(t, figures, builds)]
-            rows = self._compute_rows(store, events, chosen, partition) if chosen else {}
+            rows = self._compute_all(store, events, chosen, partition)
             bases = {
                 transform.table: BuildBasis(
                     partition,
@@ -163,6 +166,26 @@ class PartitionBuilder:
                 for transform in chosen
             }
         return _Computation(rows, bases, builds, figures, bool(events.files))
+
+    def _compute_all(
+        self,
+        store: StoreConnection,
+        events: EventRange,
+        transforms: Sequence[AnyTransform],
+        partition: str,
+    ) -> dict[str, Rows | Exception]:
+        """Compute the tables of the program together, and each table of a file by itself."""
+        own = [each for each in transforms if isinstance(each, Transform)]
+        rows: dict[str, Rows | Exception] = {}
+        if own:
+            rows |= self._compute_rows(store, events, own, partition)
+        for each in transforms:
+            if isinstance(each, SqlTransform):
+                try:
+                    rows[each.table] = compute_sql_day(store, each, partition, events, self.zone)
+                except PurchasesError as error:
+                    rows[each.table] = error
+        return rows
 
     def _compute_rows(
         self,
@@ -281,7 +304,7 @@ def open_builder(settings: Settings, run_id: str) -> Iterator[PartitionBuilder]:
 
 
 def _is_current(
-    transform: Transform, figures: StreamFigures, builds: Mapping[str, TableBuild]
+    transform: AnyTransform, figures: StreamFigures, builds: Mapping[str, TableBuild]
 ) -> bool:
     build = builds.get(transform.table)
     if build is None:

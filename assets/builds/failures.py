@@ -14,6 +14,7 @@ from assets.tables.models import WHOLE, BuildFailure
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 from streaming.store.engine import open_engine
+from streaming.store.sql_tables import code_versions
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class DeadRun:
 def record_dead_run(settings: Settings, run: DeadRun) -> int:
     """Record the stale partitions of a dead run as failed; return how many there are."""
     with read_store(settings) as store:
-        partitions = read_stale_partitions(store)
+        partitions = read_stale_partitions(store, code_versions(settings))
     # What this run failed at and recorded itself must not count as a second attempt.
     unbuilt = [
         stale

@@ -4,6 +4,7 @@ All is pure except the two `read_` functions. Which runs are requested is in
 `orchestration.automation.run_plan`.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE, WHOLE_TABLE_NAMES
+from assets.tables.sql_transform import is_day_table
 from streaming.store.connection import StoreConnection
 from streaming.store.live_totals import CORRECTIONS
 
@@ -67,20 +69,25 @@ def retry_time(failure: LastFailure) -> int:
     return failure.failed_at + min(doubled, LONGEST_RETRY_MICROS)
 
 
-def read_stale_partitions(connection: StoreConnection) -> list[StalePartition]:
+def read_stale_partitions(
+    connection: StoreConnection, sql: Mapping[str, str]
+) -> list[StalePartition]:
     """Read every stale partition: days in their order, then the whole tables (20 ms for 10,000).
 
-    Days without a partition in Dagster are among them; `stale_days` leaves them out.
+    `sql` has the code version of each table of a file by its name; what another text built is stale
+    too. Days without a partition in Dagster are among them; `stale_days` leaves them out.
     """
     failures = read_failures(connection)
-    rows = connection.execute(_STALE_PARTITIONS).fetchall()
+    rows = connection.execute(_STALE_PARTITIONS, {"sql": json.dumps(dict(sql))}).fetchall()
     return [replace(StalePartition(*row), failure=failures.get((row[0], row[1]))) for row in rows]
 
 
-def read_current_builds(connection: StoreConnection) -> set[tuple[str, str]]:
-    """Read the table and partition of every build that is at the stream's version."""
+def read_current_builds(
+    connection: StoreConnection, sql: Mapping[str, str]
+) -> set[tuple[str, str]]:
+    """Read the table and partition of every build that `read_stale_partitions` does not list."""
     built = set(map(tuple, connection.execute("SELECT table_name, partition FROM table_build")))
-    return built - {(one.table, one.partition) for one in read_stale_partitions(connection)}
+    return built - {(one.table, one.partition) for one in read_stale_partitions(connection, sql)}
 
 
 def read_failures(connection: StoreConnection) -> dict[tuple[str, str], LastFailure]:
@@ -101,7 +108,7 @@ def stale_days(
     """
     tables_by_day: dict[date, set[str]] = {}
     for stale in partitions:
-        if stale.table in DAY_TABLE_NAMES and stale.due_at() <= now:
+        if is_day_table(stale.table) and stale.due_at() <= now:
             day = date.fromisoformat(stale.partition)
             tables_by_day.setdefault(day, set()).add(stale.table)
     days = sorted((day for day in tables_by_day if day in history), reverse=True)
@@ -124,23 +131,25 @@ def is_provisional(day: date, built_at: int | None, zone: ZoneInfo) -> bool:
     return built_at is None or built_at < closed
 
 
-def _values(names: Sequence[str]) -> str:
-    return ", ".join(f"('{name}')" for name in names)
+def _values(names: Sequence[str], more: str = "") -> str:
+    return ", ".join(f"('{name}'{more})" for name in names)
 
 
 # A missing build counts as version 0, so that a day without events is never stale.
 _STALE_PARTITIONS: Final = f"""
-WITH day_table(name) AS (VALUES {_values(DAY_TABLE_NAMES)}),
+WITH day_table(name, code) AS (
+  VALUES {_values(DAY_TABLE_NAMES, ", NULL")} UNION ALL SELECT key, value FROM json_each(:sql)
+),
 whole_table(name) AS (VALUES {_values(WHOLE_TABLE_NAMES)}),
 target AS (
-  SELECT name, CAST(day AS TEXT) AS partition, version, changed_at, events
+  SELECT name, code, CAST(day AS TEXT) AS partition, version, changed_at, events
   FROM day_ledger CROSS JOIN day_table
   UNION ALL
-  SELECT name, '{WHOLE}', events + {CORRECTIONS}, changed_at, events
+  SELECT name, NULL, '{WHOLE}', events + {CORRECTIONS}, changed_at, events
   FROM live_totals CROSS JOIN whole_table
 )
 SELECT t.name, t.partition, t.version, t.changed_at, coalesce(b.version, 0), b.built_at,
   t.events - coalesce(b.events, 0)
 FROM target t LEFT JOIN table_build b ON b.table_name = t.name AND b.partition = t.partition
-WHERE t.version <> coalesce(b.version, 0)
+WHERE t.version <> coalesce(b.version, 0) OR t.code <> b.code_version
 """  # noqa: S608 - constants

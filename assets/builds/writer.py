@@ -18,16 +18,20 @@ from sqlalchemy.dialects.sqlite import Insert
 
 from assets.builds.audit import Audit, audit
 from assets.builds.event_reader import StreamFigures
+from assets.builds.sql_days import create_sql_table
 from assets.tables.models import BuildFailure, TableBuild
-from assets.tables.transforms import Transform
+from assets.tables.sql_transform import AnyTransform, SqlTransform
 from streaming.errors import PurchasesError
 from streaming.store.connection import StoreConnection
 from streaming.store.models import Table
+from streaming.store.sql_tables import sort_rows
 from streaming.store.table_builds import rows_digest
 from streaming.units import split_sum
 
 _BUILD = Table.metadata.tables[TableBuild.__tablename__]
 _FAILURE = Table.metadata.tables[BuildFailure.__tablename__]
+Rows = pl.DataFrame | list[tuple[Any, ...]]
+"""The rows of a partition: a frame of a transform, or what a statement of a file gave."""
 KEY: Final = ["table_name", "partition"]
 
 
@@ -72,7 +76,7 @@ class ErasedMeanwhile(PurchasesError):
 
 
 def replace_partition(
-    connection: Connection, transform: Transform, rows: pl.DataFrame, basis: BuildBasis
+    connection: Connection, transform: AnyTransform, rows: Rows, basis: BuildBasis
 ) -> Replacement:
     """Replace a partition by `rows`: all of it, audited and recorded, or nothing.
 
@@ -126,14 +130,17 @@ def read_builds(connection: StoreConnection, partition: str) -> dict[str, TableB
     return {build.table_name: build for build in builds}
 
 
-def database_rows(rows: pl.DataFrame) -> list[tuple[Any, ...]]:
+def database_rows(rows: Rows) -> list[tuple[Any, ...]]:
     """Return the rows as the database stores them: days are ISO texts."""
+    if isinstance(rows, list):
+        return rows
     return rows.with_columns(cs.date().dt.to_string("%Y-%m-%d")).rows()
 
 
-def digest(transform: Transform, rows: Sequence[tuple[Any, ...]]) -> str:
-    """Return the digest of a table's rows in the order of their key."""
-    return rows_digest(transform.columns, rows)
+def digest(transform: AnyTransform, rows: Sequence[tuple[Any, ...]]) -> str:
+    """Return the digest of a table's rows in the order of their key; without one, in any order."""
+    ordered = sort_rows(rows) if isinstance(transform, SqlTransform) else rows
+    return rows_digest(transform.columns, ordered)
 
 
 def _read_build(connection: Connection, table: str, partition: str) -> TableBuild | None:
@@ -142,13 +149,15 @@ def _read_build(connection: Connection, table: str, partition: str) -> TableBuil
 
 
 def _replace_rows(
-    connection: Connection, transform: Transform, partition: str, values: list[tuple[Any, ...]]
+    connection: Connection, transform: AnyTransform, partition: str, values: list[tuple[Any, ...]]
 ) -> None:
+    if isinstance(transform, SqlTransform):
+        create_sql_table(connection, transform)
     where, parameters = (" WHERE day = ?", (partition,)) if transform.by_day else ("", ())
     connection.exec_driver_sql(f"DELETE FROM {transform.table}{where}", parameters)  # noqa: S608
     # An empty list would be executed once, without parameters.
     if values:
-        connection.exec_driver_sql(_insert_statement(transform.table), values)
+        connection.exec_driver_sql(_insert_statement(transform), values)
 
 
 def _record_build(connection: Connection, build: TableBuild) -> None:
@@ -157,10 +166,13 @@ def _record_build(connection: Connection, build: TableBuild) -> None:
 
 
 @cache
-def _insert_statement(table: str) -> str:
+def _insert_statement(transform: AnyTransform) -> str:
     """Return the text of the statement, for rows as tuples in the order of the table's columns."""
+    if isinstance(transform, SqlTransform):
+        marks = ", ".join("?" * len(transform.columns))
+        return f'INSERT INTO "{transform.table}" VALUES ({marks})'  # noqa: S608 - a checked name
     # SQLAlchemy's own `insert` would make a dict of every row, and compile for every batch.
-    statement = sqlite.insert(Table.metadata.tables[table])
+    statement = sqlite.insert(Table.metadata.tables[transform.table])
     return str(statement.compile(dialect=sqlite.dialect()))
 
 

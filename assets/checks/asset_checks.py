@@ -6,7 +6,7 @@ The audit of a partition before it is visible is not among them: it is part of t
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +22,8 @@ from dagster import (
 
 from assets.checks import backups, column_files, reconciliation, stream_health
 from assets.checks.finding import CheckContext, Finding
-from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
+from assets.tables.sql_transform import AnyTransform, SqlTransform, day_transforms
+from assets.tables.transforms import WHOLE_TRANSFORMS
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
 
@@ -40,7 +41,7 @@ class _Check:
     name: str
     asset: str
     function: Callable[..., Finding]
-    transform: Transform | None = None
+    transform: AnyTransform | None = None
 
     def run(self, connection: StoreConnection, context: CheckContext) -> Finding:
         if self.transform is None:
@@ -50,13 +51,15 @@ class _Check:
 
 def asset_checks(settings: Settings) -> list[AssetChecksDefinition]:
     """Return all checks of this deployment; each reads one snapshot of the database."""
-    return [_definition(check, settings) for check in _CHECKS]
+    return [_definition(check, settings) for check in _checks(settings)]
 
 
-def check_selection(names: Sequence[str]) -> AssetSelection:
+def check_selection(settings: Settings, names: Sequence[str]) -> AssetSelection:
     """Return the checks of these names, of every asset that has one; for schedules and jobs."""
     keys = [
-        AssetCheckKey(AssetKey(check.asset), check.name) for check in _CHECKS if check.name in names
+        AssetCheckKey(AssetKey(check.asset), check.name)
+        for check in _checks(settings)
+        if check.name in names
     ]
     return AssetSelection.checks(*keys)
 
@@ -71,16 +74,29 @@ _STREAM_CHECKS: Final = (
     _Check("refusals", "purchases_dlq", stream_health.check_refusals),
     _Check("repeats", "analytics", stream_health.check_repeats),
 )
-_TABLE_CHECKS: Final = tuple(
-    _Check(name, transform.table, function, transform)
-    for transform in (*DAY_TRANSFORMS, *WHOLE_TRANSFORMS)
-    for name, function in (
-        ("parity", reconciliation.check_parity),
-        ("unchanged", reconciliation.check_unchanged),
-        ("on_time", reconciliation.check_on_time),
-    )
-)
-_CHECKS: Final = (*_STREAM_CHECKS, *_TABLE_CHECKS)
+_OF_ANY_TABLE: Final = {
+    "unchanged": reconciliation.check_unchanged,
+    "on_time": reconciliation.check_on_time,
+}
+
+
+def _checks(settings: Settings) -> list[_Check]:
+    transforms = (*day_transforms(settings), *WHOLE_TRANSFORMS)
+    return [
+        *_STREAM_CHECKS,
+        *(
+            _Check(name, transform.table, function, transform)
+            for transform in transforms
+            for name, function in _table_checks(transform).items()
+        ),
+    ]
+
+
+def _table_checks(transform: AnyTransform) -> Mapping[str, Callable[..., Finding]]:
+    # A table of a file may lack the figures that are compared.
+    if isinstance(transform, SqlTransform):
+        return _OF_ANY_TABLE
+    return {"parity": reconciliation.check_parity, **_OF_ANY_TABLE}
 
 
 def _definition(check: _Check, settings: Settings) -> AssetChecksDefinition:

@@ -14,10 +14,12 @@ from assets.builds.writer import digest
 from assets.checks.finding import EXAMPLES, CheckContext, Finding
 from assets.tables.calendar import day_window
 from assets.tables.models import WHOLE
+from assets.tables.sql_transform import AnyTransform
 from assets.tables.transforms import Transform
 from streaming.kafka.names import Names
 from streaming.store.connection import StoreConnection
 from streaming.store.live_totals import CORRECTIONS
+from streaming.store.sql_tables import code_versions
 from streaming.units import MICROS
 from streaming.verification.database_checks import check_days, check_items, check_totals
 
@@ -64,7 +66,9 @@ def _whole_figures(columns: Sequence[int]) -> tuple[int, int, int]:
     return events, items_sold, units * MICROS + rest
 
 
-def check_unchanged(connection: StoreConnection, _: CheckContext, transform: Transform) -> Finding:
+def check_unchanged(
+    connection: StoreConnection, _: CheckContext, transform: AnyTransform
+) -> Finding:
     """Compare the digest of each partition's rows with the digest of its build."""
     order = ", ".join(f'"{name}"' for name in transform.key)
     # The second condition is always true, and takes the partition as the first one does.
@@ -102,7 +106,7 @@ def check_recomputed(connection: StoreConnection, context: CheckContext) -> Find
 
 
 def check_on_time(
-    connection: StoreConnection, context: CheckContext, transform: Transform
+    connection: StoreConnection, context: CheckContext, transform: AnyTransform
 ) -> Finding:
     """Find days with an event that has waited too long: 30 minutes for today, 10 for a past day."""
     behind = [s for s in _read_stale(connection, context) if s.table == transform.table]
@@ -129,7 +133,7 @@ def _read_stale(connection: StoreConnection, context: CheckContext) -> Sequence[
     first, last = context.history.iso_bounds()
     return [
         stale
-        for stale in read_stale_partitions(connection)
+        for stale in read_stale_partitions(connection, code_versions(context.settings))
         if stale.partition == WHOLE or first <= stale.partition <= last
     ]
 

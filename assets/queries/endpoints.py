@@ -103,7 +103,7 @@ def history_endpoints(dagster: Callable[[Settings], str | None]) -> list[Endpoin
 
     def report_freshness(settings: Settings, _: NoParameters) -> FreshnessReport:
         with read_store(settings) as store:
-            return read_freshness_report(store, settings.zone, dagster(settings))
+            return read_freshness_report(store, settings, dagster(settings))
 
     return [
         figures("days", "Figures by day, week or month", answer_days, Series, DaysQuery),
@@ -190,7 +190,7 @@ def _table(settings: Settings, query: TableQuery) -> TableFreshness:
         days = DayRange(FIRST_DAY, date.max)
         if query.first is not None or query.last is not None:
             days = requested_range(store, settings, query.first, query.last, MAX_DAYS)
-        return read_table_freshness(store, query.table, days, settings.zone)
+        return read_table_freshness(store, query.table, days, settings)
 
 
 def _export(settings: Settings, query: ExportQuery) -> Response:

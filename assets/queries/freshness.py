@@ -21,8 +21,10 @@ from assets.queries.records import (
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE, WHOLE_TABLE_NAMES
 from streaming.errors import NotFound
+from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
 from streaming.store.live_totals import CORRECTIONS, live_figures
+from streaming.store.sql_tables import code_versions
 from streaming.units import rfc_3339
 
 FIRST_DAY: Final = date(1000, 1, 1)
@@ -32,15 +34,17 @@ VERIFICATIONS: Final = 10
 
 
 def read_freshness_report(
-    store: StoreConnection, zone: ZoneInfo, dagster: str | None
+    store: StoreConnection, settings: Settings, dagster: str | None
 ) -> FreshnessReport:
     """Read the freshness of every table, and the last verifications."""
+    zone, sql = settings.zone, code_versions(settings)
     every_day = DayRange(FIRST_DAY, date.max)
     return FreshnessReport(
         as_of=utc_text(None),
         events=live_figures(store).events,
         tables=[
             *(read_days_freshness(store, name, every_day, zone) for name in DAY_TABLE_NAMES),
+            *(read_days_freshness(store, name, every_day, zone, sql[name]) for name in sql),
             *(read_whole_freshness(store, name) for name in WHOLE_TABLE_NAMES),
         ],
         verifications=[
@@ -58,20 +62,26 @@ def read_freshness_report(
 
 
 def read_table_freshness(
-    store: StoreConnection, table: str, days: DayRange, zone: ZoneInfo
+    store: StoreConnection, table: str, days: DayRange, settings: Settings
 ) -> TableFreshness:
     """Read the freshness of each day of a table. Raises `NotFound` if it is no day table."""
-    if table not in DAY_TABLE_NAMES:
-        raise NotFound(f"{table} is no day table; name one of {', '.join(DAY_TABLE_NAMES)}.")
-    of_days = read_freshness_of_days(store, table, days, zone)
+    sql = code_versions(settings)
+    tables = (*DAY_TABLE_NAMES, *sql)
+    if table not in tables:
+        raise NotFound(f"{table} is no day table; name one of {', '.join(tables)}.")
+    of_days = read_freshness_of_days(store, table, days, settings.zone, sql.get(table))
     return TableFreshness(standing=sum_up(table, of_days), days=of_days)
 
 
 def read_days_freshness(
-    store: StoreConnection, table: str, days: DayRange, zone: ZoneInfo
+    store: StoreConnection,
+    table: str,
+    days: DayRange,
+    zone: ZoneInfo,
+    code_version: str | None = None,
 ) -> Freshness:
     """Read the freshness of a range of a table's days, in sum."""
-    return sum_up(table, read_freshness_of_days(store, table, days, zone))
+    return sum_up(table, read_freshness_of_days(store, table, days, zone, code_version))
 
 
 def read_whole_freshness(store: StoreConnection, table: str) -> Freshness:
@@ -112,11 +122,19 @@ def events_freshness() -> Freshness:
 
 
 def read_freshness_of_days(
-    store: StoreConnection, table: str, days: DayRange, zone: ZoneInfo
+    store: StoreConnection,
+    table: str,
+    days: DayRange,
+    zone: ZoneInfo,
+    code_version: str | None = None,
 ) -> list[DayFreshness]:
-    """Read the freshness of each day that has events or was built, oldest first."""
+    """Read the freshness of each day that has events or was built, oldest first.
+
+    What another code version than this built is behind; None accepts any.
+    """
     first, last = days.iso_bounds()
-    rows = store.execute(_DAYS, {"table": table, "first": first, "last": last})
+    parameters = {"table": table, "first": first, "last": last, "code": code_version}
+    rows = store.execute(_DAYS, parameters)
     return [_day_freshness(zone, *row) for row in rows]
 
 
@@ -183,7 +201,8 @@ WITH days(day) AS (
   UNION
   SELECT partition FROM table_build WHERE table_name = :table AND partition BETWEEN :first AND :last
 )
-SELECT d.day, coalesce(l.version, 0), coalesce(l.events, 0), coalesce(b.version, 0),
+SELECT d.day, coalesce(l.version, 0), coalesce(l.events, 0),
+  CASE WHEN b.code_version <> :code THEN 0 ELSE coalesce(b.version, 0) END,
   coalesce(b.events, 0), b.built_at, f.reason
 FROM days d
 LEFT JOIN day_ledger l ON l.day = d.day

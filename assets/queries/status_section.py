@@ -4,11 +4,13 @@ Plain SQL without the tables' models: importing SQLModel takes longer than a sta
 stale for a run is in `builds.staleness`.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from streaming.settings import Settings
 from streaming.status.model import Problem, Section
 from streaming.store.connection import StoreConnection, read_store
+from streaming.store.sql_tables import read_sql_tables
 
 MAX_PROBLEMS: Final = 3
 """Failed builds that are named; all of them are counted."""
@@ -27,11 +29,19 @@ def read_tables_section(settings: Settings) -> Section:
 
     Raises what `read_store` does.
     """
+    wrong = [
+        Problem(
+            "sql_table_wrong",
+            problem,
+            "Its days are not built, and all else goes on. Correct the file, or remove it.",
+        )
+        for problem in read_sql_tables(settings).problems.values()
+    ]
     with read_store(settings) as store:
-        return _section(store)
+        return _section(store, wrong)
 
 
-def _section(store: StoreConnection) -> Section:
+def _section(store: StoreConnection, wrong: Sequence[Problem]) -> Section:
     behind = int(store.execute(DAYS_BEHIND).fetchone()[0])
     failed = store.execute(FAILED).fetchall()
     problems = [
@@ -42,4 +52,7 @@ def _section(store: StoreConnection) -> Section:
         )
         for table, partition, attempts, reason in failed[:MAX_PROBLEMS]
     ]
-    return Section({"days_behind": behind, "failed_builds": len(failed)}, tuple(problems))
+    return Section(
+        {"days_behind": behind, "failed_builds": len(failed), "wrong_sql_tables": len(wrong)},
+        (*wrong[:MAX_PROBLEMS], *problems),
+    )

@@ -58,6 +58,11 @@ class Transform:
         return table_name(self.model)
 
     @property
+    def description(self) -> str:
+        """What a row is."""
+        return self.model.__doc__ or ""
+
+    @property
     def by_day(self) -> bool:
         """Whether its partitions are days; otherwise `all` is the only one."""
         return "day" in self.columns

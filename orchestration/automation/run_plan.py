@@ -14,6 +14,7 @@ from dagster import RunRequest
 from assets.builds.staleness import StalePartition, stale_days, stale_summaries
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE
+from assets.tables.sql_transform import is_day_table
 from orchestration.automation.run_requests import (
     late_days_request,
     summaries_request,
@@ -67,7 +68,8 @@ class LastRun:
 class PlanInputs:
     """Everything that a plan is computed from; `last_runs` is by reason, `now` in µs.
 
-    `behind_seconds` is how far the stream is behind its topics.
+    `day_tables` are those that a run of days builds, those of files too. `behind_seconds` is how
+    far the stream is behind its topics.
     """
 
     stale: Sequence[StalePartition]
@@ -76,6 +78,7 @@ class PlanInputs:
     last_runs: Mapping[str, LastRun]
     now: int
     behind_seconds: float = 0.0
+    day_tables: Sequence[str] = DAY_TABLE_NAMES
 
     @property
     def today(self) -> date:
@@ -105,7 +108,7 @@ def plan_past_days(inputs: PlanInputs, days: Sequence[date]) -> list[RunRequest]
     # Days that lie close together are a range: Dagster shows its partitions while they are built.
     is_range = len(joined) == 1 and len(joined[0]) <= RANGE_DAYS
     past = joined[0] if is_range else frozenset(piece)
-    return [late_days_request(past, max(versions[day] for day in piece))]
+    return [late_days_request(past, max(versions[day] for day in piece), inputs.day_tables)]
 
 
 def next_piece(inputs: PlanInputs, days: Sequence[date]) -> Sequence[date]:
@@ -130,7 +133,7 @@ def plan_today(inputs: PlanInputs) -> list[RunRequest]:
     if not is_due(stale, inputs.last_runs.get("current"), TODAY_PAUSES, inputs.now):
         return []
     version = newest_versions(stale)[today]
-    return [today_request(today, version)]
+    return [today_request(today, version, inputs.day_tables)]
 
 
 def plan_summaries(inputs: PlanInputs) -> list[RunRequest]:
@@ -197,5 +200,5 @@ def newest_versions(stale: Iterable[StalePartition]) -> dict[date, int]:
     return {
         date.fromisoformat(partition.partition): partition.version
         for partition in stale
-        if partition.table in DAY_TABLE_NAMES
+        if is_day_table(partition.table)
     }

@@ -23,7 +23,8 @@ from assets.dagster_events import AUDIT
 from assets.definitions import DAY_STEP, WHOLE_STEP
 from assets.lineage import HISTORY
 from assets.tables.day_range import DayRange
-from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
+from assets.tables.models import WHOLE_TABLE_NAMES
+from assets.tables.sql_transform import is_day_table
 
 REASON_TAG: Final = "purchases/reason"
 VERSION_TAG: Final = "purchases/version"
@@ -55,25 +56,30 @@ def range_tags(days: DayRange) -> dict[str, str]:
     }
 
 
-def days_request(days: DayRange, reason: str, version: int, *, force: bool = False) -> RunRequest:
-    """Return a request for all day tables of a range; current days are computed only if `force`."""
-    return _day_tables_request(range_tags(days), reason, version, {"force": force})
+def days_request(
+    days: DayRange, reason: str, version: int, tables: Sequence[str], *, force: bool = False
+) -> RunRequest:
+    """Return a request for day tables of a range; current days are computed only if `force`."""
+    return _day_tables_request(range_tags(days), reason, version, tables, {"force": force})
 
 
-def late_days_request(days: DayRange | frozenset[date], version: int) -> RunRequest:
-    """Return a request for all day tables of past days, a range or scattered ones.
+def late_days_request(
+    days: DayRange | frozenset[date], version: int, tables: Sequence[str]
+) -> RunRequest:
+    """Return a request for day tables of past days, a range or scattered ones.
 
     Its run begins no further day after `LATE_SECONDS`.
     """
     tags, config = _tags_and_config(days)
-    return _day_tables_request(tags, "late", version, {**config, "limit_seconds": LATE_SECONDS})
+    limited = {**config, "limit_seconds": LATE_SECONDS}
+    return _day_tables_request(tags, "late", version, tables, limited)
 
 
 def backfill_requests(
     days: DayRange | frozenset[date] | None, tables: Sequence[str], *, force: bool
 ) -> list[RunRequest]:
     """Return the runs of a backfill: day tables of the days (None: no days), then whole tables."""
-    day_tables = [table for table in tables if table in DAY_TABLE_NAMES]
+    day_tables = [table for table in tables if is_day_table(table)]
     whole_tables = [table for table in tables if table in WHOLE_TABLE_NAMES]
     requests = []
     if days and day_tables:
@@ -107,18 +113,22 @@ def _tags_and_config(
     return range_tags(DayRange(newest, newest)), {"days": listed}
 
 
-def today_request(today: date, version: int) -> RunRequest:
-    """Return a request for all day tables of today, which Dagster's queue puts before others."""
+def today_request(today: date, version: int, tables: Sequence[str]) -> RunRequest:
+    """Return a request for day tables of today, which Dagster's queue puts before others."""
     tags = {**range_tags(DayRange(today, today)), PRIORITY_TAG: TODAY_PRIORITY}
-    return _day_tables_request(tags, "current", version, {})
+    return _day_tables_request(tags, "current", version, tables, {})
 
 
 def _day_tables_request(
-    tags: Mapping[str, str], reason: str, version: int, config: Mapping[str, object]
+    tags: Mapping[str, str],
+    reason: str,
+    version: int,
+    tables: Sequence[str],
+    config: Mapping[str, object],
 ) -> RunRequest:
     return RunRequest(
-        asset_selection=asset_keys(DAY_TABLE_NAMES),
-        asset_check_keys=audit_keys(DAY_TABLE_NAMES),
+        asset_selection=asset_keys(tables),
+        asset_check_keys=audit_keys(tables),
         tags={**tags, REASON_TAG: reason, VERSION_TAG: str(version)},
         run_config={"ops": {DAY_STEP: {"config": config}}},
     )
@@ -161,7 +171,7 @@ def run_tables(run: DagsterRun) -> frozenset[str]:
     """Return the tables that a run builds."""
     selected = [key.to_user_string() for key in run.asset_selection or ()]
     tables = selected or run.tags.get(TABLES_TAG, "").split(",")
-    return frozenset(tables) & {*DAY_TABLE_NAMES, *WHOLE_TABLE_NAMES}
+    return frozenset(t for t in tables if is_day_table(t) or t in WHOLE_TABLE_NAMES)
 
 
 def is_writing_run(run: DagsterRun) -> bool:

@@ -52,10 +52,14 @@ REASON_CHARACTERS: Final = 500
 
 def run_sensors(settings: Settings) -> list[SensorDefinition]:
     """Return all sensors of runs."""
-    return [_reconciliation_sensor(), _run_failure_sensor(settings), dead_runs_sensor(settings)]
+    return [
+        _reconciliation_sensor(settings),
+        _run_failure_sensor(settings),
+        dead_runs_sensor(settings),
+    ]
 
 
-def _reconciliation_sensor() -> SensorDefinition:
+def _reconciliation_sensor(settings: Settings) -> SensorDefinition:
     """Return the sensor that requests summaries and reconciliation after a close."""
     # A run of its own: Dagster skips assets that depend on a step which yields its own events, and
     # lets the run succeed.
@@ -63,7 +67,7 @@ def _reconciliation_sensor() -> SensorDefinition:
         "reconciliation",
         AssetSelection.assets(*asset_keys(WHOLE_TABLE_NAMES)).without_checks()
         | AssetSelection.checks(*audit_keys(WHOLE_TABLE_NAMES))
-        | check_selection(RECONCILIATION),
+        | check_selection(settings, RECONCILIATION),
     )
 
     @run_status_sensor(

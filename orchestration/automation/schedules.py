@@ -23,7 +23,7 @@ from assets.builds.seal import needs_seal
 from assets.checks.asset_checks import FREQUENT, NIGHTLY, check_selection
 from assets.lineage import HISTORY
 from assets.tables.day_range import DayRange
-from assets.tables.models import DAY_TABLE_NAMES
+from assets.tables.sql_transform import day_table_names, still_there
 from orchestration.automation.run_requests import (
     REASON_TAG,
     asset_keys,
@@ -92,12 +92,13 @@ def schedules(
 
 def daily_close_schedule(settings: Settings) -> ScheduleDefinition:
     """Return the schedule that builds yesterday in all day tables; it is provisional until then."""
-    tables = AssetSelection.assets(*asset_keys(DAY_TABLE_NAMES))
+    tables = day_table_names(settings)
 
     @schedule(
         CLOSE,
         name="daily_close_schedule",
-        target=tables | AssetSelection.checks(*audit_keys(DAY_TABLE_NAMES)),
+        target=AssetSelection.assets(*asset_keys(tables))
+        | AssetSelection.checks(*audit_keys(tables)),
         execution_timezone=settings.timezone,
         default_status=DefaultScheduleStatus.RUNNING,
         description="Closes yesterday: all day tables, then the summaries and the reconciliation.",
@@ -106,7 +107,8 @@ def daily_close_schedule(settings: Settings) -> ScheduleDefinition:
         now = context.scheduled_execution_time.astimezone(settings.zone)
         yesterday = now.date() - timedelta(1)
         # Forced: a current day too gets a build that is later than its end.
-        return days_request(DayRange(yesterday, yesterday), "close", 0, force=True)
+        days = DayRange(yesterday, yesterday)
+        return days_request(days, "close", 0, still_there(settings, tables), force=True)
 
     return daily_close_schedule
 
@@ -141,7 +143,7 @@ def _check_schedule(
     return ScheduleDefinition(
         name=f"{name}_check_schedule",
         cron_schedule=cron,
-        job=define_asset_job(f"{name}_check", check_selection(checks)),
+        job=define_asset_job(f"{name}_check", check_selection(settings, checks)),
         tags={REASON_TAG: name},
         execution_timezone=settings.timezone,
         default_status=DefaultScheduleStatus.RUNNING,

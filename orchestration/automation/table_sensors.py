@@ -5,6 +5,7 @@ needs, so that a crash loses nothing. Which runs it requests is computed in `run
 """
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -23,7 +24,8 @@ from dagster import (
 from assets.builds.staleness import StalePartition, read_stale_partitions
 from assets.partitions import today
 from assets.tables.day_range import DayRange
-from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
+from assets.tables.models import WHOLE_TABLE_NAMES
+from assets.tables.sql_transform import day_table_names, still_there
 from orchestration.automation.run_plan import LastRun, PlanInputs, UnfinishedRun, plan_runs
 from orchestration.automation.run_requests import (
     REASON_TAG,
@@ -37,6 +39,7 @@ from orchestration.automation.ticks import record_tick
 from streaming.apps import APPS
 from streaming.settings import Settings
 from streaming.store.connection import read_store
+from streaming.store.sql_tables import code_versions
 
 TICK_SECONDS: Final = 15
 """A late purchase waits at most this long for its run to be requested; a tick takes 20 ms."""
@@ -48,23 +51,24 @@ UNFINISHED: Final = (
     DagsterRunStatus.CANCELING,
 )
 PACED_REASONS: Final = ("current", "summary")
-TABLES: Final = (*DAY_TABLE_NAMES, *WHOLE_TABLE_NAMES)
 
 
 def stale_days_sensor(settings: Settings) -> SensorDefinition:
     """Return the sensor that compares tables with the stream at each tick."""
+    loaded = day_table_names(settings)
+    tables = (*loaded, *WHOLE_TABLE_NAMES)
 
     @sensor(
         name="stale_days_sensor",
         minimum_interval_seconds=TICK_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
-        target=AssetSelection.assets(*asset_keys(TABLES))
-        | AssetSelection.checks(*audit_keys(TABLES)),
+        target=AssetSelection.assets(*asset_keys(tables))
+        | AssetSelection.checks(*audit_keys(tables)),
         description="Requests what new events have made stale: today, recent days, then others.",
     )
     def stale_days_sensor(context: SensorEvaluationContext) -> SensorResult:
         record_tick(settings, context)
-        inputs = read_plan_inputs(settings, context.instance)
+        inputs = read_plan_inputs(settings, context.instance, still_there(settings, loaded))
         requests = plan_runs(inputs)
         if requests:
             return SensorResult(run_requests=requests)
@@ -75,10 +79,13 @@ def stale_days_sensor(settings: Settings) -> SensorDefinition:
     return stale_days_sensor
 
 
-def read_plan_inputs(settings: Settings, instance: DagsterInstance) -> PlanInputs:
-    """Read what is stale, and which runs are under way."""
+def read_plan_inputs(
+    settings: Settings, instance: DagsterInstance, day_tables: Sequence[str]
+) -> PlanInputs:
+    """Read what is stale of the day tables and the others, and which runs are under way."""
     return PlanInputs(
-        stale=_read_stale_partitions(settings),
+        stale=_read_stale_partitions(settings, day_tables),
+        day_tables=day_tables,
         history=DayRange(settings.history_start, today(settings, datetime.now(UTC))),
         unfinished=read_unfinished_runs(instance),
         last_runs={
@@ -96,11 +103,13 @@ def read_unfinished_runs(instance: DagsterInstance) -> list[UnfinishedRun]:
     return [UnfinishedRun(run_days(run), tables) for run in runs if (tables := run_tables(run))]
 
 
-def _read_stale_partitions(settings: Settings) -> list[StalePartition]:
+def _read_stale_partitions(settings: Settings, day_tables: Sequence[str]) -> list[StalePartition]:
     if not settings.database_path.exists():
         return []
+    # Read at each tick: an edited text is built without a reload of the code server.
+    sql = {name: code for name, code in code_versions(settings).items() if name in day_tables}
     with read_store(settings) as store:
-        return read_stale_partitions(store)
+        return read_stale_partitions(store, sql)
 
 
 def _read_last_run(instance: DagsterInstance, reason: str) -> LastRun | None:

@@ -29,6 +29,7 @@ from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 from streaming.store.preparation import prepare_store
+from streaming.store.sql_tables import code_versions
 
 PROGRESS_SECONDS: Final = 0.5
 QUIET: Final = {"console": {"config": {"log_level": "WARNING"}}}
@@ -91,7 +92,7 @@ def count_due(settings: Settings, days: Days | None, tables: Sequence[str], *, f
     """Count the builds that a backfill would compute: those that are not current, or all."""
     chosen = set(days.list_days() if isinstance(days, DayRange) else days or ())
     with read_store(settings) as store:
-        builds = read_current_builds(store)
+        builds = read_current_builds(store, code_versions(settings))
     asked = {
         (table, partition)
         for table in tables

@@ -61,11 +61,12 @@ def parse_day(option: str, text: str) -> date:
         raise UsageError(f"{option} {text} is not a day, such as 2011-03-27.") from None
 
 
-def parse_tables(names: Sequence[str]) -> list[str]:
+def parse_tables(settings: "Settings", names: Sequence[str]) -> list[str]:
     """Return the tables, all of them if none is named. Raises `UsageError` for an unknown one."""
-    from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
+    from assets.tables.models import WHOLE_TABLE_NAMES
+    from assets.tables.sql_transform import day_table_names
 
-    tables = (*DAY_TABLE_NAMES, *WHOLE_TABLE_NAMES)
+    tables = (*day_table_names(settings), *WHOLE_TABLE_NAMES)
     for name in names:
         if name not in tables:
             raise UsageError(f"--table {name} must be one of {', '.join(tables)}.")

@@ -140,7 +140,7 @@ def backfill(  # noqa: PLR0913 - a command's options are its parameters
 
     Example: purchases backfill --from 2011-03-01 --to 2011-03-31
     """
-    from assets.tables.models import DAY_TABLE_NAMES
+    from assets.tables.sql_transform import is_day_table
     from orchestration.cli.backfill import backfill as build
     from orchestration.cli.backfill import count_due, read_failed_days
     from orchestration.cli.chosen_days import parse_tables, read_days
@@ -150,12 +150,12 @@ def backfill(  # noqa: PLR0913 - a command's options are its parameters
     chosen: Days | None = read_days(settings, first, last, days, yesterday=yesterday)
     if failed and chosen:
         raise UsageError("--failed names the days itself: leave the other days out.")
-    tables = parse_tables(table or [])
+    tables = parse_tables(settings, table or [])
     if failed:
         chosen = read_failed_days(settings)
         # Summaries follow days: if no day is built, there is nothing to bring up to date.
         tables = tables if chosen else []
-    elif chosen is None and set(tables) & set(DAY_TABLE_NAMES):
+    elif chosen is None and any(map(is_day_table, tables)):
         raise UsageError("Name the days: --from and --to, --days, --yesterday or --failed.")
     if not tables and not as_json:
         print_text("OK: no build of a day has failed.")

@@ -78,6 +78,26 @@ def query(
         print_text(_what_was_cut(result.cut, len(result.rows)), err=True)
 
 
+@app.command(short_help="Delete the table of a .sql file.")
+def drop(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The table, or the file's name.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say what.")] = False,
+) -> None:
+    """Delete the table of a `.sql` file that was removed, with its builds; a dry run without --yes.
+
+    Example: purchases sql drop daily_lines --yes
+    """
+    from streaming.settings import load_settings
+    from streaming.store.sql_tables import drop_sql_table
+
+    rows = drop_sql_table(load_settings(), name, apply=yes)
+    if yes:
+        print_text(f"OK: deleted {name} with {rows:,} rows.")
+    else:
+        print_text(f"Dry run: {name} has {rows:,} rows. Nothing was changed; --yes deletes it.")
+
+
 def _print(result: "QueryResult", form: str) -> None:
     if form == "json":
         print_json(result)

@@ -26,6 +26,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster, preflight
 from streaming.settings import Settings
 from streaming.store.connection import SCHEMA_VERSION, read_store
+from streaming.store.sql_tables import read_sql_tables
 from streaming.system.disk_space import LEAST_FREE_BYTES, free_bytes
 from streaming.system.home import Home
 from streaming.system.lease import holder
@@ -62,7 +63,7 @@ def examine(settings: Settings) -> Examination:
     """Check permissions, disk, versions, ports, clocks and the cluster, none of them for long."""
     checks = tuple(
         check
-        for part in (_permissions, _disk, _versions, _ports, _local_clock, _cluster)
+        for part in (_permissions, _disk, _versions, _ports, _local_clock, _sql, _cluster)
         for check in part(settings)
     )
     return Examination(all(check.state != "failed" for check in checks), checks)
@@ -157,6 +158,15 @@ def _local_clock(_settings: Settings) -> Iterator[Check]:
         yield Check("clock", "warning", detail, "run an NTP client, such as chrony")
     else:
         yield Check("clock", "ok", "this host's clock is kept right")
+
+
+def _sql(settings: Settings) -> Iterator[Check]:
+    """Check the `.sql` files, if there is a directory of them."""
+    found = read_sql_tables(settings)
+    for name, problem in found.problems.items():
+        yield Check(name, "failed", problem, "correct the file, or remove it")
+    if found.tables:
+        yield Check("SQL tables", "ok", ", ".join(table.name for table in found.tables))
 
 
 def _cluster(settings: Settings) -> Iterator[Check]:

@@ -38,6 +38,7 @@ from streaming.store.pseudonyms import (
     write_erasure_list,
 )
 from streaming.store.rows import STORED, day_cutter
+from streaming.store.sql_tables import forget_sql_days
 from streaming.store.sqlite import connect, store_errors
 from streaming.store.table_builds import record_digests, unchanged_builds
 from streaming.system.home import Home
@@ -56,8 +57,11 @@ EVENTS: Final = (
 NAMED_COLUMNS: Final = (
     "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c"
     " WHERE m.type = 'table' AND m.name <> 'analytics_event' AND c.name IN ('user', 'order_id')"
+    " AND m.name NOT GLOB 'sql_*'"
 )
-"""The tables that name users or orders, also those that somebody adds later."""
+"""The tables that name users or orders, also those that somebody adds later.
+
+Days of `.sql` tables are deleted instead: such a table may show users under any name."""
 
 
 @dataclass(frozen=True)
@@ -304,6 +308,7 @@ def _correct(
         ],
     )
     forget_days(store, days)
+    forget_sql_days(store, days)
     # A day of a newer version than its build is built again, though its sums are the same.
     store.execute(
         "UPDATE day_ledger SET version = ?, changed_at = ?"

@@ -5,7 +5,7 @@ It may read, and nothing else. Who runs it, and for how long, is in `sql_query` 
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 MAX_VALUE_BYTES: Final = 1024 * 1024
@@ -23,7 +23,14 @@ _NAMES: Final = {
     sqlite3.SQLITE_PRAGMA: "PRAGMA",
     sqlite3.SQLITE_TRANSACTION: "a transaction",
     sqlite3.SQLITE_SAVEPOINT: "SAVEPOINT",
-    sqlite3.SQLITE_FUNCTION: "load_extension",
+}
+_OF_THE_TEXT: Final = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_AUTH,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_RANGE,
+    sqlite3.SQLITE_READONLY,
 }
 _MESSAGE: Final = re.compile(
     r"""near\ "(?P<near>.+)":\ syntax\ error
@@ -33,26 +40,46 @@ _MESSAGE: Final = re.compile(
 )
 
 
+def is_of_the_text(error: Exception) -> bool:
+    """Return whether another text would not have the error; others are of the file."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return isinstance(error, sqlite3.Error | sqlite3.Warning) and code & 0xFF in _OF_THE_TEXT
+
+
 class ReadOnlyAccess:
     """The restriction of a connection to reading, which knows what it refused last."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, tables: Collection[str] | None = None
+    ) -> None:
+        """Restrict it, to `tables` if they are given."""
+        self._connection = connection
+        self._tables = tables
         self._refused: str | None = None
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
-        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        self._limit = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
         connection.set_authorizer(self._authorize)
 
-    def _authorize(self, action: int, _first: object, name: object, *_rest: object) -> int:
-        is_function = action == sqlite3.SQLITE_FUNCTION
-        if action in _READS and not (is_function and name == "load_extension"):
+    def end(self) -> None:
+        """Lift the restriction."""
+        self._connection.set_authorizer(None)
+        self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, self._limit)
+
+    def _authorize(self, action: int, first: object, name: object, *_rest: object) -> int:
+        if action not in _READS:
+            self._refused = _NAMES.get(action, "a change")
+        elif action == sqlite3.SQLITE_FUNCTION and name == "load_extension":
+            self._refused = "load_extension"
+        elif action == sqlite3.SQLITE_READ and self._tables and first not in self._tables:
+            self._refused = f"the table {first}"
+        else:
             return sqlite3.SQLITE_OK
-        self._refused = _NAMES.get(action, "a change")
         return sqlite3.SQLITE_DENY
 
     def explain(self, connection: sqlite3.Connection, sql: str, error: Exception) -> str:
         """Return the sentence about an error of a statement, with the place in its text."""
         if self._refused is not None:
-            return f"SQL may only read the database: {self._refused} is refused."
+            what = "the database" if self._tables is None else ", ".join(self._tables)
+            return f"SQL may only read {what}: {self._refused} is refused."
         message = str(error)
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_TOOBIG:
             return f"The SQL makes a value of over {MAX_VALUE_BYTES:,} bytes."

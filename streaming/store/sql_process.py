@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from streaming.errors import PurchasesError
 from streaming.events.identifiers import event_id_text
-from streaming.store.sql_access import ReadOnlyAccess
+from streaming.store.sql_access import ReadOnlyAccess, is_of_the_text
 from streaming.store.sqlite import connect, store_errors
 
 PACKED_ID_BYTES: Final = 16
@@ -53,21 +53,9 @@ def _answer(request: dict[str, Any]) -> str:
             columns = [column[0] for column in cursor.description]
             return _result(columns, cursor, request["rows"], request["bytes"])
         except (sqlite3.Error, sqlite3.Warning) as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-            if code & 0xFF in _OF_THE_TEXT:
+            if is_of_the_text(error):
                 return json.dumps({"error": access.explain(connection, sql, error)})
             raise
-
-
-_OF_THE_TEXT = {
-    sqlite3.SQLITE_ERROR,
-    sqlite3.SQLITE_AUTH,
-    sqlite3.SQLITE_TOOBIG,
-    sqlite3.SQLITE_MISMATCH,
-    sqlite3.SQLITE_RANGE,
-    sqlite3.SQLITE_READONLY,
-}
-"""The errors that another text would not have; others are of the file."""
 
 
 def _result(columns: list[str], rows: Iterable[tuple[Any, ...]], most: int, size: int) -> str:

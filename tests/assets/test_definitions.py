@@ -22,6 +22,7 @@ from assets.builds.locks import is_run_alive
 from assets.definitions import BuildConfig, history_asset, stream_specs, table_assets
 from assets.lineage import SOURCES, column_lineage
 from assets.partitions import day_partitions, today
+from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.settings import Settings
 from streaming.store.models import AnalyticsEventRow, Table
 from streaming.store.sqlite import connect
@@ -249,8 +250,10 @@ def test_every_column_says_what_it_is(store: Settings) -> None:
     for table, columns in schemas.items():
         assert list(columns) == [column.name for column in Table.metadata.tables[table].columns]
         assert all(column.description and column.type for column in columns.values()), table
-    for table in SOURCES:
-        lineage = column_lineage(table)
+    for transform in (*DAY_TRANSFORMS, *WHOLE_TRANSFORMS):
+        if (table := transform.table) not in SOURCES:
+            continue
+        lineage = column_lineage(transform)
         assert lineage is not None
         assert set(lineage.deps_by_column) == set(schemas[table]) - {"id"}
         sources = {dep.column_name for deps in lineage.deps_by_column.values() for dep in deps}

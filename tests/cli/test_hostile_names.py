@@ -41,6 +41,7 @@ LINES = (
     "sql query {select} --format csv",
     "sql query {select} --format json",
     "sql query {hostile}",
+    "sql drop {hostile}",
     "verify",
     "verify --json",
     "dlq list",

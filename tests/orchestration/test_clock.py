@@ -92,7 +92,9 @@ def test_the_close_builds_all_hours_of_a_day_and_none_of_its_neighbours(
             "SELECT hour, events FROM hourly_sales WHERE day = ? ORDER BY hour", (day.isoformat(),)
         ).fetchall()
         assert rows == [(first + n * HOUR, 2) for n in range(hours)]
-        left = stale_days(read_stale_partitions(connection), DayRange(day, day + timedelta(1)), 0)
+        left = stale_days(
+            read_stale_partitions(connection, {}), DayRange(day, day + timedelta(1)), 0
+        )
     assert list(left) == [day + timedelta(1)]
 
 
@@ -105,7 +107,9 @@ def test_at_local_midnight_tomorrow_becomes_a_day_to_build(
     for minute, days in ((59, []), (60, [date(2024, 6, 2)])):
         now = datetime(2024, 6, 1, 22, tzinfo=UTC) + timedelta(minutes=minute)
         last = today(settings, now)
-        assert list(stale_days(read_stale_partitions(connection), DayRange(EVE, last), 0)) == days
+        assert (
+            list(stale_days(read_stale_partitions(connection, {}), DayRange(EVE, last), 0)) == days
+        )
 
 
 def test_few_events_are_sealed_once_an_hour_and_many_at_once(

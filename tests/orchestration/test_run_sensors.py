@@ -44,7 +44,7 @@ with hold_write_lock(Path(sys.argv[1]), sys.argv[2]):
 """
 
 
-BUILD = days_request(DayRange(DAY, DAY), "late", 1)
+BUILD = days_request(DayRange(DAY, DAY), "late", 1, DAY_TABLE_NAMES)
 
 
 def started(

@@ -53,7 +53,9 @@ def late_days(found: SensorResult) -> list[str]:
 
 def execute(settings: Settings, instance: DagsterInstance, run_id: str | None = None) -> None:
     """Execute the run that the sensor asks for the day, in this process."""
-    execute_request(settings, instance, days_request(DayRange(DAY, DAY), "late", 1), run_id)
+    execute_request(
+        settings, instance, days_request(DayRange(DAY, DAY), "late", 1, DAY_TABLE_NAMES), run_id
+    )
 
 
 def execute_request(
@@ -77,7 +79,7 @@ def stale(settings: Settings) -> set[str]:
     connection = connect(settings.database_path, read_only=True)
     try:
         return {
-            d.partition for d in read_stale_partitions(connection) if d.table in DAY_TABLE_NAMES
+            d.partition for d in read_stale_partitions(connection, {}) if d.table in DAY_TABLE_NAMES
         }
     finally:
         connection.close()
@@ -110,7 +112,7 @@ def test_an_event_stored_while_the_days_run_waits_or_works_is_there_in_the_end(
     """The run covers the day meanwhile; if it has read before, the next tick asks again."""
     store_events(store, [event(1, TIME)])
     job = build_defs(store).resolve_implicit_global_asset_job_def()
-    request = days_request(DayRange(DAY, DAY), "late", 1)
+    request = days_request(DayRange(DAY, DAY), "late", 1, DAY_TABLE_NAMES)
     run = instance.create_run_for_job(
         job.get_subset(asset_selection=frozenset(request.asset_selection or ())),
         status=status,
@@ -149,7 +151,7 @@ def test_a_run_ends_after_its_time_and_the_older_days_are_asked_for_again(
     """It builds one day at least, the newest; that is what bounds how long today waits."""
     for number, day in enumerate(("2024-02-29", "2024-03-01")):
         store_events(store, [event(number, micros(f"{day} 10:00"))])
-    request = late_days_request(frozenset({date(2024, 2, 29), DAY}), 1)
+    request = late_days_request(frozenset({date(2024, 2, 29), DAY}), 1, DAY_TABLE_NAMES)
     config = {**request.run_config["ops"]["day_tables"]["config"], "limit_seconds": 1e-9}
     hurried = {"ops": {"day_tables": {"config": config}}}
     execute_request(store, instance, request._replace(run_config=hurried))

@@ -74,7 +74,7 @@ def test_the_database_checks_agree(upgraded: Deployment) -> None:
         ]
         assert [check.examples for check in checks] == [[], [], [], []]
         assert [check.compared for check in checks] == [1, 152, 3, 4]
-        assert read_stale_partitions(store) == []
+        assert read_stale_partitions(store, {}) == []
     done = rebuild(settings)
     assert (done.events, done.changed_days, done.changed_items) == (295, 0, 0)
 

@@ -230,7 +230,7 @@ def test_a_build_follows_a_correction(store: Settings, connection: sqlite3.Conne
         builder.build(str(first), DAY_TRANSFORMS)
         builder.build(WHOLE, WHOLE_TRANSFORMS)
         store_events(store, [winner])
-        stale = read_stale_partitions(connection)
+        stale = read_stale_partitions(connection, {})
         assert list(stale_days(stale, days, context.now)) == [second, first]
         assert stale_summaries(stale, context.now) == frozenset(WHOLE_TABLE_NAMES)
         # One event to add, and one to take away, which is no less to do.

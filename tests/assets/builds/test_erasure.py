@@ -44,7 +44,7 @@ def build_all(builder: PartitionBuilder) -> int:
 def stale_days(settings: Settings) -> set[str]:
     """Return the partitions that are to be built."""
     with read_store(settings) as store:
-        return {stale.partition for stale in read_stale_partitions(store)}
+        return {stale.partition for stale in read_stale_partitions(store, {})}
 
 
 def test_the_name_leaves_the_tables_and_every_row_keeps_its_figures(

@@ -63,9 +63,9 @@ def test_what_was_stored_and_not_built_is_stale(
     store: Settings, connection: sqlite3.Connection
 ) -> None:
     """Newest first, all tables of each day, and the summaries."""
-    assert read_stale_partitions(connection) == []
+    assert read_stale_partitions(connection, {}) == []
     store_events(store, year_of_days(3))
-    partitions = read_stale_partitions(connection)
+    partitions = read_stale_partitions(connection, {})
     stale = stale_days(partitions, JANUARY, NOW)
     assert list(stale) == [date(2024, 1, 3), date(2024, 1, 2), date(2024, 1, 1)]
     assert set(stale.values()) == {frozenset(DAY_TABLE_NAMES)}
@@ -77,9 +77,9 @@ def test_what_was_built_is_not(store: Settings, connection: sqlite3.Connection) 
     """Until an event comes late: then exactly its day, by one event, and the summaries."""
     store_events(store, year_of_days(3))
     build(store, "2024-01-01", "2024-01-02", "2024-01-03", "all")
-    assert read_stale_partitions(connection) == []
+    assert read_stale_partitions(connection, {}) == []
     store_events(store, [event(7, micros("2024-01-02 09:00"))])
-    partitions = read_stale_partitions(connection)
+    partitions = read_stale_partitions(connection, {})
     assert list(stale_days(partitions, JANUARY, NOW)) == [date(2024, 1, 2)]
     assert stale_summaries(partitions, NOW) == frozenset(WHOLE_TABLE_NAMES)
     assert {(d.version, d.built_version, d.behind) for d in partitions} == {(4, 3, 1)}
@@ -90,7 +90,7 @@ def test_a_built_day_without_events_is_not_stale(
 ) -> None:
     """A missing row has version 0 on either side."""
     build(store, "2024-01-15")
-    assert stale_days(read_stale_partitions(connection), JANUARY, NOW) == {}
+    assert stale_days(read_stale_partitions(connection, {}), JANUARY, NOW) == {}
 
 
 def test_one_table_may_be_stale_alone(store: Settings, connection: sqlite3.Connection) -> None:
@@ -98,7 +98,7 @@ def test_one_table_may_be_stale_alone(store: Settings, connection: sqlite3.Conne
     store_events(store, year_of_days(1))
     with open_builder(store, "run-1") as builder:
         builder.build("2024-01-01", DAY_TRANSFORMS[1:])
-    stale = stale_days(read_stale_partitions(connection), JANUARY, NOW)
+    stale = stale_days(read_stale_partitions(connection, {}), JANUARY, NOW)
     assert stale == {FIRST: frozenset({"hourly_sales"})}
 
 
@@ -108,7 +108,7 @@ def test_days_without_a_partition_are_neither_stale_nor_lost(
     """Tomorrow's early birds and what lies before history are left out, and counted."""
     store_events(store, year_of_days(5))
     stale = stale_days(
-        read_stale_partitions(connection), DayRange(date(2024, 1, 2), date(2024, 1, 4)), NOW
+        read_stale_partitions(connection, {}), DayRange(date(2024, 1, 2), date(2024, 1, 4)), NOW
     )
     assert list(stale) == [date(2024, 1, 4), date(2024, 1, 3), date(2024, 1, 2)]
     ledger = {date(2024, 1, day): 1 for day in range(1, 6)} | {date(2023, 5, 5): 0}
@@ -125,7 +125,7 @@ def test_a_failed_day_waits_until_its_version_changes(
     fail(store, "2024-01-01", 1, NOW)
 
     def tables(now: int) -> frozenset[str]:
-        return stale_days(read_stale_partitions(connection), JANUARY, now)[FIRST]
+        return stale_days(read_stale_partitions(connection, {}), JANUARY, now)[FIRST]
 
     assert "daily_sales" not in tables(NOW + 4 * MINUTE)
     assert "hourly_sales" in tables(NOW + 4 * MINUTE)
@@ -171,8 +171,9 @@ def test_ten_thousand_days_are_compared_in_one_statement(connection: sqlite3.Con
     )
     connection.execute("UPDATE day_ledger SET version = 99999 WHERE day = '2011-05-05'")
     connection.execute("COMMIT")
-    partitions = read_stale_partitions(connection)
+    partitions = read_stale_partitions(connection, {})
     assert {type(partition) for partition in partitions} == {StalePartition}
     assert [stale.partition for stale in partitions] == ["2011-05-05"] * 4
-    plan = connection.execute(f"EXPLAIN QUERY PLAN {staleness._STALE_PARTITIONS}").fetchall()
+    query = f"EXPLAIN QUERY PLAN {staleness._STALE_PARTITIONS}"
+    plan = connection.execute(query, {"sql": "{}"}).fetchall()
     assert any("SEARCH b" in row[3] and "partition=?" in row[3] for row in plan)

@@ -231,7 +231,7 @@ def test_dagster_runs_every_check(built: Settings, instance: DagsterInstance) ->
     """By their names each is selected once; all but the lag, for want of a broker, pass."""
     scheduled_backup(built)
     checks = asset_checks(built)
-    every = check_selection([*NIGHTLY, *RECONCILIATION, *FREQUENT])
+    every = check_selection(built, [*NIGHTLY, *RECONCILIATION, *FREQUENT])
     definitions = Definitions(
         assets=[*stream_specs(built), history_asset(built), *table_assets(built)],
         asset_checks=checks,

@@ -17,7 +17,11 @@ DAY: Final = "2024-03-01"
 
 def test_days_are_behind_until_they_are_built_at_their_version(store: Settings) -> None:
     """A day that was never built, or changed since, is behind."""
-    assert read_tables_section(store).figures == {"days_behind": 0, "failed_builds": 0}
+    assert read_tables_section(store).figures == {
+        "days_behind": 0,
+        "failed_builds": 0,
+        "wrong_sql_tables": 0,
+    }
     store_events(store, [event(1, micros(f"{DAY} 10:00")), event(2, micros("2024-03-02 10:00"))])
     assert read_tables_section(store).figures["days_behind"] == 2
     with open_builder(store, "run") as builder:

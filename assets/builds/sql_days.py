@@ -1,0 +1,62 @@
+"""A day of a table of a `.sql` file: its rows, and the creation of the table before the first.
+
+The table is made of the statement's columns, so that no migration knows it.
+"""
+
+from datetime import date
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from assets.builds.event_reader import NO_FIGURES, EventRange
+from assets.tables.calendar import day_window
+from assets.tables.sql_transform import SqlTransform
+from streaming.store.connection import StoreConnection
+from streaming.store.sql_tables import Row, SqlError, compute_day
+
+
+def compute_sql_day(
+    store: StoreConnection,
+    transform: SqlTransform,
+    partition: str,
+    events: EventRange,
+    zone: ZoneInfo,
+) -> list[Row]:
+    """Return the rows of a day, by the statement over the rows of its events.
+
+    Raises `SqlError`, also if the database has fewer rows of events than were stored: it would
+    count those only, and column files are no rows.
+    """
+    day = date.fromisoformat(partition)
+    start, end = window = day_window(day, zone)
+    stored = events.days.get(day, NO_FIGURES).events
+    (there,) = store.execute(
+        "SELECT count(*) FROM analytics_event WHERE event_time >= ? AND event_time < ?",
+        (start, end),
+    ).fetchone()
+    if there < stored:
+        raise SqlError(
+            f"{transform.source.file} reads rows of events, and of {partition} the database has"
+            f" {there:,} of {stored:,}: the others are in column files only. Days of which rows"
+            " were deleted are not built; their older figures stay."
+        )
+    return compute_day(store, transform.source, partition, window)
+
+
+def create_sql_table(connection: Connection, transform: SqlTransform) -> None:
+    """Create the table, or create it again if the statement has other columns now.
+
+    The days of the old one are gone then, with their builds.
+    """
+    table = transform.table
+    info = connection.exec_driver_sql("SELECT name FROM pragma_table_info(?)", (table,))
+    columns = [name for (name,) in info]
+    if columns == transform.columns:
+        return
+    if columns:
+        connection.exec_driver_sql(f'DROP TABLE "{table}"')
+        connection.exec_driver_sql("DELETE FROM table_build WHERE table_name = ?", (table,))
+    # Without types: SQLite keeps each value as the statement gave it.
+    names = ", ".join(f'"{name}"' for name in transform.columns)
+    connection.exec_driver_sql(f'CREATE TABLE "{table}" ({names})')
+    connection.exec_driver_sql(f'CREATE INDEX "ix_{table}_day" ON "{table}" (day)')

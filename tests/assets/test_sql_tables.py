@@ -1,0 +1,279 @@
+"""Tables of `.sql` files: built, audited, stale after an edit, dropped; wrong ones alone fail."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, DagsterInstance, SensorResult, build_sensor_context
+
+from assets.builds.builder import Outcome, open_builder
+from assets.builds.staleness import read_stale_partitions
+from assets.checks import reconciliation
+from assets.checks.finding import CheckContext
+from assets.lineage import column_lineage, table_schema
+from assets.queries.freshness import read_freshness_report, read_table_freshness
+from assets.queries.status_section import read_tables_section
+from assets.tables.models import DAY_TABLE_NAMES
+from assets.tables.sql_transform import SqlTransform, day_transforms
+from orchestration.automation.table_sensors import stale_days_sensor
+from orchestration.build import build_defs
+from streaming.errors import UsageError
+from streaming.settings import Settings
+from streaming.status.doctor import examine
+from streaming.store.connection import read_store
+from streaming.store.erasure import erase
+from streaming.store.models import AnalyticsEventRow
+from streaming.store.sql_tables import (
+    EVENT_COLUMNS,
+    code_versions,
+    drop_sql_table,
+    read_sql_tables,
+)
+from tests.assets.stored import store_events
+from tests.store.rows import event, micros
+
+TABLE = "sql_daily_lines"
+DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
+LINES = """SELECT quantity, count(*) AS events, sum(quantity) AS items_sold,
+  sum(amount_micros) AS net_revenue_micros, max(user) AS "user"
+FROM analytics_event WHERE event_time >= :start_at AND event_time < :end_at GROUP BY quantity;
+"""
+
+
+@pytest.fixture
+def shop(store: Settings, tmp_path: Path) -> Settings:
+    """Return settings of a home with three days of four events, and a folder with a table."""
+    (tmp_path / "sql").mkdir()
+    settings = store.model_copy(update={"sql": tmp_path / "sql"})
+    write_file(settings, LINES)
+    times = [micros(f"2024-01-0{1 + number % 3} 12:00") for number in range(12)]
+    users = ("anna", "ben")
+    events = [
+        event(number, at, 1 + number % 2, user=users[number % 2], order_id=f"o-{number % 2}")
+        for number, at in enumerate(times)
+    ]
+    store_events(store, events)
+    return settings
+
+
+def write_file(settings: Settings, text: str, name: str = "daily_lines") -> None:
+    """Write a file of a table."""
+    assert settings.sql
+    (settings.sql / f"{name}.sql").write_text(text)
+
+
+def build(settings: Settings, *, all_tables: bool = False) -> Iterator[Outcome]:
+    """Build the table on the three days, or all of them."""
+    transforms = [
+        one for one in day_transforms(settings) if all_tables or isinstance(one, SqlTransform)
+    ]
+    with open_builder(settings, "run-1") as builder:
+        for day in DAYS:
+            yield from builder.build(day, transforms)
+
+
+def rows(settings: Settings, statement: str, *values: object) -> list[tuple[object, ...]]:
+    """Query the database, or change it."""
+    with closing(sqlite3.connect(settings.database_path)) as store, store:
+        return store.execute(statement, values).fetchall()
+
+
+def stale_days(settings: Settings) -> list[str]:
+    """Return the days of the table that are stale."""
+    with read_store(settings) as store:
+        partitions = read_stale_partitions(store, code_versions(settings))
+    return [one.partition for one in partitions if one.table == TABLE]
+
+
+def test_a_file_is_a_table_of_days(shop: Settings) -> None:
+    """Built beside the others and current then; stale by a late purchase, and by an edit."""
+    assert stale_days(shop) == DAYS
+    outcomes = list(build(shop, all_tables=True))
+    assert [one.failure for one in outcomes] == [None] * 3 * 5
+    audit = outcomes[4].audit
+    assert audit is not None
+    assert audit.measures["net_revenue_micros"] == 15_000_000
+    first = rows(shop, f"SELECT * FROM {TABLE} WHERE day = ? ORDER BY quantity", DAYS[0])
+    assert first == [(DAYS[0], 1, 2, 2, 5_000_000, "anna"), (DAYS[0], 2, 2, 4, 10_000_000, "ben")]
+    assert stale_days(shop) == []
+    store_events(shop, [event(99, micros(f"{DAYS[1]} 13:00"))])
+    assert stale_days(shop) == [DAYS[1]]
+    list(build(shop))
+    write_file(shop, LINES.replace("max(user)", "min(user)"))
+    assert stale_days(shop) == DAYS
+    assert [one.computed for one in build(shop)] == [True] * 3
+    assert stale_days(shop) == []
+
+
+def test_another_text_may_have_other_columns(shop: Settings) -> None:
+    """The build creates the table once more, and its other days count as not built."""
+    list(build(shop))
+    write_file(shop, LINES.replace("max(user)", "min(item) AS item, max(user)"))
+    with open_builder(shop, "run-2") as builder:
+        (outcome,) = builder.build(DAYS[0], day_transforms(shop)[-1:])
+    assert outcome.failure is None
+    columns = rows(shop, "SELECT name FROM pragma_table_info(?)", TABLE)
+    assert ("item",) in columns
+    assert stale_days(shop) == DAYS[1:]
+    assert rows(shop, f"SELECT DISTINCT day FROM {TABLE}") == [(DAYS[0],)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LINES.replace("sum(quantity)", "sum(quantity) + 1"), "items_sold is 8, but the stream"),
+        (LINES.replace("count(*)", "abs(-9223372036854775807 - 1)"), "integer overflow"),
+        (LINES.replace("max(user)", "max(event_id)"), "show them by hex()"),
+    ],
+)
+def test_a_wrong_day_keeps_its_old_rows(shop: Settings, text: str, said: str) -> None:
+    """Whether the audit refuses it or the statement fails; the tables beside it are built."""
+    list(build(shop))
+    before = rows(shop, f"SELECT * FROM {TABLE}")
+    write_file(shop, text)
+    outcomes = list(build(shop, all_tables=True))
+    failures = [one.failure for one in outcomes if one.failure]
+    assert len(failures) == 3
+    assert all(said in failure for failure in failures)
+    assert rows(shop, f"SELECT * FROM {TABLE}") == before
+    assert stale_days(shop) == DAYS
+
+
+def test_days_whose_rows_were_deleted_are_refused_by_name(shop: Settings) -> None:
+    """A statement reads rows, and would count only those that are left."""
+    rows(shop, "DELETE FROM analytics_event WHERE event_time = ?", micros(f"{DAYS[1]} 12:00"))
+    failures = [one.failure for one in build(shop)]
+    assert failures[0] is failures[2] is None
+    assert failures[1] is not None
+    assert f"of {DAYS[1]} the database has 0 of 4" in failures[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("wrong", LINES.replace("FROM", "FORM"), 'line 3, column 1: near "FORM"'),
+        ("wrong", LINES.replace("quantity", "quantty", 1), "line 1, column 8: no such column"),
+        ("wrong", LINES.replace("analytics_event", "dead_letter"), "no such table: dead_letter"),
+        ("wrong", LINES.replace(":end_at", "2"), "does not name :end_at"),
+        ("wrong", LINES.replace(":end_at", ":end_at + :more"), "binding parameter :more"),
+        ("wrong", LINES.replace("count(*) AS events", "count(*)"), "count(*) needs a name"),
+        ("wrong", LINES.replace("AS events", "AS day"), "leave the column day out"),
+        ("wrong", LINES.replace("AS events", "AS quantity"), "two columns are named quantity"),
+        ("wrong", f"DELETE FROM analytics_event -- {LINES}", "a change is refused"),
+        ("wrong", "-- :start_at :end_at", "has no statement"),
+        ("Wrong-Name", LINES, "the name must be of small letters"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence_and_changes_no_other(
+    shop: Settings, name: str, text: str, said: str
+) -> None:
+    """With the file and, where there is one, the line; the other file is a table as before."""
+    write_file(shop, text, name)
+    found = read_sql_tables(shop)
+    assert [table.name for table in found.tables] == [TABLE]
+    (problem,) = found.problems.values()
+    assert problem.startswith(f"{shop.sql}/{name}.sql")
+    assert said in problem
+    assert len(problem.splitlines()) == 1
+
+
+def test_a_wrong_file_is_shown(shop: Settings) -> None:
+    """In the status, by the doctor, and as an asset of Dagster that cannot run."""
+    write_file(shop, "SELECT", "wrong")
+    section = read_tables_section(shop)
+    assert section.figures["wrong_sql_tables"] == 1
+    assert section.problems[0].code == "sql_table_wrong"
+    checks = {check.name: check.state for check in examine(shop).checks}
+    assert (checks["sql_wrong"], checks["SQL tables"]) == ("failed", "ok")
+    graph = build_defs(shop).resolve_asset_graph()
+    assert not graph.get(AssetKey("sql_wrong")).is_executable
+    assert "does not name :start_at" in str(graph.get(AssetKey("sql_wrong")).description)
+    assert graph.get(AssetKey(TABLE)).is_executable
+    missing = shop.model_copy(update={"sql": Path("/none")})
+    assert "is no directory" in read_tables_section(missing).problems[0].sentence
+
+
+def test_the_sensor_requests_the_table_with_the_others(
+    shop: Settings, instance: DagsterInstance
+) -> None:
+    """Also if it alone is stale; a file that has gone since the code was loaded is left out."""
+    defs, sensor = build_defs(shop), stale_days_sensor(shop)
+
+    def requested() -> set[str]:
+        with build_sensor_context(instance=instance, definitions=defs) as context:
+            result = sensor(context)
+        assert isinstance(result, SensorResult)
+        (request, *_) = result.run_requests or []
+        return {key.to_user_string() for key in request.asset_selection or []}
+
+    assert requested() == {*DAY_TABLE_NAMES, TABLE}
+    assert shop.sql
+    (shop.sql / "daily_lines.sql").unlink()
+    assert requested() == set(DAY_TABLE_NAMES)
+
+
+def test_lineage_and_schema_come_from_the_statement(shop: Settings) -> None:
+    """By sqlglot; a column with a name of ours has its meaning, others are not audited."""
+    transform = day_transforms(shop)[-1]
+    lineage = column_lineage(transform)
+    assert lineage is not None
+    sources = {
+        column: [dep.column_name for dep in deps] for column, deps in lineage.deps_by_column.items()
+    }
+    assert sources["net_revenue_micros"] == ["amount_micros"]
+    assert sources["user"] == ["user"]
+    meanings = {column.name: column.description for column in table_schema(transform).columns}
+    assert meanings["events"] == "Stored events."
+    assert meanings["quantity"] == "Not audited."
+    assert EVENT_COLUMNS.split(", ") == list(AnalyticsEventRow.model_fields)
+
+
+def test_freshness_and_checks_know_the_table(shop: Settings) -> None:
+    """Days that another text built are behind; rows that somebody edited are found."""
+    list(build(shop))
+    transform, context = day_transforms(shop)[-1], CheckContext(shop, micros("2024-01-03 13:00"))
+
+    def states() -> set[str]:
+        with read_store(shop) as store:
+            report = read_freshness_report(store, shop, None)
+            assert TABLE in {one.table for one in report.tables}
+            found = read_table_freshness(store, TABLE, context.history, shop)
+        return {day.state for day in found.days}
+
+    assert states() == {"current"}
+    with read_store(shop) as store:
+        assert reconciliation.check_unchanged(store, context, transform).passed
+    rows(shop, f"UPDATE {TABLE} SET items_sold = 7 WHERE quantity = 1")
+    with read_store(shop) as store:
+        assert not reconciliation.check_unchanged(store, context, transform).passed
+        assert reconciliation.check_on_time(store, context, transform).passed
+    write_file(shop, f"{LINES}-- edited")
+    assert states() == {"behind"}
+
+
+def test_an_erasure_deletes_the_days_of_the_erased(shop: Settings) -> None:
+    """A text may show users under any name, so that their days are built again."""
+    list(build(shop))
+    erase(shop, "anna", None, apply=True)
+    assert rows(shop, f"SELECT * FROM {TABLE}") == []
+    assert stale_days(shop) == DAYS
+    list(build(shop))
+    users = {user for (user,) in rows(shop, f'SELECT DISTINCT "user" FROM {TABLE}')}
+    assert "anna" not in users
+    assert len(users) == 2
+
+
+def test_a_table_is_dropped_after_its_file(shop: Settings) -> None:
+    """With its builds; while the file is there it would only be built again."""
+    list(build(shop))
+    with pytest.raises(UsageError, match="remove it first"):
+        drop_sql_table(shop, TABLE, apply=True)
+    assert shop.sql
+    (shop.sql / "daily_lines.sql").unlink()
+    assert drop_sql_table(shop, "daily_lines", apply=False) == 6
+    assert drop_sql_table(shop, "daily_lines", apply=True) == 6
+    with pytest.raises(UsageError, match=f"no table {TABLE}"):
+        drop_sql_table(shop, TABLE, apply=True)
+    assert rows(shop, "SELECT * FROM table_build WHERE table_name = ?", TABLE) == []
