@@ -1,6 +1,10 @@
 """Figures and foreign text as people read them; units for programs are in `units`."""
 
+import csv
+import io
 import re
+from collections.abc import Iterable
+from itertools import chain
 from typing import Final
 
 _NOT_ASCII: Final = re.compile(r"[^ -~]")
@@ -36,6 +40,15 @@ def printable_lines(text: str) -> str:
 def harmless_cell(text: str) -> str:
     """Return a text as a cell that a spreadsheet shows and does not compute, on one line."""
     return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1\2'\3", printable(text))
+
+
+def spreadsheet(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return CSV whose texts a spreadsheet shows and does not compute."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in chain([columns], rows):
+        writer.writerow([harmless_cell(cell) if isinstance(cell, str) else cell for cell in row])
+    return text.getvalue()
 
 
 def printable_json(text: str) -> str:

@@ -3,8 +3,6 @@
 How a statement is run, and what it may do, is in `store.sql_query`.
 """
 
-import csv
-import io
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -12,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from streaming.cli.output import print_json, print_text
-from streaming.formatting import harmless_cell, printable
+from streaming.formatting import printable, spreadsheet
 
 if TYPE_CHECKING:
     from streaming.store.sql_query import Cell, QueryResult
@@ -102,7 +100,7 @@ def _print(result: "QueryResult", form: str) -> None:
     if form == "json":
         print_json(result)
     elif form == "csv":
-        print_text(_csv(result))
+        print_text(spreadsheet(result.columns, result.rows).removesuffix("\n"))
     else:
         print_text(_table(result))
 
@@ -111,17 +109,6 @@ def _what_was_cut(cut: Literal["rows", "bytes"], rows: int) -> str:
     if cut == "rows":
         return f"Cut: there are more than these {rows:,} rows; --limit prints more."
     return f"Cut: {rows:,} rows are 16 MiB; name fewer columns, or ask for a part at a time."
-
-
-def _csv(result: "QueryResult") -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([map(harmless_cell, result.columns), *map(_csv_row, result.rows)])
-    return text.getvalue().removesuffix("\n")
-
-
-def _csv_row(row: list["Cell"]) -> list["Cell"]:
-    return [harmless_cell(cell) if isinstance(cell, str) else cell for cell in row]
 
 
 def _table(result: "QueryResult") -> str:

@@ -58,7 +58,7 @@ STATUS_SECONDS: Final = 3.0
 """A status asks the broker for offsets and takes up to a second, so that it must be rarer."""
 MIN_COMPRESSED_BYTES: Final = 1_000
 """A smaller answer fits one packet as it is."""
-VIEWS: Final = ("now", "stream", "rejected")
+VIEWS: Final = ("now", "stream", "rejected", "sql")
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 SyncHandler = Callable[[Request, bytes], Response]

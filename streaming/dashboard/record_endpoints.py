@@ -1,24 +1,34 @@
-"""The endpoints about single records: a look into a topic, the path of a purchase; the last hour.
+"""The endpoints about single records: a look into a topic, the path of a purchase, an SQL query.
+
+The last hour is here too.
 
 They are POST, because what they are asked for is personal data, which belongs in no address, and so
 that only who may act is answered.
 """
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
+from starlette.responses import Response
 
-from streaming.api.endpoint import Endpoint, NoParameters
+from streaming.api.endpoint import JSON, Endpoint, NoParameters
 from streaming.errors import UsageError
+from streaming.formatting import spreadsheet
 from streaming.kafka.peek import Peek, PeekRequest, peek, read_start, topic_named
 from streaming.settings import Settings
 from streaming.status.last_hour import LastHour, Samples
 from streaming.store.connection import read_store
 from streaming.store.purchase_path import PurchasePaths, find_paths
+from streaming.store.sql_query import Bounds, Cell, QueryResult, run_query
 
 MAX_CONCURRENT = 2
-"""Each reads up to 200,000 records, or looks through as many rows."""
+"""Each reads up to 200,000 records, or looks through as many rows, or takes 512 MiB."""
+SQL_BOUNDS: Final = Bounds(10.0, 1_000)
+"""Shorter than what a person waits for, and as many rows as one looks through."""
+EXACT: Final = 2**53
+"""Whole numbers beyond it are not exact in JavaScript."""
+CSV: Final = "text/csv"
 
 
 class PeekOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +46,13 @@ class PathOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
     event_id: str | None = None
     name: str | None = None
+
+
+class SqlQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """One SELECT; `csv` asks for a file for spreadsheets."""
+
+    sql: Annotated[str, Meta(max_length=100_000)]
+    csv: bool = False
 
 
 def record_endpoints(samples: Samples) -> list[Endpoint]:
@@ -64,6 +81,16 @@ def record_endpoints(samples: Samples) -> list[Endpoint]:
             PathOptions,
             max_concurrent=MAX_CONCURRENT,
         ),
+        Endpoint(
+            "POST",
+            "sql",
+            "The answer to a SELECT over all tables",
+            _sql,
+            QueryResult,
+            SqlQuery,
+            media_types=(JSON, CSV),
+            max_concurrent=MAX_CONCURRENT,
+        ),
     ]
 
 
@@ -86,3 +113,15 @@ def _path(settings: Settings, options: PathOptions) -> PurchasePaths:
         raise UsageError("Name a purchase by event_id, or a user or order by name.")
     with read_store(settings) as store:
         return find_paths(store, settings.zone, event_id=options.event_id, name=options.name)
+
+
+def _sql(settings: Settings, query: SqlQuery) -> QueryResult | Response:
+    result = run_query(settings, query.sql, SQL_BOUNDS)
+    if query.csv:
+        return Response(spreadsheet(result.columns, result.rows), media_type=CSV)
+    return structs.replace(result, rows=[[_exact(cell) for cell in row] for row in result.rows])
+
+
+def _exact(cell: Cell) -> Cell:
+    """Return a number as text if a browser would round it."""
+    return str(cell) if isinstance(cell, int) and abs(cell) > EXACT else cell

@@ -56,6 +56,8 @@ def run_query(settings: Settings, sql: str, bounds: Bounds) -> QueryResult:
     Raises `UsageError` if the text is not valid, does not only read, or needs more than the bounds,
     and what `open_reader` does.
     """
+    if "\0" in sql:
+        raise UsageError("The SQL has a NUL character.")
     open_reader(settings).close()
     request = {
         "path": str(settings.database_path),

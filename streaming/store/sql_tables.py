@@ -110,6 +110,8 @@ def read_sql_table(file: Path) -> SqlTable:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise SqlError(f"{file} cannot be read: {reason}.") from None
+    if "\0" in text:
+        raise SqlError(f"{file} has a NUL character.")
     if not _FILE_NAME.fullmatch(file.stem):
         raise SqlError(
             f"{file}: the name must be of small letters, digits and '_', 48 at most, such as"

@@ -165,7 +165,7 @@ def test_an_action_needs_the_action_token(settings: Settings) -> None:
         assert answer_to(base, "POST", verify, Authorization=f"Bearer {TOKEN}").status == 403
         assert answer_to(base, "POST", verify, Cookie=reads).status == 403
         assert answer_to(base, "POST", "/api/v1/purchases", b"{}", Cookie=reads).status == 403
-        for asks in ("topics/peek", "purchases/path", "purchases/test"):
+        for asks in ("topics/peek", "purchases/path", "purchases/test", "sql"):
             assert answer_to(base, "POST", f"/api/v1/{asks}", b"{}", Cookie=reads).status == 403
         assert answer_to(base, "GET", "/", Cookie=reads).status == 200
         # What it does not understand, but would do.

@@ -39,7 +39,7 @@ LATE = ("2024-01-05", LAST.isoformat())
 LOW_CONTROLS = """() => [...document.querySelectorAll("button, select, input, .button, nav a")]
   .filter((node) => node.offsetParent && node.getBoundingClientRect().height < 43.5)
   .map((node) => node.outerHTML)"""
-VIEWS = ("now", "history", "stream", "rejected", "verified")
+VIEWS = ("now", "history", "stream", "rejected", "sql", "verified")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.browser import Scheme, browser
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-VIEWS = ("now", "history", "stream", "rejected", "verified")
+VIEWS = ("now", "history", "stream", "rejected", "sql", "verified")
 WIDTHS = {
     "phone-": (360, 800),
     "tablet-": (768, 1024),

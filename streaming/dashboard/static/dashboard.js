@@ -7,6 +7,7 @@ import { prepareHistory, showHistory } from "./history.js";
 import { showNow } from "./now.js";
 import { prepareRecords } from "./records.js";
 import { prepareRefused, showRefused } from "./refused.js";
+import { prepareSql, showSql } from "./sql.js";
 import { isUp, showStream } from "./stream.js";
 
 const REFRESH_MILLISECONDS = 10_000;
@@ -28,6 +29,7 @@ const showView = {
   history: showHistory,
   rejected: showRefused,
   verified: showDataQuality,
+  sql: showSql,
 };
 
 function route() {
@@ -121,5 +123,6 @@ prepareHistory();
 prepareRecords();
 prepareRefused();
 prepareDataQuality();
+prepareSql();
 route();
 listen(receive, greet);

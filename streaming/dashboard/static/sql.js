@@ -1,0 +1,84 @@
+// A question in SQL. What it may do and how long is decided by the server.
+import { $, fillRows, make, numberCell } from "./dom.js";
+import { number, plural } from "./format.js";
+import { request } from "./api.js";
+
+const EXAMPLES = {
+  Days: `SELECT day, events, items_sold, net_revenue_micros / 1000000 AS net_revenue
+FROM day_ledger ORDER BY day DESC LIMIT 30`,
+  "Most sold items": `SELECT item, items_sold, events
+FROM live_item_totals ORDER BY items_sold DESC LIMIT 20`,
+  "Newest purchases": `SELECT datetime(event_time / 1000000, 'unixepoch') AS utc, item, quantity,
+  amount_micros / 1e6 AS amount, user, country
+FROM analytics_event ORDER BY event_time DESC LIMIT 20`,
+  "Hours of the day, UTC": `SELECT strftime('%H', event_time / 1000000, 'unixepoch') AS hour, count(*) AS events
+FROM analytics_event GROUP BY hour ORDER BY hour`,
+  "Returns by item": `SELECT item, -sum(quantity) AS returned
+FROM analytics_event WHERE kind = 'return'
+GROUP BY item ORDER BY returned DESC LIMIT 20`,
+  "Refused by reason": `SELECT reason, state, count(*) AS records
+FROM dead_letter GROUP BY reason, state ORDER BY records DESC`,
+  "Tables and views": `SELECT type, name FROM sqlite_schema
+WHERE type IN ('table', 'view') ORDER BY name`,
+};
+const CUT = { rows: "; there are more", bytes: "; more would be over 16 MiB" };
+
+const say = (text) => ($("sql-result").textContent = text);
+
+function show({ columns, rows, cut }) {
+  $("sql-answer").hidden = false;
+  // A column of numbers stands to the right, with its name.
+  const isNumber = columns.map((_, i) => rows.some((row) => typeof row[i] === "number"));
+  const head = make("tr");
+  columns.forEach((name, i) => {
+    const cell = make("th", name, isNumber[i] ? "n" : "");
+    cell.scope = "col";
+    head.append(cell);
+  });
+  $("sql-table").tHead.replaceChildren(head);
+  fillRows("sql-table", rows, (row) =>
+    row.map((cell, i) => (isNumber[i] ? numberCell(cell ?? "") : make("td", cell))),
+  );
+  say(`${plural(rows.length, "row")}${cut ? CUT[cut] : ""}.`);
+}
+
+async function run(event) {
+  event?.preventDefault();
+  say("…");
+  const started = performance.now();
+  try {
+    show(await request("sql", { sql: $("sql-text").value }));
+    $("sql-result").append(` ${number(Math.round(performance.now() - started))} ms`);
+  } catch (error) {
+    $("sql-answer").hidden = true;
+    say(error.message);
+  }
+}
+
+async function download() {
+  const response = await fetch("/api/v1/sql", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ sql: $("sql-text").value, csv: true }),
+  });
+  if (!response.ok) return say((await response.json()).detail);
+  const link = make("a");
+  link.href = URL.createObjectURL(await response.blob());
+  link.download = "answer.csv";
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+export function showSql() {
+  if (!$("sql-text").value) $("sql-text").value = Object.values(EXAMPLES)[0];
+}
+
+export function prepareSql() {
+  $("sql-example").append(...Object.keys(EXAMPLES).map((name) => make("option", name)));
+  $("sql-example").onchange = () => ($("sql-text").value = EXAMPLES[$("sql-example").value]);
+  $("sql").onsubmit = run;
+  $("sql-csv").onclick = download;
+  $("sql-text").onkeydown = (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run(event);
+  };
+}
