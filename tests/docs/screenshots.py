@@ -28,6 +28,8 @@ DAGSTER = {
 STORED = 541_907
 READY_SECONDS = 900
 DRAWN_MILLISECONDS = 5_000
+DAGSTER_MILLISECONDS = 20_000
+"""Its UI asks for the state of each asset and sensor one after another."""
 
 
 def main() -> None:
@@ -45,7 +47,8 @@ def main() -> None:
             _shoot(f"{page}/#{view}", f"page-{view}-{name}{scheme}", scheme, *size)
         port = (home / "dagster" / "webserver.port").read_text().strip()
         for name, path in DAGSTER.items():
-            _shoot(f"http://127.0.0.1:{port}{path}", name, "light", 1400, 900)
+            url = f"http://127.0.0.1:{port}{path}"
+            _shoot(url, name, "light", 1400, 900, DAGSTER_MILLISECONDS)
     finally:
         up.terminate()
         up.wait(20)
@@ -72,9 +75,16 @@ def _wait_until_built(home: Path) -> str:
     raise TimeoutError(f"the year was not stored and built in {READY_SECONDS} s")
 
 
-def _shoot(url: str, name: str, scheme: Scheme, width: int, height: int) -> None:
+def _shoot(  # noqa: PLR0913, PLR0917 - what a picture is of
+    url: str,
+    name: str,
+    scheme: Scheme,
+    width: int,
+    height: int,
+    milliseconds: int = DRAWN_MILLISECONDS,
+) -> None:
     with browser(url, scheme, width, height) as (page, _, _):
-        page.wait_for_timeout(DRAWN_MILLISECONDS)
+        page.wait_for_timeout(milliseconds)
         page.screenshot(path=IMAGES / f"{name}.png")
 
 

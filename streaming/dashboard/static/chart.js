@@ -4,6 +4,7 @@ import { make } from "./dom.js";
 const DAY_SECONDS = 86_400;
 const LABEL_PIXELS = 76;
 const HEADROOM = 1.08;
+const WIDEST_BAR = 56; // on a wall too the range before is wider than the bar before it
 const MIN_DRAG_PIXELS = 6;
 const TIP_OFFSET = 66;
 
@@ -30,7 +31,7 @@ function hatching(stroke) {
 function uplotSeries(one) {
   const stroke = color(one.color);
   const shape = { label: one.label, stroke, scale: scaleOf(one), points: { show: false } };
-  const bars = (size) => uPlot.paths.bars({ size: [size, 40], radius: 0.15 });
+  const bars = (share) => uPlot.paths.bars({ size: [share, share * WIDEST_BAR], radius: 0.15 });
   if (one.kind === "bars") return { ...shape, fill: stroke, width: 0, paths: bars(0.72) };
   if (one.kind === "backdrop") return { ...shape, fill: stroke, width: 0, paths: bars(0.96) };
   if (one.kind === "hatched") return { ...shape, fill: hatching(stroke), width: 0, paths: bars(0.96) };
