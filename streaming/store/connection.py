@@ -6,7 +6,7 @@ database can take its place. No statement over a table belongs here.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -57,10 +57,15 @@ def read_store(settings: Settings, lock_seconds: float = LOCK_SECONDS) -> Iterat
 
 
 @contextmanager
-def read_store_together(settings: Settings, number: int) -> Iterator[list[StoreConnection]]:
+def read_store_together(
+    settings: Settings,
+    number: int,
+    begin: Callable[[StoreConnection], None] = lambda _: None,
+) -> Iterator[list[StoreConnection]]:
     """Read the store at one moment by several connections, for a thread each.
 
-    Raises what `open_reader` does.
+    `begin` gets the first of them, while nobody writes: other processes that begin a snapshot
+    before it returns see the same moment. Raises what `open_reader` does.
     """
     path = settings.database_path
     with ExitStack() as opened, store_errors(path):
@@ -73,6 +78,7 @@ def read_store_together(settings: Settings, number: int) -> Iterator[list[StoreC
             for store in stores:
                 opened.enter_context(snapshot(store))
                 store.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+            begin(stores[0])
         yield stores
 
 

@@ -3,6 +3,7 @@
 What is compared is in the modules named `…_checks`; nothing is compared here.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -24,3 +25,17 @@ class Check(Struct):
         self.differing += 1
         if len(self.examples) < EXAMPLES:
             self.examples.append(sentence)
+
+    def add(self, other: "Check") -> None:
+        """Take in what another process compared of the same."""
+        self.compared += other.compared
+        self.differing += other.differing
+        self.examples = [*self.examples, *other.examples][:EXAMPLES]
+
+
+def sum_checks(name: str, parts: Iterable[Check]) -> Check:
+    """Return what several processes compared of the same."""
+    check = Check(name)
+    for part in parts:
+        check.add(part)
+    return check

@@ -19,9 +19,9 @@ from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster
 from streaming.store.connection import StoreConnection
 from streaming.verification.database_checks import Figures, Held
+from streaming.verification.dead_letter_checks import Place
 from streaming.verification.positions import TopicPositions
 from streaming.verification.records import PublishedEvent, readable_origin
-from streaming.verification.row_checks import Place
 from streaming.verification.topic_reader import Range
 
 FORM: Final = 1

@@ -4,6 +4,7 @@ A record of `purchases` can only be judged if its output cannot have been delete
 their partition's order, so all deleted ones were made before the first one that is left.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -20,12 +21,13 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class FirstJudged:
     """The first offset to judge of each partition of purchases, learned from the events left.
 
-    `since` is what `deleted_until` returns; None means that nothing was deleted.
+    `since` is what `deleted_until` returns; None means that nothing was deleted. `first` has the
+    least offset of each partition that is certain.
     """
 
     def __init__(self, since: datetime | None) -> None:
         self.since = since
-        self._first: dict[TopicPartition, int] = {}
+        self.first: dict[TopicPartition, int] = {}
 
     def add_event(self, event: PublishedEvent) -> None:
         """Note the source of an event."""
@@ -33,14 +35,19 @@ class FirstJudged:
             return
         if event.processed_at > self.since:
             partition, offset = (event.source_topic, event.source_partition), event.source_offset
-            self._first[partition] = min(offset, self._first.get(partition, offset))
+            self.first[partition] = min(offset, self.first.get(partition, offset))
+
+    def take(self, first: Mapping[TopicPartition, int]) -> None:
+        """Take in what another reader learned."""
+        for partition, offset in first.items():
+            self.first[partition] = min(offset, self.first.get(partition, offset))
 
     def first_offsets(self, ranges: Ranges) -> dict[TopicPartition, int]:
         """Return the first offset to judge of each partition: its first, if nothing was deleted."""
         if self.since is None:
             return {partition: first for partition, (first, _) in ranges.items()}
         # Without any event that is certain, nothing of the partition can be judged.
-        return {one: self._first.get(one, end) for one, (_, end) in ranges.items()}
+        return {one: self.first.get(one, end) for one, (_, end) in ranges.items()}
 
 
 def deleted_until(

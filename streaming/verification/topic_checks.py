@@ -1,13 +1,14 @@
 """The topics against each other and against the database, at one moment while all goes on.
 
-What a single comparison does is in `outputs`, `row_checks` and `positions`.
+What is read by whom is planned here, and what the readers found is put together. What a single
+comparison does is in `outputs`, `event_checks`, `dead_letter_checks` and `positions`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from contextlib import closing
+from datetime import datetime
 from typing import TypeVar
 
-from confluent_kafka import Message
 from msgspec import Struct
 
 from streaming.events.identifiers import topic_id_text
@@ -18,25 +19,37 @@ from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
 from streaming.system.home import Home
 from streaming.units import rfc_3339
-from streaming.verification.check import Check
+from streaming.verification.check import Check, sum_checks
 from streaming.verification.checkpoint import (
     Checkpoint,
     StartOver,
-    is_new_letter,
-    require_first_event,
     require_same_logs,
     since_checkpoint,
     stored_places,
 )
-from streaming.verification.outputs import OutputCounts
+from streaming.verification.dead_letter_checks import JudgedLetters, Place
+from streaming.verification.event_checks import CHECK as EVENTS
+from streaming.verification.outputs import CHECK as PURCHASES
+from streaming.verification.outputs import check_outputs
+from streaming.verification.partition_reader import (
+    READABLE,
+    EventPlan,
+    EventReading,
+    Judgement,
+    LetterPlan,
+    PartitionReader,
+    Plan,
+    Question,
+    Unreadable,
+)
 from streaming.verification.positions import TopicPositions, check_identity, read_positions
 from streaming.verification.pseudonyms import check_erased, read_pseudonyms
-from streaming.verification.records import PublishedEvent, headers_of, read_published
+from streaming.verification.reader_processes import Readers
 from streaming.verification.retention import FirstJudged, deleted_until, time_of
-from streaming.verification.row_checks import Place, RowComparison
-from streaming.verification.topic_reader import Range, TopicReader, open_reader, read_ranges
+from streaming.verification.topic_reader import Range, Ranges, TopicReader, open_reader
 
 Progress = Callable[[str, int, int], None]
+Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
@@ -55,83 +68,250 @@ class TopicComparison(Struct, frozen=True):
     stored: Collection[Place] = ()
 
 
-def check_topics(  # noqa: PLR0913, PLR0917 - what is compared, and from where on
+class _Run(Struct, frozen=True):
+    """One comparison: who reads, up to where, and from which checkpoint on."""
+
+    connection: StoreConnection
+    settings: Settings
+    cluster: Cluster
+    readers: Readers
+    progress: Progress
+    checkpoint: Checkpoint | None
+    names: Names
+    positions: TopicPositions
+
+    def since(self, ranges: Ranges) -> dict[TopicPartition, Range]:
+        """Return what of the ranges the checkpoint does not have."""
+        if self.checkpoint is None:
+            return dict(ranges)
+        return {
+            one: since_checkpoint(self.checkpoint, one, bounds) for one, bounds in ranges.items()
+        }
+
+    def bounds(self, topic: str) -> dict[TopicPartition, Range]:
+        """Return what Kafka holds of a topic."""
+        return {one: bounds for one, bounds in self.positions.bounds.items() if one[0] == topic}
+
+    def stored(self) -> dict[int, Range]:
+        """Return what is compared of each partition of `analytics` below the stored position."""
+        topic = self.names.analytics
+        ranges = self.positions.stored_ranges(topic)
+        since = self.since({(topic, number): bounds for number, bounds in ranges.items()})
+        return {number: bounds for (_, number), bounds in since.items()}
+
+    def whole(self) -> set[int]:
+        """Return the partitions of `analytics` of which all is held that was counted."""
+        return {
+            number
+            for number, (first, _) in self.positions.stored_ranges(self.names.analytics).items()
+            if first == 0 or self.checkpoint is not None
+        }
+
+    def counted(self) -> dict[int, tuple[int, int]]:
+        """Return how many records the consumer read of each partition, and how many twice."""
+        before = {} if self.checkpoint is None else self.checkpoint.counted
+        return {
+            number: (records - before.get(number, (0, 0))[0], known - before.get(number, (0, 0))[1])
+            for number, (records, known) in self.positions.counted(self.names.analytics).items()
+        }
+
+    def on_records(self, what: str, ranges: Ranges) -> Callable[[int], None]:
+        """Return a function that adds to the records read, and shows their sum."""
+        total, done = sum(end - first for first, end in ranges.values()), 0
+        processes = f" in {self.readers.number} processes" if self.readers.number > 1 else ""
+
+        def add(records: int) -> None:
+            nonlocal done
+            done += records
+            self.progress(f"{what}{processes}", done, total)
+
+        return add
+
+
+def check_topics(  # noqa: PLR0913, PLR0917 - what is compared, by whom, and from where on
     connection: StoreConnection,
     settings: Settings,
     cluster: Cluster,
     group: str,
+    readers: Readers,
     progress: Progress,
     checkpoint: Checkpoint | None = None,
 ) -> TopicComparison:
     """Compare the topics as far back as Kafka holds them, or from a checkpoint on.
 
-    `group` is the consumer's. `progress` gets the topic, the records read and the offsets in all.
-    Raises `Unavailable` if the brokers do not answer, and `StartOver` if nothing can rest on the
-    checkpoint.
+    `group` is the consumer's. `progress` gets what is read, the records read and the offsets in
+    all. Raises `Unavailable` if the brokers do not answer, and `StartOver` if nothing can rest on
+    the checkpoint.
     """
     names = Names.of(settings)
-    servers = cluster.bootstrap_servers
-    with closing(open_reader(settings, servers, names.processor_group)) as reader:
+    with closing(open_reader(settings, cluster.bootstrap_servers, names.processor_group)) as reader:
         positions = read_positions(connection, settings, cluster, group, reader)
         identity = check_identity(positions, cluster)
         # In another log the same offsets are other records: each of them would be reported as a
         # difference.
         if identity.differing:
             return TopicComparison([identity], {})
-        pseudonym_of = read_pseudonyms(connection, Home(settings.home).erasures)
-        purchases = positions.processed()
-        topics = {topic.topic_id: name for name, topic in cluster.topics.items()}
-        analytics = positions.stored_ranges(names.analytics)
-        whole = {number for number, (first, _) in analytics.items() if first == 0}
         if checkpoint is not None:
             require_same_logs(checkpoint, positions, cluster, names)
-            purchases = {
-                one: since_checkpoint(checkpoint, one, bounds) for one, bounds in purchases.items()
-            }
-            whole = set(analytics)
-            analytics = {
-                number: since_checkpoint(checkpoint, (names.analytics, number), bounds)
-                for number, bounds in analytics.items()
-            }
-        outputs = OutputCounts(topics, purchases)
-        # First the purchases, because an output is compared with the append time of its purchase.
-        _read_purchases(reader, outputs, purchases, progress)
-        dead_letters = positions.stored_ranges(names.dead_letters)
-        analytics_id = topic_id_text(cluster.topics[names.analytics].topic_id)
-        rows = RowComparison(
-            connection, names.redrive, analytics, dead_letters, analytics_id, pseudonym_of
-        )
-        readable, judged = _read_outputs(
-            reader, connection, names, positions, outputs, rows, progress, checkpoint, topics
-        )
-        unpacked = check_unpacked(reader.unreadable, positions.passed())
-    first = judged.first_offsets(purchases)
-    if checkpoint is not None:
-        # Nothing that was published since is deleted, so each record can be judged.
-        first = {one: start for one, (start, _) in purchases.items()}
-    proven = set() if checkpoint is None else stored_places(checkpoint)
-    stored = rows.stored_dead_letters()
-    if checkpoint is not None and (not proven <= stored or rows.has_rows_of_others(checkpoint.row)):
-        raise StartOver
-    read = by_topic({one: (first[one], end) for one, (_, end) in purchases.items()})
-    oldest = outputs.oldest(first)
-    return TopicComparison(
-        checks=[
-            identity,
-            outputs.check(first),
-            rows.check_stored_dead_letters(judged.since, proven),
-            readable,
-            unpacked,
-            rows.check_events(_counted(positions, names, checkpoint), whole),
-            rows.check_dead_letters(),
-            check_erased(connection, pseudonym_of, 0 if checkpoint is None else checkpoint.row),
-        ],
-        offsets={**read, names.analytics: analytics, names.dead_letters: dead_letters},
-        since=None if oldest is None else rfc_3339(time_of(oldest)),
-        unreadable=[_unreadable_text(*batch) for batch in reader.unreadable.items()],
-        positions=positions,
-        stored=stored,
+        run = _Run(connection, settings, cluster, readers, progress, checkpoint, names, positions)
+        judged = FirstJudged(_deleted_until(run, reader))
+        unreadable = reader.unreadable
+    return _compare(run, identity, judged, unreadable)
+
+
+def _deleted_until(run: _Run, reader: TopicReader) -> datetime | None:
+    topics = {run.names.analytics, run.names.dead_letters}
+    outputs = {one: bounds for one, bounds in run.positions.bounds.items() if one[0] in topics}
+    return deleted_until(reader, run.connection, run.names.analytics, outputs)
+
+
+def _compare(
+    run: _Run, identity: Check, judged: FirstJudged, unreadable: Unreadable
+) -> TopicComparison:
+    """Read the topics, judge each record, and put together what the readers found."""
+    names, positions, checkpoint = run.names, run.positions, run.checkpoint
+    purchases = run.since(positions.processed())
+    parts = _read_events(run, _read_purchases(run, purchases), judged)
+    for part in parts:
+        judged.take(part.first)
+        unreadable |= part.unreadable
+    # Since a checkpoint nothing that was published is deleted, so each record can be judged.
+    first = (
+        judged.first_offsets(purchases)
+        if checkpoint is None
+        else {one: start for one, (start, _) in purchases.items()}
     )
+    proven = set() if checkpoint is None else stored_places(checkpoint)
+    judgements = _judge(run, parts, first, judged.since, proven)
+    letters = next(part.letters for part in judgements if part.letters is not None)
+    if checkpoint is not None and (not proven <= letters.stored or letters.rows_of_others):
+        raise StartOver
+    oldest = [part.purchases.oldest for part in judgements if part.purchases.oldest is not None]
+    return TopicComparison(
+        checks=[identity, *_checks(run, parts, judgements, letters, unreadable)],
+        offsets={
+            **by_topic({one: (first[one], end) for one, (_, end) in purchases.items()}),
+            names.analytics: run.stored(),
+            names.dead_letters: positions.stored_ranges(names.dead_letters),
+        },
+        since=rfc_3339(time_of(min(oldest))) if oldest else None,
+        unreadable=[_unreadable_text(*batch) for batch in unreadable.items()],
+        positions=positions,
+        stored=letters.stored,
+    )
+
+
+def _read_purchases(run: _Run, purchases: dict[TopicPartition, Range]) -> dict[TopicPartition, int]:
+    """Let the readers read the purchases, each its partitions; return the least append times.
+
+    Before the outputs, because an output is compared with the append time of its purchase.
+    """
+    plans = [
+        Plan(
+            servers=run.cluster.bootstrap_servers,
+            topics={topic.topic_id: name for name, topic in run.cluster.topics.items()},
+            all_purchases=purchases,
+            purchases={one: purchases[one] for one in share},
+            own=own,
+            readers=run.readers.number,
+        )
+        for own, share in enumerate(share_out(purchases, run.readers.number))
+    ]
+    on_records = run.on_records("purchases", purchases)
+    oldest: dict[TopicPartition, int] = {}
+    for part in run.readers.run(PartitionReader.read_purchases, plans, on_records):
+        oldest |= part
+    return oldest
+
+
+def _read_events(
+    run: _Run, oldest: dict[TopicPartition, int], judged: FirstJudged
+) -> list[EventReading]:
+    """Let the readers read `analytics`, each its partitions, and the first the dead letters."""
+    names, stored = run.names, run.stored()
+    events = run.since(run.bounds(names.analytics))
+    # The dead letters whole, because they are few, and no digest holds their rows.
+    letters = LetterPlan(
+        ranges=run.bounds(names.dead_letters),
+        analytics=stored,
+        stored=run.positions.stored_ranges(names.dead_letters),
+    )
+    plans = [
+        EventPlan(
+            oldest=oldest,
+            ranges={one: events[one] for one in share},
+            stored={number: stored[number] for _, number in share},
+            analytics_id=topic_id_text(run.cluster.topics[names.analytics].topic_id),
+            since=judged.since,
+            checkpoint=run.checkpoint,
+            letters=None if number else letters,
+        )
+        for number, share in enumerate(share_out(events, run.readers.number))
+    ]
+    on_records = run.on_records("outputs", events | letters.ranges)
+    return run.readers.run(PartitionReader.read_events, plans, on_records)
+
+
+def _judge(
+    run: _Run,
+    parts: list[EventReading],
+    first: dict[TopicPartition, int],
+    since: datetime | None,
+    proven: set[Place],
+) -> list[Judgement]:
+    """Let each reader judge what it read, now that all have read."""
+    counted, events = run.counted(), run.since(run.bounds(run.names.analytics))
+    questions = [
+        Question(
+            first_offsets=first,
+            not_storable=set().union(*(part.not_storable for part in parts)),
+            counted={number: counted[number] for _, number in share if number in counted},
+            whole=run.whole(),
+            redriven=[event for part in parts for event in part.redriven],
+            since=since,
+            proven=proven,
+            after=0 if run.checkpoint is None else run.checkpoint.row,
+        )
+        for share in share_out(events, run.readers.number)
+    ]
+    run.progress("the rows", 0, 0)
+    return run.readers.run(PartitionReader.judge, questions, lambda _: None)
+
+
+def _checks(
+    run: _Run,
+    parts: list[EventReading],
+    judgements: list[Judgement],
+    letters: JudgedLetters,
+    unreadable: Unreadable,
+) -> list[Check]:
+    pseudonym_of = read_pseudonyms(run.connection, Home(run.settings.home).erasures)
+    return [
+        check_outputs(
+            [part.purchases for part in judgements],
+            sum_checks(PURCHASES, [part.without_record for part in parts]),
+            parts[0].refused_again,
+        ),
+        letters.events,
+        sum_checks(READABLE, [part.readable for part in parts]),
+        check_unpacked(unreadable, run.positions.passed()),
+        sum_checks(EVENTS, [part.events for part in judgements]),
+        letters.rows,
+        check_erased(
+            run.connection, pseudonym_of, 0 if run.checkpoint is None else run.checkpoint.row
+        ),
+    ]
+
+
+def share_out(sizes: Mapping[Key, Range], number: int) -> list[list[Key]]:
+    """Share partitions out among so many readers, the largest first to whom has the least."""
+    shares: list[list[Key]] = [[] for _ in range(number)]
+    loads = [0] * number
+    for one, (first, end) in sorted(sizes.items(), key=lambda item: item[1][0] - item[1][1]):
+        least = loads.index(min(loads))
+        shares[least].append(one)
+        loads[least] += end - first
+    return shares
 
 
 def check_unpacked(
@@ -164,101 +344,3 @@ def by_topic(values: Mapping[TopicPartition, Value]) -> dict[str, dict[int, Valu
     for (topic, number), value in values.items():
         topics.setdefault(topic, {})[number] = value
     return topics
-
-
-def _counted(
-    positions: TopicPositions, names: Names, checkpoint: Checkpoint | None
-) -> dict[int, tuple[int, int]]:
-    """Return how many records the consumer read of each partition, and how many of them twice."""
-    before = {} if checkpoint is None else checkpoint.counted
-    return {
-        number: (records - before.get(number, (0, 0))[0], known - before.get(number, (0, 0))[1])
-        for number, (records, known) in positions.counted(names.analytics).items()
-    }
-
-
-def _read_purchases(
-    reader: TopicReader,
-    outputs: OutputCounts,
-    purchases: dict[TopicPartition, Range],
-    progress: Progress,
-) -> None:
-    for message in _read(reader, purchases, "purchases", progress):
-        outputs.add_purchase(
-            (message.topic() or "", message.partition() or 0),
-            message.offset() or 0,
-            message.timestamp()[1],
-            headers_of(message),
-        )
-
-
-def _read_outputs(  # noqa: PLR0913, PLR0917 - the two topics, and what each record is added to
-    reader: TopicReader,
-    connection: StoreConnection,
-    names: Names,
-    positions: TopicPositions,
-    outputs: OutputCounts,
-    rows: RowComparison,
-    progress: Progress,
-    checkpoint: Checkpoint | None,
-    topic_ids: Mapping[bytes, str],
-) -> tuple[Check, FirstJudged]:
-    """Add every record of `analytics` and of the dead letters to what compares it."""
-    topics = {names.analytics, names.dead_letters}
-    ranges = {one: bounds for one, bounds in positions.bounds.items() if one[0] in topics}
-    # Before the whole ranges are assigned, because finding a first record takes the reader's
-    # assignment.
-    judged = FirstJudged(deleted_until(reader, connection, names.analytics, ranges))
-    if checkpoint is not None:
-        # The dead letters whole, because they are few, and no digest holds their rows.
-        ranges = {
-            one: since_checkpoint(checkpoint, one, bounds) if one[0] == names.analytics else bounds
-            for one, bounds in ranges.items()
-        }
-    readable = Check("analytics is readable")
-    dead_letters = names.dead_letters
-    for message in _read(reader, ranges, "outputs", progress):
-        if message.topic() == dead_letters:
-            headers = headers_of(message)
-            if checkpoint is None or is_new_letter(checkpoint, topic_ids, message, headers):
-                outputs.add_dead_letter(headers)
-            rows.add_dead_letter(message)
-            continue
-        readable.compared += 1
-        event = _published(message)
-        # Asked once: the client makes a new object at each call, for each record.
-        number, offset = message.partition() or 0, message.offset() or 0
-        if rows.take_not_storable(number, offset):
-            if isinstance(event, PublishedEvent):
-                outputs.add_not_storable(event)
-        elif isinstance(event, PublishedEvent):
-            if checkpoint is not None:
-                require_first_event(checkpoint, message, event)
-            outputs.add_event(event)
-            judged.add_event(event)
-            rows.add_event(number, offset, message, event)
-        elif rows.is_below_position(number, offset):
-            readable.differ(
-                f"{message.topic()}-{number} at {offset} is no analytics"
-                f" event ({event}), and dead_letter has no row of it."
-            )
-    return readable, judged
-
-
-def _published(message: Message) -> PublishedEvent | str:
-    """Return the event of a record of `analytics`, or why it is none."""
-    try:
-        return read_published(message.value() or b"")
-    except (ValueError, RecursionError) as error:
-        return str(error)
-
-
-def _read(
-    reader: TopicReader, ranges: dict[TopicPartition, Range], what: str, progress: Progress
-) -> Iterator[Message]:
-    total = sum(end - first for first, end in ranges.values())
-    done = 0
-    for messages in read_ranges(reader, ranges):
-        yield from messages
-        done += len(messages)
-        progress(what, done, total)

@@ -63,6 +63,7 @@ from streaming.verification.database_checks import (
     stored_items,
     stored_totals,
 )
+from streaming.verification.reader_processes import Readers, start_readers
 from streaming.verification.topic_checks import Progress, TopicComparison, by_topic, check_topics
 
 
@@ -104,12 +105,13 @@ _Found = tuple[list[Check], TopicComparison, Checkpoint | None]
 
 
 class _Run(Struct, frozen=True):
-    """One comparison: what it needs, and the connections that see the store at one moment."""
+    """One comparison: what it needs, and who sees the store at one moment."""
 
     settings: Settings
     cluster: Cluster
     deployment: DeploymentInfo
     stores: list[StoreConnection]
+    readers: Readers
     progress: Progress
 
     @property
@@ -133,15 +135,18 @@ def verify(settings: Settings, progress: Progress, *, full: bool = False) -> Ver
     path, names = settings.database_path, Names.of(settings)
     with read_store(settings) as store:
         deployment = recorded_deployment(store)
+        rows, kept = last_row(store), None if full else read_checkpoint(store)
     if deployment is None:
         raise PurchasesError(f"{path} was never used by `purchases up` or `analyze`.")
     cluster = preflight(settings, reader_rules(names), optional=[names.redrive])
-    with read_store_together(settings, THREADS + 1) as stores:
-        run = _Run(settings, cluster, deployment, stores, progress)
-        kept = None if full else read_checkpoint(stores[0])
-        found = None if kept is None else _go_on(run, kept.checkpoint)
-        if found is None:
-            kept, found = None, _begin(run)
+    found = None
+    if kept is not None:
+        with _open_run(settings, cluster, deployment, progress, rows - kept.checkpoint.row) as run:
+            found = _go_on(run, kept.checkpoint)
+    if found is None:
+        kept = None
+        with _open_run(settings, cluster, deployment, progress, rows) as run:
+            found = _begin(run)
     checks, compared, checkpoint = found
     result = VerificationReport(
         started_at=started_at,
@@ -157,6 +162,22 @@ def verify(settings: Settings, progress: Progress, *, full: bool = False) -> Ver
     # the stream writes (docs/decisions/0026).
     _keep(settings, result, checkpoint)
     return result
+
+
+@contextmanager
+def _open_run(
+    settings: Settings,
+    cluster: Cluster,
+    deployment: DeploymentInfo,
+    progress: Progress,
+    rows: int,
+) -> Iterator[_Run]:
+    """Open the store for one comparison, with readers for about so many rows."""
+    with (
+        start_readers(settings, rows) as readers,
+        read_store_together(settings, THREADS + 1, readers.begin) as stores,
+    ):
+        yield _Run(settings, cluster, deployment, stores, readers, progress)
 
 
 def _begin(run: _Run) -> _Found:
@@ -231,7 +252,9 @@ def _threads(stores: Sequence[StoreConnection]) -> Iterator[ThreadPoolExecutor]:
 
 def _check_topics(run: _Run, checkpoint: Checkpoint | None) -> TopicComparison:
     store = run.stores[0]
-    return check_topics(store, run.settings, run.cluster, run.group, run.progress, checkpoint)
+    return check_topics(
+        store, run.settings, run.cluster, run.group, run.readers, run.progress, checkpoint
+    )
 
 
 def _check_figures(run: _Run, store: StoreConnection) -> tuple[list[Check], Held]:

@@ -1,10 +1,20 @@
 """The bookkeeping of outputs: each record once, whatever else is on the topics."""
 
+from collections import Counter
 from datetime import UTC, datetime
+from mmap import mmap
+
+from msgspec import structs
 
 from streaming.events.record import Headers
 from streaming.verification.check import Check
-from streaming.verification.outputs import MOST_COUNTED, OutputCounts
+from streaming.verification.outputs import (
+    CHUNK,
+    MOST_COUNTED,
+    OutputCounts,
+    check_outputs,
+    memory_bytes,
+)
 from streaming.verification.records import PublishedEvent
 
 TOPICS = {bytes(16): "purchases"}
@@ -48,9 +58,15 @@ def origin(prefix: str, offset: int, attempt: int) -> Headers:
     return tuple((f"{prefix}{name}", value) for name, value in values.items())
 
 
+def judge(books: OutputCounts, first: int = 0) -> Check:
+    """Judge the records from the offset `first` on, as one reader alone does."""
+    without_record = structs.replace(books.without_record)
+    return check_outputs([books.judge({FIRST: first})], without_record, books.refused_again)
+
+
 def examples(books: OutputCounts, first: int = 0) -> list[str]:
     """Return the sentences about the differences from the offset `first` on."""
-    return books.check({FIRST: first}).examples
+    return judge(books, first).examples
 
 
 def test_each_record_is_on_one_of_both_topics() -> None:
@@ -58,8 +74,8 @@ def test_each_record_is_on_one_of_both_topics() -> None:
     books = counts(2)
     books.add_event(event(0))
     books.add_dead_letter(origin("dlq.", 1, 1))
-    assert books.check({FIRST: 0}) == Check("purchases on analytics or dead letters", compared=2)
-    assert books.oldest({FIRST: 1}) == TIME + 1
+    assert judge(books) == Check("purchases on analytics or dead letters", compared=2)
+    assert books.judge({FIRST: 1}).oldest == TIME + 1
 
 
 def test_a_missing_and_a_repeated_output_differ() -> None:
@@ -93,9 +109,9 @@ def test_only_what_is_held_is_judged() -> None:
     books.add_event(event(12))
     for stranger in (event(9), event(14), event(12, partition=1)):
         books.add_event(stranger)
-    check = books.check({FIRST: 11})
+    check = judge(books, 11)
     assert (check.compared, check.differing) == (1, 0)
-    assert books.oldest({FIRST: 13}) is None
+    assert books.judge({FIRST: 13}).oldest is None
 
 
 def test_an_event_without_a_record_differs() -> None:
@@ -116,10 +132,51 @@ def test_times_of_records_need_not_grow() -> None:
         books.add_purchase(FIRST, 2 * index, time, ())  # with an offset without a record after each
         books.add_event(event(2 * index, time))
         books.add_event(event(2 * index + 1, time))
-    check = books.check({FIRST: 0})
+    check = judge(books)
     assert (check.compared, check.differing) == (6, 0)
     books.add_event(event(6, times[2]))
     assert examples(books) == ["The event id-6 is of purchases-0 at 6, where no such record is."]
+
+
+def test_offsets_need_not_be_dense() -> None:
+    """A hundred million offsets with three records take the memory of three pages, and no time."""
+    offsets = (0, 5 * CHUNK + 3, 100_000_000)
+    books = OutputCounts(TOPICS, {FIRST: (0, offsets[-1] + 1)})
+    for offset in offsets:
+        books.add_purchase(FIRST, offset, TIME - offset, ())
+        books.add_event(event(offset, TIME - offset))
+    books.add_event(event(offsets[1], TIME - offsets[1]))
+    books.add_event(event(77, TIME))
+    check = judge(books)
+    assert (check.compared, check.differing) == (3, 1)
+    assert check.examples[0].startswith(f"purchases-0 at {offsets[1]} is 2 times on analytics")
+
+
+def test_several_readers_count_in_one_memory() -> None:
+    """Each notes its own purchases and counts the events it reads, also for another's."""
+    ranges = {FIRST: (0, 3), ("purchases", 1): (5, 7)}
+    memory = mmap(-1, memory_bytes(ranges, 2))
+    one, two = (OutputCounts(TOPICS, ranges, memory, 2, own) for own in range(2))
+    for offset in range(3):
+        one.add_purchase(FIRST, offset, TIME + offset, ())
+    for offset in (5, 6):
+        two.add_purchase(("purchases", 1), offset, TIME + offset, ())
+    one.set_oldest_times(two.oldest_times())
+    two.set_oldest_times(one.oldest_times())
+    for reader, offset, partition in ((one, 0, 0), (two, 0, 0), (two, 1, 0), (one, 6, 1)):
+        reader.add_event(event(offset, partition=partition))
+    two.add_event(event(2, TIME + 77))
+    one.add_dead_letter(origin("dlq.", 2, 1))
+    first = {FIRST: 0, ("purchases", 1): 5}
+    check = check_outputs(
+        [reader.judge(first) for reader in (one, two)], two.without_record, Counter()
+    )
+    assert check.compared == 5
+    assert check.examples == [
+        "The event id-2 is of purchases-0 at 2, where no such record is.",
+        "purchases-0 at 0 is 2 times on analytics and 0 times in the dead letters.",
+        "purchases-1 at 5 is neither on analytics nor in the dead letters.",
+    ]
 
 
 def test_a_redriven_record_that_is_refused_again_is_found_by_its_attempt() -> None:

@@ -1,7 +1,12 @@
 """`verify` on a whole stream: it agrees with what is right, and names what was tampered with."""
 
 import json
+import multiprocessing
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,6 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 from confluent_kafka import (
     Consumer,
@@ -21,10 +27,11 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
+from streaming.errors import PurchasesError
 from streaming.store.backup import copy_database
 from streaming.store.rebuild import rebuild
 from streaming.store.sqlite import connect
-from streaming.verification import retention
+from streaming.verification import reader_processes, retention
 from streaming.verification.records import headers_of
 from streaming.verification.verify import VerificationReport, verify
 from tests.deployment import Deployment
@@ -152,6 +159,64 @@ def test_the_verdict_is_kept_and_shown(copied: Deployment) -> None:
     kept = json.loads(str(rows[-1][2]))
     assert kept["offsets"] == report["offsets"]
     assert kept["since"] == report["since"]
+
+
+def test_processes_find_what_one_finds(
+    copied: Deployment, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Partitions that are read side by side give the same report: two differences, no other."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    for statement, _ in TAMPERINGS[3:5]:
+        database.execute(statement)
+    here = result_of(copied)
+    monkeypatch.setattr(reader_processes, "MANY_ROWS", 0)
+    shown = set[str]()
+    there = verify(copied.settings, lambda what, _done, _total: shown.add(what), full=True)
+    assert {"purchases in 2 processes", "outputs in 2 processes"} <= shown
+    assert sorted(there.examples) == sorted(here.examples)
+    assert [(c.name, c.compared, c.differing) for c in there.checks] == [
+        (c.name, c.compared, c.differing) for c in here.checks
+    ]
+    assert (there.offsets, there.since) == (here.offsets, here.since)
+
+
+def test_a_reading_process_that_dies_is_an_error(
+    copied: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names its signal, and the other one is ended too."""
+    monkeypatch.setattr(reader_processes, "MANY_ROWS", 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+
+    def kill_one(what: str, _done: int, _total: int) -> None:
+        if what.startswith("outputs"):
+            os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+
+    with pytest.raises(PurchasesError, match="was ended by SIGKILL before it had read"):
+        verify(copied.settings, kill_one, full=True)
+    assert multiprocessing.active_children() == []
+    assert copied.count("verification") == 0
+
+
+KILLED = """
+import os, signal
+from streaming.settings import load_settings
+from streaming.verification.reader_processes import start_readers
+
+os.sched_getaffinity = lambda _: {0, 1}
+with start_readers(load_settings(), 10**6) as readers:
+    print(*(process.pid for process in readers._processes), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_reading_processes_end_with_the_one_that_started_them(copied: Deployment) -> None:
+    """Also if it was killed: nothing of a verification goes on without it."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED], env=copied.environment, capture_output=True, check=False
+    )
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert (done.returncode, len(pids)) == (-signal.SIGKILL, 2)
+    wait_until(lambda: not any(map(psutil.pid_exists, pids)), 30, "a reading process goes on")
 
 
 TAMPERINGS = [

@@ -1,0 +1,204 @@
+"""What `purchases.dlq` holds against the rows of the dead letters, and against the stored events.
+
+What was read is put into temporary tables of the caller's snapshot. The dead letters are few, so
+that one process compares them all.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from confluent_kafka import Message
+from msgspec import Struct
+
+from streaming.events.identifiers import topic_id_bytes, topic_id_text
+from streaming.events.record import DEAD_LETTER, Origin, origin_id
+from streaming.store.connection import StoreConnection
+from streaming.verification.check import Check
+from streaming.verification.event_checks import RedrivenEvent
+from streaming.verification.records import headers_of, own_event_id, readable_origin, stored_id
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND: Final = timedelta(milliseconds=1)
+Place = tuple[str, int, int]
+"""The origin of a dead letter: topic id, partition, offset."""
+TABLES: Final = """
+CREATE TEMP TABLE read_refused (
+    partition INTEGER, offset INTEGER, topic_id TEXT, origin_partition INTEGER,
+    origin_offset INTEGER, attempt INTEGER, event_id BLOB, PRIMARY KEY (partition, offset)
+) WITHOUT ROWID;
+CREATE INDEX temp.read_refused_origin
+    ON read_refused (topic_id, origin_partition, origin_offset);
+CREATE TEMP TABLE read_redriven (
+    partition INTEGER, offset INTEGER, topic_id TEXT, origin_partition INTEGER,
+    origin_offset INTEGER, event_id BLOB
+);
+CREATE INDEX temp.read_redriven_origin
+    ON read_redriven (topic_id, origin_partition, origin_offset);
+CREATE TEMP TABLE read_range (
+    topic TEXT, partition INTEGER, first INTEGER, following INTEGER,
+    PRIMARY KEY (topic, partition)
+) WITHOUT ROWID
+"""
+INSERT_DEAD_LETTER: Final = "INSERT INTO read_refused VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT_REDRIVEN: Final = "INSERT INTO read_redriven VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_RANGE: Final = "INSERT INTO read_range VALUES (?, ?, ?, ?)"
+
+
+class JudgedLetters(Struct, frozen=True):
+    """The two checks; `stored` are the dead letters whose event was found.
+
+    `rows_of_others` says that a new row is of a record that was not read.
+    """
+
+    rows: Check
+    events: Check
+    stored: set[Place]
+    rows_of_others: bool
+
+
+class DeadLetterComparison:
+    """Collects the dead letters that were read below the stored positions, and compares them.
+
+    `analytics` and `dead_letters` are the first offset and the position of each partition.
+    """
+
+    def __init__(
+        self,
+        connection: StoreConnection,
+        analytics: Mapping[int, tuple[int, int]],
+        dead_letters: Mapping[int, tuple[int, int]],
+    ) -> None:
+        self._connection = connection
+        self._dead_letters = dead_letters
+        for table in TABLES.split(";"):
+            connection.execute(table)
+        for topic, ranges in (("analytics", analytics), ("dead letters", dead_letters)):
+            rows = [(topic, number, first, end) for number, (first, end) in ranges.items()]
+            connection.executemany(INSERT_RANGE, rows)
+
+    def add(self, message: Message) -> None:
+        """Take a record of `purchases.dlq`, if it lies below the stored position and is ours."""
+        number, offset = message.partition() or 0, message.offset() or 0
+        origin = readable_origin(headers_of(message), DEAD_LETTER)
+        if origin is None or offset >= self._dead_letters.get(number, (0, 0))[1]:
+            return
+        origin_key = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
+        event_id = own_event_id(message.value() or b"")
+        row = (number, offset, *origin_key, origin.attempt, event_id)
+        self._connection.execute(INSERT_DEAD_LETTER, row)
+
+    def add_redriven(self, events: Iterable[RedrivenEvent]) -> None:
+        """Take the events whose origin a dead letter names."""
+        self._connection.executemany(INSERT_REDRIVEN, events)
+
+    def judge(self, since: datetime | None, proven: Collection[Place], after: int) -> JudgedLetters:
+        """Compare the dead letters with rows and events; see `check_stored` for what they mean.
+
+        Rows up to `after` are held by a checkpoint.
+        """
+        return JudgedLetters(
+            self.check_rows(),
+            self.check_stored(since, proven),
+            self.stored(),
+            after > 0 and self.has_rows_of_others(after),
+        )
+
+    def check_rows(self) -> Check:
+        """Compare the dead letters, and the redriven origins that are stored, with the rows."""
+        check = Check("dead letters in the database")
+        row = self._connection.execute("SELECT count(*) FROM read_refused").fetchone()
+        check.compared = row[0]
+        for number, offset, partition, origin in self._connection.execute(
+            "SELECT l.partition, l.offset, l.origin_partition, l.origin_offset FROM read_refused l"
+            " LEFT JOIN dead_letter d ON d.origin_topic_id = l.topic_id"
+            " AND d.origin_partition = l.origin_partition AND d.origin_offset = l.origin_offset"
+            " WHERE d.state IS NULL OR d.attempts < l.attempt ORDER BY l.partition, l.offset"
+        ):
+            check.differ(
+                f"The dead letter at {offset} of purchases.dlq-{number}, of purchases-{partition}"
+                f" at {origin}, has no row with its attempt in dead_letter."
+            )
+        for number, offset, partition, origin in self._connection.execute(
+            "SELECT d.dlq_partition, d.dlq_offset, d.origin_partition, d.origin_offset"
+            " FROM dead_letter d JOIN read_range g"
+            " ON g.topic = 'dead letters' AND g.partition = d.dlq_partition"
+            " LEFT JOIN read_refused l ON l.partition = d.dlq_partition AND l.offset = d.dlq_offset"
+            " WHERE d.dlq_offset >= g.first AND d.dlq_offset < g.following AND"
+            " (l.topic_id, l.origin_partition, l.origin_offset) IS NOT"
+            " (d.origin_topic_id, d.origin_partition, d.origin_offset)"
+        ):
+            check.differ(
+                f"dead_letter says that purchases-{partition} at {origin} stands at {offset} of"
+                f" purchases.dlq-{number}, but it does not."
+            )
+        for number, offset, partition, origin in self._connection.execute(
+            "SELECT r.partition, r.offset, r.origin_partition, r.origin_offset FROM read_redriven r"
+            " LEFT JOIN dead_letter d ON d.origin_topic_id = r.topic_id"
+            " AND d.origin_partition = r.origin_partition AND d.origin_offset = r.origin_offset"
+            " WHERE d.state IS NOT 'stored' ORDER BY r.partition, r.offset"
+        ):
+            check.differ(
+                f"The event of analytics-{number} at {offset} was redriven from"
+                f" purchases-{partition} at {origin}, but dead_letter does not say it is stored."
+            )
+        return check
+
+    def check_stored(self, since: datetime | None, proven: Collection[Place] = ()) -> Check:
+        """Compare each stored dead letter with the event of its origin.
+
+        Its event has the id that is derived from the origin, or that its refused value had, or that
+        `analytics` still shows beside the origin. `since` is what `deleted_until` returns: the
+        event of an older purchase may be deleted there, so such an id is not missed. Those that are
+        `proven` are of events that are as they were.
+        """
+        check = Check("stored dead letters and their events")
+        self._connection.create_function("origin_event_id", 4, _origin_event_id, deterministic=True)
+        oldest = 0 if since is None else (since - EPOCH) // MILLISECOND
+        rows = self._connection.execute(
+            "SELECT d.origin_topic, d.origin_timestamp, d.origin_topic_id, d.origin_partition,"
+            " d.origin_offset"
+            " FROM dead_letter d WHERE d.state = 'stored' AND NOT EXISTS"
+            " (SELECT 1 FROM analytics_event e WHERE e.event_id IN (SELECT origin_event_id("
+            "d.origin_topic_id, d.origin_partition, d.origin_offset, d.origin_timestamp)"
+            " UNION ALL SELECT l.event_id FROM read_refused l WHERE (l.topic_id,"
+            " l.origin_partition, l.origin_offset) = (d.origin_topic_id, d.origin_partition,"
+            " d.origin_offset) UNION ALL SELECT r.event_id FROM read_redriven r WHERE (r.topic_id,"
+            " r.origin_partition, r.origin_offset) = (d.origin_topic_id, d.origin_partition,"
+            " d.origin_offset)))"
+        )
+        for topic, timestamp, topic_id, number, offset in rows:
+            if timestamp >= oldest and (topic_id, number, offset) not in proven:
+                check.differ(
+                    f"dead_letter says that {topic}-{number} at {offset} is stored, but no event"
+                    " has its id and origin."
+                )
+        check.compared = self._connection.execute(
+            "SELECT count(*) FROM dead_letter WHERE state = 'stored'"
+        ).fetchone()[0]
+        return check
+
+    def stored(self) -> set[Place]:
+        """Return the origins of the dead letters that are stored."""
+        return set(
+            self._connection.execute(
+                "SELECT origin_topic_id, origin_partition, origin_offset FROM dead_letter"
+                " WHERE state = 'stored'"
+            )
+        )
+
+    def has_rows_of_others(self, after: int) -> bool:
+        """Return whether a row after this one is of a record that was not read here."""
+        row = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM analytics_event e LEFT JOIN read_range g"
+            " ON g.topic = 'analytics' AND g.partition = e.stream_partition"
+            " AND e.stream_offset >= g.first AND e.stream_offset < g.following"
+            " WHERE e.rowid > ? AND g.partition IS NULL)",
+            (after,),
+        ).fetchone()
+        return bool(row[0])
+
+
+def _origin_event_id(topic_id: str, partition: int, offset: int, timestamp: int) -> bytes:
+    """Return the stored id of a purchase without an event id of its own; SQLite calls this."""
+    return stored_id(origin_id(Origin("", topic_id_bytes(topic_id), partition, offset, timestamp)))

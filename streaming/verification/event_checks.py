@@ -1,0 +1,207 @@
+"""What `analytics` holds against the rows that were stored of it.
+
+What was read is put into temporary tables, so that the comparing is SQLite's and memory stays
+small. Everything happens inside the caller's snapshot of the database.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from confluent_kafka import Message
+
+from streaming.events.identifiers import topic_id_text
+from streaming.events.record import ORIGIN
+from streaming.store.connection import StoreConnection
+from streaming.verification.check import Check
+from streaming.verification.pseudonyms import PseudonymOf
+from streaming.verification.records import (
+    PublishedEvent,
+    headers_of,
+    readable_origin,
+    shown_id,
+    stored_id,
+)
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+FLUSH_ROWS: Final = 20_000
+"""Events kept in memory before they are inserted together."""
+TABLES: Final = """
+CREATE TEMP TABLE read_event (
+    partition INTEGER, offset INTEGER, event_id BLOB, event_time INTEGER, user TEXT, item TEXT,
+    quantity INTEGER, amount_micros INTEGER, source_timestamp INTEGER, source_partition INTEGER,
+    source_offset INTEGER, PRIMARY KEY (partition, offset)
+) WITHOUT ROWID;
+CREATE TEMP TABLE event_range (
+    partition INTEGER PRIMARY KEY, first INTEGER, following INTEGER
+)
+"""
+INSERT_EVENT: Final = "INSERT INTO read_event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+CHECK: Final = "analytics in the database"
+
+RedrivenEvent = tuple[int, int, str, int, int, bytes]
+"""Place on `analytics`, topic id, partition and offset of the origin, stored event id."""
+
+
+class EventComparison:
+    """Collects the events that were read below the stored positions, and compares them with rows.
+
+    `redrive` is the topic on which origins count; `ranges` are the first offset and the position of
+    each partition that is read here, `topic_id` is that of `analytics`. Rows up to `after` are held
+    by a checkpoint. Users that were erased are compared by their pseudonyms. `redriven` are the
+    events whose origin a dead letter names.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what is compared, and by which names
+        self,
+        connection: StoreConnection,
+        redrive: str,
+        ranges: Mapping[int, tuple[int, int]],
+        topic_id: str,
+        pseudonym_of: PseudonymOf | None = None,
+        after: int = 0,
+    ) -> None:
+        self._connection = connection
+        self._pseudonym_of = pseudonym_of
+        self._redrive = redrive
+        self._ranges = ranges
+        self._after = after
+        self._events: list[Sequence[object]] = []
+        self._records: Counter[int] = Counter()
+        self.redriven: list[RedrivenEvent] = []
+        # What the database says cannot be stored, until its record is read.
+        self._not_storable = {
+            (row[0], row[1])
+            for row in connection.execute(
+                "SELECT origin_partition, origin_offset FROM dead_letter"
+                " WHERE origin_topic_id = ? AND reason = 'not_storable'",
+                (topic_id,),
+            )
+            if row[0] in ranges
+        }
+        # Temporary tables have a file of their own, so that a read transaction of the database may
+        # fill them.
+        for table in TABLES.split(";"):
+            connection.execute(table)
+        rows = [(number, *bounds) for number, bounds in ranges.items()]
+        connection.executemany("INSERT INTO event_range VALUES (?, ?, ?)", rows)
+
+    def is_below_position(self, number: int, offset: int) -> bool:
+        """Return whether the consumer has read this record of `analytics`."""
+        return offset < self._ranges.get(number, (0, 0))[1]
+
+    def take_not_storable(self, number: int, offset: int) -> bool:
+        """Take a record of `analytics` if it is a dead letter; return whether it is."""
+        if not self._not_storable or (number, offset) not in self._not_storable:
+            return False
+        self._not_storable.remove((number, offset))
+        self._records[number] += 1
+        return True
+
+    def add_event(self, number: int, offset: int, message: Message, event: PublishedEvent) -> None:
+        """Take a record of `analytics`, if it lies below the stored position."""
+        if not self.is_below_position(number, offset):
+            return
+        self._records[number] += 1
+        # Integers all the way: `timestamp()` is a float, and its microseconds may be rounded
+        # wrongly.
+        since = event.event_time - EPOCH
+        stored = stored_id(event.event_id)
+        self._events.append(
+            (
+                number,
+                offset,
+                stored,
+                since // MICROSECOND,
+                self._stored_user(event.user),
+                event.item,
+                event.quantity,
+                event.amount_micros,
+                event.source_timestamp,
+                event.source_partition,
+                event.source_offset,
+            )
+        )
+        if len(self._events) >= FLUSH_ROWS:
+            self._flush()
+        is_redriven = event.source_topic == self._redrive
+        origin = readable_origin(headers_of(message), ORIGIN) if is_redriven else None
+        if origin is not None:
+            origin_key = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
+            self.redriven.append((number, offset, *origin_key, stored))
+
+    def check(self, counted: Mapping[int, tuple[int, int]], whole: Collection[int]) -> Check:
+        """Compare the records with the events.
+
+        `counted` is how many the consumer says it read, and how many of these it may have read
+        twice: reading again after a position was moved back adds only such. Of the partitions
+        `whole` Kafka holds all that was counted.
+        """
+        self._flush()
+        check = Check(CHECK)
+        check.compared = sum(self._records.values())
+        for number, offset in sorted(self._not_storable):
+            if offset >= self._ranges.get(number, (0, 0))[0]:
+                check.differ(
+                    f"dead_letter says that analytics-{number} at {offset} cannot be stored, but no"
+                    " record is there."
+                )
+        for number, (records, duplicates) in counted.items():
+            read = self._records[number]
+            # Retention explains fewer records where it deleted some.
+            if read > records or (number in whole and records - read > duplicates):
+                check.differ(
+                    f"analytics-{number} holds {read} records below the stored position, but"
+                    f" stream_offset counts {records}."
+                )
+        self._check_stored(check)
+        # IS NOT compares NULL as a value: a guest has no user, an unknown price no amount, and a
+        # missing record nothing.
+        for event_id, number, offset, is_there in self._connection.execute(
+            "SELECT e.event_id, e.stream_partition, e.stream_offset, r.event_id IS e.event_id"
+            " FROM analytics_event e JOIN event_range g ON g.partition = e.stream_partition"
+            " LEFT JOIN read_event r"
+            " ON r.partition = e.stream_partition AND r.offset = e.stream_offset"
+            " WHERE e.rowid > ? AND e.stream_offset >= g.first AND e.stream_offset < g.following"
+            " AND (r.event_id, r.event_time, r.user, r.item, r.quantity, r.amount_micros) IS NOT"
+            " (e.event_id, e.event_time, e.user, e.item, e.quantity, e.amount_micros)"
+            " ORDER BY e.stream_partition, e.stream_offset",
+            (self._after,),
+        ):
+            record = f"analytics-{number} at {offset}"
+            check.differ(
+                f"The event {shown_id(event_id)} is stored otherwise than it stands on {record}."
+                if is_there
+                else f"The event {shown_id(event_id)} is stored, but {record} does not hold it."
+            )
+        return check
+
+    def _check_stored(self, check: Check) -> None:
+        """Look for each record's id, of which no record with a higher source may be stored."""
+        for number, offset, event_id, is_there in self._connection.execute(
+            "SELECT r.partition, r.offset, r.event_id, e.event_id IS NOT NULL"
+            " FROM read_event r LEFT JOIN analytics_event e ON e.event_id = r.event_id"
+            " WHERE e.event_id IS NULL"
+            " OR (r.source_timestamp, r.source_partition, r.source_offset)"
+            " < (e.source_timestamp, e.source_partition, e.source_offset)"
+            " ORDER BY r.partition, r.offset"
+        ):
+            record = f"analytics-{number} at {offset}"
+            check.differ(
+                f"The event {shown_id(event_id)} is stored from a higher source than that of"
+                f" {record}. To correct it, read again: `purchases offsets reset analytics --to"
+                " earliest`."
+                if is_there
+                else f"The event {shown_id(event_id)} of {record} is not stored."
+            )
+
+    def _stored_user(self, user: str | None) -> str | None:
+        if user is None or self._pseudonym_of is None:
+            return user
+        return self._pseudonym_of(b"user", user) or user
+
+    def _flush(self) -> None:
+        self._connection.executemany(INSERT_EVENT, self._events)
+        self._events.clear()
