@@ -39,6 +39,7 @@ from assets.tables.models import WHOLE
 from assets.tables.sql_transform import AnyTransform, SqlTransform, day_transforms
 from assets.tables.transforms import WHOLE_TRANSFORMS
 from streaming.dashboard.address import dashboard_url
+from streaming.errors import Unavailable
 from streaming.kafka.names import Names
 from streaming.settings import Settings
 from streaming.store.connection import read_store
@@ -140,7 +141,11 @@ def history_asset(settings: Settings) -> AssetsDefinition:
     def analytics_history(context: AssetExecutionContext) -> Iterator[Any]:
         with hold_write_lock(settings.home, context.run.run_id):
             day = today(settings, datetime.now(UTC))
-            result = seal_history(settings, day, SEAL_SECONDS)
+            try:
+                result = seal_history(settings, day, SEAL_SECONDS)
+            except Unavailable as error:
+                # Such as a bucket that does not answer: the check says so, and the next run seals.
+                result = SealResult(problems={"": str(error)})
             with read_store(settings) as store:
                 metadata = _seal_metadata(result, read_history(store))
                 finding = check_files(store, settings, result.problems)

@@ -33,6 +33,7 @@ from assets.tables.transforms import DAY_TRANSFORMS, compute
 from benchmarks.measure import peak_mebibytes, rounds, tell
 from streaming.settings import Settings
 from streaming.store.column_files import ColumnFile, read_column_files, replace_column_files
+from streaming.store.column_store import open_column_store
 from streaming.store.connection import read_store, write_store
 from streaming.store.preparation import prepare_store
 from streaming.system.home import Home
@@ -93,13 +94,13 @@ def _make_ids(times: pl.Series, seed: int) -> pl.Series:
 
 def make_history(settings: Settings, events: int) -> list[ColumnFile]:
     """Make a deployment with a year of so many events: column files, their list and the ledger."""
-    directory = Home(settings.home).columns
+    column_store = open_column_store(settings)
     per_day = events // DAYS
     files = []
     for day in (FIRST + timedelta(number) for number in range(DAYS)):
         for number, start in enumerate(range(0, per_day, FILE_ROWS)):
             made = make_events(day, number, min(FILE_ROWS, per_day - start))
-            files.append(write_file(made, directory, day.isoformat(), (1, 1)))
+            files.append(write_file(made, column_store, day.isoformat(), (1, 1)))
     return files
 
 
@@ -119,16 +120,22 @@ def count_files(settings: Settings, files: list[ColumnFile]) -> None:
         )
 
 
-def compute_days(settings: Settings) -> int:
-    """Compute the four tables of each day from its files; return how many rows they have."""
-    rows = 0
-    directory = Home(settings.home).columns
+def compute_days(settings: Settings) -> None:
+    """Compute the four tables of each day from its files.
+
+    Print what a million costs after a hundredth, a tenth and all of the days: the growth with the
+    number of events, at the same size of a day.
+    """
+    events, cpu = 0, time.process_time()
+    column_store = open_column_store(settings)
     with read_store(settings) as store:
         listed = read_column_files(store)
-    for day, files in listed.items():
-        tables = compute(scan_files(files, directory, ZONE), DAY_TRANSFORMS, day.isoformat())
-        rows += sum(table.height for table in tables)
-    return rows
+    for number, (day, files) in enumerate(listed.items(), 1):
+        compute(scan_files(files, column_store, ZONE), DAY_TRANSFORMS, day.isoformat())
+        events += sum_files(files).events
+        if number in {DAYS // 100 + 1, DAYS // 10 + 1, DAYS}:
+            per_million = (time.process_time() - cpu) / events * MILLION
+            tell(f"compute, {number} days: {per_million:.2f} CPU s per million")
 
 
 def build_days(settings: Settings) -> int:

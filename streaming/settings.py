@@ -25,6 +25,8 @@ from streaming.units import MICROS
 
 PREFIX = "PURCHASES_"
 DOTENV = ".env"
+COLUMNS_URL = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*$"
+"""A bucket, and maybe a prefix in it: no credentials, and no end with a slash."""
 PROJECT = Path(__file__).parents[1]
 """The checkout; if the package is installed, a directory that only installers write."""
 
@@ -52,6 +54,7 @@ class Settings(BaseSettings):
     broker_open: bool = True
     kafka_config: Path | None = None
     database_url: str | None = None
+    columns_url: Annotated[str | None, Field(pattern=COLUMNS_URL)] = None
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "GBP"
     timezone: str = "UTC"
@@ -83,6 +86,7 @@ class Settings(BaseSettings):
         "bootstrap_servers",
         "kafka_config",
         "database_url",
+        "columns_url",
         "dashboard_token",
         "dashboard_action_token",
         "dashboard_certificate",
@@ -148,6 +152,7 @@ VALID_VALUES = {
     "bootstrap_servers": "host:port, several with commas between",
     "broker_open": "on or off",
     "database_url": "a SQLite file, such as sqlite:////var/lib/purchases/purchases.db",
+    "columns_url": "a bucket that speaks S3, such as s3://shop-history or s3://shop/history",
     "kafka_config": "the path of a client.properties file",
     "namespace": "up to 64 letters, digits, '-' or '_'",
     "currency": "an ISO 4217 code of three capital letters, such as GBP",

@@ -41,12 +41,14 @@ from assets.tables.transforms import Transform, compute, select_partition
 from streaming.errors import PurchasesError, Unavailable
 from streaming.settings import Settings
 from streaming.store.column_files import MARK_FILE, read_column_files
+from streaming.store.column_store import ColumnStore, open_column_store
 from streaming.store.connection import StoreConnection, StoreReader, open_reader
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.engine import open_engine
 from streaming.store.erasure import erasure_ids
 from streaming.system.deadline import Deadline
 from streaming.system.home import Home
+from streaming.system.logs import get_logger
 
 RETRY_SECONDS: Final = 90.0
 """How long a write is tried: longer than a consumer's transaction or a person's cleaning up."""
@@ -92,11 +94,16 @@ class _ColumnsDiffer(Exception):
         self.problems = problems
 
 
+class _ColumnsUnavailable(Exception):
+    """The bucket of the column files does not answer."""
+
+
 @dataclass(frozen=True)
 class PartitionBuilder:
     """The database, opened by one run for reading and for writing.
 
-    `spool` is the directory of the frames of a large partition, `columns` that of the column files.
+    `spool` is the directory of the frames of a large partition. `column_store` has the column
+    files; None reads the rows.
     """
 
     source: StoreReader
@@ -104,7 +111,7 @@ class PartitionBuilder:
     zone: ZoneInfo
     run_id: str
     spool: Path
-    columns: Path
+    column_store: ColumnStore | None
 
     def build(
         self, partition: str, transforms: Sequence[AnyTransform], *, force: bool = False
@@ -114,7 +121,8 @@ class PartitionBuilder:
         Only what is not current is computed, unless `force`: from one reading of the events, in
         one snapshot, and written in one transaction. A table that fails keeps its figures, and the
         others are replaced. If the column files are wrong, they are marked, and the rows are read.
-        Raises `Unavailable` if the database does not answer for 90 s.
+        If they cannot be read now, the rows are read. Raises `Unavailable` if the database does not
+        answer for 90 s.
         """
         started = time.monotonic()
         while True:
@@ -125,6 +133,8 @@ class PartitionBuilder:
             except _ColumnsDiffer as error:
                 self._mark(error.problems)
                 continue
+            except _ColumnsUnavailable:
+                return replace(self, column_store=None).build(partition, transforms, force=force)
             seconds = time.monotonic() - started
             return [replace(outcome, seconds=seconds) for outcome in outcomes]
 
@@ -146,7 +156,7 @@ class PartitionBuilder:
         # Version, builds and events come from one snapshot: the rows stand for exactly this
         # version, and a purchase that is stored meanwhile leaves the partition stale.
         with self.source.snapshot() as store:
-            events = read_events(store, day, day, self.zone, self.columns)
+            events = read_events(store, day, day, self.zone, self.column_store)
             figures = events.total if day is None else events.days.get(day, NO_FIGURES)
             builds = read_builds(store, partition)
             erasures = len(erasure_ids(store))
@@ -252,9 +262,15 @@ class PartitionBuilder:
         )
 
     def _require_sound_files(self, store: StoreConnection, partition: str) -> None:
-        """Raise `_ColumnsDiffer` if column files may be why a partition failed."""
+        """Raise `_Columns…` if column files may be why a partition failed."""
+        if self.column_store is None:
+            return
         day = None if partition == WHOLE else date.fromisoformat(partition)
-        problems = find_problems(store, self.columns, self.zone, (day, day), contents=True)
+        days = (day, day)
+        try:
+            problems = find_problems(store, self.column_store, self.zone, days, contents=True)
+        except Unavailable as error:
+            raise _ColumnsUnavailable from error
         listed = read_column_files(store, day, day)
         known = {file.name for files in listed.values() for file in files if file.problem}
         if problems.keys() - known:
@@ -297,10 +313,25 @@ def open_builder(settings: Settings, run_id: str) -> Iterator[PartitionBuilder]:
             require_same_deployment(recorded, settings, settings.database_path)
         engine = open_engine(settings)
         try:
-            home = Home(settings.home)
-            yield PartitionBuilder(source, engine, settings.zone, run_id, home.spool, home.columns)
+            spool_directory = Home(settings.home).spool
+            column_store = _open_answering(settings)
+            yield PartitionBuilder(
+                source, engine, settings.zone, run_id, spool_directory, column_store
+            )
         finally:
             engine.dispose()
+
+
+def _open_answering(settings: Settings) -> ColumnStore | None:
+    """Return the store of column files, or None if a bucket does not answer: rows are read then."""
+    column_store = open_column_store(settings)
+    try:
+        column_store.has("answers")
+    except Unavailable as error:
+        # Asked once, because a year has hundreds of partitions, and each would wait.
+        get_logger().warning("columns_unavailable", reason=str(error))
+        return None
+    return column_store
 
 
 def _is_current(

@@ -5,7 +5,6 @@ from the rows.
 """
 
 from datetime import date
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from assets.builds.columns import FileSums, find_damage, find_loss, sum_files
@@ -17,13 +16,14 @@ from assets.builds.event_reader import (
 )
 from assets.tables.aggregate import EVENT_COLUMNS
 from streaming.store.column_files import ColumnFile, read_column_files
+from streaming.store.column_store import ColumnStore
 from streaming.store.connection import StoreConnection
 from streaming.units import MICROS
 
 
 def find_problems(
     store: StoreConnection,
-    directory: Path,
+    column_store: ColumnStore,
     zone: ZoneInfo,
     days: tuple[date | None, date | None] = (None, None),
     *,
@@ -32,14 +32,19 @@ def find_problems(
     """Return the problem of each file by its name, of the days from the first to the last.
 
     With `contents` the bytes of every file are compared with its digest; else only whether it is
-    there. A file that was marked before keeps its problem.
+    there. A file that was marked before keeps its problem. Raises `Unavailable` if a bucket does
+    not answer.
     """
+    sizes = {} if contents else column_store.sizes()
     ledger = read_ledger(store, *days)
     problems: dict[str, str] = {}
     for day, files in read_column_files(store, *days).items():
         problems |= {file.name: file.problem for file in files if file.problem is not None}
-        find = find_damage if contents else find_loss
-        damaged = {file.name: damage for file in files if (damage := find(file, directory))}
+        damaged = {
+            file.name: damage
+            for file in files
+            if (damage := find_damage(file, column_store) if contents else find_loss(file, sizes))
+        }
         problems |= damaged
         if not any(file.name in problems for file in files):
             figures = ledger.get(day, NO_FIGURES)

@@ -4,12 +4,11 @@ Which files there are is in `streaming.store.column_files`, and when they are wr
 """
 
 import hashlib
-import os
+import io
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -18,7 +17,7 @@ import polars as pl
 from assets.tables.aggregate import EVENT_COLUMNS, add_grain_columns
 from assets.tables.calendar import with_local_time_between
 from streaming.store.column_files import ColumnFile
-from streaming.system.files import sync_directory
+from streaming.store.column_store import ColumnStore
 from streaming.units import split_sum, whole_sum
 
 FILE_ROWS: Final = 250_000
@@ -71,28 +70,20 @@ def sum_files(files: Iterable[ColumnFile]) -> FileSums:
 
 
 def write_file(
-    events: pl.DataFrame, directory: Path, day: str, rows: tuple[int, int]
+    events: pl.DataFrame, column_store: ColumnStore, day: str, rows: tuple[int, int]
 ) -> ColumnFile:
     """Write events of a day, at least one, as a new file that no row of the list names yet.
 
     `rows` are the first and the last number of a row up to which the file stands. The file is on
-    the disk when this returns. Raises `OSError` if it cannot be written.
+    the disk when this returns. Raises what `ColumnStore` does.
     """
     name = f"day={day}/{uuid.uuid4().hex}.parquet"
-    path = directory / name
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.open("w+b") as file:
-        os.fchmod(file.fileno(), 0o600)
-        events.sort("event_time").write_parquet(
-            file, compression="zstd", compression_level=3, row_group_size=FILE_ROWS
-        )
-        file.flush()
-        # The list must never name a file that a power failure can undo.
-        os.fsync(file.fileno())
-        file.seek(0)
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    for below in (path.parent, directory):
-        sync_directory(below)
+    written = io.BytesIO()
+    events.sort("event_time").write_parquet(
+        written, compression="zstd", compression_level=3, row_group_size=FILE_ROWS
+    )
+    content = written.getvalue()
+    column_store.write(name, content)
     sums = FileSums(0, 0, 0).added(events)
     trillions, micros = split_sum(sums.net_revenue_micros)
     return ColumnFile(
@@ -106,18 +97,20 @@ def write_file(
         net_revenue_micros=micros,
         first_event=_int(events["event_time"].min()),
         last_event=_int(events["event_time"].max()),
-        bytes=path.stat().st_size,
-        sha256=sha256,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
         sealed_at=time.time_ns() // 1000,
     )
 
 
-def read_files(files: Iterable[ColumnFile], directory: Path) -> pl.DataFrame:
+def read_files(files: Iterable[ColumnFile], column_store: ColumnStore) -> pl.DataFrame:
     """Read all columns of files."""
-    return _scan(list(files), directory).select(*FILE_COLUMNS).collect()
+    return _scan(list(files), column_store).select(*FILE_COLUMNS).collect()
 
 
-def scan_files(files: Iterable[ColumnFile], directory: Path, zone: ZoneInfo) -> list[pl.LazyFrame]:
+def scan_files(
+    files: Iterable[ColumnFile], column_store: ColumnStore, zone: ZoneInfo
+) -> list[pl.LazyFrame]:
     """Plan to read files, in frames of at most `FILE_ROWS` with the columns of `add_local_columns`.
 
     A frame can be read more than once; a file that is gone or damaged is an error only then.
@@ -125,7 +118,7 @@ def scan_files(files: Iterable[ColumnFile], directory: Path, zone: ZoneInfo) -> 
     return [
         add_grain_columns(
             with_local_time_between(
-                _scan(together, directory).select(*EVENT_COLUMNS),
+                _scan(together, column_store).select(*EVENT_COLUMNS),
                 zone,
                 min(file.first_event for file in together),
                 max(file.last_event for file in together),
@@ -147,29 +140,35 @@ def group_files(files: Iterable[ColumnFile], events: int) -> Iterator[list[Colum
         yield group
 
 
-def find_loss(file: ColumnFile, directory: Path) -> str | None:
+def find_loss(file: ColumnFile, sizes: Mapping[str, int]) -> str | None:
     """Return that a file is not there or not as long as it was, else None."""
-    try:
-        size = (directory / file.name).stat().st_size
-    except OSError as error:
-        return f"it cannot be read ({error.strerror})"
+    size = sizes.get(file.name)
+    if size is None:
+        return "it cannot be read (No such file or directory)"
     return None if size == file.bytes else f"it has {size} bytes, not {file.bytes}"
 
 
-def find_damage(file: ColumnFile, directory: Path) -> str | None:
-    """Return what is wrong with a file, None if it holds the bytes that were sealed."""
+def find_damage(file: ColumnFile, column_store: ColumnStore) -> str | None:
+    """Return what is wrong with a file, None if it holds the bytes that were sealed.
+
+    Raises `Unavailable` if nobody can tell now.
+    """
     try:
-        with (directory / file.name).open("rb") as opened:
-            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+        sha256 = hashlib.sha256(column_store.read(file.name)).hexdigest()
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
     return None if sha256 == file.sha256 else "its content was changed"
 
 
-def _scan(files: Sequence[ColumnFile], directory: Path) -> pl.LazyFrame:
+def _scan(files: Sequence[ColumnFile], column_store: ColumnStore) -> pl.LazyFrame:
     # A path is taken as it is: a home may have any characters in its name.
-    paths = [directory / file.name for file in files]
-    return pl.scan_parquet(paths, glob=False, hive_partitioning=False, low_memory=True)
+    return pl.scan_parquet(
+        column_store.locate(file.name for file in files),
+        glob=False,
+        hive_partitioning=False,
+        low_memory=True,
+        **column_store.scan_options,
+    )
 
 
 def _int(value: object) -> int:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain
-from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -22,6 +21,7 @@ from assets.builds.columns import scan_files, sum_files
 from assets.tables.aggregate import EVENT_COLUMNS
 from assets.tables.calendar import day_window, with_local_time
 from streaming.store.column_files import ColumnFile, read_column_files
+from streaming.store.column_store import ColumnStore
 from streaming.store.connection import StoreConnection
 from streaming.store.live_totals import read_version
 from streaming.store.migrations.readable import event_id
@@ -71,24 +71,24 @@ def read_events(
     first: date | None,
     last: date | None,
     zone: ZoneInfo,
-    columns: Path | None = None,
+    column_store: ColumnStore | None = None,
 ) -> EventRange:
     """Read the days from `first` to `last`, both included, in the caller's snapshot.
 
-    None leaves a side open. `columns` is the directory of the column files; None reads rows only.
+    None leaves a side open. `column_store` has the column files; None reads rows only.
     If clocks change over midnight, the frames may hold events of a neighbouring day too.
     """
     start = None if first is None else day_window(first, zone)[0]
     end = None if last is None else day_window(last, zone)[1]
     days = read_ledger(connection, first, last)
-    sealed = {} if columns is None else _read_sound_files(connection, first, last)
+    sealed = {} if column_store is None else _read_sound_files(connection, first, last)
     files = list(chain.from_iterable(sealed.values()))
     return EventRange(
         days=days,
         total=_read_total(connection),
         stream_offsets=_read_offsets(connection),
         files=files,
-        sealed=[] if columns is None else scan_files(files, columns, zone),
+        sealed=[] if column_store is None else scan_files(files, column_store, zone),
         frames=_read_rest(connection, days, sealed, zone)
         if files
         else _frames(_pieces(connection, EVENT_COLUMNS, (start, end))),

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 from typing import Final
 
 from assets.builds.columns import (
@@ -31,11 +30,11 @@ from streaming.store.column_files import (
     remove_unlisted,
     replace_column_files,
 )
+from streaming.store.column_store import ColumnStore, open_column_store
 from streaming.store.connection import StoreConnection, StoreReader, open_reader, write_store
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.live_totals import count_corrections
 from streaming.system.deadline import Deadline
-from streaming.system.home import Home
 from streaming.totals.queries import last_row
 
 SMALL_FILES: Final = 16
@@ -76,8 +75,7 @@ def seal_history(settings: Settings, today: date, limit_seconds: float = math.in
 
     Then join the small files of a day, and remove files that no row names. No further day is begun
     after the limit. Only who holds the write lock may do it. Raises what `open_reader` and
-    `write_store` do, `Mismatch` if the deployment has other settings, and `OSError` if a file
-    cannot be written.
+    `write_store` do, `Mismatch` if the deployment has other settings, and what `ColumnStore` does.
     """
     limit = Deadline.after(limit_seconds)
     sealed: list[_Sealed] = []
@@ -146,14 +144,14 @@ def _list_days(reader: StoreReader, settings: Settings, today: date, least: int 
 
 def _seal(reader: StoreReader, settings: Settings, day: date) -> _Sealed:
     """Write the files of a day, of one moment; none if their sums are not those of the ledger."""
-    directory = Home(settings.home).columns
+    column_store = open_column_store(settings)
     with reader.snapshot() as store:
         listed = read_column_files(store, day, day).get(day, [])
         corrections = count_corrections(store)
         rows = (max((file.last_row for file in listed), default=0) + 1, last_row(store))
         frames = read_rows_beyond(store, FILE_COLUMNS, day, settings.zone, listed)
         new = [
-            write_file(frame, directory, day.isoformat(), rows)
+            write_file(frame, column_store, day.isoformat(), rows)
             for frame in frames
             if not frame.is_empty()
         ]
@@ -180,15 +178,15 @@ def _list_small(reader: StoreReader) -> Iterator[list[ColumnFile]]:
 
 def _join(reader: StoreReader, settings: Settings, files: Sequence[ColumnFile]) -> _Sealed:
     """Write one file with the events of several; mark those that are damaged instead."""
-    directory = Home(settings.home).columns
+    column_store = open_column_store(settings)
     with reader.snapshot() as store:
         corrections = count_corrections(store)
-    damaged = [file for file in files if find_damage(file, directory)]
+    damaged = [file for file in files if find_damage(file, column_store)]
     if damaged:
-        problem = find_damage(damaged[0], directory)
+        problem = find_damage(damaged[0], column_store)
         return _Sealed(damaged, [], corrections, problem=problem)
     rows = (min(file.first_row for file in files), max(file.last_row for file in files))
-    joined = write_file(read_files(files, directory), directory, files[0].day, rows)
+    joined = write_file(read_files(files, column_store), column_store, files[0].day, rows)
     return _Sealed(files, [joined], corrections, is_joined=True)
 
 
@@ -197,25 +195,25 @@ def _record(settings: Settings, result: _Sealed) -> bool:
 
     A day that was corrected since its events were read is left to the next seal.
     """
-    directory = Home(settings.home).columns
+    column_store = open_column_store(settings)
     with write_store(settings) as store:
         if result.problem is not None:
             store.executemany(MARK_FILE, [(result.problem, file.name) for file in result.basis])
             return False
         if count_corrections(store) != result.corrections or not _are_there(
-            store, directory, result
+            store, column_store, result
         ):
             return False
         replace_column_files(store, result.basis if result.is_joined else (), result.new)
     return bool(result.new)
 
 
-def _are_there(store: StoreConnection, directory: Path, result: _Sealed) -> bool:
+def _are_there(store: StoreConnection, column_store: ColumnStore, result: _Sealed) -> bool:
     """Return whether the new files are on the disk still, and those of the basis in the list.
 
     An erasure removes what no row names, and `purchases db columns rebuild` forgets all.
     """
     names = {row[0] for row in store.execute("SELECT name FROM column_file")}
-    return all((directory / file.name).exists() for file in result.new) and all(
+    return all(column_store.has(file.name) for file in result.new) and all(
         file.name in names for file in result.basis
     )

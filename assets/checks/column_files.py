@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 from assets.builds.column_proof import find_problems
 from assets.checks.finding import EXAMPLES, CheckContext, Finding
+from streaming.errors import Unavailable
 from streaming.settings import Settings
 from streaming.store.column_files import read_column_files
+from streaming.store.column_store import open_column_store
 from streaming.store.connection import StoreConnection
-from streaming.system.home import Home
 
 
 def check_files(
@@ -24,8 +25,12 @@ def check_files(
 
     `found` are problems of days that were found before, by day.
     """
-    directory = Home(settings.home).columns
-    problems = find_problems(store, directory, settings.zone, contents=contents)
+    try:
+        problems = find_problems(
+            store, open_column_store(settings), settings.zone, contents=contents
+        )
+    except Unavailable as error:
+        return Finding(passed=False, description=f"{error} Builds read the rows meanwhile.")
     files = sum(len(of_day) for of_day in read_column_files(store).values())
     sentences = [*(found or {}).values(), *(f"{name}: {why}." for name, why in problems.items())]
     return Finding(

@@ -1,25 +1,24 @@
-"""The list of column files: which files in `columns/` hold which stored events of which day.
+"""The list of column files: which files hold which stored events of which day.
 
 The events in the database are the truth, and a file is a copy. A file belongs to the history while
 a row of `column_file` names it; one that no row names is left over, and is removed. What is in a
-file, and when a day is sealed, is `assets.builds.seal`.
+file, and when a day is sealed, is `assets.builds.seal`; where it is, `column_store`.
 """
 
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from datetime import date
-from pathlib import Path
 from typing import Final
 
+from streaming.errors import Unavailable
 from streaming.settings import Settings
+from streaming.store.column_store import ColumnStore, open_column_store
 from streaming.store.connection import StoreConnection, write_store
-from streaming.system.home import Home
 
 
 @dataclass(frozen=True)
 class ColumnFile:
-    """A row of `column_file`; `name` is relative to `columns/`, times in µs.
+    """A row of `column_file`; `name` is that in the column store, times are in µs.
 
     The file holds the events of the day that were stored from `first_row` to `last_row`, or a part
     of them: the files of a day hold all of its events up to the last of them.
@@ -86,37 +85,32 @@ def forget_all(store: StoreConnection) -> int:
     return store.execute("DELETE FROM column_file").rowcount
 
 
-def forget_missing(store: StoreConnection, directory: Path) -> None:
-    """Forget the days that lack a file: a restored list is older than the files of the home."""
+def forget_missing(store: StoreConnection, column_store: ColumnStore) -> None:
+    """Forget the days that lack a file: a restored list is older than the files.
+
+    If a bucket does not answer, forget all: the next seal writes them again.
+    """
+    try:
+        there = column_store.sizes()
+    except Unavailable:
+        forget_all(store)
+        return
     listed = read_column_files(store)
-    missing = {
-        file.day
-        for files in listed.values()
-        for file in files
-        if not (directory / file.name).exists()
-    }
+    missing = {file.day for files in listed.values() for file in files if file.name not in there}
     forget_days(store, missing)
 
 
 def remove_unlisted(settings: Settings) -> int:
-    """Remove the files in `columns/` that no row names; return how many.
+    """Remove the column files that no row names; return how many.
 
-    Raises what `write_store` does, and `OSError` if a file cannot be removed.
+    Raises what `write_store` and `ColumnStore` do.
     """
-    directory = Home(settings.home).columns
-    if not directory.exists():
-        return 0
+    column_store = open_column_store(settings)
+    # Before the write lock, because a bucket may take its time.
+    there = column_store.sizes()
     # Nobody can name a file meanwhile: a seal looks for its files in the transaction that does.
     with write_store(settings) as store:
         listed = {row[0] for row in store.execute("SELECT name FROM column_file")}
-        removed = [
-            path
-            for path in directory.rglob("*")
-            if path.is_file() and path.relative_to(directory).as_posix() not in listed
-        ]
-        for path in removed:
-            path.unlink()
-    for below in directory.iterdir():
-        with suppress(OSError):  # a directory that is not empty, or a file
-            below.rmdir()
-    return len(removed)
+        unlisted = there.keys() - listed
+        column_store.remove(unlisted)
+    return len(unlisted)

@@ -165,9 +165,10 @@ def erase(settings: Settings, user: str | None, order: str | None, *, apply: boo
             listed_all = structs.replace(erasures, erasures=[*erasures.erasures, listed])
             write_erasure_list(path, listed_all)
     with_user = 0 if users else sum(event.user is not None for event in changes.events)
+    is_overwritten = apply and overwrite_free_space(settings.database_path)
+    # Last, because a bucket may not answer: the next seal removes the files then.
     if apply:
         remove_unlisted(settings)
-    is_overwritten = apply and overwrite_free_space(settings.database_path)
     return ErasureResult(erasure, with_user, is_new, is_overwritten)
 
 
@@ -196,8 +197,8 @@ def apply_again(settings: Settings) -> list[Erasure]:
         _apply(store, _find_changes(store, pseudonyms, users, orders), settings)
         for each in missing:
             _record(store, each.erasure)
-    remove_unlisted(settings)
     overwrite_free_space(settings.database_path)
+    remove_unlisted(settings)
     return [each.erasure for each in missing]
 
 

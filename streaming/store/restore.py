@@ -14,6 +14,7 @@ from streaming.errors import PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
 from streaming.store.backup import Progress, backup_path, copy_database, require_integrity
 from streaming.store.column_files import forget_missing
+from streaming.store.column_store import open_column_store
 from streaming.store.connection import (
     SCHEMA_VERSION,
     newer_schema,
@@ -55,7 +56,7 @@ def restore(settings: Settings, source: Path, progress: Progress | None = None) 
                 copy_database(content, source, path, progress)
             migrate(path)
             with write_store(settings) as store:
-                forget_missing(store, Home(settings.home).columns)
+                forget_missing(store, open_column_store(settings))
             return RestoreResult(kept, apply_again(settings))
 
 

@@ -22,6 +22,7 @@ from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.store.backup import backup
 from streaming.store.column_files import forget_all
+from streaming.store.column_store import open_column_store
 from streaming.store.connection import read_store, write_store
 from streaming.store.erasure import erase, overwrite_free_space
 from streaming.store.rebuild import rebuild
@@ -63,9 +64,8 @@ def build_from_rows(settings: Settings, days: int = DAYS) -> dict[str, str]:
 
 def problems(settings: Settings) -> dict[str, str]:
     """Return the problems of the listed files."""
-    directory = Home(settings.home).columns
     with read_store(settings) as opened:
-        return find_problems(opened, directory, settings.zone, contents=True)
+        return find_problems(opened, open_column_store(settings), settings.zone, contents=True)
 
 
 def listed(settings: Settings) -> list[tuple[object, ...]]:
