@@ -1,7 +1,8 @@
 """`make bench`: the year from file to figures, commands, memory, speed, Dagster, the dashboard.
 
 Prints the figures and writes benchmarks/results.json and docs/benchmarks.md; `python -m
-benchmarks.bench speed` (or `everyday`, `storing`, `dagster`, `dashboard`) measures that part only.
+benchmarks.bench speed` (or `everyday`, `storing`, `dagster`, `dashboard`, `verify`) measures that
+part only.
 Everything runs in a scratch home, with an embedded broker of its own (`scratch`); how a process is
 measured lives in `measure`, what is written in `written`.
 """
@@ -20,6 +21,7 @@ from benchmarks.scratch import ROOT, Bench, scratch
 from benchmarks.sensors import measure_sensors
 from benchmarks.speed import measure_speed
 from benchmarks.storing import measure_storing
+from benchmarks.verify import measure_verify
 from benchmarks.written import BACKLOG, Part, Results, page, read_results, write_results
 
 EXAMPLE = ROOT / "examples" / "online_retail.parquet"
@@ -142,6 +144,7 @@ PARTS: Final = {
     "storing": measure_storing,
     "dagster": measure_dagster,
     "dashboard": measure_looks,
+    "verify": measure_verify,
 }
 
 

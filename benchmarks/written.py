@@ -102,6 +102,14 @@ counts. Nothing was sent through the stream at this size.
   other work filled (load 15; the fixed loop of 0.18 s took 0.36 s and more): 2.0 % and 3.0 % of a
   core, first paint after 228 to 464 ms.
 
+## `verify`
+
+{verify}
+
+- *First*: a whole command from the start; *again*: with nothing new. The CPU is that of its
+  processes. `python -m benchmarks.verify` measures 14 million. What was measured beside other work,
+  and at which size, is in [0061](decisions/0061-partitions-side-by-side.md).
+
 ## Where the time goes
 
 Shares of each worker's CPU over a backlog of 800,000, of another run than the tables: threads by
@@ -183,6 +191,7 @@ def page(results: Results) -> str:
         storing=tables.get("storing", NONE),
         dagster=tables.get("dagster", NONE),
         dashboard=tables.get("dashboard", NONE),
+        verify=tables.get("verify", NONE),
         steps=f"{LOOP_STEPS:,}",
         backlog=BACKLOG,
     )
