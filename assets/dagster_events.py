@@ -94,6 +94,8 @@ def _build_metadata(outcome: Outcome, build: TableBuild) -> dict[str, Any]:
         "digest": build.digest,
         "built_by": MetadataValue.dagster_run(build.run_id),
         "computed": outcome.computed,
+        "added_events": build.added_events,
+        "cpu_seconds": build.cpu_time / MICROS,
         **({"dagster/column_lineage": lineage} if lineage else {}),
     }
 

@@ -59,7 +59,7 @@ INSERT INTO day_ledger SELECT date('now', -i || ' days'), 1 + i / 60, 50, 60, 70
 """
 BUILDS: Final = """
 INSERT INTO table_build SELECT ?, day, version, events, items_sold, net_revenue_micros, 1, '{}', '',
-  '1', '', 0, 0 FROM day_ledger
+  '1', '', 0, 0, 0, 0, 0, 0, NULL FROM day_ledger
 """
 STALE: Final = "UPDATE day_ledger SET version = version + 1000000 WHERE abs(random()) % ? = 0"
 TOTALS: Final = "UPDATE live_totals SET events = (SELECT max(version) FROM day_ledger)"

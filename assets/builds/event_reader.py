@@ -8,10 +8,11 @@ frame becomes figures is in `assets.tables`.
 # into the process, and closing one library's file drops the other's POSIX locks: rows get lost.
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -48,6 +49,19 @@ NO_FIGURES: Final = StreamFigures(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
+class RowRange:
+    """The stored rows of a day after one number up to another, in the order of storing.
+
+    `day_events` is about how many events the whole day has: the faster search depends on it.
+    """
+
+    day: date
+    after: int
+    until: int
+    day_events: int
+
+
+@dataclass(frozen=True)
 class EventRange:
     """The events of a range of days and the consumer's figures of it, from one snapshot.
 
@@ -81,7 +95,7 @@ def read_events(
     start = None if first is None else day_window(first, zone)[0]
     end = None if last is None else day_window(last, zone)[1]
     days = read_ledger(connection, first, last)
-    sealed = {} if column_store is None else _read_sound_files(connection, first, last)
+    sealed = {} if column_store is None else read_sound_files(connection, first, last)
     files = list(chain.from_iterable(sealed.values()))
     return EventRange(
         days=days,
@@ -105,15 +119,32 @@ def read_rows_beyond(
     """Read the events of a day that its column files do not have, by time, in frames."""
     listed = list(files)
     after_row = max((file.last_row for file in listed), default=0)
-    # The rows after that one are few or many, and so are the events of the day: the smaller of
-    # both is searched. SQLite has no statistics to decide by.
-    is_recent = last_row(connection) - after_row < sum_files(listed).events
-    table = "analytics_event NOT INDEXED" if is_recent else "analytics_event"
-    pieces = _pieces(connection, columns, day_window(day, zone), after_row, table)
-    return _frames(_of_day(piece, day, zone) for piece in pieces)
+    rows = RowRange(day, after_row, last_row(connection), sum_files(listed).events)
+    return read_rows(connection, columns, zone, rows)
 
 
-def _read_sound_files(
+def read_rows(
+    connection: StoreConnection,
+    columns: Mapping[str, Any],
+    zone: ZoneInfo,
+    rows: RowRange,
+    related: Mapping[str, Sequence[str]] | None = None,
+) -> Iterator[pl.DataFrame]:
+    """Read the events of a range of rows, in frames: at least one, which may be empty.
+
+    With `related` only those that have one of the values of a column in it.
+    """
+    pieces = _pieces(connection, columns, day_window(rows.day, zone), rows, related or {})
+    return _frames(_of_day(piece, rows.day, zone) for piece in pieces)
+
+
+def count_rows(connection: StoreConnection, zone: ZoneInfo, rows: RowRange) -> int:
+    """Count the events of a range of rows; also those of a neighbour that `day_window` has."""
+    statement, _ = _select("count(*)", day_window(rows.day, zone), rows, {})
+    return int(connection.execute(statement).fetchone()[0])
+
+
+def read_sound_files(
     connection: StoreConnection, first: date | None, last: date | None
 ) -> dict[date, list[ColumnFile]]:
     """Read the files of the days of which none has a problem."""
@@ -197,23 +228,44 @@ def _pieces(
     connection: StoreConnection,
     columns: Mapping[str, Any],
     window: tuple[int | None, int | None],
-    after_row: int = 0,
-    table: str = "analytics_event",
+    rows: RowRange | None = None,
+    related: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Iterator[pl.DataFrame]:
     """Read the events from the first time of a window to before its second (µs); None is open.
 
-    Only rows after the number `after_row` are read. The first piece may be empty: an empty range
-    gives one frame with the columns and no row.
+    The first piece may be empty: an empty range gives one frame with the columns and no row.
     """
-    start, end = window
-    limits = {"event_time >=": start, "event_time <": end, "rowid >": after_row or None}
-    bounds = [f"{sign} {at}" for sign, at in limits.items() if at is not None]
-    where = f"WHERE {' AND '.join(bounds)}" if bounds else ""
     names = ", ".join(event_id(name) if name == "event_id" else name for name in columns)
-    cursor = connection.execute(f"SELECT {names} FROM {table} {where}")  # noqa: S608
+    statement, parameters = _select(names, window, rows, related)
+    cursor = connection.execute(statement, parameters)
     yield _frame(cursor.fetchmany(FETCH_ROWS), columns)
-    while rows := cursor.fetchmany(FETCH_ROWS):
-        yield _frame(rows, columns)
+    while pieces := cursor.fetchmany(FETCH_ROWS):
+        yield _frame(pieces, columns)
+
+
+def _select(
+    names: str,
+    window: tuple[int | None, int | None],
+    rows: RowRange | None,
+    related: Mapping[str, Sequence[str]],
+) -> tuple[str, list[str]]:
+    """Return the statement that selects events, and its parameters."""
+    table, number = "analytics_event", "+rowid"
+    # The rows of the range are few or many, and so are the events of the day: the smaller of both
+    # is searched. SQLite has no statistics to decide by.
+    if rows is not None and rows.until - rows.after < rows.day_events:
+        table, number = "analytics_event NOT INDEXED", "rowid"
+    start, end = window
+    limits = {"event_time >=": start, "event_time <": end}
+    if rows is not None:
+        limits |= {f"{number} >": rows.after or None, f"{number} <=": rows.until}
+    conditions = [f"{sign} {at}" for sign, at in limits.items() if at is not None]
+    if related:
+        found = [f"{column} IN (SELECT value FROM json_each(?))" for column in related]  # noqa: S608 - own names
+        conditions.append(f"({' OR '.join(found)})")
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    values = [json.dumps(list(of_column)) for of_column in related.values()]
+    return f"SELECT {names} FROM {table}{where}", values  # noqa: S608 - own names
 
 
 def _frames(pieces: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -41,7 +41,7 @@ class StalePartition:
     """A partition of a table whose build is not at the day's version; times in µs.
 
     `built_version` is 0 and `built_at` None if it was never built. `behind` is the number of
-    stored events that the build lacks.
+    stored events that the build lacks, `cpu_time` (µs) is what it took.
     """
 
     table: str
@@ -51,6 +51,7 @@ class StalePartition:
     built_version: int
     built_at: int | None
     behind: int
+    cpu_time: int = 0
     failure: LastFailure | None = None
 
     def due_at(self) -> int:
@@ -97,6 +98,14 @@ def read_failures(connection: StoreConnection) -> dict[tuple[str, str], LastFail
         " FROM build_failure"
     )
     return {(row[0], row[1]): LastFailure(*row[2:]) for row in rows}
+
+
+def read_added_days(connection: StoreConnection) -> list[date]:
+    """Read the days of which events were added since all were computed, newest first."""
+    rows = connection.execute(
+        "SELECT DISTINCT partition FROM table_build WHERE added_events > 0 ORDER BY 1 DESC"
+    )
+    return [date.fromisoformat(row[0]) for row in rows]
 
 
 def stale_days(
@@ -149,7 +158,7 @@ target AS (
   FROM live_totals CROSS JOIN whole_table
 )
 SELECT t.name, t.partition, t.version, t.changed_at, coalesce(b.version, 0), b.built_at,
-  t.events - coalesce(b.events, 0)
+  t.events - coalesce(b.events, 0), coalesce(b.cpu_time, 0)
 FROM target t LEFT JOIN table_build b ON b.table_name = t.name AND b.partition = t.partition
 WHERE t.version <> coalesce(b.version, 0) OR t.code <> b.code_version
 """  # noqa: S608 - constants

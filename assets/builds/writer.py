@@ -26,7 +26,7 @@ from streaming.store.connection import StoreConnection
 from streaming.store.models import Table
 from streaming.store.sql_tables import sort_rows
 from streaming.store.table_builds import rows_digest
-from streaming.units import split_sum
+from streaming.units import MICROS, split_sum
 
 _BUILD = Table.metadata.tables[TableBuild.__tablename__]
 _FAILURE = Table.metadata.tables[BuildFailure.__tablename__]
@@ -40,7 +40,10 @@ class BuildBasis:
     """What a partition is built from: the stream's figures of it, and the stream's positions.
 
     `expected` are the sums that the table must have: the same, except for a table that leaves
-    events out. `run_id` is the run that builds. `erasures` is how many there were.
+    events out. `run_id` is the run that builds, and began at `started` (CPU s). `erasures` is
+    how many there were, `last_row` and `last_correction` where the store ended. `added_to` is the
+    build that `new_events` were added to; None if the rows were computed from all events, which
+    then have a `difference` to what had been added.
     """
 
     partition: str
@@ -48,7 +51,13 @@ class BuildBasis:
     expected: StreamFigures
     stream_offsets: str
     run_id: str
-    erasures: int = 0
+    started: float
+    erasures: int
+    last_row: int
+    last_correction: int
+    added_to: TableBuild | None = None
+    new_events: int = 0
+    difference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,8 @@ class AuditFailure(PurchasesError):
         self.audit = audit
 
 
-class ErasedMeanwhile(PurchasesError):
-    """A customer was erased after the events were read, who may be in the rows: compute again."""
+class ChangedMeanwhile(PurchasesError):
+    """What the rows come from was changed after it was read: compute them again."""
 
 
 def replace_partition(
@@ -81,15 +90,42 @@ def replace_partition(
     """Replace a partition by `rows`: all of it, audited and recorded, or nothing.
 
     The transaction is the caller's, and nothing is visible before its end. Raises `AuditFailure`,
-    `ErasedMeanwhile`, and what the engine of `open_engine` does.
+    `ChangedMeanwhile`, and what the engine of `open_engine` does.
     """
     if connection.exec_driver_sql(_COUNT_ERASURES).scalar_one() != basis.erasures:
-        raise ErasedMeanwhile("A customer was erased while the rows were computed.")
+        # Who was erased may be in the rows.
+        raise ChangedMeanwhile("A customer was erased while the rows were computed.")
     partition, values = basis.partition, database_rows(rows)
+    build = _describe(transform, values, basis)
+    # The savepoint undoes this table alone if it fails; the day's other tables stay in the
+    # transaction.
+    with connection.begin_nested():
+        before = _read_build(connection, transform.table, partition)
+        # A run that waited long for the write lock may hold an older snapshot than this build.
+        if before is not None and before.version > build.version:
+            return Replacement(before, before, None)
+        if basis.added_to is not None and before != basis.added_to:
+            raise ChangedMeanwhile("The build that events were added to was replaced or forgotten.")
+        _replace_rows(connection, transform, partition, values)
+        result = audit(connection, transform, partition, basis.expected, len(values))
+        if result.problems:
+            raise AuditFailure(transform.table, partition, result)
+        _record_build(connection, build)
+    return Replacement(build, before, result)
+
+
+def _describe(
+    transform: AnyTransform, values: Sequence[tuple[Any, ...]], basis: BuildBasis
+) -> TableBuild:
+    """Return the build of rows, which is made now."""
     trillions, micros = split_sum(basis.figures.net_revenue_micros)
-    build = TableBuild(
+    added_before, difference = 0, basis.difference
+    if basis.added_to is not None:
+        # It is known until the day is computed again.
+        added_before, difference = basis.added_to.added_events, basis.added_to.difference
+    return TableBuild(
         table_name=transform.table,
-        partition=partition,
+        partition=basis.partition,
         version=basis.figures.version,
         events=basis.figures.events,
         items_sold=basis.figures.items_sold,
@@ -101,20 +137,12 @@ def replace_partition(
         run_id=basis.run_id,
         built_at=time.time_ns() // 1000,
         net_revenue_trillions=trillions,
+        last_row=basis.last_row,
+        last_correction=basis.last_correction,
+        added_events=added_before + basis.new_events,
+        cpu_time=round((time.process_time() - basis.started) * MICROS),
+        difference=difference,
     )
-    # The savepoint undoes this table alone if it fails; the day's other tables stay in the
-    # transaction.
-    with connection.begin_nested():
-        before = _read_build(connection, transform.table, partition)
-        # A run that waited long for the write lock may hold an older snapshot than this build.
-        if before is not None and before.version > build.version:
-            return Replacement(before, before, None)
-        _replace_rows(connection, transform, partition, values)
-        result = audit(connection, transform, partition, basis.expected, len(values))
-        if result.problems:
-            raise AuditFailure(transform.table, partition, result)
-        _record_build(connection, build)
-    return Replacement(build, before, result)
 
 
 def record_failure(connection: Connection, failure: BuildFailure) -> None:

@@ -30,8 +30,8 @@ from streaming.store.connection import StoreConnection, read_store
 EVENTS: Final = "analytics_event"
 HISTORY: Final = "analytics_history"
 NIGHTLY: Final = ("recomputed", "integrity", "unchanged", "restorable")
-RECONCILIATION: Final = ("parity",)
-FREQUENT: Final = ("on_time", "out_of_range", "lag", "refusals", "repeats")
+RECONCILIATION: Final = ("parity", "addition")
+FREQUENT: Final = ("on_time", "addition", "out_of_range", "lag", "refusals", "repeats")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ def _table_checks(transform: AnyTransform) -> Mapping[str, Callable[..., Finding
     # A table of a file may lack the figures that are compared.
     if isinstance(transform, SqlTransform):
         return _OF_ANY_TABLE
-    return {"parity": reconciliation.check_parity, **_OF_ANY_TABLE}
+    checks = {"parity": reconciliation.check_parity, **_OF_ANY_TABLE}
+    return {**checks, "addition": reconciliation.check_addition} if transform.additive else checks
 
 
 def _definition(check: _Check, settings: Settings) -> AssetChecksDefinition:

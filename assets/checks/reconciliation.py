@@ -26,7 +26,7 @@ from streaming.verification.database_checks import check_days, check_items, chec
 PAST_DAY_SECONDS: Final = 10 * 60
 """How long a past day may wait for its build: it is requested at once, so this is plenty."""
 TODAY_SECONDS: Final = 30 * 60
-"""Today and the summaries are built every ten minutes at most: three times that is late."""
+"""The summaries are built every ten minutes at most, today more often: three times that is late."""
 FIGURES: Final = ("events", "items_sold", "net_revenue_micros")
 
 
@@ -64,6 +64,24 @@ def _whole_figures(columns: Sequence[int]) -> tuple[int, int, int]:
     """Return events, items sold and micros of net revenue, whose units and rest are apart."""
     events, items_sold, units, rest = columns
     return events, items_sold, units * MICROS + rest
+
+
+def check_addition(connection: StoreConnection, _: CheckContext, transform: Transform) -> Finding:
+    """Find days whose rows were added to, and differed when all their events were computed."""
+    builds = connection.execute(
+        "SELECT partition, added_events > 0, difference FROM table_build WHERE table_name = ?",
+        (transform.table,),
+    ).fetchall()
+    added = sum(is_added for _, is_added, _ in builds)
+    different = [f"{day}: {difference}" for day, _, difference in builds if difference is not None]
+    return Finding(
+        passed=not different,
+        description=f"{added} days have events that were added to their last build,"
+        f" {len(different)} days differed when they were computed."
+        + (" Compute them with `purchases backfill --force`." if different else ""),
+        numbers={"added": added, "different": len(different)},
+        examples=tuple(different[:EXAMPLES]),
+    )
 
 
 def check_unchanged(

@@ -66,7 +66,7 @@ def aggregate(
     the cut into frames makes no difference. Events without a value for a column of a grain are left
     out of it. The frames are read once for the sums, and once or more for the distinct counts.
     """
-    rows, sums = _sum_frames(frames, grains)
+    rows, sums = sum_frames(frames, grains)
     passes = max(1, math.ceil(rows / PASS_ROWS))
     counted = {metric for grain in grains for metric in grain.distinct}
     counts = {metric: _count_distinct(frames, grains, metric, passes) for metric in counted}
@@ -74,10 +74,10 @@ def aggregate(
     return dict(zip(grains, pl.collect_all(plans), strict=True))
 
 
-def _sum_frames(
+def sum_frames(
     frames: Sequence[pl.LazyFrame], grains: Sequence[Grain]
 ) -> tuple[int, dict[Grain, pl.DataFrame]]:
-    """Return the number of events, and the sums of each grain."""
+    """Return the number of events, and what `aggregate` has of each grain but distinct counts."""
     rows, parts = 0, {grain: list[pl.DataFrame]() for grain in grains}
     for frame in frames:
         # One `collect_all` for all grains: polars computes what their plans share only once.

@@ -38,6 +38,11 @@ def trillions(name: str) -> Any:  # noqa: ANN401 - what SQLModel's `Field` takes
     return big(default=0, sa_column_kwargs={"server_default": "0"}, description=MEANINGS[name])
 
 
+def count(description: str) -> Any:  # noqa: ANN401 - what SQLModel's `Field` takes and gives
+    """Return a column that is 0 in rows of before it was there."""
+    return big(default=0, sa_column_kwargs={"server_default": "0"}, description=description)
+
+
 class HourlySales(Table, table=True):
     """One local hour; the hour that a change of clocks repeats has a row for each time."""
 
@@ -201,6 +206,15 @@ class TableBuild(Table, table=True):
     run_id: str = Field(description="The run of Dagster that built it.")
     built_at: int = big(description="When, µs since 1970 UTC.")
     net_revenue_trillions: int = trillions("net_revenue_trillions")
+    last_row: int | None = big(
+        description="The last stored event then, by its row; none in builds of before 0014."
+    )
+    last_correction: int = count("The last correction then; 0 is none.")
+    added_events: int = count("Events added since the rows were computed from all; 0 is none.")
+    cpu_time: int = count("The CPU time that the build took, in µs; 0 in builds of before 0014.")
+    difference: str | None = Field(
+        default=None, description="How rows that were added to differed from computed ones."
+    )
 
 
 class BuildFailure(Table, table=True):

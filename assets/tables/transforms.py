@@ -44,6 +44,8 @@ class Transform:
     `rows` gets the figures, with sums of money whole in one column, and the partition. A change of
     `rows` needs another `code_version`: builds of the old one are not current then. `guests` says
     whether the table's sums include the events of guests; only a whole table may leave them out.
+    `additive` says that the table's rows are those of its one grain with all figures of it, so that
+    new events of a day can be added to them.
     """
 
     model: type[Table]
@@ -51,6 +53,7 @@ class Transform:
     rows: Callable[[Figures, str], pl.DataFrame]
     code_version: str = "1"
     guests: bool = True
+    additive: bool = False
 
     @property
     def table(self) -> str:
@@ -101,10 +104,13 @@ def compute(
     # A dict keeps the order of the grains: a set would make each run another query plan.
     needed = list({grain: None for transform in transforms for grain in transform.grains})
     figures = aggregate(frames, needed)
-    return [
-        split_sums(transform.rows(figures, partition)).select(transform.columns).sort(transform.key)
-        for transform in transforms
-    ]
+    return [table_rows(transform, figures, partition) for transform in transforms]
+
+
+def table_rows(transform: Transform, figures: Figures, partition: str) -> pl.DataFrame:
+    """Return the rows of a table from the figures of its grains, as `compute` describes them."""
+    rows = split_sums(transform.rows(figures, partition))
+    return rows.select(transform.columns).sort(transform.key)
 
 
 def _hourly_sales(by: Figures, _: str) -> pl.DataFrame:
@@ -169,10 +175,10 @@ def _score(column: str, *, fewer_is_better: bool = False) -> pl.Expr:
 
 
 DAY_TRANSFORMS: Final = (
-    Transform(HourlySales, (HOUR,), _hourly_sales),
-    Transform(DailySales, (DAY,), _daily_sales),
-    Transform(DailyItemSales, (DAY_ITEM,), _daily_item_sales),
-    Transform(DailyCountrySales, (DAY_COUNTRY,), _daily_country_sales),
+    Transform(HourlySales, (HOUR,), _hourly_sales, additive=True),
+    Transform(DailySales, (DAY,), _daily_sales, additive=True),
+    Transform(DailyItemSales, (DAY_ITEM,), _daily_item_sales, additive=True),
+    Transform(DailyCountrySales, (DAY_COUNTRY,), _daily_country_sales, additive=True),
 )
 WHOLE_TRANSFORMS: Final = (
     Transform(CustomerSummary, (ALL, USER), _customer_summary, guests=False),

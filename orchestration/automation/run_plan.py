@@ -38,14 +38,19 @@ minutes. A long run meanwhile would build days that change again, and keep the n
 BRIDGED_DAYS: Final = 31
 """A gap of current days that a range bridges: looking at a current day costs less than a run."""
 PAUSE_SECONDS: Final = 600.0
-"""The pause after a build of today or of a summary, which almost every new event makes stale."""
-TODAY_PAUSES: Final = 5
-"""The pause after a run for today, in durations of that run: it takes a sixth of the time."""
+"""The pause after a build of a summary, which almost every new event makes stale."""
+TODAY_SECONDS: Final = 60.0
+"""From one build of today to the next: the process of a run starts for longer than it adds."""
+TODAY_SHARE: Final = 20
+"""Builds of today take at most a twentieth of a core: after one of 10 s the next waits 200 s.
+
+CPU time counts, so that a build that waits for others does not keep today behind for longer.
+"""
 LACKING_SHARE: Final = 0.01
 """A summary that lacks more than this share of all events does not wait for ten minutes: it was
 built while a replay or an import came in, and its newest customers would be missing that long."""
 SUMMARY_PAUSES: Final = 10
-"""The same for the summaries, whose runs read all events."""
+"""The pause after a run for the summaries, in durations of that run: it reads all events."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +135,23 @@ def plan_today(inputs: PlanInputs) -> list[RunRequest]:
     """Return the request for today if it is due."""
     today = inputs.today
     stale = [p for p in inputs.stale if p.partition == today.isoformat()]
-    if not is_due(stale, inputs.last_runs.get("current"), TODAY_PAUSES, inputs.now):
+    if not stale or today_due_at(stale) > inputs.now:
         return []
     version = newest_versions(stale)[today]
     return [today_request(today, version, inputs.day_tables)]
+
+
+def today_due_at(stale: Sequence[StalePartition]) -> int:
+    """Return from when on (µs) the stale tables of today may be built; 0 if one never was.
+
+    The builds of a day share one reading, so the most that one took is what all together took.
+    """
+    built_at = [partition.built_at for partition in stale]
+    if not built_at or None in built_at:
+        return 0
+    cost = max(partition.cpu_time for partition in stale)
+    begun = max(moment or 0 for moment in built_at) - cost
+    return begun + max(round(TODAY_SECONDS * MICROS), TODAY_SHARE * cost)
 
 
 def plan_summaries(inputs: PlanInputs) -> list[RunRequest]:

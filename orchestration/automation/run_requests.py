@@ -56,11 +56,19 @@ def range_tags(days: DayRange) -> dict[str, str]:
     }
 
 
-def days_request(
-    days: DayRange, reason: str, version: int, tables: Sequence[str], *, force: bool = False
-) -> RunRequest:
-    """Return a request for day tables of a range; current days are computed only if `force`."""
-    return _day_tables_request(range_tags(days), reason, version, tables, {"force": force})
+def days_request(days: DayRange, reason: str, version: int, tables: Sequence[str]) -> RunRequest:
+    """Return a request for day tables of a range; current days are not computed."""
+    return _day_tables_request(range_tags(days), reason, version, tables, {})
+
+
+def close_request(day: date, added: Iterable[date], tables: Sequence[str]) -> RunRequest:
+    """Return a request to compute a day and older ones that were added to, from all their events.
+
+    Its run begins no further day after `LATE_SECONDS`; the rest is left to the next close.
+    """
+    tags, config = _tags_and_config(frozenset([day, *(one for one in added if one < day)]))
+    limited = {**config, "force": True, "limit_seconds": LATE_SECONDS}
+    return _day_tables_request(tags, "close", 0, tables, limited)
 
 
 def late_days_request(

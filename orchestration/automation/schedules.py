@@ -20,18 +20,19 @@ from dagster import (
 
 from assets.builds.columns import FILE_ROWS
 from assets.builds.seal import needs_seal
+from assets.builds.staleness import read_added_days
 from assets.checks.asset_checks import FREQUENT, NIGHTLY, check_selection
 from assets.lineage import HISTORY
-from assets.tables.day_range import DayRange
 from assets.tables.sql_transform import day_table_names, still_there
 from orchestration.automation.run_requests import (
     REASON_TAG,
     asset_keys,
     audit_keys,
-    days_request,
+    close_request,
     seal_request,
 )
 from streaming.settings import Settings
+from streaming.store.connection import read_store
 
 CLOSE: Final = "15 0 * * *"
 """The time of `staleness.CLOSE_TIME`: a build before it leaves the day provisional."""
@@ -101,14 +102,17 @@ def daily_close_schedule(settings: Settings) -> ScheduleDefinition:
         | AssetSelection.checks(*audit_keys(tables)),
         execution_timezone=settings.timezone,
         default_status=DefaultScheduleStatus.RUNNING,
-        description="Closes yesterday: all day tables, then the summaries and the reconciliation.",
+        description="Closes yesterday: all day tables from all events, then summaries and checks.",
     )
     def daily_close_schedule(context: ScheduleEvaluationContext) -> RunRequest:
         now = context.scheduled_execution_time.astimezone(settings.zone)
         yesterday = now.date() - timedelta(1)
-        # Forced: a current day too gets a build that is later than its end.
-        days = DayRange(yesterday, yesterday)
-        return days_request(days, "close", 0, still_there(settings, tables), force=True)
+        # A current day too gets a build that is later than its end, and of all its events.
+        there = still_there(settings, tables)
+        if not settings.database_path.exists():
+            return close_request(yesterday, (), there)
+        with read_store(settings) as store:
+            return close_request(yesterday, read_added_days(store), there)
 
     return daily_close_schedule
 

@@ -26,7 +26,13 @@ from assets.partitions import today
 from assets.tables.day_range import DayRange
 from assets.tables.models import WHOLE_TABLE_NAMES
 from assets.tables.sql_transform import day_table_names, still_there
-from orchestration.automation.run_plan import LastRun, PlanInputs, UnfinishedRun, plan_runs
+from orchestration.automation.run_plan import (
+    LastRun,
+    PlanInputs,
+    UnfinishedRun,
+    plan_runs,
+    today_due_at,
+)
 from orchestration.automation.run_requests import (
     REASON_TAG,
     asset_keys,
@@ -40,6 +46,7 @@ from streaming.apps import APPS
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 from streaming.store.sql_tables import code_versions
+from streaming.units import MICROS
 
 TICK_SECONDS: Final = 15
 """A late purchase waits at most this long for its run to be requested; a tick takes 20 ms."""
@@ -50,7 +57,7 @@ UNFINISHED: Final = (
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 )
-PACED_REASONS: Final = ("current", "summary")
+PACED_REASONS: Final = ("summary",)
 
 
 def stale_days_sensor(settings: Settings) -> SensorDefinition:
@@ -72,11 +79,26 @@ def stale_days_sensor(settings: Settings) -> SensorDefinition:
         requests = plan_runs(inputs)
         if requests:
             return SensorResult(run_requests=requests)
-        waiting = len({partition.partition for partition in inputs.stale})
-        reason = f"{waiting} partitions are stale, each of them under way or not due yet."
-        return SensorResult(skip_reason=reason if waiting else "Every table is current.")
+        return SensorResult(skip_reason=_skip_reason(settings, inputs))
 
     return stale_days_sensor
+
+
+def _skip_reason(settings: Settings, inputs: PlanInputs) -> str:
+    """Return how much is stale, and when today is built again."""
+    waiting = len({partition.partition for partition in inputs.stale})
+    if not waiting:
+        return "Every table is current."
+    reason = f"{waiting} partitions are stale, each of them under way or not due yet."
+    stale = [p for p in inputs.stale if p.partition == inputs.today.isoformat()]
+    due_at = today_due_at(stale)
+    if due_at <= inputs.now:
+        return reason
+    due = datetime.fromtimestamp(due_at / MICROS, settings.zone)
+    seconds = max(p.cpu_time for p in stale) / MICROS
+    return (
+        f"{reason} Today is due at {due:%H:%M:%S}: its last build took {seconds:.1f} s of CPU time."
+    )
 
 
 def read_plan_inputs(

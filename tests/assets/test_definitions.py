@@ -17,6 +17,7 @@ from dagster import (
     materialize,
 )
 
+from assets.builds import addition
 from assets.builds.builder import Outcome, PartitionBuilder
 from assets.builds.locks import is_run_alive
 from assets.definitions import BuildConfig, history_asset, stream_specs, table_assets
@@ -98,8 +99,11 @@ def test_a_range_is_one_run_and_each_day_is_shown(
     assert metadata(instance, "daily_sales", "2024-01-04")["events"] == 0
 
 
-def test_a_late_event_shows_as_the_change(store: Settings, instance: DagsterInstance) -> None:
-    """Numbers that Dagster plots, and a text for people."""
+def test_a_late_event_shows_as_the_change(
+    store: Settings, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers that Dagster plots, and a text for people; and how many events were added."""
+    monkeypatch.setattr(addition, "LEAST_EVENTS", 1)
     store_events(store, year_of_days(3))
     run(store, instance, ["daily_sales"])
     assert metadata(instance, "daily_sales", "2024-01-02")["change"] == "+1 events, +5.00"
@@ -113,7 +117,10 @@ def test_a_late_event_shows_as_the_change(store: Settings, instance: DagsterInst
     assert shown["change"] == "+2 events, -7.50"
     assert (shown["change_events"], shown["change_items_sold"]) == (2, -3)
     assert shown["change_net_revenue"] == -7.5
-    assert shown["computed"] is True
+    assert (shown["computed"], shown["added_events"]) == (True, 0)
+    store_events(store, [event(9, micros("2024-01-02 09:00"))])
+    run(store, instance, ["daily_sales"])
+    assert metadata(instance, "daily_sales", "2024-01-02")["added_events"] == 1
     assert metadata(instance, "daily_sales", "2024-01-01")["computed"] is False
 
 
@@ -194,7 +201,7 @@ def test_a_lock_named_by_the_run_is_held_while_it_builds(
     build = PartitionBuilder.build
 
     def looking(shop: PartitionBuilder, *arguments: Any, **options: Any) -> list[Outcome]:  # noqa: ANN401
-        found.append((shop.run_id, is_run_alive(store.home, shop.run_id)))
+        found.append((shop.place.run_id, is_run_alive(store.home, shop.place.run_id)))
         return build(shop, *arguments, **options)
 
     monkeypatch.setattr(PartitionBuilder, "build", looking)

@@ -46,13 +46,27 @@ def day(ago: int) -> date:
 
 
 def stale_day(
-    ago: int, built_ago: int | None = None, failure: LastFailure | None = None
+    ago: int,
+    built_ago: int | None = None,
+    failure: LastFailure | None = None,
+    cpu_seconds: float = 0.0,
 ) -> list[StalePartition]:
-    """Return a day that is stale in all tables; it was built so many seconds ago, or never."""
+    """Return a day that is stale in all tables; it was built so many seconds ago, or never.
+
+    The build took so many seconds of CPU time.
+    """
     built_at = None if built_ago is None else NOW - built_ago * SECOND
     return [
         StalePartition(
-            table, day(ago).isoformat(), 9, NOW, 0 if built_at is None else 8, built_at, 1, failure
+            table=table,
+            partition=day(ago).isoformat(),
+            version=9,
+            changed_at=NOW,
+            built_version=0 if built_at is None else 8,
+            built_at=built_at,
+            behind=1,
+            cpu_time=round(cpu_seconds * SECOND),
+            failure=failure,
         )
         for table in DAY_TABLE_NAMES
     ]
@@ -230,13 +244,28 @@ def test_one_table_that_was_never_built_makes_the_others_due() -> None:
     assert is_due([*stale_day(0, 1), *stale_day(0)[:1]], None, 5, NOW)
 
 
-def test_today_is_requested_every_ten_minutes_and_for_a_sixth_of_the_time_at_most() -> None:
-    """At once if it was never built."""
+@pytest.mark.parametrize(
+    ("built_ago", "cpu_seconds", "due"),
+    [
+        (59, 0, False),
+        (60, 0, True),
+        (57, 3, True),
+        (56, 3, False),
+        (189, 10, False),
+        (190, 10, True),
+    ],
+)
+def test_today_is_requested_every_minute_and_for_a_twentieth_of_the_time_at_most(
+    built_ago: int, cpu_seconds: float, *, due: bool
+) -> None:
+    """From the begin of one build to that of the next; by what the last one itself took."""
+    assert bool(plan_today(inputs(stale_day(0, built_ago, cpu_seconds=cpu_seconds)))) is due
+
+
+def test_today_is_requested_at_once_if_a_table_was_never_built() -> None:
+    """One run builds all of them, so the missing one decides."""
     assert requested(plan_runs(inputs(stale_day(0)))) == [("current", "2024-06-15", "2024-06-15")]
-    assert plan_today(inputs(stale_day(0, 599))) == []
-    assert len(plan_today(inputs(stale_day(0, 601)))) == 1
-    last_runs = {"current": LastRun(NOW / SECOND - 700, 200)}
-    assert plan_today(inputs(stale_day(0, 700), last_runs=last_runs)) == []
+    assert len(plan_today(inputs([*stale_day(0, 1), *stale_day(0)[:1]]))) == 1
 
 
 def test_a_summary_that_took_ninety_seconds_waits_nine_hundred() -> None:

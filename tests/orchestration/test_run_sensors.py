@@ -1,6 +1,7 @@
 """What looks after runs: dead ones are reported, failed ones recorded, the next ones asked for."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,9 +18,11 @@ from dagster import (
     build_schedule_context,
 )
 
+from assets.builds.builder import open_builder
 from assets.builds.locks import hold_write_lock
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES
+from assets.tables.transforms import DAY_TRANSFORMS
 from orchestration.automation.run_requests import days_request, run_days, run_tables, seal_request
 from orchestration.automation.run_sensors import SILENT_SECONDS, record_failed_run, report_dead_runs
 from orchestration.automation.schedules import daily_close_schedule
@@ -163,6 +166,21 @@ def test_the_close_builds_yesterday_of_the_deployments_zone() -> None:
     assert found[0].tags["purchases/reason"] == "close"
     assert found[0].tags["dagster/asset_partition_range_end"] == "2011-10-30"
     assert found[0].run_config["ops"]["day_tables"]["config"]["force"] is True
+
+
+def test_the_close_computes_older_days_that_were_added_to(
+    store: Settings, connection: sqlite3.Connection
+) -> None:
+    """After yesterday, and not today, which is added to all day."""
+    with open_builder(store, "run") as builder:
+        for day in (26, 28, 30, 31):
+            builder.build(f"2011-10-{day}", DAY_TRANSFORMS)
+    connection.execute("UPDATE table_build SET added_events = 1 WHERE partition <> '2011-10-28'")
+    at = datetime(2011, 10, 31, 0, 15, tzinfo=UTC)
+    context = build_schedule_context(scheduled_execution_time=at)
+    (request,) = daily_close_schedule(store).evaluate_tick(context).run_requests or ()
+    config = request.run_config["ops"]["day_tables"]["config"]
+    assert config["days"] == ["2011-10-30", "2011-10-26"]
 
 
 def test_one_run_writes_at_a_time(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_the_tables_are_built_again(store: Settings, connection: sqlite3.Connect
     for day in ("2024-01-01", "2024-01-02"):
         connection.execute(
             "INSERT INTO table_build"
-            " VALUES ('daily_sales', ?, 1, 1, 1, 1, 1, '{}', '', '1', '', 0, 0)",
+            " VALUES ('daily_sales', ?, 1, 1, 1, 1, 1, '{}', '', '1', '', 0, 0, 0, 0, 0, 0, NULL)",
             (day,),
         )
     connection.execute("INSERT INTO build_failure VALUES ('daily_sales', 'all', 1, 1, '', '', 0)")

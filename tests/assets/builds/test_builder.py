@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from assets.builds.builder import Outcome, PartitionBuilder, open_builder
+from assets.builds.computation import BuildRequest
 from assets.builds.staleness import read_stale_partitions, stale_days, stale_summaries
 from assets.builds.writer import digest
 from assets.checks.finding import CheckContext
@@ -56,6 +57,7 @@ def test_a_build_says_what_it_was_made_of(
     row = connection.execute("SELECT * FROM table_build WHERE table_name = ?", (ITEMS.table,))
     found = dict(row.fetchone())
     assert found.pop("built_at") > micros("2024-01-01 00:00")
+    assert found.pop("cpu_time") > 0
     connection.row_factory = None
     assert found == {
         "table_name": "daily_item_sales",
@@ -70,6 +72,10 @@ def test_a_build_says_what_it_was_made_of(
         "digest": digest(ITEMS, table(connection, ITEMS)),
         "code_version": "1",
         "run_id": "run-1",
+        "last_row": 3,
+        "last_correction": 0,
+        "added_events": 0,
+        "difference": None,
     }
 
 
@@ -195,7 +201,7 @@ def test_a_higher_version_is_never_replaced(
     store: Settings, builder: PartitionBuilder, connection: sqlite3.Connection
 ) -> None:
     """A run that read earlier and writes later leaves what the faster one built."""
-    frames = builder._compute(DAY, DAY_TRANSFORMS, force=True)
+    frames = builder._compute(BuildRequest(DAY, DAY_TRANSFORMS, force=True))
     outcomes = builder.build(DAY, DAY_TRANSFORMS)
     store_events(store, late())
     with open_builder(store, "run-2") as faster:
@@ -210,7 +216,7 @@ def test_an_event_stored_between_reading_and_writing_is_not_lost(
     store: Settings, builder: PartitionBuilder, connection: sqlite3.Connection
 ) -> None:
     """The build says which version it has, so the day is still stale, and right the next time."""
-    computed = builder._compute(DAY, [DAILY], force=False)
+    computed = builder._compute(BuildRequest(DAY, [DAILY], force=False))
     store_events(store, late())
     builder._write([Outcome(DAILY, DAY, 3, None)], computed)
     assert table(connection, DAILY)[0][1] == 1

@@ -103,7 +103,7 @@ def test_a_build_under_way_does_not_bring_the_name_back(
             erase(store, "anna", None, apply=True)
         return frames
 
-    monkeypatch.setattr("assets.builds.builder.compute", compute_and_erase)
+    monkeypatch.setattr("assets.builds.computation.compute", compute_and_erase)
     (outcome, _) = builder.build(WHOLE, WHOLE_TRANSFORMS, force=True)
     assert (calls, outcome.computed, outcome.failure) == (2, True, None)
     names = {row[0] for row in connection.execute("SELECT user FROM customer_summary")}

@@ -22,7 +22,7 @@ STEP_FILES = (
 )
 # Children are forked before polars has threads: a process of its own costs a second each.
 CHILD = """
-import json, os, shutil, signal, sys
+import json, shutil, sys
 from datetime import date
 from pathlib import Path
 from assets.builds import seal
@@ -30,34 +30,13 @@ from assets.builds.column_proof import find_problems
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 from tests.assets.builds.test_columns import TODAY, build, files, listed, problems
+from tests.assets.builds.steps import forked, killed_at
 from tests.assets.builds.test_seal_kills import STEP_FILES
 
 seal.SMALL_FILES = 1
 
-def forked(do):
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writing, json.dumps(do()).encode())
-        os._exit(0)
-    os.close(writing)
-    with open(reading, "rb") as answer:
-        text = answer.read()
-    _, status = os.waitpid(child, 0)
-    return os.WTERMSIG(status), json.loads(text or b"null")
-
 def sealed_until(settings, last):
-    steps = 0
-    def count(frame, event, _):
-        nonlocal steps
-        if frame.f_code.co_filename.endswith(STEP_FILES):
-            steps += 1
-            if steps == last:
-                os.kill(os.getpid(), signal.SIGKILL)
-    sys.setprofile(count)
-    seal.seal_history(settings, TODAY)
-    sys.setprofile(None)
-    return steps
+    return killed_at(lambda: seal.seal_history(settings, TODAY), STEP_FILES, last)
 
 def judged(settings):
     before = problems(settings), build(settings)

@@ -165,7 +165,8 @@ def test_ten_thousand_days_are_compared_in_one_statement(connection: sqlite3.Con
         " SELECT date('2000-01-01', i || ' days'), i + 1, 1, 1, 1, 0, 0 FROM n"
     )
     connection.execute(
-        "INSERT INTO table_build SELECT name, day, version, 1, 1, 1, 1, '{}', '', '1', '', 0, 0"
+        "INSERT INTO table_build SELECT name, day, version, 1, 1, 1, 1, '{}', '', '1', '', 0, 0,"
+        " 0, 0, 0, 0, NULL"
         " FROM day_ledger, (SELECT 'hourly_sales' AS name UNION SELECT 'daily_sales'"
         " UNION SELECT 'daily_item_sales' UNION SELECT 'daily_country_sales')"
     )

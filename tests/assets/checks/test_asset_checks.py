@@ -240,5 +240,5 @@ def test_dagster_runs_every_check(built: Settings, instance: DagsterInstance) ->
     )
     result = definitions.resolve_job_def("checks").execute_in_process(instance=instance)
     evaluations = result.get_asset_check_evaluations()
-    assert len(evaluations) == len(checks) == 8 + 3 * len(TABLES)
+    assert len(evaluations) == len(checks) == 8 + 3 * len(TABLES) + len(DAY_TRANSFORMS)
     assert {e.check_name for e in evaluations if not e.passed} == {"lag"}

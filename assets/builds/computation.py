@@ -1,0 +1,251 @@
+"""The computation of a partition: in one snapshot, its rows of each table that is not current.
+
+New events are added to the last build, or all are computed. It only reads; how rows are
+written, and when a partition is computed again, is in `builder`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from assets.builds.addition import Addition, DaySource, add_to_builds, find_differences
+from assets.builds.column_proof import find_problems
+from assets.builds.event_reader import (
+    NO_FIGURES,
+    EventRange,
+    StreamFigures,
+    count_customers,
+    read_events,
+)
+from assets.builds.spool import spool
+from assets.builds.sql_days import compute_sql_day
+from assets.builds.writer import BuildBasis, Rows, read_builds
+from assets.tables.models import WHOLE, TableBuild
+from assets.tables.sql_transform import AnyTransform, SqlTransform
+from assets.tables.transforms import Transform, compute, select_partition
+from streaming.errors import PurchasesError, Unavailable
+from streaming.store.column_files import read_column_files
+from streaming.store.column_store import ColumnStore
+from streaming.store.connection import StoreConnection
+from streaming.store.erasure import erasure_ids
+from streaming.store.live_totals import count_corrections
+from streaming.totals.queries import last_row
+
+
+@dataclass(frozen=True)
+class BuildPlace:
+    """Where a run builds: the zone of its days, and its directories.
+
+    `spool` is that of the frames of a large partition. `column_store` has the column files; None
+    reads the rows.
+    """
+
+    run_id: str
+    zone: ZoneInfo
+    spool: Path
+    column_store: ColumnStore | None
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """A partition to build of some tables, since `started` (s of the process's CPU time).
+
+    With `force` also what is current is computed. `not_added` says why nothing is to be added: it
+    was tried before, and went wrong.
+    """
+
+    partition: str
+    transforms: Sequence[AnyTransform]
+    force: bool
+    started: float = 0.0
+    not_added: str | None = None
+
+    @property
+    def day(self) -> date | None:
+        """The partition's day; None for a whole table."""
+        return None if self.partition == WHOLE else date.fromisoformat(self.partition)
+
+
+@dataclass(frozen=True)
+class Computation:
+    """The rows of the tables that were not current, or the error of their computation, by table.
+
+    `bases` says what they were made from.
+    """
+
+    day: date | None
+    rows: Mapping[str, Rows | Exception]
+    bases: Mapping[str, BuildBasis]
+    builds: Mapping[str, TableBuild]
+    figures: StreamFigures
+    is_from_columns: bool
+
+
+class ColumnsDiffer(Exception):
+    """Column files that were read are damaged or contradict the ledger; their problems by name."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__("; ".join(problems.values()))
+        self.problems = problems
+
+
+class ColumnsUnavailable(Exception):
+    """The bucket of the column files does not answer."""
+
+
+class NotAdded(Exception):
+    """New events could not be added, or the sum failed its audit: all events are to be computed."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What is read of a partition in the snapshot."""
+
+    store: StoreConnection
+    place: BuildPlace
+    request: BuildRequest
+    events: EventRange
+    figures: StreamFigures
+    builds: Mapping[str, TableBuild]
+
+
+def compute_partition(
+    store: StoreConnection, place: BuildPlace, request: BuildRequest
+) -> Computation:
+    """Compute the tables of a partition in a snapshot, which are then of exactly its version.
+
+    With `force` rows that events were added to are compared with the computed ones. Raises
+    `ColumnsDiffer`, `ColumnsUnavailable` and `NotAdded`.
+    """
+    day = request.day
+    events = read_events(store, day, day, place.zone, place.column_store)
+    figures = events.total if day is None else events.days.get(day, NO_FIGURES)
+    builds = read_builds(store, request.partition)
+    reading = _Reading(store, place, request, events, figures, builds)
+    chosen = [t for t in request.transforms if request.force or not _is_current(t, figures, builds)]
+    own = [transform for transform in chosen if isinstance(transform, Transform)]
+    addition = _add(reading, own)
+    rows: dict[str, Rows | Exception] = {}
+    differences: Mapping[str, str] = {}
+    if addition is not None and not request.force:
+        rows |= addition.rows
+    elif own:
+        computed = _compute_rows(reading, own)
+        rows |= computed
+        if addition is not None:
+            differences = find_differences(addition, computed)
+            addition = None
+        elif request.not_added is not None:
+            differences = dict.fromkeys(rows, request.not_added)
+    rows |= _compute_sql(reading, chosen)
+    bases = {
+        transform.table: _basis(reading, transform, addition, differences.get(transform.table))
+        for transform in chosen
+    }
+    return Computation(day, rows, bases, builds, figures, bool(events.files))
+
+
+def require_sound_files(store: StoreConnection, place: BuildPlace, day: date | None) -> None:
+    """Raise `Columns…` if column files may be why a partition failed; None is all days."""
+    if place.column_store is None:
+        return
+    days = (day, day)
+    try:
+        problems = find_problems(store, place.column_store, place.zone, days, contents=True)
+    except Unavailable as error:
+        raise ColumnsUnavailable from error
+    listed = read_column_files(store, day, day)
+    known = {file.name for files in listed.values() for file in files if file.problem}
+    if problems.keys() - known:
+        raise ColumnsDiffer(problems)
+
+
+def _add(reading: _Reading, transforms: Sequence[Transform]) -> Addition | None:
+    """Add new events to the builds of a day; with `force` only to compare what was added to."""
+    request, builds = reading.request, reading.builds
+    if not transforms or request.day is None or request.not_added is not None:
+        return None
+    if request.force and not any(build.added_events for build in builds.values()):
+        return None
+    place = reading.place
+    source = DaySource(reading.store, request.day, place.zone, place.column_store)
+    try:
+        return add_to_builds(source, transforms, builds, reading.figures)
+    except Exception as error:
+        require_sound_files(reading.store, place, request.day)
+        # Whatever it is, all events can still be computed; the check says that they had to be.
+        raise NotAdded(f"New events could not be added: {error}") from error
+
+
+def _compute_rows(
+    reading: _Reading, transforms: Sequence[Transform]
+) -> dict[str, pl.DataFrame | Exception]:
+    """Compute the rows of each table from all events of the partition."""
+    tables = [transform.table for transform in transforms]
+    partition, place, events = reading.request.partition, reading.place, reading.events
+    try:
+        selected = (select_partition(frame, partition, place.zone) for frame in events.frames)
+        sealed = events.sealed
+        if len(sealed) == 1:
+            # One frame is in memory at a time anyway, and so its file is read only once.
+            sealed = [sealed[0].collect().lazy()]
+        with spool(selected, place.spool) as parts:
+            frames = compute([*sealed, *parts], transforms, partition)
+    except Exception as error:
+        if events.files:
+            require_sound_files(reading.store, place, reading.request.day)
+        # Whatever a transform raises is this partition's failure, not the run's.
+        return dict.fromkeys(tables, error)
+    return dict(zip(tables, frames, strict=True))
+
+
+def _compute_sql(
+    reading: _Reading, transforms: Sequence[AnyTransform]
+) -> dict[str, Rows | Exception]:
+    """Compute each table of a file by itself."""
+    rows: dict[str, Rows | Exception] = {}
+    partition, zone = reading.request.partition, reading.place.zone
+    for each in transforms:
+        if isinstance(each, SqlTransform):
+            try:
+                rows[each.table] = compute_sql_day(
+                    reading.store, each, partition, reading.events, zone
+                )
+            except PurchasesError as error:
+                rows[each.table] = error
+    return rows
+
+
+def _basis(
+    reading: _Reading, transform: AnyTransform, addition: Addition | None, difference: str | None
+) -> BuildBasis:
+    store, figures = reading.store, reading.figures
+    added_to = addition.last_builds.get(transform.table) if addition else None
+    return BuildBasis(
+        partition=reading.request.partition,
+        figures=figures,
+        # The stream has no sums without guests: they are counted here, in the same snapshot.
+        expected=figures if transform.guests else count_customers(store),
+        stream_offsets=reading.events.stream_offsets,
+        run_id=reading.place.run_id,
+        started=reading.request.started,
+        erasures=len(erasure_ids(store)),
+        last_row=last_row(store),
+        last_correction=count_corrections(store),
+        added_to=added_to,
+        new_events=addition.new_events if addition and added_to else 0,
+        difference=difference,
+    )
+
+
+def _is_current(
+    transform: AnyTransform, figures: StreamFigures, builds: Mapping[str, TableBuild]
+) -> bool:
+    build = builds.get(transform.table)
+    if build is None:
+        return False
+    return (build.version, build.code_version) == (figures.version, transform.code_version)

@@ -1,0 +1,130 @@
+"""The addition: rows of day tables and new events of the day give the rows of all of them.
+
+Sums add up. A distinct count grows by the values that no earlier event of the same row has, and
+only earlier events of the new events' orders and customers can have them. Pure. When a build may be
+added to is in `assets.builds.addition`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import polars as pl
+
+from assets.tables.aggregate import (
+    DISTINCT,
+    MERGE_ROWS,
+    MONEY,
+    SUMS,
+    Grain,
+    sum_frames,
+)
+from assets.tables.transforms import Transform, table_rows
+from streaming.units import TRILLION
+
+Pairs = dict[tuple[str, Grain], pl.DataFrame]
+"""The values of a metric in each row of a grain: one row for each value, by metric and grain."""
+
+
+def add_events(
+    tables: Sequence[pl.DataFrame],
+    new: pl.DataFrame,
+    earlier: Iterable[pl.LazyFrame],
+    transforms: Sequence[Transform],
+    partition: str,
+) -> list[pl.DataFrame]:
+    """Add the new events of a day to its rows in each table; return what `compute` does of all.
+
+    All transforms are `additive`. `new` has the columns of `add_local_columns`, and so have the
+    frames of `earlier`: at least all earlier events of the day that `select_related` selects. They
+    are read once, and memory is needed for the new events and one frame.
+    """
+    grains = [transform.grains[0] for transform in transforms]
+    _, sums = sum_frames([new.lazy()], grains)
+    counts = _count_pairs(_find_new_pairs(new, earlier, grains))
+    figures = {
+        grain: _add(table, _join_counts(sums[grain], counts, grain), grain)
+        for table, grain in zip(tables, grains, strict=True)
+    }
+    return [table_rows(transform, figures, partition) for transform in transforms]
+
+
+def select_related(events: pl.LazyFrame, values: Mapping[str, pl.Series]) -> pl.LazyFrame:
+    """Select the events that share an order or a customer; `values` has them by column."""
+    related = [pl.col(name).is_in(of_column.implode()) for name, of_column in values.items()]
+    return events.filter(pl.any_horizontal(related))
+
+
+def related_values(new: pl.DataFrame) -> dict[str, pl.Series]:
+    """Return the orders and customers of new events, by column."""
+    return {name: new[name].drop_nulls().unique() for name in DISTINCT.values()}
+
+
+def _find_new_pairs(
+    new: pl.DataFrame, earlier: Iterable[pl.LazyFrame], grains: Sequence[Grain]
+) -> Pairs:
+    """Return the values of the new events that no earlier event of the same row has."""
+    pairs = {
+        (metric, grain): new.lazy()
+        .select(*grain.columns, pl.col(DISTINCT[metric]).alias(metric))
+        .drop_nulls()
+        .unique()
+        for grain in grains
+        for metric in grain.distinct
+    }
+    found = dict(zip(pairs, pl.collect_all(pairs.values()), strict=True))
+    values = related_values(new)
+    columns = {*DISTINCT.values(), *(name for grain in grains for name in grain.columns)}
+    related = (select_related(frame, values).select(*sorted(columns)) for frame in earlier)
+    for events in _join_small(related):
+        remaining = [
+            pairs_of.lazy().join(
+                events.lazy().rename({DISTINCT[metric]: metric}),
+                on=[*grain.columns, metric],
+                how="anti",
+            )
+            for (metric, grain), pairs_of in found.items()
+        ]
+        found = dict(zip(found, pl.collect_all(remaining), strict=True))
+    return found
+
+
+def _join_small(frames: Iterable[pl.LazyFrame]) -> Iterator[pl.DataFrame]:
+    """Join small frames, because each joined one is compared with all pairs."""
+    waiting: list[pl.DataFrame] = []
+    for frame in frames:
+        waiting.append(frame.collect())
+        if sum(each.height for each in waiting) >= MERGE_ROWS:
+            yield pl.concat(waiting)
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting)
+
+
+def _count_pairs(pairs: Pairs) -> dict[tuple[str, Grain], pl.DataFrame]:
+    return {
+        (metric, grain): of_grain.group_by(grain.columns).agg(pl.len().cast(pl.Int64).alias(metric))
+        for (metric, grain), of_grain in pairs.items()
+    }
+
+
+def _join_counts(
+    sums: pl.DataFrame, counts: Mapping[tuple[str, Grain], pl.DataFrame], grain: Grain
+) -> pl.DataFrame:
+    for metric in grain.distinct:
+        sums = sums.join(counts[metric, grain], on=grain.columns, how="left").with_columns(
+            pl.col(metric).fill_null(0)
+        )
+    return sums
+
+
+def _add(table: pl.DataFrame, new: pl.DataFrame, grain: Grain) -> pl.DataFrame:
+    """Add the figures of new events to those that a table's rows have; sums of money are whole."""
+    whole = [
+        (pl.col(f"{name}_trillions").cast(pl.Int128) * TRILLION + pl.col(f"{name}_micros")).alias(
+            f"{name}_micros"
+        )
+        for name in MONEY
+    ]
+    names = [name for name in new.columns if name in table.columns]
+    joined = pl.concat([table.with_columns(whole).select(names), new.select(names)])
+    offset = [pl.col("utc_offset").min()] if "utc_offset" in names else []
+    return joined.group_by(grain.columns).agg(pl.col(*SUMS, *grain.distinct).sum(), *offset)

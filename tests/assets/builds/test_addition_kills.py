@@ -1,0 +1,71 @@
+"""An added build that is killed at any step: the last figures stay, and the next one is right."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from streaming.settings import Settings
+from tests.assets.builds.test_addition import store_and_build
+from tests.assets.builds.test_columns import late
+from tests.assets.stored import store_events
+
+STEP_FILES = (
+    "assets/builds/addition.py",
+    "assets/builds/builder.py",
+    "assets/builds/computation.py",
+    "assets/builds/event_reader.py",
+    "assets/builds/writer.py",
+    "assets/tables/addition.py",
+)
+CHILD = """
+import json, shutil, sys
+from pathlib import Path
+from assets.builds import addition
+from streaming.settings import Settings
+from tests.assets.builds.steps import forked, killed_at
+from tests.assets.builds.test_addition import added, build, digests, half_written
+from tests.assets.builds.test_addition_kills import STEP_FILES
+
+addition.LEAST_EVENTS = 1
+home, kills = Path(sys.argv[1]), int(sys.argv[2])
+
+def copy(name):
+    shutil.copytree(home, home.with_name(name))
+    return Settings(home=home.with_name(name))
+
+def judged(settings):
+    torn = half_written(settings)
+    outcomes = build(settings)
+    return torn, sorted(added(outcomes)), digests(outcomes)
+
+whole = copy("whole")
+_, steps = forked(lambda: killed_at(lambda: build(whole), STEP_FILES, 0))
+print(json.dumps(forked(lambda: judged(whole))[1]), flush=True)
+for number in range(kills):
+    settings = copy(f"killed-{number}")
+    last = 1 + number * (steps - 1) // kills
+    signalled, _ = forked(lambda: killed_at(lambda: build(settings), STEP_FILES, last))
+    print(json.dumps([signalled, *forked(lambda: judged(settings))[1]]), flush=True)
+    shutil.rmtree(settings.home)
+"""
+
+
+@pytest.mark.parametrize(
+    "kills",
+    [6, pytest.param(100, marks=[pytest.mark.faults, pytest.mark.timeout(600)])],
+)
+def test_an_added_build_killed_at_any_step_leaves_whole_tables(kills: int, store: Settings) -> None:
+    """Either all tables are as before, or all as after; the next build completes what is left."""
+    store_and_build(store)
+    store_events(store, [late(7, 2, order_id="o-3", user="carl")])
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(store.home), str(kills)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    whole, *killed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert whole[:2] == [[], [3]]
+    assert killed == [[9, *whole]] * kills
