@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.store.connection import require_current_store
-from streaming.store.sqlite import connect, store_error
+from streaming.store.sqlite import LOCK_SECONDS, connect, store_error
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import ExceptionContext
@@ -28,11 +28,14 @@ def open_engine(settings: Settings) -> Engine:
     return engine_over(settings.database_path)
 
 
-def engine_over(path: Path, *, create: bool = False) -> Engine:
-    """Return an engine over a file of any schema, which is not touched before the first use."""
+def engine_over(path: Path, *, create: bool = False, lock_seconds: float = LOCK_SECONDS) -> Engine:
+    """Return an engine over a file of any schema, which is not touched before the first use.
+
+    A statement waits `lock_seconds` for another process's lock.
+    """
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
-        creator=lambda: connect(path, create=create),
+        creator=lambda: connect(path, create=create, lock_seconds=lock_seconds),
         # The text of an error goes to the log, where no customer's data may be.
         hide_parameters=True,
     )

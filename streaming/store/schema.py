@@ -23,6 +23,8 @@ MOVING: Final = 9
 """The schema version while `move_events` runs, which no reader opens."""
 SPARE_BYTES: Final = 128 * 1024 * 1024
 """For the WAL, which is copied into the file at 64 MB, and what a transaction adds meanwhile."""
+MIGRATION_LOCK_SECONDS: Final = 60.0
+"""For another process that upgrades the same database; what it does then need not be done here."""
 MIB: Final = 1024 * 1024
 
 UpgradeProgress = Callable[[str, int, int], None]
@@ -103,7 +105,7 @@ def _run(path: Path, revision: str) -> None:
     config = Config()
     # Alembic's options are those of configparser, which takes % for the start of a name.
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    engine = engine_over(path, create=True)
+    engine = engine_over(path, create=True, lock_seconds=MIGRATION_LOCK_SECONDS)
     try:
         with engine.begin() as connection:
             config.attributes["connection"] = connection
