@@ -6,6 +6,8 @@ Revision 0013.
 import sqlalchemy as sa
 from alembic import op
 
+from streaming.store.migrations.readable import money_sum, view
+
 revision = "0013"
 down_revision = "0012"
 branch_labels = None
@@ -22,7 +24,7 @@ SUMS = (
 
 
 def upgrade() -> None:
-    """Create the table with the sums of all days, and the triggers."""
+    """Create the table with the sums of all days, its view, and the triggers."""
     op.create_table(
         "monthly_item_sales",
         sa.Column("month", sa.Date(), nullable=False),
@@ -40,6 +42,15 @@ def upgrade() -> None:
         f"INSERT INTO monthly_item_sales (month, item, {names})"
         f" SELECT substr(day, 1, 7) || '-01', item, {sums} FROM daily_item_sales GROUP BY 1, 2"
     )
+    columns = {
+        "month": "month",
+        "item": "item",
+        "events": "events",
+        "items_sold": "items_sold",
+        "gross_revenue": money_sum("gross_revenue_trillions", "gross_revenue_micros"),
+        "net_revenue": money_sum("net_revenue_trillions", "net_revenue_micros"),
+    }
+    op.execute(view("monthly_item_sales_readable", columns, "FROM monthly_item_sales"))
     for event, changes in {
         "INSERT": [_add()],
         "DELETE": [_take()],
