@@ -223,14 +223,27 @@ class PurchaseProcessorApp:
 
     def _commit(self, offsets: list[PartitionOffset]) -> None:
         """Commit the open transaction with these offsets."""
+        self._send_offsets(offsets)
+        self._producer.commit_transaction(CALL_SECONDS)
+        self._aborts = 0
+        self._committed.update({(o.topic, o.partition): o.offset for o in offsets})
+
+    def _send_offsets(self, offsets: list[PartitionOffset]) -> None:
         # This call may never return if a connection breaks meanwhile (librdkafka #5456).
         with self._runtime.watchdog_limit(OFFSETS_WATCHDOG_SECONDS):
             self._producer.send_offsets_to_transaction(
                 offsets, self.consumer.group_metadata(), OFFSETS_SECONDS
             )
-        self._producer.commit_transaction(CALL_SECONDS)
-        self._aborts = 0
-        self._committed.update({(o.topic, o.partition): o.offset for o in offsets})
+
+    def _reason(self, error: KafkaException) -> KafkaError:
+        """Return why the transaction failed: `_STATE` does not say it, but the next call does."""
+        reason: KafkaError = error.args[0]
+        if reason.code() == KafkaError._STATE:  # noqa: SLF001 - librdkafka's name
+            try:
+                self._send_offsets(self._offsets())
+            except KafkaException as later:
+                reason = later.args[0]
+        return reason
 
     def _abort(self, error: KafkaException) -> None:
         """Abort what can be aborted, and go back to what is committed.
@@ -239,7 +252,7 @@ class PurchaseProcessorApp:
         producer is useless then), a failed abort, a topic whose limit was lowered (a new worker
         asks for it), and what comes again and again, a second apart.
         """
-        reason = error.args[0]
+        reason = self._reason(error)
         get_logger().warning("transaction_failed", code=reason.name(), error=reason.str())
         unknown = reason.retriable() and not reason.txn_requires_abort()
         if reason.fatal() or unknown or reason.code() == KafkaError.MSG_SIZE_TOO_LARGE:
@@ -294,9 +307,8 @@ def run_processor(settings: Settings, runtime: Runtime) -> None:
         return
     topics = [*names.read_by(PROCESSOR), names.analytics, names.dead_letters]
     # A deployment of an earlier release has no `purchases.redrive` yet, and its stream goes on.
-    watch = IdentityWatch(
-        common_config(settings, servers, f"{client}-admin"), topics, optional=[names.redrive]
-    )
+    admin = common_config(settings, servers, f"{client}-admin")
+    watch = IdentityWatch(admin, topics, optional=[names.redrive])
     config = transactional_config(settings, servers, client, names.transactional_id(slot))
     producer = Producer(config)
     identity = wait_while_unavailable(runtime, watch.learn)
