@@ -201,8 +201,20 @@ def _partitions(status: Status) -> Iterator[Metric]:
         "Records behind an open transaction.",
         labels=["app", "topic", "partition"],
     )
+    until_deleted = GaugeMetricFamily(
+        "purchases_seconds_until_deleted",
+        "Until retention may delete the oldest unread record.",
+        labels=["app", "topic", "partition"],
+    )
+    held = GaugeMetricFamily(
+        "purchases_topic_records", "Offsets that Kafka holds.", labels=["topic", "partition"]
+    )
     for partition in status.partitions:
         labels = [partition.app, partition.topic, str(partition.partition)]
         lag.add_metric(labels, partition.lag_records)
         hidden.add_metric(labels, partition.hidden_records or 0)
-    yield from (lag, hidden)
+        if partition.seconds_until_deleted is not None:
+            until_deleted.add_metric(labels, partition.seconds_until_deleted)
+        if partition.held_records is not None:
+            held.add_metric(labels[1:], partition.held_records)
+    yield from (lag, hidden, until_deleted, held)

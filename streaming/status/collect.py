@@ -32,7 +32,13 @@ from streaming.runtime.status_file import WorkerStatus
 from streaming.settings import Settings
 from streaming.status.contents import list_unknown_fields, sum_prices, sum_refusals
 from streaming.status.diagnose import status_of_app, with_problems
-from streaming.status.estimates import disk_forecast, sustained_rate, unread_share, with_lag
+from streaming.status.estimates import (
+    disk_forecast,
+    seconds_until_deleted,
+    sustained_rate,
+    unread_share,
+    with_lag,
+)
 from streaming.status.model import (
     Broker,
     Database,
@@ -242,10 +248,13 @@ def _partitions(
             hidden_records=lag.hidden_records,
             hidden_seconds=_rounded(lag.hidden_seconds),
             hidden_producer=lag.hidden_producer,
-            unread_share=unread_share(lag, retention(options.get(lag.topic, {}))),
+            unread_share=unread_share(lag, kept),
+            seconds_until_deleted=seconds_until_deleted(lag, kept),
+            held_records=lag.end - lag.first,
         )
         for lag in lags
         if lag.topic in topics
+        for kept in [retention(options.get(lag.topic, {}))]
     ]
 
 

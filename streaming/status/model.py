@@ -112,6 +112,8 @@ class PartitionStatus(Struct, frozen=True):
 
     `hidden_producer` has the transaction that has been open for too long, if the broker says it.
     `unread_share` is how much of what retention keeps is unread: at 1 Kafka deletes unread records.
+    `seconds_until_deleted` is when it may delete the oldest unread one by its age. `held_records`
+    is how many offsets Kafka holds.
     """
 
     app: str
@@ -125,6 +127,8 @@ class PartitionStatus(Struct, frozen=True):
     hidden_seconds: float | None
     hidden_producer: int | None = None
     unread_share: float | None = None
+    seconds_until_deleted: float | None = None
+    held_records: int | None = None
 
 
 class RefusalShare(Struct, frozen=True):

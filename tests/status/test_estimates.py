@@ -1,11 +1,19 @@
 """How long the lag and the disk last, by arithmetic over a status."""
 
+from dataclasses import replace
+
 import pytest
 
 from streaming.kafka.lag import PartitionLag
 from streaming.kafka.topic_options import Retention
 from streaming.runtime.status_file import WorkerStatus
-from streaming.status.estimates import disk_forecast, sustained_rate, unread_share, with_lag
+from streaming.status.estimates import (
+    disk_forecast,
+    seconds_until_deleted,
+    sustained_rate,
+    unread_share,
+    with_lag,
+)
 from streaming.status.model import Database, Disk, PartitionStatus
 from streaming.system.disk_space import LEAST_FREE_BYTES
 from tests.status.test_diagnose import app
@@ -94,3 +102,20 @@ def test_what_is_unread_is_compared_with_what_kafka_keeps(
 ) -> None:
     """By age, by bytes, and by records once Kafka deletes, though not of what flows."""
     assert unread_share(lag, retention) == share
+
+
+@pytest.mark.parametrize(
+    ("lag", "retention", "seconds"),
+    [
+        (unread(60.0, 50), Retention(600.0, 200), 540.0),
+        (unread(700.0, 50), Retention(600.0, 200), 0.0),
+        (unread(60.0, 50), Retention(None, 200), None),
+        (unread(None, None), Retention(600.0, 200), None),
+        (replace(unread(60.0, 50), records=0), Retention(600.0, 200), 600.0),
+    ],
+)
+def test_the_age_of_what_is_unread_says_when_kafka_may_delete_it(
+    lag: PartitionLag, retention: Retention, seconds: float | None
+) -> None:
+    """Without an unread record it is when one that comes now may be deleted."""
+    assert seconds_until_deleted(lag, retention) == seconds
