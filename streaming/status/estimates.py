@@ -40,8 +40,8 @@ def unread_share(lag: PartitionLag, retention: Retention) -> float:
 def seconds_until_deleted(lag: PartitionLag, retention: Retention) -> float | None:
     """Return after how many seconds Kafka may delete the oldest unread record by its age, from 0.
 
-    If none is unread, it is that of one that comes now. None if the age of the oldest is unknown, or
-    if the topic deletes nothing by its age.
+    If none is unread, it is that of one that comes now. None if the age of the oldest is unknown,
+    or if the topic deletes nothing by its age.
     """
     age = lag.seconds if lag.records else 0.0
     if age is None or retention.seconds is None:
