@@ -30,6 +30,11 @@ SPARSE: Final = 0.25
 """The share of a generated hour below which the last one is filled: the recorded year's last hour
 is below it, and one in which this demonstration ran for fifteen minutes is not."""
 EXAMPLE: Final = "online_retail.parquet"
+ACTIVITIES: Final = {
+    "replay": "loading the example year",
+    "produce": f"live: {EVENTS_PER_SECOND} generated purchases/s",
+}
+"""What the live view says, by the command that runs."""
 
 
 class DemoProducer:
@@ -58,7 +63,7 @@ class DemoProducer:
         if self._next:
             self._run = self._next.pop(0)
             command = self._run(self._settings)
-            self.activity = command[0]
+            self.activity = ACTIVITIES[command[0]]
             self._process = self._start(command)
 
     def ask_to_stop(self) -> None:

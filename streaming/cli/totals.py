@@ -24,8 +24,8 @@ Watch = Annotated[
 def totals(as_json: AsJson = False, watch: Watch = False) -> None:
     """Print what was sold: items, revenue, the most popular product, customers, orders.
 
-    Orders and customers are counted from the events, everything else is always at hand. Behind are
-    the records that are not in these figures yet, and the age of the oldest of them.
+    Orders and customers are counted from the events, everything else is always at hand. Not yet
+    counted are records that are not in these figures, and the age of the oldest of them.
 
     Example: purchases totals --json
     """

@@ -22,7 +22,7 @@ Full = Annotated[
 
 
 def verify(as_json: AsJson = False, full: Full = False) -> None:
-    """Prove that the figures are those of the events, and that no purchase is lost or twice.
+    """Recount the events and compare: no figure is wrong, and no purchase is lost or twice.
 
     Recounts live totals, items and days from the events, and follows every record of purchases
     that Kafka still holds to where it went. The stream may run meanwhile. Exit code 1 where
@@ -66,7 +66,9 @@ def _text(result: "VerificationReport") -> str:
     agrees = "FAILED: not all" if result.differences else "OK: all"
     lines = [f"{agrees} of it agrees ({seconds:.1f} s)."]
     lines += [
-        f"{'DIFFERS' if check.differing else 'agrees'}  {check.name} ({check.compared:,})"
+        f"✗ {check.name}: {check.differing:,} differ, {check.compared:,} checked"
+        if check.differing
+        else f"✓ {check.name}: {check.compared:,} checked"
         for check in result.checks
     ]
     for topic, ranges in result.offsets.items():

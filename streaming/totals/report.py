@@ -105,7 +105,7 @@ def text_lines(report: Report, unknown: str) -> str:
     """Write the report as lines of a name and a figure; `unknown` says why the lag is."""
     best = report.most_popular_item
     popular = f"{printable(best.item)} ({best.items_sold:,} sold)" if best else "nothing yet"
-    age = "" if report.lag_seconds is None else f", {report.lag_seconds:,.1f} s"
+    age = "" if report.lag_seconds is None else f" ({report.lag_seconds:,.1f} s)"
     lines = {
         "Items sold": f"{report.items_sold:,}",
         "Most popular": popular,
@@ -115,11 +115,11 @@ def text_lines(report: Report, unknown: str) -> str:
         "Customers": report.customers,
         "Events": f"{report.events:,} ({report.guest_events:,} by guests)",
         "Refused": report.refused,
-        "Behind": f"unknown: {unknown}" if unknown else f"{report.lag_records:,} records{age}",
+        "Not yet counted": f"unknown: {unknown}" if unknown else f"{report.lag_records:,}{age}",
         "As of": f"{report.as_of[:19].replace('T', ' ')} UTC",
     }
     return "\n".join(
-        f"{name:<14}{figure if isinstance(figure, str) else format(figure, ',')}"
+        f"{name:<17}{figure if isinstance(figure, str) else format(figure, ',')}"
         for name, figure in lines.items()
         if not isinstance(figure, UnsetType)
     )

@@ -151,6 +151,7 @@ def test_the_verdict_is_kept_and_shown(copied: Deployment) -> None:
     """`verify` prints what was compared, at which offsets and since when, and keeps it."""
     text = copied.succeed("verify")
     assert text.startswith("OK: all of it agrees")
+    assert "✓ live totals: 1 checked" in text
     assert f"{copied.topic('analytics')}, offsets by partition: 0: 0-" in text
     report = json.loads(copied.succeed("verify", "--json"))
     assert report["agrees"] is True
@@ -310,7 +311,7 @@ def test_the_command_fails_when_something_differs(
     database.execute("UPDATE live_totals SET events = 1")
     done = copied.run("verify")
     assert done.returncode == 1
-    assert "DIFFERS  live totals" in done.stdout
+    assert "✗ live totals: 1 differ, 1 checked" in done.stdout
     assert done.stderr.startswith("Differences: 1. live_totals: events is 1")
     assert len(done.stderr.splitlines()) == 1
 
@@ -364,11 +365,11 @@ def test_what_came_since_is_compared_and_what_was_before_is_held(deployment: Dep
     text = deployment.succeed("verify")
     assert "Rests on the verification of " in text
     assert "for the 90 events that it compared; --full reads all again." in text
-    assert "purchases on analytics or dead letters (20)" in text
+    assert "purchases on analytics or dead letters: 20 checked" in text
     third = result_of(deployment, full=False)
     assert (third.rests_on_events, third.since) == (108, first["since"])
     assert events_compared(third) == 0
-    assert "purchases on analytics or dead letters (120)" in deployment.succeed("verify", "--full")
+    assert "purchases on analytics or dead letters: 120 checked" in deployment.succeed("verify", "--full")
 
 
 def test_a_loss_or_a_repetition_since_is_found(deployment: Deployment) -> None:
