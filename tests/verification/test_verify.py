@@ -369,7 +369,8 @@ def test_what_came_since_is_compared_and_what_was_before_is_held(deployment: Dep
     third = result_of(deployment, full=False)
     assert (third.rests_on_events, third.since) == (108, first["since"])
     assert events_compared(third) == 0
-    assert "purchases on analytics or dead letters: 120 checked" in deployment.succeed("verify", "--full")
+    text = deployment.succeed("verify", "--full")
+    assert "purchases on analytics or dead letters: 120 checked" in text
 
 
 def test_a_loss_or_a_repetition_since_is_found(deployment: Deployment) -> None:
