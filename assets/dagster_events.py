@@ -4,7 +4,8 @@ Building is in `builds.builder`, the description of tables in `lineage`.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from dagster import (
@@ -31,29 +32,41 @@ NAMED: Final = 20
 
 
 def build_events(
-    outcome: Outcome, instance: DagsterInstance
+    outcomes: Sequence[Outcome], instance: DagsterInstance
 ) -> Iterator[AssetMaterialization | AssetCheckEvaluation]:
-    """Yield the materialisation of a partition and, once that is recorded, the audit's evaluation.
+    """Yield the materialisations of partitions and, once those are recorded, the audits' results.
 
     A partition that was current is materialised too; a failed one has its evaluation only.
     """
-    key = AssetKey(outcome.transform.table)
-    partition = None if outcome.partition == WHOLE else outcome.partition
-    if outcome.failure is None and outcome.build is not None:
-        # Without an event for it, Dagster shows a current partition as failed if the run fails.
-        metadata = _build_metadata(outcome, outcome.build)
-        yield AssetMaterialization(key, partition=partition, metadata=metadata)
-    yield AssetCheckEvaluation(
-        asset_key=key,
-        check_name=AUDIT,
-        passed=outcome.failure is None,
-        description=outcome.failure,
-        metadata=_audit_metadata(outcome),
-        # Read only now: the generator goes on when Dagster has recorded what it yielded before.
-        target_materialization_data=_read_target(instance, key, partition),
-        blocking=True,
-        partition=partition,
-    )
+    for outcome in outcomes:
+        if outcome.failure is None and outcome.build is not None:
+            # Without an event for it, Dagster shows a current partition as failed if the run fails.
+            yield AssetMaterialization(
+                AssetKey(outcome.transform.table),
+                partition=_partition(outcome),
+                metadata=_build_metadata(outcome, outcome.build),
+            )
+    # Read only now: the generator goes on when Dagster has recorded what it yielded before.
+    targets = _read_targets(instance, outcomes)
+    for outcome in outcomes:
+        yield AssetCheckEvaluation(
+            asset_key=AssetKey(outcome.transform.table),
+            check_name=AUDIT,
+            passed=outcome.failure is None,
+            description=outcome.failure,
+            metadata=_audit_metadata(outcome),
+            target_materialization_data=targets.get((outcome.transform.table, _partition(outcome))),
+            blocking=True,
+            partition=_partition(outcome),
+        )
+
+
+def store_together(instance: DagsterInstance) -> AbstractContextManager[None]:
+    """Return a block whose events are stored in one transaction, if the event log can do that."""
+    # A home's `dagster.yaml` may name another event log, such as PostgreSQL's.
+    block: Callable[[], AbstractContextManager[None]]
+    block = getattr(instance.event_log_storage, "store_together", nullcontext)
+    return block()
 
 
 def run_failure(outcomes: Iterable[Outcome]) -> Failure | None:
@@ -111,12 +124,35 @@ def _audit_metadata(outcome: Outcome) -> dict[str, Any]:
     return {"ledger_version": outcome.version, "computed": outcome.computed, **measures, **numbered}
 
 
-def _read_target(instance: DagsterInstance, key: AssetKey, partition: str | None) -> Target | None:
-    """Read the materialisation that an evaluation is about; None if there is none yet."""
-    # An evaluation without a target is not shown in the partition's check status.
-    partitions = None if partition is None else [partition]
-    records = instance.fetch_materializations(AssetRecordsFilter(key, partitions), limit=1).records
-    if not records:
-        return None
-    record = records[0]
-    return Target(storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp)
+def _partition(outcome: Outcome) -> str | None:
+    return None if outcome.partition == WHOLE else outcome.partition
+
+
+def _read_targets(
+    instance: DagsterInstance, outcomes: Iterable[Outcome]
+) -> dict[tuple[str, str | None], Target]:
+    """Read the materialisations that evaluations are about, by table and partition.
+
+    Without those that have none yet: such an evaluation is not shown in the partition's status.
+    """
+    recorded: dict[str, list[str | None]] = {}
+    asked: list[tuple[str, list[str | None]]] = []
+    for outcome in outcomes:
+        table, partition = outcome.transform.table, _partition(outcome)
+        if outcome.failure is None:
+            recorded.setdefault(table, []).append(partition)
+        else:
+            asked.append((table, [partition]))
+    # The last ones of a table are those that were just recorded: one query for all of its days.
+    # That of a failed partition is as old as its last success.
+    asked += recorded.items()
+    return {
+        (table, record.partition_key): Target(
+            storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+        )
+        for table, partitions in asked
+        for record in instance.fetch_materializations(
+            AssetRecordsFilter(AssetKey(table), [each for each in partitions if each] or None),
+            limit=len(partitions),
+        ).records
+    }

@@ -32,7 +32,7 @@ from assets.builds.locks import WRITE_POOL, hold_write_lock
 from assets.builds.seal import SealResult, read_history, seal_history
 from assets.checks.column_files import check_files
 from assets.checks.finding import Finding
-from assets.dagster_events import AUDIT, build_events, run_failure
+from assets.dagster_events import AUDIT, build_events, run_failure, store_together
 from assets.lineage import EVENTS, HISTORY, column_schema, table_schema
 from assets.partitions import day_partitions, today
 from assets.tables.models import WHOLE
@@ -218,8 +218,8 @@ def _tables(
                     break
                 results = builder.build(day, chosen, force=config.force)
                 outcomes += results
-                for outcome in results:
-                    yield from build_events(outcome, context.instance)
+                with store_together(context.instance):
+                    yield from build_events(results, context.instance)
         computed = sum(outcome.computed for outcome in outcomes)
         context.log.info("%d builds, of them %d computed", len(outcomes), computed)
         failure = run_failure(outcomes)

@@ -26,6 +26,9 @@ EVENT_LOG: Final = {
     "module": "orchestration.local.event_log",
     "class": "PooledSqliteEventLogStorage",
 }
+EVENT_BATCH: Final = {"DAGSTER_EVENT_BATCH_SIZE": "1000"}
+"""Dagster hands over the plan of a run in batches of so many events, which are one transaction: a
+plan has one event for each partition of each table."""
 DIRECTORY_BYTES: Final = 80
 """Dagster's code servers listen on sockets in the temporary directory. The name of a socket has at
 most 103 bytes on every system, and is about 12 longer than that of its directory."""
@@ -37,6 +40,7 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
     """Return the environment of Dagster's processes, with this home and these settings."""
     return {
         **worker_environment(settings),
+        **EVENT_BATCH,
         **_short_temporary_directory(),
         "DAGSTER_HOME": os.fspath(Home(settings.home).dagster),
     }

@@ -5,6 +5,7 @@ daemon. The write lock makes queued runs wait for them, and them for these. Whic
 in `chosen_days`.
 """
 
+import os
 import threading
 import time
 import uuid
@@ -23,7 +24,7 @@ from assets.tables.day_range import DayRange
 from assets.tables.models import WHOLE, WHOLE_TABLE_NAMES
 from orchestration.automation.run_requests import backfill_requests
 from orchestration.build import build_defs
-from orchestration.instance import open_instance, prepare_instance
+from orchestration.instance import EVENT_BATCH, open_instance, prepare_instance
 from streaming.cli.console import PrintableConsole
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
@@ -64,6 +65,7 @@ def backfill(
     """
     prepare_store(settings)
     prepare_instance(settings)
+    os.environ.update(EVENT_BATCH)  # the run is planned in this process
     started = time.monotonic()
     job = build_defs(settings).resolve_implicit_global_asset_job_def()
     with open_instance(settings) as instance:

@@ -6,10 +6,11 @@ connections does not belong here.
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Self
 
+from dagster import EventLogEntry
 from dagster._core.event_api import EventHandlerFn
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.polling_event_watcher import SqlPollingEventWatcher
@@ -31,6 +32,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: dict[str, Engine] = {}
+        self._group: dict[str, Connection] | None = None
         self._tables: set[str] = set()
         self._watcher = SqlPollingEventWatcher(self)
         # SQLite's connections must not be used by a forked child.
@@ -47,9 +49,36 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._db_lock:
-            engine = self._engines.get(shard) or self._open(shard)
-            with engine.connect() as connection, connection.begin():
-                yield connection
+            if self._group is None:
+                with self._engine(shard).connect() as connection, connection.begin():
+                    yield connection
+            else:
+                yield self._group.get(shard) or self._begin(shard, self._group)
+
+    @contextmanager
+    def store_together(self) -> Iterator[None]:
+        """Store the events of the block in one transaction of each file; if it fails, none of them.
+
+        An interruption is no failure. A killed process stored none of the events. Nobody else can
+        write to the index from the first event to the end of the block.
+        """
+        if self._group is not None:
+            yield  # a batch within a block, which ends with it
+            return
+        end = Connection.commit
+        with self._db_lock:
+            self._group = {}
+        try:
+            yield
+        except Exception:
+            end = Connection.rollback
+            raise
+        finally:
+            with self._db_lock, ExitStack() as stack:
+                group, self._group = self._group, None
+                # The index at last, as Dagster stores an event: a run's file lacks none of it.
+                for shard in sorted(group, key=INDEX.__eq__):
+                    end(stack.enter_context(group[shard]))
 
     def has_table(self, table_name: str) -> bool:
         """Return whether the index has a table; it never loses one."""
@@ -75,8 +104,15 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             self._close(set(self._engines))
         super().dispose()
 
-    def _open(self, shard: str) -> Engine:
-        """Open a file, and close that of the run before."""
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store events that Dagster has at once, such as a run's plan, in one transaction."""
+        with self.store_together():
+            super().store_event_batch(events)
+
+    def _engine(self, shard: str) -> Engine:
+        """Return the engine of a file; one that is new closes that of the run before."""
+        if shard in self._engines:
+            return self._engines[shard]
         self._close(self._engines.keys() - {INDEX})
         engine = create_engine(
             self.conn_string_for_shard(shard),
@@ -87,8 +123,13 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         if shard not in self._initialized_dbs:
             self._initdb(engine)
             self._initialized_dbs.add(shard)
-        self._engines[shard] = engine
-        return engine
+        return self._engines.setdefault(shard, engine)
+
+    def _begin(self, shard: str, group: dict[str, Connection]) -> Connection:
+        """Begin the transaction of a file in a group of events."""
+        group[shard] = connection = self._engine(shard).connect()
+        connection.begin()
+        return connection
 
     def _close(self, shards: set[str]) -> None:
         for shard in shards:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from dagster import (
+    AssetKey,
     AssetMaterialization,
     DagsterInstance,
     OpExecutionContext,
@@ -129,3 +130,71 @@ def test_tables_are_known_as_dagster_knows_them(store: Settings, name: str) -> N
         for _ in range(2):
             assert log.has_table(name)
             assert not log.has_table(f"{name}_of_nobody")
+
+
+def materialize_day(instance: DagsterInstance, number: int = 1) -> None:
+    """Store so many materialisations that belong to no run."""
+    for _ in range(number):
+        instance.report_runless_asset_event(AssetMaterialization("sales", partition="2024-03-01"))
+
+
+def materializations(store: Settings) -> list[int]:
+    """Return how many materialisations the index and the file of no run hold, as others see it."""
+    runs = Home(store.home).dagster / "history" / "runs"
+    kinds = [stored_types(runs / name) for name in ("index.db", ".db")]
+    return [kind["ASSET_MATERIALIZATION"] for kind in kinds]
+
+
+def pooled(instance: DagsterInstance) -> PooledSqliteEventLogStorage:
+    """Return our event log of an instance."""
+    assert isinstance(instance.event_log_storage, PooledSqliteEventLogStorage)
+    return instance.event_log_storage
+
+
+def test_events_of_a_block_are_stored_at_its_end(store: Settings) -> None:
+    """They can be read within the block, and by others after it."""
+    prepare_instance(store)
+    with open_instance(store) as instance:
+        materialize_day(instance)
+        with pooled(instance).store_together():
+            materialize_day(instance, 2)
+            found = instance.fetch_materializations(AssetKey("sales"), limit=5)
+            assert len(found.records) == 3
+            assert materializations(store) == [1, 1]
+        assert materializations(store) == [3, 3]
+        materialize_day(instance)
+        assert materializations(store) == [4, 4]
+
+
+def store_and_fail(instance: DagsterInstance, error: type[BaseException]) -> None:
+    """Store a materialisation in a block that ends with an error."""
+    with pooled(instance).store_together():
+        materialize_day(instance)
+        raise error
+
+
+@pytest.mark.parametrize(("error", "stored"), [(KeyboardInterrupt, 2), (ValueError, 1)])
+def test_a_block_that_fails_stores_nothing_and_one_interrupted_what_it_had(
+    store: Settings, error: type[BaseException], stored: int
+) -> None:
+    """A batch that failed is stored again, event by event; an interrupted run ends in order."""
+    prepare_instance(store)
+    with open_instance(store) as instance:
+        materialize_day(instance)
+        with pytest.raises(error):
+            store_and_fail(instance, error)
+        assert materializations(store) == [stored, stored]
+        materialize_day(instance)
+        assert materializations(store) == [stored + 1, stored + 1]
+
+
+def test_a_batch_within_a_block_is_part_of_it(store: Settings) -> None:
+    """It ends with the block, and not before."""
+    prepare_instance(store)
+    with open_instance(store) as instance:
+        log = pooled(instance)
+        with log.store_together():
+            with log.store_together():
+                materialize_day(instance)
+            assert materializations(store) == [0, 0]
+        assert materializations(store) == [1, 1]
