@@ -65,7 +65,7 @@ class BuildConfig(Config):
     )
     limit_seconds: float | None = Field(
         default=None,
-        description="Begin no further day after so many seconds; those left stay stale.",
+        description="Begin no further days after so many seconds; those left stay stale.",
     )
 
 
@@ -213,10 +213,10 @@ def _tables(
         with hold_write_lock(settings.home, run_id), open_builder(settings, run_id) as builder:
             # Counted from here: waiting for another run's lock must not use up the time.
             limit = Deadline.after(config.limit_seconds or math.inf)
-            for day in days:
+            for piece in builder.group_days(days):
                 if outcomes and limit.is_over():
                     break
-                results = builder.build(day, chosen, force=config.force)
+                results = builder.build_days(piece, chosen, force=config.force)
                 outcomes += results
                 with store_together(context.instance):
                     yield from build_events(results, context.instance)

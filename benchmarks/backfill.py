@@ -1,7 +1,8 @@
 """One backfill of the example year, in a process of its own: with Dagster, empty, or alone.
 
-`python -m benchmarks.backfill full|empty|alone` over the home in the environment prints seconds (in
-Dagster from STARTED to the end of the run) and peak memory in MiB.
+`python -m benchmarks.backfill full|empty|alone|polars` over the home in the environment prints
+seconds (in Dagster from STARTED to the end of the run), seconds of CPU time and peak memory in MiB.
+`polars` reads, computes and writes the same, in one transaction and without audit or record.
 """
 
 import os
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import polars as pl
 from dagster import (
     AssetCheckEvaluation,
     AssetExecutionContext,
@@ -21,14 +23,21 @@ from dagster import (
     materialize,
     multi_asset,
 )
+from sqlalchemy import Connection
 
 from assets.builds.builder import open_builder
+from assets.builds.event_reader import read_events
+from assets.builds.writer import database_rows
 from assets.definitions import stream_specs, table_assets
+from assets.tables.aggregate import add_local_columns, aggregate
 from assets.tables.day_range import DayRange
-from assets.tables.transforms import DAY_TRANSFORMS
+from assets.tables.transforms import DAY_TRANSFORMS, table_rows
 from benchmarks.measure import peak_mebibytes
 from orchestration.instance import open_instance, prepare_instance
 from streaming.settings import Settings, load_settings
+from streaming.store.column_store import open_column_store
+from streaming.store.connection import read_store
+from streaming.store.engine import open_engine
 
 FIRST, LAST = date(2010, 12, 1), date(2011, 12, 9)
 
@@ -81,12 +90,45 @@ def run_year(settings: Settings, tables: AssetsDefinition, home: Settings) -> fl
         return (stats.end_time or 0.0) - (stats.start_time or 0.0)
 
 
+def list_days() -> list[str]:
+    """Return the days of the year."""
+    return [day.isoformat() for day in DayRange(FIRST, LAST).list_days()]
+
+
+def polars(settings: Settings) -> float:
+    """Read, compute and write the year by polars and SQLite alone, all days at once."""
+    start = time.perf_counter()
+    zone, grains = settings.zone, [one.grains[0] for one in DAY_TRANSFORMS]
+    with read_store(settings) as store:
+        events = read_events(store, FIRST, LAST, zone, open_column_store(settings))
+        frames = [add_local_columns(frame, zone).collect().lazy() for frame in events.frames]
+        sealed = [pl.concat(events.sealed).collect().lazy()] if events.sealed else []
+        figures = aggregate([*sealed, *frames], grains)
+    engine = open_engine(settings)
+    with engine.begin() as connection:
+        for one, grain in zip(DAY_TRANSFORMS, grains, strict=True):
+            for (day,), of_day in figures[grain].partition_by("day", as_dict=True).items():
+                write_rows(
+                    connection, one.table, f"{day}", table_rows(one, {grain: of_day}, f"{day}")
+                )
+    engine.dispose()
+    return time.perf_counter() - start
+
+
+def write_rows(connection: Connection, table: str, day: str, rows: pl.DataFrame) -> None:
+    """Replace the rows of a day."""
+    connection.exec_driver_sql(f"DELETE FROM {table} WHERE day = ?", (day,))  # noqa: S608 - ours
+    if values := database_rows(rows):
+        names = f"({', '.join(rows.columns)}) VALUES ({', '.join('?' * rows.width)})"
+        connection.exec_driver_sql(f"INSERT INTO {table} {names}", values)
+
+
 def alone(settings: Settings) -> float:
     """Read, compute and write the year without Dagster."""
     start = time.perf_counter()
     with open_builder(settings, "bench") as builder:
-        for day in DayRange(FIRST, LAST).list_days():
-            builder.build(day.isoformat(), DAY_TRANSFORMS, force=True)
+        for piece in builder.group_days(list_days()):
+            builder.build_days(piece, DAY_TRANSFORMS, force=True)
     return time.perf_counter() - start
 
 
@@ -96,9 +138,11 @@ def main(kind: str) -> None:
     tables = table_assets(settings)[0]
     if kind == "alone":
         seconds = alone(settings)
+    elif kind == "polars":
+        seconds = polars(settings)
     else:
         seconds = in_dagster(settings, tables if kind == "full" else empty(tables))
-    print(seconds, peak_mebibytes(os.getpid()))
+    print(seconds, time.process_time(), peak_mebibytes(os.getpid()))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 from sqlalchemy import Connection, Engine
@@ -23,6 +24,8 @@ from assets.builds.computation import (
     compute_partition,
     require_sound_files,
 )
+from assets.builds.event_reader import read_ledger
+from assets.builds.pieces import group_days
 from assets.builds.writer import (
     AuditFailure,
     ChangedMeanwhile,
@@ -87,11 +90,25 @@ class PartitionBuilder:
         column files are wrong, they are marked, and the rows are read. If they cannot be read now,
         the rows are read. Raises `Unavailable` if the database does not answer for 90 s.
         """
-        started = time.monotonic()
-        request = BuildRequest(partition, transforms, force, time.process_time())
+        return self.build_days([partition], transforms, force=force)
+
+    def build_days(
+        self, days: Sequence[str], transforms: Sequence[AnyTransform], *, force: bool = False
+    ) -> list[Outcome]:
+        """Build a piece of `group_days`: each day as `build` does, and all in one transaction.
+
+        Return the outcomes of the first day in the order of the tables, then of the second, and so
+        on.
+        """
+        started, not_added = time.monotonic(), None
         while True:
             try:
-                outcomes = self._build(request)
+                outcomes = self._build(
+                    [
+                        BuildRequest(day, transforms, force, time.process_time(), not_added)
+                        for day in days
+                    ]
+                )
             except ChangedMeanwhile:
                 continue
             except ColumnsDiffer as error:
@@ -99,35 +116,51 @@ class PartitionBuilder:
                 continue
             except ColumnsUnavailable:
                 place = replace(self.place, column_store=None)
-                return replace(self, place=place).build(partition, transforms, force=force)
+                return replace(self, place=place).build_days(days, transforms, force=force)
             except NotAdded as error:
-                request = replace(request, not_added=str(error))
+                if len(days) > 1:
+                    # It is the fault of one of them, and recorded with that one.
+                    alone = (self.build(day, transforms, force=force) for day in days)
+                    return list(chain.from_iterable(alone))
+                not_added = str(error)
                 continue
-            seconds = time.monotonic() - started
+            seconds = (time.monotonic() - started) / len(days)
             return [replace(outcome, seconds=seconds) for outcome in outcomes]
 
-    def _build(self, request: BuildRequest) -> list[Outcome]:
-        computation = self._compute(request)
-        outcomes = [
-            Outcome(transform, request.partition, computation.figures.version, build, build)
+    def group_days(self, days: Sequence[str]) -> list[list[str]]:
+        """Cut partitions, in their order, into pieces for `build_days`."""
+        with self.source.snapshot() as store:
+            return group_days(days, read_ledger(store))
+
+    def _build(self, requests: Sequence[BuildRequest]) -> list[Outcome]:
+        begun = time.process_time()
+        computations = [self._compute(request) for request in requests]
+        if len(requests) > 1:
+            computations = _share_time(computations, begun)
+        pairs = [
+            (
+                Outcome(transform, request.partition, computation.figures.version, build, build),
+                computation,
+            )
+            for request, computation in zip(requests, computations, strict=True)
             for transform in request.transforms
             for build in [computation.builds.get(transform.table)]
         ]
-        return self._write(outcomes, computation) if computation.rows else outcomes
+        if any(computation.rows for computation in computations):
+            return self._write(pairs)
+        return [outcome for outcome, _ in pairs]
 
     def _compute(self, request: BuildRequest) -> Computation:
         with self.source.snapshot() as store:
             return compute_partition(store, self.place, request)
 
-    def _write(self, outcomes: Sequence[Outcome], computation: Computation) -> list[Outcome]:
+    def _write(self, pairs: Sequence[tuple[Outcome, Computation]]) -> list[Outcome]:
         """Write in one transaction; retry while the database is locked or its disk is full."""
         deadline = Deadline.after(RETRY_SECONDS)
         while True:
             try:
                 with self.engine.begin() as connection:
-                    return [
-                        self._write_table(connection, outcome, computation) for outcome in outcomes
-                    ]
+                    return [self._write_table(connection, *pair) for pair in pairs]
             except Unavailable:
                 if deadline.is_over():
                     raise
@@ -204,6 +237,18 @@ def open_builder(settings: Settings, run_id: str) -> Iterator[PartitionBuilder]:
             yield PartitionBuilder(source, engine, place)
         finally:
             engine.dispose()
+
+
+def _share_time(computations: Sequence[Computation], begun: float) -> list[Computation]:
+    """Return computations that each took the mean of the CPU time since `begun`."""
+    now = time.process_time()
+    started = now - (now - begun) / len(computations)
+    return [
+        replace(
+            each, bases={name: replace(one, started=started) for name, one in each.bases.items()}
+        )
+        for each in computations
+    ]
 
 
 def _open_answering(settings: Settings) -> ColumnStore | None:

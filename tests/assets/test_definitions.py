@@ -198,13 +198,13 @@ def test_a_lock_named_by_the_run_is_held_while_it_builds(
     """So that whoever looks can tell a run that works from one whose process died."""
     store_events(store, year_of_days(1))
     found: list[tuple[str, bool]] = []
-    build = PartitionBuilder.build
+    build = PartitionBuilder.build_days
 
     def looking(shop: PartitionBuilder, *arguments: Any, **options: Any) -> list[Outcome]:  # noqa: ANN401
         found.append((shop.place.run_id, is_run_alive(store.home, shop.place.run_id)))
         return build(shop, *arguments, **options)
 
-    monkeypatch.setattr(PartitionBuilder, "build", looking)
+    monkeypatch.setattr(PartitionBuilder, "build_days", looking)
     result = run(store, instance, days=("2024-01-01", "2024-01-01"))
     assert found == [(result.run_id, True)]
     assert not is_run_alive(store.home, result.run_id)

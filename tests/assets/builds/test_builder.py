@@ -207,7 +207,9 @@ def test_a_higher_version_is_never_replaced(
     with open_builder(store, "run-2") as faster:
         faster.build(DAY, DAY_TRANSFORMS)
     before = everything(connection)
-    assert states(builder._write(outcomes, frames)) == [(False, False)] * 4
+    assert (
+        states(builder._write([(outcome, frames) for outcome in outcomes])) == [(False, False)] * 4
+    )
     assert everything(connection) == before
     assert {row[10] for row in before[-1]} == {"run-2"}
 
@@ -218,7 +220,7 @@ def test_an_event_stored_between_reading_and_writing_is_not_lost(
     """The build says which version it has, so the day is still stale, and right the next time."""
     computed = builder._compute(BuildRequest(DAY, [DAILY], force=False))
     store_events(store, late())
-    builder._write([Outcome(DAILY, DAY, 3, None)], computed)
+    builder._write([(Outcome(DAILY, DAY, 3, None), computed)])
     assert table(connection, DAILY)[0][1] == 1
     assert states(builder.build(DAY, [DAILY])) == [(True, False)]
     assert table(connection, DAILY)[0][1] == 2

@@ -47,8 +47,8 @@ class Year:
 def build_year(settings: Settings, *, force: bool = False) -> Iterator[Outcome]:
     """Build every day, and then the summaries."""
     with open_builder(settings, "a-run") as builder:
-        for day in DAYS:
-            yield from builder.build(day.isoformat(), DAY_TRANSFORMS, force=force)
+        for piece in builder.group_days([day.isoformat() for day in DAYS]):
+            yield from builder.build_days(piece, DAY_TRANSFORMS, force=force)
         yield from builder.build("all", WHOLE_TRANSFORMS, force=force)
 
 

@@ -1,0 +1,107 @@
+"""Pieces: days that are written together give what each day gives alone."""
+
+import sqlite3
+from dataclasses import replace
+from datetime import date, timedelta
+
+import polars as pl
+
+from assets.builds.builder import PartitionBuilder, open_builder
+from assets.builds.event_reader import StreamFigures
+from assets.builds.pieces import PIECE_DAYS, PIECE_EVENTS, group_days
+from assets.builds.seal import seal_history
+from assets.tables.models import WHOLE
+from assets.tables.transforms import DAY_TRANSFORMS, Figures
+from streaming.settings import Settings
+from tests.assets.builds.test_builder import DAILY, FAILURES, HOURLY, everything, states
+from tests.assets.stored import store_events
+from tests.store.rows import Event, event, micros, year_of_days
+
+FIRST = date(2024, 1, 1)
+DAYS = [str(FIRST + timedelta(number)) for number in range(5)]
+TABLES = len(DAY_TRANSFORMS)
+
+
+def grouped(days: list[str], events: dict[str, int] | None = None) -> list[int]:
+    """Return the lengths of the pieces of days with so many events."""
+    ledger = {
+        date.fromisoformat(day): StreamFigures(number, number, number, 0)
+        for day, number in (events or {}).items()
+    }
+    pieces = group_days(days, ledger)
+    assert [day for piece in pieces for day in piece] == days
+    return [len(piece) for piece in pieces]
+
+
+def test_neighbours_are_a_piece_until_they_have_too_many_events() -> None:
+    """A day between others that is larger than a piece is one by itself."""
+    assert grouped(DAYS) == grouped(DAYS[::-1]) == [5]
+    assert grouped([*DAYS[:2], DAYS[4]]) == [2, 1]
+    assert grouped(DAYS, {DAYS[1]: PIECE_EVENTS, DAYS[2]: 1}) == [2, 3]
+    assert grouped(DAYS, {DAYS[1]: 2 * PIECE_EVENTS}) == [1, 1, 3]
+    assert grouped([WHOLE]) == [1]
+    many = [str(FIRST + timedelta(number)) for number in range(PIECE_DAYS + 1)]
+    assert grouped(many) == [PIECE_DAYS, 1]
+
+
+def test_days_built_together_are_those_built_alone(
+    store: Settings, connection: sqlite3.Connection
+) -> None:
+    """From rows and from column files; a day without events is among them, and a current one."""
+    store_events(store, [*year_of_days(2), *some_of(DAYS[3]), *some_of(DAYS[4])])
+    with open_builder(store, "run-1") as builder:
+        alone = [builder.build(day, DAY_TRANSFORMS) for day in DAYS]
+        digests = [outcome.build.digest for day in alone for outcome in day if outcome.build]
+        connection.execute("UPDATE table_build SET version = 0 WHERE partition <> ?", (DAYS[3],))
+        together = builder.build_days(DAYS, DAY_TRANSFORMS)
+        assert [(one.partition, one.transform) for one in together] == [
+            (day, transform) for day in DAYS for transform in DAY_TRANSFORMS
+        ]
+        current = [(one.partition == DAYS[3]) for one in together]
+        # The empty day has no figures of its own: its build is of version 0, and so current.
+        empty = [one.partition == DAYS[2] for one in together]
+        assert [one.computed for one in together] == [
+            not (a or b) for a, b in zip(current, empty, strict=True)
+        ]
+        assert [one.build.digest for one in together if one.build] == digests
+        seal_history(store, date(2024, 2, 1))
+        forced = builder.build_days(DAYS, DAY_TRANSFORMS, force=True)
+        assert [one.build.digest for one in forced if one.build] == digests
+        assert all(one.computed for one in forced)
+
+
+def some_of(day: str) -> list[Event]:
+    """Return two events of a day, one of them of no customer."""
+    number = int(day[-1]) * 10
+    return [
+        event(number, micros(f"{day} 09:00"), 2, item="chair", user=None),
+        event(number + 1, micros(f"{day} 10:00"), 3, item="table"),
+    ]
+
+
+def test_a_day_that_cannot_be_computed_fails_alone(
+    builder: PartitionBuilder, connection: sqlite3.Connection
+) -> None:
+    """The days that were to be computed with it are built."""
+
+    def rows(figures: Figures, partition: str) -> pl.DataFrame:
+        if partition == DAYS[1]:
+            raise ValueError("not this one")
+        return DAILY.rows(figures, partition)
+
+    broken = replace(DAILY, rows=rows)
+    outcomes = builder.build_days(DAYS[:3], [broken])
+    assert states(outcomes) == [(True, False), (True, True), (True, False)]
+    assert connection.execute(FAILURES).fetchall() == [("daily_sales", 3, 1, "run-1")]
+
+
+def test_a_day_that_fails_its_audit_leaves_the_others(
+    builder: PartitionBuilder, connection: sqlite3.Connection
+) -> None:
+    """Its old figures stay, and its neighbours are replaced in the same transaction."""
+    builder.build_days(DAYS[:3], DAY_TRANSFORMS)
+    before = everything(connection)[:TABLES]
+    connection.execute("UPDATE day_ledger SET events = events + 1 WHERE day = ?", (DAYS[1],))
+    outcomes = builder.build_days(DAYS[:3], [HOURLY, DAILY], force=True)
+    assert [one.failure is not None for one in outcomes] == [False, False, True, True, False, False]
+    assert everything(connection)[:TABLES] == before
