@@ -28,7 +28,7 @@ from streaming.totals.window import (
 )
 from streaming.units import decimal_text, rfc_3339
 
-COMPARE_SECONDS: Final = 15.0
+COMPARE_SECONDS: Final = 30.0
 """Yesterday up to now hardly changes between two samples, and summing it is the dearest part."""
 COMPARE_SHARE: Final = 20
 """However large a day is, this takes a twentieth of the time at most."""
@@ -67,7 +67,7 @@ class Course(Struct, frozen=True):
     """How a day went, and the day before it, by quarter of an hour with purchases.
 
     Each is the minute of the local day at which it begins, events, items sold, net revenue in
-    micros. Both are up to 15 seconds old; on large days up to twenty times as long as they take.
+    micros. Both are up to 30 seconds old; on large days up to twenty times as long as they take.
     """
 
     day: list[Quarter] = []
