@@ -32,6 +32,13 @@ have none), not with another part's or machine's seconds. Bars are for the media
 - *Memory*: the worker's peak resident memory while it works off a backlog of {backlog:,} records.
 - *Backfill*: the four day tables of 374 days as one run of Dagster, from STARTED to its end; with
   empty bodies it is what Dagster itself needs, whose 20 s more are the bar.
+- *Backfill since then*: the rows of the backfill above are of an earlier release, on a quiet
+  machine. `purchases backfill --force` of the year with all its tables took 37.9 s of CPU time
+  before decisions [0042](decisions/0042-open-event-log.md) and
+  [0064](decisions/0064-pieces-of-days.md) put days into blocks, and takes 24 to 27 s. Reading,
+  computing and writing the same by polars and SQLite alone takes 8.0 to 8.5 s
+  (`python -m benchmarks.backfill polars`), a third. Measured at loads of 5 to 16 from other
+  programs, where seconds of the clock say little.
 - *Import*: in a new process, without the interpreter's own start.
 
 ## Speed
@@ -121,9 +128,6 @@ measured.
 - *Open dashboards*: connections that read its events; the CPU is the server's.
 - *Sent → on the dashboard*: from before a purchase is handed to Kafka's client to when the
   dashboard's text in Chromium counts it, beside 2,000 others a second.
-- All but what is loaded was measured before *Now* got its second chart. With it, on a machine that
-  other work filled (load 15; the fixed loop of 0.18 s took 0.36 s and more): 2.0 % and 3.0 % of a
-  core, first paint after 228 to 464 ms.
 
 ## `verify`
 
