@@ -6,7 +6,7 @@ It is checked against Kafka's own data. Nothing is started here.
 import secrets
 import socket
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,8 @@ from streaming.system.files import replace_file
 from streaming.system.home import Home
 
 HOST: Final = "127.0.0.1"
+PORTS: Final = range(15_000, 32_768)
+"""Below those that Linux gives to connections, which would take the port of a stopped broker."""
 USER: Final = "purchases"
 """The one user: our programs, the broker itself and its controller log in as it, and may do all."""
 
@@ -109,12 +111,15 @@ def _complete(home: Path, saved: BrokerIdentity | None) -> BrokerIdentity:
 
 
 def _free_ports(number: int) -> list[int]:
+    free: list[int] = []
     with ExitStack() as held:
-        # All are bound at once, so that they differ.
-        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
+        while len(free) < number:
+            port = secrets.choice(PORTS)
+            # All stay bound until the end, so that they differ.
+            with suppress(OSError):
+                held.enter_context(socket.socket()).bind((HOST, port))
+                free.append(port)
+    return free
 
 
 def _read_data_cluster_id(home: Path) -> str | None:
