@@ -6,6 +6,7 @@ connections does not belong here.
 """
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Self
@@ -33,6 +34,8 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: dict[str, Engine] = {}
         self._group: dict[str, Connection] | None = None
+        # A group is of one thread: what others store must not end with it.
+        self._owner = threading.RLock()
         self._tables: set[str] = set()
         self._watcher = SqlPollingEventWatcher(self)
         # SQLite's connections must not be used by a forked child.
@@ -48,7 +51,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
-        with self._db_lock:
+        with self._owner, self._db_lock:
             if self._group is None:
                 with self._engine(shard).connect() as connection, connection.begin():
                     yield connection
@@ -59,26 +62,26 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def store_together(self) -> Iterator[None]:
         """Store the events of the block in one transaction of each file; if it fails, none of them.
 
-        An interruption is no failure. A killed process stored none of the events. Nobody else can
-        write to the index from the first event to the end of the block.
+        An interruption is no failure. A killed process stored none of the events. Other processes
+        cannot write to the index from the first event to the end of the block, and other threads
+        wait for it.
         """
-        if self._group is not None:
-            yield  # a batch within a block, which ends with it
-            return
-        end = Connection.commit
-        with self._db_lock:
-            self._group = {}
-        try:
-            yield
-        except Exception:
-            end = Connection.rollback
-            raise
-        finally:
-            with self._db_lock, ExitStack() as stack:
-                group, self._group = self._group, None
-                # The index at last, as Dagster stores an event: a run's file lacks none of it.
-                for shard in sorted(group, key=INDEX.__eq__):
-                    end(stack.enter_context(group[shard]))
+        with self._owner:
+            if self._group is not None:
+                yield  # a batch within a block, which ends with it
+                return
+            end, self._group = Connection.commit, {}
+            try:
+                yield
+            except Exception:
+                end = Connection.rollback
+                raise
+            finally:
+                with self._db_lock, ExitStack() as stack:
+                    group, self._group = self._group, None
+                    # The index at last, as Dagster stores an event: a run's file lacks none of it.
+                    for shard in sorted(group, key=INDEX.__eq__):
+                        end(stack.enter_context(group[shard]))
 
     def has_table(self, table_name: str) -> bool:
         """Return whether the index has a table; it never loses one."""

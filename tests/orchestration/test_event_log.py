@@ -1,6 +1,7 @@
 """Dagster's event log keeps its events in Dagster's files, and holds those files open."""
 
 import sqlite3
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -186,6 +187,26 @@ def test_a_block_that_fails_stores_nothing_and_one_interrupted_what_it_had(
         assert materializations(store) == [stored, stored]
         materialize_day(instance)
         assert materializations(store) == [stored + 1, stored + 1]
+
+
+def test_another_thread_stores_apart_from_a_block(store: Settings) -> None:
+    """A block that fails takes nothing with it that another thread stored meanwhile."""
+    prepare_instance(store)
+    with open_instance(store) as instance:
+        other = threading.Thread(target=materialize_day, args=(instance, 2))
+
+        def fail() -> None:
+            with pooled(instance).store_together():
+                materialize_day(instance)
+                other.start()
+                # It waits for the block, however far it has come.
+                other.join(0.2)
+                raise ValueError("no room")
+
+        with pytest.raises(ValueError, match="no room"):
+            fail()
+        other.join(60)
+        assert materializations(store) == [2, 2]
 
 
 def test_a_batch_within_a_block_is_part_of_it(store: Settings) -> None:
