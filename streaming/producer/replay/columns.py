@@ -105,6 +105,11 @@ def require_columns(columns: Sequence[str], there: Sequence[str], name: str) -> 
             )
 
 
+def _require_one(column: str, there: Sequence[str], name: str) -> None:
+    if there.count(column) > 1:
+        raise UsageError(f"{name} has two columns {column!r}; rename one of them.")
+
+
 def sources_by_field(
     mapping: Mapping[str, str | Constant], columns: Sequence[str], name: str
 ) -> dict[str, Source]:
@@ -128,6 +133,7 @@ def sources_by_field(
             continue
         column = same.get(field) or ONLINE_RETAIL.get(field, "")
         if column in columns:
+            _require_one(column, columns, name)
             sources[field] = Columns((column,))
         elif column and not own and (retail or field in REQUIRED):
             raise UsageError(_missing(field, column if retail else field, columns, name))
@@ -147,6 +153,7 @@ def _mapped(field: str, mapped: str | Constant, columns: Sequence[str], name: st
             raise UsageError(
                 f"--map {field}={mapped}: {name} has no column {part!r}; it has {_list(columns)}."
             )
+        _require_one(part, columns, name)
     return Columns(parts)
 
 

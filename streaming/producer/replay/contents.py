@@ -19,7 +19,11 @@ STANDARD_INPUT: Final = Path("-")
 PARQUET_MAGIC: Final = b"PAR1"
 GZIP_MAGIC: Final = b"\x1f\x8b"
 ZIP_MAGIC: Final = b"PK\x03\x04"
+ADDRESSES: Final = frozenset({"http:", "https:"})
 UTF_16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+UTF_8_MARK: Final = b"\xef\xbb\xbf"
+SEPARATOR_LINE: Final = b"sep="
+"""Begins a line above the names that Excel writes for itself; the names show the separator too."""
 WORKBOOK: Final = "xl/workbook.xml"
 """What a zip file has that Excel wrote."""
 HEAD_BYTES: Final = 64 * 1024
@@ -49,8 +53,11 @@ def open_content(path: Path, encoding: str) -> FileContent:
     """Open a file, or standard input if it is called `-`.
 
     gzip is unpacked, a zip file too if it holds one file, and text is brought to UTF-8; UTF-16 is
-    known by its mark. Raises `UsageError` if it cannot be read, unpacked or decoded.
+    known by its mark. Excel's line `sep=;` above the names is left out. Raises `UsageError` if it
+    cannot be read, unpacked or decoded.
     """
+    if path.parts and path.parts[0] in ADDRESSES:
+        raise UsageError("A file at an address is not read; download it, and name the copy.")
     try:
         if path == STANDARD_INPUT:
             data = sys.stdin.buffer.read()
@@ -72,10 +79,13 @@ def open_content(path: Path, encoding: str) -> FileContent:
         raw = replace(raw, head=unpacked[:HEAD_BYTES], content=unpacked)
     if encoding == UTF_8 and raw.head.startswith(UTF_16_MARKS):
         encoding = "utf-16"
-    if encoding == UTF_8 or raw.head.startswith(PARQUET_MAGIC):
-        return raw
-    text = _decode(path, raw.read(), encoding)
-    return replace(raw, head=text[:HEAD_BYTES], content=text)
+    if encoding != UTF_8 and not raw.head.startswith(PARQUET_MAGIC):
+        text = _decode(path, raw.read(), encoding)
+        raw = replace(raw, head=text[:HEAD_BYTES], content=text)
+    if raw.head.removeprefix(UTF_8_MARK).lower().startswith(SEPARATOR_LINE):
+        text = raw.read().partition(b"\n")[2]
+        raw = replace(raw, head=text[:HEAD_BYTES], content=text)
+    return raw
 
 
 def _gunzip(path: Path, data: bytes) -> bytes:

@@ -1,13 +1,13 @@
 """The options of `replay` that say how a file is written; pure."""
 
 import codecs
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from streaming.errors import UsageError
 from streaming.producer.replay.contents import UTF_8
 from streaming.producer.replay.presets import PRESETS
+from streaming.settings import is_time_zone
 
 TABS: Final = {"tab": "\t", "\\t": "\t"}
 
@@ -63,17 +63,11 @@ def read_format(form: FileFormat) -> FileFormat:
         )
     if form.preset is not None and form.preset not in PRESETS:
         raise UsageError(f"--preset {form.preset} is not known; take {', '.join(PRESETS)}.")
-    if form.timezone is not None:
-        _require_zone(form.timezone)
-    return FileFormat(
-        delimiter,
-        _encoding(form.encoding),
-        form.decimal,
-        form.date_format,
-        form.day_first,
-        form.timezone,
-        form.preset,
-    )
+    if form.timezone is not None and not is_time_zone(form.timezone):
+        raise UsageError(
+            f"--timezone {form.timezone} must be an IANA time zone, such as Europe/London."
+        )
+    return replace(form, delimiter=delimiter, encoding=_encoding(form.encoding))
 
 
 def _encoding(name: str) -> str:
@@ -82,13 +76,4 @@ def _encoding(name: str) -> str:
     except LookupError:
         raise UsageError(
             f"--encoding {name} is not known; take utf-8, latin-1, cp1252 or utf-16."
-        ) from None
-
-
-def _require_zone(name: str) -> None:
-    try:
-        ZoneInfo(name)
-    except (KeyError, OSError, ValueError):
-        raise UsageError(
-            f"--timezone {name} is not known; write it as in Europe/London or UTC."
         ) from None

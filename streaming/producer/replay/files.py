@@ -39,7 +39,7 @@ class FileColumns:
 def open_columns(path: Path, form: FileFormat) -> FileColumns:
     """Open a file, and find its columns.
 
-    Raises `UsageError` if raw is no such file or its form is none that is read, polars' errors
+    Raises `UsageError` if there is no such file or its form is none that is read, polars' errors
     if it is damaged.
     """
     raw = open_content(path, form.encoding)
@@ -128,7 +128,8 @@ def _header(path: Path, head: bytes, delimiter: str | None) -> tuple[list[str], 
     if len(best[0]) < 2:
         given = f" that {delimiter!r} separates" if delimiter else ""
         raise UsageError(
-            f"{path} is neither a Parquet file nor CSV with a line of column names{given}."
+            f"{path} is neither a Parquet file nor CSV with a line of column names{given}: its"
+            f" first line is {names[0][:60]!r}. Remove what stands above the names."
         )
     return best
 

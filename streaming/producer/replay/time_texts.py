@@ -106,7 +106,7 @@ def _with_clock(date: pl.Expr) -> pl.Expr:
     """Append the time of day to a date, midnight if there is none."""
     hour, half = pl.col("hour").cast(pl.Int64), pl.col("half").str.to_lowercase()
     afternoon = pl.when(half == "p").then(12).otherwise(0)
-    # A hour that no clock of twelve hours shows makes no time.
+    # An hour that no clock of twelve hours shows makes no time.
     of_twelve = pl.when(hour.is_between(1, 12)).then(hour % 12 + afternoon).otherwise(99)
     of_day = pl.when(half.is_null()).then(hour.fill_null(0)).otherwise(of_twelve)
     return pl.concat_str(

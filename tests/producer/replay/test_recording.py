@@ -379,7 +379,7 @@ def test_a_number_is_read_by_its_decimal_sign(
         (FileFormat(encoding="martian"), "--encoding martian is not known"),
         (FileFormat(decimal="x"), "--decimal x must be"),
         (FileFormat(date_format="day"), "--date-format day names no part"),
-        (FileFormat(timezone="Mars"), "--timezone Mars is not known"),
+        (FileFormat(timezone="Mars"), "--timezone Mars must be an IANA time zone"),
         (FileFormat(preset="ebay"), "--preset ebay is not known; take shopify, woocommerce"),
     ],
 )
@@ -499,3 +499,37 @@ def test_a_name_with_wildcards_is_one_file(tmp_path: Path) -> None:
     frame.write_parquet(tmp_path / "plain.parquet")
     parquet = (tmp_path / "plain.parquet").rename(tmp_path / "some[1]*.parquet")
     assert read_recording(parquet, {}, "UTC").frame.height == 1
+
+
+def test_excels_line_of_the_separator_is_no_line_of_names(tmp_path: Path) -> None:
+    """Also behind a mark; the names and the separator are those of the next line."""
+    path = tmp_path / "sales.csv"
+    for mark in ("", "\ufeff"):
+        path.write_text(f"{mark}sep=;\nuser;item;timestamp\nada;tea;2024-03-01 10:00\n")
+        assert [row["item"] for row in sent(read_recording(path, {}, "UTC"))] == ["tea"]
+
+
+@pytest.mark.parametrize(
+    ("text", "mapping", "message"),
+    [
+        ("user,item,item,timestamp\nada,tea,cake,2024-03-01\n", {}, "two columns 'item'"),
+        ("user,sku,sku,timestamp\nada,a,b,2024-03-01\n", {"item": "sku"}, "two columns 'sku'"),
+        ("Sales of March\nuser,item,timestamp\n", {}, "its first line is 'Sales of March'"),
+    ],
+)
+def test_what_stands_above_or_twice_in_a_file_is_named(
+    tmp_path: Path, text: str, mapping: dict[str, str], message: str
+) -> None:
+    """Neither is taken for something else without a word."""
+    path = tmp_path / "sales.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_recording(path, mapping, "UTC")
+
+
+def test_an_address_and_a_zone_of_this_host_alone_are_refused() -> None:
+    """Both with what to do."""
+    with pytest.raises(UsageError, match="download it"):
+        read_recording(Path("https://shop.example/sales.csv"), {}, "UTC")
+    with pytest.raises(UsageError, match="IANA time zone"):
+        read_format(FileFormat(timezone="posix/Europe/London"))
