@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Final
 
 from sqlalchemy import Connection, Engine
@@ -118,10 +117,7 @@ class PartitionBuilder:
                 place = replace(self.place, column_store=None)
                 return replace(self, place=place).build_days(days, transforms, force=force)
             except NotAdded as error:
-                if len(days) > 1:
-                    # It is the fault of one of them, and recorded with that one.
-                    alone = (self.build(day, transforms, force=force) for day in days)
-                    return list(chain.from_iterable(alone))
+                # Of one day: those of a longer piece are too small to be added to.
                 not_added = str(error)
                 continue
             seconds = (time.monotonic() - started) / len(days)

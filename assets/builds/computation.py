@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -113,6 +114,14 @@ class _Reading:
     builds: Mapping[str, TableBuild]
 
 
+class _StoreEnd(NamedTuple):
+    """Where the store ends in the snapshot: its erasures, last row and last correction."""
+
+    erasures: int
+    last_row: int
+    last_correction: int
+
+
 def compute_partition(
     store: StoreConnection, place: BuildPlace, request: BuildRequest
 ) -> Computation:
@@ -142,8 +151,9 @@ def compute_partition(
         elif request.not_added is not None:
             differences = dict.fromkeys(rows, request.not_added)
     rows |= _compute_sql(reading, chosen)
+    end = _StoreEnd(len(erasure_ids(store)), last_row(store), count_corrections(store))
     bases = {
-        transform.table: _basis(reading, transform, addition, differences.get(transform.table))
+        transform.table: _basis(reading, transform, addition, differences.get(transform.table), end)
         for transform in chosen
     }
     return Computation(day, rows, bases, builds, figures, bool(events.files))
@@ -221,7 +231,11 @@ def _compute_sql(
 
 
 def _basis(
-    reading: _Reading, transform: AnyTransform, addition: Addition | None, difference: str | None
+    reading: _Reading,
+    transform: AnyTransform,
+    addition: Addition | None,
+    difference: str | None,
+    end: _StoreEnd,
 ) -> BuildBasis:
     store, figures = reading.store, reading.figures
     added_to = addition.last_builds.get(transform.table) if addition else None
@@ -233,9 +247,9 @@ def _basis(
         stream_offsets=reading.events.stream_offsets,
         run_id=reading.place.run_id,
         started=reading.request.started,
-        erasures=len(erasure_ids(store)),
-        last_row=last_row(store),
-        last_correction=count_corrections(store),
+        erasures=end.erasures,
+        last_row=end.last_row,
+        last_correction=end.last_correction,
         added_to=added_to,
         new_events=addition.new_events if addition and added_to else 0,
         difference=difference,

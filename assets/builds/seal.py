@@ -181,10 +181,10 @@ def _join(reader: StoreReader, settings: Settings, files: Sequence[ColumnFile]) 
     column_store = open_column_store(settings)
     with reader.snapshot() as store:
         corrections = count_corrections(store)
-    damaged = [file for file in files if find_damage(file, column_store)]
-    if damaged:
-        problem = find_damage(damaged[0], column_store)
-        return _Sealed(damaged, [], corrections, problem=problem)
+    damages = [(file, damage) for file in files if (damage := find_damage(file, column_store))]
+    if damages:
+        damaged = [file for file, _ in damages]
+        return _Sealed(damaged, [], corrections, problem=damages[0][1])
     rows = (min(file.first_row for file in files), max(file.last_row for file in files))
     joined = write_file(read_files(files, column_store), column_store, files[0].day, rows)
     return _Sealed(files, [joined], corrections, is_joined=True)
