@@ -5,14 +5,14 @@ sum the events that were stored after a row, functions named `stored_…` read w
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from streaming.store.connection import StoreConnection
+from streaming.units import EPOCH
 from streaming.verification.check import Check
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Offsets from UTC are multiples of a quarter of an hour today, so that midnight begins a slot.
 SLOT: Final = 15 * 60 * 1_000_000
 ITEM_FIGURES: Final = ("events", "items_sold", "gross_revenue_micros", "net_revenue_micros")

@@ -5,7 +5,7 @@ that one process compares them all.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from confluent_kafka import Message
@@ -14,11 +14,11 @@ from msgspec import Struct
 from streaming.events.identifiers import topic_id_bytes, topic_id_text
 from streaming.events.record import DEAD_LETTER, Origin, origin_id
 from streaming.store.connection import StoreConnection
+from streaming.units import EPOCH
 from streaming.verification.check import Check
 from streaming.verification.event_checks import RedrivenEvent
 from streaming.verification.records import headers_of, own_event_id, readable_origin, stored_id
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND: Final = timedelta(milliseconds=1)
 Place = tuple[str, int, int]
 """The origin of a dead letter: topic id, partition, offset."""

@@ -6,7 +6,7 @@ small. Everything happens inside the caller's snapshot of the database.
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from confluent_kafka import Message
@@ -14,6 +14,7 @@ from confluent_kafka import Message
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import ORIGIN
 from streaming.store.connection import StoreConnection
+from streaming.units import EPOCH
 from streaming.verification.check import Check
 from streaming.verification.pseudonyms import PseudonymOf
 from streaming.verification.records import (
@@ -24,7 +25,6 @@ from streaming.verification.records import (
     stored_id,
 )
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
 FLUSH_ROWS: Final = 20_000
 """Events kept in memory before they are inserted together."""

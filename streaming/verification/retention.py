@@ -5,17 +5,17 @@ their partition's order, so all deleted ones were made before the first one that
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from streaming.events.record import TopicPartition
 from streaming.store.connection import StoreConnection
+from streaming.units import EPOCH
 from streaming.verification.records import PublishedEvent, read_published
 from streaming.verification.topic_reader import Ranges, TopicReader, first_record
 
 CLOCKS_APART: Final = timedelta(minutes=1)
 """How far the clocks of two processors may differ; a minute less history is judged for it."""
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FirstJudged:

@@ -261,13 +261,16 @@ def _judge(
 ) -> list[Judgement]:
     """Let each reader judge what it read, now that all have read."""
     counted, events = run.counted(), run.since(run.bounds(run.names.analytics))
+    not_storable = set().union(*(part.not_storable for part in parts))
+    redriven = [event for part in parts for event in part.redriven]
+    whole = run.whole()
     questions = [
         Question(
             first_offsets=first,
-            not_storable=set().union(*(part.not_storable for part in parts)),
+            not_storable=not_storable,
             counted={number: counted[number] for _, number in share if number in counted},
-            whole=run.whole(),
-            redriven=[event for part in parts for event in part.redriven],
+            whole=whole,
+            redriven=redriven,
             since=since,
             proven=proven,
             after=0 if run.checkpoint is None else run.checkpoint.row,
