@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from streaming.cli.output import print_json, print_text
+from streaming.cli.output import AsJson, print_json, print_text
 from streaming.errors import PurchasesError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestration.cli.backfill import BackfillResult, Days
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
+    from streaming.settings import Settings
 
 MAX_FAILURES: Final = 5
 """Failed builds that a message names; the status and Dagster have all of them."""
@@ -140,37 +139,57 @@ def backfill(  # noqa: PLR0913 - a command's options are its parameters
 
     Example: purchases backfill --from 2011-03-01 --to 2011-03-31
     """
-    from assets.tables.sql_transform import is_day_table
     from orchestration.cli.backfill import backfill as build
-    from orchestration.cli.backfill import count_due, read_failed_days
-    from orchestration.cli.chosen_days import parse_tables, read_days
+    from orchestration.cli.backfill import count_due
+    from orchestration.cli.chosen_days import read_days
     from streaming.settings import load_settings
 
     settings = load_settings()
-    chosen: Days | None = read_days(settings, first, last, days, yesterday=yesterday)
-    if failed and chosen:
-        raise UsageError("--failed names the days itself: leave the other days out.")
-    tables = parse_tables(settings, table or [])
-    if failed:
-        chosen = read_failed_days(settings)
-        # Summaries follow days: if no day is built, there is nothing to bring up to date.
-        tables = tables if chosen else []
-    elif chosen is None and any(map(is_day_table, tables)):
-        raise UsageError("Name the days: --from and --to, --days, --yesterday or --failed.")
+    named = read_days(settings, first, last, days, yesterday=yesterday)
+    chosen, tables = _choose(settings, named, table or [], failed=failed)
     if not tables and not as_json:
         print_text("OK: no build of a day has failed.")
-    elif dry_run:
+        return
+    if dry_run:
         due = count_due(settings, chosen, tables, force=force)
-        text = f"Dry run: {_scope(chosen, tables)}: {due:,} builds would be computed."
-        print_json({"due": due}) if as_json else print_text(text)
-    else:
-        done = build(settings, chosen, tables, force=force)
         if as_json:
-            print_json(done)
+            print_json({"due": due})
         else:
-            print_text(_format_result(done, chosen, tables))
-        if done.failures:
-            raise typer.Exit(1)
+            print_text(f"Dry run: {_scope(chosen, tables)}: {due:,} builds would be computed.")
+        return
+    _print_result(build(settings, chosen, tables, force=force), chosen, tables, as_json=as_json)
+
+
+def _choose(
+    settings: "Settings", named: "Days | None", names: list[str], *, failed: bool
+) -> "tuple[Days | None, list[str]]":
+    """Return the days and tables of a backfill; no table if no build of a day has failed."""
+    from assets.tables.sql_transform import is_day_table
+    from orchestration.cli.backfill import read_failed_days
+    from orchestration.cli.chosen_days import parse_tables
+
+    if failed and named:
+        raise UsageError("--failed names the days itself: leave the other days out.")
+    tables = parse_tables(settings, names)
+    if failed:
+        days = read_failed_days(settings)
+        # Summaries follow days: if no day is built, there is nothing to bring up to date.
+        return days, tables if days else []
+    if named is None and any(map(is_day_table, tables)):
+        raise UsageError("Name the days: --from and --to, --days, --yesterday or --failed.")
+    return named, tables
+
+
+def _print_result(
+    done: "BackfillResult", days: "Days | None", tables: "Sequence[str]", *, as_json: bool
+) -> None:
+    """Print what a backfill did; exit with 1 if builds failed."""
+    if not as_json:
+        print_text(_format_result(done, days, tables))
+        return
+    print_json(done)
+    if done.failures:
+        raise typer.Exit(1)
 
 
 def export(  # noqa: PLR0913 - a command's options are its parameters

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streaming.cli.output import print_json, print_text
+from streaming.cli.output import AsJson, print_json, print_text
 from streaming.formatting import harmless_cell
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ def erase(
     yes: Annotated[
         bool, typer.Option("--yes", help="Do it; without, only print what it would do.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on one line.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Replace a customer's name and orders by pseudonyms; a dry run without --yes.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streaming.cli.output import print_json, print_text
+from streaming.cli.output import AsJson, print_json, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,9 +32,6 @@ columns = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(columns, short_help="Copies of past days in Parquet files.")
-
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 
 
 @app.command(short_help="Bring the database to this version's schema.")

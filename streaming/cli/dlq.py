@@ -25,7 +25,7 @@ from streaming.cli.dlq_options import (
     read_whole_ids,
 )
 from streaming.cli.dlq_output import print_list, redrive_summary
-from streaming.cli.output import print_json, print_text
+from streaming.cli.output import AsJson, print_json, print_text
 from streaming.errors import UsageError
 from streaming.formatting import printable
 
@@ -38,7 +38,6 @@ LIST_ROWS: Final = 50
 
 app = typer.Typer(help="What was refused, and why.", no_args_is_help=True, rich_markup_mode=None)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without, only print what it would do.")]
 
 

@@ -3,16 +3,15 @@
 The checks are in `status.doctor`; how what runs is doing is `status`.
 """
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
-from streaming.cli.output import print_json, print_text
+from streaming.cli.output import AsJson, print_json, print_text
 
 if TYPE_CHECKING:
     from streaming.status.doctor import Examination
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 
 SIGNS: Final = {"ok": "✓", "warning": "!", "failed": "✗"}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streaming.cli.output import print_json, print_text
+from streaming.cli.output import AsJson, print_json, print_text
 from streaming.cli.times import read_time
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Stored positions.", no_args_is_help=True, rich_markup_mode=None)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 
 SAID = {
     "ok": "",

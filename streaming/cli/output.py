@@ -5,9 +5,13 @@ still escapes each of them by itself, because only it knows which line end is it
 is the command's, and logs are in `system.logs`.
 """
 
+from typing import Annotated
+
 import typer
 
 from streaming.formatting import printable_json, printable_lines
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 
 
 def print_text(text: str, *, err: bool = False) -> None:

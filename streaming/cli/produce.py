@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streaming.cli.output import print_json, print_text
+from streaming.cli.output import AsJson, print_json, print_text
 from streaming.cli.progress import produce_summary, show_progress
 from streaming.cli.times import read_time
 from streaming.errors import UsageError
@@ -36,7 +36,6 @@ Since = Annotated[
 BadShare = Annotated[
     float, typer.Option(help="The share that is broken on purpose, 0 to 1, such as 0.01.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 
 
 def produce(  # noqa: PLR0913, PLR0917 - a command's options are its parameters

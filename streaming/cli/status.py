@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streaming.apps import AppName
-from streaming.cli.output import print_json
+from streaming.cli.output import AsJson, print_json
 from streaming.cli.watch import refresh
 
 if TYPE_CHECKING:
     from streaming.status.collect import SectionOf
     from streaming.status.model import Status
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Refresh every second, until Ctrl-C.")]
 Alone = Annotated[
     AppName | None,

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streaming.cli.output import print_json, print_text
+from streaming.cli.output import AsJson, print_json, print_text
 from streaming.cli.watch import refresh
 
 if TYPE_CHECKING:
     from streaming.settings import Settings
     from streaming.totals.report import Report
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 Watch = Annotated[
     bool,
     typer.Option("--watch", help="Show what the page's Now shows, refreshed every second."),

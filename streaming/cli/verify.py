@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streaming.cli.output import print_json, print_text
+from streaming.cli.output import AsJson, print_json, print_text
 from streaming.formatting import printable
 from streaming.units import EPOCH, rfc_3339
 
 if TYPE_CHECKING:
     from streaming.verification.verify import VerificationReport
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 Full = Annotated[
     bool, typer.Option("--full", help="Begin from the start, not from the last one that agreed.")
 ]
