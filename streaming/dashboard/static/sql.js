@@ -1,7 +1,7 @@
 // A question in SQL. What it may do and how long is decided by the server.
 import { $, fillRows, make, numberCell } from "./dom.js";
 import { number, plural } from "./format.js";
-import { request } from "./api.js";
+import { request, send } from "./api.js";
 
 const EXAMPLES = {
   Days: `SELECT day, events, items_sold, net_revenue_micros / 1000000 AS net_revenue
@@ -56,17 +56,16 @@ async function run(event) {
 }
 
 async function download() {
-  const response = await fetch("/api/v1/sql", {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ sql: $("sql-text").value, csv: true }),
-  });
-  if (!response.ok) return say((await response.json()).detail);
-  const link = make("a");
-  link.href = URL.createObjectURL(await response.blob());
-  link.download = "answer.csv";
-  link.click();
-  URL.revokeObjectURL(link.href);
+  try {
+    const response = await send("sql", { sql: $("sql-text").value, csv: true });
+    const link = make("a");
+    link.href = URL.createObjectURL(await response.blob());
+    link.download = "answer.csv";
+    link.click();
+    URL.revokeObjectURL(link.href);
+  } catch (error) {
+    say(error.message);
+  }
 }
 
 export function showSql() {
