@@ -105,7 +105,8 @@ def test_a_batch_that_cannot_be_unpacked_names_the_reset_that_goes_on(
             "compression.type": "zstd",
             "message.max.bytes": 400_000_000,
             "batch.size": 400_000_000,
-            "linger.ms": 500,
+            # One batch also where twenty values take the machine a while: `flush` ends the wait.
+            "linger.ms": 60_000,
         }
     )
     for _ in range(20):
