@@ -27,30 +27,19 @@ def fetch_files(sums: Path) -> list[Path]:
 
 
 def _fetch(cache: Path, expected: str, coordinates: str) -> Path:
-    _, artifact, version, classifier, packaging = (*coordinates.split(":"), "", "jar")[:5]
+    group, artifact, version, classifier, packaging = (*coordinates.split(":"), "", "jar")[:5]
     name = "-".join(filter(None, (artifact, version, classifier)))
     file = cache / f"{name}.{packaging}"
     if not file.is_file() or _sum_of(file) != expected:
+        # Not at the top: the package is of the extra `broker`, and takes long to load.
+        from jgo.maven import MavenContext
+
         with TemporaryDirectory(dir=cache) as directory:
-            fetched = _download(Path(directory), *coordinates.split(":"))
+            project = MavenContext(repo_cache=Path(directory), timeout=120).project(group, artifact)
+            fetched = project.at_version(version).artifact(classifier, packaging).resolve()
             assert _sum_of(fetched) == expected, f"{coordinates} is not the recorded file"
             fetched.replace(file)
     return file
-
-
-def _download(
-    directory: Path,
-    group: str,
-    artifact: str,
-    version: str,
-    classifier: str = "",
-    packaging: str = "jar",
-) -> Path:
-    # Not at the top: the package is of the extra `broker`, and takes long to load.
-    from jgo.maven import MavenContext
-
-    project = MavenContext(repo_cache=directory, timeout=120).project(group, artifact)
-    return project.at_version(version).artifact(classifier, packaging).resolve()
 
 
 def _sum_of(file: Path) -> str:
