@@ -17,6 +17,7 @@ from streaming.cli import (
     produce,
     replay,
     run,
+    schemas,
     sql,
     status,
     topics,
@@ -49,6 +50,7 @@ _STREAM: Final[Commands] = {
     "analyze": ("Run AnalyticsConsumerApp.", run.analyze),
     "broker": ("The embedded Kafka broker of this home.", broker.app),
     "topics": ("The deployment's topics.", topics.app),
+    "schemas": ("The schemas of the topics.", schemas.app),
     "dlq": ("What was refused, and why.", dlq.app),
     "offsets": ("Stored positions.", offsets.app),
 }

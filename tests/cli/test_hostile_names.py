@@ -31,6 +31,8 @@ LINES = (
     "topics peek purchases",
     "topics peek purchases --key {hostile} --json",
     "topics peek {hostile} --offset {hostile}",
+    "schemas show",
+    "schemas show {hostile}",
     "produce --rate max --count 1 --json",
     "db upgrade --json",
     "status",
