@@ -199,7 +199,7 @@ def count_customers(connection: StoreConnection) -> StreamFigures:
     """Return the figures of the events that have a user, by one statement over all of them."""
     row = connection.execute(
         "SELECT count(*), coalesce(sum(quantity), 0), coalesce(sum(amount_micros / 1000000), 0),"
-        " coalesce(sum(amount_micros % 1000000), 0) FROM analytics_event WHERE user IS NOT NULL"
+        ' coalesce(sum(amount_micros % 1000000), 0) FROM analytics_event WHERE "user" IS NOT NULL'
     ).fetchone()
     events, items_sold, units, rest = row
     return StreamFigures(events, events, items_sold, units * MICROS + rest)
@@ -235,7 +235,7 @@ def _pieces(
 
     The first piece may be empty: an empty range gives one frame with the columns and no row.
     """
-    names = ", ".join(event_id(name) if name == "event_id" else name for name in columns)
+    names = ", ".join(event_id(name) if name == "event_id" else f'"{name}"' for name in columns)
     statement, parameters = _select(names, window, rows, related)
     cursor = connection.execute(statement, parameters)
     yield _frame(cursor.fetchmany(FETCH_ROWS), columns)
@@ -261,7 +261,7 @@ def _select(
         limits |= {f"{number} >": rows.after or None, f"{number} <=": rows.until}
     conditions = [f"{sign} {at}" for sign, at in limits.items() if at is not None]
     if related:
-        found = [f"{column} IN (SELECT value FROM json_each(?))" for column in related]  # noqa: S608 - own names
+        found = [f'"{column}" IN (SELECT value FROM json_each(?))' for column in related]  # noqa: S608 - own names
         conditions.append(f"({' OR '.join(found)})")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     values = [json.dumps(list(of_column)) for of_column in related.values()]

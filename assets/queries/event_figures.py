@@ -36,7 +36,7 @@ SUMS: Final = (
     # Units and the rest apart, because SQLite adds up to 64 bits only.
     f" coalesce(sum(({GROSS}) / 1000000), 0), coalesce(sum(({GROSS}) % 1000000), 0),"
     " coalesce(sum(amount_micros / 1000000), 0), coalesce(sum(amount_micros % 1000000), 0),"
-    " count(DISTINCT order_id), count(DISTINCT user)"
+    ' count(DISTINCT order_id), count(DISTINCT "user")'
 )
 KEYS: Final[Mapping[Period, str]] = {
     "hour": "local / 3600 * 3600",
@@ -127,7 +127,7 @@ def read_distinct(
     """Count the distinct orders and customers of days. Raises what `read_periods` does."""
     source = _source(store, days, zone, subject)
     orders, customers = store.execute(
-        f"SELECT count(DISTINCT order_id), count(DISTINCT user) {source.sql}", source.values
+        f'SELECT count(DISTINCT order_id), count(DISTINCT "user") {source.sql}', source.values
     ).fetchone()
     return orders, customers
 
@@ -161,8 +161,8 @@ def rank_events(  # noqa: PLR0913, PLR0917 - what a ranking is
     Returns how many there are, and a page of them. Raises what `read_periods` does.
     """
     source = _source(store, days, zone, subject)
-    name = f"coalesce({column}, '')"
-    where = f"{source.sql} AND user IS NOT NULL" if column == "user" else source.sql
+    name = f"coalesce(\"{column}\", '')"
+    where = f'{source.sql} AND "user" IS NOT NULL' if column == "user" else source.sql
     (total,) = store.execute(f"SELECT count(DISTINCT {name}) {where}", source.values).fetchone()
     way = SQL_ORDER[direction]
     rows = store.execute(
@@ -195,7 +195,7 @@ def read_orders(  # noqa: PLR0913, PLR0917 - what a page of orders is
     (total,) = store.execute(f"SELECT count(DISTINCT order_id) {where}", source.values).fetchone()
     way = SQL_ORDER[direction]
     rows = store.execute(
-        "SELECT order_id, min(event_time), max(user), max(country), count(*), sum(quantity),"
+        'SELECT order_id, min(event_time), max("user"), max(country), count(*), sum(quantity),'
         " coalesce(sum(amount_micros / 1000000), 0), coalesce(sum(amount_micros % 1000000), 0)"
         f" {where} GROUP BY 1 ORDER BY {ORDERS[order]} {way}, 1 LIMIT ? OFFSET ?",
         (*source.values, page.stop - page.start, page.start),
@@ -222,7 +222,7 @@ def read_lines(
     source = _source(store, days, zone, subject)
     (total,) = store.execute(f"SELECT count(*) {source.sql}", source.values).fetchone()
     rows = store.execute(
-        "SELECT event_time, event_id, order_id, user, item, description, country, quantity,"
+        'SELECT event_time, event_id, order_id, "user", item, description, country, quantity,'
         f" unit_price_micros, amount_micros {source.sql} ORDER BY event_time, event_id"
         " LIMIT ? OFFSET ?",
         (*source.values, page.stop - page.start, page.start),
@@ -277,7 +277,7 @@ def _source(store: StoreConnection, days: DayRange, zone: ZoneInfo, subject: Sub
         "item = ?": subject.item,
         # Purchases without a country have the empty name, as in the tables.
         "coalesce(country, '') = ?": subject.country,
-        "user = ?": subject.customer,
+        '"user" = ?': subject.customer,
         "order_id = ?": subject.order,
     }
     conditions = {sql: value for sql, value in filters.items() if value is not None}

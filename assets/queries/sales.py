@@ -59,6 +59,7 @@ _SUMMED: Final = (
 )
 _TAKEN_OFF: Final = _SUMMED.replace(", ", ", -")
 _CUSTOMER: Final = tuple(n for n in Customer.__struct_fields__ if n != "net_revenue")
+_CUSTOMER_COLUMNS: Final = ", ".join(f'"{name}"' for name in _CUSTOMER)
 
 
 def read_last_days(store: StoreConnection, number: int, today: date) -> DayRange:
@@ -174,9 +175,10 @@ def read_customers(
     """Read a page of the customers."""
     way = SQL_ORDER[direction]
     revenue = f"net_revenue_trillions {way}, net_revenue_micros"
+    by = revenue if order == "net_revenue" else order
     rows = store.execute(
-        f"SELECT net_revenue_trillions, {', '.join(_CUSTOMER)} FROM customer_summary"
-        f" ORDER BY {revenue if order == 'net_revenue' else order} {way}, user LIMIT ? OFFSET ?",
+        f"SELECT net_revenue_trillions, {_CUSTOMER_COLUMNS} FROM customer_summary"
+        f' ORDER BY {by} {way}, "user" LIMIT ? OFFSET ?',
         (limit, offset),
     )
     return [

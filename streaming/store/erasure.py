@@ -49,9 +49,9 @@ VACUUM_LOCK_SECONDS: Final = 30.0
 # The order of the columns is that of `_Event`.
 EVENTS: Final = (
     "SELECT rowid, event_id, event_time, (SELECT name FROM source_topic t"
-    " WHERE t.id = source_topic), source_partition, source_offset, source_timestamp, user, order_id"
-    " FROM analytics_event"
-    " WHERE user IN (SELECT value FROM json_each(?))"
+    " WHERE t.id = source_topic), source_partition, source_offset, source_timestamp,"
+    ' "user", order_id FROM analytics_event'
+    ' WHERE "user" IN (SELECT value FROM json_each(?))'
     " OR order_id IN (SELECT value FROM json_each(?))"
 )
 NAMED_COLUMNS: Final = (
@@ -286,7 +286,7 @@ def _correct(
     if not events:
         return
     store.executemany(
-        "UPDATE analytics_event SET user = ?, order_id = ? WHERE rowid = ?",
+        'UPDATE analytics_event SET "user" = ?, order_id = ? WHERE rowid = ?',
         [(event.user, event.order, event.rowid) for event in events],
     )
     days = [day_of(event.event_time) for event in events]
@@ -325,7 +325,7 @@ def _record(store: StoreConnection, erasure: Erasure) -> None:
 
 def _orders_of(store: StoreConnection, user: str | None) -> list[str]:
     rows = store.execute(
-        "SELECT DISTINCT order_id FROM analytics_event WHERE user = ? AND order_id IS NOT NULL",
+        'SELECT DISTINCT order_id FROM analytics_event WHERE "user" = ? AND order_id IS NOT NULL',
         (user,),
     )
     return [row[0] for row in rows]

@@ -11,7 +11,7 @@ ANY_BETWEEN: Final = (
     "SELECT EXISTS (SELECT 1 FROM analytics_event WHERE event_time BETWEEN ? AND ?)"
 )
 CONTENTS: Final = (
-    "SELECT source_timestamp, event_time, user, item, quantity, unit_price_micros, order_id,"
+    'SELECT source_timestamp, event_time, "user", item, quantity, unit_price_micros, order_id,'
     " description, country FROM analytics_event WHERE event_time BETWEEN ? AND ?"
     # A derived id is of version 8.
     " AND length(event_id) = 16 AND substr(hex(event_id), 13, 1) = '8'"

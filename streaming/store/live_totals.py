@@ -125,7 +125,7 @@ def count_corrections(connection: StoreConnection) -> int:
 def distinct_figures(connection: StoreConnection) -> DistinctFigures:
     """Count orders and customers from all events (0.25 s for 541,907)."""
     row = connection.execute(
-        "SELECT count(DISTINCT order_id), count(DISTINCT user) FROM analytics_event"
+        'SELECT count(DISTINCT order_id), count(DISTINCT "user") FROM analytics_event'
     ).fetchone()
     return DistinctFigures(*row)
 

@@ -18,7 +18,7 @@ PersonalData = dict[str, list[dict[str, object]]]
 EVENTS: Final = (
     "SELECT v.* FROM analytics_event_readable v"  # noqa: S608 - no value of others
     f" JOIN (SELECT {event_id('event_id')} AS event_id, event_time FROM analytics_event"
-    " WHERE user = ?1) e USING (event_id) WHERE v.user = ?1 ORDER BY e.event_time, event_id"
+    ' WHERE "user" = ?1) e USING (event_id) WHERE v."user" = ?1 ORDER BY e.event_time, event_id'
 )
 LETTERS: Final = "SELECT * FROM dead_letter_readable WHERE key IS NOT NULL OR detail IS NOT NULL"
 TABLES: Final = (
@@ -42,7 +42,7 @@ def read_personal_data(settings: Settings, user: str) -> PersonalData:
             if letter["key"] in names or names & words(str(letter["detail"]))
         ]
         tables = {
-            name: _rows(store, f'SELECT * FROM "{_readable(store, name)}" WHERE user = ?', user)  # noqa: S608 - the schema's
+            name: _rows(store, f'SELECT * FROM "{_readable(store, name)}" WHERE "user" = ?', user)  # noqa: S608 - the schema's
             for (name,) in store.execute(TABLES).fetchall()
         }
     data = {"analytics_event": events, "dead_letter": letters, **tables}

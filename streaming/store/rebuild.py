@@ -90,7 +90,7 @@ def _rebuild_totals(connection: StoreConnection, now: int) -> int:
         " net_revenue_micros, gross_revenue_trillions, net_revenue_trillions, guest_events,"
         " changed_at)"
         f" SELECT 1, count(*), coalesce(sum(quantity), 0), micros({GROSS}), micros({NET}),"
-        f" trillions({GROSS}), trillions({NET}), count(*) - count(user), ?"
+        f' trillions({GROSS}), trillions({NET}), count(*) - count("user"), ?'
         # `WHERE true` is for SQLite's parser, which else takes ON CONFLICT for a join's condition.
         " FROM analytics_event WHERE true"
         " ON CONFLICT (id) DO UPDATE SET (events, items_sold, gross_revenue_micros,"

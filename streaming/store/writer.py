@@ -191,10 +191,8 @@ _INSERT_CORRECTION: Final = (
     " source_offset, source_timestamp, corrected_at) VALUES ('conflict', ?, ?, ?,"
     " (SELECT name FROM source_topic WHERE id = ?), ?, ?, ?, ?)"
 )
-_UPDATE_EVENT: Final = (
-    f"UPDATE analytics_event SET {' = ?, '.join(column.name for column in _EVENT.columns)} = ?"
-    " WHERE event_id = ?"
-)
+_EVENT_VALUES: Final = ", ".join(f'"{column.name}" = ?' for column in _EVENT.columns)
+_UPDATE_EVENT: Final = f"UPDATE analytics_event SET {_EVENT_VALUES} WHERE event_id = ?"
 _UPSERT_DEAD_LETTER: Final = _upsert_dead_letter()
 _DEAD_LETTER_COLUMNS: Final = tuple(column.name for column in _DEAD_LETTER.columns)
 _event_id: Final = itemgetter(0)

@@ -34,7 +34,7 @@ DIGEST_BYTES: Final = 16
 # JSON, so that no two rows give the same text. What nothing compares with the topics
 # (description, country and others) is left out.
 ROWS: Final = (
-    "SELECT json_group_array(json_array(rowid, hex(event_id), event_time, user, order_id, item,"
+    'SELECT json_group_array(json_array(rowid, hex(event_id), event_time, "user", order_id, item,'
     " quantity, amount_micros, source_topic, source_partition, source_offset, source_timestamp,"
     " stream_partition, stream_offset)) FROM analytics_event WHERE rowid > ? AND rowid <= ?"
 )

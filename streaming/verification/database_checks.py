@@ -59,7 +59,7 @@ def counted_totals(connection: StoreConnection, after: int = 0) -> dict[str, Fig
     return _figures(
         connection,
         f"SELECT '', count(*), coalesce(sum(quantity), 0), {GROSS}, {NET},"
-        " coalesce(sum(user IS NULL), 0) FROM analytics_event WHERE rowid > ?",
+        ' count(*) FILTER (WHERE "user" IS NULL) FROM analytics_event WHERE rowid > ?',
         UNIT,
         (2, 3),
         after,

@@ -30,7 +30,7 @@ FLUSH_ROWS: Final = 20_000
 """Events kept in memory before they are inserted together."""
 TABLES: Final = """
 CREATE TEMP TABLE read_event (
-    partition INTEGER, offset INTEGER, event_id BLOB, event_time INTEGER, user TEXT, item TEXT,
+    partition INTEGER, offset INTEGER, event_id BLOB, event_time INTEGER, "user" TEXT, item TEXT,
     quantity INTEGER, amount_micros INTEGER, source_timestamp INTEGER, source_partition INTEGER,
     source_offset INTEGER, PRIMARY KEY (partition, offset)
 ) WITHOUT ROWID;
@@ -165,8 +165,8 @@ class EventComparison:
             " LEFT JOIN read_event r"
             " ON r.partition = e.stream_partition AND r.offset = e.stream_offset"
             " WHERE e.rowid > ? AND e.stream_offset >= g.first AND e.stream_offset < g.following"
-            " AND (r.event_id, r.event_time, r.user, r.item, r.quantity, r.amount_micros) IS NOT"
-            " (e.event_id, e.event_time, e.user, e.item, e.quantity, e.amount_micros)"
+            ' AND (r.event_id, r.event_time, r."user", r.item, r.quantity, r.amount_micros) IS NOT'
+            ' (e.event_id, e.event_time, e."user", e.item, e.quantity, e.amount_micros)'
             " ORDER BY e.stream_partition, e.stream_offset",
             (self._after,),
         ):
