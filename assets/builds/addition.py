@@ -131,6 +131,7 @@ def _find_last_builds(
         return []
     if found[0].events < LEAST_EVENTS:
         return []
+    # They may differ: one table of the day may have been built again by force.
     known = min(build.last_correction for build in found)
     is_corrected = source.store.execute(
         "SELECT 1 FROM correction WHERE id > ? AND ? IN (day, day_before) LIMIT 1",
@@ -147,6 +148,7 @@ def _read_table(source: DaySource, transform: Transform, build: TableBuild) -> p
         f"SELECT {names} FROM {transform.table} WHERE day = ? ORDER BY {key}",  # noqa: S608 - own names
         (build.partition,),
     ).fetchall()
+    # Rows that somebody changed by hand would be added to forever.
     if digest(transform, rows) != build.digest:
         return None
     # The rest of a day table's columns are texts, and the day is one in the database.
@@ -163,6 +165,7 @@ def _read_new(source: DaySource, build: TableBuild, figures: StreamFigures) -> p
     rows = RowRange(source.day, build.last_row or 0, last_row(source.store), build.events)
     frames = read_rows(source.store, EVENT_COLUMNS, source.zone, rows)
     new = pl.concat(frames)
+    # The consumer counted them too. If the two disagree, all events are computed.
     if new.height != figures.events - build.events:
         return None
     return add_local_columns(new, source.zone).collect()

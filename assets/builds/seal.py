@@ -148,6 +148,7 @@ def _seal(reader: StoreReader, settings: Settings, day: date) -> _Sealed:
     with reader.snapshot() as store:
         listed = read_column_files(store, day, day).get(day, [])
         corrections = count_corrections(store)
+        # Up to the last row of all days: the next seal then looks behind it only.
         rows = (max((file.last_row for file in listed), default=0) + 1, last_row(store))
         frames = read_rows_beyond(store, FILE_COLUMNS, day, settings.zone, listed)
         new = [
@@ -156,6 +157,7 @@ def _seal(reader: StoreReader, settings: Settings, day: date) -> _Sealed:
             if not frame.is_empty()
         ]
         figures = read_ledger(store, day, day)[day]
+    # The ledger was counted by the consumer as it stored the events: a second, independent count.
     counted = FileSums(figures.events, figures.items_sold, figures.net_revenue_micros)
     sums = sum_files([*listed, *new])
     if sums != counted:
@@ -200,6 +202,7 @@ def _record(settings: Settings, result: _Sealed) -> bool:
         if result.problem is not None:
             store.executemany(MARK_FILE, [(result.problem, file.name) for file in result.basis])
             return False
+        # Read again under the write lock: from here nobody corrects an event before this commits.
         if count_corrections(store) != result.corrections or not _are_there(
             store, column_store, result
         ):

@@ -120,6 +120,7 @@ def stale_days(
         if is_day_table(stale.table) and stale.due_at() <= now:
             day = date.fromisoformat(stale.partition)
             tables_by_day.setdefault(day, set()).add(stale.table)
+    # The newest first, because somebody is most likely to look at them.
     days = sorted((day for day in tables_by_day if day in history), reverse=True)
     return {day: frozenset(tables_by_day[day]) for day in days}
 

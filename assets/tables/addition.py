@@ -74,6 +74,7 @@ def _find_new_pairs(
     values = related_values(new)
     columns = {*DISTINCT.values(), *(name for grain in grains for name in grain.columns)}
     related = (select_related(frame, values).select(*sorted(columns)) for frame in earlier)
+    # Each frame of earlier events strikes out what it has, so no more than one is in memory.
     for events in _join_small(related):
         remaining = [
             pairs_of.lazy().join(
@@ -118,6 +119,7 @@ def _join_counts(
 
 def _add(table: pl.DataFrame, new: pl.DataFrame, grain: Grain) -> pl.DataFrame:
     """Add the figures of new events to those that a table's rows have; sums of money are whole."""
+    # In Int128, because a sum of trillions and micros does not fit 64 bits.
     whole = [
         (pl.col(f"{name}_trillions").cast(pl.Int128) * TRILLION + pl.col(f"{name}_micros")).alias(
             f"{name}_micros"

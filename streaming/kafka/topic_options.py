@@ -84,8 +84,10 @@ def unsafe_options(topic: str, options: Options, safe: Mapping[str, str]) -> lis
     unsafe = []
     for name, safe_value in safe.items():
         entry = options.get(name)
+        # A managed cluster may keep an option to itself, and a person could do nothing about it.
         if entry is None or entry.is_read_only or entry.value is None:
             continue
+        # A smaller batch than ours is safe too; only a larger one unpacks to more than is read.
         is_safe = entry.value == safe_value or (
             name == "max.message.bytes" and int(entry.value) < MAX_BATCH_BYTES
         )
@@ -117,6 +119,7 @@ def held_until(options: Options) -> datetime | None:
     now = datetime.now(UTC).replace(microsecond=0)
     try:
         return now + timedelta(seconds=kept + filling + LOOK_SECONDS)
+    # Retention may be set to more years than a date has.
     except OverflowError:
         return None
 

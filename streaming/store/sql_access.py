@@ -42,6 +42,8 @@ _MESSAGE: Final = re.compile(
 
 def is_of_the_text(error: Exception) -> bool:
     """Return whether another text would not have the error; others are of the file."""
+    # The module's own errors, such as of two statements in a text, have no code. The lowest byte is
+    # the kind of an extended code.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return isinstance(error, sqlite3.Error | sqlite3.Warning) and code & 0xFF in _OF_THE_TEXT
 
@@ -67,6 +69,7 @@ class ReadOnlyAccess:
     def _authorize(self, action: int, first: object, name: object, *_rest: object) -> int:
         if action not in _READS:
             self._refused = _NAMES.get(action, "a change")
+        # An extension is any code, and a build of SQLite may permit it by default.
         elif action == sqlite3.SQLITE_FUNCTION and name == "load_extension":
             self._refused = "load_extension"
         elif action == sqlite3.SQLITE_READ and self._tables and first not in self._tables:

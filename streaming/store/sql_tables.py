@@ -162,6 +162,7 @@ def compute_day(
         store.set_progress_handler(None, 0)
     if len(rows) > MAX_ROWS:
         raise SqlError(f"{table.file} has more than {MAX_ROWS:,} rows for {day}; group them.")
+    # A digest and an export are of text and numbers; bytes have no form that both agree on.
     if any(isinstance(value, bytes) for row in rows for value in row):
         raise SqlError(f"{table.file} has bytes for {day}; show them by hex().")
     return sort_rows((day, *row) for row in rows)
@@ -193,6 +194,7 @@ def sort_rows(rows: Iterable[Row]) -> list[Row]:
 def _order(value: Any) -> tuple[int, Any, str]:  # noqa: ANN401 - a value of SQLite
     if value is None:
         return 0, 0, ""
+    # 1 and 1.0 are equal, but print differently: without the type their order would be chance.
     return 2 if isinstance(value, str) else 1, value, type(value).__name__
 
 

@@ -81,6 +81,7 @@ class DeadLetterComparison:
         """Take a record of `purchases.dlq`, if it lies below the stored position and is ours."""
         number, offset = message.partition() or 0, message.offset() or 0
         origin = readable_origin(headers_of(message), DEAD_LETTER)
+        # Beyond the position the consumer may store it only after the snapshot that is compared.
         if origin is None or offset >= self._dead_letters.get(number, (0, 0))[1]:
             return
         origin_key = (topic_id_text(origin.topic_id), origin.partition, origin.offset)

@@ -168,6 +168,7 @@ def _select(
     file: FileColumns, sources: Mapping[str, Source], preset: Preset, id_columns: Sequence[str]
 ) -> pl.DataFrame:
     """Read the columns of fields and of ids, and the status `unpaid`."""
+    # Some exports fill an order's columns in its first line only.
     carried = [name for name in preset.carried if name in file.names and preset.order in file.names]
     cells = (
         file.scan.with_columns(pl.col(carried).forward_fill().over(preset.order))
@@ -181,6 +182,7 @@ def _select(
         for name, statuses in preset.unpaid.items()
         if name in file.names
     ]
+    # `--map user=` says that the file has no customers.
     guest = [] if "user" in sources else [pl.lit(None, dtype=pl.String).alias("user")]
     return cells.select(
         *guest,
@@ -230,6 +232,7 @@ def _with_ids(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     empty = frame.select(pl.any_horizontal(pl.col(parts).is_null()))[:, 0].arg_true()
     if len(empty):
         raise UsageError(f"{option}: row {empty[0] + 1:,} has none; name columns that are filled.")
+    # Rows that are alike in all are one purchase, and have one id rightly.
     shared = frame.unique().filter(pl.struct(parts).is_duplicated())
     if not shared.is_empty():
         example = ", ".join(shared.select(parts).row(0))
