@@ -16,18 +16,19 @@ from pathlib import Path
 import pytest
 
 from streaming.system.home import Home
-from tests.docs.pages import PAGES, PURCHASES, ROOT, blocks, follow, is_run, new_home, run
+from tests.docs.pages import PAGES, ROOT, blocks, follow, is_run, new_home, run_command
 from tests.kafka.secured import secured_broker
 
 CLOUD_PAGE = "docs/how-to/connect-confluent-cloud.md"
 README = "README.md"
 """It is followed in `test_readme`."""
+TUTORIAL = "docs/tutorial.md"
 KNOWN = {"console", "output", "python", "text"}
 
 
 @pytest.fixture(scope="module")
 def deployment(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The deployment that the how-to guides start from: it has purchases, and refused ones."""
+    """The deployment that the pages start from: it has purchases, and refused ones."""
     with new_home(jars, tmp_path_factory.mktemp("deployment")) as environment:
         for command in (
             "broker start",
@@ -36,7 +37,7 @@ def deployment(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             "process --until-caught-up",
             "analyze --until-caught-up",
         ):
-            run([*PURCHASES, *command.split()], environment)
+            run_command(f"purchases {command}", environment)
         yield environment
 
 
@@ -66,16 +67,13 @@ def cloud(jars: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def environment(page: str, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """The environment of a page: the how-to guides share a deployment, others have a home each."""
-    if page == CLOUD_PAGE:
-        yield request.getfixturevalue("cloud")
-        return
-    if page.startswith("docs/how-to/"):
-        yield request.getfixturevalue("deployment")
-        return
-    jars, home = request.getfixturevalue("jars"), request.getfixturevalue("tmp_path")
-    with new_home(jars, home) as environment:
-        yield environment
+    """The environment of a page: most share a deployment; the tutorial begins with nothing."""
+    if page == TUTORIAL:
+        jars, home = request.getfixturevalue("jars"), request.getfixturevalue("tmp_path")
+        with new_home(jars, home) as environment:
+            yield environment
+    else:
+        yield request.getfixturevalue("cloud" if page == CLOUD_PAGE else "deployment")
 
 
 @pytest.mark.timeout(600)
