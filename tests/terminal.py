@@ -9,6 +9,7 @@ import termios
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 CTRL_C = b"\x03"
 KEPT_BYTES = 10_000
@@ -55,18 +56,24 @@ class Terminal:
 
 
 @contextmanager
-def in_terminal(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Terminal]:
-    """Start a command in a session of its own, in the foreground of a new terminal."""
+def in_terminal(
+    command: Sequence[str], environment: Mapping[str, str], errors: Path | None = None
+) -> Iterator[Terminal]:
+    """Start a command in a session of its own, in the foreground of a new terminal.
+
+    What it logs goes to the file `errors`, if there is one.
+    """
     keyboard, screen = os.openpty()
     termios.tcsetwinsize(screen, (50, 120))
-    process = subprocess.Popen(
-        [sys.executable, "-c", TAKE_TERMINAL, *command],
-        env=environment,
-        stdin=screen,
-        stdout=screen,
-        stderr=screen,
-        start_new_session=True,
-    )
+    with errors.open("ab") if errors else os.fdopen(screen, "wb", closefd=False) as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", TAKE_TERMINAL, *command],
+            env=environment,
+            stdin=screen,
+            stdout=screen,
+            stderr=log,
+            start_new_session=True,
+        )
     os.close(screen)
     terminal = Terminal(process, keyboard)
     try:

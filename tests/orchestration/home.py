@@ -10,6 +10,9 @@ from pathlib import Path
 
 import psutil
 
+from orchestration.local.services import SERVICES
+from streaming.apps import APPS
+from streaming.system.home import Home
 from tests.in_process import run_here
 
 
@@ -93,3 +96,10 @@ class HomeRunner:
             except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
                 continue
         return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def leases(home: HomeRunner) -> list[Path]:
+    """Return the leases of all that `up` runs beside the broker: apps and services."""
+    files = Home(home.path)
+    workers = [files.worker_lease(app.name, 0) for app in APPS]
+    return [*workers, *(files.service_lease(service) for service in SERVICES)]

@@ -21,9 +21,10 @@ from tests.conftest import bring_jars
 from tests.dashboard.served import answer_to, answer_to_nobody
 from tests.foreign_page import Attack, attack_from_other_origins
 from tests.orchestration import graphql
-from tests.orchestration.home import HomeRunner
+from tests.orchestration.home import HomeRunner, leases
 from tests.store.users import only_root, unprivileged
 from tests.support import wait_until
+from tests.terminal import CTRL_C, in_terminal
 
 DAY_TABLES = ["hourly_sales", "daily_sales", "daily_item_sales", "daily_country_sales"]
 OLDEST_DAY = "2012-02-01"
@@ -50,6 +51,7 @@ def working(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
 
     It has started again, for partitions from the oldest day of all tests here.
     The temporary directory has a name that is too long for a socket's, as on some clusters.
+    At the end Ctrl-C in its terminal ends everything: no process stays that nobody watches.
     """
     path = tmp_path_factory.mktemp("dagster")
     bring_jars(jars, path)
@@ -57,18 +59,23 @@ def working(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
     temporary = path / ("temporary" * 12)
     temporary.mkdir()
     home.environment["TMPDIR"] = str(temporary)
-    home.up()
-    wait_until(home.progress, 60, "up does not work")
-    home.run("produce", "--rate", "max", "--count", "100", "--start", OLDEST_DAY)
-    wait_until(lambda: home.events() == 100, 60, "not stored")
-    wait_until(
-        lambda: OLDEST_DAY in graphql.partitions(home, "daily_sales"),
-        180,
-        "Dagster keeps its first partition",
-    )
-    assert "partitions_begin_earlier" in home.log.read_text()
-    yield home
-    home.run("down")
+    try:
+        with in_terminal(home.command("up"), home.environment, home.log) as terminal:
+            wait_until(lambda: all(map(holder, leases(home))), 90, "up does not work")
+            home.run("produce", "--rate", "max", "--count", "100", "--start", OLDEST_DAY)
+            wait_until(lambda: home.events() == 100, 60, "not stored")
+            wait_until(
+                lambda: OLDEST_DAY in graphql.partitions(home, "daily_sales"),
+                180,
+                "Dagster keeps its first partition",
+            )
+            assert "partitions_begin_earlier" in home.log.read_text()
+            yield home
+            terminal.type(CTRL_C)
+            assert terminal.process.wait(30) == 0
+        wait_until(lambda: home.processes() == [], 30, "something stays")
+    finally:
+        home.run("down")
 
 
 @pytest.mark.timeout(600)

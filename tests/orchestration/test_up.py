@@ -4,23 +4,19 @@ import os
 import re
 import signal
 import sqlite3
-from collections.abc import Callable
 from urllib.error import HTTPError
 
 import pytest
 from playwright.sync_api import expect
 
-from orchestration.local.services import SERVICES
 from orchestration.local.up import BROKER_STOP_SECONDS, CHILDREN_STOP_SECONDS
-from streaming.apps import APPS
 from streaming.broker.embedded import broker_status
-from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.browser import browser
 from tests.dashboard.served import get
-from tests.orchestration.home import HomeRunner
+from tests.orchestration.home import HomeRunner, leases
 from tests.support import wait_until
-from tests.terminal import CTRL_C, Terminal, in_terminal
+from tests.terminal import in_terminal
 
 YEAR = 541_907
 """After so many events the demonstration goes on at 2 a second."""
@@ -109,24 +105,13 @@ def dashboard_of(home: HomeRunner) -> str:
     return f"http://127.0.0.1:{port.read_text().strip()}" if port.exists() else ""
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(
-    "leave",
-    [
-        pytest.param(lambda terminal: terminal.type(CTRL_C), id="ctrl_c"),
-        pytest.param(Terminal.close, id="closed", marks=pytest.mark.faults),
-    ],
-)
-def test_who_leaves_the_terminal_ends_everything(
-    home: HomeRunner, leave: Callable[[Terminal], None]
-) -> None:
-    """By Ctrl-C or by closing it: no process stays that nobody watches."""
-    files = Home(home.path)
-    leases = [files.worker_lease(app.name, 0) for app in APPS]
-    leases += [files.service_lease(service) for service in SERVICES]
+def test_who_closes_the_terminal_ends_everything(home: HomeRunner) -> None:
+    """No process stays that nobody watches. By Ctrl-C it is in `test_dagster`, at its end."""
     with in_terminal(home.command("up"), home.environment) as terminal:
-        wait_until(lambda: all(map(holder, leases)), 90, "up does not work")
-        leave(terminal)
+        wait_until(lambda: all(map(holder, leases(home))), 90, "up does not work")
+        terminal.close()
         assert terminal.process.wait(30) == 0
     wait_until(lambda: home.processes() == [], 30, "something that had just been started stays")
 
