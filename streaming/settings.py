@@ -27,6 +27,8 @@ PREFIX = "PURCHASES_"
 DOTENV = ".env"
 COLUMNS_URL = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*$"
 """A bucket, and maybe a prefix in it: no credentials, and no end with a slash."""
+CONNECT_URL = r"^https?://[A-Za-z0-9._\-\[\]:]+(/[A-Za-z0-9._/-]*)?$"
+"""The REST of a Kafka Connect: no credentials, and nothing that a shell would take for its own."""
 PROJECT = Path(__file__).parents[1]
 """The checkout; if the package is installed, a directory that only installers write."""
 
@@ -55,6 +57,7 @@ class Settings(BaseSettings):
     kafka_config: Path | None = None
     database_url: str | None = None
     columns_url: Annotated[str | None, Field(pattern=COLUMNS_URL)] = None
+    connect_url: Annotated[str | None, Field(pattern=CONNECT_URL)] = None
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "GBP"
     timezone: str = "UTC"
@@ -87,6 +90,7 @@ class Settings(BaseSettings):
         "kafka_config",
         "database_url",
         "columns_url",
+        "connect_url",
         "dashboard_token",
         "dashboard_action_token",
         "dashboard_certificate",
@@ -153,6 +157,7 @@ VALID_VALUES = {
     "broker_open": "on or off",
     "database_url": "a SQLite file, such as sqlite:////var/lib/purchases/purchases.db",
     "columns_url": "a bucket that speaks S3, such as s3://shop-history or s3://shop/history",
+    "connect_url": "the address of Kafka Connect's REST, such as http://127.0.0.1:8083",
     "kafka_config": "the path of a client.properties file",
     "namespace": "up to 64 letters, digits, '-' or '_'",
     "currency": "an ISO 4217 code of three capital letters, such as GBP",

@@ -26,6 +26,8 @@ SETTINGS: Final = {
     "fsync": "off",
     "full_page_writes": "off",
     "max_connections": "200",
+    # Debezium reads what a shop writes from the log.
+    "wal_level": "logical",
 }
 NOBODY: Final = 65_534
 # A server refuses to run as root. As nobody it keeps root's right to reach any directory, because

@@ -41,6 +41,7 @@ def metrics_text(
         _latencies(status),
         _partitions(status),
         _tables(status),
+        _connectors(status),
     )
     registry.register(_FixedCollector(list(families)))
     return generate_latest(registry)
@@ -190,6 +191,17 @@ def _tables(status: Status) -> Iterator[Metric]:
         value = figures.get(figure)
         if value is not None:
             yield GaugeMetricFamily(f"purchases_{name}", meaning, value=float(value))
+
+
+def _connectors(status: Status) -> Iterator[Metric]:
+    """Yield how many tasks failed; without the setting 0, because an alert names the metric."""
+    section = status.sections.get("connectors")
+    failed = 0 if section is None else section.figures.get("failed_tasks") or 0
+    yield GaugeMetricFamily(
+        "purchases_failed_connector_tasks",
+        "Tasks of Kafka Connect that failed.",
+        value=float(failed),
+    )
 
 
 def _partitions(status: Status) -> Iterator[Metric]:

@@ -30,6 +30,7 @@ from streaming.kafka.topic_options import (
 )
 from streaming.runtime.status_file import WorkerStatus
 from streaming.settings import Settings
+from streaming.status.connectors import read_connectors_section
 from streaming.status.contents import list_unknown_fields, sum_prices, sum_refusals
 from streaming.status.diagnose import status_of_app, with_problems
 from streaming.status.estimates import (
@@ -89,6 +90,8 @@ def collect_status(
         processor, writers = read_app(settings, PROCESSOR)
         analytics, readers = read_app(settings, ANALYTICS)
         added = {name: _section(settings, section) for name, section in sections.items()}
+        if settings.connect_url is not None:
+            added["connectors"] = read_connectors_section(settings.connect_url)
         broker, lags, options = asked.result()
     if broker.state != "answering":
         written = _last_known_partitions(PROCESSOR, writers)

@@ -1,0 +1,77 @@
+"""The connectors of docs/connect, on a real worker of Kafka Connect and a real PostgreSQL."""
+
+import json
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from streaming.events.topic_schemas import connect_schema
+from streaming.status.collect import collect_status
+from tests.connect.shop import count_arrived, purchase, require_agreement, sell
+from tests.connect.worker import Connect, Worker, connector, running_connect
+from tests.deployment import Deployment
+from tests.support import free_port, wait_until
+
+
+@pytest.fixture(scope="module")
+def connect(worker: Worker) -> Iterator[Connect]:
+    """The worker, which runs both connectors."""
+    with running_connect(worker) as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", ["analytics-to-postgres", "analytics-to-iceberg"])
+def test_the_schema_of_a_sink_is_that_of_analytics(name: str) -> None:
+    """What `purchases schemas show` prints stands in the file, for the topic is plain JSON."""
+    content = json.loads(connector(name, {})["value.converter.schema.content"])
+    assert content == connect_schema("analytics")
+
+
+@pytest.mark.usefixtures("connect")
+def test_what_a_shop_sells_comes_into_its_postgres_exactly_once(
+    deployment: Deployment, shop: psycopg.Connection
+) -> None:
+    """What it sells once or twice counts once, and what it rolls back does not count."""
+    sales = [purchase(number) for number in range(200)]
+    sell(shop, [*sales, sales[0]])
+    with shop.transaction(force_rollback=True):
+        sell(shop, [purchase(0)])
+    wait_until(lambda: len(deployment.read_topic("purchases")) == 201, 60, "outbox not read")
+    deployment.process()
+    deployment.analyze()
+    wait_until(lambda: count_arrived(shop) == 200, 60, "not all events came into PostgreSQL")
+    records = deployment.read_topic("purchases")
+    assert all(json.loads(each.value() or b"")["user"].encode() == each.key() for each in records)
+    require_agreement(deployment, shop, len(sales))
+
+
+def test_a_failed_task_is_a_problem_that_names_how_to_start_it_again(
+    connect: Connect, deployment: Deployment
+) -> None:
+    """Of two connectors that run, and of one whose database is not there."""
+    nowhere = f"jdbc:postgresql://127.0.0.1:{free_port()}/nowhere"
+    topic = deployment.topic("analytics")
+    changes = {"name": "to-nowhere", "topics": topic, "connection.url": nowhere}
+    connect.put("/connectors/to-nowhere/config", connector("analytics-to-postgres", changes))
+    settings = deployment.settings.model_copy(update={"connect_url": connect.url})
+
+    def figures() -> dict[str, str | int | float | bool | None]:
+        return collect_status(settings, {}).sections["connectors"].figures
+
+    expected = {"answers": True, "connectors": 3, "tasks": 3, "failed_tasks": 1}
+    wait_until(lambda: figures() == expected, 60, "no task failed")
+    problem = collect_status(settings, {}).sections["connectors"].problems[0]
+    assert problem.code == "connector_failed"
+    assert problem.sentence.startswith("Task 0 of 'to-nowhere' in Kafka Connect has failed: ")
+    assert f"{connect.url}/connectors/to-nowhere/restart?" in problem.remedy
+
+
+def test_a_connect_that_does_not_answer_is_a_problem(deployment: Deployment) -> None:
+    """Its worker may be down, or the setting wrong."""
+    url = f"http://127.0.0.1:{free_port()}"
+    settings = deployment.settings.model_copy(update={"connect_url": url})
+    section = collect_status(settings, {}).sections["connectors"]
+    assert section.figures == {"answers": False}
+    assert [problem.code for problem in section.problems] == ["connect_down"]
+    assert url in section.problems[0].sentence
