@@ -97,7 +97,7 @@ class Deployment:
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """Keep a command running; SIGTERM ends it, and it must then leave within 10 s."""
+        """Keep a command running; SIGTERM ends it, and it must then leave."""
         log = (self.home / f"{arguments[0]}.log").open("ab")
         process = subprocess.Popen(
             [sys.executable, "-m", self.module, *arguments],
@@ -111,7 +111,7 @@ class Deployment:
             process.send_signal(signal.SIGCONT)
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 # Its stack goes to its log, which is shown with the failed test.
                 process.send_signal(signal.SIGABRT)

@@ -109,7 +109,7 @@ def serves(settings: Settings) -> bool:
     """Return whether the broker answers our programs."""
     admin = AdminClient(common_config(settings, bootstrap_servers(settings), "test"))
     try:
-        return bool(admin.list_topics(timeout=1).brokers)
+        return bool(admin.list_topics(timeout=10).brokers)
     except KafkaException:
         return False
 

@@ -69,7 +69,7 @@ class Cluster:
         """Return whether all brokers are known to a client."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
         try:
-            return len(admin.list_topics(timeout=2).brokers) == len(self.nodes)
+            return len(admin.list_topics(timeout=10).brokers) == len(self.nodes)
         except KafkaException:
             return False
 

@@ -298,7 +298,7 @@ def _format(command: Sequence[str], properties: Path, scram: Sequence[str]) -> N
 
 def _serves(admin: AdminClient) -> bool:
     try:
-        return bool(admin.list_topics(timeout=1).brokers)
+        return bool(admin.list_topics(timeout=10).brokers)
     except KafkaException:
         return False
 
