@@ -10,7 +10,11 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.connect.worker import CONFIGURATION, Worker, unpack_plugins
 from tests.deployment import Deployment
 from tests.postgres import PostgresServer
-from tests.support import Broker, unique_namespace
+from tests.support import Broker, unique_namespace, wait_until
+
+OURS = "FROM pg_replication_slots WHERE database = current_database()"
+ACTIVE = f"SELECT 1 {OURS} AND active"
+DROP_SLOTS = f"SELECT pg_drop_replication_slot(slot_name) {OURS}"
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +32,9 @@ def shop(postgres_server: PostgresServer) -> Iterator[psycopg.Connection]:
     with psycopg.connect(postgres_server.conninfo(name), autocommit=True) as database:
         database.execute((CONFIGURATION / "outbox.sql").read_bytes())
         yield database
-        # A database cannot be dropped while it has a slot.
-        database.execute(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
-            " WHERE database = current_database()"
-        )
+        # A database cannot be dropped while it has a slot, nor a slot while it is used.
+        wait_until(lambda: database.execute(ACTIVE).fetchone() is None, 60, "the slot is in use")
+        database.execute(DROP_SLOTS)
     postgres_server.drop_database(name)
 
 
