@@ -23,8 +23,10 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def store(settings: Settings) -> Settings:
+def store(settings: Settings, empty_database: Path) -> Settings:
     """Return settings of a home with an empty, started database."""
+    settings.database_path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(empty_database, settings.database_path)
     upgrade(settings)
     engine = open_engine(settings)
     ensure_deployment(engine, settings)
