@@ -1,6 +1,6 @@
 # What one types here. Everything stays inside this directory, but for package caches.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test coverage test-faults test-batch-faults lint bench screenshots clean
+.PHONY: help setup run test test-faults test-batch-faults lint bench screenshots clean
 
 UV := .uv/bin/uv
 PURCHASES := .venv/bin/purchases
@@ -25,14 +25,10 @@ run: $(STAMP)  ## set up if needed, then the demonstration, until Ctrl-C
 	$(PURCHASES) up --demo
 
 # Six processes keep two cores busy: most tests wait for processes of their own.
-test: $(STAMP)  ## the whole test suite
+# With COVERAGE=1 it takes half as long again, so by itself it measures nothing.
+test: $(STAMP)  ## the whole test suite; COVERAGE=1 requires its branch coverage too
 	@sh scripts/need-packages chromium=chromium mount=mount nginx=nginx promtool=prometheus
-	$(PYTEST) $(FILES) -n 6
-
-# Measuring takes half as long again, so it is not a part of `make test`.
-coverage: $(STAMP)  ## the test suite with the branch coverage, which must be at least 96 %
-	@sh scripts/need-packages chromium=chromium mount=mount promtool=prometheus nginx=nginx
-	$(PYTEST) $(FILES) -n 6 --cov --cov-report=term:skip-covered
+	$(PYTEST) $(FILES) -n 6 $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 test-faults: $(STAMP)  ## all fault injections into the stream, the long ones too
 	@sh scripts/need-packages mount=mount
