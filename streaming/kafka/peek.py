@@ -182,6 +182,7 @@ def _starts(consumer: Consumer, request: PeekRequest, bounds: Bounds) -> dict[To
             raise NotFound(f"{request.topic} has no partition {partition}.")
         starts = {place: max(offset, bounds[place][0])}
     elif request.since is not None:
+        # Kafka takes a negative time for a question after the first or the last offset.
         asked = [PartitionOffset(*place, max(request.since, 0)) for place in bounds]
         times = consumer.offsets_for_times(asked, timeout=CALL_SECONDS)
         starts = {(at.topic, at.partition): at.offset for at in times if at.offset >= 0}
