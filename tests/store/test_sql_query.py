@@ -1,9 +1,11 @@
 """A question in SQL: what it may do, how long, how much, and what is said of a wrong one."""
 
+import signal
 import sqlite3
 import threading
 from contextlib import closing
 
+import psutil
 import pytest
 
 from streaming.errors import PurchasesError, UsageError
@@ -14,6 +16,7 @@ from streaming.store.sql_query import Bounds, run_query
 from streaming.store.sqlite import connect
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros
+from tests.support import wait_until
 
 BOUNDS = Bounds(30, 100)
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -126,23 +129,34 @@ def test_a_result_is_cut_and_says_so(stored: Settings) -> None:
 
 def test_the_stream_writes_while_a_statement_runs(stored: Settings) -> None:
     """A reader that does not end holds no writer up."""
-    ended = threading.Event()
 
     def ask() -> None:
         sql = ENDLESS.replace("SELECT 1 ", "SELECT quantity FROM analytics_event ")
         with pytest.raises(UsageError, match="was ended"):
-            run_query(stored, sql, Bounds(1.5, 1))
-        ended.set()
+            run_query(stored, sql, Bounds(120, 1))
 
     asking = threading.Thread(target=ask)
     asking.start()
-    written = 0
-    while not ended.wait(0.05):
+    wait_until(lambda: time_of_statements() > 0.5, 60, "the statement does not run")
+    for _ in range(2):
         with write_store(stored) as store:
             store.execute("UPDATE live_totals SET changed_at = changed_at + 1")
-        written += 1
+    assert asking.is_alive()
+    # As the bound of time does.
+    for process in processes_of_statements():
+        process.send_signal(signal.SIGALRM)
     asking.join()
-    assert written > 1
+
+
+def processes_of_statements() -> list[psutil.Process]:
+    """Return the processes in which statements of this process run."""
+    children = psutil.Process().children()
+    return [one for one in children if "streaming.store.sql_process" in one.cmdline()]
+
+
+def time_of_statements() -> float:
+    """Return the CPU time (s) that they took; they are imported in less than half a second."""
+    return sum(process.cpu_times().user for process in processes_of_statements())
 
 
 def test_without_a_database_the_sentence_is_that_of_every_reader(settings: Settings) -> None:
