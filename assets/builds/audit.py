@@ -80,8 +80,8 @@ def _measure(connection: Connection, transform: AnyTransform, partition: str) ->
     units = UNITS if TRILLIONS in transform.columns else UNITS_ALONE
     measures: dict[str, str] = {
         "rows": "count(*)",
-        "without_grain": f"coalesce(sum({nulls}), 0)",
-        "negative": f"coalesce(sum({negative or 0}), 0)",
+        "without_grain": f"count(*) FILTER (WHERE {nulls})",
+        "negative": f"count(*) FILTER (WHERE {negative or 'false'})",
         **{
             name: f"coalesce(sum({REST if name == REVENUE else name}), 0)"
             for name in ADDITIVE
