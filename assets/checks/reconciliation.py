@@ -219,11 +219,11 @@ _PARITY_OF_ALL: Final = f"""
 SELECT b.partition, {_BUILT}, t.events, t.items_sold, t.units, t.rest
 FROM (SELECT {_FIGURES} FROM live_totals) t
 JOIN table_build b ON b.table_name = :table AND b.version = t.events + {{corrections}}
-JOIN (SELECT {_SUMS} FROM {{table}}) s
+CROSS JOIN (SELECT {_SUMS} FROM {{table}}) s
 """
 _PARITY_OF_CUSTOMERS: Final = """
 SELECT b.partition, coalesce(sum(s.events), 0), 0, 0, 0, t.events - t.guest_events, 0, 0, 0
 FROM live_totals t
 JOIN table_build b ON b.table_name = :table AND b.version = t.events + {corrections}
-LEFT JOIN {table} s GROUP BY b.partition
+LEFT JOIN {table} s ON true GROUP BY b.partition, t.events, t.guest_events
 """
