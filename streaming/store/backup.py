@@ -72,9 +72,8 @@ def _copy(source: sqlite3.Connection, path: Path, part: Path, progress: Progress
 
     with closing(connect(part, create=True)) as copy:
         # An open read transaction pins the moment: otherwise every commit of another process
-        # starts the copy again. Its first statement begins it.
+        # starts the copy again.
         with store_errors(path), snapshot(source):
-            source.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
             source.backup(copy, pages=PAGES_PER_STEP, progress=report)
         with store_errors(part):
             # Opened in WAL mode, the copy would need a second file, which nobody copies along.

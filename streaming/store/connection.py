@@ -77,8 +77,6 @@ def read_store_together(
         with write_store(settings):
             for store in stores:
                 opened.enter_context(snapshot(store))
-                # SQLite takes a snapshot with the first read of a transaction, not where it begins.
-                store.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
             begin(stores[0])
         yield stores
 

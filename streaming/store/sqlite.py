@@ -156,12 +156,11 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
-    """Let all statements inside see the database at one moment, while others write.
-
-    SQLite fixes the moment at the first statement inside, not at the beginning.
-    """
+    """Let all statements inside see the database at one moment, while others write."""
     connection.execute("BEGIN")
     try:
+        # SQLite fixes the moment at the first read, not at the beginning.
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
         yield
     finally:
         if connection.in_transaction:

@@ -182,7 +182,6 @@ def _serve(settings: Settings, connection: Connection, memory: Any) -> None:  # 
             connection.send((None,))
             connection.recv()
             with store.snapshot() as snapshot:
-                snapshot.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
                 connection.send((None,))
                 reader = PartitionReader(settings, snapshot, partial(_shared, memory.detach()))
                 while True:
