@@ -85,8 +85,12 @@ def _move(
         )
         return
     connection.execute(
-        "INSERT OR REPLACE INTO stream_offset (consumer_group, topic, partition, next_offset,"
-        " topic_id, cluster_id, records, stored, duplicates, conflicting, not_storable)"
+        "DELETE FROM stream_offset WHERE consumer_group = ? AND topic = ? AND partition = ?",
+        (group, topic, partition),
+    )
+    connection.execute(
+        "INSERT INTO stream_offset (consumer_group, topic, partition, next_offset, topic_id,"
+        " cluster_id, records, stored, duplicates, conflicting, not_storable)"
         " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0)",
         (group, topic, partition, moved.next_offset, moved.topic_id, moved.cluster_id),
     )
