@@ -18,7 +18,7 @@ PersonalData = dict[str, list[dict[str, object]]]
 EVENTS: Final = (
     "SELECT v.* FROM analytics_event_readable v"  # noqa: S608 - no value of others
     f" JOIN (SELECT {event_id('event_id')} AS event_id, event_time FROM analytics_event"
-    ' WHERE "user" = ?1) e USING (event_id) WHERE v."user" = ?1 ORDER BY e.event_time, event_id'
+    ' WHERE "user" = ?) e USING (event_id) WHERE v."user" = ? ORDER BY e.event_time, event_id'
 )
 LETTERS: Final = "SELECT * FROM dead_letter_readable WHERE key IS NOT NULL OR detail IS NOT NULL"
 TABLES: Final = (
@@ -34,7 +34,7 @@ def read_personal_data(settings: Settings, user: str) -> PersonalData:
     user's orders. Raises `NotFound` if there is nothing, and what `read_store` does.
     """
     with read_store(settings) as store:
-        events = _rows(store, EVENTS, user)
+        events = _rows(store, EVENTS, user, user)
         names = {user, *(event["order_id"] for event in events)} - {None}
         letters = [
             letter
