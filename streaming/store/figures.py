@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from streaming.store.live_totals import CORRECTIONS
 from streaming.store.models import Table
@@ -26,6 +26,7 @@ _ITEM: Final = Table.metadata.tables["live_item_totals"]
 _DAY: Final = Table.metadata.tables["day_ledger"]
 
 
+# SQLAlchemy writes PostgreSQL's form of an upsert for SQLite too, and not the other way round.
 def _adding(
     table: SqlTable, key: str, columns: Sequence[str], setting: Sequence[str] = ()
 ) -> Insert:

@@ -53,7 +53,8 @@ class AnalyticsEventRow(Table, table=True):
     event_id: bytes = Field(primary_key=True)
     event_time: int = big(index=True)
     kind: str
-    user: str | None
+    # A keyword in PostgreSQL.
+    user: str | None = Field(sa_column_kwargs={"name": "user", "quote": True})
     item: str
     quantity: int
     unit_price_micros: int | None = big()

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from msgspec import Struct
 from sqlalchemy import ColumnClause, Connection, case, func, literal_column, select, tuple_, update
-from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.exc import IntegrityError
 
 from streaming.errors import PurchasesError
@@ -162,7 +162,7 @@ def _upsert_dead_letter() -> Insert:
         ((new.state == STORED) | (new.attempts > old.attempts), new.dropped_because),
         else_=old.dropped_because,
     )
-    chosen["attempts"] = func.max(old.attempts, new.attempts)
+    chosen["attempts"] = case((new.attempts > old.attempts, new.attempts), else_=old.attempts)
     # What a person did (`redriven`, `dropped`) holds until the purchase is refused again or stored.
     chosen["state"] = case(
         ((old.state == STORED) | (new.state == STORED), STORED),
