@@ -1,19 +1,25 @@
 """A PostgreSQL server for the tests: the wheel's own programs, and databases on it by name."""
 
 import os
+import re
 import shlex
 import subprocess
 import uuid
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import psycopg
 from msgspec import Struct
 from psycopg import sql
+from psycopg.adapt import Loader
 from psycopg.conninfo import make_conninfo
+from psycopg.types.string import TextLoader
 
 from tests.support import free_port
+
+if TYPE_CHECKING:
+    from psycopg.abc import Buffer
 
 USER: Final = "postgres"
 PASSWORD: Final = "of-the-tests"
@@ -138,3 +144,49 @@ def _run(program: str, *arguments: str) -> None:
         error = subprocess.CalledProcessError(done.returncode, program)
         error.add_note(said.read_text(errors="replace"))
         raise error
+
+
+# What a store on PostgreSQL does at its edge, so that every statement and every value stays as it
+# is on SQLite.
+_PARAMETER: Final = re.compile(r"""('[^']*'|"[^"]*")|\?|%|(?<!:):([a-z_]+)""")
+
+
+class _IntegerLoader(Loader):
+    """Loads `numeric`, which the sum of integers of 64 bits is, as an integer."""
+
+    def load(self, data: "Buffer") -> int:
+        return int(bytes(data))
+
+
+def translate(statement: str) -> str:
+    """Return a statement with parameters such as `?` or `:name` as psycopg wants it."""
+    return _PARAMETER.sub(_translate_part, statement)
+
+
+def _translate_part(found: re.Match[str]) -> str:
+    name = found[2]
+    if name:
+        return f"%({name})s"
+    return "%s" if found[0] == "?" else found[0].replace("%", "%%")
+
+
+def connect(conninfo: str, *, begin: bool = False) -> "psycopg.Connection[tuple[Any, ...]]":
+    """Connect; days come as ISO texts, sums as integers. `begin` begins transactions by itself."""
+    connection = psycopg.connect(conninfo, autocommit=not begin)
+    connection.adapters.register_loader("date", TextLoader)
+    connection.adapters.register_loader("numeric", _IntegerLoader)
+    return connection
+
+
+class TranslatedCursor(psycopg.Cursor[tuple[Any, ...]]):
+    """A cursor that takes statements as `sqlite3` does."""
+
+    def execute(self, query: str, params: Any = (), **options: Any) -> Self:  # type: ignore[override]  # noqa: ANN401
+        """Execute a statement of SQLite's style."""
+        # Without parameters psycopg takes a statement as it is, and so a `%` in it.
+        translated = translate(query) if params else query
+        return super().execute(translated.encode(), params or None, **options)
+
+    def executemany(self, query: str, params_seq: Any, **options: Any) -> None:  # type: ignore[override]  # noqa: ANN401
+        """Execute a statement of SQLite's style for each of the rows."""
+        super().executemany(translate(query).encode(), params_seq, **options)
