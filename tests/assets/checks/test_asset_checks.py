@@ -22,7 +22,7 @@ from assets.definitions import history_asset, stream_specs, table_assets
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
 from streaming.store.backup import scheduled_backup
-from tests.assets.stored import store_events
+from tests.assets.stored import copy_store, store_events
 from tests.store.rows import add_letter, event, micros, year_of_days
 
 TABLES = (*DAY_TRANSFORMS, *WHOLE_TRANSFORMS)
@@ -40,11 +40,19 @@ def build_all(settings: Settings) -> None:
         builder.build("all", WHOLE_TRANSFORMS)
 
 
+@pytest.fixture(scope="module")
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A store in which three days are stored, and built."""
+    settings = Settings(home=tmp_path_factory.mktemp("built"))
+    store_events(settings, year_of_days(3), now=NOON)
+    build_all(settings)
+    return settings
+
+
 @pytest.fixture
-def built(store: Settings) -> Settings:
-    """A home in which three days are stored, and built."""
-    store_events(store, year_of_days(3), now=NOON)
-    build_all(store)
+def built(store: Settings, built_once: Settings) -> Settings:
+    """A copy of that store, for a test of its own."""
+    copy_store(built_once, store)
     return store
 
 
