@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     bootstrap_servers: str | None = None
     broker_open: bool = True
     kafka_config: Path | None = None
+    schema_registry_url: str | None = None
     database_url: str | None = None
     columns_url: Annotated[str | None, Field(pattern=COLUMNS_URL)] = None
     connect_url: Annotated[str | None, Field(pattern=CONNECT_URL)] = None
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     @field_validator(
         "bootstrap_servers",
         "kafka_config",
+        "schema_registry_url",
         "database_url",
         "columns_url",
         "connect_url",
@@ -159,6 +161,7 @@ VALID_VALUES = {
     "columns_url": "a bucket that speaks S3, such as s3://shop-history or s3://shop/history",
     "connect_url": "the address of Kafka Connect's REST, such as http://127.0.0.1:8083",
     "kafka_config": "the path of a client.properties file",
+    "schema_registry_url": "the http or https address of a schema registry",
     "namespace": "up to 64 letters, digits, '-' or '_'",
     "currency": "an ISO 4217 code of three capital letters, such as GBP",
     "timezone": "an IANA time zone, such as Europe/London",

@@ -99,7 +99,8 @@ def show(
         letter = find_dead_letter(store, name)
     cluster = preflight(settings, redrive_rules(Names.of(settings), send=False))
     with closing(DeadLetterReader(settings, cluster.bootstrap_servers)) as reader:
-        shown = details(letter, reader.find(letter), reader.attempts(letter))
+        last = reader.find(letter)
+        shown = details(letter, last, reader.attempts(letter), reader.decoded(last))
     if as_json:
         print_json(shown)
     else:

@@ -179,7 +179,8 @@ def _dead_letter(settings: Settings, wanted: DeadLetterId) -> DeadLetterDetails:
         letter = find_dead_letter(store, wanted.id)
     cluster = preflight(settings, redrive_rules(Names.of(settings), send=False))
     with closing(DeadLetterReader(settings, cluster.bootstrap_servers)) as reader:
-        return details(letter, reader.find(letter), reader.attempts(letter))
+        last = reader.find(letter)
+        return details(letter, last, reader.attempts(letter), reader.decoded(last))
 
 
 def _redrive(settings: Settings, options: RedriveOptions) -> RedriveResult:

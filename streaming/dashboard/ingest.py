@@ -23,6 +23,7 @@ from streaming.dashboard.ingest_records import LINES, IngestBatch, IngestRecord,
 from streaming.errors import Mismatch, NotFound, Unavailable
 from streaming.events.identifiers import derived_id
 from streaming.events.purchase import PurchaseFields, read_purchase
+from streaming.events.record import Record
 from streaming.events.refusal import Refusal
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import producer_config
@@ -30,6 +31,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.purchase_rules import purchase_rules
 from streaming.kafka.recorded_settings import require_recorded_settings
 from streaming.kafka.records import read_record
+from streaming.kafka.registry.schemas import schema_cache
 from streaming.kafka.rejection import rejection_reason
 from streaming.producer.record import RawPurchase, encode_purchase
 from streaming.producer.sender import UNKNOWN, RecordSender
@@ -52,7 +54,8 @@ NO_TOPIC_ID: Final = bytes(16)
 class RecordReceipt(Struct, frozen=True):
     """Where a record is in Kafka; null if Kafka has not acknowledged it.
 
-    `refused` is the reason for which the processor will refuse it; null if it will not.
+    `refused` is the reason for which the processor will refuse it; null if it will not, or if its
+    schema cannot be looked up now.
     """
 
     event_id: str | None
@@ -95,7 +98,8 @@ class PurchaseIngest:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._topic = Names.of(settings).purchases
-        self._rules = purchase_rules(settings)
+        self._schemas = schema_cache(settings)
+        self._rules = purchase_rules(settings, self._schemas)
         self._sender_lock = Lock()
         self._sender: RecordSender | None = None
 
@@ -226,9 +230,19 @@ class PurchaseIngest:
         if message is None:
             return RecordReceipt(sent.event_id, None, None, None)
         record = read_record(message, NO_TOPIC_ID)
-        outcome = read_purchase(record, self._rules)[1]
-        refused = str(outcome.reason) if isinstance(outcome, Refusal) else None
+        refused = self._verdict(record)
         return RecordReceipt(sent.event_id, record.partition, record.offset, refused)
+
+    def _verdict(self, record: Record) -> str | None:
+        """Return for which reason the processor will refuse a record."""
+        if self._schemas is not None:
+            try:
+                self._schemas.learn([record])
+            except Unavailable:
+                # The record is in Kafka; the processor waits for the registry.
+                return None
+        outcome = read_purchase(record, self._rules)[1]
+        return str(outcome.reason) if isinstance(outcome, Refusal) else None
 
 
 def _require_settings(settings: Settings) -> None:

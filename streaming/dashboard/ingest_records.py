@@ -19,8 +19,8 @@ from streaming.api.endpoint import JSON
 from streaming.errors import TooLarge, UsageError
 from streaming.events import fields as event_fields
 from streaming.events.identifiers import derived_id, record_key
-from streaming.events.purchase import MAX_VALUE_BYTES, decode_any
-from streaming.events.record import Header
+from streaming.events.purchase import decode_any
+from streaming.events.record import MAX_VALUE_BYTES, Header
 from streaming.events.refusal import RefusalError
 
 MAX_RECORDS: Final = 1_000

@@ -6,6 +6,7 @@ Which dead letters there are, the store knows; what they are shown as is in `ren
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer
@@ -14,12 +15,15 @@ from confluent_kafka.admin import AdminClient
 
 from streaming.errors import Unavailable
 from streaming.events.dead_letter import DeadLetterHeaders, read_dead_letter_headers
+from streaming.events.framing import unframe
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import Record, TopicPartition
+from streaming.events.refusal import Refusal
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import list_bounds
 from streaming.kafka.records import read_record
+from streaming.kafka.registry.schemas import schema_cache
 from streaming.kafka.retry import answer
 from streaming.settings import Settings
 from streaming.store.dead_letters import StoredDeadLetter
@@ -43,9 +47,13 @@ class DeadLetterRecord(NamedTuple):
 
 
 class DeadLetterReader:
-    """Reads without a group; what is asked for in the topic's order is read without seeks."""
+    """Reads without a group; what is asked for in the topic's order is read without seeks.
+
+    `schemas` are those by which framed values are read; None without a schema registry.
+    """
 
     def __init__(self, settings: Settings, servers: str) -> None:
+        self.schemas = schema_cache(settings)
         self._topic = topic = Names.of(settings).dead_letters
         config = consumer_config(settings, servers, CLIENT, CLIENT)
         self._consumer = Consumer({**config, "queued.max.messages.kbytes": 32_768})
@@ -77,6 +85,27 @@ class DeadLetterReader:
         while (record := self._next(place)) is not None:
             if record.offset >= offset:
                 return read_attempt(record, letter) if record.offset == offset else None
+        return None
+
+    def plain(self, record: Record) -> Record:
+        """Return a record with its value as JSON, if it is framed and its schema is known.
+
+        Raises `Unavailable` if the schema registry does not answer.
+        """
+        if self.schemas is None:
+            return record
+        self.schemas.learn([record])
+        unframed = unframe(record, self.schemas.known)
+        return record if isinstance(unframed, Refusal) else unframed
+
+    def decoded(self, last: DeadLetterRecord | None) -> bytes | None:
+        """Return the JSON of a framed value; None if it has none that can be read now."""
+        if last is None:
+            return None
+        # What is kept is shown also while the registry is away.
+        with suppress(Unavailable):
+            plain = self.plain(last.record)
+            return None if plain is last.record else plain.value
         return None
 
     def attempts(self, letter: StoredDeadLetter) -> list[DeadLetterRecord]:

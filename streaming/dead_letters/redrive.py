@@ -18,6 +18,8 @@ from streaming.dead_letters.reader import DeadLetterReader, DeadLetterRecord
 from streaming.dead_letters.repair import Repair, RepairError, repaired_value
 from streaming.errors import PurchasesError
 from streaming.events.dead_letter import escaped_text
+from streaming.events.framing import without_schema_ids
+from streaming.events.purchase import Rules
 from streaming.events.record import (
     DEAD_LETTER,
     ORIGIN,
@@ -115,8 +117,8 @@ def redrive(
     """Send the dead letters that fit again (`send`), or only count what would become of them.
 
     `report` hears how many were worked on. Raises `PurchasesError` if what was sent is not
-    acknowledged (run it again: nothing is stored twice), `Unavailable` if broker or database do
-    not answer.
+    acknowledged (run it again: nothing is stored twice), `Unavailable` if broker, database or
+    schema registry do not answer.
     """
     names = Names.of(settings)
     needs = redrive_rules(names, send=send)
@@ -138,7 +140,8 @@ def redrive(
         pseudonyms = read_pseudonyms(Home(settings.home).erasures, erasure_ids(store))
         letters = _report_each(find_dead_letters(store, request.wanted), report)
         repaired = _repair_all(letters, reader, request, pseudonyms, count)
-        records = _count_outcomes(repaired, settings, topic, request, count)
+        rules = purchase_rules(settings, reader.schemas)
+        records = _count_outcomes(repaired, rules, topic, request, count)
         if send:
             _send(records, settings, cluster.bootstrap_servers)
         else:
@@ -179,14 +182,15 @@ def _repair_all(
         if record is None:
             count.left[GONE] += 1
             continue
-        if pseudonyms.erased and _is_of_erased(record.record, pseudonyms):
+        plain = reader.plain(record.record)
+        if pseudonyms.erased and _is_of_erased(plain, pseudonyms):
             count.left[ERASED] += 1
             continue
         if not request.force and _was_sent_before(record):
             count.left[SENT_BEFORE] += 1
             continue
         try:
-            yield _repair_one(letter, record, request.repair)
+            yield _repair_one(letter, record, plain, request.repair)
         except RepairError as error:
             count.left[error.code] += 1
 
@@ -225,15 +229,19 @@ def _was_sent_before(record: DeadLetterRecord) -> bool:
 
 
 def _repair_one(
-    letter: StoredDeadLetter, record: DeadLetterRecord, repair: Repair
+    letter: StoredDeadLetter, record: DeadLetterRecord, plain: Record, repair: Repair
 ) -> _RepairedRecord:
     """Make the record that is sent again: key and headers as they came, and its origin.
 
-    Raises `RepairError` if its value cannot be repaired in this way.
+    A field is set in the JSON that a framed value is (`plain`). What is repaired is JSON, and no
+    longer of that schema. Raises `RepairError` if its value cannot be repaired in this way.
     """
     refused, headers = record.record, record.record.headers
     cut = any(name.startswith(f"{DEAD_LETTER}truncated") for name, _ in headers)
-    value = repaired_value(letter.id, refused.value, repair, cut=cut)
+    given = plain.value if repair.fields else refused.value
+    value = repaired_value(letter.id, given, repair, cut=cut)
+    if value is not refused.value:
+        headers = without_schema_ids(headers)
     # A record that was redriven before has older origin headers.
     carried = [header for header in forwarded_headers(headers) if not header[0].startswith(ORIGIN)]
     with_origin = [*carried, *origin_headers(record.headers.origin, ORIGIN)]
@@ -242,7 +250,7 @@ def _repair_one(
 
 def _count_outcomes(
     records: Iterator[_RepairedRecord],
-    settings: Settings,
+    rules: Rules,
     topic: Topic,
     request: RedriveRequest,
     count: _Count,
@@ -252,7 +260,6 @@ def _count_outcomes(
     What is too large is not sent: no rule will accept it, and with the headers of its origin it may
     be more than the topic takes.
     """
-    rules = purchase_rules(settings)
     for record in records:
         now = time.time_ns() // 1_000_000
         sent = Record(

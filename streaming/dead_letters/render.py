@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from streaming.dead_letters.reader import DeadLetterRecord
 from streaming.events.dead_letter import escaped_text
+from streaming.events.framing import read_framing
 from streaming.events.record import DEAD_LETTER, Headers
 from streaming.events.refusal import Reason
 from streaming.formatting import printable
@@ -45,6 +46,8 @@ class DeadLetterDetails(Struct, frozen=True):
 
     `value` and `key` are text in which other bytes are escaped, `value_hex` has all bytes. Headers
     are those that the record came with, in their order: Kafka allows a name several times.
+    `framing` names the schema by which a value was written, and `decoded` is its JSON, null if no
+    schema registry can be asked for it.
     """
 
     id: str
@@ -64,6 +67,8 @@ class DeadLetterDetails(Struct, frozen=True):
     headers: tuple[TextHeader, ...]
     value: str | None
     value_hex: str | None
+    framing: str | None
+    decoded: str | None
     refusals: tuple[Attempt, ...]
 
 
@@ -102,13 +107,20 @@ def summary(letter: StoredDeadLetter) -> DeadLetterSummary:
 
 
 def details(
-    letter: StoredDeadLetter, last: DeadLetterRecord | None, attempts: Iterable[DeadLetterRecord]
+    letter: StoredDeadLetter,
+    last: DeadLetterRecord | None,
+    attempts: Iterable[DeadLetterRecord],
+    decoded: bytes | None,
 ) -> DeadLetterDetails:
-    """Combine what store and topic hold of a dead letter; `last` is its last attempt."""
+    """Combine what store and topic hold of a dead letter.
+
+    `last` is its last attempt, and `decoded` the JSON of its value if that is framed.
+    """
     record = None if last is None else last.record
     value = None if record is None else record.value
     headers = () if record is None else record.headers
     truncated = dict(headers).get(f"{DEAD_LETTER}truncated")
+    framing = None if record is None else read_framing(record)
     return DeadLetterDetails(
         id=letter.id,
         state=letter.state,
@@ -127,6 +139,8 @@ def details(
         headers=_foreign(headers),
         value=None if value is None else value.decode(errors="backslashreplace"),
         value_hex=None if value is None else value.hex(),
+        framing=None if framing is None else framing.text,
+        decoded=None if decoded is None else decoded.decode(errors="backslashreplace"),
         refusals=tuple(_attempt(attempt) for attempt in attempts),
     )
 
@@ -144,6 +158,8 @@ def lines(letter: DeadLetterDetails) -> str:
         ("came as", f"{origin} ({letter.origin_timestamp})"),
         ("key", "none" if letter.key is None else letter.key),
         *((f"header {header.name}", header.value or "") for header in letter.headers),
+        *([("framing", letter.framing)] if letter.framing else []),
+        *([("by schema", letter.decoded[:SHOWN_BYTES])] if letter.decoded else []),
     ]
     text = [f"{printable(name):<13} {printable(value)}".rstrip() for name, value in named]
     text += [

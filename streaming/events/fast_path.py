@@ -18,10 +18,9 @@ from streaming.events.analytics import SCHEMA_VERSION, AnalyticsEvent
 from streaming.events.purchase import (
     END_OF_TIME_MICROS,
     MAX_AHEAD_MICROS,
-    MAX_VALUE_BYTES,
     Rules,
 )
-from streaming.events.record import Record, origin_id, own_origin
+from streaming.events.record import MAX_VALUE_BYTES, Record, origin_id, own_origin
 from streaming.events.refusal import RefusalError
 from streaming.events.unknown_fields import unknown_names
 

@@ -16,8 +16,9 @@ from msgspec import Struct, structs
 
 from streaming import units
 from streaming.events import fields
-from streaming.events.framing import read_framing
+from streaming.events.framing import KnownSchemas, unframe
 from streaming.events.record import (
+    MAX_VALUE_BYTES,
     Origin,
     Record,
     names_origin,
@@ -27,8 +28,6 @@ from streaming.events.record import (
 )
 from streaming.events.refusal import Reason, Refusal, RefusalError, excerpt
 
-# With its headers and key the published event must fit the 1 MiB that a topic takes by default.
-MAX_VALUE_BYTES: Final = 256 * 1024
 # Far below the depth at which Python's JSON reader runs out of stack.
 MAX_DEPTH: Final = 64
 # Covers clocks that run ahead, and local times sent as if they were UTC.
@@ -71,13 +70,15 @@ class Rules(Struct, frozen=True):
     """What a deployment accepts: its one currency, and the first instant of its history (UTC).
 
     `max_amount_micros` is the largest magnitude of quantity times price, in millionths of
-    `currency`. Headers `origin.*` count on the topic `redrive` alone.
+    `currency`. Headers `origin.*` count on the topic `redrive` alone. Framed values are read by
+    `schemas`, which is None without a schema registry.
     """
 
     currency: str
     history_start: datetime
     max_amount_micros: int
     redrive: str
+    schemas: KnownSchemas | None = None
 
 
 class PurchaseFields(Struct, frozen=True):
@@ -110,11 +111,20 @@ def read_purchase(record: Record, rules: Rules) -> tuple[Origin, PurchaseEvent |
 
     Any bytes give one of the two; nothing is raised.
     """
+    return read_unframed(record, unframe(record, rules.schemas), rules)
+
+
+def read_unframed(
+    record: Record, plain: Record | Refusal, rules: Rules
+) -> tuple[Origin, PurchaseEvent | Refusal]:
+    """Do what `read_purchase` does for a record that `unframe` has made `plain`."""
     origin = own = own_origin(record)
     try:
         if record.headers:
             origin = origin_of(record, rules.redrive)
-        return origin, _normalise(_decode_value(record, origin), record, origin, rules)
+        if isinstance(plain, Refusal):
+            return origin, plain
+        return origin, _normalise(_decode_value(plain, origin), record, origin, rules)
     except RefusalError as refused:
         # Headers that do not say where the purchase was first leave only where it is now.
         is_own = refused.refusal.reason is Reason.INVALID_ORIGIN
@@ -128,12 +138,6 @@ def _decode_value(record: Record, origin: Origin) -> PurchaseFields:
     if len(value) > MAX_VALUE_BYTES:
         raise RefusalError(
             Reason.TOO_LARGE, f"the value has {len(value)} bytes, over {MAX_VALUE_BYTES}"
-        )
-    framing = read_framing(value, record.headers)
-    if framing is not None:
-        raise RefusalError(
-            Reason.MALFORMED_JSON,
-            f"the value is framed for a schema registry ({framing}); send it as JSON without",
         )
     try:
         text = value.decode()
@@ -161,7 +165,7 @@ def _read_key_value_form(key: bytes | None, text: str, origin: Origin) -> Purcha
 
 def decode_valid(text: str) -> PurchaseFields | None:
     """Decode a purchase without fault; None means that `decode_any` must decide."""
-    if _is_too_deep(text):
+    if is_too_deep(text):
         return None
     try:
         return _decode(text)
@@ -195,7 +199,7 @@ def json_object(text: str) -> dict[str, Any]:
     Raises `RefusalError`: `malformed_json` or `wrong_type`.
     """
     text = text.removeprefix(BYTE_ORDER_MARK)
-    if _is_too_deep(text):
+    if is_too_deep(text):
         raise RefusalError(Reason.MALFORMED_JSON, f"the JSON is nested over {MAX_DEPTH} deep")
     try:
         members = json.loads(text, parse_int=_any_int, parse_constant=_no_constant)
@@ -206,7 +210,7 @@ def json_object(text: str) -> dict[str, Any]:
     return members
 
 
-def _is_too_deep(text: str) -> bool:
+def is_too_deep(text: str) -> bool:
     """Return whether brackets outside of strings are nested over `MAX_DEPTH`; any text will do."""
     # Hardly any text has so many brackets that they must be followed.
     if text.count("[") + text.count("{") <= MAX_DEPTH:

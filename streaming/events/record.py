@@ -23,6 +23,8 @@ DEAD_LETTER = "dlq."
 UNREADABLE: Header = ("origin.unreadable", b"a header's name is not UTF-8")
 """Stands for all headers of a record of which the client cannot read one: none can go along."""
 UNREADABLE_DETAIL = "the headers are unreadable: one's name is not UTF-8"
+# With its headers and key the published event must fit the 1 MiB that a topic takes by default.
+MAX_VALUE_BYTES = 256 * 1024
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 # Far more than anybody sends. The client shows none of a record's headers above 100,000, which a

@@ -28,6 +28,9 @@ class Reason(StrEnum):
     INVALID_ORIGIN = "invalid_origin"
     TOO_LARGE = "too_large"
     EMPTY = "empty"
+    # Of a value that is framed for a schema registry, if there is one.
+    UNKNOWN_SCHEMA = "unknown_schema"
+    SCHEMA_MISMATCH = "schema_mismatch"
     # Of a record of `analytics`; the consumer alone gives it.
     NOT_STORABLE = "not_storable"
 

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.apps import PROCESSOR
-from streaming.errors import Mismatch, Unavailable, Unrecoverable
+from streaming.errors import Mismatch, Unrecoverable
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import Record, TopicPartition
 from streaming.kafka.bootstrap import bootstrap_servers
@@ -32,10 +32,12 @@ from streaming.kafka.recorded_settings import (
     require_settings_of,
     topic_id_in,
 )
+from streaming.kafka.registry.schemas import schema_cache
 from streaming.kafka.rejection import rejection_reason
 from streaming.kafka.standby import await_turn
 from streaming.kafka.topics import DEAD_LETTER_BYTES
-from streaming.processor.recovery import Recovery
+from streaming.processor.framed_records import learn_schemas
+from streaming.processor.recovery import Recovery, fence
 from streaming.processor.transform import BatchSummary, Output, transform
 from streaming.runtime.limits import CALL_SECONDS, OFFSETS_SECONDS, OFFSETS_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime, run_worker
@@ -77,7 +79,8 @@ class PurchaseProcessorApp:
         self._runtime = runtime
         self._producer = producer
         self._names = names = Names.of(settings)
-        self._rules = purchase_rules(settings)
+        self._schemas = schema_cache(settings)
+        self._rules = purchase_rules(settings, self._schemas)
         read = {
             name: identity.topic_ids[name]
             for name in names.read_by(PROCESSOR)
@@ -111,8 +114,13 @@ class PurchaseProcessorApp:
     def handle(self, batch: Sequence[Record]) -> None:
         """Publish what the batch becomes, with its offsets, in one transaction; or abort it.
 
-        What is not done in time is put back, and is the next batch.
+        What is not done in time is put back, and is the next batch. So is all of it while the
+        schema registry does not answer.
         """
+        # Before a transaction begins, which would not outlive a wait for the registry.
+        if self._schemas is not None and not learn_schemas(self._schemas, batch, self._runtime):
+            self.consumer.put_back(batch)
+            return
         leading = LeadingRecords(batch)
         try:
             self._producer.begin_transaction()
@@ -314,7 +322,7 @@ def run_processor(settings: Settings, runtime: Runtime) -> None:
     identity = wait_while_unavailable(runtime, watch.learn)
     # Before subscribing: an orphaned transaction would hide what is behind it.
     if identity is None or not wait_while_unavailable(
-        runtime, lambda: _fence(producer, settings, runtime)
+        runtime, lambda: fence(producer, settings, runtime)
     ):
         return
     if names.redrive not in identity.topic_ids:
@@ -324,27 +332,6 @@ def run_processor(settings: Settings, runtime: Runtime) -> None:
     if limit < DEAD_LETTER_BYTES:
         get_logger().warning("dead_letters_are_cut", above_bytes=limit)
     consume(PurchaseProcessorApp(settings, runtime, producer, identity, limit), watch, runtime)
-
-
-def _fence(producer: Producer, settings: Settings, runtime: Runtime) -> bool:
-    """Fence an earlier holder of the transactional id, and end its transaction.
-
-    Waits while that is not permitted. Returns False if asked to stop meanwhile. Raises
-    `Unavailable` if it may be tried again, else `Unrecoverable`.
-    """
-    try:
-        producer.init_transactions(CALL_SECONDS)
-    except KafkaException as error:
-        if error.args[0].retriable():
-            raise Unavailable("broker") from None
-        if error.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-            slots = [runtime.status.slot]
-            await_permissions(lambda: preflight_processor(settings, slots), runtime)
-            if not runtime.heartbeat():
-                return False
-        # After a fatal error the producer is useless; a new process has another.
-        raise Unrecoverable(f"cannot start: {error.args[0].str()}") from None
-    return True
 
 
 if __name__ == "__main__":

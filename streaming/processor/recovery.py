@@ -1,4 +1,4 @@
-"""What the processor does before it writes: end hanging transactions, notice deleted offsets.
+"""What the processor does before it writes: fence, end hanging transactions, notice lost offsets.
 
 How that is done is in `kafka.hanging_transactions` and `kafka.missing_offsets`. When it is due is
 the processor's matter.
@@ -7,15 +7,18 @@ the processor's matter.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streaming.errors import Unavailable, Unrecoverable
 from streaming.events.record import TopicPartition
 from streaming.kafka import hanging_transactions, missing_offsets
 from streaming.kafka.config import Config
+from streaming.kafka.consume_loop import await_permissions
 from streaming.kafka.names import Names
-from streaming.runtime.limits import RECOVERY_WATCHDOG_SECONDS
+from streaming.kafka.preflight import preflight_processor
+from streaming.runtime.limits import CALL_SECONDS, RECOVERY_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime
+from streaming.settings import Settings
 
 
 class Recovery:
@@ -77,3 +80,24 @@ class Recovery:
     def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
         # Asked each time, because partitions may have been added since (docs/postmortems/0008).
         return hanging_transactions.list_topic_partitions(self._producer, topics)
+
+
+def fence(producer: Producer, settings: Settings, runtime: Runtime) -> bool:
+    """Fence an earlier holder of the transactional id, and end its transaction.
+
+    Waits while that is not permitted. Returns False if asked to stop meanwhile. Raises
+    `Unavailable` if it may be tried again, else `Unrecoverable`.
+    """
+    try:
+        producer.init_transactions(CALL_SECONDS)
+    except KafkaException as error:
+        if error.args[0].retriable():
+            raise Unavailable("broker") from None
+        if error.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            slots = [runtime.status.slot]
+            await_permissions(lambda: preflight_processor(settings, slots), runtime)
+            if not runtime.heartbeat():
+                return False
+        # After a fatal error the producer is useless; a new process has another.
+        raise Unrecoverable(f"cannot start: {error.args[0].str()}") from None
+    return True

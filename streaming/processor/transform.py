@@ -10,8 +10,9 @@ from msgspec import Struct
 from streaming.events.analytics import encode_analytics, enrich
 from streaming.events.dead_letter import dead_letter
 from streaming.events.fast_path import read_event_fast
+from streaming.events.framing import unframe
 from streaming.events.identifiers import record_key
-from streaming.events.purchase import Rules, read_purchase
+from streaming.events.purchase import Rules, read_unframed
 from streaming.events.record import (
     MAX_HEADERS,
     ORIGIN,
@@ -55,10 +56,14 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
 
     `processed_at` is RFC 3339. Nothing is raised: any record becomes one or the other.
     """
-    key = record.key
-    plain = read_event_fast(record, rules, processed_at)
-    if plain is not None and (key is None or len(key) <= MAX_CARRIED_BYTES):
-        event, unknown = plain
+    key, value = record.key, record.value
+    # Nearly every record is not framed, and is spared the call.
+    is_plain = value and value[0] and not record.headers
+    unframed = record if is_plain else unframe(record, rules.schemas)
+    plain = record if isinstance(unframed, Refusal) else unframed
+    fast = read_event_fast(plain, rules, processed_at)
+    if fast is not None and (key is None or len(key) <= MAX_CARRIED_BYTES):
+        event, unknown = fast
         return Output(
             record_key(event.user, event.order_id) or key,
             encode_analytics(event),
@@ -68,7 +73,7 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
             unknown,
         )
     # The fast path has no headers and refuses nothing, so all refusals come from here.
-    origin, verdict = read_purchase(record, rules)
+    origin, verdict = read_unframed(record, unframed, rules)
     headers = record.headers
     if headers or len(key or b"") > MAX_CARRIED_BYTES:
         # Over any verdict on the value: repairing that would not make the record fit.
@@ -80,9 +85,9 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
         # By customer, whatever the sender keyed by: a customer's events keep their order.
         key=record_key(verdict.user, verdict.order_id) or key,
         value=encode_analytics(enrich(verdict, record, processed_at)),
-        headers=forwarded_headers(headers) if headers else headers,
+        headers=forwarded_headers(plain.headers) if plain.headers else plain.headers,
         without_price=verdict.unit_price_micros is None,
-        unknown_fields=list_unknown_fields(record.value or b""),
+        unknown_fields=list_unknown_fields(plain.value or b""),
     )
 
 

@@ -32,6 +32,10 @@ RECOVERY_CALL_SECONDS: Final = 4.0
 RECOVERY_WATCHDOG_SECONDS: Final = 25
 """The watchdog's limit around a recovery. Shorter than the supervisor waits."""
 
+REGISTRY_WATCHDOG_SECONDS: Final = 25
+"""The watchdog's limit around a look-up of a schema: to resolve the registry's name may take three
+times as long as its answer. Shorter than the supervisor waits."""
+
 WRITE_WATCHDOG_SECONDS: Final = 25
 """The watchdog's limit around a database write: waiting for another writer, a large batch and a
 checkpoint on a slow disk come together. Shorter than the supervisor waits."""

@@ -12,7 +12,8 @@ from starlette.requests import Request
 
 from streaming.dashboard.ingest_records import MAX_RECORDS, IngestBatch, read_batch
 from streaming.errors import TooLarge, UsageError
-from streaming.events.purchase import MAX_VALUE_BYTES, decode_any
+from streaming.events.purchase import decode_any
+from streaming.events.record import MAX_VALUE_BYTES
 
 TIME = "2026-03-01T12:00:00.5Z"
 MILLISECONDS = 1_772_366_400_500

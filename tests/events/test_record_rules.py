@@ -7,8 +7,8 @@ where they matter, the record's key and headers.
 import pytest
 
 from streaming.events.fast_path import read_event_fast
-from streaming.events.purchase import MAX_VALUE_BYTES, PurchaseEvent, read_purchase
-from streaming.events.record import Headers, Origin, Record
+from streaming.events.purchase import PurchaseEvent, read_purchase
+from streaming.events.record import MAX_VALUE_BYTES, Headers, Origin, Record
 from streaming.events.refusal import Reason, Refusal
 from tests.events.given import (
     APPENDED,

@@ -59,6 +59,8 @@ function factsOf(letter, rules) {
     ["State", `${letter.state}, attempt ${letter.attempts}`],
     ["Key", letter.key ?? "none"],
     ...letter.headers.map(({ name, value }) => [`Header ${name}`, value ?? "none"]),
+    ...(letter.framing ? [["Framing", letter.framing]] : []),
+    ...(letter.decoded ? [["By its schema", copyable(letter.decoded)]] : []),
     ...commands(letter, rules),
   ];
 }

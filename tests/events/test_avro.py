@@ -1,0 +1,252 @@
+"""Avro by foreign schemas: what a purchase becomes, and schemas that would end a worker."""
+
+import io
+import json
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from fastavro import parse_schema, schemaless_writer
+
+from streaming.events.avro import MAX_NODES, UnreadableSchemaError, avro_reader
+from streaming.events.purchase import Rules
+from streaming.events.record import MAX_VALUE_BYTES
+from streaming.processor.transform import transform
+from tests.events.given import RULES, record
+
+ID = 7
+FRAME = b"\0\0\0\0\7"
+PROCESSED = "2025-11-24T16:00:01.000000Z"
+DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 9}
+GUID = {"type": "fixed", "name": "Guid", "size": 16, "logicalType": "uuid"}
+MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+NOON = 1_763_985_600_000  # 2025-11-24T12:00:00Z
+Json = Mapping[str, Any]
+
+
+def schema_of(*fields: Json, **types: object) -> dict[str, Any]:
+    """Write the schema of a purchase whose other fields have these types."""
+    base = {"user": ["null", "string"], "item": "string", "timestamp": MILLIS, **types}
+    members = [{"name": name, "type": kind} for name, kind in base.items()]
+    return {"type": "record", "name": "Sale", "fields": [*members, *fields]}
+
+
+def written(schema: object, value: object) -> bytes:
+    """Write a value by a schema, as a producer does."""
+    file = io.BytesIO()
+    schemaless_writer(file, parse_schema(json.loads(json.dumps(schema))), value)
+    return file.getvalue()
+
+
+def outcome_of(schema: object, value: bytes) -> dict[str, Any] | str:
+    """Return the event that the processor makes of a framed value, or the reason of its refusal."""
+    rules = Rules(
+        RULES.currency,
+        RULES.history_start,
+        RULES.max_amount_micros,
+        RULES.redrive,
+        {ID: avro_reader([json.dumps(schema)])},
+    )
+    output = transform(record(FRAME + value), rules, PROCESSED, 16 * 1024 * 1024)
+    if output.reason is not None:
+        # The dead letter keeps what was sent.
+        assert output.value == FRAME + value
+        return str(output.reason)
+    event: dict[str, Any] = json.loads(output.value or b"")
+    return event
+
+
+def sale(**fields: object) -> dict[str, object]:
+    """Return a valid purchase of an Avro producer."""
+    return {"user": "ada", "item": "tea", "timestamp": NOON, **fields}
+
+
+def test_a_purchase_in_avro_is_an_event() -> None:
+    """Times, decimals and ids of Avro are what the contract calls so, to the last micro."""
+    schema = schema_of(
+        event_id=["null", GUID],
+        quantity=["null", "int"],
+        unit_price=["null", DECIMAL],
+        country={"type": "enum", "name": "Country", "symbols": ["GB", "FR"]},
+    )
+    guid = bytes.fromhex("019ab697e800730d9f670b4cd658947f")
+    # fastavro writes decimals from its own type; 12.34 with nine decimals is this number.
+    raw = schema_of(
+        event_id=["null", {"type": "fixed", "name": "Guid", "size": 16}],
+        quantity=["null", "int"],
+        unit_price=["null", "bytes"],
+        country={"type": "enum", "name": "Country", "symbols": ["GB", "FR"]},
+    )
+    value = written(
+        raw | {},
+        sale(event_id=guid, quantity=-2, unit_price=(12_340_000_000).to_bytes(8), country="FR")
+        | {"timestamp": NOON},
+    )
+    event = outcome_of(schema, value)
+    assert isinstance(event, dict)
+    assert event["event_id"] == "019ab697-e800-730d-9f67-0b4cd658947f"
+    assert event["event_time"] == "2025-11-24T12:00:00.000000Z"
+    assert (event["kind"], event["quantity"], event["country"]) == ("return", -2, "FR")
+    assert (event["unit_price_micros"], event["amount_micros"]) == (12_340_000, -24_680_000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "time"),
+    [
+        ("timestamp-millis", NOON, "2025-11-24T12:00:00.000000Z"),
+        ("timestamp-micros", NOON * 1000 + 7, "2025-11-24T12:00:00.000007Z"),
+        ("timestamp-nanos", NOON * 10**6 + 7_999, "2025-11-24T12:00:00.000007Z"),
+        (None, NOON, "2025-11-24T12:00:00.000000Z"),
+        ("local-timestamp-millis", NOON, "invalid_timestamp"),
+        ("date", 20_416, "invalid_timestamp"),
+        ("timestamp-micros", 2**62, "invalid_timestamp"),
+        ("timestamp-millis", -(2**62), "invalid_timestamp"),
+    ],
+)
+def test_a_time_is_a_moment_or_refused(kind: str | None, number: int, time: str) -> None:
+    """A local time names no moment, and no number is taken for one of another unit."""
+    logical = {"logicalType": kind} if kind else {}
+    of = "int" if kind == "date" else "long"
+    value = written(schema_of(timestamp=of), sale(timestamp=number))
+    event = outcome_of(schema_of(timestamp={"type": of, **logical}), value)
+    assert (event["event_time"] if isinstance(event, dict) else event) == time
+
+
+@pytest.mark.parametrize(
+    ("field", "kind", "value", "reason"),
+    [
+        ("unit_price", "double", float("nan"), "invalid_price"),
+        ("unit_price", "double", float("inf"), "invalid_price"),
+        ("unit_price", "float", 0.1, "invalid_price"),
+        ("unit_price", DECIMAL, b"\x7f" * 33, "invalid_price"),
+        ("item", "bytes", b"tea", "wrong_type"),
+        ("item", {"type": "fixed", "name": "F", "size": 3}, b"tea", "wrong_type"),
+        ("quantity", "boolean", True, "wrong_type"),
+        ("quantity", {"type": "array", "items": "long"}, [1], "wrong_type"),
+    ],
+)
+def test_what_no_field_takes_is_refused(
+    field: str, kind: object, value: object, reason: str
+) -> None:
+    """JSON has no NaN and no bytes: neither becomes an unknown price, or somebody's name."""
+    plain = (
+        {k: v for k, v in kind.items() if k != "logicalType"} if isinstance(kind, dict) else kind
+    )
+    plain = "bytes" if kind is DECIMAL else plain
+    sent = written(schema_of(**{field: plain}), sale(**{field: value}))
+    assert outcome_of(schema_of(**{field: kind}), sent) == reason
+
+
+def test_unknown_fields_of_any_type_are_passed_over() -> None:
+    """As those of JSON are; their names are counted."""
+    nested = {
+        "name": "basket",
+        "type": {
+            "type": "record",
+            "name": "Basket",
+            "fields": [
+                {"name": "lines", "type": {"type": "array", "items": "string"}},
+                {"name": "notes", "type": {"type": "map", "values": ["null", "double"]}},
+            ],
+        },
+    }
+    schema = schema_of(nested)
+    value = written(schema, sale(basket={"lines": ["a", "b"], "notes": {"x": 1.5, "y": None}}))
+    assert isinstance(outcome_of(schema, value), dict)
+
+
+def test_any_bytes_give_an_event_or_a_refusal() -> None:
+    """A hostile value raises nothing, whatever its bytes."""
+    schema = schema_of(
+        {"name": "tags", "type": {"type": "array", "items": ["null", "string"]}},
+        quantity=["null", "long"],
+        unit_price=["null", DECIMAL, "double", "string"],
+    )
+    whole = written(
+        schema_of({"name": "tags", "type": {"type": "array", "items": "string"}}), sale(tags=[])
+    )
+    chance = random.Random(7)
+    for _ in range(5_000):
+        changed = bytearray(whole + chance.randbytes(chance.randrange(20)))
+        changed[chance.randrange(len(changed))] = chance.randrange(256)
+        outcome_of(schema, bytes(changed))
+    assert outcome_of(schema, b"") == outcome_of(schema, b"\xff" * 50) == "schema_mismatch"
+    assert outcome_of(schema_of(), written(schema_of(), sale()) + b"\0") == "schema_mismatch"
+
+
+def named(name: str, *types: object) -> dict[str, Any]:
+    """Write a record with fields of these types."""
+    fields = [{"name": f"f{number}", "type": kind} for number, kind in enumerate(types)]
+    return {"type": "record", "name": name, "fields": fields}
+
+
+def doubled(depth: int) -> dict[str, Any]:
+    """Write a schema of 2^depth types in a few bytes."""
+    schema = named("D0", "int")
+    for number in range(1, depth):
+        schema = named(f"D{number}", schema, f"D{number - 1}")
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        # A value of 256 KiB would be nested 262,144 deep, and end the process by its stack.
+        (named("Node", ["null", "Node"]), "refers to itself in 'Node'"),
+        (named("Tree", {"type": "array", "items": "Tree"}), "refers to itself in 'Tree'"),
+        (named("A", ["null", named("B", ["null", "A"])]), "refers to itself in 'A'"),
+        # Elements without bytes: a count of ten bytes is a loop without end.
+        ({"type": "array", "items": "null"}, "elements that take too few bytes"),
+        ({"type": "array", "items": named("Nothing")}, "elements that take too few bytes"),
+        (
+            {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}},
+            "elements that take too few bytes",
+        ),
+        ({"type": "map", "values": named("N", *["null"] * 20)}, "too few bytes"),
+        (doubled(14), f"has over {MAX_NODES:,} types"),
+        (named("Wide", *["null"] * (MAX_NODES + 1)), f"has over {MAX_NODES:,} types"),
+        ("[" * 200_000, "nested too deep"),
+        ("{", "is no JSON"),
+        ("{}", "is no Avro schema"),
+        ({"type": "record", "fields": []}, "is no Avro schema"),
+        ("null", "is no Avro schema"),
+        (
+            schema_of(timestamp=["int", MILLIS]),
+            "has a union in timestamp of two types that look alike",
+        ),
+    ],
+)
+def test_a_schema_that_would_end_a_worker_is_not_read(schema: object, why: str) -> None:
+    """Whoever may register schemas must not stop the stream by one."""
+    text = schema if isinstance(schema, str) else json.dumps(schema)
+    with pytest.raises(UnreadableSchemaError, match=why):
+        avro_reader([text])
+
+
+def test_the_largest_schema_and_value_are_read() -> None:
+    """The bounds leave room: a thousand fields, and an array of 256 KiB."""
+    wide = schema_of(*({"name": f"x{n}", "type": ["null", "string"]} for n in range(600)))
+    value = written(wide, sale(**{f"x{n}": None for n in range(600)}))
+    assert isinstance(outcome_of(wide, value), dict)
+    long = schema_of({"name": "tags", "type": {"type": "array", "items": "string"}})
+    value = written(long, sale(tags=[""] * (MAX_VALUE_BYTES - 100)))
+    # As JSON it is larger than any value may be.
+    assert outcome_of(long, value) == "too_large"
+
+
+def test_a_schema_reads_by_those_that_it_refers_to() -> None:
+    """Types of a name may be registered by themselves."""
+    line = named("shop.Line", "string")
+    schema = schema_of({"name": "line", "type": "shop.Line"})
+    value = written(schema_of({"name": "line", "type": line}), sale(line={"f0": "x"}))
+    found = json.loads(avro_reader([json.dumps(line), json.dumps(schema)])(value))
+    assert found["line"] == {"f0": "x"}
+    with pytest.raises(UnreadableSchemaError, match="is no Avro schema"):
+        avro_reader([json.dumps(schema)])
+
+
+def test_no_purchase_but_an_object_comes_out_of_avro() -> None:
+    """A text is no plain form: that is for Kafka's own serializers of strings."""
+    value = written("string", "tea")
+    assert outcome_of("string", value) == "wrong_type"

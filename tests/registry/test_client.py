@@ -1,0 +1,192 @@
+"""Registries that are none, or mean harm: each answer has an end, and no password goes astray."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from streaming.errors import Unavailable, UsageError
+from streaming.events.record import Record
+from streaming.events.refusal import Refusal
+from streaming.kafka.registry import client
+from streaming.kafka.registry.address import RegistryAddress, registry_address
+from streaming.kafka.registry.schemas import REFUSED_SECONDS, SchemaCache
+from streaming.settings import Settings
+
+HEAD = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\n"
+
+
+@contextmanager
+def answering(*answers: bytes, drip: bool = False) -> Iterator[tuple[str, list[bytes]]]:
+    """Answer each request with the next bytes, the last ones again and again.
+
+    Yield the address, and the requests that came. `drip` sends a byte at a time, without end.
+    """
+    requests: list[bytes] = []
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+
+        def serve() -> None:
+            while not over.is_set():
+                try:
+                    connection, _ = server.accept()
+                except TimeoutError:
+                    continue
+                with connection:
+                    requests.append(connection.recv(65_536))
+                    try:
+                        connection.sendall(answers[min(len(requests), len(answers)) - 1])
+                        while drip and not over.wait(0.05):
+                            connection.sendall(b" ")
+                    except OSError:
+                        continue
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}", requests
+        finally:
+            over.set()
+            thread.join()
+
+
+def answer(status: bytes, body: bytes) -> bytes:
+    """Write an answer with its length."""
+    return HEAD % status + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def framed(number: int = 7) -> Record:
+    """Return a record framed by that id."""
+    return Record("purchases", bytes(16), 0, 0, 0, None, b"\0" + number.to_bytes(4) + b"{}")
+
+
+TYPES = answer(b"200 OK", b'["AVRO"]')
+UNKNOWN = answer(b"404 Not Found", b'{"error_code": 40403}')
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([answer(b"503 Busy", b"")], "answers with 503"),
+        ([answer(b"429 Slow Down", b"")], "answers with 429"),
+        ([answer(b"401 Unauthorized", b"")], "does not accept the user and password"),
+        ([answer(b"404 Not Found", b"<html>")], "does not answer as a schema registry (404"),
+        ([answer(b"200 OK", b"<html>")], "does not answer as a schema registry (200"),
+        ([answer(b"302 Found", b"")], "does not answer as a schema registry (302"),
+        ([b"SSH-2.0-OpenSSH\r\n"], "does not answer"),
+        ([HEAD % b"200 OK" + b"Content-Length: 100\r\n\r\n{"], "does not answer"),
+        ([b""], "does not answer"),
+    ],
+)
+def test_what_is_no_answer_refuses_nothing(answers: list[bytes], said: str) -> None:
+    """The stream waits, and its state says for what."""
+    with answering(*answers) as (url, _):
+        cache = SchemaCache(RegistryAddress(url))
+        with pytest.raises(Unavailable) as error:
+            cache.learn([framed()])
+        assert said in str(error.value)
+        assert not cache.known
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([UNKNOWN], "is not in the schema registry"),
+        # Who may not see it, or a registry without GUIDs: neither is a reason to stop.
+        ([answer(b"403 Forbidden", b'{"error_code": 40301}')], "is not in the schema registry"),
+        ([answer(b"404 Not Found", b""), TYPES], "is not in the schema registry"),
+        ([answer(b"200 OK", b'{"schema": 1}'), TYPES], "is no schema of text"),
+        ([answer(b"200 OK", b'{"schema": "%s"}' % (b"x" * 2**20))], "is too large"),
+        ([answer(b"200 OK", b"[" * 500_000), TYPES], "is no schema of text"),
+        ([answer(b"200 OK", b'{"schema": "", "schemaType": "XML"}')], "is 'XML', which is not"),
+        (
+            [
+                answer(
+                    b"200 OK",
+                    b'{"schema": "{}", "references": [{"subject": "%s", "version": 1}]}'
+                    % (b"a" * 2_000),
+                )
+            ],
+            "refers to too many others",
+        ),
+    ],
+)
+def test_what_a_producer_may_cause_refuses_its_record_and_goes_on(
+    answers: list[bytes], said: str
+) -> None:
+    """Whoever may name an id, or register a schema, stops nobody by it."""
+    with answering(*answers) as (url, _):
+        cache = SchemaCache(RegistryAddress(url))
+        cache.learn([framed()])
+        refusal = cache.known[7]
+        assert isinstance(refusal, Refusal)
+        assert said in refusal.detail
+        assert len(refusal.detail) < 300
+
+
+def test_an_answer_without_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte at a time begins no new timeout."""
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 1.0)
+    for drips in (HEAD % b"200 OK" + b"Content-Length: 1000000\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: "):
+        with answering(drips, drip=True) as (url, _), pytest.raises(Unavailable):
+            SchemaCache(RegistryAddress(url)).learn([framed()])
+
+
+def test_an_unknown_id_is_asked_for_again_after_a_minute() -> None:
+    """It may be registered meanwhile; and a known one is never asked for again."""
+    now = [0.0]
+    with answering(
+        UNKNOWN, UNKNOWN, answer(b"200 OK", b'{"schema": "", "schemaType": "JSON"}')
+    ) as (
+        url,
+        requests,
+    ):
+        cache = SchemaCache(RegistryAddress(url), lambda: now[0])
+        for _ in range(3):
+            cache.learn([framed()])
+        assert len(requests) == 1
+        now[0] += REFUSED_SECONDS
+        cache.learn([framed()])
+        now[0] += REFUSED_SECONDS
+        for _ in range(3):
+            cache.learn([framed()])
+        assert len(requests) == 3
+        assert not isinstance(cache.known[7], Refusal)
+
+
+def test_the_password_goes_to_the_registry_alone(tmp_path: Path) -> None:
+    """It comes from the client file, is not shown, and is not sent unencrypted to another host."""
+    file = tmp_path / "client.properties"
+    file.write_text("bootstrap.servers=b:9092\nbasic.auth.user.info=me:secret\n")
+    with answering(UNKNOWN) as (url, requests):
+        address = registry_address(Settings(kafka_config=file, schema_registry_url=f"{url}/x/"))
+        assert address is not None
+        assert "secret" not in repr(address)
+        SchemaCache(address).learn([framed()])
+        assert requests[0].startswith(b"GET /x/schemas/ids/7 HTTP/1.1\r\n")
+        assert b"Authorization: Basic bWU6c2VjcmV0\r\n" in requests[0]
+    with pytest.raises(UsageError, match=r"unencrypted to example\.com"):
+        registry_address(Settings(kafka_config=file, schema_registry_url="http://example.com"))
+    file.write_text("schema.registry.url=https://example.com/\nsasl.username=u\nsasl.password=p\n")
+    address = registry_address(Settings(kafka_config=file))
+    assert address == RegistryAddress("https://example.com")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["registry:8081", "ftp://r", "http://u:p@r", "http://", "http://a,http://b", "http://r:x"],
+)
+def test_an_address_that_is_none_is_named_without_its_password(url: str) -> None:
+    """At the start, with the setting."""
+    with pytest.raises(UsageError, match="PURCHASES_SCHEMA_REGISTRY_URL is not the http") as error:
+        registry_address(Settings(schema_registry_url=url))
+    assert url not in str(error.value)
+
+
+def test_without_a_registry_nothing_is_asked() -> None:
+    """And no client is made."""
+    assert registry_address(Settings()) is None
