@@ -70,7 +70,12 @@ def find_dead_letters(
 ) -> Iterator[StoredDeadLetter]:
     """Yield the dead letters that fit, in the order of the dead-letter topic or newest first."""
     condition, values = _condition(criteria)
-    order = "refused_at DESC, dlq_offset DESC" if newest_first else "dlq_partition, dlq_offset"
+    # By name, because databases differ in where a missing value stands.
+    order = (
+        "refused_at DESC NULLS LAST, dlq_offset DESC NULLS LAST"
+        if newest_first
+        else "dlq_partition NULLS FIRST, dlq_offset NULLS FIRST"
+    )
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM dead_letter WHERE {condition} ORDER BY {order}",  # noqa: S608
         values,
