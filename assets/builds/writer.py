@@ -13,8 +13,7 @@ from typing import Any, Final
 import polars as pl
 import polars.selectors as cs
 from sqlalchemy import Connection, case
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.sqlite import Insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from assets.builds.audit import Audit, audit
 from assets.builds.event_reader import StreamFigures
@@ -23,6 +22,7 @@ from assets.tables.models import BuildFailure, TableBuild
 from assets.tables.sql_transform import AnyTransform, SqlTransform
 from streaming.errors import PurchasesError
 from streaming.store.connection import StoreConnection
+from streaming.store.figures import compile_insert
 from streaming.store.models import Table
 from streaming.store.sql_tables import sort_rows
 from streaming.store.table_builds import rows_digest
@@ -200,19 +200,18 @@ def _insert_statement(transform: AnyTransform) -> str:
         marks = ", ".join("?" * len(transform.columns))
         return f'INSERT INTO "{transform.table}" VALUES ({marks})'  # noqa: S608 - a checked name
     # SQLAlchemy's own `insert` would make a dict of every row, and compile for every batch.
-    statement = sqlite.insert(Table.metadata.tables[transform.table])
-    return str(statement.compile(dialect=sqlite.dialect()))
+    return compile_insert(insert(Table.metadata.tables[transform.table]))
 
 
 def _upsert_build() -> Insert:
-    statement = sqlite.insert(_BUILD)
+    statement = insert(_BUILD)
     replaced = {column.name: statement.excluded[column.name] for column in _BUILD.columns}
     return statement.on_conflict_do_update(index_elements=KEY, set_=replaced)
 
 
 def _upsert_failure() -> Insert:
     """Build the upsert of a failure, which adds attempts to those of the same version."""
-    statement = sqlite.insert(_FAILURE)
+    statement = insert(_FAILURE)
     new, old = statement.excluded, _FAILURE.c
     before = case((old.version == new.version, old.attempts), else_=0)
     latest = {name: new[name] for name in ("version", "reason", "run_id", "failed_at")}
