@@ -101,7 +101,7 @@ def send_as_before(deployment: Deployment, path: Path) -> None:
     producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
     for row in rows(recording, 0, by_place=True):
         producer.produce(Names.of(settings).purchases, row.value, row.key)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     before = replace(
         begun,
         digest=recording.digest.hex(),

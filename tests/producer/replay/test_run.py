@@ -165,7 +165,7 @@ def test_rows_that_are_missing_in_between_are_sent(settings: Settings, file: Pat
     for row in rows(recording, 0):
         if row.number % 3 == 0:
             producer.produce(Names.of(settings).purchases, row.value, row.key)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     forget_acknowledged(settings)
     result = run(settings, file)
     assert result.sent == ROWS - (ROWS + 2) // 3
@@ -181,7 +181,7 @@ def test_an_open_transaction_of_others_hides_nothing(settings: Settings, file: P
     other.begin_transaction()
     for partition in range(4):
         other.produce(Names.of(settings).purchases, b"{}", partition=partition)
-    assert other.flush(20) == 0
+    assert other.flush(60) == 0
     stopped = run(settings, file, StopAfter(150))
     forget_acknowledged(settings)
     again = run(settings, file)
