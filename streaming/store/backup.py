@@ -33,13 +33,15 @@ def copy_database(
 
     `target` appears only when it is whole and passed SQLite's integrity check; it is one file,
     without a WAL. `progress` gets pages done and pages in all. Raises `UsageError` if the
-    target exists, `PurchasesError` if the copy is damaged, and what `store_errors` does.
+    target exists or its directory does not, `PurchasesError` if the copy is damaged, and what
+    `store_errors` does.
     """
     if target.exists():
         raise UsageError(f"{target} exists already; name another file for the backup.")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"{target} is in a directory that does not exist; create it first.")
     part = target.with_name(f"{target.name}.part")
     with store_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
         part.unlink(missing_ok=True)
         part.touch()
     try:
@@ -82,9 +84,14 @@ def _copy(source: sqlite3.Connection, path: Path, part: Path, progress: Progress
 
 
 def backup_path(settings: Settings, why: str) -> Path:
-    """Return a new path in `<home>/backups/`; its name begins with the time in UTC, so it sorts."""
-    now = datetime.now(UTC)
-    return Home(settings.home).backups / f"purchases-{now:%Y%m%dT%H%M%S.%f}Z-{why}.db"
+    """Return a new path in `<home>/backups/`; its name begins with the time in UTC, so it sorts.
+
+    The directory is created if it is missing.
+    """
+    now, folder = datetime.now(UTC), Home(settings.home).backups
+    with store_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"purchases-{now:%Y%m%dT%H%M%S.%f}Z-{why}.db"
 
 
 def backup(

@@ -34,9 +34,14 @@ def test_a_backup_is_one_whole_file(store: Settings, connection: sqlite3.Connect
 
 
 def test_a_backup_may_be_named(store: Settings, tmp_path: Path) -> None:
-    """By a file, whose directory is made, or by a directory that exists."""
-    assert backup(store, tmp_path / "safe" / "monday.db") == tmp_path / "safe" / "monday.db"
-    assert backup(store, tmp_path / "safe").parent == tmp_path / "safe"
+    """By a file in a directory that exists, or by that; none is made, as by `purchases export`."""
+    safe = tmp_path / "safe"
+    with pytest.raises(UsageError, match=r"monday.db is in a directory that does not exist"):
+        backup(store, safe / "monday.db")
+    assert not safe.exists()
+    safe.mkdir()
+    assert backup(store, safe / "monday.db") == safe / "monday.db"
+    assert backup(store, safe).parent == safe
 
 
 def test_of_scheduled_backups_the_newest_stay(store: Settings) -> None:
