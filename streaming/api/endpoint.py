@@ -22,6 +22,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from streaming.api.parameters import parse_body, parse_parameters
 from streaming.errors import NotFound, PurchasesError, TooLarge, Unavailable, UsageError
 from streaming.settings import Settings
 from streaming.system.logs import get_logger
@@ -309,39 +310,3 @@ def _handle_action(
         client = request.client.host if request.client else ""
         get_logger().info("action", action=endpoint.path, client=client, status=status)
     return result
-
-
-def parse_body(kind: type[Struct], body: bytes) -> Struct:
-    """Return a body, which may be empty, as a record.
-
-    Raises `UsageError` if it does not fit the record.
-    """
-    try:
-        return msgspec.json.decode(body or b"{}", type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UsageError(f"The body does not fit this endpoint: {error}.") from None
-
-
-def parse_parameters(kind: type[Struct], request: Request) -> Struct:
-    """Return the parameters of path and query as a record.
-
-    Raises `UsageError` if one is unknown, missing, given twice or of another type.
-    """
-    values: dict[str, Any] = dict(request.path_params)
-    lists = {f.encode_name for f in msgspec.structs.fields(kind) if _is_list(f.type)}
-    for name, value in request.query_params.multi_items():
-        if name in lists:
-            values.setdefault(name, []).append(value)
-        elif name in values:
-            raise UsageError(f"The parameter {name} is given twice.")
-        else:
-            values[name] = value
-    try:
-        # Of a query everything is text, so numbers are read from it.
-        return msgspec.convert(values, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"The parameters do not fit this endpoint: {error}.") from None
-
-
-def _is_list(kind: object) -> bool:
-    return getattr(kind, "__origin__", None) in {list, tuple}

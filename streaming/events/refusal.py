@@ -52,5 +52,5 @@ class RefusalError(Exception):
 
 def excerpt(value: object) -> str:
     """Return a value as a detail shows it: at most 60 characters, unprintables escaped."""
-    text = ascii(value)
+    text = repr(value)  # which escapes what does not print, and leaves a £
     return text if len(text) <= 60 else f"{text[:57]}..."
