@@ -15,6 +15,7 @@ import msgspec
 from confluent_kafka import KafkaError
 from confluent_kafka import Message as KafkaMessage
 from msgspec import Struct
+from starlette.requests import Request
 from starlette.responses import Response
 
 from streaming.api.endpoint import JSON, PROBLEM, Endpoint, ProblemDetails
@@ -123,23 +124,23 @@ class PurchaseIngest:
             lambda _settings, batch: self.send(batch),
             BatchReceipt,
             parameters=PurchaseFields | list[PurchaseFields],
-            parse=read_batch,
+            parse=self._read_batch,
             body_types=(JSON, *LINES),
             max_concurrent=MAX_CONCURRENT,
             # What is switched off takes no memory either.
             max_body_bytes=MAX_BODY_BYTES if self._settings.http_in else SMALL_BODY_BYTES,
         )
 
-    def send(self, batch: IngestBatch) -> BatchReceipt | Response:
-        """Send a batch; return its receipt, or 503 if Kafka does not acknowledge all in 10 s.
+    def _read_batch(self, request: Request, body: bytes) -> IngestBatch:
+        """Return the records of a request. Raises what `read_batch` does, `NotFound` if it is off.
 
-        Raises `NotFound` if HTTP in is off, `Unavailable` if there is no broker.
+        What is off is off, whatever is wrong with the records.
         """
         if not self._settings.http_in:
             raise NotFound(
                 f"HTTP in is off; set {PREFIX}HTTP_IN=on for the dashboard and start it again."
             )
-        return self._send(batch)
+        return read_batch(request, body)
 
     def send_test(self) -> BatchReceipt | Response:
         """Send a purchase that is seen in every figure, and changes no sum of money.
@@ -150,9 +151,13 @@ class PurchaseIngest:
         event_id = derived_id(now, os.urandom(16))
         purchase = RawPurchase(None, TEST_ITEM, now, event_id, 1, description=TEST_DESCRIPTION)
         record = IngestRecord(event_id, None, encode_purchase(purchase))
-        return self._send(IngestBatch([record], []))
+        return self.send(IngestBatch([record], []))
 
-    def _send(self, batch: IngestBatch) -> BatchReceipt | Response:
+    def send(self, batch: IngestBatch) -> BatchReceipt | Response:
+        """Send a batch; return its receipt, or 503 if Kafka does not acknowledge all in 10 s.
+
+        Raises `Unavailable` if there is no broker.
+        """
         deliveries = [_Delivery(record) for record in batch.records]
         self._deliver(deliveries, batch)
         receipts = [self._receipt(delivery) for delivery in deliveries]

@@ -69,11 +69,12 @@ def test_what_is_sent_twice_is_stored_once_and_refusals_are_named(
 
 
 def test_http_in_is_off_unless_it_is_switched_on(deployment: Deployment) -> None:
-    """It says which setting opens it."""
+    """It says which setting opens it, also if the records are wrong."""
     with serve_dashboard(deployment) as base:
-        code, problem = post(base, b"{}", **{"Idempotency-Key": "k"})
-    assert code == 404
-    assert "PURCHASES_HTTP_IN" in problem["detail"]
+        answers = [post(base, body, **{"Idempotency-Key": "k"}) for body in (b"{}", b"not JSON")]
+    for code, problem in answers:
+        assert code == 404
+        assert "PURCHASES_HTTP_IN" in problem["detail"]
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, gzip"])
