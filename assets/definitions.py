@@ -50,6 +50,8 @@ from streaming.system.deadline import Deadline
 DAY_STEP: Final = "day_tables"
 WHOLE_STEP: Final = "summaries"
 OWNERS: Final = ["team:shop"]
+GROUP: Final = "purchases"
+"""One for all: of several groups the graph opens as closed boxes, and shows no lineage."""
 SEAL_SECONDS: Final = 300.0
 """A seal begins no further day after so long: a build of today waits for it."""
 
@@ -78,7 +80,7 @@ def stream_specs(settings: Settings) -> list[AssetSpec]:
             key,
             deps=deps,
             description=description,
-            group_name="stream",
+            group_name=GROUP,
             kinds={kind},
             owners=OWNERS,
             **more,
@@ -126,7 +128,7 @@ def history_asset(settings: Settings) -> AssetsDefinition:
         key=HISTORY,
         deps=[EVENTS],
         description="Stored events by day in Parquet files, which builds read instead of rows.",
-        group_name="stream",
+        group_name=GROUP,
         kinds={"parquet"},
         owners=OWNERS,
         check_specs=[
@@ -180,8 +182,8 @@ def table_assets(settings: Settings) -> list[AssetsDefinition]:
     """Return the aggregate tables: the day tables in one step, the summaries in another."""
     partitions = day_partitions(settings)
     return [
-        _tables(settings, DAY_STEP, day_transforms(settings), "daily", partitions),
-        _tables(settings, WHOLE_STEP, WHOLE_TRANSFORMS, "summaries", None),
+        _tables(settings, DAY_STEP, day_transforms(settings), partitions),
+        _tables(settings, WHOLE_STEP, WHOLE_TRANSFORMS, None),
     ]
 
 
@@ -189,12 +191,11 @@ def _tables(
     settings: Settings,
     step: str,
     transforms: Sequence[AnyTransform],
-    group: str,
     partitions: PartitionsDefinition[str] | None,
 ) -> AssetsDefinition:
     @multi_asset(
         name=step,
-        specs=[_spec(settings, transform, group) for transform in transforms],
+        specs=[_spec(settings, transform) for transform in transforms],
         check_specs=[_audit_spec(transform, partitions) for transform in transforms],
         partitions_def=partitions,
         backfill_policy=BackfillPolicy.single_run() if partitions else None,
@@ -238,12 +239,12 @@ def wrong_sql_specs(settings: Settings) -> list[AssetSpec]:
     """Return an asset for each wrong `.sql` file, which cannot run and says what is wrong."""
     problems = read_sql_tables(settings).problems
     return [
-        AssetSpec(name, description=f"Not built. {problem}", group_name="sql", kinds={"sql"})
+        AssetSpec(name, description=f"Not built. {problem}", group_name=GROUP, kinds={"sql"})
         for name, problem in problems.items()
     ]
 
 
-def _spec(settings: Settings, transform: AnyTransform, group: str) -> AssetSpec:
+def _spec(settings: Settings, transform: AnyTransform) -> AssetSpec:
     url = dashboard_url(settings)
     address = f"{url}/#verified?table={transform.table}"
     link = {"dashboard": MetadataValue.url(address)} if url else {}
@@ -253,7 +254,7 @@ def _spec(settings: Settings, transform: AnyTransform, group: str) -> AssetSpec:
         deps=[EVENTS] if is_sql else [EVENTS, HISTORY],
         skippable=True,  # no output: the events are yielded, and a failed day must not end the rest
         description=transform.description,
-        group_name="sql" if is_sql else group,
+        group_name=GROUP,
         code_version=transform.code_version,
         owners=OWNERS,
         kinds={"sql" if is_sql else "polars", "sqlite"},

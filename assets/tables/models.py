@@ -44,7 +44,10 @@ def count(description: str) -> Any:  # noqa: ANN401 - what SQLModel's `Field` ta
 
 
 class HourlySales(Table, table=True):
-    """One local hour; the hour that a change of clocks repeats has a row for each time."""
+    """Sales per hour: events, items, revenue, orders, customers.
+
+    The hour that a change of clocks repeats has a row for each time.
+    """
 
     __tablename__ = "hourly_sales"
 
@@ -62,7 +65,10 @@ class HourlySales(Table, table=True):
 
 
 class DailySales(Table, table=True):
-    """One day; a day without events has a row of zeros once it is built."""
+    """Sales per day: events, items, revenue, orders, customers.
+
+    A day without events has a row of zeros once it is built.
+    """
 
     __tablename__ = "daily_sales"
 
@@ -78,7 +84,7 @@ class DailySales(Table, table=True):
 
 
 class DailyItemSales(Table, table=True):
-    """One item on one day, with its rank among the day's items."""
+    """Sales per item and day, with the rank of the item among those of the day."""
 
     __tablename__ = "daily_item_sales"
     __table_args__ = (Index(None, "item", "day"), Index(None, "day", "rank", unique=True))
@@ -118,7 +124,7 @@ class MonthlyItemSales(Table, table=True):
 
 
 class DailyCountrySales(Table, table=True):
-    """One country on one day; events that name none are under the empty text."""
+    """Sales per country and day; events that name no country are under the empty text."""
 
     __tablename__ = "daily_country_sales"
     __table_args__ = (Index(None, "country", "day"),)
@@ -136,10 +142,11 @@ class DailyCountrySales(Table, table=True):
 
 
 class CustomerSummary(Table, table=True):
-    """One user that is not a guest, all time, with RFM scores of 1 (worst) to 5 (best).
+    """Customers of all time with what they bought, and RFM scores of 1 (worst) to 5 (best).
 
-    A score is the fifth of the customers that one is in: 1 and five times the share of customers
-    that are worse, cut to a whole number. So equal customers have equal scores.
+    Guests are no customers. A score is the fifth of the customers that one is in: 1 and five times
+    the share of customers that are worse, cut to a whole number. So equal customers have equal
+    scores.
     """
 
     __tablename__ = "customer_summary"
@@ -162,7 +169,7 @@ class CustomerSummary(Table, table=True):
 
 
 class SalesSummary(Table, table=True):
-    """Everything that was sold, in one row; no most popular item and times before the first."""
+    """Sales of all time, in one row; without a most popular item and times before the first."""
 
     __tablename__ = "sales_summary"
     __table_args__ = (CheckConstraint("id = 1", "one_row"),)

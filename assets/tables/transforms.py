@@ -7,6 +7,7 @@ table.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from inspect import cleandoc
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -62,8 +63,8 @@ class Transform:
 
     @property
     def description(self) -> str:
-        """What a row is."""
-        return self.model.__doc__ or ""
+        """What the table has, as Dagster shows it."""
+        return cleandoc(self.model.__doc__ or "")
 
     @property
     def by_day(self) -> bool:

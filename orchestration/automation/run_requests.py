@@ -11,7 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
-from dagster import AssetCheckKey, AssetKey, DagsterRun, RunRequest
+from dagster import (
+    AssetCheckKey,
+    AssetKey,
+    AssetSelection,
+    DagsterRun,
+    RunRequest,
+    define_asset_job,
+)
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -46,6 +56,16 @@ def asset_keys(tables: Iterable[str]) -> list[AssetKey]:
 def audit_keys(tables: Iterable[str]) -> list[AssetCheckKey]:
     """Return the keys of the tables' audits, the checks that are part of their build."""
     return [AssetCheckKey(AssetKey(table), AUDIT) for table in tables]
+
+
+def tables_job(name: str, tables: Iterable[str]) -> UnresolvedAssetJobDefinition:
+    """Return the job of an automation that builds tables, with their audits.
+
+    Dagster shows its name as the target. Of a selection of assets and checks it has no short text.
+    """
+    keys = list(tables)
+    selection = AssetSelection.assets(*asset_keys(keys))
+    return define_asset_job(name, selection | AssetSelection.checks(*audit_keys(keys)))
 
 
 def range_tags(days: DayRange) -> dict[str, str]:

@@ -26,10 +26,9 @@ from assets.lineage import HISTORY
 from assets.tables.sql_transform import day_table_names, still_there
 from orchestration.automation.run_requests import (
     REASON_TAG,
-    asset_keys,
-    audit_keys,
     close_request,
     seal_request,
+    tables_job,
 )
 from streaming.settings import Settings
 from streaming.store.connection import read_store
@@ -98,8 +97,7 @@ def daily_close_schedule(settings: Settings) -> ScheduleDefinition:
     @schedule(
         CLOSE,
         name="daily_close_schedule",
-        target=AssetSelection.assets(*asset_keys(tables))
-        | AssetSelection.checks(*audit_keys(tables)),
+        target=tables_job("daily_close", tables),
         execution_timezone=settings.timezone,
         default_status=DefaultScheduleStatus.RUNNING,
         description="Closes yesterday: all day tables from all events, then summaries and checks.",

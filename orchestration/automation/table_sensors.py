@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from dagster import (
-    AssetSelection,
     DagsterInstance,
     DagsterRunStatus,
     DefaultSensorStatus,
@@ -35,10 +34,9 @@ from orchestration.automation.run_plan import (
 )
 from orchestration.automation.run_requests import (
     REASON_TAG,
-    asset_keys,
-    audit_keys,
     run_days,
     run_tables,
+    tables_job,
 )
 from orchestration.automation.stream_sensors import read_health
 from orchestration.automation.ticks import record_tick
@@ -69,8 +67,7 @@ def stale_days_sensor(settings: Settings) -> SensorDefinition:
         name="stale_days_sensor",
         minimum_interval_seconds=TICK_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
-        target=AssetSelection.assets(*asset_keys(tables))
-        | AssetSelection.checks(*audit_keys(tables)),
+        target=tables_job("stale_days", tables),
         description="Requests what new events have made stale: today, recent days, then others.",
     )
     def stale_days_sensor(context: SensorEvaluationContext) -> SensorResult:

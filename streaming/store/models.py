@@ -50,26 +50,33 @@ class AnalyticsEventRow(Table, table=True):
         CheckConstraint("(amount_micros IS NULL) = (unit_price_micros IS NULL)", "amount_micros"),
     )
 
-    event_id: bytes = Field(primary_key=True)
-    event_time: int = big(index=True)
-    kind: str
+    event_id: bytes = Field(primary_key=True, description="The 16 bytes of the event's UUID.")
+    event_time: int = big(index=True, description="When it was bought, µs since 1970 UTC.")
+    kind: str = Field(description="`sale`, or `return` if the quantity is negative.")
     # A keyword in PostgreSQL.
-    user: str | None = Field(sa_column_kwargs={"name": "user", "quote": True})
-    item: str
-    quantity: int
-    unit_price_micros: int | None = big()
-    amount_micros: int | None = big()
-    currency: str
-    order_id: str | None
-    description: str | None
-    country: str | None
-    processed_at: int = big()
-    source_topic: int
-    source_partition: int
-    source_offset: int = big()
-    source_timestamp: int = big()
-    stream_partition: int
-    stream_offset: int = big()
+    user: str | None = Field(
+        sa_column_kwargs={"name": "user", "quote": True},
+        description="Who bought it; none for a guest.",
+    )
+    item: str = Field(description="The item.")
+    quantity: int = Field(description="How many, never 0; negative for a return.")
+    unit_price_micros: int | None = big(
+        description="The price of one, in millionths of the currency; none if it is unknown."
+    )
+    amount_micros: int | None = big(
+        description="Quantity times price, in millionths of the currency; none if that is unknown."
+    )
+    currency: str = Field(description="The deployment's currency, such as GBP.")
+    order_id: str | None = Field(description="The order that it is a line of.")
+    description: str | None = Field(description="The item in words.")
+    country: str | None = Field(description="The country of the buyer.")
+    processed_at: int = big(description="When the processor published it, µs since 1970 UTC.")
+    source_topic: int = Field(description="The topic that it came from: an id of `source_topic`.")
+    source_partition: int = Field(description="The partition of that topic.")
+    source_offset: int = big(description="The offset there.")
+    source_timestamp: int = big(description="When it was appended there, µs since 1970 UTC.")
+    stream_partition: int = Field(description="The partition of `analytics` that has it.")
+    stream_offset: int = big(description="The offset there.")
 
 
 class SourceTopic(Table, table=True):

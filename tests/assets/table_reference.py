@@ -1,18 +1,21 @@
 """The tables' columns as Markdown, from the models; `python -m tests.assets.table_reference`."""
 
+from inspect import cleandoc
+
 from assets.lineage import column_schema
 from assets.tables.models import DAY_TABLES, WHOLE_TABLES, BuildFailure, TableBuild
-from streaming.store.models import Table, table_name
+from streaming.store.models import AnalyticsEventRow, Table, table_name
 
 
 def reference() -> str:
     """Return each table with its columns, and what the models say of them."""
-    tables: tuple[type[Table], ...] = (*DAY_TABLES, *WHOLE_TABLES, TableBuild, BuildFailure)
+    more = (TableBuild, BuildFailure, AnalyticsEventRow)
+    tables: tuple[type[Table], ...] = (*DAY_TABLES, *WHOLE_TABLES, *more)
     return "\n\n".join(_section(model) for model in tables) + "\n"
 
 
 def _section(model: type[Table]) -> str:
-    text = " ".join(str(model.__doc__).split())
+    text = cleandoc(str(model.__doc__))
     key = [column.name for column in Table.metadata.tables[table_name(model)].primary_key]
     rows = [
         f"| `{column.name}`{' (key)' if column.name in key else ''} | {column.type} |"
