@@ -55,6 +55,7 @@ from assets.queries.series import (
     answer_hours,
     requested_range,
 )
+from assets.queries.sql_rows import sql_rows_endpoint
 from assets.tables.day_range import DayRange
 from streaming.api.endpoint import Endpoint, FileStream, NoParameters
 from streaming.settings import Settings
@@ -111,6 +112,7 @@ def history_endpoints(dagster: Callable[[Settings], str | None]) -> list[Endpoin
         figures("items", "Items of a range, ranked", _items, Ranking, RankingQuery),
         figures("countries", "Countries of a range, ranked", _countries, Ranking, RankingQuery),
         *purchase_endpoints(),
+        sql_rows_endpoint(),
         Endpoint("GET", "customers", "Customers, ranked", _customers, Customers, CustomersQuery),
         Endpoint("GET", "tables", "Freshness of the tables", report_freshness, FreshnessReport),
         Endpoint(

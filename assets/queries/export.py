@@ -23,18 +23,19 @@ from assets.queries.records import Freshness
 from assets.tables.calendar import day_window, with_local_time
 from assets.tables.day_range import DayRange
 from assets.tables.models import (
-    DAY_TABLE_NAMES,
     DAY_TABLES,
     WHOLE_TABLE_NAMES,
     WHOLE_TABLES,
     TableBuild,
 )
+from assets.tables.sql_transform import is_day_table
 from streaming.errors import NotFound, PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.migrations.readable import event_id, source_topic
 from streaming.store.models import AnalyticsEventRow, Table, table_name
+from streaming.store.sql_tables import DAY, code_versions, is_sql_table, require_sql_table
 
 
 class Format(StrEnum):
@@ -121,6 +122,8 @@ def export_chunks(  # noqa: PLR0913, PLR0917 - what an export is, and its progre
     """
     days = _requested_days(table, first, last)
     with read_store(settings) as store:
+        if is_sql_table(table):
+            require_sql_table(store, table)
         recorded = recorded_deployment(store)
     if recorded is not None:
         require_same_deployment(recorded, settings, settings.database_path)
@@ -132,9 +135,9 @@ def read_gap(
 ) -> Freshness | None:
     """Return the freshness of an exported table if it lacks days, or was never built."""
     with read_store(settings) as store:
-        if table in DAY_TABLE_NAMES:
-            days = DayRange(first or FIRST_DAY, last or date.max)
-            found = read_days_freshness(store, table, days, settings.zone)
+        if is_day_table(table):
+            days, code = DayRange(first or FIRST_DAY, last or date.max), code_versions(settings)
+            found = read_days_freshness(store, table, days, settings.zone, code.get(table))
             return found if found.missing_days else None
         if table in WHOLE_TABLE_NAMES:
             found = read_whole_freshness(store, table)
@@ -144,16 +147,24 @@ def read_gap(
 
 def _requested_days(table: str, first: date | None, last: date | None) -> DayRange | None:
     """Return the days that are exported; None is the whole table."""
-    if table not in TABLES:
-        raise NotFound(f"{table} is not a table for export; name one of {', '.join(TABLES)}.")
+    if table not in TABLES and not is_sql_table(table):
+        raise NotFound(
+            f"{table} is not a table for export; name one of {', '.join(TABLES)}, or that of a"
+            " .sql file."
+        )
     if first is None and last is None:
         return None
-    if table not in CUT_BY:
+    if _cut_by(table) is None:
         raise UsageError(f"{table} is not cut into days: export it whole, without from and to.")
     days = DayRange(first or date.min, last or date.max)
     if days.first > days.last:
         raise UsageError(f"From {first} to {last}: the first day is after the last.")
     return days
+
+
+def _cut_by(table: str) -> str | None:
+    """Return the column by which a table is cut into days, None if it is not."""
+    return DAY if is_sql_table(table) else CUT_BY.get(table)
 
 
 def _chunks(
@@ -176,21 +187,46 @@ def _read_frames(
     store: StoreConnection, table: str, days: DayRange | None, zone: ZoneInfo
 ) -> Iterator[pl.DataFrame]:
     """Read the rows in frames; the first one is empty, and has the columns."""
-    types = {column.name: _type_of(column) for column in Table.metadata.tables[table].columns}
-    if table == table_name(AnalyticsEventRow):
-        types |= dict.fromkeys(EVENT_TEXTS, pl.String())
+    types = _read_types(store, table)
     dates = [name for name, kind in types.items() if kind == pl.Date]
     fetched = pl.Schema({**types, **dict.fromkeys(dates, pl.String())})
     yield pl.DataFrame(schema=pl.Schema(types))
     conditions = {} if days is None else _conditions(table, days, zone)
-    cursor = store.execute(_select(table, conditions), tuple(conditions.values()))
+    cursor = store.execute(_select(table, types, conditions), tuple(conditions.values()))
     while rows := cursor.fetchmany(FETCH_ROWS):
         frame = pl.DataFrame(rows, schema=fetched, orient="row")
         frame = frame.with_columns(pl.col(dates).str.to_date())
         # The window of a local day may hold moments of its neighbours, if clocks went back.
-        if days is not None and CUT_BY[table] == EVENT_TIME:
+        if days is not None and _cut_by(table) == EVENT_TIME:
             frame = _only_days(frame, days, zone)
         yield frame
+
+
+def _read_types(store: StoreConnection, table: str) -> dict[str, pl.DataType]:
+    """Read the columns of a table with their types.
+
+    A column of a `.sql` file's table has none of its own, so it has that of its values: text if one
+    is a text, else a float if one is.
+    """
+    if not is_sql_table(table):
+        types = {column.name: _type_of(column) for column in Table.metadata.tables[table].columns}
+        return types | (dict.fromkeys(EVENT_TEXTS, pl.String()) if _is_events(table) else {})
+    names = [row[1] for row in store.execute(f'PRAGMA table_info("{table}")')]
+    kinds = ", ".join(f"""group_concat(DISTINCT typeof("{name}"))""" for name in names)
+    found = store.execute(f'SELECT {kinds} FROM "{table}"').fetchone()  # noqa: S608 - the schema's
+    return {name: _type_of_values(kind or "") for name, kind in zip(names, found, strict=True)} | {
+        DAY: pl.Date()
+    }
+
+
+def _type_of_values(kinds: str) -> pl.DataType:
+    if "text" in kinds:
+        return pl.String()
+    return pl.Float64() if "real" in kinds else pl.Int64()
+
+
+def _is_events(table: str) -> bool:
+    return table == table_name(AnalyticsEventRow)
 
 
 def _type_of(column: "Column[object]") -> pl.DataType:
@@ -201,7 +237,7 @@ def _type_of(column: "Column[object]") -> pl.DataType:
 
 def _conditions(table: str, days: DayRange, zone: ZoneInfo) -> dict[str, int | str]:
     """Return the conditions on a table's rows, each with its value."""
-    column, first, last = CUT_BY[table], days.first, days.last
+    column, first, last = _cut_by(table), days.first, days.last
     if column != EVENT_TIME:
         return {f"{column} >= ?": first.isoformat(), f"{column} <= ?": last.isoformat()}
     conditions: dict[str, int | str] = {"event_time >= ?": day_window(first, zone)[0]}
@@ -211,11 +247,19 @@ def _conditions(table: str, days: DayRange, zone: ZoneInfo) -> dict[str, int | s
     return conditions
 
 
-def _select(table: str, conditions: dict[str, int | str]) -> str:
-    sql: SqlTable = Table.metadata.tables[table]
-    shown = EVENT_TEXTS if table == table_name(AnalyticsEventRow) else {}
-    columns = ", ".join(shown.get(column.name, f'"{column.name}"') for column in sql.columns)
+def _select(table: str, types: dict[str, pl.DataType], conditions: dict[str, int | str]) -> str:
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    if is_sql_table(table):
+        # Values of several types in one column become texts, as the type of the column is then.
+        cast = {pl.String(): "TEXT", pl.Float64(): "REAL"}
+        columns = ", ".join(
+            f'CAST("{name}" AS {cast[kind]})' if kind in cast else f'"{name}"'
+            for name, kind in types.items()
+        )
+        return f'SELECT {columns} FROM "{table}" {where} ORDER BY "{DAY}", rowid'  # noqa: S608 - the schema's
+    sql: SqlTable = Table.metadata.tables[table]
+    shown = EVENT_TEXTS if _is_events(table) else {}
+    columns = ", ".join(shown.get(column.name, f'"{column.name}"') for column in sql.columns)
     time = [EVENT_TIME] if CUT_BY.get(table) == EVENT_TIME else []
     order = ", ".join(f'"{name}"' for name in [*time, *(c.name for c in sql.primary_key)])
     return f'SELECT {columns} FROM "{table}" {where} ORDER BY {order}'  # noqa: S608 - models' names

@@ -22,6 +22,7 @@ from streaming.errors import PurchasesError
 from streaming.settings import Settings, secret_environment
 from streaming.store.connection import read_store
 from streaming.store.live_totals import read_first_day
+from streaming.store.sql_tables import read_sql_tables
 from streaming.system.child_process import start_child
 from streaming.system.deadline import Deadline, wait_until
 from streaming.system.home import Home
@@ -37,7 +38,7 @@ STOP_SECONDS: Final = 1.0
 DAGSTER: Final = ("webserver", "daemon")
 SERVICES: Final = (*DAGSTER, "page")
 LOOK_SECONDS: Final = 10.0
-"""How soon days before the first partition are noticed; a look is one row of the ledger."""
+"""How soon what Dagster has to load again is noticed; a look reads a row and the `.sql` files."""
 
 
 class Services:
@@ -52,6 +53,7 @@ class Services:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._start_at = dict.fromkeys(SERVICES, 0.0)
         self._first_partition = self._read_first_partition()
+        self._sql_tables = read_sql_tables(settings)
         self._look_at = time.monotonic() + LOOK_SECONDS
 
     @property
@@ -69,21 +71,31 @@ class Services:
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
-            self._follow_history()
+            self._follow_definitions()
         for service in SERVICES:
             process = self._processes.get(service)
             if (process is None or process.poll() is not None) and now >= self._start_at[service]:
                 self._start_at[service] = now + RESTART_SECONDS
                 self._processes[service] = self._start(service)
 
-    def _follow_history(self) -> None:
-        """Let Dagster start again if days are stored that are before its first partition."""
-        first = self._read_first_partition()
-        # A run would die with the daemon that started it.
-        if first >= self._first_partition or holder(Home(self._settings.home).write_lease):
+    def _follow_definitions(self) -> None:
+        """Let Dagster start again if days before its first partition, or other `.sql` files, came.
+
+        Its assets are fixed when it loads them.
+        """
+        first = min(self._read_first_partition(), self._first_partition)
+        tables = read_sql_tables(self._settings)
+        if (first, tables) == (self._first_partition, self._sql_tables):
             return
-        get_logger().info("partitions_begin_earlier", first_partition=str(first))
-        self._first_partition = first
+        # A run would die with the daemon that started it.
+        if holder(Home(self._settings.home).write_lease):
+            return
+        if first < self._first_partition:
+            get_logger().info("partitions_begin_earlier", first_partition=str(first))
+        if tables != self._sql_tables:
+            names = [table.name for table in tables.tables]
+            get_logger().info("sql_files_changed", tables=names, wrong=sorted(tables.problems))
+        self._first_partition, self._sql_tables = first, tables
         for service in DAGSTER:
             if process := self._processes.get(service):
                 _kill_group(process.pid)

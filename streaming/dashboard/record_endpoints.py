@@ -20,13 +20,12 @@ from streaming.settings import Settings
 from streaming.status.last_hour import LastHour, Samples
 from streaming.store.connection import read_store
 from streaming.store.purchase_path import PurchasePaths, find_paths
-from streaming.store.sql_query import Bounds, Cell, QueryResult, run_query
+from streaming.store.sql_query import Bounds, QueryResult, browser_rows, run_query
 
 MAX_CONCURRENT = 2
 """Each reads up to 200,000 records, or looks through as many rows, or takes 512 MiB."""
 SQL_BOUNDS: Final = Bounds(10.0, 1_000)
 """Shorter than what a person waits for, and as many rows as one looks through."""
-EXACT: Final = 2**53
 """Whole numbers beyond it are not exact in JavaScript."""
 CSV: Final = "text/csv"
 
@@ -119,9 +118,4 @@ def _sql(settings: Settings, query: SqlQuery) -> QueryResult | Response:
     result = run_query(settings, query.sql, SQL_BOUNDS)
     if query.csv:
         return Response(spreadsheet(result.columns, result.rows), media_type=CSV)
-    return structs.replace(result, rows=[[_exact(cell) for cell in row] for row in result.rows])
-
-
-def _exact(cell: Cell) -> Cell:
-    """Return a number as text if a browser would round it."""
-    return str(cell) if isinstance(cell, int) and abs(cell) > EXACT else cell
+    return structs.replace(result, rows=browser_rows(result.rows))

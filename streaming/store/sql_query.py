@@ -7,6 +7,7 @@ one reaches the process that asks. How a result is shown is its caller's matter.
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -23,6 +24,8 @@ RESULT_BYTES: Final = 16 * 1024 * 1024
 """A result is held as a whole, several times over while it becomes a table."""
 
 Cell = str | int | float | None
+EXACT: Final = 2**53
+"""A browser rounds larger whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,15 @@ class QueryResult(Struct, frozen=True):
     columns: list[str]
     rows: list[list[Cell]]
     cut: Literal["rows", "bytes"] | None
+
+
+def browser_rows(rows: Iterable[Iterable[Cell]]) -> list[list[Cell]]:
+    """Return rows whose numbers are texts if a browser would round them."""
+    return [[_exact(cell) for cell in row] for row in rows]
+
+
+def _exact(cell: Cell) -> Cell:
+    return str(cell) if isinstance(cell, int) and abs(cell) > EXACT else cell
 
 
 class _Failure(Struct, frozen=True):

@@ -203,7 +203,7 @@ def forget_sql_days(store: StoreConnection, days: Collection[str]) -> None:
 
     Under whichever name a text shows users, no row with one is left; the days are built again.
     """
-    for name in _list_stored(store):
+    for name in list_sql_tables(store):
         for day in set(days):
             store.execute(f'DELETE FROM "{name}" WHERE day = ?', (day,))  # noqa: S608 - the schema's
             store.execute(
@@ -220,9 +220,7 @@ def drop_sql_table(settings: Settings, name: str, *, apply: bool) -> int:
     if any(table.name == wanted for table in read_sql_tables(settings).tables):
         raise UsageError(f"The file of {wanted} is in {settings.sql}; remove it first.")
     with write_store(settings) as store:
-        stored = _list_stored(store)
-        if wanted not in stored:
-            raise NotFound(f"There is no table {wanted}; there are: {', '.join(stored) or 'none'}.")
+        require_sql_table(store, wanted)
         rows = store.execute(f'SELECT count(*) FROM "{wanted}"').fetchone()[0]  # noqa: S608 - the schema's
         if not apply:
             return int(rows)
@@ -232,7 +230,13 @@ def drop_sql_table(settings: Settings, name: str, *, apply: bool) -> int:
     return int(rows)
 
 
-def _list_stored(store: StoreConnection) -> list[str]:
+def require_sql_table(store: StoreConnection, name: str) -> None:
+    """Raise `NotFound` unless the database has the table of a file."""
+    if name not in (stored := list_sql_tables(store)):
+        raise NotFound(f"There is no table {name}; there are: {', '.join(stored) or 'none'}.")
+
+
+def list_sql_tables(store: StoreConnection) -> list[str]:
     """Return the tables of files that the database has."""
     rows = store.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
     return [name for (name,) in rows.fetchall() if is_sql_table(name)]

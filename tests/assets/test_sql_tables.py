@@ -3,8 +3,11 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import date
+from io import BytesIO
 from pathlib import Path
 
+import polars as pl
 import pytest
 from dagster import AssetKey, DagsterInstance, SensorResult, build_sensor_context
 
@@ -13,6 +16,7 @@ from assets.builds.staleness import read_stale_partitions
 from assets.checks import reconciliation
 from assets.checks.finding import CheckContext
 from assets.lineage import column_lineage, table_schema
+from assets.queries.export import Format, export_chunks, read_gap
 from assets.queries.freshness import read_freshness_report, read_table_freshness
 from assets.queries.status_section import read_tables_section
 from assets.tables.models import DAY_TABLE_NAMES
@@ -251,6 +255,36 @@ def test_freshness_and_checks_know_the_table(shop: Settings) -> None:
         assert reconciliation.check_on_time(store, context, transform).passed
     write_file(shop, f"{LINES}-- edited")
     assert states() == {"behind"}
+
+
+def test_a_table_is_exported_like_the_others(shop: Settings) -> None:
+    """By days, with the types of its values; days that lack are named, and so is a wrong name."""
+    write_file(
+        shop,
+        """SELECT quantity, max(user) AS "user", avg(quantity) AS mean,
+          CASE quantity WHEN 1 THEN 'one' ELSE quantity END AS mixed
+        FROM analytics_event WHERE event_time >= :start_at AND event_time < :end_at
+        GROUP BY quantity""",
+    )
+    list(build(shop))
+    assert read_gap(shop, TABLE, None, None) is None
+    chosen = (date(2024, 1, 2), date(2024, 1, 2))
+    texts = b"".join(export_chunks(shop, TABLE, *chosen, Format.CSV)).decode().splitlines()
+    assert texts == [
+        "day,quantity,user,mean,mixed",
+        "2024-01-02,1,anna,1.0,one",
+        "2024-01-02,2,ben,2.0,2",
+    ]
+    content = b"".join(export_chunks(shop, TABLE, None, None, Format.PARQUET))
+    frame = pl.read_parquet(BytesIO(content))
+    assert frame.height == 6
+    assert frame.dtypes == [pl.Date, pl.Int64, pl.String, pl.Float64, pl.String]
+    with pytest.raises(UsageError, match="no table sql_other; there are: sql_daily_lines"):
+        export_chunks(shop, "sql_other", None, None, Format.CSV)
+    rows(shop, "DELETE FROM table_build WHERE partition = ?", DAYS[0])
+    gap = read_gap(shop, TABLE, None, None)
+    assert gap is not None
+    assert gap.missing_days == 1
 
 
 def test_an_erasure_deletes_the_days_of_the_erased(shop: Settings) -> None:

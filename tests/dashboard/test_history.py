@@ -25,7 +25,8 @@ from assets.builds.builder import open_builder
 from assets.builds.failures import DeadRun, record_dead_run
 from assets.tables.day_range import DayRange
 from assets.tables.models import WHOLE
-from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
+from assets.tables.sql_transform import day_transforms
+from assets.tables.transforms import WHOLE_TRANSFORMS
 from tests.assets.stored import store_events
 from tests.browser import chromium, open_page
 from tests.dashboard.served import get, serve_dashboard
@@ -39,18 +40,27 @@ LATE = ("2024-01-05", LAST.isoformat())
 LOW_CONTROLS = """() => [...document.querySelectorAll("button, select, input, .button, nav a")]
   .filter((node) => node.offsetParent && node.getBoundingClientRect().height < 43.5)
   .map((node) => node.outerHTML)"""
+BASKETS = """SELECT item, count(*) AS lines, total(amount_micros) / 1e6 AS revenue
+FROM analytics_event WHERE event_time >= :start_at AND event_time < :end_at GROUP BY item
+"""
 VIEWS = ("now", "history", "stream", "rejected", "sql", "verified")
 
 
 @pytest.fixture(scope="module")
 def shop(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """A deployment whose tables are built, but for two late events; one of their days failed."""
-    made = Deployment(tmp_path_factory.mktemp("history"), broker.bootstrap_servers, "history")
+    """A deployment whose tables are built, but for two late events; one of their days failed.
+
+    One of the tables is of a `.sql` file.
+    """
+    files = tmp_path_factory.mktemp("sql")
+    (files / "baskets.sql").write_text(BASKETS)
+    more, home = {"PURCHASES_SQL": str(files)}, tmp_path_factory.mktemp("history")
+    made = Deployment(home, broker.bootstrap_servers, "history", more)
     made.succeed("topics", "create")
     store_events(made.settings, year_of_days(DAYS))
     with open_builder(made.settings, "run-1") as builder:
         for number in range(DAYS):
-            builder.build((FIRST + timedelta(number)).isoformat(), DAY_TRANSFORMS)
+            builder.build((FIRST + timedelta(number)).isoformat(), day_transforms(made.settings))
         builder.build(WHOLE, WHOLE_TRANSFORMS)
     late = [
         event(900 + number, micros(f"{day} 09:00"), 3, item="late<b>", user="zoe")
@@ -174,7 +184,9 @@ def test_each_figure_says_how_it_stands(base: str) -> None:
     ("path", "said"),
     [
         ("days?from=2024-02-01&to=2024-01-01", "order"),
-        ("days?from=yesterday", "date"),
+        ("days?from=yesterday", "from is 'yesterday': write a date such as 2026-11-29."),
+        ("days?by=weeks", "by is 'weeks': use one of day, month, week."),
+        ("items?limit=all", "limit is 'all': write a whole number."),
         ("days?to=0001-01-05", "0001-01-05"),
         ("days?from=9999-12-30&to=9999-12-31&customer=anna", "9999-12-30"),
         ("items?from=9990-01-01&to=9989-01-01", "order"),
@@ -253,6 +265,30 @@ def test_filters_together_are_those_of_the_events(shop: Deployment, base: str) -
     events = [row for row in rows(shop, FIRST, LAST) if row[1] == "lamp" and row[3] == "anna"]
     assert {p["at"]: figures(p) for p in found["points"]} == summed(events, 0)
     assert found["standing"]["behind"] == 0
+
+
+def test_the_table_of_a_sql_file_is_shown_and_downloaded(
+    shop: Deployment, base: str, running: Browser
+) -> None:
+    """Its rows of the days that are shown, newest first, and a file of exactly these."""
+    days = "from=2024-01-03&to=2024-01-04"
+    expected = shop.rows(
+        "SELECT * FROM sql_baskets WHERE day BETWEEN '2024-01-03' AND '2024-01-04'"
+        " ORDER BY day, item"
+    )
+    answer = get(f"{base}/api/v1/sql-tables?{days}")
+    assert answer["tables"] == ["sql_baskets"]
+    assert sorted(answer["rows"]) == sorted(map(list, expected))
+    assert answer["rows"][0][0] == "2024-01-04"
+    with open_page(running, f"{base}/#history?{days}&item=lamp") as (page, errors, _):
+        page.locator("#own-rows").get_by_text("2024-01-04").first.wait_for(timeout=30_000)
+        expect(page.locator("#own-total")).to_have_text(f"{len(expected)} rows, of the whole shop")
+        with page.expect_download() as download:
+            page.locator("#own-parquet").click()
+        assert pl.read_parquet(download.value.path()).rows() == [
+            (date.fromisoformat(str(day)), *others) for day, *others in expected
+        ]
+        assert errors == []
 
 
 def test_history_is_used_by_mouse_and_by_keyboard(base: str, running: Browser) -> None:

@@ -127,8 +127,8 @@ def test_the_ui_shows_graph_partitions_checks_and_sensors(working: HomeRunner) -
     with browser(base) as (page, _, _):
         page.set_default_timeout(30_000)
         page.goto(f"{base}/asset-groups")
-        for group in ("stream", "daily", "summaries"):
-            page.get_by_text(group, exact=True).first.wait_for()
+        for asset in ("purchases_dlq", "analytics_event", "sales_summary"):
+            page.get_by_text(asset, exact=True).first.wait_for()
         follow_link(page, "/assets/daily_sales?view=partitions&partition=2024-03-01")
         page.get_by_text("ledger_version").first.wait_for()
         follow_link(page, "/assets/daily_sales?view=checks")

@@ -6,7 +6,7 @@ import { listen } from "./events.js";
 import { prepareHistory, showHistory } from "./history.js";
 import { showNow } from "./now.js";
 import { prepareRecords } from "./records.js";
-import { prepareRefused, showRefused } from "./refused.js";
+import { prepareRefused, refreshRefused, showRefused } from "./refused.js";
 import { prepareSql, showSql } from "./sql.js";
 import { isUp, showStream } from "./stream.js";
 
@@ -117,6 +117,7 @@ function markStale() {
 setInterval(markStale, 1000);
 setInterval(() => {
   if (view === "verified" && !isVerifying()) showDataQuality();
+  if (view === "rejected") refreshRefused();
 }, REFRESH_MILLISECONDS);
 addEventListener("hashchange", route);
 prepareHistory();

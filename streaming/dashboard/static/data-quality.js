@@ -1,11 +1,11 @@
 // Verified: what was verified, and how each table and each of its days stands against the stream.
-import { $, fillRows, freshnessBadge, make, makeCell, numberCell } from "./dom.js";
+import { $, fillRows, freshnessBadge, make, makeCell, nameCell, numberCell } from "./dom.js";
 import { fillCalendar } from "./calendar.js";
-import { day, moment, number, plural } from "./format.js";
+import { day, moment, number, plural, tableTitle } from "./format.js";
 import { request } from "./api.js";
 
 const DEFAULT_TABLE = "daily_sales";
-const LATE_MILLISECONDS = 30 * 60 * 1000; // a summary is built again within ten minutes
+const LATE_MILLISECONDS = 30 * 60 * 1000; // of a summary, which is built again within ten minutes
 const STATES = {
   current: { className: "current", text: "current" },
   provisional: { className: "provisional", text: "day not closed yet" },
@@ -44,7 +44,7 @@ const tableOfAddress = () =>
 function tableBadge(table) {
   const { failed, behind_days: days, missing_days: missing, built_at: at } = table;
   const badge = freshnessBadge(table),
-    isFresh = Date.now() - Date.parse(at) < LATE_MILLISECONDS;
+    isFresh = days > 0 || Date.now() - Date.parse(at) < LATE_MILLISECONDS;
   if (!failed && !missing && days <= 1 && isFresh) badge.classList.replace("late", "provisional");
   return badge;
 }
@@ -52,7 +52,7 @@ function tableBadge(table) {
 function showTables(tables) {
   $("tables").classList.toggle("no-dagster", !dagster);
   fillRows("tables", tables, (table) => [
-    make("td", table.table),
+    nameCell(tableTitle(table.table), table.table),
     makeCell(tableBadge(table)),
     numberCell(number(table.partitions)),
     numberCell(number(table.behind)),
@@ -70,7 +70,7 @@ function fillTableOptions(tables) {
     .filter((table) => table.partitions !== 1 || table.behind_days)
     .map((table) => table.table)
     .filter((name) => !name.endsWith("summary"));
-  $("table").replaceChildren(...names.map((name) => new Option(name, name)));
+  $("table").replaceChildren(...names.map((name) => new Option(tableTitle(name), name)));
   $("table").value = names.includes(tableOfAddress()) ? tableOfAddress() : names[0];
 }
 

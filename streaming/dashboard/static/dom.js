@@ -50,6 +50,21 @@ export function fillRows(id, items, makeCells) {
   items.forEach((item, index) => body.rows[index].replaceChildren(...makeCells(item, index)));
 }
 
+// Fills a table with columns and rows as SQL answers them; a column of numbers stands to the right.
+export function fillAnswer(id, columns, rows) {
+  const isNumber = columns.map((_, i) => rows.some((row) => typeof row[i] === "number"));
+  const head = make("tr");
+  columns.forEach((name, i) => {
+    const cell = make("th", name, isNumber[i] ? "n" : "");
+    cell.scope = "col";
+    head.append(cell);
+  });
+  $(id).tHead.replaceChildren(head);
+  fillRows(id, rows, (row) =>
+    row.map((cell, i) => (isNumber[i] ? numberCell(cell ?? "") : make("td", cell))),
+  );
+}
+
 function makeFact(value) {
   const node = make("dd");
   node.append(value ?? "");

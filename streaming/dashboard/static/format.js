@@ -101,6 +101,12 @@ export function bytes(value) {
   return `${decimal(value / 1024 ** power)} ${units[power]}`;
 }
 
+// The name of a table in words: `daily_item_sales` is "Daily item sales".
+export function tableTitle(name) {
+  const title = words(name.replace(/^sql_/, ""));
+  return title[0].toUpperCase() + title.slice(1);
+}
+
 // The code of a refusal in words: `invalid_price` is "price not valid".
 export function reason(code) {
   if (!code) return "unknown";

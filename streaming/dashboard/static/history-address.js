@@ -46,6 +46,8 @@ export function readAddress(measures, lists) {
     by: oneOf(["day", ...Object.keys(PERIODS)], by),
     compare: oneOf(COMPARISONS, query.get("compare")),
     order: query.get("order"),
+    own: query.get("own"),
+    rows: Number(query.get("rows")) || 0,
     subject: Object.fromEntries(
       SUBJECTS.filter((name) => query.has(name)).map((name) => [name, query.get(name)]),
     ),
@@ -61,6 +63,7 @@ export function go(changes, lists = {}) {
   // Of other days or another subject a list begins at its first page again.
   for (const name of Object.keys(lists))
     if (query.has(name)) query.set(name, query.get(name).split(".").slice(0, 2).join("."));
+  if (Object.keys(lists).length) query.delete("rows");
   for (const [name, value] of Object.entries(changes)) {
     if (value === null) query.delete(name);
     else query.set(name, value);

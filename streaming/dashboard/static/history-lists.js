@@ -44,7 +44,9 @@ function orderRows({ orders }) {
   return orders.map((entry) => [
     makeCell(makeButton(entry.order, "link", () => go({ order: entry.order }))),
     make("td", moment(entry.at)),
-    make("td", entry.customer ?? "guest"),
+    entry.customer
+      ? nameCell(entry.customer, null, () => choose("customer", entry.customer))
+      : make("td", "guest"),
     numberCell(number(entry.items_sold)),
     numberCell(money(entry.net_revenue)),
   ]);

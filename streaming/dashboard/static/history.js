@@ -5,6 +5,7 @@ import { request } from "./api.js";
 import { DAY, PERIODS, go, lengthInDays, parseDay, readAddress, shiftDay } from "./history-address.js";
 import { MEASURES, percent, drawHoursOfWeek, drawSeries } from "./history-chart.js";
 import { LISTS, prepareLists, rangeParameters, showChips, showList, showOrder, subjectText } from "./history-lists.js";
+import { prepareOwnTable, showOwnTable } from "./own-table.js";
 import { prepareSearch } from "./search-box.js";
 
 const REFRESH_MILLISECONDS = 10_000;
@@ -15,7 +16,13 @@ const MICROS = 1e6;
 let shown = null, // the series on the screen
   requests = 0;
 
-const addressNow = () => readAddress(Object.keys(MEASURES), LISTS);
+// One customer's customers are no figure.
+const hasMeasure = ({ subject }, measure) => measure !== "customers" || !("customer" in subject);
+
+function addressNow() {
+  const address = readAddress(Object.keys(MEASURES), LISTS);
+  return hasMeasure(address, address.measure) ? address : { ...address, measure: "net_revenue" };
+}
 
 // The days that a range is compared with. A year ago the same weekdays, because a shop's Saturday is
 // no Sunday; by month the same months.
@@ -133,7 +140,8 @@ function showControls(address, series) {
   $("by").value = address.by;
   $("compare").value = address.compare;
   for (const option of $("measure").options)
-    option.disabled = address.by === "weekhour" && !MEASURES[option.value].isSum;
+    option.disabled =
+      (address.by === "weekhour" && !MEASURES[option.value].isSum) || !hasMeasure(address, option.value);
   for (const option of $("by").options)
     option.disabled =
       pathOf({ by: option.value }) === "hours" && lengthInDays(series) > MAX_HOURLY_DAYS;
@@ -186,6 +194,7 @@ export async function showHistory() {
     await Promise.all([
       ...Object.keys(LISTS).map((name) => showList(name, address, series)),
       showOrder(address, series),
+      showOwnTable(address, series),
     ]);
     // The lists have brought descriptions.
     showChips(address);
@@ -238,6 +247,7 @@ export function prepareHistory() {
   prepareRange();
   prepareLists(() => addressNow().lists);
   prepareSearch();
+  prepareOwnTable();
   for (const name of ["measure", "by", "compare"])
     $(name).onchange = () => go({ [name]: $(name).value });
 }

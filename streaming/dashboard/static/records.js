@@ -1,7 +1,7 @@
 // Single records on Stream: a look into a topic, the path of a purchase, and a test purchase.
 // All of it is personal data, so that nothing is shown before somebody asks.
 import { $, fillRows, make, makeButton, makeCell, numberCell } from "./dom.js";
-import { clock, day, duration, localDay, moment, number, plural } from "./format.js";
+import { clock, day, duration, localDay, moment, number, plural, tableTitle } from "./format.js";
 import { request } from "./api.js";
 
 const EVENT_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
@@ -83,7 +83,7 @@ function recordStep(topic, partition, offset, text) {
 }
 
 function buildText({ table, current, built_at: at }) {
-  return `${table}: ${current ? "has it" : "updating"}, built ${moment(at)}`;
+  return `${tableTitle(table)}: ${current ? "has it" : "updating"}, built ${moment(at)}`;
 }
 
 function makePath(path) {

@@ -77,6 +77,7 @@ function drawReasons(byDay, codes) {
     x: (second, exact) => day(utcDay(second * 1e3), { exact: Boolean(exact) }),
     left: (value) => (Number.isInteger(value) ? number(value) : ""),
     zone: () => "UTC",
+    table: { caption: "Refused records by day and reason", head: "Day" },
   });
   chart.set([times, ...sums.toReversed()], series.toReversed());
 }
@@ -161,12 +162,19 @@ export async function showRefused() {
   }
 }
 
+// Of which records the outcome is: a rule may be for far more of them than are looked at.
+function scopeText() {
+  if (chosen.size) return "that you chose";
+  return $("reason").value ? `with “${reason($("reason").value)}”` : "of all reasons";
+}
+
 function outcomeText({ outcomes, left }, isSent) {
-  const count = outcomes.stored ?? 0;
+  const count = outcomes.stored ?? 0,
+    all = Object.values(left).reduce((sum, others) => sum + others, count);
   const texts = [`${number(count)} ${isSent ? "sent again, will" : "would"} be stored`];
   for (const [code, others] of Object.entries(left))
     texts.push(`${number(others)} left (${leftText(code)})`);
-  return `${texts.join(", ")}.`;
+  return `Of ${plural(all, "record")} ${scopeText()}: ${texts.join(", ")}.`;
 }
 
 // Codes of refusals, as they would be refused again, and of what cannot be sent at all.
@@ -214,6 +222,12 @@ function changeFilter() {
   changeSelection();
   offset = 0;
   showRefused();
+}
+
+// New refusals come by themselves; not under who works here.
+export function refreshRefused() {
+  const isUsed = $("view-rejected").contains(document.activeElement) || chosen.size > 0;
+  if (!isUsed && !document.hidden) showRefused();
 }
 
 export function prepareRefused() {

@@ -1,5 +1,5 @@
 // A question in SQL. What it may do and how long is decided by the server.
-import { $, fillRows, make, numberCell } from "./dom.js";
+import { $, fillAnswer, make } from "./dom.js";
 import { number, plural } from "./format.js";
 import { request, send } from "./api.js";
 
@@ -20,6 +20,7 @@ GROUP BY item ORDER BY returned DESC LIMIT 20`,
 FROM dead_letter GROUP BY reason, state ORDER BY records DESC`,
   "Tables and views": `SELECT type, name FROM sqlite_schema
 WHERE type IN ('table', 'view') ORDER BY name`,
+  "Columns of a table": `SELECT sql FROM sqlite_schema WHERE name = 'analytics_event'`,
 };
 const CUT = { rows: "; there are more", bytes: "; more would be over 16 MiB" };
 
@@ -27,18 +28,7 @@ const say = (text) => ($("sql-result").textContent = text);
 
 function show({ columns, rows, cut }) {
   $("sql-answer").hidden = false;
-  // A column of numbers stands to the right, with its name.
-  const isNumber = columns.map((_, i) => rows.some((row) => typeof row[i] === "number"));
-  const head = make("tr");
-  columns.forEach((name, i) => {
-    const cell = make("th", name, isNumber[i] ? "n" : "");
-    cell.scope = "col";
-    head.append(cell);
-  });
-  $("sql-table").tHead.replaceChildren(head);
-  fillRows("sql-table", rows, (row) =>
-    row.map((cell, i) => (isNumber[i] ? numberCell(cell ?? "") : make("td", cell))),
-  );
+  fillAnswer("sql-table", columns, rows);
   say(`${plural(rows.length, "row")}${cut ? CUT[cut] : ""}.`);
 }
 
@@ -68,13 +58,19 @@ async function download() {
   }
 }
 
+function runExample() {
+  $("sql-text").value = EXAMPLES[$("sql-example").value];
+  run();
+}
+
+// Whoever comes for the first time sees what a question and its answer look like.
 export function showSql() {
-  if (!$("sql-text").value) $("sql-text").value = Object.values(EXAMPLES)[0];
+  if (!$("sql-text").value) runExample();
 }
 
 export function prepareSql() {
   $("sql-example").append(...Object.keys(EXAMPLES).map((name) => make("option", name)));
-  $("sql-example").onchange = () => ($("sql-text").value = EXAMPLES[$("sql-example").value]);
+  $("sql-example").onchange = runExample;
   $("sql").onsubmit = run;
   $("sql-csv").onclick = download;
   $("sql-text").onkeydown = (event) => {

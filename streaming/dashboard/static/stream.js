@@ -203,6 +203,7 @@ function drawHour(samples) {
     left: decimal,
     right: (value) => `${decimal(value)} s`,
     zone: () => deployment.zone,
+    table: { caption: "Throughput and lag of the last hour", head: "Time" },
   });
   const rates = (app) => samples.map(({ apps }) => apps[app].in_per_second);
   const lags = samples.map(({ apps }) => Math.max(...apps.map((app) => app.lag_seconds)));
