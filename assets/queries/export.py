@@ -35,7 +35,13 @@ from streaming.store.connection import StoreConnection, read_store
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.migrations.readable import event_id, source_topic
 from streaming.store.models import AnalyticsEventRow, Table, table_name
-from streaming.store.sql_tables import DAY, code_versions, is_sql_table, require_sql_table
+from streaming.store.sql_tables import (
+    DAY,
+    code_versions,
+    is_sql_table,
+    read_kinds,
+    require_sql_table,
+)
 
 
 class Format(StrEnum):
@@ -203,26 +209,12 @@ def _read_frames(
 
 
 def _read_types(store: StoreConnection, table: str) -> dict[str, pl.DataType]:
-    """Read the columns of a table with their types.
-
-    A column of a `.sql` file's table has none of its own, so it has that of its values: text if one
-    is a text, else a float if one is.
-    """
+    """Read the columns of a table with their types; those of a `.sql` file have that of their values."""
     if not is_sql_table(table):
         types = {column.name: _type_of(column) for column in Table.metadata.tables[table].columns}
         return types | (dict.fromkeys(EVENT_TEXTS, pl.String()) if _is_events(table) else {})
-    names = [row[1] for row in store.execute(f'PRAGMA table_info("{table}")')]
-    kinds = ", ".join(f"""group_concat(DISTINCT typeof("{name}"))""" for name in names)
-    found = store.execute(f'SELECT {kinds} FROM "{table}"').fetchone()  # noqa: S608 - the schema's
-    return {name: _type_of_values(kind or "") for name, kind in zip(names, found, strict=True)} | {
-        DAY: pl.Date()
-    }
-
-
-def _type_of_values(kinds: str) -> pl.DataType:
-    if "text" in kinds:
-        return pl.String()
-    return pl.Float64() if "real" in kinds else pl.Int64()
+    kinds = {"text": pl.String(), "real": pl.Float64(), "integer": pl.Int64()}
+    return {name: kinds[kind] for name, kind in read_kinds(store, table).items()} | {DAY: pl.Date()}
 
 
 def _is_events(table: str) -> bool:
@@ -256,7 +248,8 @@ def _select(table: str, types: dict[str, pl.DataType], conditions: dict[str, int
             f'CAST("{name}" AS {cast[kind]})' if kind in cast else f'"{name}"'
             for name, kind in types.items()
         )
-        return f'SELECT {columns} FROM "{table}" {where} ORDER BY "{DAY}", rowid'  # noqa: S608 - the schema's
+        order = ", ".join(f'"{name}"' for name in types)
+        return f'SELECT {columns} FROM "{table}" {where} ORDER BY {order}'  # noqa: S608 - the schema's
     sql: SqlTable = Table.metadata.tables[table]
     shown = EVENT_TEXTS if _is_events(table) else {}
     columns = ", ".join(shown.get(column.name, f'"{column.name}"') for column in sql.columns)

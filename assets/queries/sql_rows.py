@@ -16,7 +16,13 @@ from streaming.api.endpoint import Endpoint
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.sql_query import Cell, browser_rows
-from streaming.store.sql_tables import DAY, code_versions, list_sql_tables, require_sql_table
+from streaming.store.sql_tables import (
+    DAY,
+    code_versions,
+    list_sql_tables,
+    read_kinds,
+    require_sql_table,
+)
 
 
 class SqlRowsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=RENAMED):
@@ -89,9 +95,9 @@ def _read_page(
     """Return how many rows the days have, the columns, and the rows of a page."""
     where, bounds = f'FROM "{table}" WHERE {DAY} BETWEEN ? AND ?', days.iso_bounds()
     total = store.execute(f"SELECT count(*) {where}", bounds).fetchone()[0]
-    # A build inserts the rows of a day in their order.
-    cursor = store.execute(
-        f"SELECT * {where} ORDER BY {DAY} DESC, rowid LIMIT ? OFFSET ?",
-        (*bounds, query.limit, query.offset),
+    day, *others = read_kinds(store, table)
+    order = ", ".join([f'"{day}" DESC', *(f'"{name}"' for name in others)])
+    rows = store.execute(
+        f"SELECT * {where} ORDER BY {order} LIMIT ? OFFSET ?", (*bounds, query.limit, query.offset)
     )
-    return total, [column[0] for column in cursor.description], cursor.fetchall()
+    return total, [day, *others], rows.fetchall()

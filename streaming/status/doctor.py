@@ -119,18 +119,18 @@ def _ports(settings: Settings) -> Iterator[Check]:
     """Check that the ports chosen at earlier starts are free, or held by our own processes."""
     home = Home(settings.home)
     for name, service, file, remedy in (
-        ("dashboard", "page", home.dashboard_port, "set another PURCHASES_DASHBOARD_PORT"),
-        ("dagster", "webserver", home.webserver_port, "the next `up` takes another"),
+        ("the dashboard", "page", home.dashboard_port, "set another PURCHASES_DASHBOARD_PORT"),
+        ("Dagster", "webserver", home.webserver_port, "the next `up` takes another"),
     ):
         if not file.is_file():
             continue
         port = int(file.read_text())
         # One that was started by hand holds no lease: the port may be in use by itself.
         if holder(home.service_lease(service)) is None:
-            taken = f"{port} is in use, and not by a {name} of `up`"
-            yield _port(f"port of the {name}", port, taken, remedy)
+            taken = f"{port} is in use, and not by {name} of `up`"
+            yield _port(f"port of {name}", port, taken, remedy)
         else:
-            yield Check(f"port of the {name}", "ok", f"{port}, where it listens")
+            yield Check(f"port of {name}", "ok", f"{port}, where it listens")
     identity = read_identity(settings.home) if settings.embedded_broker else None
     if identity and broker_status(settings.home).state == "stopped":
         taken = f"{identity.port} is taken by another program"

@@ -306,6 +306,8 @@ def test_history_is_used_by_mouse_and_by_keyboard(base: str, running: Browser) -
         narrow_down(page)
         page.goto(f"{base}/#history?from=2024-01-01&to=2024-01-10")
         expect(page.locator("#from")).to_have_value("2024-01-01", timeout=30_000)
+        # Drawn with the title: a drag over a chart that is being drawn anew is none.
+        expect(page.locator("#h-title")).to_have_text("Net revenue by day", timeout=30_000)
         drag_over_chart(page)
         page.wait_for_url(lambda url: "from=2024-01-01" not in url)
         expect(page.locator("#from")).not_to_have_value("2024-01-01")
