@@ -209,7 +209,7 @@ def _read_frames(
 
 
 def _read_types(store: StoreConnection, table: str) -> dict[str, pl.DataType]:
-    """Read the columns of a table with their types; those of a `.sql` file have that of their values."""
+    """Read the columns of a table with their types; a `.sql` file's have those of their values."""
     if not is_sql_table(table):
         types = {column.name: _type_of(column) for column in Table.metadata.tables[table].columns}
         return types | (dict.fromkeys(EVENT_TEXTS, pl.String()) if _is_events(table) else {})

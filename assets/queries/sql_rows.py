@@ -20,7 +20,7 @@ from streaming.store.sql_tables import (
     DAY,
     code_versions,
     list_sql_tables,
-    read_kinds,
+    read_columns,
     require_sql_table,
 )
 
@@ -95,7 +95,7 @@ def _read_page(
     """Return how many rows the days have, the columns, and the rows of a page."""
     where, bounds = f'FROM "{table}" WHERE {DAY} BETWEEN ? AND ?', days.iso_bounds()
     total = store.execute(f"SELECT count(*) {where}", bounds).fetchone()[0]
-    day, *others = read_kinds(store, table)
+    day, *others = read_columns(store, table)
     order = ", ".join([f'"{day}" DESC', *(f'"{name}"' for name in others)])
     rows = store.execute(
         f"SELECT * {where} ORDER BY {order} LIMIT ? OFFSET ?", (*bounds, query.limit, query.offset)

@@ -236,13 +236,18 @@ def require_sql_table(store: StoreConnection, name: str) -> None:
         raise NotFound(f"There is no table {name}; there are: {', '.join(stored) or 'none'}.")
 
 
+def read_columns(store: StoreConnection, name: str) -> list[str]:
+    """Return the columns of a table, the day first."""
+    cursor = store.execute(f'SELECT * FROM "{name}" LIMIT 0')  # noqa: S608 - the schema's
+    return [column[0] for column in cursor.description]
+
+
 def read_kinds(store: StoreConnection, name: str) -> dict[str, str]:
     """Return the columns of a table, each with the kind of its values, as the table has no types.
 
     It is `text` if one of them is a text, else `real` if one is a float, else `integer`.
     """
-    cursor = store.execute(f'SELECT * FROM "{name}" LIMIT 0')  # noqa: S608 - the schema's
-    columns = [column[0] for column in cursor.description]
+    columns = read_columns(store, name)
     found = ", ".join(f'group_concat(DISTINCT typeof("{column}"))' for column in columns)
     kinds = store.execute(f'SELECT {found} FROM "{name}"').fetchone()  # noqa: S608 - the schema's
     return {
