@@ -28,7 +28,7 @@ Figures = tuple[float, float, float]
 def store_days(shop: Deployment, first: int, count: int) -> None:
     """Store the purchases of some days, by their numbers."""
     times = [
-        (number * LINES + line, micros(f"{FIRST + timedelta(number)} {9 + line}:00"))
+        (number * LINES + line, micros(f"{FIRST + timedelta(number)} {10 + line}:00"))
         for number in range(first, first + count)
         for line in range(LINES)
     ]
