@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -27,6 +28,7 @@ from tests.store.users import only_root, unprivileged
 from tests.support import wait_until
 from tests.terminal import CTRL_C, in_terminal
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "daily_lines.sql"
 DAY_TABLES = ["hourly_sales", "daily_sales", "daily_item_sales", "daily_country_sales"]
 OLDEST_DAY = "2012-02-01"
 """Partitions begin 400 days ago, until there are purchases of an earlier day."""
@@ -50,7 +52,8 @@ def ticked(home: HomeRunner) -> bool:
 def working(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HomeRunner]:
     """A home in which `up` works: Dagster takes longest to start of all that the tests start.
 
-    It has started again, for partitions from the oldest day of all tests here.
+    It has started again, for partitions from the oldest day of all tests here, and for a file of a
+    table that came while it worked.
     The temporary directory has a name that is too long for a socket's, as on some clusters.
     At the end Ctrl-C in its terminal ends everything: no process stays that nobody watches.
     """
@@ -60,17 +63,23 @@ def working(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
     temporary = path / ("temporary" * 12)
     temporary.mkdir()
     home.environment["TMPDIR"] = str(temporary)
+    files = path / "sql"
+    files.mkdir()
+    home.environment["PURCHASES_SQL"] = str(files)
     try:
         with in_terminal(home.command("up"), home.environment, home.log) as terminal:
             wait_until(lambda: all(map(holder, leases(home))), 90, "up does not work")
             home.run("produce", "--rate", "max", "--count", "100", "--start", OLDEST_DAY)
             wait_until(lambda: home.events() == 100, 60, "not stored")
+            shutil.copy(EXAMPLE, files)
             wait_until(
-                lambda: OLDEST_DAY in graphql.partitions(home, "daily_sales"),
+                lambda: OLDEST_DAY in graphql.partitions(home, "sql_daily_lines"),
                 180,
-                "Dagster keeps its first partition",
+                "Dagster keeps its first partition, or its tables",
             )
-            assert "partitions_begin_earlier" in home.log.read_text()
+            log = home.log.read_text()
+            assert "partitions_begin_earlier" in log
+            assert "sql_files_changed" in log
             yield home
             terminal.type(CTRL_C)
             assert terminal.process.wait(30) == 0
@@ -98,7 +107,7 @@ def test_a_working_home_ticks_builds_backfills_and_heals(working: HomeRunner) ->
     backfill = graphql.launch_backfill(home, DAY_TABLES, [OLDEST_DAY])
     days = f"('{yesterday}', '{OLDEST_DAY}', '2016-08-15')"
     built = f"SELECT count(*) FROM table_build WHERE partition IN {days}"
-    wait_until(lambda: figures(home, built) == [(12,)], 180, "a day is not built")
+    wait_until(lambda: figures(home, built) == [(15,)], 180, "a day is not built")
     same = "SELECT (SELECT sum(events) FROM daily_sales) = (SELECT sum(events) FROM day_ledger)"
     wait_until(lambda: figures(home, same) == [(1,)], 180, "a stored day is not built")
     wait_until(
