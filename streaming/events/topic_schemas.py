@@ -13,7 +13,8 @@ from msgspec import Struct, inspect
 from streaming.events.analytics import AnalyticsEvent
 from streaming.events.purchase import PurchaseFields
 
-DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+DIALECT: Final = "http://json-schema.org/draft-07/schema#"
+"""Not every registry can compare a newer one, and nothing of it is needed."""
 NAMESPACE: Final = "purchases"
 
 CONTRACTS: Final[Mapping[str, type[Struct]]] = {
@@ -35,7 +36,7 @@ CONNECT_TYPES: Final = {"string": "string", "long": "int64", "double": "double"}
 
 
 def json_schema(topic: str) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a topic's values."""
+    """Return the JSON Schema (draft 7) of a topic's values."""
     reference = msgspec.json.schema(CONTRACTS[topic])
     # It refers to nothing else, and some tools know no references.
     schema: dict[str, Any] = reference["$defs"][CONTRACTS[topic].__name__]

@@ -33,6 +33,8 @@ LINES = (
     "topics peek {hostile} --offset {hostile}",
     "schemas show",
     "schemas show {hostile}",
+    "schemas register",
+    "schemas check --json",
     "produce --rate max --count 1 --json",
     "db upgrade --json",
     "status",
