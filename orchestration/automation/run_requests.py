@@ -7,7 +7,7 @@ sensors and `schedules`.
 No request has a run key: Dagster would never run that key again after the run has failed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -116,6 +116,24 @@ def backfill_requests(
     if whole_tables:
         requests.append(_backfill_request(WHOLE_STEP, whole_tables, {}, {"force": force}))
     return requests
+
+
+def repeat_requests(run: DagsterRun, loaded: Collection[str]) -> list[RunRequest]:
+    """Return what to request for a dead run of the command line, which Dagster cannot retry.
+
+    Its days that were built are only recorded then, so that no event is missing of them. Tables
+    that are not `loaded` any more are left out.
+    """
+    if TABLES_TAG not in run.tags:
+        return []
+    tables = sorted(run_tables(run).intersection(loaded))
+    # Without the tag: a request is not repeated itself, because Dagster does retry its run.
+    return [
+        request.with_replaced_attrs(
+            tags={name: value for name, value in request.tags.items() if name != TABLES_TAG}
+        )
+        for request in backfill_requests(run_days(run), tables, force=False)
+    ]
 
 
 def _backfill_request(

@@ -19,6 +19,7 @@ from dagster import (
     RunStatusSensorContext,
     SensorDefinition,
     SensorEvaluationContext,
+    SensorResult,
     SkipReason,
     define_asset_job,
     run_failure_sensor,
@@ -30,11 +31,13 @@ from assets.builds.failures import DeadRun, record_dead_run
 from assets.builds.locks import is_run_alive
 from assets.checks.asset_checks import RECONCILIATION, check_selection
 from assets.tables.models import WHOLE_TABLE_NAMES
+from assets.tables.sql_transform import day_table_names
 from orchestration.automation.run_requests import (
     REASON_TAG,
     asset_keys,
     audit_keys,
     is_writing_run,
+    repeat_requests,
     run_days,
     run_tables,
 )
@@ -118,18 +121,28 @@ def record_failed_run(settings: Settings, run: DagsterRun, message: str) -> int:
 
 def dead_runs_sensor(settings: Settings) -> SensorDefinition:
     """Return the sensor that reports runs as failed whose process died."""
+    tables = (*day_table_names(settings), *WHOLE_TABLE_NAMES)
 
     @sensor(
         name="dead_runs_sensor",
         minimum_interval_seconds=TICK_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
-        description="Reports runs as failed whose process died, so that the queue goes on.",
+        target=AssetSelection.assets(*asset_keys(tables))
+        | AssetSelection.checks(*audit_keys(tables)),
+        description="Reports runs as failed whose process died, so that the queue goes on, and"
+        " requests those of the command line again.",
     )
-    def dead_runs_sensor(context: SensorEvaluationContext) -> SkipReason:
+    def dead_runs_sensor(context: SensorEvaluationContext) -> SensorResult:
         record_tick(settings, context)
         dead = list(report_dead_runs(settings, context.instance, time.time()))
-        return SkipReason(
-            f"Reported dead runs: {', '.join(dead)}." if dead else "Every started run is alive."
+        runs = context.instance.get_runs(RunsFilter(run_ids=dead)) if dead else []
+        requests = [request for run in runs for request in repeat_requests(run, tables)]
+        if requests:
+            return SensorResult(run_requests=requests)
+        return SensorResult(
+            skip_reason=f"Reported dead runs: {', '.join(dead)}."
+            if dead
+            else "Every started run is alive."
         )
 
     return dead_runs_sensor

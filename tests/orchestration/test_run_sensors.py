@@ -15,7 +15,9 @@ from dagster import (
     DagsterRun,
     DagsterRunStatus,
     RunRequest,
+    SensorResult,
     build_schedule_context,
+    build_sensor_context,
 )
 
 from assets.builds.builder import open_builder
@@ -23,8 +25,20 @@ from assets.builds.locks import hold_write_lock
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES
 from assets.tables.transforms import DAY_TRANSFORMS
-from orchestration.automation.run_requests import days_request, run_days, run_tables, seal_request
-from orchestration.automation.run_sensors import SILENT_SECONDS, record_failed_run, report_dead_runs
+from orchestration.automation.run_requests import (
+    REASON_TAG,
+    days_request,
+    range_tags,
+    run_days,
+    run_tables,
+    seal_request,
+)
+from orchestration.automation.run_sensors import (
+    SILENT_SECONDS,
+    dead_runs_sensor,
+    record_failed_run,
+    report_dead_runs,
+)
 from orchestration.automation.schedules import daily_close_schedule
 from orchestration.build import build_defs
 from orchestration.instance import open_instance
@@ -100,7 +114,16 @@ def test_a_backfill_of_the_command_line_that_was_killed_is_reported_and_recorded
     killed.kill()
     killed.wait()
     with open_instance(store) as instance:
-        (dead,) = report_dead_runs(store, instance, time.time())
+        context = build_sensor_context(instance)
+        result = dead_runs_sensor(store)(context)
+        assert isinstance(result, SensorResult)
+        [again] = result.run_requests or []
+        assert {key.to_user_string() for key in again.asset_selection or ()} == set(DAY_TABLE_NAMES)
+        assert again.tags == {
+            **range_tags(DayRange(date(2024, 1, 1), date(2024, 2, 29))),
+            REASON_TAG: "backfill",
+        }
+        [dead] = [run.run_id for run in instance.get_runs()]
         run = instance.get_run_by_id(dead)
         assert run is not None
         assert run.status == DagsterRunStatus.FAILURE
