@@ -146,6 +146,12 @@ def materializations(store: Settings) -> list[int]:
     return [kind["ASSET_MATERIALIZATION"] for kind in kinds]
 
 
+def last_materialization(instance: DagsterInstance) -> int | None:
+    """Return the number of the event that the asset's row in the index has, as the UI reads it."""
+    [record] = instance.get_asset_records([AssetKey("sales")])
+    return record.asset_entry.last_materialization_storage_id
+
+
 def pooled(instance: DagsterInstance) -> PooledSqliteEventLogStorage:
     """Return our event log of an instance."""
     assert isinstance(instance.event_log_storage, PooledSqliteEventLogStorage)
@@ -163,6 +169,7 @@ def test_events_of_a_block_are_stored_at_its_end(store: Settings) -> None:
             assert len(found.records) == 3
             assert materializations(store) == [1, 1]
         assert materializations(store) == [3, 3]
+        assert last_materialization(instance) == 3
         materialize_day(instance)
         assert materializations(store) == [4, 4]
 
@@ -185,6 +192,7 @@ def test_a_block_that_fails_stores_nothing_and_one_interrupted_what_it_had(
         with pytest.raises(error):
             store_and_fail(instance, error)
         assert materializations(store) == [stored, stored]
+        assert last_materialization(instance) == stored
         materialize_day(instance)
         assert materializations(store) == [stored + 1, stored + 1]
 
