@@ -72,6 +72,7 @@ def table_schema(transform: AnyTransform) -> TableSchema:
     return column_schema(transform.model)
 
 
+@cache
 def column_lineage(transform: AnyTransform) -> TableColumnLineage | None:
     """Return the source columns of each column; None for tables whose lineage is not shown."""
     if isinstance(transform, SqlTransform):
