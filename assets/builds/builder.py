@@ -20,7 +20,7 @@ from assets.builds.computation import (
     ColumnsUnavailable,
     Computation,
     NotAdded,
-    compute_partition,
+    compute_piece,
     require_sound_files,
 )
 from assets.builds.event_reader import read_ledger
@@ -130,7 +130,7 @@ class PartitionBuilder:
 
     def _build(self, requests: Sequence[BuildRequest]) -> list[Outcome]:
         begun = time.process_time()
-        computations = [self._compute(request) for request in requests]
+        computations = self._compute(requests)
         if len(requests) > 1:
             computations = _share_time(computations, begun)
         pairs = [
@@ -146,9 +146,9 @@ class PartitionBuilder:
             return self._write(pairs)
         return [outcome for outcome, _ in pairs]
 
-    def _compute(self, request: BuildRequest) -> Computation:
+    def _compute(self, requests: Sequence[BuildRequest]) -> list[Computation]:
         with self.source.snapshot() as store:
-            return compute_partition(store, self.place, request)
+            return compute_piece(store, self.place, requests)
 
     def _write(self, pairs: Sequence[tuple[Outcome, Computation]]) -> list[Outcome]:
         """Write in one transaction; retry while the database is locked or its disk is full."""

@@ -5,9 +5,12 @@ written, and when a partition is computed again, is in `builder`.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -25,9 +28,10 @@ from assets.builds.event_reader import (
 from assets.builds.spool import spool
 from assets.builds.sql_days import compute_sql_day
 from assets.builds.writer import BuildBasis, Rows, read_builds
+from assets.tables.aggregate import add_local_columns
 from assets.tables.models import WHOLE, TableBuild
 from assets.tables.sql_transform import AnyTransform, SqlTransform
-from assets.tables.transforms import Transform, compute, select_partition
+from assets.tables.transforms import Transform, compute, compute_days, select_partition
 from streaming.errors import PurchasesError, Unavailable
 from streaming.store.column_files import read_column_files
 from streaming.store.column_store import ColumnStore
@@ -104,7 +108,7 @@ class NotAdded(Exception):
 
 @dataclass(frozen=True)
 class _Reading:
-    """What is read of a partition in the snapshot."""
+    """What is read of a partition in the snapshot; `chosen` are the tables to compute."""
 
     store: StoreConnection
     place: BuildPlace
@@ -112,6 +116,7 @@ class _Reading:
     events: EventRange
     figures: StreamFigures
     builds: Mapping[str, TableBuild]
+    chosen: Sequence[AnyTransform]
 
 
 class _StoreEnd(NamedTuple):
@@ -122,21 +127,53 @@ class _StoreEnd(NamedTuple):
     last_correction: int
 
 
-def compute_partition(
-    store: StoreConnection, place: BuildPlace, request: BuildRequest
-) -> Computation:
-    """Compute the tables of a partition in a snapshot, which are then of exactly its version.
+def compute_piece(
+    store: StoreConnection, place: BuildPlace, requests: Sequence[BuildRequest]
+) -> list[Computation]:
+    """Compute the tables of a piece of `group_days` in a snapshot, from one reading of its events.
 
-    With `force` rows that events were added to are compared with the computed ones. Raises
-    `ColumnsDiffer`, `ColumnsUnavailable` and `NotAdded`.
+    The tables of a partition are of exactly its version then. With `force` rows that events were
+    added to are compared with the computed ones. Raises `ColumnsDiffer`, `ColumnsUnavailable` and
+    `NotAdded`.
     """
-    day = request.day
-    events = read_events(store, day, day, place.zone, place.column_store)
-    figures = events.total if day is None else events.days.get(day, NO_FIGURES)
-    builds = read_builds(store, request.partition)
-    reading = _Reading(store, place, request, events, figures, builds)
-    chosen = [t for t in request.transforms if request.force or not _is_current(t, figures, builds)]
-    own = [transform for transform in chosen if isinstance(transform, Transform)]
+    if len(requests) > 1:
+        # The day that is at fault raises the error again, or fails alone.
+        with suppress(Exception):
+            return _compute_together(store, place, requests)
+    return [_compute_alone(store, place, request) for request in requests]
+
+
+def _compute_together(
+    store: StoreConnection, place: BuildPlace, requests: Sequence[BuildRequest]
+) -> list[Computation]:
+    """Compute small neighbouring days by one aggregation; nothing is added to a small day."""
+    readings = _read(store, place, requests)
+    computed: Mapping[str, Mapping[str, pl.DataFrame]] = {}
+    transforms = list(dict.fromkeys(chain.from_iterable(map(_choose_own, readings))))
+    if transforms:
+        events = readings[0].events
+        rest = (add_local_columns(frame, place.zone) for frame in events.frames)
+        # In memory, because they are read several times.
+        frame = pl.concat([*events.sealed, *rest]).collect().lazy()
+        computed = compute_days([frame], transforms, [request.partition for request in requests])
+    end = _read_end(store)
+    return [
+        _finish(
+            reading,
+            {
+                transform.table: computed[reading.request.partition][transform.table]
+                for transform in _choose_own(reading)
+            },
+            end,
+        )
+        for reading in readings
+    ]
+
+
+def _compute_alone(store: StoreConnection, place: BuildPlace, request: BuildRequest) -> Computation:
+    """Compute a partition of any size, or add new events to its builds."""
+    [reading] = _read(store, place, [request])
+    own = _choose_own(reading)
     addition = _add(reading, own)
     rows: dict[str, Rows | Exception] = {}
     differences: Mapping[str, str] = {}
@@ -150,13 +187,59 @@ def compute_partition(
             addition = None
         elif request.not_added is not None:
             differences = dict.fromkeys(rows, request.not_added)
-    rows |= _compute_sql(reading, chosen)
-    end = _StoreEnd(len(erasure_ids(store)), last_row(store), count_corrections(store))
+    return _finish(reading, rows, _read_end(store), addition, differences)
+
+
+def _read(
+    store: StoreConnection, place: BuildPlace, requests: Sequence[BuildRequest]
+) -> list[_Reading]:
+    """Read what a whole table is built from, or one or more days; they share their events."""
+    days = [request.day for request in requests if request.day is not None]
+    first, last = min(days, default=None), max(days, default=None)
+    events = read_events(store, first, last, place.zone, place.column_store)
+    readings = []
+    for request in requests:
+        day = request.day
+        figures = events.total if day is None else events.days.get(day, NO_FIGURES)
+        builds = read_builds(store, request.partition)
+        chosen = [
+            transform
+            for transform in request.transforms
+            if request.force or not _is_current(transform, figures, builds)
+        ]
+        readings.append(_Reading(store, place, request, events, figures, builds, chosen))
+    return readings
+
+
+def _choose_own(reading: _Reading) -> list[Transform]:
+    """Return the tables that are computed by polars."""
+    return [transform for transform in reading.chosen if isinstance(transform, Transform)]
+
+
+def _read_end(store: StoreConnection) -> _StoreEnd:
+    return _StoreEnd(len(erasure_ids(store)), last_row(store), count_corrections(store))
+
+
+def _finish(
+    reading: _Reading,
+    rows: Mapping[str, Rows | Exception],
+    end: _StoreEnd,
+    addition: Addition | None = None,
+    differences: Mapping[str, str] = MappingProxyType({}),
+) -> Computation:
+    """Return the computation of a partition, with the tables of files."""
     bases = {
         transform.table: _basis(reading, transform, addition, differences.get(transform.table), end)
-        for transform in chosen
+        for transform in reading.chosen
     }
-    return Computation(day, rows, bases, builds, figures, bool(events.files))
+    return Computation(
+        reading.request.day,
+        {**rows, **_compute_sql(reading, reading.chosen)},
+        bases,
+        reading.builds,
+        reading.figures,
+        bool(reading.events.files),
+    )
 
 
 def require_sound_files(store: StoreConnection, place: BuildPlace, day: date | None) -> None:

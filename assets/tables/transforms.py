@@ -108,6 +108,29 @@ def compute(
     return [table_rows(transform, figures, partition) for transform in transforms]
 
 
+def compute_days(
+    frames: Sequence[pl.LazyFrame], transforms: Sequence[Transform], days: Sequence[str]
+) -> dict[str, dict[str, pl.DataFrame]]:
+    """Compute what `compute` gives of each day, by one aggregation of frames of all days.
+
+    Return the rows by day and table. Each grain of the transforms has the column `day`. Events of
+    other days are left out.
+    """
+    needed = list({grain: None for transform in transforms for grain in transform.grains})
+    figures = aggregate(frames, needed)
+    by_day = {grain: rows.partition_by("day", as_dict=True) for grain, rows in figures.items()}
+    return {
+        day: {transform.table: table_rows(transform, of_day, day) for transform in transforms}
+        for day in days
+        for of_day in [
+            {
+                grain: rows.get((date.fromisoformat(day),), figures[grain].clear())
+                for grain, rows in by_day.items()
+            }
+        ]
+    }
+
+
 def table_rows(transform: Transform, figures: Figures, partition: str) -> pl.DataFrame:
     """Return the rows of a table from the figures of its grains, as `compute` describes them."""
     rows = split_sums(transform.rows(figures, partition))

@@ -17,7 +17,7 @@ from dagster import (
     materialize,
 )
 
-from assets.builds import addition
+from assets.builds import addition, pieces
 from assets.builds.builder import Outcome, PartitionBuilder
 from assets.builds.locks import is_run_alive
 from assets.definitions import BuildConfig, history_asset, stream_specs, table_assets
@@ -104,6 +104,8 @@ def test_a_late_event_shows_as_the_change(
 ) -> None:
     """Numbers that Dagster plots, and a text for people; and how many events were added."""
     monkeypatch.setattr(addition, "LEAST_EVENTS", 1)
+    # Only a day that is a piece by itself is large enough to be added to.
+    monkeypatch.setattr(pieces, "PIECE_DAYS", 1)
     store_events(store, year_of_days(3))
     run(store, instance, ["daily_sales"])
     assert metadata(instance, "daily_sales", "2024-01-02")["change"] == "+1 events, +5.00"

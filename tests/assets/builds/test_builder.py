@@ -103,6 +103,25 @@ def test_one_table_of_a_day_is_built_alone(
     assert [len(table(connection, transform)) for transform in DAY_TRANSFORMS] == [0, 0, 0, 1]
 
 
+def test_rows_that_are_equal_are_not_written_again(
+    store: Settings, builder: PartitionBuilder, connection: sqlite3.Connection
+) -> None:
+    """A late event changes the rows of its item and of those whose rank moves; no other day's."""
+    builder.build_days([DAY, "2024-01-03"], DAY_TRANSFORMS)
+    connection.execute("CREATE TABLE written (item, day)")
+    connection.execute(
+        f"CREATE TRIGGER note AFTER INSERT ON {ITEMS.table}"
+        " BEGIN INSERT INTO written VALUES (new.item, new.day); END"
+    )
+    builder.build_days([DAY, "2024-01-03"], DAY_TRANSFORMS, force=True)
+    assert connection.execute("SELECT * FROM written").fetchall() == []
+    store_events(store, late())
+    outcomes = builder.build_days([DAY, "2024-01-03"], DAY_TRANSFORMS, force=True)
+    assert connection.execute("SELECT * FROM written").fetchall() == [("chair", DAY)]
+    audits = [outcome.audit for outcome in outcomes]
+    assert all(audit is not None and not audit.problems for audit in audits)
+
+
 def test_an_empty_day_is_built_once(
     builder: PartitionBuilder, connection: sqlite3.Connection
 ) -> None:
@@ -201,7 +220,7 @@ def test_a_higher_version_is_never_replaced(
     store: Settings, builder: PartitionBuilder, connection: sqlite3.Connection
 ) -> None:
     """A run that read earlier and writes later leaves what the faster one built."""
-    frames = builder._compute(BuildRequest(DAY, DAY_TRANSFORMS, force=True))
+    [frames] = builder._compute([BuildRequest(DAY, DAY_TRANSFORMS, force=True)])
     outcomes = builder.build(DAY, DAY_TRANSFORMS)
     store_events(store, late())
     with open_builder(store, "run-2") as faster:
@@ -218,7 +237,7 @@ def test_an_event_stored_between_reading_and_writing_is_not_lost(
     store: Settings, builder: PartitionBuilder, connection: sqlite3.Connection
 ) -> None:
     """The build says which version it has, so the day is still stale, and right the next time."""
-    computed = builder._compute(BuildRequest(DAY, [DAILY], force=False))
+    [computed] = builder._compute([BuildRequest(DAY, [DAILY], force=False)])
     store_events(store, late())
     builder._write([(Outcome(DAILY, DAY, 3, None), computed)])
     assert table(connection, DAILY)[0][1] == 1

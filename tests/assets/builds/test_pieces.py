@@ -3,9 +3,13 @@
 import sqlite3
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import polars as pl
+import pytest
 
+from assets.builds import computation
+from assets.builds.addition import LEAST_EVENTS
 from assets.builds.builder import PartitionBuilder, open_builder
 from assets.builds.event_reader import StreamFigures
 from assets.builds.pieces import PIECE_DAYS, PIECE_EVENTS, group_days
@@ -40,6 +44,8 @@ def test_neighbours_are_a_piece_until_they_have_too_many_events() -> None:
     assert grouped(DAYS, {DAYS[1]: PIECE_EVENTS, DAYS[2]: 1}) == [2, 3]
     assert grouped(DAYS, {DAYS[1]: 2 * PIECE_EVENTS}) == [1, 1, 3]
     assert grouped([WHOLE]) == [1]
+    # Nothing is added to the builds of days that are computed together.
+    assert PIECE_EVENTS < LEAST_EVENTS
     many = [str(FIRST + timedelta(number)) for number in range(PIECE_DAYS + 1)]
     assert grouped(many) == [PIECE_DAYS, 1]
 
@@ -77,6 +83,43 @@ def some_of(day: str) -> list[Event]:
         event(number, micros(f"{day} 09:00"), 2, item="chair", user=None),
         event(number + 1, micros(f"{day} 10:00"), 3, item="table"),
     ]
+
+
+def test_a_piece_is_read_once_from_rows_files_or_both(
+    store: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Days of which some events are sealed and some are rows are computed together too."""
+    store_events(store, year_of_days(3))
+    monkeypatch.setattr(computation, "compute", None)
+    with open_builder(store, "run-1") as builder:
+        built = builder.build_days(DAYS[:3], DAY_TRANSFORMS)
+        seal_history(store, date(2024, 2, 1))
+        built += builder.build_days(DAYS[:3], DAY_TRANSFORMS, force=True)
+        store_events(store, [event(90, micros(f"{DAYS[1]} 09:00"))])
+        built += builder.build_days(DAYS[:3], DAY_TRANSFORMS, force=True)
+        # A day alone is computed by what is missing here.
+        alone = builder.build_days(DAYS[:1], DAY_TRANSFORMS, force=True)
+    assert [one.failure for one in built] == [None] * 36
+    assert all(one.failure for one in alone)
+
+
+def test_days_whose_clocks_change_at_midnight_are_those_built_alone(tmp_path: Path) -> None:
+    """The hour before midnight comes twice, so the windows of two neighbours share events."""
+    settings = Settings(home=tmp_path / "home", timezone="America/Havana")
+    days = [f"2024-11-0{number}" for number in (2, 3, 4)]
+    start = micros("2024-11-02 20:00")
+    store_events(
+        settings, [event(n, start + n * 900_000_000, order_id=f"o-{n // 2}") for n in range(160)]
+    )
+    with open_builder(settings, "run") as builder:
+        assert builder.group_days(days) == [days]
+        together = builder.build_days(days, DAY_TRANSFORMS)
+        alone = [
+            one for day in days for one in builder.build_days([day], DAY_TRANSFORMS, force=True)
+        ]
+    assert [one.failure for one in (*together, *alone)] == [None] * 24
+    digests = [[one.build.digest for one in ones if one.build] for ones in (together, alone)]
+    assert digests[0] == digests[1]
 
 
 def test_a_day_that_cannot_be_computed_fails_alone(
