@@ -7,7 +7,7 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -66,14 +66,14 @@ def _cuts(deployment: Bench, how: str) -> list[float]:
 
 
 @contextmanager
-def backfilling(deployment: Bench) -> Iterator[list[float]]:
+def backfilling(deployment: Bench, command: Sequence[str] = BACKFILL) -> Iterator[list[float]]:
     """Backfill the year again and again, building from now on; give the seconds of each."""
     stop = threading.Event()
     seconds: list[float] = []
 
     def work() -> None:
         while not stop.is_set():
-            seconds.append(deployment.run(*BACKFILL))
+            seconds.append(deployment.run(*command))
 
     thread = threading.Thread(target=work, name="backfill")
     thread.start()

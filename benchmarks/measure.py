@@ -6,6 +6,7 @@ What is measured lives in `bench`, how the figures are written in `written`.
 import operator
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -85,6 +86,12 @@ def command_seconds(command: list[str], environment: Mapping[str, str]) -> float
     start = time.perf_counter()
     subprocess.run(command, env=dict(environment), check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
+
+
+def children_cpu_seconds() -> float:
+    """Return the CPU seconds of all processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def import_seconds(module: str) -> float:

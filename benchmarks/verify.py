@@ -4,12 +4,11 @@ The events come through the real stream. `python -m benchmarks.verify [MILLIONS]
 with 14 million by default; `make bench` with a few, because only the cost per million matters.
 """
 
-import resource
 import sys
 import time
 from typing import Final
 
-from benchmarks.measure import Figure, machine, tell
+from benchmarks.measure import Figure, children_cpu_seconds, machine, tell
 from benchmarks.scratch import Bench, scratch
 
 MILLION: Final = 1_000_000
@@ -42,14 +41,9 @@ def measure_verify(bench: Bench, sizes: tuple[int, ...] = FEW) -> list[Figure]:
 
 def _run(deployment: Bench, options: list[str]) -> tuple[float, float]:
     """Return wall and CPU seconds of a verification, those of its processes included."""
-    before = _children_seconds()
+    before = children_cpu_seconds()
     seconds = deployment.run("verify", *options)
-    return seconds, _children_seconds() - before
-
-
-def _children_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return seconds, children_cpu_seconds() - before
 
 
 def main() -> None:
