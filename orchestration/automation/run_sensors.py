@@ -40,6 +40,7 @@ from orchestration.automation.run_requests import (
     repeat_requests,
     run_days,
     run_tables,
+    tables_job,
 )
 from orchestration.automation.ticks import record_tick
 from streaming.settings import Settings
@@ -127,8 +128,7 @@ def dead_runs_sensor(settings: Settings) -> SensorDefinition:
         name="dead_runs_sensor",
         minimum_interval_seconds=TICK_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
-        target=AssetSelection.assets(*asset_keys(tables))
-        | AssetSelection.checks(*audit_keys(tables)),
+        target=tables_job("dead_runs", tables),
         description="Reports runs as failed whose process died, so that the queue goes on, and"
         " requests those of the command line again.",
     )
