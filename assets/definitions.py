@@ -7,6 +7,7 @@ so that a day's events are read once for all of them, and any of them can be sel
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from dagster import (
 from dagster_shared.utils.warnings import PreviewWarning
 from pydantic import Field
 
+from assets.builds.archive import archive_history
 from assets.builds.builder import Outcome, open_builder
 from assets.builds.locks import WRITE_POOL, hold_write_lock
 from assets.builds.seal import SealResult, read_history, seal_history
@@ -145,6 +147,8 @@ def history_asset(settings: Settings) -> AssetsDefinition:
             day = today(settings, datetime.now(UTC))
             try:
                 result = seal_history(settings, day, SEAL_SECONDS)
+                archived = archive_history(settings, day, SEAL_SECONDS)
+                result = replace(result, problems=result.problems | archived.problems)
             except Unavailable as error:
                 # Such as a bucket that does not answer: the check says so, and the next run seals.
                 result = SealResult(problems={"": str(error)})

@@ -29,6 +29,8 @@ COLUMNS_URL = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*$"
 """A bucket, and maybe a prefix in it: no credentials, and no end with a slash."""
 CONNECT_URL = r"^https?://[A-Za-z0-9._\-\[\]:]+(/[A-Za-z0-9._/-]*)?$"
 """The REST of a Kafka Connect: no credentials, and nothing that a shell would take for its own."""
+LEAST_KEPT_DAYS = 35
+"""What compares with last week, and what looks for late events, reads rows only."""
 PROJECT = Path(__file__).parents[1]
 """The checkout; if the package is installed, a directory that only installers write."""
 
@@ -79,6 +81,7 @@ class Settings(BaseSettings):
     http_in: bool = False
     sql: Path | None = None
     backup_keep: Annotated[int, Field(ge=0, le=1_000)] = 3
+    keep_events: Annotated[int | None, Field(ge=LEAST_KEPT_DAYS, le=36_500)] = None
     log_level: Literal["info", "debug"] = "info"
 
     @field_validator("home", "kafka_config", "dashboard_certificate", "dashboard_key", "sql")
@@ -93,6 +96,7 @@ class Settings(BaseSettings):
         "database_url",
         "columns_url",
         "connect_url",
+        "keep_events",
         "dashboard_token",
         "dashboard_action_token",
         "dashboard_certificate",
@@ -181,6 +185,7 @@ VALID_VALUES = {
     "http_in": "on or off",
     "sql": "a directory with .sql files",
     "backup_keep": "a whole number from 0 to 1000",
+    "keep_events": f"a whole number of days from {LEAST_KEPT_DAYS} to 36500",
     "log_level": "info or debug",
 }
 
@@ -190,7 +195,7 @@ def load_settings() -> Settings:
 
     The first that names a setting counts. Raises `UsageError` with the first invalid setting and a
     description of a valid value, for a name that is no setting, for settings in a `.env` of another
-    directory, and for a home of another user.
+    directory, for a home of another user, and for two settings that exclude each other.
     """
     project = PROJECT / DOTENV
     try:
@@ -208,6 +213,11 @@ def load_settings() -> Settings:
     _refuse_unread_file(files_read)
     _refuse_unknown([*os.environ, *(name for file in files_read for name in dotenv_values(file))])
     _ = settings.database_path
+    if settings.keep_events is not None and settings.columns_url is not None:
+        raise UsageError(
+            f"{PREFIX}KEEP_EVENTS is set, and {PREFIX}COLUMNS_URL names a bucket, where another"
+            " home could remove the only copy of events; unset one of them."
+        )
     return settings
 
 

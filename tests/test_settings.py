@@ -124,3 +124,13 @@ def test_a_child_with_a_log_of_its_own_reads_its_settings(tmp_path: Path) -> Non
     with lease:
         child = start_child(command, environment, tmp_path / "log", lease)
     assert child.wait(60) == 0, (tmp_path / "log").read_text()
+
+
+@pytest.mark.usefixtures("project")
+def test_files_in_a_bucket_cannot_be_the_only_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another home with the same URL would remove them."""
+    monkeypatch.setenv("PURCHASES_KEEP_EVENTS", "400")
+    assert load_settings().keep_events == 400
+    monkeypatch.setenv("PURCHASES_COLUMNS_URL", "s3://shop-history")
+    with pytest.raises(UsageError, match=r"KEEP_EVENTS is set, and PURCHASES_COLUMNS_URL names"):
+        load_settings()

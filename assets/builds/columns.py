@@ -16,7 +16,8 @@ import polars as pl
 
 from assets.tables.aggregate import EVENT_COLUMNS, add_grain_columns
 from assets.tables.calendar import with_local_time_between
-from streaming.store.column_files import ColumnFile
+from streaming.store.archive import ROW
+from streaming.store.column_files import ARCHIVE_END, ColumnFile
 from streaming.store.column_store import ColumnStore
 from streaming.units import split_sum, whole_sum
 
@@ -38,6 +39,17 @@ FILE_COLUMNS: Final = {
 }
 """The columns of a file, by the names of `analytics_event`: the purchase, and nothing of the record
 that brought it. Another record of the same purchase may replace that without a correction."""
+ROW_COLUMNS: Final = {
+    ROW: pl.Int64,
+    "processed_at": pl.Int64,
+    "source_topic": pl.Int64,
+    "source_partition": pl.Int64,
+    "source_offset": pl.Int64,
+    "source_timestamp": pl.Int64,
+    "stream_partition": pl.Int64,
+    "stream_offset": pl.Int64,
+}
+"""What a row has beside them; only a file that is the only copy of events needs it."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +86,12 @@ def write_file(
 ) -> ColumnFile:
     """Write events of a day, at least one, as a new file that no row of the list names yet.
 
-    `rows` are the first and the last number of a row up to which the file stands. The file is on
-    the disk when this returns. Raises what `ColumnStore` does.
+    `rows` are the first and the last number of a row up to which the file stands. Of whole rows,
+    which have `ROW_COLUMNS` too, the file may become the only copy. The file is on the disk when
+    this returns. Raises what `ColumnStore` does.
     """
-    name = f"day={day}/{uuid.uuid4().hex}.parquet"
+    is_whole = ROW in events.columns
+    name = f"day={day}/{uuid.uuid4().hex}{ARCHIVE_END if is_whole else '.parquet'}"
     written = io.BytesIO()
     events.sort("event_time").write_parquet(
         written, compression="zstd", compression_level=3, row_group_size=FILE_ROWS
@@ -100,6 +114,7 @@ def write_file(
         bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         sealed_at=time.time_ns() // 1000,
+        archived=0 if is_whole else None,
     )
 
 
@@ -166,6 +181,9 @@ def _scan(files: Sequence[ColumnFile], column_store: ColumnStore) -> pl.LazyFram
         column_store.locate(file.name for file in files),
         glob=False,
         hive_partitioning=False,
+        # A file with whole rows has more.
+        schema=FILE_COLUMNS,
+        extra_columns="ignore",
         low_memory=True,
         **column_store.scan_options,
     )

@@ -326,7 +326,9 @@ def _basis(
         partition=reading.request.partition,
         figures=figures,
         # The stream has no sums without guests: they are counted here, in the same snapshot.
-        expected=figures if transform.guests else count_customers(store),
+        expected=figures
+        if transform.guests
+        else count_customers(store, reading.place.column_store),
         stream_offsets=reading.events.stream_offsets,
         run_id=reading.place.run_id,
         started=reading.request.started,

@@ -18,9 +18,11 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from assets.builds.columns import scan_files, sum_files
+from assets.builds.columns import FILE_COLUMNS, ROW_COLUMNS, FileSums, scan_files, sum_files
 from assets.tables.aggregate import EVENT_COLUMNS
 from assets.tables.calendar import day_window, with_local_time
+from streaming.errors import PurchasesError
+from streaming.store.archive import ROW, list_archive, read_archived
 from streaming.store.column_files import ColumnFile, read_column_files
 from streaming.store.column_store import ColumnStore
 from streaming.store.connection import StoreConnection
@@ -97,16 +99,35 @@ def read_events(
     days = read_ledger(connection, first, last)
     sealed = {} if column_store is None else read_sound_files(connection, first, last)
     files = list(chain.from_iterable(sealed.values()))
+    lost = [
+        file for file in list_archive(connection) if file not in files and _is_in(file, first, last)
+    ]
     return EventRange(
         days=days,
         total=_read_total(connection),
         stream_offsets=_read_offsets(connection),
         files=files,
         sealed=[] if column_store is None else scan_files(files, column_store, zone),
-        frames=_read_rest(connection, days, sealed, zone)
+        frames=_raise_lost(lost)
+        if lost
+        else _read_rest(connection, days, sealed, zone)
         if files
         else _frames(_pieces(connection, EVENT_COLUMNS, (start, end))),
     )
+
+
+def _is_in(file: ColumnFile, first: date | None, last: date | None) -> bool:
+    return (first or date.min).isoformat() <= file.day <= (last or date.max).isoformat()
+
+
+def _raise_lost(files: Sequence[ColumnFile]) -> Iterator[pl.DataFrame]:
+    """Raise, when frames are read, that the events of these files are nowhere else."""
+    raise PurchasesError(
+        f"Rows of {files[0].day} are in column files only, and {files[0].name} cannot be used"
+        f" ({files[0].problem or 'their place does not answer'}): put it back from a copy, and run"
+        " `purchases db columns rebuild`."
+    )
+    yield
 
 
 def read_rows_beyond(
@@ -136,6 +157,22 @@ def read_rows(
     """
     pieces = _pieces(connection, columns, day_window(rows.day, zone), rows, related or {})
     return _frames(_of_day(piece, rows.day, zone) for piece in pieces)
+
+
+def read_whole_rows(
+    connection: StoreConnection, day: date, zone: ZoneInfo, after: int
+) -> Iterator[pl.DataFrame]:
+    """Read the rows of a day after a number, whole and in the order of their numbers, in frames."""
+    columns = {**FILE_COLUMNS, **ROW_COLUMNS}
+    shown = {"event_id": event_id("event_id"), ROW: "rowid"}
+    names = ", ".join(shown.get(name, f'"{name}"') for name in columns)
+    cursor = connection.execute(
+        f"SELECT {names} FROM analytics_event"  # noqa: S608 - own names
+        " WHERE event_time >= ? AND event_time < ? AND +rowid > ? ORDER BY +rowid",
+        (*day_window(day, zone), after),
+    )
+    pieces = iter(lambda: cursor.fetchmany(FETCH_ROWS), [])
+    return _frames(_of_day(_frame(piece, columns), day, zone) for piece in pieces)
 
 
 def count_rows(connection: StoreConnection, zone: ZoneInfo, rows: RowRange) -> int:
@@ -195,14 +232,22 @@ def read_ledger(
     }
 
 
-def count_customers(connection: StoreConnection) -> StreamFigures:
-    """Return the figures of the events that have a user, by one statement over all of them."""
+def count_customers(connection: StoreConnection, column_store: ColumnStore | None) -> StreamFigures:
+    """Return the figures of the events that have a user, by one statement over all rows.
+
+    Those that are in column files only are added. Raises what `read_archived_file` does.
+    """
     row = connection.execute(
         "SELECT count(*), coalesce(sum(quantity), 0), coalesce(sum(amount_micros / 1000000), 0),"
         ' coalesce(sum(amount_micros % 1000000), 0) FROM analytics_event WHERE "user" IS NOT NULL'
     ).fetchone()
     events, items_sold, units, rest = row
-    return StreamFigures(events, events, items_sold, units * MICROS + rest)
+    sums = FileSums(events, items_sold, units * MICROS + rest)
+    if column_store is not None:
+        for file in list_archive(connection):
+            archived = read_archived(connection, file, column_store)
+            sums = sums.added(archived.filter(pl.col("user").is_not_null()))
+    return StreamFigures(sums.events, sums.events, sums.items_sold, sums.net_revenue_micros)
 
 
 def _read_total(connection: StoreConnection) -> StreamFigures:

@@ -100,7 +100,7 @@ def seal_history(settings: Settings, today: date, limit_seconds: float = math.in
         files=len(new),
         events=sum_files(new).events,
         joined=sum(len(result.basis) for result in joined),
-        removed=remove_unlisted(settings),
+        removed=remove_unlisted(settings, archives=False),
         problems=problems,
     )
 
@@ -120,6 +120,7 @@ def read_history(store: StoreConnection) -> dict[str, int]:
         "files": len(files),
         "events": sum_files(files).events,
         "bytes": sum(file.bytes for file in files),
+        "archived_events": sum(file.archived or 0 for file in files),
     }
 
 
@@ -171,7 +172,8 @@ def _list_small(reader: StoreReader) -> Iterator[list[ColumnFile]]:
     with reader.snapshot() as store:
         listed = read_column_files(store)
     for files in listed.values():
-        small = [file for file in files if file.events < FILE_ROWS]
+        # A file with whole rows stays what it is: its rows are brought back by its range.
+        small = [file for file in files if file.events < FILE_ROWS and file.archived is None]
         if len(small) > SMALL_FILES and not any(file.problem for file in files):
             for group in group_files(small, FILE_ROWS):
                 if len(group) > 1:

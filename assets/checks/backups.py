@@ -12,6 +12,7 @@ from assets.checks.finding import CheckContext, Finding
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.store.backup import newest_backup
+from streaming.store.column_files import ARCHIVE_END
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.live_totals import live_figures
 from streaming.store.restore import restore
@@ -57,10 +58,26 @@ def _rehearse(settings: Settings, backup: Path) -> tuple[int, int]:
         erasures = Home(settings.home).erasures
         if erasures.exists():
             shutil.copy2(erasures, Home(scratch).erasures)
-        copy = settings.model_copy(update={"home": scratch, "database_url": None})
+        copy = settings.model_copy(
+            update={"home": scratch, "database_url": None, "columns_url": None}
+        )
+        _link_archive(settings, scratch)
         restore(copy, backup)
         with read_store(copy) as store:
-            counted = store.execute("SELECT count(*) FROM analytics_event").fetchone()[0]
+            counted = store.execute(
+                "SELECT (SELECT count(*) FROM analytics_event)"
+                " + (SELECT count(*) FROM archived_event)"
+            ).fetchone()[0]
             return int(counted), live_figures(store).events
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _link_archive(settings: Settings, scratch: Path) -> None:
+    """Put second names of the only copies of events into a home, which may remove its own."""
+    home = Home(settings.home)
+    for directory in (home.columns, home.kept_columns):
+        for file in directory.rglob(f"*{ARCHIVE_END}"):
+            link = Home(scratch).columns / file.relative_to(directory)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.hardlink_to(file)

@@ -154,10 +154,10 @@ def _ranking(
             total, ranking = read_ranking(store, days, column, *order, page)
             standing = read_days_freshness(store, f"daily_{column}_sales", days, zone)
         else:
-            total, ranking = rank_events(store, days, zone, query.subject, column, *order, page)
+            total, ranking = rank_events(store, days, settings, query.subject, column, *order, page)
             standing = events_freshness()
         items = [one.name for one in ranking] if column == "item" else []
-        described = read_descriptions(store, items, zone)
+        described = read_descriptions(store, items, settings)
     named = [structs.replace(one, description=described.get(one.name)) for one in ranking]
     if query.format != "json":
         require_few_rows(total)

@@ -21,6 +21,9 @@ from assets.queries.sales import SQL_ORDER, Direction
 from assets.tables.day_range import DayRange
 from streaming.errors import UsageError
 from streaming.events.identifiers import event_id_text
+from streaming.settings import Settings
+from streaming.store.archive import show_archived
+from streaming.store.column_store import open_column_store
 from streaming.store.connection import StoreConnection
 from streaming.totals.queries import day_span
 from streaming.units import EPOCH, MICROS, decimal_text
@@ -30,6 +33,8 @@ Column = Literal["item", "country", "user"]
 
 MAX_EVENTS: Final = 2_000_000
 """A query reads about a million events a second."""
+ARCHIVED_COST: Final = 10
+"""Times of an event in a row that one takes which is copied from a column file."""
 GROSS: Final = "CASE WHEN quantity > 0 THEN amount_micros END"
 SUMS: Final = (
     "count(*), sum(quantity),"
@@ -75,36 +80,40 @@ class _Source(NamedTuple):
     values: tuple[Any, ...]
 
 
-def has_few_events(store: StoreConnection, days: DayRange) -> bool:
+def has_few_events(store: StoreConnection, days: DayRange, subject: Subject) -> bool:
     """Return whether a query may read the events of days."""
-    return _count_events(store, days) <= MAX_EVENTS
+    return _count_events(store, days, subject) <= MAX_EVENTS
 
 
-def _count_events(store: StoreConnection, days: DayRange) -> int:
-    (events,) = store.execute(
-        "SELECT coalesce(sum(events), 0) FROM day_ledger WHERE day BETWEEN ? AND ?",
-        days.iso_bounds(),
+def _count_events(store: StoreConnection, days: DayRange, subject: Subject) -> int:
+    """Count the events of days, each as often as it takes the time of one in a row."""
+    events, archived = store.execute(
+        "SELECT coalesce(sum(events), 0), (SELECT coalesce(sum(archived), 0) FROM column_file"
+        " WHERE day BETWEEN ? AND ?) FROM day_ledger WHERE day BETWEEN ? AND ?",
+        (*days.iso_bounds(), *days.iso_bounds()),
     ).fetchone()
-    return int(events)
+    # Of a name only its own events are copied from the files.
+    copied = 0 if _rarest_name(subject) else int(archived)
+    return int(events) + copied * (ARCHIVED_COST - 1)
 
 
-def _require_few_events(store: StoreConnection, days: DayRange) -> None:
-    events = _count_events(store, days)
+def _require_few_events(store: StoreConnection, days: DayRange, subject: Subject) -> None:
+    events = _count_events(store, days, subject)
     if events > MAX_EVENTS:
         raise UsageError(
             f"{days.first} to {days.last} have {events:,} purchases, and {MAX_EVENTS:,} can be read"
-            " at once. Choose fewer days."
+            f" at once (one that is in a file only counts as {ARCHIVED_COST}). Choose fewer days."
         )
 
 
 def read_periods(
-    store: StoreConnection, days: DayRange, zone: ZoneInfo, subject: Subject, period: Period
+    store: StoreConnection, days: DayRange, settings: Settings, subject: Subject, period: Period
 ) -> list[PeriodFigures]:
     """Sum by hour, day, week (its Monday) or month (its first day), oldest first.
 
     Raises `UsageError` if the days have too many events.
     """
-    source = _source(store, days, zone, subject)
+    source = _source(store, days, settings, subject)
     offset = "utc_offset" if period == "hour" else "0"
     rows = store.execute(
         f"SELECT {KEYS[period]}, {offset}, {SUMS} {source.sql} GROUP BY 1, 2 ORDER BY 1, 2 DESC",
@@ -122,10 +131,10 @@ def read_periods(
 
 
 def read_distinct(
-    store: StoreConnection, days: DayRange, zone: ZoneInfo, subject: Subject
+    store: StoreConnection, days: DayRange, settings: Settings, subject: Subject
 ) -> tuple[int, int]:
     """Count the distinct orders and customers of days. Raises what `read_periods` does."""
-    source = _source(store, days, zone, subject)
+    source = _source(store, days, settings, subject)
     orders, customers = store.execute(
         f'SELECT count(DISTINCT order_id), count(DISTINCT "user") {source.sql}', source.values
     ).fetchone()
@@ -149,7 +158,7 @@ def read_new_customers(
 def rank_events(  # noqa: PLR0913, PLR0917 - what a ranking is
     store: StoreConnection,
     days: DayRange,
-    zone: ZoneInfo,
+    settings: Settings,
     subject: Subject,
     column: Column,
     order: str,
@@ -160,7 +169,7 @@ def rank_events(  # noqa: PLR0913, PLR0917 - what a ranking is
 
     Returns how many there are, and a page of them. Raises what `read_periods` does.
     """
-    source = _source(store, days, zone, subject)
+    source = _source(store, days, settings, subject)
     name = f"coalesce(\"{column}\", '')"
     where = f'{source.sql} AND "user" IS NOT NULL' if column == "user" else source.sql
     (total,) = store.execute(f"SELECT count(DISTINCT {name}) {where}", source.values).fetchone()
@@ -180,7 +189,7 @@ def rank_events(  # noqa: PLR0913, PLR0917 - what a ranking is
 def read_orders(  # noqa: PLR0913, PLR0917 - what a page of orders is
     store: StoreConnection,
     days: DayRange,
-    zone: ZoneInfo,
+    settings: Settings,
     subject: Subject,
     order: str,
     direction: Direction,
@@ -190,7 +199,7 @@ def read_orders(  # noqa: PLR0913, PLR0917 - what a page of orders is
 
     Returns how many there are, and a page of them. Raises what `read_periods` does.
     """
-    source = _source(store, days, zone, subject)
+    source = _source(store, days, settings, subject)
     where = f"{source.sql} AND order_id IS NOT NULL"
     (total,) = store.execute(f"SELECT count(DISTINCT order_id) {where}", source.values).fetchone()
     way = SQL_ORDER[direction]
@@ -203,7 +212,7 @@ def read_orders(  # noqa: PLR0913, PLR0917 - what a page of orders is
     return total, [
         Order(
             order=name,
-            at=_local_moment(time, zone),
+            at=_local_moment(time, settings.zone),
             customer=customer,
             country=country,
             lines=lines,
@@ -216,10 +225,10 @@ def read_orders(  # noqa: PLR0913, PLR0917 - what a page of orders is
 
 
 def read_lines(
-    store: StoreConnection, days: DayRange, zone: ZoneInfo, subject: Subject, page: slice
+    store: StoreConnection, days: DayRange, settings: Settings, subject: Subject, page: slice
 ) -> tuple[int, list[Line]]:
     """Read the lines of some days, oldest first. Raises what `read_periods` does."""
-    source = _source(store, days, zone, subject)
+    source = _source(store, days, settings, subject)
     (total,) = store.execute(f"SELECT count(*) {source.sql}", source.values).fetchone()
     rows = store.execute(
         'SELECT event_time, event_id, order_id, "user", item, description, country, quantity,'
@@ -227,7 +236,7 @@ def read_lines(
         " LIMIT ? OFFSET ?",
         (*source.values, page.stop - page.start, page.start),
     )
-    return total, [_line(zone, *row) for row in rows]
+    return total, [_line(settings.zone, *row) for row in rows]
 
 
 def _line(  # noqa: PLR0913, PLR0917 - a row of `read_lines`
@@ -270,9 +279,11 @@ def _local_time(days: DayRange, zone: ZoneInfo, column: str) -> tuple[tuple[int,
     return span, f"CASE{cases} ELSE {first_offset} END" if cases else str(first_offset)
 
 
-def _source(store: StoreConnection, days: DayRange, zone: ZoneInfo, subject: Subject) -> _Source:
-    _require_few_events(store, days)
-    span, offset = _local_time(days, zone, "event_time")
+def _source(
+    store: StoreConnection, days: DayRange, settings: Settings, subject: Subject
+) -> _Source:
+    _require_few_events(store, days, subject)
+    span, offset = _local_time(days, settings.zone, "event_time")
     filters = {
         "item = ?": subject.item,
         # Purchases without a country have the empty name, as in the tables.
@@ -281,14 +292,24 @@ def _source(store: StoreConnection, days: DayRange, zone: ZoneInfo, subject: Sub
         "order_id = ?": subject.order,
     }
     conditions = {sql: value for sql, value in filters.items() if value is not None}
+    is_archived = show_archived(store, open_column_store(settings), span, _rarest_name(subject))
+    # A view has no index of its own; its tables have.
+    index = "" if is_archived else "INDEXED BY ix_analytics_event_event_time"
     return _Source(
         "FROM (SELECT *, event_time / 1000000 + utc_offset AS local FROM"  # noqa: S608 - no input
         f" (SELECT *, {offset} AS utc_offset FROM analytics_event"
-        " INDEXED BY ix_analytics_event_event_time WHERE event_time >= ? AND event_time < ?))"
+        f" {index} WHERE event_time >= ? AND event_time < ?))"
         # Where clocks go back over midnight, the window holds moments of a neighbouring day.
         f" WHERE local >= ? AND local < ?{''.join(f' AND {sql}' for sql in conditions)}",
         (*span, *_local_bounds(days), *conditions.values()),
     )
+
+
+def _rarest_name(subject: Subject) -> dict[str, set[str]]:
+    """Return the column of which the subject names the rarest value, and this, if it names one."""
+    names = {"order_id": subject.order, "user": subject.customer, "item": subject.item}
+    chosen = [(column, {name}) for column, name in names.items() if name is not None]
+    return dict(chosen[:1])
 
 
 def _local_bounds(days: DayRange) -> tuple[int, int]:

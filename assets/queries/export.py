@@ -6,9 +6,10 @@ Reading and encoding only, in constant memory. Where the bytes go is in `endpoin
 
 import tempfile
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -31,6 +32,8 @@ from assets.tables.models import (
 from assets.tables.sql_transform import is_day_table
 from streaming.errors import NotFound, PurchasesError, UsageError
 from streaming.settings import Settings
+from streaming.store.archive import ALWAYS, list_archive, show_archived
+from streaming.store.column_store import ColumnStore, open_column_store
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.migrations.readable import event_id, source_topic
@@ -177,7 +180,7 @@ def _chunks(
     settings: Settings, table: str, days: DayRange | None, form: Format, progress: Progress
 ) -> Iterator[bytes]:
     with read_store(settings) as store:
-        frames = _read_frames(store, table, days, settings.zone)
+        frames = _read_frames(store, open_column_store(settings), table, days, settings.zone)
         yield from _ENCODED[form](_report_progress(frames, progress), settings.database_path.parent)
 
 
@@ -190,7 +193,11 @@ def _report_progress(frames: Iterator[pl.DataFrame], progress: Progress) -> Iter
 
 
 def _read_frames(
-    store: StoreConnection, table: str, days: DayRange | None, zone: ZoneInfo
+    store: StoreConnection,
+    column_store: ColumnStore,
+    table: str,
+    days: DayRange | None,
+    zone: ZoneInfo,
 ) -> Iterator[pl.DataFrame]:
     """Read the rows in frames; the first one is empty, and has the columns."""
     types = _read_types(store, table)
@@ -198,14 +205,40 @@ def _read_frames(
     fetched = pl.Schema({**types, **dict.fromkeys(dates, pl.String())})
     yield pl.DataFrame(schema=pl.Schema(types))
     conditions = {} if days is None else _conditions(table, days, zone)
-    cursor = store.execute(_select(table, types, conditions), tuple(conditions.values()))
-    while rows := cursor.fetchmany(FETCH_ROWS):
-        frame = pl.DataFrame(rows, schema=fetched, orient="row")
-        frame = frame.with_columns(pl.col(dates).str.to_date())
-        # The window of a local day may hold moments of its neighbours, if clocks went back.
-        if days is not None and _cut_by(table) == EVENT_TIME:
-            frame = _only_days(frame, days, zone)
-        yield frame
+    parts = (
+        _cut_events(store, column_store, conditions, zone) if _is_events(table) else [conditions]
+    )
+    for part in parts:
+        cursor = store.execute(_select(table, types, part), tuple(part.values()))
+        while rows := cursor.fetchmany(FETCH_ROWS):
+            frame = pl.DataFrame(rows, schema=fetched, orient="row")
+            frame = frame.with_columns(pl.col(dates).str.to_date())
+            # The window of a local day may hold moments of its neighbours, if clocks went back.
+            if days is not None and _cut_by(table) == EVENT_TIME:
+                frame = _only_days(frame, days, zone)
+            yield frame
+
+
+def _cut_events(
+    store: StoreConnection,
+    column_store: ColumnStore,
+    conditions: Mapping[str, int | str],
+    zone: ZoneInfo,
+) -> Iterator[Mapping[str, int | str]]:
+    """Yield conditions on events, in the order of time, with the archived events of each shown.
+
+    Each archived day is a part of its own, because all its events are in a temporary file then.
+    """
+    start, end = (int(bound) for bound in (*conditions.values(), *ALWAYS[len(conditions) :]))
+    days = {date.fromisoformat(file.day) for file in list_archive(store, (start, end))}
+    if not days:
+        yield conditions
+        return
+    cuts = {bound for day in days for bound in day_window(day, zone) if start < bound < end}
+    bounds = [start, *sorted(cuts), end]
+    for part in pairwise(bounds):
+        show_archived(store, column_store, part)
+        yield dict(zip(("event_time >= ?", "event_time < ?"), part, strict=True))
 
 
 def _read_types(store: StoreConnection, table: str) -> dict[str, pl.DataType]:
@@ -239,7 +272,7 @@ def _conditions(table: str, days: DayRange, zone: ZoneInfo) -> dict[str, int | s
     return conditions
 
 
-def _select(table: str, types: dict[str, pl.DataType], conditions: dict[str, int | str]) -> str:
+def _select(table: str, types: dict[str, pl.DataType], conditions: Mapping[str, int | str]) -> str:
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     if is_sql_table(table):
         # Values of several types in one column become texts, as the type of the column is then.

@@ -125,9 +125,7 @@ def _buyers(settings: Settings, query: BuyersQuery) -> Ranking | Response:
     page, order = requested_page(query), (query.order, query.direction)
     with read_store(settings) as store:
         days = requested_range(store, settings, query.first, query.last, MAX_DAYS)
-        total, ranking = rank_events(
-            store, days, settings.zone, query.subject, "user", *order, page
-        )
+        total, ranking = rank_events(store, days, settings, query.subject, "user", *order, page)
     if query.format != "json":
         require_few_rows(total)
         name = file_name("customers", query.subject, days.first, days.last)
@@ -143,7 +141,7 @@ def _orders(settings: Settings, query: OrdersQuery) -> Orders | Response:
     page, order = requested_page(query), (query.order, query.direction)
     with read_store(settings) as store:
         days = requested_range(store, settings, query.first, query.last, MAX_DAYS)
-        total, orders = read_orders(store, days, settings.zone, query.subject, *order, page)
+        total, orders = read_orders(store, days, settings, query.subject, *order, page)
     if query.format != "json":
         require_few_rows(total)
         name = file_name("orders", query.subject, days.first, days.last)
@@ -158,7 +156,7 @@ def _lines(settings: Settings, query: LinesQuery) -> Lines | Response:
     page, subject = requested_page(query), query.subject._replace(order=query.order)
     with read_store(settings) as store:
         days = requested_range(store, settings, query.first, query.last, MAX_DAYS)
-        total, lines = read_lines(store, days, settings.zone, subject, page)
+        total, lines = read_lines(store, days, settings, subject, page)
     if query.format != "json":
         require_few_rows(total)
         name = file_name("purchases", subject, days.first, days.last)

@@ -6,7 +6,6 @@ They read inside the caller's snapshot. The freshness of the figures is in `fres
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Any, Final, Literal
-from zoneinfo import ZoneInfo
 
 from assets.queries.records import (
     Customer,
@@ -19,6 +18,9 @@ from assets.queries.records import (
     sales_figures,
 )
 from assets.tables.day_range import DayRange
+from streaming.settings import Settings
+from streaming.store.archive import show_archived
+from streaming.store.column_store import open_column_store
 from streaming.store.connection import StoreConnection
 from streaming.totals.queries import day_span, last_row
 from streaming.totals.queries import descriptions as read_recent_descriptions
@@ -187,7 +189,7 @@ def read_customers(
 
 
 def read_descriptions(
-    store: StoreConnection, items: Sequence[str], zone: ZoneInfo
+    store: StoreConnection, items: Sequence[str], settings: Settings
 ) -> dict[str, str]:
     """Read the items' recent descriptions, or else those of the last day with a sale."""
     described = read_recent_descriptions(store, items, last_row(store))
@@ -196,11 +198,13 @@ def read_descriptions(
         (day,) = store.execute(
             "SELECT max(day) FROM daily_item_sales WHERE item = ?", (item,)
         ).fetchone()
+        start, end = day_span(date.fromisoformat(day), settings.zone)
+        show_archived(store, open_column_store(settings), (start, end), {"item": {item}})
         row = store.execute(
             "SELECT description FROM (SELECT item, description FROM analytics_event"
             f" WHERE event_time >= ? ORDER BY event_time LIMIT {DESCRIPTION_ROWS})"
             " WHERE item = ? AND description IS NOT NULL",
-            (day_span(date.fromisoformat(day), zone)[0], item),
+            (start, item),
         ).fetchone()
         described |= {item: row[0]} if row else {}
     return described

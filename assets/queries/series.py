@@ -143,8 +143,8 @@ def _with_distinct(  # noqa: PLR0913, PLR0917 - a series and what it is of
     if subject == Subject() and read_whole_freshness(store, "customer_summary").built_at:
         new = read_new_customers(store, days, settings.zone, "day" if by == "hour" else by)
     distinct = None
-    if has_few_events(store, days):
-        orders, customers = read_distinct(store, days, settings.zone, subject)
+    if has_few_events(store, days, subject):
+        orders, customers = read_distinct(store, days, settings, subject)
         distinct = DistinctFigures(orders, customers, None if new is None else sum(new.values()))
     points = [_with_new(point, None if by == "hour" else new) for point in series.points]
     return structs.replace(series, points=points, distinct=distinct)
@@ -169,7 +169,7 @@ def _series_of_days(
     names = [(column, name) for column, name in subject.tabled() if name is not None]
     has_table = len(names) <= 1 and subject.customer is None
     # Orders and customers of a week are no sums of its days'.
-    if not has_table or (by != "day" and has_few_events(store, days)):
+    if not has_table or (by != "day" and has_few_events(store, days, subject)):
         return _series_of_events(store, settings, days, subject, by)
     if names:
         table = f"daily_{names[0][0]}_sales"
@@ -214,11 +214,11 @@ def _sum_period(at: str, days: list[PeriodFigures]) -> PeriodFigures:
 def _series_of_events(
     store: StoreConnection, settings: Settings, days: DayRange, subject: Subject, by: Period
 ) -> Series:
-    points = read_periods(store, days, settings.zone, subject, by)
+    points = read_periods(store, days, settings, subject, by)
     before = days.preceding()
     known = (
-        sum_figures(read_periods(store, before, settings.zone, subject, "month"))
-        if has_few_events(store, before)
+        sum_figures(read_periods(store, before, settings, subject, "month"))
+        if has_few_events(store, before, subject)
         else None
     )
     return _series(settings, days, points, known, [], events_freshness())

@@ -18,6 +18,7 @@ from dagster import (
     schedule,
 )
 
+from assets.builds.archive import needs_archive
 from assets.builds.columns import FILE_ROWS
 from assets.builds.seal import needs_seal
 from assets.builds.staleness import read_added_days
@@ -133,6 +134,8 @@ def seal_schedule(settings: Settings) -> ScheduleDefinition:
         # A late purchase is not worth a run of its own: a few wait for the end of the hour.
         least = 1 if now.minute == SEAL_MINUTE else FILE_ROWS
         if needs_seal(settings, now.date(), least):
+            return seal_request()
+        if now.minute == SEAL_MINUTE and needs_archive(settings, now.date()):
             return seal_request()
         return SkipReason("All that is to be sealed is sealed.")
 

@@ -34,6 +34,8 @@ from streaming.kafka.standby import await_turn
 from streaming.runtime.limits import WRITE_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime, run_worker
 from streaming.settings import Settings
+from streaming.store.archive import return_days
+from streaming.store.column_files import DaysArchived
 from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_engine
 from streaming.store.models import StreamOffset
@@ -190,7 +192,17 @@ class AnalyticsConsumerApp:
         return written
 
     def _try_to_write(self, rows: BatchRows) -> StoredBatch:
-        self._require_space()
+        while True:
+            self._require_space()
+            try:
+                return self._write_once(rows)
+            except DaysArchived as error:
+                get_logger().info("days_returned", days=sorted(error.days))
+                # Each file is a transaction, and starts the limit again.
+                with self._runtime.watchdog_limit(WRITE_WATCHDOG_SECONDS):
+                    return_days(self._settings, error.days, lambda *_: self._runtime.heartbeat())
+
+    def _write_once(self, rows: BatchRows) -> StoredBatch:
         with (
             self._runtime.watchdog_limit(WRITE_WATCHDOG_SECONDS),
             self._engine.begin() as connection,

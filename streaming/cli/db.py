@@ -160,25 +160,30 @@ def _path_text(path: Path | None) -> str | None:
 def rebuild_columns(as_json: AsJson = False) -> None:
     """Throw the column files away: builds read the database's rows until the next seal.
 
-    Dagster seals all days again within the hour. No figure changes, and the stream may go on.
+    Dagster seals all days again within the hour. No figure changes, and the stream may go on. Files
+    that are the only copy of events stay, and are read again if they were put back. Those that only
+    backups name are removed: such backups cannot be restored then.
 
     Example: purchases db columns rebuild
     """
     from streaming.settings import load_settings
+    from streaming.store.archive import count_archived
     from streaming.store.column_files import forget_all, remove_unlisted
     from streaming.store.connection import write_store
 
     settings = load_settings()
     with write_store(settings) as store:
-        forgotten = forget_all(store)
+        forgotten, archived = forget_all(store), count_archived(store)
     removed = remove_unlisted(settings)
     if as_json:
-        print_json({"forgotten": forgotten, "removed": removed})
+        print_json({"forgotten": forgotten, "removed": removed, "archived_events": archived})
         return
     print_text(
         f"OK: {forgotten:,} column files forgotten, {removed:,} removed."
         " Dagster's seal_schedule writes them again within the hour."
     )
+    if archived:
+        print_text(f"Those with the only copy of {archived:,} events stay.")
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def _path(settings: Settings, options: PathOptions) -> PurchasePaths:
     if (options.event_id is None) == (options.name is None):
         raise UsageError("Name a purchase by event_id, or a user or order by name.")
     with read_store(settings) as store:
-        return find_paths(store, settings.zone, event_id=options.event_id, name=options.name)
+        return find_paths(store, settings, event_id=options.event_id, name=options.name)
 
 
 def _sql(settings: Settings, query: SqlQuery) -> QueryResult | Response:

@@ -19,6 +19,7 @@ from streaming.kafka.recorded_settings import (
 )
 from streaming.offsets.reset import commit_for_processor, read_committed
 from streaming.settings import PREFIX, Settings, is_time_zone
+from streaming.store.archive import return_days
 from streaming.store.backup import Progress, backup, backup_path
 from streaming.store.column_files import remove_unlisted
 from streaming.store.connection import require_current_store
@@ -57,6 +58,7 @@ def change_time_zone(
     with workers_stopped(settings):
         cluster = preflight(settings, reader_rules(names), optional=[names.redrive])
         kept = backup(settings, backup_path(settings, REASON), progress)
+        return_days(settings)
         # First, because Kafka refuses it while a processor runs on another host.
         _record_with_offsets(settings, cluster, timezone)
         done = recompute(settings, kept, timezone)

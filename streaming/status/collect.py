@@ -49,6 +49,7 @@ from streaming.status.model import (
     Status,
 )
 from streaming.status.slots import read_app, time_text
+from streaming.store.archive import count_archived
 from streaming.store.connection import StoreConnection, read_store, used_bytes
 from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import count_not_storable, live_figures
@@ -159,6 +160,8 @@ def _stored(settings: Settings, store: StoreConnection, path: Path) -> _Stored:
         if any(row[5] for row in rows)
         else None,
         used_bytes=used_bytes(store),
+        archived=count_archived(store),
+        keep_events=settings.keep_events,
     )
     return _Stored(database, {(row[0], row[1]): row[2] for row in rows})
 

@@ -79,9 +79,10 @@ def sustained_rate(workers: Sequence[WorkerStatus]) -> float | None:
 def disk_forecast(free: int, database: Database, stored_per_second: float | None) -> Disk:
     """Return the disk's state: how long `free` bytes last until the store pauses.
 
-    An event's size is what the database holds by its events. Without a rate there is no end.
+    An event's size is what the database holds by its rows. Without a rate there is no end.
     """
-    events, size = database.events or 0, database.used_bytes or 0
+    events = (database.events or 0) - (database.archived or 0)
+    size = database.used_bytes or 0
     if events < FEWEST_EVENTS:
         return Disk(free, None, None, stored_per_second)
     a_day = size / events * (stored_per_second or 0.0) * DAY_SECONDS

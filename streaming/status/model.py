@@ -40,7 +40,8 @@ class Database(Struct, frozen=True):
     """Whether the database is `ok`, `unreadable` or `not_asked`, and what it counted so far.
 
     `bytes` is what its files take on the disk, `used_bytes` what they hold: without free pages, and
-    without the WAL, which repeats pages.
+    without the WAL, which repeats pages. `archived` counts the events of which only the id is in it
+    and `keep_events` is the setting, in days.
     """
 
     state: str
@@ -54,6 +55,8 @@ class Database(Struct, frozen=True):
     not_storable: int | None = None
     conflicted_at: str | None = None
     used_bytes: int | None = None
+    archived: int | None = None
+    keep_events: int | None = None
 
 
 class SlotStatus(Struct, frozen=True, kw_only=True):

@@ -88,6 +88,9 @@ def _other_figures(status: Status) -> Table:
     if database.events is not None:
         figures = f"{database.events:,} events, {database.refused:,} refused"
         table.add_row("database", f"{figures}, {database.duplicates:,} duplicates")
+        if database.archived or database.keep_events:
+            rows = "all" if database.keep_events is None else f"{database.keep_events:,} days"
+            table.add_row("rows kept", f"{rows}, {database.archived:,} events are in files only")
     for app in status.apps:
         table.add_row(f"{app.app} so far", _counters(app))
         if app.lag_records and (app.lag_seconds is None or app.lag_seconds >= SHORT_LAG_SECONDS):

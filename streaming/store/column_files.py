@@ -8,12 +8,15 @@ file, and when a day is sealed, is `assets.builds.seal`; where it is, `column_st
 from collections.abc import Collection, Iterable
 from dataclasses import astuple, dataclass, fields
 from datetime import date
+from pathlib import Path
 from typing import Final
 
-from streaming.errors import Unavailable
+from streaming.errors import PurchasesError, Unavailable
 from streaming.settings import Settings
-from streaming.store.column_store import ColumnStore, open_column_store
+from streaming.store.column_store import ColumnStore, DirectoryStore, open_column_store
 from streaming.store.connection import StoreConnection, write_store
+from streaming.system.files import sync_directory
+from streaming.system.home import Home
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class ColumnFile:
     """A row of `column_file`; `name` is that in the column store, times are in µs.
 
     The file holds the events of the day that were stored from `first_row` to `last_row`, or a part
-    of them: the files of a day hold all of its events up to the last of them.
+    of them: the files of a day hold all of its events up to the last of them. A file with
+    `archived`, a number, has whole rows, and is the only copy of so many; `retired` is JSON.
     """
 
     name: str
@@ -38,13 +42,25 @@ class ColumnFile:
     sha256: str
     sealed_at: int
     problem: str | None = None
+    archived: int | None = None
+    retired: str | None = None
 
 
+ARCHIVE_END: Final = "-rows.parquet"
+"""The end of the name of a file with whole rows."""
 _COLUMNS: Final = ", ".join(field.name for field in fields(ColumnFile))
 FORGET_DAY: Final = "DELETE FROM column_file WHERE day = ?"
 """For every writer that changes stored events of a day, in the same transaction."""
 MARK_FILE: Final = "UPDATE column_file SET problem = ? WHERE name = ?"
 """For who finds that a file is wrong: its day is read from the rows from then on."""
+
+
+class DaysArchived(PurchasesError):
+    """Stored events of these days are to be changed, and they are in the archive: return them."""
+
+    def __init__(self, days: Collection[str]) -> None:
+        super().__init__(f"Events of {', '.join(sorted(days))} are in column files only.")
+        self.days = days
 
 
 def read_column_files(
@@ -76,13 +92,26 @@ def replace_column_files(
 
 
 def forget_days(store: StoreConnection, days: Collection[str]) -> None:
-    """Forget the files of days whose stored events are being changed."""
+    """Forget the files of days whose stored events are being changed.
+
+    Raises `DaysArchived` if one is the only copy of events.
+    """
+    rows = store.execute("SELECT DISTINCT day FROM column_file WHERE archived > 0")
+    if archived := {day for (day,) in rows} & set(days):
+        raise DaysArchived(archived)
     store.executemany(FORGET_DAY, [(day,) for day in sorted(set(days))])
 
 
+def forget_after(store: StoreConnection, day: str, row: int) -> None:
+    """Forget the files of a day that end at a row or later: rows are to be read from there on."""
+    store.execute("DELETE FROM column_file WHERE day = ? AND last_row >= ?", (day, row))
+
+
 def forget_all(store: StoreConnection) -> int:
-    """Forget every file; return how many there were."""
-    return store.execute("DELETE FROM column_file").rowcount
+    """Forget every file that is a copy; return how many there were."""
+    # The only copy stays, and its next reader finds whether it is sound.
+    store.execute("UPDATE column_file SET problem = NULL WHERE archived > 0")
+    return store.execute("DELETE FROM column_file WHERE coalesce(archived, 0) = 0").rowcount
 
 
 def forget_missing(store: StoreConnection, column_store: ColumnStore) -> None:
@@ -96,12 +125,22 @@ def forget_missing(store: StoreConnection, column_store: ColumnStore) -> None:
         forget_all(store)
         return
     listed = read_column_files(store)
-    missing = {file.day for files in listed.values() for file in files if file.name not in there}
-    forget_days(store, missing)
+    for files in listed.values():
+        for file in files:
+            # A file that is the only copy is required before, see `restore`.
+            if file.name not in there and not file.archived:
+                _forget_copies(store, file.day)
 
 
-def remove_unlisted(settings: Settings) -> int:
+def _forget_copies(store: StoreConnection, day: str) -> None:
+    store.execute("DELETE FROM column_file WHERE day = ? AND coalesce(archived, 0) = 0", (day,))
+
+
+def remove_unlisted(settings: Settings, *, archives: bool = True) -> int:
     """Remove the column files that no row names; return how many.
+
+    Without `archives` those are set aside that were written to be the only copy of events, because
+    a backup may name them. With it, the set aside ones are removed too.
 
     Raises what `write_store` and `ColumnStore` do.
     """
@@ -112,5 +151,30 @@ def remove_unlisted(settings: Settings) -> int:
     with write_store(settings) as store:
         listed = {row[0] for row in store.execute("SELECT name FROM column_file")}
         unlisted = there.keys() - listed
+        if not archives:
+            _set_aside(Home(settings.home), {n for n in unlisted if n.endswith(ARCHIVE_END)})
+            unlisted = {name for name in unlisted if not name.endswith(ARCHIVE_END)}
         column_store.remove(unlisted)
+    if archives:
+        kept = DirectoryStore(Home(settings.home).kept_columns)
+        kept.remove(kept.sizes())
     return len(unlisted)
+
+
+def put_back(home: Home, names: Iterable[str]) -> None:
+    """Put files back that were set aside, as far as they are there."""
+    for name in names:
+        if (home.kept_columns / name).exists():
+            _move(home.kept_columns / name, home.columns / name)
+
+
+def _set_aside(home: Home, names: Iterable[str]) -> None:
+    """Keep files beside the backups, because programs read all that is in the directory."""
+    for name in names:
+        _move(home.columns / name, home.kept_columns / name)
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    source.rename(target)
+    sync_directory(target.parent)

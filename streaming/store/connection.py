@@ -15,7 +15,7 @@ from streaming.errors import Mismatch, PurchasesError
 from streaming.settings import Settings
 from streaming.store.sqlite import LOCK_SECONDS, connect, snapshot, store_errors, transaction
 
-SCHEMA_VERSION: Final = 14
+SCHEMA_VERSION: Final = 15
 """The number of the last migration; each release can read its own schema only."""
 
 StoreConnection = sqlite3.Connection

@@ -9,20 +9,27 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from msgspec import structs
 
-from streaming.errors import NotFound, Unavailable, UsageError
+from streaming.errors import NotFound, UsageError
 from streaming.events.identifiers import event_id_text
 from streaming.settings import Settings
+from streaming.store.archive import with_rows
+from streaming.store.archived_names import (
+    orders_of,
+    require_same_archive,
+    return_erased,
+    return_named,
+    show_named,
+)
 from streaming.store.column_files import forget_days, remove_unlisted
 from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.deployment import recorded_deployment
+from streaming.store.free_space import overwrite_free_space
 from streaming.store.live_totals import read_version
 from streaming.store.pseudonyms import (
     DROPPED,
@@ -39,12 +46,8 @@ from streaming.store.pseudonyms import (
 )
 from streaming.store.rows import STORED, day_cutter
 from streaming.store.sql_tables import forget_sql_days
-from streaming.store.sqlite import connect, store_errors
 from streaming.store.table_builds import record_digests, unchanged_builds
 from streaming.system.home import Home
-
-VACUUM_LOCK_SECONDS: Final = 30.0
-"""For the transactions of other writers, of which only a rebuild takes so long."""
 
 # The order of the columns is that of `_Event`.
 EVENTS: Final = (
@@ -126,16 +129,26 @@ def erase(settings: Settings, user: str | None, order: str | None, *, apply: boo
     stored names it and it was not erased before, `UsageError` for a pseudonym, and what
     `read_pseudonyms` and `write_store` do.
     """
+    return with_rows(settings, lambda: _erase(settings, user, order, apply=apply))
+
+
+def _erase(
+    settings: Settings, user: str | None, order: str | None, *, apply: bool
+) -> ErasureResult:
     path = Home(settings.home).erasures
     opened = write_store if apply else read_store
+    archive = return_named(settings, user, order) if apply else None
     with opened(settings) as store:
+        require_same_archive(store, archive)
+        if not apply:
+            show_named(store, settings, user, order)
         before = read_pseudonyms(path, erasure_ids(store))
         if {user, order} & before.erased:
             raise UsageError("That is a pseudonym already: nobody can be told from it.")
         erasures = read_erasure_list(path) or new_erasure_list()
         pseudonyms = structs.replace(before, key=bytes.fromhex(erasures.key))
         users = [user] if user is not None else []
-        orders = [order] if order is not None else _orders_of(store, user)
+        orders = [order] if order is not None else orders_of(store, user)
         added = {pseudonyms.of("user", name) for name in users}
         added |= {pseudonyms.of("order", name) for name in orders if name not in before.erased}
         after = structs.replace(pseudonyms, erased=before.erased | added)
@@ -181,7 +194,16 @@ def apply_again(settings: Settings) -> list[Erasure]:
     erasures = read_erasure_list(Home(settings.home).erasures)
     if erasures is None or not _missing(settings, erasures):
         return []
+    missing = with_rows(settings, lambda: _apply_missing(settings, erasures))
+    overwrite_free_space(settings.database_path)
+    remove_unlisted(settings)
+    return missing
+
+
+def _apply_missing(settings: Settings, erasures: ErasureList) -> list[Erasure]:
+    archive = return_erased(settings, erasures)
     with write_store(settings) as store:
+        require_same_archive(store, archive)
         ids = erasure_ids(store)
         missing = [each for each in erasures.erasures if each.erasure.id not in ids]
         pseudonyms = erasures.pseudonyms({each.erasure.id for each in missing})
@@ -197,29 +219,12 @@ def apply_again(settings: Settings) -> list[Erasure]:
         _apply(store, _find_changes(store, pseudonyms, users, orders), settings)
         for each in missing:
             _record(store, each.erasure)
-    overwrite_free_space(settings.database_path)
-    remove_unlisted(settings)
     return [each.erasure for each in missing]
 
 
 def erasure_ids(store: StoreConnection) -> set[str]:
     """Return the ids of the erasures that the database has."""
     return {row[0] for row in store.execute("SELECT id FROM erasure")}
-
-
-def overwrite_free_space(path: Path) -> bool:
-    """Write the file again without what was deleted, and empty its WAL; return whether it is done.
-
-    That holds the write lock for about as long as a backup takes; readers go on.
-    """
-    try:
-        with closing(connect(path, lock_seconds=VACUUM_LOCK_SECONDS)) as store, store_errors(path):
-            # Deleted content stays in free pages of the file, and in the WAL until that is emptied.
-            store.execute("VACUUM")
-            is_busy, _, _ = store.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    except Unavailable:
-        return False
-    return not is_busy
 
 
 def _missing(settings: Settings, erasures: ErasureList) -> bool:
@@ -321,14 +326,6 @@ def _correct(
 
 def _record(store: StoreConnection, erasure: Erasure) -> None:
     store.execute("INSERT INTO erasure VALUES (?, ?, ?, ?, ?, ?, ?, ?)", structs.astuple(erasure))
-
-
-def _orders_of(store: StoreConnection, user: str | None) -> list[str]:
-    rows = store.execute(
-        'SELECT DISTINCT order_id FROM analytics_event WHERE "user" = ? AND order_id IS NOT NULL',
-        (user,),
-    )
-    return [row[0] for row in rows]
 
 
 def _names(store: StoreConnection, table: str, column: str) -> Iterator[str]:

@@ -6,9 +6,15 @@ from typing import Final
 from streaming.events.identifiers import event_id_text, pack_event_id
 from streaming.store.connection import StoreConnection
 
-STORED_IDS: Final = "SELECT event_id FROM analytics_event WHERE event_id IN"
+STORED_IDS: Final = (
+    "WITH asked (id) AS (VALUES {marks})"
+    " SELECT id FROM asked WHERE id IN (SELECT event_id FROM analytics_event)"
+    " OR id IN (SELECT event_id FROM archived_event)"
+)
 ANY_BETWEEN: Final = (
     "SELECT EXISTS (SELECT 1 FROM analytics_event WHERE event_time BETWEEN ? AND ?)"
+    " OR EXISTS (SELECT 1 FROM column_file"
+    " WHERE archived > 0 AND last_event >= ? AND first_event <= ?)"
 )
 CONTENTS: Final = (
     'SELECT source_timestamp, event_time, "user", item, quantity, unit_price_micros, order_id,'
@@ -23,7 +29,9 @@ Content = tuple[int, str | None, str, int, int | None, str | None, str | None, s
 
 def find_stored_ids(store: StoreConnection, ids: Sequence[str]) -> set[str]:
     """Return which of the ids, SQLite's limit of 32,766 at most, are those of stored events."""
-    statement = f"{STORED_IDS} ({','.join('?' * len(ids))})"
+    if not ids:
+        return set()
+    statement = STORED_IDS.format(marks=",".join(["(?)"] * len(ids)))
     return {
         event_id_text(packed) for (packed,) in store.execute(statement, [*map(pack_event_id, ids)])
     }
@@ -31,7 +39,7 @@ def find_stored_ids(store: StoreConnection, ids: Sequence[str]) -> set[str]:
 
 def has_events_between(store: StoreConnection, first: int, last: int) -> bool:
     """Return whether an event is stored whose time (µs) is from `first` to `last`."""
-    return bool(store.execute(ANY_BETWEEN, (first, last)).fetchone()[0])
+    return bool(store.execute(ANY_BETWEEN, (first, last, first, last)).fetchone()[0])
 
 
 def read_derived_contents(

@@ -183,7 +183,9 @@ class ColumnFileRow(Table, table=True):
     """One column file: immutable Parquet with stored events of one day; written by who seals.
 
     It holds the day's rows from `first_row` to `last_row`, by SQLite's number of the row. `problem`
-    says why it is not read any more.
+    says why it is not read any more. `archived` counts the rows that are in this file only: it has
+    all columns then, and is None for a file of purchases alone. `retired` lists the partitions of
+    `analytics` (as JSON) that were given up since.
     """
 
     __tablename__ = "column_file"
@@ -202,6 +204,27 @@ class ColumnFileRow(Table, table=True):
     sha256: str
     sealed_at: int = big()
     problem: str | None
+    archived: int | None = big()
+    retired: str | None
+
+
+class ArchivedEvent(Table, table=True):
+    """The id of an event whose row is only in a column file; written with `assets.builds.archive`.
+
+    `content` is the digest of the purchase, `epoch_day` the number of its local day since 1970. The
+    `source_` columns are those of the event.
+    """
+
+    __tablename__ = "archived_event"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    event_id: bytes = Field(primary_key=True)
+    epoch_day: int
+    content: bytes
+    source_timestamp: int = big()
+    source_partition: int
+    source_offset: int = big()
+    source_topic: int
 
 
 class LiveTotals(Table, table=True):

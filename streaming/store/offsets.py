@@ -16,6 +16,11 @@ RETIRE_EVENTS: Final = (
     " WHERE stream_partition = :partition"
 )
 """Partitions of an earlier log are counted down from -1: their offsets mean nothing any more."""
+RETIRE_FILES: Final = (
+    "UPDATE column_file SET retired = json_insert(coalesce(retired, '[]'), '$[#]', :partition)"
+    " WHERE archived IS NOT NULL"
+)
+"""A file never changes, so its row says that the same was done to those of its events."""
 RETIRE_DEAD_LETTERS: Final = (
     "UPDATE dead_letter SET dlq_partition = NULL, dlq_offset = NULL"
     " WHERE dlq_partition = :partition"
@@ -65,6 +70,8 @@ def move_offsets(
         if before is not None and not _of_one_log(before, moved):
             retire = RETIRE_EVENTS if topic_partition[0] == analytics else RETIRE_DEAD_LETTERS
             connection.execute(retire, {"partition": topic_partition[1]})
+            if retire is RETIRE_EVENTS:
+                connection.execute(RETIRE_FILES, {"partition": topic_partition[1]})
 
 
 def _move(

@@ -7,6 +7,8 @@ from typing import Final
 
 from streaming.errors import NotFound
 from streaming.settings import Settings
+from streaming.store.archive import show_archived
+from streaming.store.column_store import open_column_store
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.migrations.readable import event_id
 from streaming.store.pseudonyms import words
@@ -34,6 +36,7 @@ def read_personal_data(settings: Settings, user: str) -> PersonalData:
     user's orders. Raises `NotFound` if there is nothing, and what `read_store` does.
     """
     with read_store(settings) as store:
+        show_archived(store, open_column_store(settings), names={"user": {user}})
         events = _rows(store, EVENTS, user, user)
         names = {user, *(event["order_id"] for event in events)} - {None}
         letters = [

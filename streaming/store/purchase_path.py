@@ -10,6 +10,9 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from streaming.events.identifiers import event_id_text, pack_event_id
+from streaming.settings import Settings
+from streaming.store.archive import show_archived_id
+from streaming.store.column_store import open_column_store
 from streaming.store.connection import StoreConnection
 from streaming.store.rows import day_cutter
 from streaming.units import decimal_text, rfc_3339
@@ -66,11 +69,16 @@ class PurchasePaths(Struct, frozen=True):
 
 
 def find_paths(
-    store: StoreConnection, zone: ZoneInfo, *, event_id: str | None, name: str | None
+    store: StoreConnection, settings: Settings, *, event_id: str | None, name: str | None
 ) -> PurchasePaths:
-    """Return the purchase of an event id, or the newest of a user or an order of that `name`."""
+    """Return the purchase of an event id, or the newest of a user or an order of that `name`.
+
+    Of those that are in column files only, that of an id. Raises what `show_archived` does.
+    """
     values: tuple[str | bytes | None, ...]
+    zone = settings.zone
     if event_id is not None:
+        show_archived_id(store, open_column_store(settings), event_id)
         where, values = "analytics_event WHERE event_id = ?", (pack_event_id(event_id),)
     else:
         newest = f"(SELECT * FROM analytics_event ORDER BY event_time DESC LIMIT {NEWEST})"  # noqa: S608

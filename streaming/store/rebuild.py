@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from streaming.errors import Unavailable
 from streaming.settings import Settings
+from streaming.store.archive import count_archived, return_days
 from streaming.store.backup import Progress, backup, backup_path
 from streaming.store.column_files import forget_all
 from streaming.store.connection import StoreConnection, write_store
@@ -45,10 +47,12 @@ class RebuildResult:
 def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResult:
     """Compute live totals, item totals and day ledger from the events, after a backup.
 
-    A running consumer waits and then goes on. `progress` is that of the backup.
+    A running consumer waits and then goes on. `progress` is that of the backup. Archived events are
+    rows again then, until they are archived the next time. Raises what `return_days` does.
     """
     # Before the write lock is taken: a copy takes long, and the consumer goes on meanwhile.
     kept = backup(settings, backup_path(settings, "before-rebuild"), progress)
+    return_days(settings)
     return recompute(settings, kept)
 
 
@@ -63,6 +67,7 @@ def recompute(settings: Settings, kept: Path, timezone: str | None = None) -> Re
     without events keeps its row with figures of 0, because without it the version would be 0 again.
     """
     with write_store(settings) as store:
+        _require_rows(store)
         if timezone is not None:
             store.execute("UPDATE deployment SET timezone = ?", (timezone,))
         recorded = recorded_deployment(store)
@@ -81,6 +86,12 @@ def recompute(settings: Settings, kept: Path, timezone: str | None = None) -> Re
         # Who rebuilds may have changed events by hand, and the copies would not show it.
         forget_all(store)
         return RebuildResult(kept, events, days, items, builds)
+
+
+def _require_rows(store: StoreConnection) -> None:
+    """Raise `Unavailable` if events were archived since all were returned."""
+    if count_archived(store):
+        raise Unavailable("A run archives events meanwhile: wait for its end, and try again.")
 
 
 def _rebuild_totals(connection: StoreConnection, now: int) -> int:

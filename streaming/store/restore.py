@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from streaming.apps import ANALYTICS
 from streaming.errors import PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
+from streaming.store.archive import list_archive
 from streaming.store.backup import Progress, backup_path, copy_database, require_integrity
-from streaming.store.column_files import forget_missing
-from streaming.store.column_store import open_column_store
+from streaming.store.column_files import forget_missing, put_back
+from streaming.store.column_store import ColumnStore, open_column_store
 from streaming.store.connection import (
     SCHEMA_VERSION,
     newer_schema,
@@ -28,6 +30,9 @@ from streaming.store.schema import migrate
 from streaming.store.sqlite import connect, store_errors
 from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire, holder
+
+ARCHIVE_VERSION: Final = 15
+"""The first schema version in which events may be in column files only."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,13 @@ def restore(settings: Settings, source: Path, progress: Progress | None = None) 
 
     The content is replaced in one transaction, so that a reader sees the one or the other. Who was
     erased in this home is erased in the restored one too. Raises `PurchasesError` while a worker of
-    this home runs or a run writes, or if `source` is no backup of a deployment with these settings.
+    this home runs or a run writes, if `source` is no backup of a deployment with these settings, or
+    if a column file with the only copy of some of its events is not there.
     """
-    path = settings.database_path
+    path, column_store = settings.database_path, open_column_store(settings)
     with closing(_open_backup(source)) as content:
         _require_restorable(content, source, settings)
+        _require_archive(content, source, column_store, Home(settings.home))
         with workers_stopped(settings):
             kept = _set_aside(path, backup_path(settings, "before-restore"))
             if path.exists():
@@ -56,7 +63,7 @@ def restore(settings: Settings, source: Path, progress: Progress | None = None) 
                 copy_database(content, source, path, progress)
             migrate(path)
             with write_store(settings) as store:
-                forget_missing(store, open_column_store(settings))
+                forget_missing(store, column_store)
             return RestoreResult(kept, apply_again(settings))
 
 
@@ -85,6 +92,31 @@ def _require_restorable(content: sqlite3.Connection, source: Path, settings: Set
     if recorded is not None:
         require_same_deployment(recorded, settings, source)
     require_integrity(content, source)
+
+
+def _require_archive(
+    content: sqlite3.Connection, source: Path, column_store: ColumnStore, home: Home
+) -> None:
+    """Put back the files that hold events which the backup does not.
+
+    Raises `UsageError` if one of them is nowhere.
+    """
+    with store_errors(source):
+        # An older schema has no archive.
+        is_older = schema_version(content, source) < ARCHIVE_VERSION
+        files = [] if is_older else list_archive(content)
+    if not files:
+        return
+    sizes = column_store.sizes()
+    put_back(home, [file.name for file in files if file.name not in sizes])
+    sizes = column_store.sizes()
+    lost = [file for file in files if sizes.get(file.name) != file.bytes]
+    if lost:
+        raise UsageError(
+            f"{source} lacks {sum(file.archived or 0 for file in lost):,} events that are in"
+            f" {len(lost):,} column files only, such as {lost[0].name}. These are not there: put"
+            " them back from a copy of the directory columns, or name another backup."
+        )
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from streaming.errors import PurchasesError
 from streaming.events.identifiers import event_id_text
 from streaming.events.record import TopicPartition
 from streaming.events.refusal import Reason
+from streaming.store.archived_ids import find_archived, require_rows, with_archived
 from streaming.store.column_files import FORGET_DAY
 from streaming.store.figures import SELECT_IDS, add_figures, compile_insert
 from streaming.store.models import StreamOffset, Table
@@ -93,11 +94,16 @@ def write_batch(
 ) -> StoredBatch:
     """Write a batch; `day_of` returns the ISO date of a time in µs, `now` is in µs.
 
-    Raises `PositionTaken` if a position is not the expected one; the caller then rolls back.
+    Raises `PositionTaken` if a position is not the expected one, and `DaysArchived` if an archived
+    event would change; the caller then rolls back.
     """
     # Events first: which of them are new decides all figures and counts below.
-    changes = _insert_events(connection, batch.events)
+    known = find_archived(connection, batch.events)
+    changes = _insert_events(connection, [row for row in batch.events if row[0] not in known])
+    if known:
+        changes = with_archived(changes, batch.events, known)
     if changes.updates:
+        require_rows(connection, changes, day_of)
         connection.exec_driver_sql(_UPDATE_EVENT, [(*row, row[0]) for row in changes.updates])
     # Only a correction needs the rows that it replaces; nearly every batch just adds.
     if changes.corrections:

@@ -30,6 +30,11 @@ class Home:
         return self.backups / "rehearsal"
 
     @property
+    def kept_columns(self) -> Path:
+        """The directory of column files that only backups name, as in `columns`."""
+        return self.backups / "columns"
+
+    @property
     def columns(self) -> Path:
         """The directory of column files, one below it for each day."""
         return self.path / "columns"

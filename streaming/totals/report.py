@@ -15,6 +15,8 @@ from streaming.formatting import grouped, printable
 from streaming.kafka.lag import Lag, read_lag
 from streaming.kafka.names import Names
 from streaming.settings import Settings
+from streaming.store.archive import show_archived
+from streaming.store.column_store import open_column_store
 from streaming.store.connection import read_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import (
@@ -79,6 +81,8 @@ def read_report(settings: Settings, *, distinct: bool) -> tuple[Report, str]:
         # compared with.
         asked = background.submit(_ask_lag, settings, stored)
         live = live_figures(store)
+        if distinct:
+            show_archived(store, open_column_store(settings))
         counted = distinct_figures(store) if distinct else None
         lag, unknown = asked.result()
     report = Report(

@@ -34,9 +34,10 @@ DIGEST_BYTES: Final = 16
 # JSON, so that no two rows give the same text. What nothing compares with the topics
 # (description, country and others) is left out.
 ROWS: Final = (
-    'SELECT json_group_array(json_array(rowid, hex(event_id), event_time, "user", order_id, item,'
-    " quantity, amount_micros, source_topic, source_partition, source_offset, source_timestamp,"
-    " stream_partition, stream_offset)) FROM analytics_event WHERE rowid > ? AND rowid <= ?"
+    'SELECT json_group_array(one) FROM (SELECT json_array(rowid, hex(event_id), event_time, "user",'
+    " order_id, item, quantity, amount_micros, source_topic, source_partition, source_offset,"
+    " source_timestamp, stream_partition, stream_offset) AS one FROM analytics_event"
+    " WHERE rowid > ? AND rowid <= ? ORDER BY rowid)"
 )
 
 
@@ -114,6 +115,11 @@ def require_same_logs(
 def topic_ids_of(cluster: Cluster) -> dict[str, str]:
     """Return the id of each topic by its name."""
     return {name: topic_id_text(topic.topic_id) for name, topic in cluster.topics.items()}
+
+
+def erasures_of(connection: StoreConnection) -> list[str]:
+    """Return the ids of the erasures."""
+    return [row[0] for row in connection.execute("SELECT id FROM erasure ORDER BY id")]
 
 
 def compared_ends(positions: TopicPositions) -> dict[TopicPartition, int]:

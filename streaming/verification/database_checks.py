@@ -9,9 +9,11 @@ from datetime import timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from streaming.store.archive import is_archive_shown
 from streaming.store.connection import StoreConnection
 from streaming.units import EPOCH
 from streaming.verification.check import Check
+from streaming.verification.records import shown_id
 
 # Offsets from UTC are multiples of a quarter of an hour today, so that midnight begins a slot.
 SLOT: Final = 15 * 60 * 1_000_000
@@ -147,6 +149,11 @@ def stored_days(connection: StoreConnection) -> dict[str, Figures]:
     )
 
 
+def stored_figures(connection: StoreConnection) -> list[dict[str, Figures]]:
+    """Read totals, items and days."""
+    return [stored_totals(connection), stored_items(connection), stored_days(connection)]
+
+
 def counted_partitions(connection: StoreConnection, after: int = 0) -> Held:
     """Count the events after a row by their partition of `analytics`, with the last offset."""
     rows = connection.execute(
@@ -195,6 +202,28 @@ def check_positions(
         if partition < 0:  # of a log that was given up, see `store.offsets`
             continue
         check.differ(f"{events} events came from {topic}-{partition}, which was never read.")
+    return check
+
+
+def check_archive(connection: StoreConnection) -> Check:
+    """Compare the ids of archived events with the events of column files, which are shown."""
+    check = Check("archived events")
+    (check.compared,) = connection.execute("SELECT count(*) FROM archived_event").fetchone()
+    if not is_archive_shown(connection):
+        if check.compared:
+            check.differ(f"archived_event has {check.compared:,} ids, but no column file has one.")
+        return check
+    source = "source_timestamp, source_partition, source_offset, source_topic"
+    for statement, sentence in {
+        f"SELECT event_id FROM (SELECT event_id, {source} FROM archived_event EXCEPT"
+        f" SELECT event_id, {source} FROM temp.archived_row)": "is archived, but no column file"
+        " has it from that source",
+        f"SELECT event_id FROM (SELECT event_id, {source} FROM temp.archived_row EXCEPT"
+        f" SELECT event_id, {source} FROM archived_event)": "is in a column file only, but"
+        " archived_event lacks it",
+    }.items():
+        for (event_id,) in connection.execute(statement):
+            check.differ(f"The event {shown_id(event_id)} {sentence}.")
     return check
 
 

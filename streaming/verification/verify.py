@@ -16,11 +16,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct, structs
 
-from streaming.errors import PurchasesError
+from streaming.errors import PurchasesError, Unavailable
 from streaming.kafka.acls import reader_rules
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster, preflight
 from streaming.settings import Settings
+from streaming.store.archive import count_archived, show_archived
+from streaming.store.column_store import open_column_store
 from streaming.store.connection import (
     StoreConnection,
     read_store,
@@ -37,6 +39,7 @@ from streaming.verification.checkpoint import (
     chunk_digests,
     chunk_numbers,
     compared_ends,
+    erasures_of,
     figures_digest,
     joined,
     last_row,
@@ -51,6 +54,7 @@ from streaming.verification.database_checks import (
     LIVE_TOTALS,
     Figures,
     Held,
+    check_archive,
     check_days,
     check_items,
     check_positions,
@@ -59,9 +63,7 @@ from streaming.verification.database_checks import (
     counted_items,
     counted_partitions,
     counted_totals,
-    stored_days,
-    stored_items,
-    stored_totals,
+    stored_figures,
 )
 from streaming.verification.reader_processes import Readers, start_readers
 from streaming.verification.topic_checks import Progress, TopicComparison, by_topic, check_topics
@@ -135,7 +137,8 @@ def verify(settings: Settings, progress: Progress, *, full: bool = False) -> Ver
     path, names = settings.database_path, Names.of(settings)
     with read_store(settings) as store:
         deployment = recorded_deployment(store)
-        rows, kept = last_row(store), None if full else read_checkpoint(store)
+        kept = None if full else read_checkpoint(store)
+        rows = 0 if count_archived(store) else last_row(store)
     if deployment is None:
         raise PurchasesError(f"{path} was never used by `purchases up` or `analyze`.")
     cluster = preflight(settings, reader_rules(names), optional=[names.redrive])
@@ -177,7 +180,12 @@ def _open_run(
         start_readers(settings, rows) as readers,
         read_store_together(settings, THREADS + 1, readers.begin) as stores,
     ):
-        yield _Run(settings, cluster, deployment, stores, readers, progress)
+        progress("the archive", 0, 0)
+        is_archived = show_archived(stores[0], open_column_store(settings))
+        if is_archived and readers.number > 1:
+            raise Unavailable("The first events were archived meanwhile: verify again.")
+        seen = [stores[0]] * len(stores) if is_archived else stores
+        yield _Run(settings, cluster, deployment, seen, readers, progress)
 
 
 def _begin(run: _Run) -> _Found:
@@ -201,7 +209,7 @@ def _go_on(run: _Run, checkpoint: Checkpoint) -> _Found | None:
     store, after = run.stores[0], checkpoint.row
     row = last_row(store)
     held_to = (checkpoint.timezone, checkpoint.erasures, checkpoint.not_storable)
-    now = (run.deployment.timezone, _erasures(store), _not_storable(run, checkpoint.positions))
+    now = (run.deployment.timezone, erasures_of(store), _not_storable(run, checkpoint.positions))
     if held_to != now:
         return None
     done = count(CHUNK_ROWS, CHUNK_ROWS)
@@ -216,7 +224,7 @@ def _go_on(run: _Run, checkpoint: Checkpoint) -> _Found | None:
         for part, half in zip(parts, halves, strict=True):
             if part.result() != [checkpoint.chunks[number] for number in half]:
                 return None
-    tables = _stored_figures(store)
+    tables = stored_figures(store)
     rest = [without(*pair) for pair in zip(tables, _counted_since(run, after), strict=True)]
     if figures_digest(*rest) != checkpoint.figures:
         return None
@@ -230,6 +238,7 @@ def _go_on(run: _Run, checkpoint: Checkpoint) -> _Found | None:
     checks = [
         *(Check(name, len(table)) for name, table in zip(FIGURES, tables, strict=True)),
         check_positions(store, run.group, names.analytics, held),
+        check_archive(store),
         *compared.checks,
     ]
     if any(check.differing for check in checks):
@@ -264,12 +273,9 @@ def _check_figures(run: _Run, store: StoreConnection) -> tuple[list[Check], Held
         check_items(store),
         check_days(store, ZoneInfo(run.deployment.timezone)),
         check_positions(store, run.group, Names.of(run.settings).analytics, held),
+        check_archive(store),
     ]
     return checks, held
-
-
-def _stored_figures(store: StoreConnection) -> list[dict[str, Figures]]:
-    return [stored_totals(store), stored_items(store), stored_days(store)]
 
 
 def _counted_since(run: _Run, row: int) -> list[dict[str, Figures]]:
@@ -288,10 +294,6 @@ def _not_storable(run: _Run, ends: Mapping[str, Mapping[int, int]]) -> str:
     return not_storable_digest(run.stores[0], topic_id, ends.get(topic, {}))
 
 
-def _erasures(store: StoreConnection) -> list[str]:
-    return [row[0] for row in store.execute("SELECT id FROM erasure ORDER BY id")]
-
-
 def _checkpoint(
     run: _Run, compared: TopicComparison, row: int, chunks: list[str], held: Held
 ) -> Checkpoint | None:
@@ -308,10 +310,10 @@ def _checkpoint(
         cluster_id=run.cluster.cluster_id,
         topic_ids=topic_ids_of(run.cluster),
         timezone=run.deployment.timezone,
-        erasures=_erasures(store),
+        erasures=erasures_of(store),
         row=row,
         chunks=chunks,
-        figures=figures_digest(*_stored_figures(store)),
+        figures=figures_digest(*stored_figures(store)),
         held=held,
         positions=ends,
         ends=by_topic({one: end for one, (_, end) in positions.bounds.items()}),

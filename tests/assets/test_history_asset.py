@@ -43,12 +43,25 @@ def test_a_run_seals_and_says_what_there_is(store: Settings, instance: DagsterIn
         "days": 4,
         "files": 4,
         "events": 4,
+        "archived_events": 0,
         "sealed_days": 4,
         "sealed_events": 4,
         "new_files": 4,
         "joined_files": 0,
         "removed_files": 0,
     }
+    assert is_sound(instance)
+
+
+def test_a_run_archives_what_is_older_than_rows_are_kept(
+    store: Settings, instance: DagsterInstance
+) -> None:
+    """All days but the newest; the audit passes over files that are the only copy too."""
+    store_events(store, year_of_days(4))
+    result = seal(store.model_copy(update={"keep_events": 40}), instance)
+    (event,) = result.get_asset_materialization_events()
+    metadata = event.step_materialization_data.materialization.metadata
+    assert (metadata["archived_events"].value, metadata["events"].value) == (3, 4)
     assert is_sound(instance)
 
 

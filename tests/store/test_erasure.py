@@ -9,7 +9,7 @@ import pytest
 
 from streaming.errors import NotFound, UsageError
 from streaming.settings import Settings
-from streaming.store import erasure
+from streaming.store import free_space
 from streaming.store.backup import backup
 from streaming.store.connection import read_store
 from streaming.store.erasure import ErasureResult, apply_again, erase
@@ -234,7 +234,7 @@ def test_a_database_put_there_by_hand_is_erased_at_the_next_start(
 
 def test_a_reader_goes_on_meanwhile(shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its snapshot stays; that the WAL holds the name is said, and once it is over that is gone."""
-    monkeypatch.setattr(erasure, "VACUUM_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(free_space, "VACUUM_LOCK_SECONDS", 0.1)
     with closing(connect(shop.database_path, read_only=True)) as reader, snapshot(reader):
         named = reader.execute("SELECT count(*) FROM analytics_event WHERE user = ?", (ANNA,))
         assert named.fetchone() == (3,)

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import psutil
@@ -27,10 +27,12 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
+from assets.builds.archive import archive_history
 from streaming.errors import PurchasesError
 from streaming.store.backup import copy_database
 from streaming.store.rebuild import rebuild
 from streaming.store.sqlite import connect
+from streaming.system.home import Home
 from streaming.verification import reader_processes, retention
 from streaming.verification.records import headers_of
 from streaming.verification.verify import VerificationReport, verify
@@ -398,6 +400,29 @@ def test_rows_that_a_correction_changed_are_compared_again(deployment: Deploymen
     assert (result.examples, result.rests_on, events_compared(result)) == ([], None, 20)
     again = result_of(deployment, full=False)
     assert (again.examples, again.rests_on_events) == ([], 20)
+
+
+def test_archived_events_are_compared_like_rows(copied: Deployment) -> None:
+    """What was compared before is held to the same digests; a lost id or file is named."""
+    assert result_of(copied).examples == []
+    kept = copied.settings.model_copy(update={"keep_events": 40})
+    archived = archive_history(kept, date(2030, 1, 1)).events
+    assert archived > GOOD / 2
+    again, full = result_of(copied, full=False), result_of(copied)
+    assert (again.examples, again.rests_on_events > archived) == ([], True)
+    assert full.examples == []
+    with closing(connect(kept.database_path)) as opened:
+        opened.execute(
+            "UPDATE archived_event SET source_offset = source_offset + 1000 WHERE"
+            " event_id = (SELECT min(event_id) FROM archived_event)"
+        )
+    examples = "\n".join(result_of(copied).examples)
+    assert "is archived, but no column file has it from that source" in examples
+    assert "is in a column file only, but archived_event lacks it" in examples
+    for file in Home(kept.home).columns.rglob("*.parquet"):
+        file.unlink()
+    with pytest.raises(PurchasesError, match="No such file"):
+        result_of(copied)
 
 
 def stored(deployment: Deployment) -> int:

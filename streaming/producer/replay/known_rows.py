@@ -20,6 +20,8 @@ from streaming.producer.replay.recording import Recording
 from streaming.producer.replay.rows import Known, know_none
 from streaming.producer.replay.verdicts import NO_TOPIC_ID
 from streaming.settings import Settings
+from streaming.store.archive import show_archived
+from streaming.store.column_store import open_column_store
 from streaming.store.connection import StoreReader, open_reader
 from streaming.store.event_ids import (
     Content,
@@ -63,6 +65,8 @@ def stored_rows(settings: Settings, recording: Recording, shift_micros: int) -> 
             if not has_events_between(store, first, last):
                 yield know_none
                 return
+            if windows:
+                show_archived(store, open_column_store(settings), (first, last + 1))
             contents = (
                 Counter(
                     content

@@ -21,7 +21,8 @@ from streaming.store.backup import backup
 from streaming.store.column_files import forget_all
 from streaming.store.column_store import open_column_store
 from streaming.store.connection import read_store, write_store
-from streaming.store.erasure import erase, overwrite_free_space
+from streaming.store.erasure import erase
+from streaming.store.free_space import overwrite_free_space
 from streaming.store.rebuild import rebuild
 from streaming.store.restore import restore
 from streaming.store.sqlite import connect
@@ -198,7 +199,7 @@ def test_a_seal_under_way_does_not_bring_the_name_back(
         erase(store, "anna", None, apply=True)
         return written
 
-    monkeypatch.setattr("streaming.store.erasure.VACUUM_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("streaming.store.free_space.VACUUM_LOCK_SECONDS", 0.1)
     monkeypatch.setattr(seal, "write_file", write_and_erase)
     assert seal_history(store, TODAY).files == 0
     assert (listed(store), files(store)) == ([], [])

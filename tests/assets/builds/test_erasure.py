@@ -13,7 +13,7 @@ from assets.checks.reconciliation import check_unchanged
 from assets.tables.models import WHOLE
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, compute
 from streaming.settings import Settings
-from streaming.store import erasure
+from streaming.store import free_space
 from streaming.store.connection import read_store
 from streaming.store.erasure import erase
 from tests.assets.stored import store_events
@@ -92,7 +92,7 @@ def test_a_build_under_way_does_not_bring_the_name_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What was computed from events with the name is computed again."""
-    monkeypatch.setattr(erasure, "VACUUM_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(free_space, "VACUUM_LOCK_SECONDS", 0.1)
     calls = 0
 
     def compute_and_erase(*arguments: object) -> list[pl.DataFrame]:

@@ -19,6 +19,7 @@ from tests.assets.stored import store_events
 from tests.store.rows import Event, event, micros
 
 ZONE = ZoneInfo("Europe/London")
+SETTINGS = Settings(timezone=ZONE.key)
 DAYS = DayRange(date(2024, 3, 29), date(2024, 10, 28))
 """The clocks change on 31 March and on 27 October."""
 STARTS: dict[Period, Callable[[datetime], str]] = {
@@ -80,7 +81,7 @@ def test_each_period_has_what_its_local_time_has(
         )
         if is_asked and local(one).date() in DAYS:
             expected[STARTS[by](local(one))].append(one)
-    points = read_periods(reader, DAYS, ZONE, subject, by)
+    points = read_periods(reader, DAYS, SETTINGS, subject, by)
     assert {p.at: (p.events, p.items_sold, p.net_revenue_micros, p.orders) for p in points} == {
         at: (
             len(of),
@@ -98,10 +99,10 @@ def test_each_period_has_what_its_local_time_has(
 
 def test_weeks_and_months_of_days_are_those_of_events(reader: StoreConnection) -> None:
     """Their sums; distinct customers of a week are no sum of days, and not shown as one."""
-    days = read_periods(reader, DAYS, ZONE, Subject(), "day")
+    days = read_periods(reader, DAYS, SETTINGS, Subject(), "day")
     for by in ("week", "month"):
         grouped = group_days(days, by)
-        exact = read_periods(reader, DAYS, ZONE, Subject(), by)
+        exact = read_periods(reader, DAYS, SETTINGS, Subject(), by)
         for one, other in zip(grouped, exact, strict=True):
             assert (one.at, one.events, one.net_revenue) == (
                 other.at,
@@ -115,7 +116,7 @@ def test_rankings_and_orders_add_up_to_what_they_are_of(reader: StoreConnection)
     """Each in both directions; guests are no customers, but their orders are orders."""
     spain = [one for one in purchases() if one.country == "Spain" and local(one).date() in DAYS]
     subject, page = Subject(country="Spain"), slice(0, 1_000)
-    asked = (reader, DAYS, ZONE, subject)
+    asked = (reader, DAYS, SETTINGS, subject)
     total, ranking = rank_events(*asked, "user", "net_revenue", "descending", page)
     assert total == len(ranking) == 3
     known = sum(one.amount_micros or 0 for one in spain if one.user)
@@ -134,7 +135,7 @@ def test_more_events_than_can_be_read_are_refused(
     """Before any is read, with their number and what to do."""
     monkeypatch.setattr(event_figures, "MAX_EVENTS", 100)
     with pytest.raises(UsageError, match="Choose fewer days"):
-        read_periods(reader, DAYS, ZONE, Subject(item="lamp"), "day")
+        read_periods(reader, DAYS, SETTINGS, Subject(item="lamp"), "day")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,228 @@
+"""The step of rows into the archive: written to files, compared with them, and only then deleted.
+
+Each transaction leaves a day whole, so that whoever is killed goes on, and every reader sees the
+same events as before. How they are read and brought back is in `streaming.store.archive`.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Final
+
+from assets.builds.columns import sum_files, write_file
+from assets.builds.event_reader import read_ledger, read_whole_rows
+from streaming.errors import PurchasesError
+from streaming.settings import Settings
+from streaming.store.archive import (
+    EVENT_ROW,
+    ROW,
+    Row,
+    read_archived_file,
+    return_days,
+    row_tuples,
+)
+from streaming.store.column_files import (
+    ColumnFile,
+    forget_after,
+    read_column_files,
+    replace_column_files,
+)
+from streaming.store.column_store import open_column_store
+from streaming.store.connection import StoreConnection, StoreReader, open_reader, write_store
+from streaming.store.deployment import recorded_deployment, require_same_deployment
+from streaming.store.live_totals import count_corrections
+from streaming.store.rows import content_digest, day_cutter
+from streaming.system.deadline import Deadline
+from streaming.units import EPOCH
+
+CHUNK_ROWS: Final = 10_000
+"""Rows deleted in one transaction: ids lie far apart, and each may cost a page of the WAL."""
+EVENT_COLUMNS: Final = ", ".join(f'"{column}"' for column in EVENT_ROW)
+ROWS: Final = (
+    f"SELECT rowid, {EVENT_COLUMNS} FROM analytics_event"  # noqa: S608 - own names
+    " WHERE rowid >= ? AND rowid <= ? AND event_time >= ? AND event_time <= ? ORDER BY rowid"
+)
+
+
+@dataclass(frozen=True)
+class ArchiveResult:
+    """How many days went into the archive, with how many events.
+
+    `problems` has a sentence for each day whose rows are not those of its files; it stays rows.
+    """
+
+    days: int = 0
+    events: int = 0
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+class _Changed(Exception):
+    """The day was changed meanwhile: the next run takes it."""
+
+
+def archive_history(
+    settings: Settings, today: date, limit_seconds: float = math.inf
+) -> ArchiveResult:
+    """Put the rows of the days into the archive that are older than `PURCHASES_KEEP_EVENTS`.
+
+    No further day is begun after the limit. Only who holds the write lock may do it. Raises what
+    `seal_history` does.
+    """
+    if settings.keep_events is None:
+        return ArchiveResult()
+    limit, days, events = Deadline.after(limit_seconds), 0, 0
+    problems: dict[str, str] = {}
+    before = today - timedelta(settings.keep_events)
+    with closing(open_reader(settings)) as reader:
+        for day in list_days_to_archive(reader, settings, before):
+            if limit.is_over():
+                break
+            try:
+                events += _archive_day(reader, settings, day)
+                days += 1
+            except _Changed:
+                continue
+            except PurchasesError as error:
+                problems[day.isoformat()] = str(error)
+    return ArchiveResult(days, events, problems)
+
+
+def needs_archive(settings: Settings, today: date) -> bool:
+    """Return whether a day has rows that are to go."""
+    if settings.keep_events is None:
+        return False
+    with closing(open_reader(settings)) as reader:
+        before = today - timedelta(settings.keep_events)
+        return bool(list_days_to_archive(reader, settings, before))
+
+
+def list_days_to_archive(reader: StoreReader, settings: Settings, before: date) -> list[date]:
+    """Return the days before a day that have rows, oldest first.
+
+    The newest day stays, and so does the day of the row that was stored last: its number would be
+    given again.
+    """
+    with reader.snapshot() as store:
+        recorded = recorded_deployment(store)
+        if recorded is not None:
+            require_same_deployment(recorded, settings, settings.database_path)
+        ledger = {day: each for day, each in read_ledger(store).items() if each.events}
+        last = store.execute(
+            "SELECT event_time FROM analytics_event ORDER BY rowid DESC LIMIT 1"
+        ).fetchone()
+        if not ledger or last is None:
+            return []
+        kept = {max(ledger), date.fromisoformat(day_cutter(settings.zone)(last[0]))}
+        files = read_column_files(store)
+    return [
+        day
+        for day, figures in ledger.items()
+        if day < before
+        and day not in kept
+        and figures.events != sum(file.archived or 0 for file in files.get(day, ()))
+        and not any(file.problem for file in files.get(day, ()))
+    ]
+
+
+def _archive_day(reader: StoreReader, settings: Settings, day: date) -> int:
+    """Put a day into the archive; return how many events went.
+
+    Raises `_Changed`, and `PurchasesError` if the rows contradict the ledger.
+    """
+    _write_files(reader, settings, day)
+    with reader.snapshot() as store:
+        files = [
+            file for file in read_column_files(store, day, day)[day] if file.archived is not None
+        ]
+    return sum(_delete_rows(settings, file) for file in files if file.archived != file.events)
+
+
+def _write_files(reader: StoreReader, settings: Settings, day: date) -> None:
+    """Name files with the whole rows of a day, in place of those that have the purchases only."""
+    column_store = open_column_store(settings)
+    with reader.snapshot() as store:
+        listed = read_column_files(store, day, day).get(day, [])
+        corrections = count_corrections(store)
+        whole = [file for file in listed if file.archived is not None]
+        figures = read_ledger(store, day, day)[day]
+        after = max((file.last_row for file in whole), default=0)
+        new: list[ColumnFile] = []
+        for frame in read_whole_rows(store, day, settings.zone, after):
+            if frame.is_empty():
+                continue
+            # A file stands up to its last row: those of the next one come after it.
+            rows = (after + 1, int(frame[ROW][-1]))
+            new.append(write_file(frame, column_store, day.isoformat(), rows))
+            after = rows[1]
+    counted = sum_files([*whole, *new])
+    if (counted.events, counted.items_sold, counted.net_revenue_micros) != (
+        figures.events,
+        figures.items_sold,
+        figures.net_revenue_micros,
+    ):
+        raise PurchasesError(
+            f"{day} has {counted.events:,} events in rows and column files, and the ledger"
+            f" {figures.events:,}, or other sums: run `purchases verify`."
+        )
+    names = {file.name for file in listed}
+    with write_store(settings) as store:
+        now = {file.name for file in read_column_files(store, day, day).get(day, ())}
+        # An erasure removes what no row names, also a file that was just written.
+        are_there = all(column_store.has(file.name) for file in new)
+        if count_corrections(store) != corrections or now != names or not are_there:
+            raise _Changed
+        replace_column_files(store, [file for file in listed if file.archived is None], new)
+
+
+def _delete_rows(settings: Settings, file: ColumnFile) -> int:
+    """Delete the rows of a file, each compared with it before; return how many went.
+
+    Raises `_Changed`, also for a row that differs: its day is rows again.
+    """
+    rows, deleted = row_tuples(read_archived_file(file, open_column_store(settings))), 0
+    for start in range(0, len(rows), CHUNK_ROWS):
+        chunk = rows[start : start + CHUNK_ROWS]
+        with write_store(settings) as store:
+            there = _rows_there(store, chunk)
+            numbers = {row[0] for row in there}
+            # Some may have gone before this process was killed.
+            differing = there != [row for row in chunk if row[0] in numbers]
+            if not differing:
+                _delete(store, file, there)
+        if differing:
+            # Another record of a purchase took the place of the first while the files were written.
+            return_days(settings, {file.day})
+            with write_store(settings) as store:
+                forget_after(store, file.day, 0)
+            raise _Changed
+        deleted += len(there)
+    return deleted
+
+
+def _rows_there(store: StoreConnection, chunk: list[Row]) -> list[Row]:
+    numbers, (first, last) = {row[0] for row in chunk}, (chunk[0][0], chunk[-1][0])
+    times = [row[2] for row in chunk]
+    # Rows of other days lie between.
+    rows: Iterator[Row] = store.execute(ROWS, (first, last, min(times), max(times)))
+    return [row for row in rows if row[0] in numbers]
+
+
+def _delete(store: StoreConnection, file: ColumnFile, rows: list[Row]) -> None:
+    """Delete rows and keep their ids, in the order of the index."""
+    day = (date.fromisoformat(file.day) - EPOCH.date()).days
+    updated = store.execute(
+        "UPDATE column_file SET archived = archived + ? WHERE name = ?", (len(rows), file.name)
+    )
+    if updated.rowcount != 1:
+        raise _Changed
+    ordered = sorted((row[1:] for row in rows), key=lambda row: row[0])
+    store.executemany(
+        "INSERT INTO archived_event (event_id, epoch_day, content, source_timestamp,"
+        " source_partition, source_offset, source_topic) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(row[0], day, content_digest(row), row[16], row[14], row[15], row[13]) for row in ordered],
+    )
+    store.executemany(
+        "DELETE FROM analytics_event WHERE event_id = ?", [(row[0],) for row in ordered]
+    )

@@ -1,0 +1,240 @@
+"""The archive: events whose rows are only in column files, read and brought back.
+
+Whoever reads events of any day calls `show_archived` first: then `analytics_event` has them too in
+that snapshot. Whoever changes stored events calls `return_days` first: then they are rows again.
+Rows go into the archive in `assets.builds.archive`, and nowhere else.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import fields
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from streaming.errors import PurchasesError
+from streaming.events.identifiers import pack_event_id
+from streaming.settings import Settings
+from streaming.store.column_files import ColumnFile, DaysArchived, forget_after
+from streaming.store.column_store import ColumnStore, open_column_store
+from streaming.store.connection import StoreConnection, read_store, write_store
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Span = tuple[int, int]
+"""From a time to before another, in µs."""
+ALWAYS: Final = (-(2**63), 2**63 - 1)
+ROW: Final = "row"
+"""The column of a file that has the number of the row."""
+EVENT_ROW: Final = (
+    "event_id", "event_time", "kind", "user", "item", "quantity", "unit_price_micros",
+    "amount_micros", "currency", "order_id", "description", "country", "processed_at",
+    "source_topic", "source_partition", "source_offset", "source_timestamp", "stream_partition",
+    "stream_offset",
+)  # fmt: skip
+"""The columns of a row, in the order of `analytics_event`."""
+_COLUMNS: Final = ", ".join(f'"{column}"' for column in EVENT_ROW)
+_MARKS: Final = ", ".join("?" * (1 + len(EVENT_ROW)))
+_FILE: Final = ", ".join(field.name for field in fields(ColumnFile))
+_SHOW: Final = (
+    f"CREATE TEMP TABLE archived_row (rowid_ INTEGER PRIMARY KEY, {_COLUMNS})",
+    "CREATE INDEX temp.ix_archived_row_event_time ON archived_row (event_time)",
+    "CREATE INDEX temp.ix_archived_row_event_id ON archived_row (event_id)",
+    (
+        f"CREATE TEMP VIEW analytics_event AS SELECT rowid AS rowid, {_COLUMNS}"  # noqa: S608
+        f" FROM main.analytics_event UNION ALL SELECT rowid_, {_COLUMNS} FROM temp.archived_row"
+    ),
+)
+
+Result = TypeVar("Result")
+Row = tuple[Any, ...]
+"""The number of a row, and its values in the order of `EVENT_ROW`."""
+
+
+def list_archive(
+    store: StoreConnection, span: Span = ALWAYS, days: Collection[str] | None = None
+) -> list[ColumnFile]:
+    """Read the files that are the only copy of some event, in the order of days and rows."""
+    rows = store.execute(
+        f"SELECT {_FILE} FROM column_file WHERE archived > 0"  # noqa: S608 - own names
+        " AND last_event >= ? AND first_event < ? ORDER BY day, last_row",
+        span,
+    )
+    files = [ColumnFile(*row) for row in rows]
+    return files if days is None else [file for file in files if file.day in days]
+
+
+def read_archived_file(file: ColumnFile, column_store: ColumnStore) -> "pl.DataFrame":
+    """Read the whole rows of a file, in the order of their numbers.
+
+    Raises `PurchasesError` if it is not as it was written, and what `ColumnStore` does else.
+    """
+    import polars as pl
+
+    try:
+        content = column_store.read(file.name)
+        is_sound = hashlib.sha256(content).hexdigest() == file.sha256
+    except OSError as error:
+        raise _lost(file, error.strerror or str(error)) from error
+    if not is_sound:
+        raise _lost(file, "its content was changed")
+    rows = pl.read_parquet(BytesIO(content)).sort(ROW)
+    retired = json.loads(file.retired or "[]")
+    partition = pl.col("stream_partition")
+    # What `offsets.RETIRE_EVENTS` did to rows since.
+    moved = pl.when(partition.is_in(retired)).then(-1 - partition).otherwise(partition)
+    return rows.with_columns(stream_partition=moved) if retired else rows
+
+
+def read_archived(
+    store: StoreConnection, file: ColumnFile, column_store: ColumnStore
+) -> "pl.DataFrame":
+    """Read the events of a file that are in no row; also while its rows are being deleted."""
+    import polars as pl
+
+    rows = read_archived_file(file, column_store)
+    if file.archived == file.events:
+        return rows
+    there = store.execute(
+        "SELECT rowid FROM main.analytics_event WHERE rowid >= ? AND rowid <= ?",
+        (file.first_row, file.last_row),
+    )
+    return rows.filter(~pl.col(ROW).is_in([number for (number,) in there]))
+
+
+def row_tuples(rows: "pl.DataFrame") -> list[Row]:
+    """Return rows of a file as those of the table, with their numbers."""
+    return [
+        (number, pack_event_id(event_id), *rest)
+        for number, event_id, *rest in rows.select(ROW, *EVENT_ROW).iter_rows()
+    ]
+
+
+def show_archived(
+    store: StoreConnection,
+    column_store: ColumnStore,
+    span: Span = ALWAYS,
+    names: Mapping[str, Collection[str]] | None = None,
+) -> bool:
+    """Let `analytics_event` have archived events too, until the snapshot ends; return whether.
+
+    Those of a span, or those that have one of the `names` of a column in it. They are copied into a
+    temporary file, so choose few; called again, others take their place. Raises what
+    `read_archived_file` does.
+    """
+    is_shown = is_archive_shown(store)
+    if is_shown:
+        store.execute("DELETE FROM temp.archived_row")
+    listed = list_archive(store, span)
+    if not listed:
+        return is_shown
+    if not is_shown:
+        for statement in _SHOW:
+            store.execute(statement)
+        # A view of the database reads its tables only.
+        (readable,) = store.execute(
+            "SELECT sql FROM main.sqlite_master WHERE name = 'analytics_event_readable'"
+        ).fetchone()
+        store.execute(readable.replace("CREATE VIEW", "CREATE TEMP VIEW", 1))
+    for file in listed:
+        chosen = read_archived(store, file, column_store).filter(*_conditions(span, names or {}))
+        store.executemany(f"INSERT INTO temp.archived_row VALUES ({_MARKS})", row_tuples(chosen))  # noqa: S608 - marks
+    return True
+
+
+def show_archived_id(store: StoreConnection, column_store: ColumnStore, event_id: str) -> None:
+    """Do what `show_archived` does, with the event of an id. Raises what that does."""
+    span = store.execute(
+        "SELECT min(f.first_event), max(f.last_event) + 1 FROM archived_event a JOIN column_file f"
+        " ON f.day = date(a.epoch_day * 86400, 'unixepoch') AND f.archived > 0"
+        " WHERE a.event_id = ?",
+        (pack_event_id(event_id),),
+    ).fetchone()
+    if span[0] is not None:
+        show_archived(store, column_store, span, {"event_id": {event_id}})
+
+
+def is_archive_shown(store: StoreConnection) -> bool:
+    """Return whether `analytics_event` is the view that `show_archived` made."""
+    statement = "SELECT EXISTS (SELECT 1 FROM temp.sqlite_master WHERE name = 'analytics_event')"
+    return bool(store.execute(statement).fetchone()[0])
+
+
+def _conditions(span: Span, names: Mapping[str, Collection[str]]) -> "list[pl.Expr]":
+    import polars as pl
+
+    time = pl.col("event_time")
+    within = [] if span == ALWAYS else [time >= span[0], time < span[1]]
+    of_names = [pl.col(column).is_in(list(values)) for column, values in names.items()]
+    return [*within, pl.any_horizontal(of_names)] if of_names else within
+
+
+def count_archived(store: StoreConnection) -> int:
+    """Count the events that are in column files only."""
+    row = store.execute("SELECT coalesce(sum(archived), 0) FROM column_file").fetchone()
+    return int(row[0])
+
+
+def return_days(
+    settings: Settings,
+    days: Collection[str] | None = None,
+    on_file: Callable[[int, int], object] = lambda _done, _total: None,
+) -> int:
+    """Make rows of the archived events of days, all if None, again; return how many they are.
+
+    One transaction for each file, the last rows of a day first: a day is whole at each moment, and
+    who is killed goes on. `on_file` gets the files done and in all. Raises what
+    `read_archived_file` and `write_store` do; the days before the error are rows.
+    """
+    column_store, returned = open_column_store(settings), 0
+    with read_store(settings) as store:
+        listed = list_archive(store, days=days)
+    for number, file in enumerate(reversed(listed)):
+        rows = row_tuples(read_archived_file(file, column_store))
+        with write_store(settings) as store:
+            returned += _return_file(store, file, rows)
+        on_file(number + 1, len(listed))
+    return returned
+
+
+def with_rows(settings: Settings, change: Callable[[], Result]) -> Result:
+    """Return what a change of stored events returns, once the days that it changes are rows.
+
+    Raises what that and `return_days` do.
+    """
+    while True:
+        try:
+            return change()
+        except DaysArchived as error:
+            return_days(settings, error.days)
+
+
+def _return_file(store: StoreConnection, file: ColumnFile, rows: Iterable[Row]) -> int:
+    """Make the rows of a file those of the table again, and forget it; 0 if somebody did."""
+    row = store.execute("SELECT archived FROM column_file WHERE name = ?", (file.name,)).fetchone()
+    if row is None or not row[0]:
+        return 0
+    # Rows that were not deleted yet are there.
+    cursor = store.executemany(
+        f"INSERT INTO analytics_event (rowid, {_COLUMNS}) SELECT {_MARKS} WHERE EXISTS"  # noqa: S608
+        " (SELECT 1 FROM archived_event WHERE event_id = ?)",
+        [(*row, row[1]) for row in rows],
+    )
+    if cursor.rowcount != row[0]:
+        raise PurchasesError(
+            f"{file.name} has {cursor.rowcount:,} of the {row[0]:,} events that are in no row:"
+            " restore a backup with `purchases db restore`."
+        )
+    store.executemany("DELETE FROM archived_event WHERE event_id = ?", [(r[1],) for r in rows])
+    store.execute("UPDATE column_file SET archived = 0 WHERE name = ?", (file.name,))
+    forget_after(store, file.day, file.last_row)
+    return int(row[0])
+
+
+def _lost(file: ColumnFile, why: str) -> PurchasesError:
+    return PurchasesError(
+        f"The column file {file.name} has the only copy of {file.archived:,} events of {file.day},"
+        f" and it cannot be used: {why}. Put it back from a copy of the directory columns, or"
+        " restore a backup with `purchases db restore`."
+    )

@@ -1,0 +1,322 @@
+"""The archive: rows that are in column files only change nothing that anybody reads."""
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assets.builds.archive import ArchiveResult, archive_history
+from assets.builds.seal import seal_history
+from assets.checks.backups import check_restorable
+from assets.checks.finding import CheckContext
+from assets.queries.event_figures import Subject, rank_events, read_lines, read_orders, read_periods
+from assets.queries.export import Format, export_chunks
+from assets.tables.day_range import DayRange
+from streaming.errors import NotFound, PurchasesError, UsageError
+from streaming.settings import Settings
+from streaming.store.archive import return_days, show_archived, with_rows
+from streaming.store.backup import backup
+from streaming.store.column_files import DaysArchived, forget_all, remove_unlisted
+from streaming.store.column_store import open_column_store
+from streaming.store.connection import read_store, write_store
+from streaming.store.erasure import erase
+from streaming.store.event_ids import find_stored_ids
+from streaming.store.live_totals import distinct_figures
+from streaming.store.offsets import StoredOffset, move_offsets
+from streaming.store.personal_data import read_personal_data
+from streaming.store.pseudonyms import ErasureList, write_erasure_list
+from streaming.store.purchase_path import find_paths
+from streaming.store.rebuild import rebuild
+from streaming.store.restore import restore
+from streaming.system.home import Home
+from tests.assets.builds.test_columns import build, late
+from tests.assets.stored import store_events
+from tests.store.rows import GROUP, Event, year_of_days
+
+DAYS = 6
+TODAY = date(2024, 3, 1)
+RANGE = DayRange(date(2024, 1, 1), date(2024, 1, 10))
+FIGURES = (
+    "SELECT events, items_sold, net_revenue_micros, guest_events FROM live_totals",
+    "SELECT * FROM live_item_totals ORDER BY item",
+    "SELECT day, version, events, items_sold, net_revenue_micros FROM day_ledger ORDER BY day",
+    "SELECT records, stored, duplicates, conflicting FROM stream_offset",
+    "SELECT kind, event_id, day_before, day, source_timestamp FROM correction ORDER BY id",
+)
+
+
+def store_all(settings: Settings, events: list[Event]) -> None:
+    """Store a batch as the consumer does: days that it changes are brought back first."""
+    with_rows(settings, lambda: store_events(settings, events))
+
+
+def exported(settings: Settings) -> bytes:
+    """Return all events as CSV."""
+    return b"".join(export_chunks(settings, "analytics_event", None, None, Format.CSV))
+
+
+def shown(settings: Settings) -> list[Any]:
+    """Return what the dashboard, the commands and the figures say of everything."""
+    page = slice(0, 100)
+    reads: list[Callable[[Any, Subject], object]] = [
+        lambda store, subject: read_periods(store, RANGE, settings, subject, "hour"),
+        lambda store, subject: read_lines(store, RANGE, settings, subject, page),
+        lambda store, subject: read_orders(
+            store, RANGE, settings, subject, "at", "ascending", page
+        ),
+        lambda store, subject: rank_events(
+            store, RANGE, settings, subject, "user", "net_revenue", "descending", page
+        ),
+    ]
+    answers: list[Any] = [exported(settings)]
+    for subject in (Subject(), Subject(item="lamp"), Subject(customer="anna")):
+        for read in reads:
+            with read_store(settings) as store:
+                answers.append(read(store, subject))
+    with read_store(settings) as store:
+        answers += [store.execute(statement).fetchall() for statement in FIGURES]
+    return answers
+
+
+def counts(settings: Settings) -> tuple[int, int]:
+    """Return how many rows and how many ids of archived events there are."""
+    with read_store(settings) as store:
+        row = store.execute(
+            "SELECT (SELECT count(*) FROM analytics_event), (SELECT count(*) FROM archived_event)"
+        ).fetchone()
+    return row[0], row[1]
+
+
+@pytest.fixture
+def kept(store: Settings) -> Settings:
+    """Return a home that keeps rows for 40 days."""
+    return store.model_copy(update={"keep_events": 40})
+
+
+@pytest.fixture
+def archived(kept: Settings) -> Settings:
+    """Return a home with six days of one event, five of them in the archive."""
+    store_events(kept, year_of_days(DAYS))
+    assert archive_history(kept, TODAY) == ArchiveResult(days=5, events=5)
+    return kept
+
+
+def test_everything_that_is_read_is_the_same(kept: Settings) -> None:
+    """Exports, queries of the dashboard, figures and builds, before and after."""
+    store_events(kept, [late(20, 2, user="anna"), late(21, 2, item="chair")])
+    store_events(kept, year_of_days(DAYS))
+    seal_history(kept, TODAY)
+    before, built = shown(kept), build(kept, DAYS)
+    assert archive_history(kept, TODAY) == ArchiveResult(days=5, events=7)
+    assert counts(kept) == (1, 7)
+    assert shown(kept) == before
+    assert build(kept, DAYS) == built
+
+
+def test_the_last_row_and_the_newest_day_stay(kept: Settings) -> None:
+    """Row numbers would be given again, and the dashboard shows the newest day."""
+    store_events(kept, [*year_of_days(3), late(10, 1)])
+    assert archive_history(kept, TODAY) == ArchiveResult(days=1, events=1)
+    store_events(kept, [late(11, 3)])
+    assert archive_history(kept, TODAY) == ArchiveResult(days=1, events=2)
+
+
+def test_a_late_event_of_an_archived_day_follows(archived: Settings) -> None:
+    """It is a row first, and in the archive the next time; nothing is counted twice."""
+    store_events(archived, [late(30, 2), late(31, 6)])
+    before, built = shown(archived), build(archived, DAYS)
+    seal_history(archived, TODAY)
+    assert (shown(archived), build(archived, DAYS)) == (before, built)
+    assert archive_history(archived, TODAY) == ArchiveResult(days=1, events=1)
+    assert counts(archived) == (2, 6)
+    assert shown(archived) == before
+    assert archive_history(archived, TODAY) == ArchiveResult()
+
+
+def test_a_known_id_is_never_stored_twice(archived: Settings) -> None:
+    """A purchase that is sent again is a duplicate; of another content it conflicts."""
+    again = year_of_days(DAYS)[1]
+    store_events(archived, [again, late(1, 2, source_offset=99, item="other")])
+    assert counts(archived) == (1, 5)
+    with read_store(archived) as store:
+        row = store.execute("SELECT stored, duplicates, conflicting FROM stream_offset").fetchone()
+        assert row == (6, 2, 1)
+        assert find_stored_ids(store, [again.event_id, "id-999999"]) == {again.event_id}
+
+
+def test_whoever_changes_an_archived_day_brings_it_back(archived: Settings) -> None:
+    """A lower source wins as if the row were there; the day goes again the next time."""
+    winner = late(1, 3, item="other", source_timestamp=-5)
+    with pytest.raises(DaysArchived):
+        store_events(archived, [winner])
+    store_all(archived, [winner])
+    assert counts(archived) == (3, 3)
+    with read_store(archived) as store:
+        assert store.execute("SELECT day_before, day FROM correction").fetchall() == [
+            ("2024-01-02", "2024-01-03")
+        ]
+    before = shown(archived)
+    assert archive_history(archived, TODAY) == ArchiveResult(days=1, events=2)
+    assert shown(archived) == before
+    build(archived, DAYS)
+
+
+def test_an_erasure_reaches_the_archive(archived: Settings) -> None:
+    """Of the files that named the customer none is left."""
+    assert read_personal_data(archived, "bert")["analytics_event"]
+    planned = erase(archived, "bert", None, apply=False).erasure
+    done = erase(archived, "bert", None, apply=True).erasure
+    assert (planned.events, planned.days) == (done.events, done.days) == (4, 4)
+    assert archive_history(archived, TODAY).problems == {}
+    assert b"bert" not in exported(archived)
+    for file in Home(archived.home).columns.rglob("*.parquet"):
+        assert b"bert" not in file.read_bytes()
+
+
+def test_a_rebuild_reads_the_archive(archived: Settings) -> None:
+    """All figures come from all events, which are rows then."""
+    before = exported(archived)
+    result = rebuild(archived)
+    assert (result.events, result.changed_days, result.changed_items) == (DAYS, 0, 0)
+    assert counts(archived) == (DAYS, 0)
+    assert exported(archived) == before
+
+
+def test_a_lost_file_is_named_and_costs_no_figure(archived: Settings) -> None:
+    """Nothing is answered without its events; put back, it is used again."""
+    (file,) = Home(archived.home).columns.rglob("day=2024-01-02/*")
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + b"?")
+    for read in (exported, rebuild):
+        with pytest.raises(PurchasesError, match=r"2024-01-02.*content was changed.*Put it back"):
+            read(archived)
+    with write_store(archived) as store:
+        forget_all(store)
+    file.write_bytes(content)
+    build(archived, DAYS)
+
+
+def test_no_statement_loses_the_only_copy(archived: Settings) -> None:
+    """Neither a deletion by hand nor `db columns rebuild`."""
+    with write_store(archived) as store:
+        assert forget_all(store) == 0
+    assert remove_unlisted(archived) == 0
+    with (
+        closing(sqlite3.connect(archived.database_path)) as opened,
+        pytest.raises(sqlite3.IntegrityError, match="only copy"),
+    ):
+        opened.execute("DELETE FROM column_file")
+
+
+def test_a_backup_needs_its_files(archived: Settings, tmp_path: Path) -> None:
+    """Without one of them it is refused; with them nothing is missing."""
+    kept, before = backup(archived, tmp_path / "kept.db"), exported(archived)
+    return_days(archived)
+    seal_history(archived, TODAY)
+    restore(archived, kept)
+    assert exported(archived) == before
+    return_days(archived)
+    remove_unlisted(archived, archives=False)
+    restore(archived, kept)
+    assert exported(archived) == before
+    return_days(archived)
+    remove_unlisted(archived)
+    with pytest.raises(UsageError, match=r"lacks 5 events that are in 5 column files only"):
+        restore(archived, kept)
+
+
+def test_a_rehearsal_of_a_backup_has_the_archive(archived: Settings) -> None:
+    """It counts archived events, erases in them, and removes no file of the home."""
+    backup(archived)
+    erase(archived, "anna", None, apply=True)
+    archive_history(archived, TODAY)
+    backup(archived)
+    before = sorted(Home(archived.home).columns.rglob("*.parquet"))
+    finding = check_restorable(
+        sqlite3.connect(":memory:"), CheckContext(archived, time.time_ns() // 1000)
+    )
+    assert (finding.passed, finding.numbers["events"]) == (True, DAYS)
+    assert sorted(Home(archived.home).columns.rglob("*.parquet")) == before
+
+
+def test_a_purchase_is_found_by_its_id(archived: Settings) -> None:
+    """And distinct figures count what is in files."""
+    with read_store(archived) as store:
+        (path,) = find_paths(store, archived, event_id="id-000002", name=None).purchases
+        assert (path.day, path.item) == ("2024-01-03", "chair")
+    with read_store(archived) as store:
+        show_archived(store, open_column_store(archived))
+        assert distinct_figures(store).orders == 3
+
+
+def test_nothing_goes_unless_it_is_set(store: Settings) -> None:
+    """The default keeps every row."""
+    store_events(store, year_of_days(DAYS))
+    assert archive_history(store, TODAY) == ArchiveResult()
+    assert counts(store) == (DAYS, 0)
+
+
+def do_anything(chance: random.Random, settings: Settings, *, archives: bool) -> None:
+    """Do one of the things that happen to a home; with `archives` that of the archive too."""
+    done = chance.choices(
+        ("store", "seal", "archive", "return", "erase", "rebuild", "retire"), (9, 2, 6, 1, 1, 1, 1)
+    )[0]
+    events = [
+        late(
+            (number := chance.randrange(12)),
+            chance.randrange(1, 7),
+            quantity=chance.choice((1, 2, -1)),
+            item=chance.choice(("lamp", "book")),
+            user=chance.choice(("anna", "bert", None)),
+            order_id=f"o-{number % 4}",
+            source_timestamp=chance.randrange(4),
+            source_offset=chance.randrange(4),
+        )
+        for _ in range(chance.randrange(1, 5))
+    ]
+    user = chance.choice(("anna", "bert"))
+    match done:
+        case "store":
+            store_all(settings, events)
+        case "seal":
+            seal_history(settings, TODAY)
+        case "archive" if archives:
+            assert archive_history(settings, TODAY).problems == {}
+        case "return" if archives:
+            return_days(settings)
+        case "erase":
+            with suppress(NotFound):
+                erase(settings, user, None, apply=True)
+        case "rebuild":
+            rebuild(settings)
+        case "retire":
+            moved = {("analytics", 0): StoredOffset(0, f"topic-{chance.random()}", "cluster")}
+            with write_store(settings) as store:
+                move_offsets(store, GROUP, "analytics", moved)
+
+
+@pytest.mark.parametrize("seeds", [range(4), pytest.param(range(4, 100), marks=pytest.mark.faults)])
+def test_whatever_happens_is_the_same_as_without_an_archive(seeds: range, tmp_path: Path) -> None:
+    """Any sequence of batches, seals, archives, corrections, erasures and rebuilds."""
+    for seed in seeds:
+        answers: list[list[Any]] = []
+        for name in ("with", "without"):
+            settings = Settings(home=tmp_path / f"{name}-{seed}", keep_events=40)
+            settings.home.mkdir(mode=0o700)
+            # Pseudonyms of one key are the same.
+            write_erasure_list(Home(settings.home).erasures, ErasureList("ab" * 32, []))
+            chance = random.Random(seed)
+            store_events(settings, [late(0, 6)])
+            answers.append([])
+            for _ in range(20):
+                do_anything(chance, settings, archives=name == "with")
+                with read_store(settings) as store:
+                    answers[-1].append([store.execute(text).fetchall() for text in FIGURES])
+            answers[-1].append(shown(settings))
+        assert answers[0] == answers[1], seed

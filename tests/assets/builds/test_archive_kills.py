@@ -1,0 +1,88 @@
+"""Rows that go into the archive or come back, killed at any step: every reader sees all events."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from streaming.settings import Settings
+from tests.assets.builds.test_archive import DAYS, shown
+from tests.assets.builds.test_columns import late
+from tests.assets.stored import store_events
+from tests.store.rows import year_of_days
+
+STEP_FILES = (
+    "assets/builds/archive.py",
+    "assets/builds/columns.py",
+    "streaming/store/archive.py",
+    "streaming/store/column_files.py",
+    "streaming/store/connection.py",
+    "streaming/store/sqlite.py",
+    "streaming/system/files.py",
+)
+# Children are forked before polars has threads: a process of its own costs a second each.
+CHILD = """
+import json, shutil, sys
+from pathlib import Path
+from assets.builds import archive, columns, event_reader
+from streaming.settings import Settings
+from streaming.store.archive import return_days
+from tests.assets.builds.test_archive import TODAY, counts, shown
+from tests.assets.builds.steps import forked, killed_at
+from tests.assets.builds.test_archive_kills import STEP_FILES
+
+archive.CHUNK_ROWS = event_reader.FETCH_ROWS = event_reader.FRAME_ROWS = 2
+
+def changed(settings, last):
+    def change():
+        archive.archive_history(settings, TODAY)
+        return_days(settings)
+    return killed_at(change, STEP_FILES, last)
+
+def judged(settings):
+    def looked():
+        return repr(shown(settings)), counts(settings)
+    seen = looked()[0]
+    archive.archive_history(settings, TODAY)
+    done = looked()
+    return_days(settings)
+    return [seen, done, looked()]
+
+home, kills = Path(sys.argv[1]), int(sys.argv[2])
+
+def copy(name):
+    shutil.copytree(home, home.with_name(name))
+    return Settings(home=home.with_name(name), keep_events=40)
+
+whole = copy("whole")
+_, steps = forked(lambda: changed(whole, 0))
+for number in range(kills):
+    settings = copy(f"killed-{number}")
+    signalled, _ = forked(lambda: changed(settings, 1 + number * (steps - 1) // kills))
+    _, judgement = forked(lambda: judged(settings))
+    print(json.dumps([signalled, judgement]), flush=True)
+    shutil.rmtree(settings.home)
+"""
+
+
+@pytest.mark.parametrize(
+    "kills",
+    [6, pytest.param(100, marks=[pytest.mark.faults, pytest.mark.timeout(600)])],
+)
+def test_an_archive_killed_at_any_step_loses_nothing(kills: int, store: Settings) -> None:
+    """After the kill, after the next archive and after the return all is as it was."""
+    store_events(store, [late(number, 2, item="chair") for number in range(10, 15)])
+    store_events(store, year_of_days(DAYS))
+    right = repr(shown(store))
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(store.home), str(kills)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    judgements = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(judgements) == kills
+    for signalled, judgement in judgements:
+        assert signalled == 9
+        assert judgement == [right, [right, [1, 10]], [right, [11, 0]]]
