@@ -204,6 +204,9 @@ def test_corruptions_take_turns_through_many_reasons() -> None:
     number = len(CORRUPTIONS)
     assert len({corrupted_value(purchase, turn) for turn in range(2 * number)}) == number
     reasons = {corruption.reason for corruption in CORRUPTIONS}
-    not_of_a_value = {Reason.TOO_LARGE, Reason.INVALID_ORIGIN, Reason.NOT_STORABLE}
+    not_of_a_value = {
+        *(Reason.TOO_LARGE, Reason.INVALID_ORIGIN, Reason.NOT_STORABLE),
+        *(Reason.UNKNOWN_SCHEMA, Reason.SCHEMA_MISMATCH),
+    }
     assert reasons >= set(Reason) - not_of_a_value
     assert count_corrupted(1_000, 0.01) == 10
