@@ -7,5 +7,8 @@ CREATE TABLE outbox (
     payload jsonb NOT NULL  -- the purchase, with its event_id
 );
 
+-- What Debezium reads. Only the owner of the table may create it, who need not be Debezium's user.
+CREATE PUBLICATION purchases_outbox FOR TABLE outbox;
+
 -- One purchase, as the shop's transaction writes it.
 -- INSERT INTO outbox (aggregateid, payload) VALUES ('alice', '{"event_id": "…", "user": "alice", …}');

@@ -194,14 +194,23 @@ def _tables(status: Status) -> Iterator[Metric]:
 
 
 def _connectors(status: Status) -> Iterator[Metric]:
-    """Yield how many tasks failed; without the setting 0, because an alert names the metric."""
+    """Yield whether Kafka Connect answers, and how many tasks failed if it does.
+
+    Without the setting it counts as well, because alerts name the metrics.
+    """
     section = status.sections.get("connectors")
-    failed = 0 if section is None else section.figures.get("failed_tasks") or 0
+    figures = {"answers": True} if section is None else section.figures
     yield GaugeMetricFamily(
-        "purchases_failed_connector_tasks",
-        "Tasks of Kafka Connect that failed.",
-        value=float(failed),
+        "purchases_connect_up",
+        "1 if Kafka Connect says how its connectors are.",
+        value=float(bool(figures["answers"])),
     )
+    if figures["answers"]:
+        yield GaugeMetricFamily(
+            "purchases_failed_connector_tasks",
+            "Tasks and connectors of Kafka Connect that failed.",
+            value=float(figures.get("failed_tasks") or 0),
+        )
 
 
 def _partitions(status: Status) -> Iterator[Metric]:

@@ -1,13 +1,18 @@
 """The connectors of docs/connect, on a real worker of Kafka Connect and a real PostgreSQL."""
 
 import json
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psycopg
 import pytest
 
 from streaming.events.topic_schemas import connect_schema
 from streaming.status.collect import collect_status
+from streaming.status.connectors import read_connectors_section
 from tests.connect.shop import count_arrived, purchase, require_agreement, sell
 from tests.connect.worker import Connect, Worker, connector, running_connect
 from tests.deployment import Deployment
@@ -75,3 +80,38 @@ def test_a_connect_that_does_not_answer_is_a_problem(deployment: Deployment) -> 
     assert section.figures == {"answers": False}
     assert [problem.code for problem in section.problems] == ["connect_down"]
     assert url in section.problems[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("parts", "why"),
+    [
+        ([b'{"a":' * 100_000], "recursion"),
+        ([b" " * 1_000_000] * 6, "over 4,194,304 bytes"),
+        ([b" "] * 100, "is not there after 1 s"),
+        ([b"\x1b[2Jno JSON"], "malformed"),
+    ],
+    ids=["deep", "long", "slow", "no_json"],
+)
+def test_whatever_connect_answers_the_status_is_there(parts: list[bytes], why: str) -> None:
+    """It is the shop's own, but at that address may be anything."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(ConnectionError):
+                for part in parts:
+                    self.wfile.write(part)
+                    # Between the parts of one that comes slowly; who asks goes away before its end.
+                    time.sleep(0.1 if len(parts) > 10 else 0)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever).start()
+        section = read_connectors_section(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert section.figures == {"answers": False}
+    (problem,) = section.problems
+    assert why in problem.sentence
+    assert problem.sentence.isprintable()
