@@ -4,12 +4,22 @@ import io
 import json
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from fastavro import parse_schema, schemaless_writer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from streaming.events.avro import MAX_NODES, UnreadableSchemaError, avro_reader
+from streaming.events.avro import (
+    BYTES,
+    MAX_NODES,
+    RECORDS,
+    TIMES,
+    UnreadableSchemaError,
+    avro_reader,
+)
 from streaming.events.purchase import Rules
 from streaming.events.record import MAX_VALUE_BYTES
 from streaming.processor.transform import transform
@@ -181,6 +191,16 @@ def named(name: str, *types: object) -> dict[str, Any]:
     return {"type": "record", "name": name, "fields": fields}
 
 
+def array_of(items: object) -> dict[str, Any]:
+    """Write a record with an array."""
+    return named("S", {"type": "array", "items": items})
+
+
+def long_named(length: int) -> dict[str, Any]:
+    """Write a record of one field with so long a name."""
+    return {"type": "record", "name": "Long", "fields": [{"name": "n" * length, "type": "int"}]}
+
+
 def doubled(depth: int) -> dict[str, Any]:
     """Write a schema of 2^depth types in a few bytes."""
     schema = named("D0", "int")
@@ -197,13 +217,30 @@ def doubled(depth: int) -> dict[str, Any]:
         (named("Tree", {"type": "array", "items": "Tree"}), "refers to itself in 'Tree'"),
         (named("A", ["null", named("B", ["null", "A"])]), "refers to itself in 'A'"),
         # Elements without bytes: a count of ten bytes is a loop without end.
-        ({"type": "array", "items": "null"}, "elements that take too few bytes"),
-        ({"type": "array", "items": named("Nothing")}, "elements that take too few bytes"),
+        (array_of("null"), "elements that take too few bytes"),
+        (array_of(named("Nothing")), "elements that take too few bytes"),
+        (array_of({"type": "fixed", "name": "F", "size": 0}), "elements that take too few bytes"),
         (
-            {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}},
+            named("M", {"type": "map", "values": named("N", *["null"] * 20)}),
             "elements that take too few bytes",
         ),
-        ({"type": "map", "values": named("N", *["null"] * 20)}, "too few bytes"),
+        # A name of each element: 100 KB of them would be 500 MB of JSON.
+        (
+            array_of({"type": "enum", "name": "E", "symbols": ["A" * 5_000]}),
+            "elements that take too few bytes for their types and names",
+        ),
+        (array_of(long_named(5_000)), "elements that take too few bytes for their types and names"),
+        (named("L", long_named(100_000)), "too long names"),
+        # An error is a record too.
+        ({**named("Node", ["null", "Node"]), "type": "error"}, "refers to itself in 'Node'"),
+        (
+            {
+                **named("Node", ["null", "Other"]),
+                "__fastavro_parsed": True,
+                "__named_schemas": {"Other": named("O", ["null", "Other"])},
+            },
+            "refers to itself in 'Other'",
+        ),
         (doubled(14), f"has over {MAX_NODES:,} types"),
         (named("Wide", *["null"] * (MAX_NODES + 1)), f"has over {MAX_NODES:,} types"),
         ("[" * 200_000, "nested too deep"),
@@ -211,6 +248,19 @@ def doubled(depth: int) -> dict[str, Any]:
         ("{}", "is no Avro schema"),
         ({"type": "record", "fields": []}, "is no Avro schema"),
         ("null", "is no Avro schema"),
+        ([], "is a union of none, or of over 64 records"),
+        (
+            [named(f"R{number}") for number in range(65)],
+            "is a union of none, or of over 64 records",
+        ),
+        (["null", named("S")], "is no record, and no union of records"),
+        ({"type": "map", "values": "string"}, "is no record, and no union of records"),
+        (named("S", []), "has a union of no types"),
+        (named("S", {"type": "fixed", "name": "F", "size": "abc"}), "has a type of 'abc' bytes"),
+        (named("S", {"type": "fixed", "name": "F", "size": -5}), "has a type of -5 bytes"),
+        (schema_of(item={"type": "long", "logicalType": ["x"]}), "is no Avro schema"),
+        (schema_of(unit_price=DECIMAL | {"scale": None}), "is no Avro schema"),
+        (schema_of({"name": "item", "type": "int"}), "two fields of one name"),
         (
             schema_of(timestamp=["int", MILLIS]),
             "has a union in timestamp of two types that look alike",
@@ -224,6 +274,64 @@ def test_a_schema_that_would_end_a_worker_is_not_read(schema: object, why: str) 
         avro_reader([text])
 
 
+def test_types_nested_over_many_references_are_not_read() -> None:
+    """Each schema is shallow, and all together would take Python's stack."""
+    texts, inner = [], "int"
+    for number in range(20):
+        schema: object = inner
+        for depth in range(16):
+            schema = named(f"T{number}_{depth}", schema)
+        texts.append(json.dumps(schema))
+        inner = f"T{number}_15"
+    with pytest.raises(UnreadableSchemaError, match="is nested too deep"):
+        avro_reader(texts)
+
+
+KINDS = ["enum", "fixed", "array", "map"]
+WORDS = st.sampled_from(
+    [*BYTES, *RECORDS, *KINDS, *TIMES, "decimal", "item", "timestamp", "S", "T"]
+)
+KEYS = st.sampled_from(["type", "name", "fields", "items", "__fastavro_parsed", "__named_schemas"])
+ANY = st.none() | st.booleans() | st.integers(-9, 99) | st.floats() | st.text(max_size=3) | WORDS
+TYPES = st.recursive(
+    ANY,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(KEYS, inner, max_size=5)
+        | st.fixed_dictionaries({"type": inner, "name": inner, "logicalType": inner})
+        | st.fixed_dictionaries(
+            {
+                "type": WORDS,
+                "name": WORDS,
+                "fields": st.lists(
+                    st.fixed_dictionaries({"name": WORDS | inner, "type": inner}), max_size=3
+                ),
+                "symbols": st.lists(WORDS, max_size=2) | inner,
+                "items": inner,
+                "values": inner,
+                "size": inner,
+                "scale": inner,
+                "logicalType": WORDS | inner,
+            }
+        )
+    ),
+    max_leaves=20,
+)
+SCHEMAS = TYPES | st.builds(named, WORDS, TYPES, TYPES)
+
+
+@settings(max_examples=200)
+@given(st.lists(SCHEMAS, min_size=1, max_size=3), st.binary(max_size=20))
+def test_any_json_is_a_schema_or_none(schemas: list[object], value: bytes) -> None:
+    """A registered schema gives a reader or is refused, and a reader gives JSON or refuses."""
+    try:
+        read = avro_reader([json.dumps(schema) for schema in schemas])
+    except UnreadableSchemaError:
+        return
+    with suppress(ValueError):
+        assert isinstance(json.loads(read(value)), dict)
+
+
 def test_the_largest_schema_and_value_are_read() -> None:
     """The bounds leave room: a thousand fields, and an array of 256 KiB."""
     wide = schema_of(*({"name": f"x{n}", "type": ["null", "string"]} for n in range(600)))
@@ -233,6 +341,10 @@ def test_the_largest_schema_and_value_are_read() -> None:
     value = written(long, sale(tags=[""] * (MAX_VALUE_BYTES - 100)))
     # As JSON it is larger than any value may be.
     assert outcome_of(long, value) == "too_large"
+    lines = named("Line", "string", ["null", "double"], ["null", "string"])
+    lines["fields"] = [field | {"name": f"{field['name']:_<40}"} for field in lines["fields"]]
+    assert outcome_of(array_of(lines), b"\0") == "missing_field"
+    assert outcome_of(array_of(named("One", ["null", "int"])), b"\0") == "missing_field"
 
 
 def test_a_schema_reads_by_those_that_it_refers_to() -> None:
@@ -246,7 +358,45 @@ def test_a_schema_reads_by_those_that_it_refers_to() -> None:
         avro_reader([json.dumps(schema)])
 
 
-def test_no_purchase_but_an_object_comes_out_of_avro() -> None:
-    """A text is no plain form: that is for Kafka's own serializers of strings."""
-    value = written("string", "tea")
-    assert outcome_of("string", value) == "wrong_type"
+def test_a_topic_of_several_types_of_event_is_a_union() -> None:
+    """Each type has its own times, prices and bytes, also one that is registered by itself."""
+    raw = [schema_of(timestamp="long"), "Other", schema_of(item="bytes") | {"name": "Third"}]
+    other = schema_of(timestamp="long", unit_price="bytes") | {"name": "Other"}
+    logical = [
+        schema_of(timestamp={"type": "long", "logicalType": "local-timestamp-millis"}),
+        schema_of(unit_price=DECIMAL) | {"name": "Other"},
+        schema_of(item="bytes") | {"name": "Third"},
+    ]
+    price = (12_340_000_000).to_bytes(8)
+    values = [
+        b"\0" + written(raw[0], sale()),
+        b"\2" + written(other, sale(unit_price=price)),
+        b"\4" + written(raw[2], sale(item=b"tea")),
+    ]
+    assert outcome_of(logical, values[0]) == "invalid_timestamp"
+    event = outcome_of(logical, values[1])
+    assert isinstance(event, dict)
+    assert event["unit_price_micros"] == 12_340_000
+    assert outcome_of(logical, values[2]) == "wrong_type"
+    for bad in (b"", b"\1", b"\6", b"\x80\1"):
+        assert outcome_of(logical, bad + values[1][1:]) == "schema_mismatch"
+    texts = [json.dumps(logical[1]), json.dumps([logical[0], "Other"])]
+    assert json.loads(avro_reader(texts)(values[1]))["unit_price"] == "12.34"
+    assert json.loads(avro_reader([texts[0], '"Other"'])(values[1][1:]))["unit_price"] == "12.34"
+
+
+@pytest.mark.parametrize(
+    ("number", "scale", "reason"),
+    [
+        ((12 * 10**30 + 1).to_bytes(20, signed=True), 30, "invalid_price"),
+        (b"", 9, "invalid_price"),
+        ((12 * 10**30).to_bytes(20, signed=True), 30, None),
+    ],
+)
+def test_a_decimal_is_exact(number: bytes, scale: int, reason: str | None) -> None:
+    """Of thirty digits none is rounded away, and none of them is no price of 0."""
+    value = written(schema_of(unit_price="bytes"), sale(unit_price=number))
+    decimal = DECIMAL | {"precision": 60, "scale": scale}
+    outcome = outcome_of(schema_of(unit_price=decimal), value)
+    expected = reason or 12_000_000
+    assert (outcome["unit_price_micros"] if isinstance(outcome, dict) else outcome) == expected
