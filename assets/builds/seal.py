@@ -27,12 +27,12 @@ from streaming.store.column_files import (
     MARK_FILE,
     ColumnFile,
     read_column_files,
-    remove_unlisted,
     replace_column_files,
 )
 from streaming.store.column_store import ColumnStore, open_column_store
 from streaming.store.connection import StoreConnection, StoreReader, open_reader, write_store
 from streaming.store.deployment import recorded_deployment, require_same_deployment
+from streaming.store.kept_columns import remove_unlisted
 from streaming.store.live_totals import count_corrections
 from streaming.system.deadline import Deadline
 from streaming.totals.queries import last_row
@@ -100,7 +100,7 @@ def seal_history(settings: Settings, today: date, limit_seconds: float = math.in
         files=len(new),
         events=sum_files(new).events,
         joined=sum(len(result.basis) for result in joined),
-        removed=remove_unlisted(settings, archives=False),
+        removed=remove_unlisted(settings),
         problems=problems,
     )
 

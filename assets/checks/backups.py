@@ -4,6 +4,7 @@ How a backup is made and restored is in `streaming.store`.
 """
 
 import shutil
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -80,4 +81,10 @@ def _link_archive(settings: Settings, scratch: Path) -> None:
         for file in directory.rglob(f"*{ARCHIVE_END}"):
             link = Home(scratch).columns / file.relative_to(directory)
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.hardlink_to(file)
+            # A seal may move or remove it meanwhile.
+            with suppress(FileNotFoundError):
+                try:
+                    link.hardlink_to(file)
+                except OSError:
+                    # It lies on another disk, or the disk has no second names.
+                    shutil.copy2(file, link)

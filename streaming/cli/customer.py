@@ -120,6 +120,11 @@ def _summary(result: "ErasureResult", settings: "Settings", *, applied: bool) ->
             f"Free space in {settings.database_path} may still hold the names, because the file was"
             " in use or its disk is full: run the same command again."
         )
+    if result.destroyed:
+        lines.append(
+            f"{result.destroyed:,} column files held the names and are removed. Earlier backups"
+            " that need them cannot be restored any more: make one now, with `purchases db backup`."
+        )
     return lines
 
 

@@ -161,15 +161,16 @@ def rebuild_columns(as_json: AsJson = False) -> None:
     """Throw the column files away: builds read the database's rows until the next seal.
 
     Dagster seals all days again within the hour. No figure changes, and the stream may go on. Files
-    that are the only copy of events stay, and are read again if they were put back. Those that only
-    backups name are removed: such backups cannot be restored then.
+    that are the only copy of events stay, and are read again if they were put back. Those that a
+    backup of the home needs stay too.
 
     Example: purchases db columns rebuild
     """
     from streaming.settings import load_settings
     from streaming.store.archive import count_archived
-    from streaming.store.column_files import forget_all, remove_unlisted
+    from streaming.store.column_files import forget_all
     from streaming.store.connection import write_store
+    from streaming.store.kept_columns import remove_unlisted
 
     settings = load_settings()
     with write_store(settings) as store:

@@ -21,8 +21,8 @@ from streaming.offsets.reset import commit_for_processor, read_committed
 from streaming.settings import PREFIX, Settings, is_time_zone
 from streaming.store.archive import return_days
 from streaming.store.backup import Progress, backup, backup_path
-from streaming.store.column_files import remove_unlisted
 from streaming.store.connection import require_current_store
+from streaming.store.kept_columns import remove_unlisted
 from streaming.store.rebuild import RebuildResult, recompute
 from streaming.store.restore import workers_stopped
 from streaming.system.home import Home
@@ -57,8 +57,9 @@ def change_time_zone(
     names = Names.of(settings)
     with workers_stopped(settings):
         cluster = preflight(settings, reader_rules(names), optional=[names.redrive])
-        kept = backup(settings, backup_path(settings, REASON), progress)
+        # First, so that the backup has all rows, and needs no column file.
         return_days(settings)
+        kept = backup(settings, backup_path(settings, REASON), progress)
         # First, because Kafka refuses it while a processor runs on another host.
         _record_with_offsets(settings, cluster, timezone)
         done = recompute(settings, kept, timezone)

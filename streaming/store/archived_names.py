@@ -48,7 +48,7 @@ def orders_of(store: StoreConnection, user: str | None) -> list[str]:
 
 def return_erased(settings: Settings, erasures: ErasureList) -> _Archive:
     """Make rows of the archived days that name who was erased in this home."""
-    pseudonyms = erasures.pseudonyms({each.erasure.id for each in erasures.erasures})
+    pseudonyms = erasures.all_pseudonyms()
     return _return_days_of(
         settings, lambda column, name: pseudonyms.of_erased(KINDS[column], name) is not None
     )

@@ -13,6 +13,7 @@ from typing import Final
 
 from streaming.errors import PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
+from streaming.store.kept_columns import prune_kept
 from streaming.store.sqlite import connect, snapshot, store_errors
 from streaming.system.disk_space import LEAST_FREE_BYTES, free_bytes
 from streaming.system.files import sync_directory
@@ -114,8 +115,9 @@ def backup(
 def scheduled_backup(settings: Settings) -> Path | None:
     """Make a backup, then delete the oldest scheduled ones beyond those that are kept.
 
-    Other backups stay. Returns the path of the copy, None if none is to be kept. Raises
-    `Unavailable` if it would leave too little of the disk, and what `copy_database` does.
+    Other backups stay, and column files that one of them needs. Returns the path of the copy, None
+    if none is to be kept. Raises `Unavailable` if it would leave too little of the disk, and what
+    `copy_database` does.
     """
     if not settings.backup_keep:
         return None
@@ -129,6 +131,7 @@ def scheduled_backup(settings: Settings) -> Path | None:
     # Their names begin with their time.
     for old in sorted(folder.glob(f"*-{SCHEDULED}.db"))[: -settings.backup_keep]:
         old.unlink(missing_ok=True)
+    prune_kept(Home(settings.home))
     return made
 
 

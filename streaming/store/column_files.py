@@ -1,22 +1,18 @@
 """The list of column files: which files hold which stored events of which day.
 
 The events in the database are the truth, and a file is a copy. A file belongs to the history while
-a row of `column_file` names it; one that no row names is left over, and is removed. What is in a
-file, and when a day is sealed, is `assets.builds.seal`; where it is, `column_store`.
+a row of `column_file` names it; what becomes of one that no row names is in `kept_columns`. What is
+in a file, and when a day is sealed, is `assets.builds.seal`; where it is, `column_store`.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import astuple, dataclass, fields
 from datetime import date
-from pathlib import Path
 from typing import Final
 
 from streaming.errors import PurchasesError, Unavailable
-from streaming.settings import Settings
-from streaming.store.column_store import ColumnStore, DirectoryStore, open_column_store
-from streaming.store.connection import StoreConnection, write_store
-from streaming.system.files import sync_directory
-from streaming.system.home import Home
+from streaming.store.column_store import ColumnStore
+from streaming.store.connection import StoreConnection
 
 
 @dataclass(frozen=True)
@@ -134,47 +130,3 @@ def forget_missing(store: StoreConnection, column_store: ColumnStore) -> None:
 
 def _forget_copies(store: StoreConnection, day: str) -> None:
     store.execute("DELETE FROM column_file WHERE day = ? AND coalesce(archived, 0) = 0", (day,))
-
-
-def remove_unlisted(settings: Settings, *, archives: bool = True) -> int:
-    """Remove the column files that no row names; return how many.
-
-    Without `archives` those are set aside that were written to be the only copy of events, because
-    a backup may name them. With it, the set aside ones are removed too.
-
-    Raises what `write_store` and `ColumnStore` do.
-    """
-    column_store = open_column_store(settings)
-    # Before the write lock, because a bucket may take its time.
-    there = column_store.sizes()
-    # Nobody can name a file meanwhile: a seal looks for its files in the transaction that does.
-    with write_store(settings) as store:
-        listed = {row[0] for row in store.execute("SELECT name FROM column_file")}
-        unlisted = there.keys() - listed
-        if not archives:
-            _set_aside(Home(settings.home), {n for n in unlisted if n.endswith(ARCHIVE_END)})
-            unlisted = {name for name in unlisted if not name.endswith(ARCHIVE_END)}
-        column_store.remove(unlisted)
-    if archives:
-        kept = DirectoryStore(Home(settings.home).kept_columns)
-        kept.remove(kept.sizes())
-    return len(unlisted)
-
-
-def put_back(home: Home, names: Iterable[str]) -> None:
-    """Put files back that were set aside, as far as they are there."""
-    for name in names:
-        if (home.kept_columns / name).exists():
-            _move(home.kept_columns / name, home.columns / name)
-
-
-def _set_aside(home: Home, names: Iterable[str]) -> None:
-    """Keep files beside the backups, because programs read all that is in the directory."""
-    for name in names:
-        _move(home.columns / name, home.kept_columns / name)
-
-
-def _move(source: Path, target: Path) -> None:
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    source.rename(target)
-    sync_directory(target.parent)

@@ -63,7 +63,7 @@ class ColumnStore(Protocol):
         ...
 
     def remove(self, names: Collection[str]) -> None:
-        """Remove files."""
+        """Remove files, as far as they are there."""
         ...
 
 
@@ -115,16 +115,18 @@ class DirectoryStore:
 
     def sizes(self) -> dict[str, int]:
         """Return the sizes of all files below the directory."""
-        return {
-            path.relative_to(self.directory).as_posix(): path.stat().st_size
-            for path in self.directory.rglob("*")
-            if path.is_file()
-        }
+        sizes = dict[str, int]()
+        for path in self.directory.rglob("*"):
+            # A seal may move or remove one meanwhile.
+            with suppress(FileNotFoundError):
+                if path.is_file():
+                    sizes[path.relative_to(self.directory).as_posix()] = path.stat().st_size
+        return sizes
 
     def remove(self, names: Collection[str]) -> None:
-        """Remove files, and the directories that are empty then."""
+        """Remove files that are there, and the directories that are empty then."""
         for name in names:
-            (self.directory / name).unlink()
+            (self.directory / name).unlink(missing_ok=True)
         for below in self.directory.iterdir() if self.directory.exists() else ():
             with suppress(OSError):  # a directory that is not empty, or a file
                 below.rmdir()

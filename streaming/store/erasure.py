@@ -26,10 +26,11 @@ from streaming.store.archived_names import (
     return_named,
     show_named,
 )
-from streaming.store.column_files import forget_days, remove_unlisted
+from streaming.store.column_files import forget_days
 from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.free_space import overwrite_free_space
+from streaming.store.kept_columns import destroy_named, remove_unlisted
 from streaming.store.live_totals import read_version
 from streaming.store.pseudonyms import (
     DROPPED,
@@ -73,12 +74,14 @@ class ErasureResult:
 
     `with_user` counts events of an erased order that keep their user. `is_overwritten` says that
     the file holds the names in no free space either. `is_new` is False if all was erased before.
+    `destroyed` counts the files of the archive that held the names: backups may need them.
     """
 
     erasure: Erasure
     with_user: int
     is_new: bool
     is_overwritten: bool
+    destroyed: int = 0
 
 
 @dataclass(frozen=True)
@@ -177,12 +180,13 @@ def _erase(
             listed = ListedErasure(erasure, sorted(added - before.erased))
             listed_all = structs.replace(erasures, erasures=[*erasures.erasures, listed])
             write_erasure_list(path, listed_all)
+        destroyed = destroy_named(store, Home(settings.home), after) if apply else 0
     with_user = 0 if users else sum(event.user is not None for event in changes.events)
     is_overwritten = apply and overwrite_free_space(settings.database_path)
-    # Last, because a bucket may not answer: the next seal removes the files then.
+    # Last, because a bucket may not answer: the next seal removes the copies then.
     if apply:
         remove_unlisted(settings)
-    return ErasureResult(erasure, with_user, is_new, is_overwritten)
+    return ErasureResult(erasure, with_user, is_new, is_overwritten, destroyed)
 
 
 def apply_again(settings: Settings) -> list[Erasure]:
@@ -219,6 +223,7 @@ def _apply_missing(settings: Settings, erasures: ErasureList) -> list[Erasure]:
         _apply(store, _find_changes(store, pseudonyms, users, orders), settings)
         for each in missing:
             _record(store, each.erasure)
+        destroy_named(store, Home(settings.home), erasures.all_pseudonyms())
     return [each.erasure for each in missing]
 
 

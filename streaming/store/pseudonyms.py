@@ -140,6 +140,10 @@ class ErasureList(Struct, frozen=True):
         erased = frozenset(name for each in chosen for name in each.pseudonyms)
         return Pseudonyms(bytes.fromhex(self.key), erased, len(chosen))
 
+    def all_pseudonyms(self) -> Pseudonyms:
+        """Return the pseudonyms of all erasures of the home."""
+        return self.pseudonyms({each.erasure.id for each in self.erasures})
+
 
 NO_PSEUDONYMS: Final = Pseudonyms(b"", frozenset(), 0)
 

@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from streaming.apps import ANALYTICS
 from streaming.errors import PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
 from streaming.store.archive import list_archive
 from streaming.store.backup import Progress, backup_path, copy_database, require_integrity
-from streaming.store.column_files import forget_missing, put_back
-from streaming.store.column_store import ColumnStore, open_column_store
+from streaming.store.column_files import forget_missing
+from streaming.store.column_store import ColumnStore, DirectoryStore, open_column_store
 from streaming.store.connection import (
     SCHEMA_VERSION,
     newer_schema,
@@ -25,14 +24,12 @@ from streaming.store.connection import (
 )
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.erasure import apply_again
+from streaming.store.kept_columns import ARCHIVE_VERSION, put_back
 from streaming.store.pseudonyms import Erasure
 from streaming.store.schema import migrate
 from streaming.store.sqlite import connect, store_errors
 from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire, holder
-
-ARCHIVE_VERSION: Final = 15
-"""The first schema version in which events may be in column files only."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,8 @@ def restore(settings: Settings, source: Path, progress: Progress | None = None) 
     path, column_store = settings.database_path, open_column_store(settings)
     with closing(_open_backup(source)) as content:
         _require_restorable(content, source, settings)
-        _require_archive(content, source, column_store, Home(settings.home))
         with workers_stopped(settings):
+            _require_archive(content, source, column_store, Home(settings.home))
             kept = _set_aside(path, backup_path(settings, "before-restore"))
             if path.exists():
                 _replace(content, source, path, progress)
@@ -107,9 +104,8 @@ def _require_archive(
         files = [] if is_older else list_archive(content)
     if not files:
         return
-    sizes = column_store.sizes()
-    put_back(home, [file.name for file in files if file.name not in sizes])
-    sizes = column_store.sizes()
+    there = column_store.sizes()
+    sizes = DirectoryStore(home.kept_columns).sizes() | there
     lost = [file for file in files if sizes.get(file.name) != file.bytes]
     if lost:
         raise UsageError(
@@ -117,6 +113,7 @@ def _require_archive(
             f" {len(lost):,} column files only, such as {lost[0].name}. These are not there: put"
             " them back from a copy of the directory columns, or name another backup."
         )
+    put_back(home, [file.name for file in files if file.name not in there])
 
 
 @contextmanager

@@ -18,22 +18,22 @@ from assets.checks.finding import CheckContext
 from assets.queries.event_figures import Subject, rank_events, read_lines, read_orders, read_periods
 from assets.queries.export import Format, export_chunks
 from assets.tables.day_range import DayRange
-from streaming.errors import NotFound, PurchasesError, UsageError
+from streaming.errors import NotFound, PurchasesError
 from streaming.settings import Settings
 from streaming.store.archive import return_days, show_archived, with_rows
 from streaming.store.backup import backup
-from streaming.store.column_files import DaysArchived, forget_all, remove_unlisted
+from streaming.store.column_files import DaysArchived, forget_all
 from streaming.store.column_store import open_column_store
 from streaming.store.connection import read_store, write_store
 from streaming.store.erasure import erase
 from streaming.store.event_ids import find_stored_ids
+from streaming.store.kept_columns import remove_unlisted
 from streaming.store.live_totals import distinct_figures
 from streaming.store.offsets import StoredOffset, move_offsets
 from streaming.store.personal_data import read_personal_data
 from streaming.store.pseudonyms import ErasureList, write_erasure_list
 from streaming.store.purchase_path import find_paths
 from streaming.store.rebuild import rebuild
-from streaming.store.restore import restore
 from streaming.system.home import Home
 from tests.assets.builds.test_columns import build, late
 from tests.assets.stored import store_events
@@ -91,6 +91,12 @@ def counts(settings: Settings) -> tuple[int, int]:
             "SELECT (SELECT count(*) FROM analytics_event), (SELECT count(*) FROM archived_event)"
         ).fetchone()
     return row[0], row[1]
+
+
+def holding(settings: Settings, name: bytes) -> list[Path]:
+    """Return the files of the home that have a name in plain text."""
+    files = [path for path in settings.home.rglob("*") if path.is_file()]
+    return [path for path in files if name in path.read_bytes()]
 
 
 @pytest.fixture
@@ -168,15 +174,14 @@ def test_whoever_changes_an_archived_day_brings_it_back(archived: Settings) -> N
 
 
 def test_an_erasure_reaches_the_archive(archived: Settings) -> None:
-    """Of the files that named the customer none is left."""
+    """Of the files of the home that named the customer none is left."""
     assert read_personal_data(archived, "bert")["analytics_event"]
     planned = erase(archived, "bert", None, apply=False).erasure
     done = erase(archived, "bert", None, apply=True).erasure
     assert (planned.events, planned.days) == (done.events, done.days) == (4, 4)
     assert archive_history(archived, TODAY).problems == {}
     assert b"bert" not in exported(archived)
-    for file in Home(archived.home).columns.rglob("*.parquet"):
-        assert b"bert" not in file.read_bytes()
+    assert holding(archived, b"bert") == []
 
 
 def test_a_rebuild_reads_the_archive(archived: Settings) -> None:
@@ -212,23 +217,6 @@ def test_no_statement_loses_the_only_copy(archived: Settings) -> None:
         pytest.raises(sqlite3.IntegrityError, match="only copy"),
     ):
         opened.execute("DELETE FROM column_file")
-
-
-def test_a_backup_needs_its_files(archived: Settings, tmp_path: Path) -> None:
-    """Without one of them it is refused; with them nothing is missing."""
-    kept, before = backup(archived, tmp_path / "kept.db"), exported(archived)
-    return_days(archived)
-    seal_history(archived, TODAY)
-    restore(archived, kept)
-    assert exported(archived) == before
-    return_days(archived)
-    remove_unlisted(archived, archives=False)
-    restore(archived, kept)
-    assert exported(archived) == before
-    return_days(archived)
-    remove_unlisted(archived)
-    with pytest.raises(UsageError, match=r"lacks 5 events that are in 5 column files only"):
-        restore(archived, kept)
 
 
 def test_a_rehearsal_of_a_backup_has_the_archive(archived: Settings) -> None:

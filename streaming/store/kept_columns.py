@@ -1,0 +1,149 @@
+"""Column files that no row names any more: removed, or kept beside the backups that need them.
+
+A backup needs a file only if that was the only copy of events. One that names somebody who was
+erased is kept for no backup. Which files a row names is in `column_files`.
+"""
+
+import errno
+import shutil
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Final
+
+from streaming.errors import PurchasesError
+from streaming.settings import Settings
+from streaming.store.archive import list_archive
+from streaming.store.column_files import ARCHIVE_END
+from streaming.store.column_store import DirectoryStore, open_column_store
+from streaming.store.connection import StoreConnection, schema_version, write_store
+from streaming.store.pseudonyms import KINDS, Pseudonyms, read_erasure_list
+from streaming.store.sqlite import connect, store_errors
+from streaming.system.files import replace_file, sync_directory
+from streaming.system.home import Home
+
+ARCHIVE_VERSION: Final = 15
+"""The first schema version in which events may be in column files only."""
+
+
+def remove_unlisted(settings: Settings) -> int:
+    """Remove the column files that no row names; return how many.
+
+    Those that a backup of the home needs are set aside instead, until it is deleted. Raises what
+    `write_store` and `ColumnStore` do.
+    """
+    home, column_store = Home(settings.home), open_column_store(settings)
+    # Before the write lock, because a bucket may take its time.
+    there = column_store.sizes()
+    # Nobody can name a file meanwhile: a seal looks for its files in the transaction that does.
+    with write_store(settings) as store:
+        unlisted = there.keys() - _listed(store)
+        kept = _select_needed(home, {name for name in unlisted if name.endswith(ARCHIVE_END)})
+        for name in kept:
+            _move(home.columns / name, home.kept_columns / name)
+        column_store.remove(unlisted - kept)
+    prune_kept(home)
+    return len(unlisted - kept)
+
+
+def prune_kept(home: Home) -> None:
+    """Remove the files that were set aside, and that no backup of the home needs any more."""
+    kept = DirectoryStore(home.kept_columns)
+    # Before the backups: one that is begun later needs none of them.
+    there = kept.sizes()
+    if there and (needed := _needed_by_backups(home.backups)) is not None:
+        kept.remove(there.keys() - needed)
+
+
+def put_back(home: Home, names: Iterable[str]) -> None:
+    """Put files back that were set aside, as far as they are there."""
+    for name in names:
+        if (home.kept_columns / name).exists():
+            _move(home.kept_columns / name, home.columns / name)
+
+
+def destroy_named(store: StoreConnection, home: Home, pseudonyms: Pseudonyms) -> int:
+    """Remove the files with whole rows that name who was erased; return how many.
+
+    In the transaction of an erasure, before it commits: who is killed has it to do again. Files
+    that a row names have no such name then, or they would have been brought back.
+    """
+    listed, destroyed = _listed(store), 0
+    for directory in (home.columns, home.kept_columns):
+        for path in sorted(directory.rglob(f"*{ARCHIVE_END}")):
+            is_listed = path.relative_to(directory).as_posix() in listed
+            if not is_listed and _names_erased(path, pseudonyms):
+                path.unlink(missing_ok=True)
+                sync_directory(path.parent)
+                destroyed += 1
+    return destroyed
+
+
+def _listed(store: StoreConnection) -> set[str]:
+    return {name for (name,) in store.execute("SELECT name FROM column_file")}
+
+
+def _select_needed(home: Home, names: set[str]) -> set[str]:
+    """Return the files that a backup needs, without those that name who was erased."""
+    needed = _needed_by_backups(home.backups) if names else set[str]()
+    names = names if needed is None else names & needed
+    # Read under the write lock, so that no erasure comes in between.
+    erasures = read_erasure_list(home.erasures) if names else None
+    if erasures is None:
+        return names
+    pseudonyms = erasures.all_pseudonyms()
+    return {name for name in names if not _names_erased(home.columns / name, pseudonyms)}
+
+
+def _needed_by_backups(backups: Path) -> set[str] | None:
+    """Return the files that are the only copy of events of a backup.
+
+    None if nobody knows, because a backup cannot be read or is just being made.
+    """
+    needed = set[str]()
+    for path in backups.glob("*"):
+        if path.name.endswith(("-wal", "-shm")) or not path.is_file():
+            continue
+        if path.suffix == ".part":
+            return None
+        try:
+            with closing(connect(path, read_only=True)) as content, store_errors(path):
+                # An older schema has no archive.
+                if schema_version(content, path) >= ARCHIVE_VERSION:
+                    needed |= {file.name for file in list_archive(content)}
+        except PurchasesError:
+            return None
+    return needed
+
+
+def _names_erased(path: Path, pseudonyms: Pseudonyms) -> bool:
+    """Return whether a file with whole rows has an erased user or order, or cannot be read."""
+    import polars as pl
+
+    try:
+        names = pl.read_parquet(path, columns=list(KINDS))
+    except FileNotFoundError:
+        return False
+    except pl.exceptions.PolarsError:
+        # It serves no backup, and may hold the name.
+        return True
+    return any(
+        pseudonyms.of_erased(kind, name) is not None
+        for column, kind in KINDS.items()
+        for name in names[column].drop_nulls().unique()
+    )
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file, also to another disk; somebody else may have moved or removed it before."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        try:
+            source.rename(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with source.open("rb") as content, replace_file(target, durable=True) as copy:
+                shutil.copyfileobj(content, copy)
+            source.unlink()
+    sync_directory(target.parent)

@@ -1,0 +1,218 @@
+"""Column files that no row names: which are kept for backups, and that no erased name is."""
+
+import errno
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assets.builds.archive import archive_history
+from assets.builds.seal import seal_history
+from assets.checks.backups import check_restorable
+from assets.checks.finding import CheckContext
+from streaming.errors import PurchasesError, UsageError
+from streaming.settings import Settings
+from streaming.store import erasure
+from streaming.store.archive import return_days
+from streaming.store.backup import backup, scheduled_backup
+from streaming.store.column_store import DirectoryStore
+from streaming.store.erasure import apply_again, erase
+from streaming.store.kept_columns import remove_unlisted
+from streaming.store.rebuild import rebuild
+from streaming.store.restore import restore
+from streaming.system.home import Home
+from streaming.system.lease import acquire
+from tests.assets.builds.test_archive import TODAY, archived, exported, holding, kept
+from tests.assets.builds.test_columns import late
+from tests.assets.stored import store_events
+
+__all__ = ["archived", "kept"]
+
+
+def kept_files(settings: Settings) -> list[Path]:
+    """Return the files that were set aside."""
+    return sorted(Home(settings.home).kept_columns.rglob("*.parquet"))
+
+
+def test_a_backup_keeps_the_files_that_it_needs(archived: Settings) -> None:
+    """As long as it is there; restored, nothing is missing."""
+    made, before = backup(archived), exported(archived)
+    return_days(archived)
+    assert seal_history(archived, TODAY).removed == 0
+    assert len(kept_files(archived)) == 5
+    restore(archived, made)
+    assert exported(archived) == before
+    return_days(archived)
+    remove_unlisted(archived)
+    made.unlink()
+    for other in Home(archived.home).backups.glob("*.db"):
+        other.unlink()
+    remove_unlisted(archived)
+    assert kept_files(archived) == []
+
+
+def test_files_that_no_backup_needs_are_removed(archived: Settings) -> None:
+    """However often a day goes into the archive and comes back, and as backups are rotated."""
+    for _ in range(3):
+        return_days(archived, {"2024-01-02"})
+        seal_history(archived, TODAY)
+        archive_history(archived, TODAY)
+    assert kept_files(archived) == []
+    one = archived.model_copy(update={"backup_keep": 1})
+    scheduled_backup(one)
+    return_days(archived, {"2024-01-02"})
+    seal_history(archived, TODAY)
+    assert len(kept_files(archived)) == 1
+    scheduled_backup(one)
+    assert kept_files(archived) == []
+
+
+@pytest.mark.parametrize("name", ["broken.db", "purchases-backup.db.part"])
+def test_all_are_kept_while_a_backup_cannot_be_read(archived: Settings, name: str) -> None:
+    """It may need any of them."""
+    backups = Home(archived.home).backups
+    backups.mkdir()
+    (backups / name).write_bytes(b"not a database" * 100)
+    return_days(archived)
+    remove_unlisted(archived)
+    assert len(kept_files(archived)) == 5
+
+
+def test_an_erasure_that_is_killed_leaves_no_name(
+    archived: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed right before or right after its commit: the next start and seal finish it."""
+    backup(archived)
+
+    def kill(*_: object) -> int:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(erasure, "destroy_named", kill)
+        with pytest.raises(SystemExit):
+            erase(archived, "bert", None, apply=True)
+    assert len(apply_again(archived)) == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(erasure, "remove_unlisted", kill)
+        with pytest.raises(SystemExit):
+            erase(archived, "anna", None, apply=True)
+    apply_again(archived)
+    for _ in range(2):
+        seal_history(archived, TODAY)
+        archive_history(archived, TODAY)
+    for made in Home(archived.home).backups.glob("*.db"):
+        made.unlink()
+    assert holding(archived, b"bert") == holding(archived, b"anna") == []
+
+
+def test_a_file_that_was_set_aside_before_is_destroyed(archived: Settings) -> None:
+    """Its day was changed before the erasure, and is in the archive again."""
+    made = backup(archived)
+    return_days(archived)
+    seal_history(archived, TODAY)
+    archive_history(archived, TODAY)
+    assert holding(archived, b"bert")
+    assert erase(archived, "bert", None, apply=True).destroyed == 6
+    with pytest.raises(UsageError, match="lacks 3 events"):
+        restore(archived, made)
+    for each in Home(archived.home).backups.glob("*.db"):
+        each.unlink()
+    assert holding(archived, b"bert") == []
+
+
+def test_a_file_left_over_is_not_set_aside_with_an_erased_name(archived: Settings) -> None:
+    """An archive that was being written while somebody was erased leaves such a file."""
+    made, home = backup(archived), Home(archived.home)
+    contents = {path: path.read_bytes() for path in home.columns.rglob("*-rows.parquet")}
+    erase(archived, "bert", None, apply=True)
+    for path, content in contents.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    seal_history(archived, TODAY)
+    made.unlink()
+    assert holding(archived, b"bert") == []
+
+
+def test_a_restore_of_an_old_backup_destroys_nothing_else(archived: Settings) -> None:
+    """The database that it replaces keeps the files that it needs, and is restored whole."""
+    return_days(archived)
+    old = backup(archived)
+    erase(archived, "bert", None, apply=True)
+    store_events(archived, [late(70, 1), late(71, 6)])
+    archive_history(archived, TODAY)
+    before = exported(archived)
+    replaced = restore(archived, old).kept
+    assert replaced is not None
+    seal_history(archived, TODAY)
+    restore(archived, replaced)
+    assert exported(archived) == before
+
+
+def test_a_safety_backup_survives_an_erasure(archived: Settings) -> None:
+    """It has all rows, so it needs no column file."""
+    made = rebuild(archived).backup
+    erase(archived, "bert", None, apply=True)
+    assert len(restore(archived, made).erasures) == 1
+    assert b"bert" not in exported(archived)
+
+
+def test_files_that_go_meanwhile_are_no_error(
+    archived: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A seal removes and moves what an erasure has listed, or the other way round."""
+    made, sizes = backup(archived), DirectoryStore.sizes
+    return_days(archived)
+
+    def then_removed(self: DirectoryStore) -> dict[str, int]:
+        listed = sizes(self)
+        monkeypatch.setattr(DirectoryStore, "sizes", sizes)
+        remove_unlisted(archived)
+        return listed
+
+    monkeypatch.setattr(DirectoryStore, "sizes", then_removed)
+    remove_unlisted(archived)
+    assert len(kept_files(archived)) == 5
+    restore(archived, made)
+
+
+def test_a_refused_restore_moves_no_file(archived: Settings) -> None:
+    """While a run writes, and if one of the files is nowhere."""
+    made, home = backup(archived), Home(archived.home)
+    return_days(archived)
+    seal_history(archived, TODAY)
+    lease = acquire(home.write_lease)
+    assert lease is not None
+    with lease, pytest.raises(PurchasesError, match="A run of Dagster writes"):
+        restore(archived, made)
+    kept_files(archived)[0].unlink()
+    with pytest.raises(UsageError, match="lacks 1 events"):
+        restore(archived, made)
+    assert len(kept_files(archived)) == 4
+
+
+def test_backups_may_lie_on_another_disk(
+    archived: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are copied there and back, and the rehearsal needs no second names."""
+    made, before = backup(archived), exported(archived)
+    rename: Callable[[Path, Path], Path] = Path.rename
+
+    def refused(self: Path, target: Path) -> Path:
+        if self.suffix == ".parquet":
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(self, target)
+
+    def no_link(self: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, f"{self} {target}")
+
+    monkeypatch.setattr(Path, "rename", refused)
+    monkeypatch.setattr(Path, "hardlink_to", no_link)
+    return_days(archived)
+    seal_history(archived, TODAY)
+    assert len(kept_files(archived)) == 5
+    context = CheckContext(archived, time.time_ns() // 1000)
+    assert check_restorable(sqlite3.connect(":memory:"), context).passed
+    restore(archived, made)
+    assert exported(archived) == before
