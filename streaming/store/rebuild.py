@@ -50,9 +50,10 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResu
     A running consumer waits and then goes on. `progress` is that of the backup. Archived events are
     rows again then, until they are archived the next time. Raises what `return_days` does.
     """
+    # First, so that the backup has all rows, and needs no column file.
+    return_days(settings)
     # Before the write lock is taken: a copy takes long, and the consumer goes on meanwhile.
     kept = backup(settings, backup_path(settings, "before-rebuild"), progress)
-    return_days(settings)
     return recompute(settings, kept)
 
 
