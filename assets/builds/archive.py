@@ -4,21 +4,22 @@ Each transaction leaves a day whole, so that whoever is killed goes on, and ever
 same events as before. How they are read and brought back is in `streaming.store.archive`.
 """
 
+import json
 import math
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final
 
-from assets.builds.columns import sum_files, write_file
-from assets.builds.event_reader import read_ledger, read_whole_rows
-from streaming.errors import PurchasesError
+from assets.builds.columns import FileSums, sum_files, write_file
+from assets.builds.event_reader import StreamFigures, read_ledger, read_whole_rows
+from streaming.errors import PurchasesError, Unavailable
 from streaming.settings import Settings
 from streaming.store.archive import (
     EVENT_ROW,
     ROW,
     Row,
+    in_chunks,
     read_archived_file,
     return_days,
     row_tuples,
@@ -35,14 +36,14 @@ from streaming.store.deployment import recorded_deployment, require_same_deploym
 from streaming.store.live_totals import count_corrections
 from streaming.store.rows import content_digest, day_cutter
 from streaming.system.deadline import Deadline
+from streaming.totals.queries import last_row
 from streaming.units import EPOCH
 
-CHUNK_ROWS: Final = 10_000
-"""Rows deleted in one transaction: ids lie far apart, and each may cost a page of the WAL."""
 EVENT_COLUMNS: Final = ", ".join(f'"{column}"' for column in EVENT_ROW)
 ROWS: Final = (
     f"SELECT rowid, {EVENT_COLUMNS} FROM analytics_event"  # noqa: S608 - own names
-    " WHERE rowid >= ? AND rowid <= ? AND event_time >= ? AND event_time <= ? ORDER BY rowid"
+    # Rows of other days lie between, and may be many.
+    " WHERE rowid IN (SELECT value FROM json_each(?)) ORDER BY rowid"
 )
 
 
@@ -84,6 +85,8 @@ def archive_history(
                 days += 1
             except _Changed:
                 continue
+            except Unavailable:
+                raise
             except PurchasesError as error:
                 problems[day.isoformat()] = str(error)
     return ArchiveResult(days, events, problems)
@@ -101,8 +104,7 @@ def needs_archive(settings: Settings, today: date) -> bool:
 def list_days_to_archive(reader: StoreReader, settings: Settings, before: date) -> list[date]:
     """Return the days before a day that have rows, oldest first.
 
-    The newest day stays, and so does the day of the row that was stored last: its number would be
-    given again.
+    The newest day stays, and so does the day of the row that was stored last, see `_delete_rows`.
     """
     with reader.snapshot() as store:
         recorded = recorded_deployment(store)
@@ -133,9 +135,8 @@ def _archive_day(reader: StoreReader, settings: Settings, day: date) -> int:
     """
     _write_files(reader, settings, day)
     with reader.snapshot() as store:
-        files = [
-            file for file in read_column_files(store, day, day)[day] if file.archived is not None
-        ]
+        listed = read_column_files(store, day, day).get(day, ())
+    files = [file for file in listed if file.archived is not None]
     return sum(_delete_rows(settings, file) for file in files if file.archived != file.events)
 
 
@@ -156,37 +157,50 @@ def _write_files(reader: StoreReader, settings: Settings, day: date) -> None:
             rows = (after + 1, int(frame[ROW][-1]))
             new.append(write_file(frame, column_store, day.isoformat(), rows))
             after = rows[1]
-    counted = sum_files([*whole, *new])
-    if (counted.events, counted.items_sold, counted.net_revenue_micros) != (
-        figures.events,
-        figures.items_sold,
-        figures.net_revenue_micros,
-    ):
+    try:
+        _require_sums(day, sum_files([*whole, *new]), figures)
+        with write_store(settings) as store:
+            now = read_column_files(store, day, day).get(day, [])
+            # An erasure removes what no row names, also a file that was just written.
+            are_there = all(column_store.has(file.name) for file in new)
+            _require_same(
+                ({file.name for file in now}, count_corrections(store), are_there),
+                ({file.name for file in listed}, corrections, True),
+            )
+            replace_column_files(store, [file for file in listed if file.archived is None], new)
+    except Exception:
+        # Or each run would leave files, which a seal keeps because a backup may name them.
+        column_store.remove({file.name for file in new})
+        raise
+
+
+def _require_same(now: object, before: object) -> None:
+    if now != before:
+        raise _Changed
+
+
+def _require_sums(day: date, counted: FileSums, figures: StreamFigures) -> None:
+    """Raise `PurchasesError` unless the files have what the ledger says."""
+    if counted != FileSums(figures.events, figures.items_sold, figures.net_revenue_micros):
         raise PurchasesError(
             f"{day} has {counted.events:,} events in rows and column files, and the ledger"
             f" {figures.events:,}, or other sums: run `purchases verify`."
         )
-    names = {file.name for file in listed}
-    with write_store(settings) as store:
-        now = {file.name for file in read_column_files(store, day, day).get(day, ())}
-        # An erasure removes what no row names, also a file that was just written.
-        are_there = all(column_store.has(file.name) for file in new)
-        if count_corrections(store) != corrections or now != names or not are_there:
-            raise _Changed
-        replace_column_files(store, [file for file in listed if file.archived is None], new)
 
 
 def _delete_rows(settings: Settings, file: ColumnFile) -> int:
     """Delete the rows of a file, each compared with it before; return how many went.
 
-    Raises `_Changed`, also for a row that differs: its day is rows again.
+    Raises `_Changed` before the row that was stored last, because SQLite would give its number
+    again, and for a row that differs: its day is rows again.
     """
     rows, deleted = row_tuples(read_archived_file(file, open_column_store(settings))), 0
-    for start in range(0, len(rows), CHUNK_ROWS):
-        chunk = rows[start : start + CHUNK_ROWS]
+    for chunk in in_chunks(rows):
         with write_store(settings) as store:
             there = _rows_there(store, chunk)
             numbers = {row[0] for row in there}
+            if last_row(store) in numbers:
+                raise _Changed
             # Some may have gone before this process was killed.
             differing = there != [row for row in chunk if row[0] in numbers]
             if not differing:
@@ -202,11 +216,7 @@ def _delete_rows(settings: Settings, file: ColumnFile) -> int:
 
 
 def _rows_there(store: StoreConnection, chunk: list[Row]) -> list[Row]:
-    numbers, (first, last) = {row[0] for row in chunk}, (chunk[0][0], chunk[-1][0])
-    times = [row[2] for row in chunk]
-    # Rows of other days lie between.
-    rows: Iterator[Row] = store.execute(ROWS, (first, last, min(times), max(times)))
-    return [row for row in rows if row[0] in numbers]
+    return store.execute(ROWS, (json.dumps([row[0] for row in chunk]),)).fetchall()
 
 
 def _delete(store: StoreConnection, file: ColumnFile, rows: list[Row]) -> None:

@@ -7,7 +7,7 @@ statements are in `store.writer`.
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Final
 
@@ -34,8 +34,7 @@ from streaming.kafka.standby import await_turn
 from streaming.runtime.limits import WRITE_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime, run_worker
 from streaming.settings import Settings
-from streaming.store.archive import return_days
-from streaming.store.column_files import DaysArchived
+from streaming.store.archive import return_days, with_rows
 from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_engine
 from streaming.store.models import StreamOffset
@@ -192,15 +191,17 @@ class AnalyticsConsumerApp:
         return written
 
     def _try_to_write(self, rows: BatchRows) -> StoredBatch:
-        while True:
+        def write() -> StoredBatch:
             self._require_space()
-            try:
-                return self._write_once(rows)
-            except DaysArchived as error:
-                get_logger().info("days_returned", days=sorted(error.days))
-                # Each file is a transaction, and starts the limit again.
-                with self._runtime.watchdog_limit(WRITE_WATCHDOG_SECONDS):
-                    return_days(self._settings, error.days, lambda *_: self._runtime.heartbeat())
+            return self._write_once(rows)
+
+        return with_rows(self._settings, write, self._return_days)
+
+    def _return_days(self, settings: Settings, days: Collection[str]) -> int:
+        get_logger().info("days_returned", days=sorted(days))
+        # Each transaction starts the limit again.
+        with self._runtime.watchdog_limit(WRITE_WATCHDOG_SECONDS):
+            return return_days(settings, days, self._runtime.heartbeat)
 
     def _write_once(self, rows: BatchRows) -> StoredBatch:
         with (

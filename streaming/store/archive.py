@@ -7,7 +7,7 @@ Rows go into the archive in `assets.builds.archive`, and nowhere else.
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import fields
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -34,6 +34,8 @@ EVENT_ROW: Final = (
     "stream_offset",
 )  # fmt: skip
 """The columns of a row, in the order of `analytics_event`."""
+CHUNK_ROWS: Final = 10_000
+"""Rows deleted or returned in one transaction: others wait to write meanwhile."""
 _COLUMNS: Final = ", ".join(f'"{column}"' for column in EVENT_ROW)
 _MARKS: Final = ", ".join("?" * (1 + len(EVENT_ROW)))
 _FILE: Final = ", ".join(field.name for field in fields(ColumnFile))
@@ -97,8 +99,8 @@ def read_archived(
     if file.archived == file.events:
         return rows
     there = store.execute(
-        "SELECT rowid FROM main.analytics_event WHERE rowid >= ? AND rowid <= ?",
-        (file.first_row, file.last_row),
+        "SELECT rowid FROM main.analytics_event WHERE rowid IN (SELECT value FROM json_each(?))",
+        (json.dumps(rows[ROW].to_list()),),
     )
     return rows.filter(~pl.col(ROW).is_in([number for (number,) in there]))
 
@@ -109,6 +111,12 @@ def row_tuples(rows: "pl.DataFrame") -> list[Row]:
         (number, pack_event_id(event_id), *rest)
         for number, event_id, *rest in rows.select(ROW, *EVENT_ROW).iter_rows()
     ]
+
+
+def in_chunks(rows: list[Row]) -> Iterator[list[Row]]:
+    """Cut rows, in their order, into those of one transaction each."""
+    for start in range(0, len(rows), CHUNK_ROWS):
+        yield rows[start : start + CHUNK_ROWS]
 
 
 def show_archived(
@@ -179,57 +187,98 @@ def count_archived(store: StoreConnection) -> int:
 def return_days(
     settings: Settings,
     days: Collection[str] | None = None,
-    on_file: Callable[[int, int], object] = lambda _done, _total: None,
+    on_chunk: Callable[[], object] = lambda: None,
 ) -> int:
     """Make rows of the archived events of days, all if None, again; return how many they are.
 
-    One transaction for each file, the last rows of a day first: a day is whole at each moment, and
-    who is killed goes on. `on_file` gets the files done and in all. Raises what
-    `read_archived_file` and `write_store` do; the days before the error are rows.
+    The last rows of a day first, in transactions of `CHUNK_ROWS`: a day is whole at each moment,
+    and who is killed goes on. `on_chunk` is called after each. Raises what `read_archived_file` and
+    `write_store` do, and `PurchasesError` if a file lacks events that it is the only copy of; what
+    came back before the error are rows.
     """
     column_store, returned = open_column_store(settings), 0
-    with read_store(settings) as store:
-        listed = list_archive(store, days=days)
-    for number, file in enumerate(reversed(listed)):
-        rows = row_tuples(read_archived_file(file, column_store))
-        with write_store(settings) as store:
-            returned += _return_file(store, file, rows)
-        on_file(number + 1, len(listed))
-    return returned
+    last: tuple[ColumnFile, int] | None = None
+    while True:
+        # Again after each file, because others archive and return meanwhile.
+        with read_store(settings) as store:
+            listed = list_archive(store, days=days)
+        if not listed:
+            return returned
+        file = listed[-1]
+        if last == (file, returned):
+            raise _differing(file)
+        last = (file, returned)
+        for chunk in in_chunks(row_tuples(read_archived_file(file, column_store))):
+            with write_store(settings) as store:
+                if not _is_next(store, file):
+                    break
+                returned += _return_rows(store, file, chunk)
+            on_chunk()
 
 
-def with_rows(settings: Settings, change: Callable[[], Result]) -> Result:
+def with_rows(
+    settings: Settings,
+    change: Callable[[], Result],
+    bring_back: Callable[[Settings, Collection[str]], int] = return_days,
+) -> Result:
     """Return what a change of stored events returns, once the days that it changes are rows.
 
-    Raises what that and `return_days` do.
+    `bring_back` does what `return_days` does. Raises what that and the change do, and
+    `PurchasesError` if `archived_event` names a day that has no events in column files.
     """
+    unreturned: set[str] | None = None
     while True:
         try:
             return change()
         except DaysArchived as error:
-            return_days(settings, error.days)
+            days = set(error.days)
+            # Somebody else may return them at the same time, so only the second time is wrong.
+            if bring_back(settings, days):
+                unreturned = None
+            elif unreturned == days:
+                raise PurchasesError(
+                    f"archived_event has events of {', '.join(sorted(days))}, of which no column"
+                    " file has any: restore a backup with `purchases db restore`."
+                ) from error
+            else:
+                unreturned = days
 
 
-def _return_file(store: StoreConnection, file: ColumnFile, rows: Iterable[Row]) -> int:
-    """Make the rows of a file those of the table again, and forget it; 0 if somebody did."""
-    row = store.execute("SELECT archived FROM column_file WHERE name = ?", (file.name,)).fetchone()
-    if row is None or not row[0]:
-        return 0
-    # Rows that were not deleted yet are there.
-    cursor = store.executemany(
-        f"INSERT INTO analytics_event (rowid, {_COLUMNS}) SELECT {_MARKS} WHERE EXISTS"  # noqa: S608
+def _is_next(store: StoreConnection, file: ColumnFile) -> bool:
+    """Return whether a file is still the last only copy of its day, and what was read of it."""
+    last = store.execute(
+        "SELECT name, retired FROM column_file WHERE day = ? AND archived > 0"
+        " ORDER BY last_row DESC LIMIT 1",
+        (file.day,),
+    ).fetchone()
+    return bool(last == (file.name, file.retired))
+
+
+def _return_rows(store: StoreConnection, file: ColumnFile, rows: list[Row]) -> int:
+    """Make rows of a file those of the table again; forget it with the last; return how many."""
+    # Rows that were not deleted yet, or are back, are there.
+    count = store.executemany(
+        f"INSERT INTO main.analytics_event (rowid, {_COLUMNS}) SELECT {_MARKS} WHERE EXISTS"  # noqa: S608
         " (SELECT 1 FROM archived_event WHERE event_id = ?)",
         [(*row, row[1]) for row in rows],
-    )
-    if cursor.rowcount != row[0]:
-        raise PurchasesError(
-            f"{file.name} has {cursor.rowcount:,} of the {row[0]:,} events that are in no row:"
-            " restore a backup with `purchases db restore`."
-        )
+    ).rowcount
     store.executemany("DELETE FROM archived_event WHERE event_id = ?", [(r[1],) for r in rows])
-    store.execute("UPDATE column_file SET archived = 0 WHERE name = ?", (file.name,))
-    forget_after(store, file.day, file.last_row)
-    return int(row[0])
+    (left,) = store.execute(
+        "UPDATE column_file SET archived = archived - ? WHERE name = ? RETURNING archived",
+        (count, file.name),
+    ).fetchone()
+    if left < 0:
+        raise _differing(file)
+    if left == 0:
+        forget_after(store, file.day, file.last_row)
+    return count
+
+
+def _differing(file: ColumnFile) -> PurchasesError:
+    return PurchasesError(
+        f"{file.name} counts {file.archived:,} events that are in no row, but they are not those"
+        " of archived_event: restore a backup with `purchases db restore`."
+    )
 
 
 def _lost(file: ColumnFile, why: str) -> PurchasesError:

@@ -3,28 +3,31 @@
 import random
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from assets.builds.archive import ArchiveResult, archive_history
+from assets.builds import archive as archiver
+from assets.builds.archive import ArchiveResult, archive_history, needs_archive
 from assets.builds.seal import seal_history
 from assets.checks.backups import check_restorable
 from assets.checks.finding import CheckContext
 from assets.queries.event_figures import Subject, rank_events, read_lines, read_orders, read_periods
 from assets.queries.export import Format, export_chunks
 from assets.tables.day_range import DayRange
-from streaming.errors import NotFound, PurchasesError
+from streaming.errors import NotFound, PurchasesError, Unavailable
 from streaming.settings import Settings
+from streaming.store import archive
 from streaming.store.archive import return_days, show_archived, with_rows
 from streaming.store.backup import backup
 from streaming.store.column_files import DaysArchived, forget_all
 from streaming.store.column_store import open_column_store
-from streaming.store.connection import read_store, write_store
+from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.erasure import erase
 from streaming.store.event_ids import find_stored_ids
 from streaming.store.kept_columns import remove_unlisted
@@ -250,12 +253,138 @@ def test_nothing_goes_unless_it_is_set(store: Settings) -> None:
     assert counts(store) == (DAYS, 0)
 
 
-def do_anything(chance: random.Random, settings: Settings, *, archives: bool) -> None:
-    """Do one of the things that happen to a home; with `archives` that of the archive too."""
-    done = chance.choices(
-        ("store", "seal", "archive", "return", "erase", "rebuild", "retire"), (9, 2, 6, 1, 1, 1, 1)
-    )[0]
-    events = [
+class Steps:
+    """The transactions of the archive, in each of which two events go or come back."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._left = 0
+        self._meanwhile: Callable[[], object] = dict
+        monkeypatch.setattr(archive, "CHUNK_ROWS", 2)
+        for module in (archiver, archive):
+            monkeypatch.setattr(module, "write_store", self._write_store)
+
+    def run(self, step: int, do: Callable[[], object], meanwhile: Callable[[], object]) -> None:
+        """Do something, and something else before its transaction of that number, or after all."""
+        self._left, self._meanwhile = step, meanwhile
+        do()
+        if self._left > 0:
+            self._left = 0
+            meanwhile()
+
+    @contextmanager
+    def _write_store(self, settings: Settings) -> Iterator[StoreConnection]:
+        self._left -= 1
+        if self._left == 0:
+            self._meanwhile()
+        with write_store(settings) as store:
+            yield store
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
+    """Return the transactions of the archive, to do something between them."""
+    return Steps(monkeypatch)
+
+
+@pytest.mark.parametrize("step", range(1, 7))
+def test_the_last_row_is_never_archived(step: int, kept: Settings, steps: Steps) -> None:
+    """Also one that arrived after the days were listed: its number would be given again."""
+    store_events(kept, year_of_days(DAYS))
+    steps.run(
+        step,
+        lambda: archive_history(kept, TODAY),
+        lambda: store_events(kept, [late(50, 2), late(51, 5)]),
+    )
+    store_events(kept, [late(52, 6)])
+    before = exported(kept)
+    assert return_days(kept) > 0
+    assert exported(kept) == before
+    assert counts(kept) == (DAYS + 3, 0)
+
+
+@pytest.mark.parametrize("step", range(1, 5))
+def test_a_day_is_archived_while_it_comes_back(step: int, archived: Settings, steps: Steps) -> None:
+    """The later file goes into the archive in between, and so comes back before the first one."""
+    store_events(archived, [late(60, 2), late(61, 2), late(62, 2), late(63, 6)])
+    before = exported(archived)
+    steps.run(
+        step,
+        lambda: return_days(archived, {"2024-01-02"}),
+        lambda: archive_history(archived, TODAY),
+    )
+    assert return_days(archived) > 0
+    assert (exported(archived), counts(archived)) == (before, (DAYS + 4, 0))
+
+
+def test_a_day_is_changed_while_it_goes(kept: Settings, steps: Steps) -> None:
+    """Nobody names its files any more: the next archive takes it."""
+    store_events(kept, year_of_days(DAYS))
+    winner = late(1, 2, item="other", source_timestamp=-5)
+    done = ArchiveResult(days=4, events=4)
+
+    def archive_them() -> None:
+        assert archive_history(kept, TODAY) == done
+
+    # Each day is named in one transaction, and its one row deleted in the next one.
+    steps.run(4, archive_them, lambda: store_all(kept, [winner]))
+    assert archive_history(kept, TODAY) == ArchiveResult(days=1, events=1)
+
+
+def test_a_day_that_contradicts_the_ledger_leaves_no_file(kept: Settings) -> None:
+    """It is tried at each run, and what was written goes again."""
+    store_events(kept, year_of_days(DAYS))
+    with write_store(kept) as store:
+        store.execute("UPDATE day_ledger SET events = 2 WHERE day = '2024-01-02'")
+    for _ in range(2):
+        assert archive_history(kept, TODAY).problems.keys() <= {"2024-01-02"}
+        assert needs_archive(kept, TODAY)
+        assert not [*Home(kept.home).columns.rglob("day=2024-01-02/*")]
+
+
+def test_a_locked_database_ends_the_archive(
+    kept: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no problem of a day, and the next run goes on."""
+    store_events(kept, year_of_days(DAYS))
+
+    def is_locked(_: Settings) -> None:
+        raise Unavailable("locked")
+
+    with monkeypatch.context() as locked:
+        locked.setattr(archiver, "write_store", is_locked)
+        with pytest.raises(Unavailable):
+            archive_history(kept, TODAY)
+    assert archive_history(kept, TODAY) == ArchiveResult(days=5, events=5)
+
+
+def test_ids_of_a_day_without_files_are_named(archived: Settings) -> None:
+    """A change of one of them ends, and so does the return of what a file lacks."""
+    with write_store(archived) as store:
+        store.execute("UPDATE archived_event SET epoch_day = epoch_day + 1000")
+    with pytest.raises(PurchasesError, match=r"events of 2026-.*no column file"):
+        store_all(archived, [late(1, 2, source_timestamp=-5)])
+    with write_store(archived) as store:
+        store.execute("DELETE FROM archived_event")
+    with pytest.raises(PurchasesError, match=r"rows\.parquet counts 1 events that are in no row"):
+        return_days(archived)
+
+
+ACTIONS = {
+    "store": 9, "seal": 2, "archive": 6, "return": 2, "erase": 1, "rebuild": 1, "retire": 1
+}  # fmt: skip
+
+
+def archive_all(settings: Settings) -> None:
+    """Archive all that is to go."""
+    assert archive_history(settings, TODAY).problems == {}
+
+
+ARCHIVE: dict[str, Callable[[Settings], object]] = {"archive": archive_all, "return": return_days}
+
+
+def list_events(chance: random.Random) -> list[Event]:
+    """Return a few events of few ids, users and orders."""
+    return [
         late(
             (number := chance.randrange(12)),
             chance.randrange(1, 7),
@@ -268,16 +397,26 @@ def do_anything(chance: random.Random, settings: Settings, *, archives: bool) ->
         )
         for _ in range(chance.randrange(1, 5))
     ]
+
+
+def do_anything(chance: random.Random, settings: Settings, steps: Steps, *, archives: bool) -> None:
+    """Do one of the things that happen to a home; with `archives` that of the archive too.
+
+    Something else happens between two of its transactions.
+    """
+    done = chance.choices([*ACTIONS], [*ACTIONS.values()])[0]
+    inner = random.Random(chance.random())
+    work = partial(ARCHIVE.get(done, counts) if archives else counts, settings)
+    meanwhile = partial(do_anything, inner, settings, steps, archives=archives)
+    events = list_events(chance)
     user = chance.choice(("anna", "bert"))
     match done:
         case "store":
             store_all(settings, events)
         case "seal":
             seal_history(settings, TODAY)
-        case "archive" if archives:
-            assert archive_history(settings, TODAY).problems == {}
-        case "return" if archives:
-            return_days(settings)
+        case "archive" | "return":
+            steps.run(inner.randrange(1, 9), work, meanwhile)
         case "erase":
             with suppress(NotFound):
                 erase(settings, user, None, apply=True)
@@ -290,8 +429,13 @@ def do_anything(chance: random.Random, settings: Settings, *, archives: bool) ->
 
 
 @pytest.mark.parametrize("seeds", [range(4), pytest.param(range(4, 100), marks=pytest.mark.faults)])
-def test_whatever_happens_is_the_same_as_without_an_archive(seeds: range, tmp_path: Path) -> None:
-    """Any sequence of batches, seals, archives, corrections, erasures and rebuilds."""
+def test_whatever_happens_is_the_same_as_without_an_archive(
+    seeds: range, tmp_path: Path, steps: Steps
+) -> None:
+    """Any sequence of batches, seals, archives, corrections, erasures and rebuilds.
+
+    Also between any two transactions of an archive and of a return.
+    """
     for seed in seeds:
         answers: list[list[Any]] = []
         for name in ("with", "without"):
@@ -303,7 +447,7 @@ def test_whatever_happens_is_the_same_as_without_an_archive(seeds: range, tmp_pa
             store_events(settings, [late(0, 6)])
             answers.append([])
             for _ in range(20):
-                do_anything(chance, settings, archives=name == "with")
+                do_anything(chance, settings, steps, archives=name == "with")
                 with read_store(settings) as store:
                     answers[-1].append([store.execute(text).fetchall() for text in FIGURES])
             answers[-1].append(shown(settings))

@@ -25,8 +25,10 @@ STEP_FILES = (
 CHILD = """
 import json, shutil, sys
 from pathlib import Path
-from assets.builds import archive, columns, event_reader
+from assets.builds import columns, event_reader
+from assets.builds.archive import archive_history
 from streaming.settings import Settings
+from streaming.store import archive
 from streaming.store.archive import return_days
 from tests.assets.builds.test_archive import TODAY, counts, shown
 from tests.assets.builds.steps import forked, killed_at
@@ -36,7 +38,7 @@ archive.CHUNK_ROWS = event_reader.FETCH_ROWS = event_reader.FRAME_ROWS = 2
 
 def changed(settings, last):
     def change():
-        archive.archive_history(settings, TODAY)
+        archive_history(settings, TODAY)
         return_days(settings)
     return killed_at(change, STEP_FILES, last)
 
@@ -44,7 +46,7 @@ def judged(settings):
     def looked():
         return repr(shown(settings)), counts(settings)
     seen = looked()[0]
-    archive.archive_history(settings, TODAY)
+    archive_history(settings, TODAY)
     done = looked()
     return_days(settings)
     return [seen, done, looked()]
