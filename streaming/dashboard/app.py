@@ -1,4 +1,4 @@
-"""The dashboard's application: its files, its events, the API with its document, the metrics.
+"""The dashboard's application: its files, its events, the API with the documents, the metrics.
 
 Here the parts are put together. What an endpoint answers is in `endpoints` and `ingest`; what the
 batch half adds comes as an `Extension`, because the stream half does not import it.
@@ -44,6 +44,8 @@ from streaming.dashboard.server_sent_events import (
     Source,
 )
 from streaming.errors import PurchasesError
+from streaming.kafka.asyncapi import asyncapi_document
+from streaming.kafka.names import Names
 from streaming.settings import Settings
 from streaming.status.collect import SectionOf, collect_status
 from streaming.status.last_hour import SAMPLE_SECONDS, Samples, add_sample, new_samples
@@ -78,7 +80,7 @@ def build_dashboard(
 ) -> tuple[Broadcaster, Starlette]:
     """Return the application over a home for those who have access, and what sends its events."""
     sampler, ingest, samples = Sampler(settings), PurchaseIngest(settings), new_samples()
-    sections = extension.sections
+    sections, names = extension.sections, Names.of(settings)
     endpoints = [
         *stream_endpoints(sampler.sample, sections),
         *record_endpoints(samples),
@@ -111,6 +113,7 @@ def build_dashboard(
             Route("/events", _events(broadcaster)),
             Route("/metrics", bounded_handler(_metrics(settings, sections))),
             Route("/openapi.json", bounded_handler(_json(openapi_document(endpoints)))),
+            Route("/asyncapi.json", bounded_handler(_json(asyncapi_document(names)))),
             *build_routes(settings, endpoints),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],

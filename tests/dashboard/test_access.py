@@ -186,7 +186,10 @@ def test_without_a_token_another_user_of_the_machine_gets_and_does_nothing(
     redrive = "/api/v1/dead-letters/redrive"
     with dashboard(settings, dashboard_port=8123, http_in=True) as base:
         assert answer_to(base, "POST", redrive, b"[]").status == 400
-        for path in ("/", "/metrics", "/api/v1/totals", "/events", "/static/format.js", "/nowhere"):
+        for path in (
+            *("/", "/metrics", "/api/v1/totals", "/events", "/static/format.js", "/nowhere"),
+            *("/openapi.json", "/asyncapi.json"),
+        ):
             refused = answer_to_nobody(base, "GET", path)
             assert (refused.status, "set-cookie" in refused.headers) == (403, False), path
         for path in (redrive, "/api/v1/verify", "/api/v1/purchases"):

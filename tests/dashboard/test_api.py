@@ -47,6 +47,13 @@ def test_schemathesis_finds_nothing_that_the_document_does_not_say(deployment: D
     assert done.returncode == 0, done.stdout
 
 
+def test_the_topics_are_described_with_the_names_of_the_deployment(quiet_dashboard: str) -> None:
+    """Beside OpenAPI; whether it is valid AsyncAPI is tested where it is made."""
+    channels = get(f"{quiet_dashboard}/asyncapi.json")["channels"]
+    addresses = [channel["address"].partition(".")[2] for channel in channels.values()]
+    assert addresses == ["purchases", "purchases.redrive", "analytics", "purchases.dlq"]
+
+
 def test_what_the_reader_has_is_not_sent_again(deployment: Deployment) -> None:
     """By its ETag; another answer has another one."""
     with serve_dashboard(deployment) as base:
