@@ -42,6 +42,7 @@ def metrics_text(
         _partitions(status),
         _tables(status),
         _connectors(status),
+        _registry(status),
     )
     registry.register(_FixedCollector(list(families)))
     return generate_latest(registry)
@@ -211,6 +212,25 @@ def _connectors(status: Status) -> Iterator[Metric]:
             "Tasks and connectors of Kafka Connect that failed.",
             value=float(figures.get("failed_tasks") or 0),
         )
+
+
+def _registry(status: Status) -> Iterator[Metric]:
+    """Yield whether the schema registry answers; 1 without one, because an alert names it."""
+    section = status.sections.get("registry")
+    figures = {} if section is None else section.figures
+    yield GaugeMetricFamily(
+        "purchases_registry_up",
+        "1 if the schema registry answers, or none is named.",
+        value=float(figures.get("answers", True) or 0),
+    )
+    lookups = CounterMetricFamily(
+        "purchases_schema_lookups",
+        "Schema ids that the processor's workers looked up since their start.",
+        labels=["outcome"],
+    )
+    for outcome in ("found", "refused", "not_asked"):
+        lookups.add_metric([outcome], float(figures.get(f"schemas_{outcome}") or 0))
+    yield lookups
 
 
 def _partitions(status: Status) -> Iterator[Metric]:

@@ -20,4 +20,6 @@ def learn_schemas(schemas: SchemaCache, batch: Sequence[Record], runtime: Runtim
     except Unavailable as error:
         runtime.pause(str(error))
         return False
+    finally:
+        runtime.status.lookups = schemas.lookups
     return True

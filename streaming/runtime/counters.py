@@ -47,6 +47,14 @@ class Rates(Struct, frozen=True):
     closing: float = 0.0
 
 
+class SchemaLookups(Struct):
+    """How many schema ids were looked up: found and readable, or refused; or not asked for."""
+
+    found: int = 0
+    refused: int = 0
+    unasked: int = 0
+
+
 class RecentRecords(Struct, frozen=True):
     """What the longer of the last 5 minutes and the last 1,000 records held.
 

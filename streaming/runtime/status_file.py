@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from streaming.runtime.counters import Rates, RecentRecords, WorkerPosition
+from streaming.runtime.counters import Rates, RecentRecords, SchemaLookups, WorkerPosition
 from streaming.runtime.latency import Latencies
 from streaming.system.files import replace_file
 from streaming.system.home import Home
@@ -19,7 +19,8 @@ class WorkerStatus(Struct):
     `state` is `starting`, `running`, `caught_up`, `paused`, `standby`, `stopped` or `failed`;
     `detail` says by what, of whom or why. Counters are since the start of the process. `stored`
     counts the records that were published or stored, `latencies` how long those took,
-    `unknown_fields` how many of the published purchases had each. `stored_per_second` is of the
+    `unknown_fields` how many of the published purchases had each, `lookups` schemas of a registry,
+    null as long as none was named. `stored_per_second` is of the
     last ten minutes, null before.
     `lag_seconds` is the age of the last record that was read, 0 when caught up. Times are epoch
     seconds, 0 for never: `committed_at` of the last batch, `progressed_at` of the last batch or of
@@ -42,6 +43,7 @@ class WorkerStatus(Struct):
     recent: RecentRecords = RecentRecords()
     unknown_fields: dict[str, int] = {}
     latencies: Latencies = Latencies()
+    lookups: SchemaLookups | None = None
     positions: list[WorkerPosition] = []
     committed_at: float = 0.0
     progressed_at: float = 0.0

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import structs
 
-from streaming.apps import ANALYTICS, app_named
+from streaming.apps import PROCESSOR, app_named
 from streaming.kafka.lag import LONG_TRANSACTION_SECONDS
 from streaming.status.model import (
     AppStatus,
@@ -36,17 +36,24 @@ FINE: Final = "All is well."
 def status_of_app(status: Status, app: str) -> Status:
     """Return the part of a status that concerns a home in which this app alone runs.
 
-    The database, and the sections about its tables, are the consumer's.
+    The database, and the sections about its tables, are the consumer's; the schema registry is the
+    processor's.
     """
+    of_processor = app == PROCESSOR.name
     apart = structs.replace(
         status,
         apps=tuple(one for one in status.apps if one.app == app),
         partitions=tuple(one for one in status.partitions if one.app == app),
+        sections={
+            name: section
+            for name, section in status.sections.items()
+            if (name == "registry") == of_processor
+        },
     )
-    if app == ANALYTICS.name:
+    if not of_processor:
         return apart
     database = structs.replace(status.database, state="not_asked", detail="")
-    return structs.replace(apart, database=database, sections={})
+    return structs.replace(apart, database=database)
 
 
 def with_problems(status: Status) -> Status:

@@ -14,7 +14,10 @@ from streaming.events.refusal import Refusal
 from streaming.kafka.registry import client
 from streaming.kafka.registry.address import RegistryAddress, registry_address
 from streaming.kafka.registry.schemas import REFUSED_SECONDS, SchemaCache
+from streaming.runtime.counters import SchemaLookups
+from streaming.runtime.status_file import WorkerStatus
 from streaming.settings import Settings
+from streaming.status.registry import read_registry_section
 
 HEAD = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\n"
 
@@ -136,6 +139,46 @@ def test_an_answer_without_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
             SchemaCache(RegistryAddress(url)).learn([framed()])
 
 
+@pytest.mark.parametrize(
+    ("answers", "drip", "said"),
+    [
+        ([answer(b"503 Busy", b"")], False, "answers with 503"),
+        ([answer(b"401 Unauthorized", b"")], False, "does not accept the user and password"),
+        ([answer(b"200 OK", b"<html>")], False, "does not answer as a schema registry (200"),
+        ([HEAD % b"200 OK"], True, "does not answer: no whole answer in 0.8 s"),
+    ],
+)
+def test_a_registry_that_does_not_answer_is_a_problem_of_the_status(
+    answers: list[bytes], said: str, *, drip: bool
+) -> None:
+    """What the workers looked up before stays to be seen, and one without a registry counts 0."""
+    workers = [
+        WorkerStatus("processor", 0, 1, lookups=SchemaLookups(3, 2, 1)),
+        WorkerStatus("processor", 1, 1, lookups=SchemaLookups(1, 0, 0)),
+        WorkerStatus("processor", 2, 1),
+    ]
+    with answering(*answers, drip=drip) as (url, _):
+        section = read_registry_section(Settings(schema_registry_url=url), workers)
+    assert section is not None
+    assert [problem.code for problem in section.problems] == ["registry_down"]
+    assert said in section.problems[0].sentence
+    looked_up = {"schemas_found": 4, "schemas_refused": 2, "schemas_not_asked": 1}
+    assert section.figures == {"answers": False} | looked_up
+
+
+@pytest.mark.parametrize(
+    "types", [TYPES, answer(b"403 Forbidden", b'{"error_code": 40301, "message": "no"}')]
+)
+def test_a_registry_that_answers_is_none(types: bytes) -> None:
+    """Also one that does not list its types for this user."""
+    with answering(types) as (url, requests):
+        section = read_registry_section(Settings(schema_registry_url=url), [])
+    assert section is not None
+    assert section.figures["answers"] is True
+    assert section.problems == ()
+    assert requests[0].startswith(b"GET /schemas/types HTTP/1.1\r\n")
+
+
 def test_an_unknown_id_is_asked_for_again_after_a_minute() -> None:
     """It may be registered meanwhile; and a known one is never asked for again."""
     now = [0.0]
@@ -190,3 +233,4 @@ def test_an_address_that_is_none_is_named_without_its_password(url: str) -> None
 def test_without_a_registry_nothing_is_asked() -> None:
     """And no client is made."""
     assert registry_address(Settings()) is None
+    assert read_registry_section(Settings(), []) is None

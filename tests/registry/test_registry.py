@@ -11,12 +11,17 @@ from typing import Any
 
 from confluent_kafka.schema_registry import Schema
 
+from streaming.apps import PROCESSOR
 from streaming.events.analytics import decode_analytics, storable_rules
 from streaming.events.record import Record
 from streaming.events.refusal import Refusal
 from streaming.events.topic_schemas import json_schema
 from streaming.kafka.registry.schemas import ASKED_AT_ONCE, schema_cache
 from streaming.kafka.registry.subjects import check_schemas, topic_schemas
+from streaming.runtime.status_file import read_status
+from streaming.status.collect import collect_status
+from streaming.status.model import Section
+from streaming.status.registry import read_registry_section
 from tests.deployment import Deployment
 from tests.registry.producers import (
     PROTOBUF,
@@ -128,6 +133,13 @@ def test_a_schema_that_is_not_read_is_named(deployment: Deployment, registry: Re
     details = " ".join(letter["detail"] for letter in letters)
     assert "schema id 424242 is not in the schema registry" in details
     assert f"schema id {protobuf} is Protobuf, which is not read" in details
+    # The worker has ended; its file says what it looked up.
+    worker = read_status(known.home, PROCESSOR.name, 0)
+    assert worker is not None
+    looked_up = {"schemas_found": 1, "schemas_refused": 4, "schemas_not_asked": 0}
+    assert read_registry_section(known.settings, [worker]) == Section({"answers": True} | looked_up)
+    section = collect_status(known.settings, {}, PROCESSOR.name).sections["registry"]
+    assert section == Section({"answers": True} | dict.fromkeys(looked_up, 0))
     # A correction is JSON, whatever schema the header named.
     last = letters[0]["id"]
     edits = known.home / "edits.jsonl"

@@ -9,6 +9,7 @@ import pytest
 
 from streaming.apps import PROCESSOR
 from streaming.runtime.status_file import read_status
+from streaming.status.collect import collect_status
 from tests.deployment import Deployment
 from tests.registry.producers import avro_serializer, framed, json_serializer, send
 from tests.registry.server import running_registry
@@ -50,6 +51,8 @@ def test_a_backlog_refused_without_a_registry_is_stored_exactly_with_one(
         assert "does not answer" in refused.stderr
         with known.running("process"), known.running("analyze"):
             wait_until(lambda: is_paused(known), 120, "the processor does not wait")
+            section = collect_status(known.settings, {}).sections["registry"]
+            assert [problem.code for problem in section.problems] == ["registry_down"]
             registry.start()
             wait_until(lambda: known.count("analytics_event") > 0, 120, "nothing is stored")
             registry.kill()

@@ -304,6 +304,7 @@ def test_every_field_of_the_json_is_documented(record: type[Struct]) -> None:
 
 UNREADABLE = Database("unreadable", "no file", "/x", *[None] * 5)
 FAILED = Section({}, (Problem("build_failed", "it failed", "look"),))
+SILENT = Section({}, (Problem("registry_down", "it does not answer", "start it"),))
 
 
 def test_a_home_of_one_app_is_healthy_without_the_other() -> None:
@@ -313,12 +314,14 @@ def test_a_home_of_one_app_is_healthy_without_the_other() -> None:
         apps=(app("processor"), stopped),
         partitions=(OPEN, structs.replace(OPEN, app="analytics", topic="analytics")),
         database=UNREADABLE,
-        sections={"tables": FAILED},
+        sections={"tables": FAILED, "registry": SILENT},
     )
     whole = structs.replace(alone, partitions=())
     codes = {"database_unreadable", "analytics_stopped", "build_failed"}
-    assert {problem.code for problem in with_problems(whole).problems} == codes
-    assert with_problems(status_of_app(whole, "processor")).healthy
+    assert {problem.code for problem in with_problems(whole).problems} == codes | {"registry_down"}
+    processor = with_problems(status_of_app(whole, "processor"))
+    assert [problem.code for problem in processor.problems] == ["registry_down"]
+    assert with_problems(structs.replace(processor, sections={})).healthy
     assert [one.topic for one in status_of_app(alone, "processor").partitions] == ["purchases"]
     assert {
         problem.code for problem in with_problems(status_of_app(whole, "analytics")).problems

@@ -25,6 +25,8 @@ ANSWER_SECONDS: Final = 5.0
 """For a whole answer, however slowly it comes. Shorter than the watchdog of a worker."""
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 """Schemas of purchases have some KiB."""
+TYPES: Final = "schemas/types"
+"""What only a registry lists."""
 CONTENT: Final = "application/vnd.schemaregistry.v1+json"
 UNAUTHORIZED: Final = 401
 BUSY: Final = frozenset({407, 408, 425, 429})
@@ -42,6 +44,12 @@ class Answer(Struct, frozen=True):
         """Whether the registry did what was asked."""
         return 200 <= self.status < 300
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether it is a registry's own refusal, which has a code."""
+        content = self.json()
+        return isinstance(content, dict) and isinstance(content.get("error_code"), int)
+
     def json(self) -> Any:  # noqa: ANN401 - whatever the registry says
         """Return the body's JSON; None if it is none."""
         try:
@@ -50,20 +58,27 @@ class Answer(Struct, frozen=True):
             return None
 
 
-def ask(address: RegistryAddress, path: str, method: str = "GET", content: object = None) -> Answer:
+def ask(
+    address: RegistryAddress,
+    path: str,
+    method: str = "GET",
+    content: object = None,
+    seconds: float | None = None,
+) -> Answer:
     """Return the registry's answer to a request for `path`, which begins without a slash.
 
-    `content` is sent as JSON. Raises `Unavailable` if there is no answer in 5 s, or one that says
-    that the registry does not work now or does not know this user.
+    `content` is sent as JSON. Raises `Unavailable` if there is no answer in `seconds` (5 s), or one
+    that says that the registry does not work now or does not know this user.
     """
     # Imported here and below: it takes 20 ms, which a worker without a registry need not spend.
     from http.client import HTTPException
 
+    within = ANSWER_SECONDS if seconds is None else seconds
     try:
-        answer = _exchange(address, path, method, content)
+        answer = _exchange(address, path, method, content, within)
     except (OSError, HTTPException) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        text = str(reason) or f"no whole answer in {ANSWER_SECONDS:g} s"
+        text = str(reason) or f"no whole answer in {within:g} s"
         raise Unavailable(f"The schema registry {address.url} does not answer: {text}.") from None
     if answer.status == UNAUTHORIZED:
         raise Unavailable(
@@ -82,16 +97,26 @@ def version_path(reference: object) -> str:
     return f"subjects/{quote(str(subject), safe='')}/versions/{quote(str(version), safe='')}"
 
 
-def _exchange(address: RegistryAddress, path: str, method: str, content: object) -> Answer:
+def no_registry(address: RegistryAddress, path: str, status: int) -> Unavailable:
+    """Return the error that another program answers there, as at a mistyped address."""
+    return Unavailable(
+        f"{address.url} does not answer as a schema registry ({status} for {path}); correct its"
+        " address."
+    )
+
+
+def _exchange(
+    address: RegistryAddress, path: str, method: str, content: object, seconds: float
+) -> Answer:
     url = urlsplit(address.url)
     headers = {"Accept": f"{CONTENT}, application/json", "Content-Type": CONTENT}
     if address.user_info is not None:
         headers["Authorization"] = f"Basic {b64encode(address.user_info.encode()).decode()}"
     body = None if content is None else msgspec.json.encode(content)
-    connection = _connection(address)
+    connection = _connection(address, seconds)
     sockets: list[socket.socket] = []
     # A timeout of the socket begins again with each byte that comes.
-    end = Timer(ANSWER_SECONDS, _shut_down, [connection, sockets])
+    end = Timer(seconds, _shut_down, [connection, sockets])
     end.daemon = True
     end.start()
     try:
@@ -110,12 +135,12 @@ def _exchange(address: RegistryAddress, path: str, method: str, content: object)
         connection.close()
 
 
-def _connection(address: RegistryAddress) -> "HTTPConnection":
+def _connection(address: RegistryAddress, seconds: float) -> "HTTPConnection":
     from http.client import HTTPConnection, HTTPSConnection
 
     url = urlsplit(address.url)
     if url.scheme == "http":
-        return HTTPConnection(url.hostname or "", url.port, timeout=ANSWER_SECONDS)
+        return HTTPConnection(url.hostname or "", url.port, timeout=seconds)
     # Imported here: most registries of a private network have no certificate.
     from ssl import create_default_context
 
@@ -129,7 +154,7 @@ def _connection(address: RegistryAddress) -> "HTTPConnection":
             )
         except OSError as error:
             raise UsageError(f"{AUTHORITY}={authority} cannot be read: {error.strerror}.") from None
-    return HTTPSConnection(url.hostname or "", url.port, timeout=ANSWER_SECONDS, context=context)
+    return HTTPSConnection(url.hostname or "", url.port, timeout=seconds, context=context)
 
 
 def _shut_down(connection: "HTTPConnection", sockets: list[socket.socket]) -> None:

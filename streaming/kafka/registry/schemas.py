@@ -9,9 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from msgspec import Struct
-
-from streaming.errors import Unavailable
 from streaming.events.avro import UnreadableSchemaError, avro_reader
 from streaming.events.framing import (
     KnownSchemas,
@@ -23,7 +20,8 @@ from streaming.events.framing import (
 from streaming.events.record import Record
 from streaming.events.refusal import Reason, Refusal, excerpt
 from streaming.kafka.registry.address import RegistryAddress, registry_address
-from streaming.kafka.registry.client import Answer, ask, version_path
+from streaming.kafka.registry.client import TYPES, Answer, ask, no_registry, version_path
+from streaming.runtime.counters import SchemaLookups
 from streaming.settings import Settings
 from streaming.system.logs import RateLimitedLogger
 
@@ -45,14 +43,6 @@ EXTRA: Final = (
 )
 
 
-class Lookups(Struct):
-    """How many ids were looked up: found and readable, or refused; or not asked for."""
-
-    found: int = 0
-    refused: int = 0
-    unasked: int = 0
-
-
 class SchemaCache:
     """The schemas of a registry that were looked up.
 
@@ -63,7 +53,7 @@ class SchemaCache:
     def __init__(
         self, address: RegistryAddress, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.lookups = Lookups()
+        self.lookups = SchemaLookups()
         self._known: dict[SchemaId, ValueReader | Refusal] = {}
         self._refused_at: dict[SchemaId, float] = {}
         self._address = address
@@ -187,7 +177,7 @@ def _content(address: RegistryAddress, path: str, answer: Answer) -> dict[str, A
     """
     content = answer.json()
     if not answer.ok:
-        if not (isinstance(content, dict) and isinstance(content.get("error_code"), int)):
+        if not answer.is_refusal:
             _require_registry(address, path, answer.status)
         raise UnreadableSchemaError(f"is not in the schema registry ({answer.status} for {path})")
     if answer.body is None:
@@ -200,9 +190,6 @@ def _content(address: RegistryAddress, path: str, answer: Answer) -> dict[str, A
 
 def _require_registry(address: RegistryAddress, path: str, status: int) -> None:
     """Raise `Unavailable` if what answers there is another program, as a mistyped address has."""
-    types = ask(address, "schemas/types")
+    types = ask(address, TYPES)
     if not types.ok or not isinstance(types.json(), list):
-        raise Unavailable(
-            f"{address.url} does not answer as a schema registry ({status} for {path}); correct its"
-            " address."
-        )
+        raise no_registry(address, path, status)
