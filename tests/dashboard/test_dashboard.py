@@ -8,9 +8,11 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
+from confluent_kafka import Producer
 from playwright.sync_api import Page
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -21,6 +23,7 @@ from streaming.dashboard.app import STATIC
 from tests.browser import browser
 from tests.dashboard.served import code_of, get, post, send, serve_dashboard
 from tests.deployment import Deployment
+from tests.registry.test_client import answer, answering
 from tests.support import wait_until
 
 HOSTILE = [
@@ -30,6 +33,13 @@ HOSTILE = [
     "\u202egnp.exe",
     "🫖" * 128,
 ]
+FRAMED: dict[str, object] = {
+    "user": "ada",
+    "item": "tea",
+    "timestamp": "2025-11-24T12:00:00Z",
+    "unit_price": -1,
+}
+FRAMING = "magic byte 0, schema id 7"
 TOKEN = "a-token-of-thirty-two-characters!"
 
 
@@ -225,14 +235,26 @@ def first_event(url: str) -> Any:  # noqa: ANN401 - any JSON
 
 
 def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment) -> None:
-    """A dry run like the command's, then the real one; errors are problems (RFC 9457)."""
-    send(deployment, "tea", unit_price=-1)
+    """A dry run like the command's, then the real one; errors are problems (RFC 9457).
+
+    The record is framed for a schema registry, which its view says, with its JSON. That a real
+    registry is asked is tested in `tests.registry`.
+    """
+    with answering(answer(b"200 OK", b'{"schema": "{}", "schemaType": "JSON"}')) as (url, _):
+        known = replace(deployment, more={"PURCHASES_SCHEMA_REGISTRY_URL": url})
+        redrive_a_framed_purchase(known)
+
+
+def redrive_a_framed_purchase(deployment: Deployment) -> None:
+    """Refuse one, look at it, and send it again over the API and on the page."""
+    send_framed(deployment, FRAMED)
     deployment.process()
     deployment.analyze()
     with serve_dashboard(deployment) as base, browser(f"{base}/#rejected") as (page, errors, _):
         letter = get(f"{base}/api/v1/dead-letters")["dead_letters"][0]
         shown = get(f"{base}/api/v1/dead-letters/{letter['id']}")
         assert bytes.fromhex(shown["value_hex"]) == shown["value"].encode()
+        assert (shown["framing"], json.loads(shown["decoded"])) == (FRAMING, FRAMED)
         asked = {"reason": "invalid_price", "set": ["unit_price=1"]}
         assert post(f"{base}/api/v1/dead-letters/redrive", asked) == {
             "sent": False,
@@ -254,10 +276,21 @@ def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment
         assert code_of(f"{base}/api/v1/dead-letters?state=shut") == 400
 
 
+def send_framed(deployment: Deployment, purchase: dict[str, object]) -> None:
+    """Send a purchase as a serializer of JSON Schema does, behind its schema's id."""
+    producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
+    value = b"\0\0\0\0\7" + json.dumps(purchase).encode()
+    producer.produce(deployment.topic("purchases"), value, b"ada")
+    assert producer.flush(60) == 0
+
+
 def redrive_on_the_page(page: Page) -> None:
     """Open the record, choose it, see that it would come back, repair it, and confirm."""
     page.locator("#dead-letters button.link").click()
     page.locator("#dead-letter").get_by_text("purchases dlq show -- ").wait_for(timeout=30_000)
+    facts = page.locator("#dead-letter-facts")
+    assert facts.get_by_text(FRAMING, exact=True).is_visible()
+    assert facts.get_by_text(json.dumps(FRAMED), exact=True).is_visible()
     assert "id=" in page.url
     page.locator("#dead-letters button.link").click()
     page.locator("#dead-letter").wait_for(state="hidden", timeout=30_000)

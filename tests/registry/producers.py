@@ -42,7 +42,9 @@ Serialize = Callable[[Any, SerializationContext], bytes | None]
 
 def client(registry: Registry) -> SchemaRegistryClient:
     """Return Confluent's own client of the registry."""
-    return SchemaRegistryClient({"url": registry.url})
+    # The registry's server has left a request without an answer, and answered the next ones. This
+    # client has no timeout of its own, and with one it asks again.
+    return SchemaRegistryClient({"url": registry.url, "timeout": 20})
 
 
 def avro_serializer(registry: Registry) -> Serialize:

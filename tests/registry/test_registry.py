@@ -126,6 +126,8 @@ def test_a_schema_that_is_not_read_is_named(deployment: Deployment, registry: Re
         avro[:5] + b"\xff" * 9,
         by_header(avro[:-1]),
     )
+    # Where a worker's file goes, whose process a supervisor starts otherwise.
+    (known.home / "workers").mkdir(exist_ok=True)
     known.process()
     known.analyze()
     assert reasons(known) == {"unknown_schema": 4, "schema_mismatch": 2}
@@ -136,10 +138,10 @@ def test_a_schema_that_is_not_read_is_named(deployment: Deployment, registry: Re
     # The worker has ended; its file says what it looked up.
     worker = read_status(known.home, PROCESSOR.name, 0)
     assert worker is not None
-    looked_up = {"schemas_found": 1, "schemas_refused": 4, "schemas_not_asked": 0}
-    assert read_registry_section(known.settings, [worker]) == Section({"answers": True} | looked_up)
+    counts = {"schemas_found": 1, "schemas_refused": 4, "schemas_not_asked": 0}
+    assert read_registry_section(known.settings, [worker]) == Section({"answers": True, **counts})
     section = collect_status(known.settings, {}, PROCESSOR.name).sections["registry"]
-    assert section == Section({"answers": True} | dict.fromkeys(looked_up, 0))
+    assert section == Section({"answers": True, **dict.fromkeys(counts, 0)})
     # A correction is JSON, whatever schema the header named.
     last = letters[0]["id"]
     edits = known.home / "edits.jsonl"

@@ -230,11 +230,16 @@ def test_opening_leaves_no_files_open(store: Settings) -> None:
 
 
 def test_opening_imports_no_alembic() -> None:
-    """What a worker imports to open its store stays small; readers do without SQLAlchemy too."""
+    """What a worker imports to open its store stays small; readers do without SQLAlchemy too.
+
+    Nor does the processor load a reader of Avro before the first Avro schema.
+    """
     script = (
         "import sys, streaming.totals.report, streaming.store.live_totals;"
         "assert 'sqlalchemy' not in sys.modules;"
         "import streaming.store.engine, streaming.store.models, streaming.store.schema;"
-        "assert not {'alembic', 'polars', 'typer', 'dagster'} & set(sys.modules)"
+        "import streaming.processor.app;"
+        "unwanted = {'alembic', 'polars', 'typer', 'dagster', 'fastavro'} & set(sys.modules);"
+        "assert not unwanted, unwanted"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
