@@ -121,8 +121,9 @@ def backfill_requests(
 def repeat_requests(run: DagsterRun, loaded: Collection[str]) -> list[RunRequest]:
     """Return what to request for a dead run of the command line, which Dagster cannot retry.
 
-    Its days that were built are only recorded then, so that no event is missing of them. Tables
-    that are not `loaded` any more are left out.
+    It is asked for what the run was, also with `force`; else its days that were built are only
+    recorded, so that no event is missing of them. Tables that are not `loaded` any more are left
+    out.
     """
     if TABLES_TAG not in run.tags:
         return []
@@ -132,7 +133,7 @@ def repeat_requests(run: DagsterRun, loaded: Collection[str]) -> list[RunRequest
         request.with_replaced_attrs(
             tags={name: value for name, value in request.tags.items() if name != TABLES_TAG}
         )
-        for request in backfill_requests(run_days(run), tables, force=False)
+        for request in backfill_requests(run_days(run), tables, force=is_forced(run))
     ]
 
 
@@ -211,6 +212,12 @@ def run_days(run: DagsterRun) -> DayRange | frozenset[date] | None:
         return DayRange(date.fromisoformat(str(first)), date.fromisoformat(str(last)))
     except ValueError:
         return None
+
+
+def is_forced(run: DagsterRun) -> bool:
+    """Return whether a run computes what is current too."""
+    config: Any = run.run_config
+    return any(op.get("config", {}).get("force", False) for op in config.get("ops", {}).values())
 
 
 def run_tables(run: DagsterRun) -> frozenset[str]:

@@ -27,8 +27,11 @@ from assets.tables.models import DAY_TABLE_NAMES
 from assets.tables.transforms import DAY_TRANSFORMS
 from orchestration.automation.run_requests import (
     REASON_TAG,
+    TABLES_TAG,
+    backfill_requests,
     days_request,
     range_tags,
+    repeat_requests,
     run_days,
     run_tables,
     seal_request,
@@ -220,3 +223,23 @@ def test_everything_is_on_in_a_fresh_instance(kind: str, store: Settings) -> Non
     found = repository.sensor_defs if kind == "sensors" else repository.schedule_defs
     assert len(found) >= 3
     assert {definition.default_status.value for definition in found} == {"RUNNING"}
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_a_dead_backfill_is_asked_for_again_as_it_was(force: bool) -> None:  # noqa: FBT001 - a case
+    """Days and whole tables, with `--force` if it had that."""
+    tables, days = ["daily_sales", "customers"], frozenset([date(2024, 1, 2), date(2024, 1, 5)])
+    asked = backfill_requests(days, tables, force=force)
+    runs = [
+        DagsterRun(
+            "a_job",
+            tags=request.tags,
+            run_config=request.run_config,
+            asset_selection=None,
+        )
+        for request in asked
+    ]
+    again = [one for run in runs for one in repeat_requests(run, tables)]
+    assert [one.run_config for one in again] == [one.run_config for one in asked]
+    assert [one.asset_selection for one in again] == [one.asset_selection for one in asked]
+    assert not any(one.tags.get(TABLES_TAG) for one in again)
