@@ -5,9 +5,12 @@ sum the events that were stored after a row, functions named `stored_…` read w
 """
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from hashlib import blake2b
 from typing import Final
 from zoneinfo import ZoneInfo
+
+from msgspec import json
 
 from streaming.store.archive import is_archive_shown
 from streaming.store.connection import StoreConnection
@@ -34,6 +37,13 @@ SLOTS: Final = (
 GROSS: Final = f"sum({SALE} / 1000000), sum({SALE} % 1000000)"
 STORED_GROSS: Final = "gross_revenue_trillions, gross_revenue_micros"
 STORED_NET: Final = "net_revenue_trillions, net_revenue_micros"
+
+CONTENT: Final = (
+    'event_time, kind, "user", item, quantity, unit_price_micros, amount_micros, currency,'
+    " order_id, description, country"
+)
+CONTENT_BYTES: Final = 8
+"""Of a digest of the content as JSON, which `archived_event` keeps."""
 
 UNIT: Final = 10**6
 """Micros of a unit of the currency."""
@@ -205,7 +215,7 @@ def check_positions(
     return check
 
 
-def check_archive(connection: StoreConnection) -> Check:
+def check_archive(connection: StoreConnection, zone: ZoneInfo) -> Check:
     """Compare the ids of archived events with the events of column files, which are shown."""
     check = Check("archived events")
     (check.compared,) = connection.execute("SELECT count(*) FROM archived_event").fetchone()
@@ -224,6 +234,18 @@ def check_archive(connection: StoreConnection) -> Check:
     }.items():
         for (event_id,) in connection.execute(statement):
             check.differ(f"The event {shown_id(event_id)} {sentence}.")
+    contents = connection.execute(
+        f"SELECT a.event_id, a.epoch_day, a.content, {CONTENT} FROM archived_event a"
+        " JOIN temp.archived_row r USING (event_id)"
+    )
+    for event_id, day, digest, *content in contents:
+        date = datetime.fromtimestamp(content[0] // UNIT, zone).date()
+        counted = blake2b(json.encode(content), digest_size=CONTENT_BYTES).digest()
+        if (day, digest) != ((date - EPOCH.date()).days, counted):
+            check.differ(
+                f"The event {shown_id(event_id)} is archived with another day or content than a"
+                " column file has."
+            )
     return check
 
 

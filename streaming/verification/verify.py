@@ -238,7 +238,7 @@ def _go_on(run: _Run, checkpoint: Checkpoint) -> _Found | None:
     checks = [
         *(Check(name, len(table)) for name, table in zip(FIGURES, tables, strict=True)),
         check_positions(store, run.group, names.analytics, held),
-        check_archive(store),
+        check_archive(store, ZoneInfo(run.deployment.timezone)),
         *compared.checks,
     ]
     if any(check.differing for check in checks):
@@ -267,13 +267,13 @@ def _check_topics(run: _Run, checkpoint: Checkpoint | None) -> TopicComparison:
 
 
 def _check_figures(run: _Run, store: StoreConnection) -> tuple[list[Check], Held]:
-    held = counted_partitions(store)
+    held, zone = counted_partitions(store), ZoneInfo(run.deployment.timezone)
     checks = [
         check_totals(store),
         check_items(store),
-        check_days(store, ZoneInfo(run.deployment.timezone)),
+        check_days(store, zone),
         check_positions(store, run.group, Names.of(run.settings).analytics, held),
-        check_archive(store),
+        check_archive(store, zone),
     ]
     return checks, held
 

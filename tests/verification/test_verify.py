@@ -403,7 +403,10 @@ def test_rows_that_a_correction_changed_are_compared_again(deployment: Deploymen
 
 
 def test_archived_events_are_compared_like_rows(copied: Deployment) -> None:
-    """What was compared before is held to the same digests; a lost id or file is named."""
+    """What was compared before is held to the same digests; a lost id or file is named.
+
+    And so is an id whose day or content is another one: the consumer believes it.
+    """
     assert result_of(copied).examples == []
     kept = copied.settings.model_copy(update={"keep_events": 40})
     archived = archive_history(kept, date(2030, 1, 1)).events
@@ -412,6 +415,14 @@ def test_archived_events_are_compared_like_rows(copied: Deployment) -> None:
     assert (again.examples, again.rests_on_events > archived) == ([], True)
     assert full.examples == []
     with closing(connect(kept.database_path)) as opened:
+        for change in ("epoch_day = epoch_day + 1", "content = x'00'"):
+            opened.execute(
+                f"UPDATE archived_event SET {change} WHERE epoch_day ="
+                " (SELECT min(epoch_day) FROM archived_event)"
+            )
+            assert "with another day or content than a column file has" in str(
+                result_of(copied).examples
+            )
         opened.execute(
             "UPDATE archived_event SET source_offset = source_offset + 1000 WHERE"
             " event_id = (SELECT min(event_id) FROM archived_event)"
