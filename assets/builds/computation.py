@@ -5,7 +5,6 @@ written, and when a partition is computed again, is in `builder`.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain
@@ -38,6 +37,7 @@ from streaming.store.column_store import ColumnStore
 from streaming.store.connection import StoreConnection
 from streaming.store.erasure import erasure_ids
 from streaming.store.live_totals import count_corrections
+from streaming.system.logs import get_logger
 from streaming.totals.queries import last_row
 
 
@@ -45,8 +45,7 @@ from streaming.totals.queries import last_row
 class BuildPlace:
     """Where a run builds: the zone of its days, and its directories.
 
-    `spool` is that of the frames of a large partition. `column_store` has the column files; None
-    reads the rows.
+    `spool` has frames of a large partition. `column_store` has column files; None reads the rows.
     """
 
     run_id: str
@@ -137,9 +136,12 @@ def compute_piece(
     `NotAdded`.
     """
     if len(requests) > 1:
-        # The day that is at fault raises the error again, or fails alone.
-        with suppress(Exception):
+        try:
             return _compute_together(store, place, requests)
+        except Exception as error:
+            # The day that is at fault fails alone. The message may have a value of an event.
+            days, kind = [request.partition for request in requests], type(error).__name__
+            get_logger().warning("days_computed_alone", days=days, error=kind)
     return [_compute_alone(store, place, request) for request in requests]
 
 
@@ -157,16 +159,10 @@ def _compute_together(
         frame = pl.concat([*events.sealed, *rest]).collect().lazy()
         computed = compute_days([frame], transforms, [request.partition for request in requests])
     end = _read_end(store)
+    pairs = [(each, computed.get(each.request.partition, {})) for each in readings]
     return [
-        _finish(
-            reading,
-            {
-                transform.table: computed[reading.request.partition][transform.table]
-                for transform in _choose_own(reading)
-            },
-            end,
-        )
-        for reading in readings
+        _finish(each, {one.table: rows[one.table] for one in _choose_own(each)}, end)
+        for each, rows in pairs
     ]
 
 
@@ -228,13 +224,17 @@ def _finish(
     differences: Mapping[str, str] = MappingProxyType({}),
 ) -> Computation:
     """Return the computation of a partition, with the tables of files."""
-    bases = {
-        transform.table: _basis(reading, transform, addition, differences.get(transform.table), end)
-        for transform in reading.chosen
-    }
+    computed, bases = {**rows, **_compute_sql(reading, reading.chosen)}, {}
+    for transform in reading.chosen:
+        table = transform.table
+        try:
+            bases[table] = _basis(reading, transform, addition, differences.get(table), end)
+        except PurchasesError as error:
+            # A file that is the only copy of events, which the tables of customers are audited by.
+            computed[table] = error
     return Computation(
         reading.request.day,
-        {**rows, **_compute_sql(reading, reading.chosen)},
+        computed,
         bases,
         reading.builds,
         reading.figures,

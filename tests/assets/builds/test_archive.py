@@ -14,12 +14,15 @@ import pytest
 
 from assets.builds import archive as archiver
 from assets.builds.archive import ArchiveResult, archive_history, needs_archive
+from assets.builds.builder import open_builder
 from assets.builds.seal import seal_history
 from assets.checks.backups import check_restorable
 from assets.checks.finding import CheckContext
 from assets.queries.event_figures import Subject, rank_events, read_lines, read_orders, read_periods
 from assets.queries.export import Format, export_chunks
 from assets.tables.day_range import DayRange
+from assets.tables.models import WHOLE
+from assets.tables.transforms import WHOLE_TRANSFORMS
 from streaming.errors import NotFound, PurchasesError, Unavailable
 from streaming.settings import Settings
 from streaming.store import archive
@@ -208,6 +211,22 @@ def test_a_lost_file_is_named_and_costs_no_figure(archived: Settings) -> None:
         forget_all(store)
     file.write_bytes(content)
     build(archived, DAYS)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_lost_file_fails_each_whole_table_by_name(archived: Settings, is_there: bool) -> None:  # noqa: FBT001 - a case
+    """Also those whose audit counts customers; the failure is recorded."""
+    (file,) = Home(archived.home).columns.rglob("day=2024-01-02/*")
+    if is_there:
+        file.write_bytes(file.read_bytes()[:-1] + b"?")
+    else:
+        file.unlink()
+    with open_builder(archived, "run") as builder:
+        outcomes = builder.build(WHOLE, WHOLE_TRANSFORMS, force=True)
+    assert all(file.name in str(outcome.failure) for outcome in outcomes)
+    with read_store(archived) as store:
+        failures = store.execute("SELECT count(*) FROM build_failure").fetchone()
+    assert failures == (len(WHOLE_TRANSFORMS),)
 
 
 def test_no_statement_loses_the_only_copy(archived: Settings) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from structlog.testing import capture_logs
 
 from assets.builds import computation
 from assets.builds.addition import LEAST_EVENTS
@@ -148,3 +149,21 @@ def test_a_day_that_fails_its_audit_leaves_the_others(
     outcomes = builder.build_days(DAYS[:3], [HOURLY, DAILY], force=True)
     assert [one.failure is not None for one in outcomes] == [False, False, True, True, False, False]
     assert everything(connection)[:TABLES] == before
+
+
+def test_days_that_fail_together_are_computed_alone(
+    store: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures are right, and the log says that there was an error, of which type."""
+
+    def fail(*_: object) -> None:
+        raise TypeError("of a customer")
+
+    store_events(store, year_of_days(2))
+    monkeypatch.setattr(computation, "compute_days", fail)
+    with capture_logs() as logs, open_builder(store, "run-1") as builder:
+        outcomes = builder.build_days(DAYS[:2], DAY_TRANSFORMS)
+    assert all(outcome.build and not outcome.failure for outcome in outcomes)
+    assert [(line["event"], line["days"], line["error"]) for line in logs] == [
+        ("days_computed_alone", DAYS[:2], "TypeError")
+    ]
