@@ -194,7 +194,8 @@ def _delete_rows(settings: Settings, file: ColumnFile) -> int:
     Raises `_Changed` before the row that was stored last, because SQLite would give its number
     again, and for a row that differs: its day is rows again.
     """
-    rows, deleted = row_tuples(read_archived_file(file, open_column_store(settings))), 0
+    frame = read_archived_file(file, open_column_store(settings), settings.database_path)
+    rows, deleted = row_tuples(frame), 0
     for chunk in in_chunks(rows):
         with write_store(settings) as store:
             there = _rows_there(store, chunk)

@@ -8,16 +8,19 @@ Rows go into the archive in `assets.builds.archive`, and nowhere else.
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
 from dataclasses import fields
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from streaming.errors import PurchasesError
+from streaming.errors import PurchasesError, Unavailable
 from streaming.events.identifiers import pack_event_id
 from streaming.settings import Settings
 from streaming.store.column_files import ColumnFile, DaysArchived, forget_after
 from streaming.store.column_store import ColumnStore, open_column_store
 from streaming.store.connection import StoreConnection, read_store, write_store
+from streaming.store.sqlite import connect, store_errors
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,10 +70,13 @@ def list_archive(
     return files if days is None else [file for file in files if file.day in days]
 
 
-def read_archived_file(file: ColumnFile, column_store: ColumnStore) -> "pl.DataFrame":
+def read_archived_file(
+    file: ColumnFile, column_store: ColumnStore, database: Path
+) -> "pl.DataFrame":
     """Read the whole rows of a file, in the order of their numbers.
 
-    Raises `PurchasesError` if it is not as it was written, and what `ColumnStore` does else.
+    Raises `PurchasesError` if it is not as it was written, `Unavailable` if it is gone because its
+    day was brought back since it was listed, and what `ColumnStore` does else.
     """
     import polars as pl
 
@@ -78,6 +84,10 @@ def read_archived_file(file: ColumnFile, column_store: ColumnStore) -> "pl.DataF
         content = column_store.read(file.name)
         is_sound = hashlib.sha256(content).hexdigest() == file.sha256
     except OSError as error:
+        if not _is_listed(file, database):
+            raise Unavailable(
+                f"Events of {file.day} became rows again meanwhile: try again."
+            ) from error
         raise _lost(file, error.strerror or str(error)) from error
     if not is_sound:
         raise _lost(file, "its content was changed")
@@ -95,7 +105,9 @@ def read_archived(
     """Read the events of a file that are in no row; also while its rows are being deleted."""
     import polars as pl
 
-    rows = read_archived_file(file, column_store)
+    # A snapshot may be older than the return of the day, so the list is read again apart from it.
+    database = Path(store.execute("PRAGMA main.database_list").fetchone()[2])
+    rows = read_archived_file(file, column_store, database)
     if file.archived == file.events:
         return rows
     there = store.execute(
@@ -208,7 +220,8 @@ def return_days(
         if last == (file, returned):
             raise _differing(file)
         last = (file, returned)
-        for chunk in in_chunks(row_tuples(read_archived_file(file, column_store))):
+        frame = read_archived_file(file, column_store, settings.database_path)
+        for chunk in in_chunks(row_tuples(frame)):
             with write_store(settings) as store:
                 if not _is_next(store, file):
                     break
@@ -279,6 +292,13 @@ def _differing(file: ColumnFile) -> PurchasesError:
         f"{file.name} counts {file.archived:,} events that are in no row, but they are not those"
         " of archived_event: restore a backup with `purchases db restore`."
     )
+
+
+def _is_listed(file: ColumnFile, database: Path) -> bool:
+    """Return whether a file is the only copy of events now."""
+    statement = "SELECT EXISTS (SELECT 1 FROM column_file WHERE name = ? AND archived > 0)"
+    with closing(connect(database, read_only=True)) as now, store_errors(database):
+        return bool(now.execute(statement, (file.name,)).fetchone()[0])
 
 
 def _lost(file: ColumnFile, why: str) -> PurchasesError:

@@ -82,7 +82,8 @@ def _return_days_of(settings: Settings, is_named: Callable[[str, str], bool]) ->
     """
     days, listed = set[str](), _list_all(settings)
     for file in listed:
-        names = read_archived_file(file, open_column_store(settings)).select(*KINDS)
+        rows = read_archived_file(file, open_column_store(settings), settings.database_path)
+        names = rows.select(*KINDS)
         if any(is_named(c, name) for c in KINDS for name in names[c].drop_nulls().unique()):
             days.add(file.day)
     return_days(settings, days)
@@ -95,7 +96,7 @@ def _archived_orders_of(settings: Settings, user: str) -> set[str]:
 
     orders = set[str]()
     for file in _list_all(settings):
-        rows = read_archived_file(file, open_column_store(settings))
+        rows = read_archived_file(file, open_column_store(settings), settings.database_path)
         orders |= set(rows.filter(pl.col("user") == user)["order_id"].drop_nulls())
     return orders
 

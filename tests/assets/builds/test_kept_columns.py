@@ -12,12 +12,13 @@ from assets.builds.archive import archive_history
 from assets.builds.seal import seal_history
 from assets.checks.backups import check_restorable
 from assets.checks.finding import CheckContext
-from streaming.errors import PurchasesError, UsageError
+from streaming.errors import PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
 from streaming.store import erasure
-from streaming.store.archive import return_days
+from streaming.store.archive import return_days, show_archived
 from streaming.store.backup import backup, scheduled_backup
-from streaming.store.column_store import DirectoryStore
+from streaming.store.column_store import DirectoryStore, open_column_store
+from streaming.store.connection import read_store
 from streaming.store.erasure import apply_again, erase
 from streaming.store.kept_columns import remove_unlisted
 from streaming.store.rebuild import rebuild
@@ -190,6 +191,15 @@ def test_a_refused_restore_moves_no_file(archived: Settings) -> None:
     with pytest.raises(UsageError, match="lacks 1 events"):
         restore(archived, made)
     assert len(kept_files(archived)) == 4
+
+
+def test_a_reader_of_an_old_moment_is_to_try_again(archived: Settings) -> None:
+    """Its files went when their days became rows, so none of them is lost."""
+    with read_store(archived) as store:
+        return_days(archived)
+        seal_history(archived, TODAY)
+        with pytest.raises(Unavailable, match="2024-01-01 became rows again meanwhile: try again"):
+            show_archived(store, open_column_store(archived))
 
 
 def test_backups_may_lie_on_another_disk(
