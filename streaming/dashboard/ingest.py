@@ -7,6 +7,7 @@ the processor, whose own function tells the sender beforehand.
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
@@ -22,6 +23,7 @@ from streaming.api.endpoint import JSON, PROBLEM, Endpoint, ProblemDetails
 from streaming.api.endpoint import MAX_BODY_BYTES as SMALL_BODY_BYTES
 from streaming.dashboard.ingest_records import LINES, IngestBatch, IngestRecord, read_batch
 from streaming.errors import Mismatch, NotFound, Unavailable
+from streaming.events.framing import read_framing
 from streaming.events.identifiers import derived_id
 from streaming.events.purchase import PurchaseFields, read_purchase
 from streaming.events.record import Record
@@ -32,6 +34,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.purchase_rules import purchase_rules
 from streaming.kafka.recorded_settings import require_recorded_settings
 from streaming.kafka.records import read_record
+from streaming.kafka.registry.client import ANSWER_SECONDS
 from streaming.kafka.registry.schemas import schema_cache
 from streaming.kafka.rejection import rejection_reason
 from streaming.producer.record import RawPurchase, encode_purchase
@@ -160,7 +163,7 @@ class PurchaseIngest:
         """
         deliveries = [_Delivery(record) for record in batch.records]
         self._deliver(deliveries, batch)
-        receipts = [self._receipt(delivery) for delivery in deliveries]
+        receipts = self._receipts(deliveries)
         missing = sum(delivery.message is None for delivery in deliveries)
         if not missing:
             return BatchReceipt(receipts)
@@ -229,23 +232,39 @@ class PurchaseIngest:
                 )
             return self._sender
 
-    def _receipt(self, delivery: _Delivery) -> RecordReceipt:
-        """Return where a record is, and for which reason the processor will refuse it."""
-        sent, message = delivery.record, delivery.message
-        if message is None:
-            return RecordReceipt(sent.event_id, None, None, None)
-        record = read_record(message, NO_TOPIC_ID)
-        refused = self._verdict(record)
-        return RecordReceipt(sent.event_id, record.partition, record.offset, refused)
+    def _receipts(self, deliveries: Sequence[_Delivery]) -> list[RecordReceipt]:
+        """Return where each record is, and for which reason the processor will refuse it."""
+        records = [
+            None if one.message is None else read_record(one.message, NO_TOPIC_ID)
+            for one in deliveries
+        ]
+        self._learn([record for record in records if record is not None])
+        return [
+            RecordReceipt(one.record.event_id, None, None, None)
+            if record is None
+            else RecordReceipt(
+                one.record.event_id, record.partition, record.offset, self._verdict(record)
+            )
+            for one, record in zip(deliveries, records, strict=True)
+        ]
+
+    def _learn(self, records: Sequence[Record]) -> None:
+        """Look up the schemas of records, for a few seconds at most."""
+        if self._schemas is not None:
+            until = time.monotonic() + ANSWER_SECONDS
+            # The records are in Kafka; the processor waits for the registry.
+            with suppress(Unavailable):
+                self._schemas.learn(records, lambda: time.monotonic() < until)
 
     def _verdict(self, record: Record) -> str | None:
-        """Return for which reason the processor will refuse a record."""
-        if self._schemas is not None:
-            try:
-                self._schemas.learn([record])
-            except Unavailable:
-                # The record is in Kafka; the processor waits for the registry.
-                return None
+        """Return for which reason the processor will refuse a record; None if it will not.
+
+        None too if its schema was not looked up.
+        """
+        framing = None if self._schemas is None else read_framing(record)
+        named = None if framing is None else framing.schema
+        if self._schemas is not None and named is not None and named not in self._schemas.known:
+            return None
         outcome = read_purchase(record, self._rules)[1]
         return str(outcome.reason) if isinstance(outcome, Refusal) else None
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.dashboard.served import get, serve_dashboard
 from tests.deployment import Deployment
+from tests.registry.test_client import answering
 
 NDJSON = "application/x-ndjson"
 
@@ -66,6 +67,18 @@ def test_what_is_sent_twice_is_stored_once_and_refusals_are_named(
     positions = {(r["partition"], r["offset"]) for r in first[1]["records"]}
     found = {(m.partition(), m.offset()) for m in ingest_deployment.read_topic("purchases")}
     assert positions <= found
+
+
+def test_a_registry_that_is_away_is_asked_once_for_a_request(
+    ingest_deployment: Deployment,
+) -> None:
+    """The records are in Kafka, and those that name no schema are judged."""
+    with answering(b"") as (url, requests):
+        ingest_deployment.more["PURCHASES_SCHEMA_REGISTRY_URL"] = url
+        with serve_dashboard(ingest_deployment) as base:
+            code, receipt = post(base, b"\0\0\0\0\7x\n" * 50 + b"no json\n", NDJSON)
+    assert (code, len(requests)) == (200, 1)
+    assert [one["refused"] for one in receipt["records"]] == [None] * 50 + ["malformed_json"]
 
 
 def test_http_in_is_off_unless_it_is_switched_on(deployment: Deployment) -> None:
