@@ -33,8 +33,8 @@ RECOVERY_WATCHDOG_SECONDS: Final = 25
 """The watchdog's limit around a recovery. Shorter than the supervisor waits."""
 
 REGISTRY_WATCHDOG_SECONDS: Final = 25
-"""The watchdog's limit around a look-up of a schema: to resolve the registry's name may take three
-times as long as its answer. Shorter than the supervisor waits."""
+"""The watchdog's limit around a question to the schema registry, which may be two of 5 s each.
+Shorter than the supervisor waits."""
 
 WRITE_WATCHDOG_SECONDS: Final = 25
 """The watchdog's limit around a database write: waiting for another writer, a large batch and a

@@ -1,19 +1,31 @@
 """Registries that are none, or mean harm: each answer has an end, and no password goes astray."""
 
+import json
 import socket
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from rich.pretty import pretty_repr
 
 from streaming.errors import Unavailable, UsageError
 from streaming.events.record import Record
 from streaming.events.refusal import Refusal
-from streaming.kafka.registry import client
+from streaming.kafka.registry import client, schemas
 from streaming.kafka.registry.address import RegistryAddress, registry_address
-from streaming.kafka.registry.schemas import REFUSED_SECONDS, SchemaCache
+from streaming.kafka.registry.client import Answer
+from streaming.kafka.registry.schemas import (
+    ASKED_AT_ONCE,
+    LEARN_SECONDS,
+    MAX_REFERENCES,
+    REFUSED_SECONDS,
+    SchemaCache,
+)
+from streaming.kafka.registry.subjects import check_schemas
 from streaming.runtime.counters import SchemaLookups
 from streaming.runtime.status_file import WorkerStatus
 from streaming.settings import Settings
@@ -80,6 +92,16 @@ UNKNOWN = answer(b"404 Not Found", b'{"error_code": 40403}')
         ([answer(b"404 Not Found", b"<html>")], "does not answer as a schema registry (404"),
         ([answer(b"200 OK", b"<html>")], "does not answer as a schema registry (200"),
         ([answer(b"302 Found", b"")], "does not answer as a schema registry (302"),
+        # Who may see nothing, and another program of Kafka.
+        (
+            [answer(b"403 Forbidden", b'{"error_code": 40301}')],
+            "does not answer as a schema registry (403",
+        ),
+        (
+            [answer(b"404 Not Found", b'{"error_code": 404}')],
+            "does not answer as a schema registry (404",
+        ),
+        ([b"\x1b[2J" + b"A" * 60_000 + b"\r\n"], "does not answer: \\x1b[2JAAA"),
         ([b"SSH-2.0-OpenSSH\r\n"], "does not answer"),
         ([HEAD % b"200 OK" + b"Content-Length: 100\r\n\r\n{"], "does not answer"),
         ([b""], "does not answer"),
@@ -92,6 +114,7 @@ def test_what_is_no_answer_refuses_nothing(answers: list[bytes], said: str) -> N
         with pytest.raises(Unavailable) as error:
             cache.learn([framed()])
         assert said in str(error.value)
+        assert len(str(error.value)) < 400
         assert not cache.known
 
 
@@ -100,7 +123,10 @@ def test_what_is_no_answer_refuses_nothing(answers: list[bytes], said: str) -> N
     [
         ([UNKNOWN], "is not in the schema registry"),
         # Who may not see it, or a registry without GUIDs: neither is a reason to stop.
-        ([answer(b"403 Forbidden", b'{"error_code": 40301}')], "is not in the schema registry"),
+        (
+            [answer(b"403 Forbidden", b'{"error_code": 40301}'), TYPES],
+            "is not in the schema registry",
+        ),
         ([answer(b"404 Not Found", b""), TYPES], "is not in the schema registry"),
         ([answer(b"200 OK", b'{"schema": 1}'), TYPES], "is no schema of text"),
         ([answer(b"200 OK", b'{"schema": "%s"}' % (b"x" * 2**20))], "is too large"),
@@ -179,6 +205,135 @@ def test_a_registry_that_answers_is_none(types: bytes) -> None:
     assert requests[0].startswith(b"GET /schemas/types HTTP/1.1\r\n")
 
 
+def test_a_name_server_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor are the many addresses of a name, each of which has a timeout of its own."""
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.5)
+    heard, late = threading.Event(), []
+
+    def wait(*_: object, **__: object) -> list[object]:
+        heard.wait(60)
+        late.append(True)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", wait)
+    try:
+        with pytest.raises(Unavailable, match=r"no whole answer in 0\.5 s"):
+            client.ask(RegistryAddress("http://registry.example"), "schemas/types")
+        assert not late
+    finally:
+        heard.set()
+
+
+def with_references() -> bytes:
+    """Write a schema that refers to as many others as any may."""
+    names = [{"subject": f"s{number}", "version": 1} for number in range(MAX_REFERENCES)]
+    body = json.dumps({"schema": json.dumps("string"), "references": names})
+    return answer(b"200 OK", body.encode())
+
+
+def test_each_question_is_a_turn_of_the_worker() -> None:
+    """Also one for a reference, so the watchdog waits for none of twenty, and a stop for one."""
+    with answering(with_references(), UNKNOWN) as (url, requests):
+        turns: list[int] = []
+
+        def heartbeat() -> bool:
+            turns.append(len(requests))
+            return True
+
+        SchemaCache(RegistryAddress(url)).learn([framed()], heartbeat)
+        assert turns == list(range(len(requests))) == [0, 1]
+    with answering(with_references(), answer(b"200 OK", b'{"schema": "5"}')) as (url, requests):
+        turns = []
+        SchemaCache(RegistryAddress(url)).learn([framed()], heartbeat)
+        assert turns == list(range(MAX_REFERENCES + 1))
+    with answering(with_references(), answer(b"200 OK", b'{"schema": "5"}')) as (url, requests):
+        cache = SchemaCache(RegistryAddress(url))
+        with pytest.raises(Unavailable, match="was ended"):
+            cache.learn([framed()], lambda: len(requests) < 5)
+        assert (len(requests), dict(cache.known)) == (5, {})
+
+
+def learn_slowly(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> tuple[SchemaCache, list[float]]:
+    """Return a cache of a registry that takes so long for each answer, and its clock."""
+    now = [0.0]
+
+    def ask_slowly(*_: object) -> Answer:
+        now[0] += seconds
+        return Answer(404, b'{"error_code": 40403}')
+
+    monkeypatch.setattr(schemas, "ask", ask_slowly)
+    return SchemaCache(RegistryAddress("http://registry.example"), lambda: now[0]), now
+
+
+def test_a_slow_registry_holds_up_the_stream_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While many unknown ids come: each turn is short, and waiting allows no further questions."""
+    cache, now = learn_slowly(monkeypatch, 0.8)
+    stalled = []
+    for batch in range(4):
+        records = [framed(1 + batch * 500 + number) for number in range(500)]
+        began, learnt = now[0], False
+        while not learnt:
+            turn = now[0]
+            with suppress(Unavailable):
+                cache.learn(records)
+                learnt = True
+            assert now[0] - turn < LEARN_SECONDS + 1
+            # As a worker that is paused.
+            now[0] += 0 if learnt else 1
+        stalled.append(now[0] - began)
+        now[0] += 1
+    assert stalled[0] < ASKED_AT_ONCE
+    assert max(stalled[1:]) < LEARN_SECONDS
+
+
+def test_a_registry_that_is_away_uses_up_no_questions() -> None:
+    """However often a worker asks meanwhile, it looks up all once there are answers."""
+    with answering(*[b""] * (ASKED_AT_ONCE + 5), UNKNOWN) as (url, requests):
+        cache = SchemaCache(RegistryAddress(url))
+        while len(requests) < ASKED_AT_ONCE + 5:
+            with pytest.raises(Unavailable):
+                cache.learn([framed()])
+        cache.learn([framed()])
+    assert list(cache.known) == [7]
+    assert cache.lookups.unasked == 0
+
+
+def test_threads_share_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of the dashboard do."""
+    monkeypatch.setattr(schemas, "ASKED_AT_ONCE", 10_000)
+    cache, _ = learn_slowly(monkeypatch, 1.0)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+
+    def learn(first: int) -> None:
+        for number in range(1_000):
+            cache.learn([framed(first + number)])
+
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(learn, range(1, 40_000, 10_000)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert cache.lookups.refused == 4_000
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>nginx</html>", b'{"error_code": 404, "message": "HTTP 404 Not Found"}']
+)
+def test_what_is_no_registry_fits_no_schema(body: bytes) -> None:
+    """A build must not go on because its address is mistyped."""
+    with (
+        answering(answer(b"404 Not Found", body)) as (url, _),
+        pytest.raises(Unavailable, match="does not answer as a schema registry"),
+    ):
+        check_schemas(Settings(schema_registry_url=url))
+    with answering(answer(b"404 Not Found", b'{"error_code": 40401}')) as (url, _):
+        checks = check_schemas(Settings(schema_registry_url=url))
+        assert [one.compatible for one in checks] == [None, None]
+
+
 def test_an_unknown_id_is_asked_for_again_after_a_minute() -> None:
     """It may be registered meanwhile; and a known one is never asked for again."""
     now = [0.0]
@@ -208,7 +363,7 @@ def test_the_password_goes_to_the_registry_alone(tmp_path: Path) -> None:
     with answering(UNKNOWN) as (url, requests):
         address = registry_address(Settings(kafka_config=file, schema_registry_url=f"{url}/x/"))
         assert address is not None
-        assert "secret" not in repr(address)
+        assert "secret" not in repr(address) + pretty_repr(address)
         SchemaCache(address).learn([framed()])
         assert requests[0].startswith(b"GET /x/schemas/ids/7 HTTP/1.1\r\n")
         assert b"Authorization: Basic bWU6c2VjcmV0\r\n" in requests[0]

@@ -1,7 +1,7 @@
 """Where the schema registry is, and by which user: from the settings and the client file."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -29,6 +29,9 @@ class RegistryAddress(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"RegistryAddress({self.url})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("url", self.url)]
 
 
 def registry_address(settings: Settings) -> RegistryAddress | None:

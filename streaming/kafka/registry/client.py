@@ -6,8 +6,9 @@ registry's own address only.
 
 import socket
 from base64 import b64encode
+from concurrent.futures import Future
 from contextlib import suppress
-from threading import Timer
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from streaming.errors import Unavailable, UsageError
+from streaming.formatting import printable
 from streaming.kafka.registry.address import AUTHORITY, USER_INFO, RegistryAddress
 from streaming.settings import PREFIX
 
@@ -22,13 +24,15 @@ if TYPE_CHECKING:
     from http.client import HTTPConnection
 
 ANSWER_SECONDS: Final = 5.0
-"""For a whole answer, however slowly it comes. Shorter than the watchdog of a worker."""
+"""From looking its name up to the end of its answer. Shorter than the watchdog of a worker."""
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 """Schemas of purchases have some KiB."""
 TYPES: Final = "schemas/types"
 """What only a registry lists."""
+SHOWN: Final = 300
+"""Characters of what the registry says."""
 CONTENT: Final = "application/vnd.schemaregistry.v1+json"
-UNAUTHORIZED: Final = 401
+UNAUTHORIZED, NOT_FOUND = 401, 404
 BUSY: Final = frozenset({407, 408, 425, 429})
 """Refusals that say nothing about what was asked for."""
 
@@ -46,9 +50,13 @@ class Answer(Struct, frozen=True):
 
     @property
     def is_refusal(self) -> bool:
-        """Whether it is a registry's own refusal, which has a code."""
+        """Whether it is a registry's own refusal: its codes, such as 40403, are of a status.
+
+        Other programs of Kafka have the field too, with the status itself.
+        """
         content = self.json()
-        return isinstance(content, dict) and isinstance(content.get("error_code"), int)
+        code = content.get("error_code") if isinstance(content, dict) else None
+        return isinstance(code, int) and code // 100 == self.status
 
     def json(self) -> Any:  # noqa: ANN401 - whatever the registry says
         """Return the body's JSON; None if it is none."""
@@ -75,10 +83,10 @@ def ask(
 
     within = ANSWER_SECONDS if seconds is None else seconds
     try:
-        answer = _exchange(address, path, method, content, within)
+        answer = _answer_in_time(address, path, method, content, within)
     except (OSError, HTTPException) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        text = str(reason) or f"no whole answer in {within:g} s"
+        text = printable(str(reason))[:SHOWN] or f"no whole answer in {within:g} s"
         raise Unavailable(f"The schema registry {address.url} does not answer: {text}.") from None
     if answer.status == UNAUTHORIZED:
         raise Unavailable(
@@ -97,6 +105,15 @@ def version_path(reference: object) -> str:
     return f"subjects/{quote(str(subject), safe='')}/versions/{quote(str(version), safe='')}"
 
 
+def require_registry(address: RegistryAddress, path: str, answer: Answer) -> None:
+    """Raise `Unavailable` if this refusal is another program's, as a mistyped address has."""
+    if answer.status == NOT_FOUND and answer.is_refusal:
+        return
+    types = ask(address, TYPES)
+    if not types.ok or not isinstance(types.json(), list):
+        raise no_registry(address, path, answer.status)
+
+
 def no_registry(address: RegistryAddress, path: str, status: int) -> Unavailable:
     """Return the error that another program answers there, as at a mistyped address."""
     return Unavailable(
@@ -105,34 +122,55 @@ def no_registry(address: RegistryAddress, path: str, status: int) -> Unavailable
     )
 
 
-def _exchange(
+def _answer_in_time(
     address: RegistryAddress, path: str, method: str, content: object, seconds: float
 ) -> Answer:
-    url = urlsplit(address.url)
+    """Return the answer. Raises `TimeoutError` after `seconds`, whatever is slow.
+
+    Nothing else bounds a name server, several addresses of a name, and an answer that drips
+    together.
+    """
+    connection = _connection(address, seconds)
+    found: Future[Answer] = Future()
+    over, sockets = Event(), list[socket.socket]()
+
+    def exchange() -> None:
+        try:
+            connection.connect()
+            # The connection forgets it as soon as the registry says that it will close it.
+            sockets.append(connection.sock)
+            if not over.is_set():
+                found.set_result(_exchange(connection, address, path, method, content))
+        except Exception as error:
+            found.set_exception(error)
+        finally:
+            connection.close()
+
+    Thread(target=exchange, name="schema-registry", daemon=True).start()
+    try:
+        return found.result(seconds)
+    finally:
+        over.set()
+        # Ends what the thread reads; while it still connects, its own timeouts do.
+        for one in sockets:
+            with suppress(OSError):
+                socket.socket.shutdown(one, socket.SHUT_RDWR)
+
+
+def _exchange(
+    connection: "HTTPConnection", address: RegistryAddress, path: str, method: str, content: object
+) -> Answer:
     headers = {"Accept": f"{CONTENT}, application/json", "Content-Type": CONTENT}
     if address.user_info is not None:
         headers["Authorization"] = f"Basic {b64encode(address.user_info.encode()).decode()}"
     body = None if content is None else msgspec.json.encode(content)
-    connection = _connection(address, seconds)
-    sockets: list[socket.socket] = []
-    # A timeout of the socket begins again with each byte that comes.
-    end = Timer(seconds, _shut_down, [connection, sockets])
-    end.daemon = True
-    end.start()
-    try:
-        connection.connect()
-        # The connection forgets it as soon as the registry says that it will close it.
-        sockets.append(connection.sock)
-        connection.request(method, f"{url.path}/{path}", body, headers)
-        response = connection.getresponse()
-        answer = response.read(MAX_ANSWER_BYTES + 1)
-        whole = len(answer) <= MAX_ANSWER_BYTES
-        if whole and response.length:
-            raise OSError("the answer ended too early")
-        return Answer(response.status, answer if whole else None)
-    finally:
-        end.cancel()
-        connection.close()
+    connection.request(method, f"{urlsplit(address.url).path}/{path}", body, headers)
+    response = connection.getresponse()
+    answer = response.read(MAX_ANSWER_BYTES + 1)
+    whole = len(answer) <= MAX_ANSWER_BYTES
+    if whole and response.length:
+        raise OSError("the answer ended too early")
+    return Answer(response.status, answer if whole else None)
 
 
 def _connection(address: RegistryAddress, seconds: float) -> "HTTPConnection":
@@ -155,10 +193,3 @@ def _connection(address: RegistryAddress, seconds: float) -> "HTTPConnection":
         except OSError as error:
             raise UsageError(f"{AUTHORITY}={authority} cannot be read: {error.strerror}.") from None
     return HTTPSConnection(url.hostname or "", url.port, timeout=seconds, context=context)
-
-
-def _shut_down(connection: "HTTPConnection", sockets: list[socket.socket]) -> None:
-    """End what another thread reads of a connection; it may still be at TLS's handshake."""
-    for one in {*sockets, connection.sock} - {None}:
-        with suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)

@@ -15,13 +15,13 @@ from streaming.events.topic_schemas import CONTRACTS, json_schema
 from streaming.formatting import printable
 from streaming.kafka.names import Names
 from streaming.kafka.registry.address import URL, RegistryAddress, registry_address
-from streaming.kafka.registry.client import Answer, ask
+from streaming.kafka.registry.client import NOT_FOUND, SHOWN, Answer, ask, require_registry
 from streaming.settings import PREFIX, Settings
 
 COMPATIBILITY: Final = {"purchases": "FORWARD", "analytics": "BACKWARD"}
 """Who reads `analytics` by a newer schema must read what older ones wrote. The processor of today
 must read what newer producers send to `purchases`."""
-SHOWN: Final = 3
+MESSAGES: Final = 3
 
 
 class RegisteredSchema(Struct, frozen=True):
@@ -84,13 +84,14 @@ def _check(address: RegistryAddress, subject: str, schema: Mapping[str, Any]) ->
     path = f"compatibility/subjects/{quote(subject, safe='')}/versions/latest?verbose=true"
     answer = ask(address, path, "POST", _content(schema))
     content = answer.json()
-    if answer.status == 404:
+    if answer.status == NOT_FOUND:
+        require_registry(address, path, answer)
         return SchemaCheck(subject, None)
     if not isinstance(content, dict) or not isinstance(content.get("is_compatible"), bool):
         raise PurchasesError(_refusal(subject, answer))
     messages = content.get("messages")
-    shown = messages[:SHOWN] if isinstance(messages, list) else []
-    return SchemaCheck(subject, content["is_compatible"], tuple(str(one)[:300] for one in shown))
+    shown = messages[:MESSAGES] if isinstance(messages, list) else []
+    return SchemaCheck(subject, content["is_compatible"], tuple(str(one)[:SHOWN] for one in shown))
 
 
 def _address(settings: Settings) -> RegistryAddress:
@@ -126,5 +127,5 @@ def _ask(
 def _refusal(subject: str, answer: Answer) -> str:
     content = answer.json()
     said = content.get("message") if isinstance(content, dict) else None
-    reason = printable(str(said))[:300] if said else f"it answers with {answer.status}"
+    reason = printable(str(said))[:SHOWN] if said else f"it answers with {answer.status}"
     return f"The schema registry refuses the schema of {subject}: {reason}"
