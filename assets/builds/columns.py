@@ -17,8 +17,8 @@ import polars as pl
 from assets.tables.aggregate import EVENT_COLUMNS, add_grain_columns
 from assets.tables.calendar import with_local_time_between
 from streaming.store.archive import ROW
-from streaming.store.column_files import ARCHIVE_END, ColumnFile
-from streaming.store.column_store import ColumnStore
+from streaming.store.column_files import ColumnFile
+from streaming.store.column_store import ARCHIVE_END, ColumnStore
 from streaming.units import split_sum, whole_sum
 
 FILE_ROWS: Final = 250_000

@@ -13,7 +13,7 @@ from assets.checks.finding import CheckContext, Finding
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.store.backup import newest_backup
-from streaming.store.column_files import ARCHIVE_END
+from streaming.store.column_store import ARCHIVE_END
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.live_totals import live_figures
 from streaming.store.restore import restore

@@ -42,8 +42,6 @@ class ColumnFile:
     retired: str | None = None
 
 
-ARCHIVE_END: Final = "-rows.parquet"
-"""The end of the name of a file with whole rows."""
 _COLUMNS: Final = ", ".join(field.name for field in fields(ColumnFile))
 FORGET_DAY: Final = "DELETE FROM column_file WHERE day = ?"
 """For every writer that changes stored events of a day, in the same transaction."""

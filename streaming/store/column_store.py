@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 OWN_NAME: Final = re.compile(r"day=\d{4}-\d\d-\d\d/[0-9a-f]{32}\.parquet")
 """What a bucket may have beside our files is never touched."""
+ARCHIVE_END: Final = "-rows.parquet"
+"""The end of the name of a file with whole rows, which is in the directory of a home only."""
 CONNECT_SECONDS: Final = "5s"
 REQUEST_SECONDS: Final = "30s"
 """A file has at most some ten megabytes."""
@@ -154,8 +156,8 @@ class BucketStore:
         return {"storage_options": options, "credential_provider": None}
 
     def locate(self, names: Iterable[str]) -> list[Path] | list[str]:
-        """Return the URLs of the objects."""
-        return [f"{self.url}/{name}" for name in names]
+        """Return the URLs of the objects. Raises `UsageError` for a file of the archive."""
+        return [f"{self.url}/{_require_copy(name)}" for name in names]
 
     def write(self, name: str, content: bytes) -> None:
         """Put an object."""
@@ -165,11 +167,11 @@ class BucketStore:
             obstore.put(bucket, name, content, use_multipart=False)
 
     def read(self, name: str) -> bytes:
-        """Get an object."""
+        """Get an object. Raises `UsageError` for a file of the archive."""
         import obstore
 
         with self._errors() as bucket:
-            return bytes(obstore.get(bucket, name).bytes())
+            return bytes(obstore.get(bucket, _require_copy(name)).bytes())
 
     def has(self, name: str) -> bool:
         """Return whether there is such an object."""
@@ -223,3 +225,14 @@ class BucketStore:
         except (BaseError, OSError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise Unavailable(f"The bucket {self.url} does not answer: {reason}.") from error
+
+
+def _require_copy(name: str) -> str:
+    """Return a name. Raises `UsageError` if its file may be the only copy of events."""
+    if name.endswith(ARCHIVE_END):
+        raise UsageError(
+            f"{PREFIX}COLUMNS_URL names a bucket, but {name} is in the directory of this home with"
+            " events that are in no row: unset it, or make them rows by `purchases db rebuild`"
+            " before it is set."
+        )
+    return name

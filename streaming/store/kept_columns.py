@@ -14,8 +14,7 @@ from typing import Final
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.store.archive import list_archive
-from streaming.store.column_files import ARCHIVE_END
-from streaming.store.column_store import DirectoryStore, open_column_store
+from streaming.store.column_store import ARCHIVE_END, DirectoryStore, open_column_store
 from streaming.store.connection import StoreConnection, schema_version, write_store
 from streaming.store.pseudonyms import KINDS, Pseudonyms, read_erasure_list
 from streaming.store.sqlite import connect, store_errors

@@ -11,18 +11,21 @@ from moto.server import ThreadedMotoServer
 from obstore.store import S3Store
 from pydantic import ValidationError
 
+from assets.builds.archive import archive_history
 from assets.builds.builder import open_builder
 from assets.builds.seal import SealResult, seal_history
 from assets.checks.column_files import check_files
 from assets.tables.transforms import DAY_TRANSFORMS
-from streaming.errors import Unavailable
+from streaming.errors import Unavailable, UsageError
 from streaming.settings import Settings
+from streaming.store.archive import return_days
 from streaming.store.column_files import forget_missing
 from streaming.store.column_store import open_column_store
 from streaming.store.connection import read_store, write_store
 from streaming.store.erasure import erase
 from streaming.store.preparation import prepare_store
 from streaming.system.home import Home
+from tests.assets.builds.test_archive import exported
 from tests.assets.builds.test_columns import TODAY, build, build_from_rows, late, listed
 from tests.assets.stored import store_events
 from tests.store.rows import year_of_days
@@ -153,3 +156,17 @@ def test_days_are_sealed_again_in_the_bucket_after_the_setting_changed(
         forget_missing(opened, open_column_store(moved))
     assert seal_history(moved, TODAY).files == 2
     assert len(objects()) == len(OTHERS) + 2
+
+
+@pytest.mark.usefixtures("server")
+def test_an_archive_is_not_looked_for_in_a_bucket_that_is_named_later(store: Settings) -> None:
+    """One sentence says what to do; without the setting nothing is lost or marked."""
+    kept = store.model_copy(update={"keep_events": 40})
+    store_events(kept, year_of_days(2))
+    assert archive_history(kept, date(2024, 3, 1)).events == 1
+    moved = store.model_copy(update={"columns_url": URL})
+    for read in (exported, return_days, lambda settings: build(settings, 2)):
+        with pytest.raises(UsageError, match=r"COLUMNS_URL names a bucket, but day=2024-01-01/"):
+            read(moved)
+    build(store, 2)
+    assert return_days(store) == 1
