@@ -161,8 +161,8 @@ def rebuild_columns(as_json: AsJson = False) -> None:
     """Throw the column files away: builds read the database's rows until the next seal.
 
     Dagster seals all days again within the hour. No figure changes, and the stream may go on. Files
-    that are the only copy of events stay, and are read again if they were put back. Those that a
-    backup of the home needs stay too.
+    that are the only copy of events stay, and are read again if they were put back. Those that
+    a backup may need are kept beside it.
 
     Example: purchases db columns rebuild
     """

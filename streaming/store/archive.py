@@ -304,6 +304,6 @@ def _is_listed(file: ColumnFile, database: Path) -> bool:
 def _lost(file: ColumnFile, why: str) -> PurchasesError:
     return PurchasesError(
         f"The column file {file.name} has the only copy of {file.archived:,} events of {file.day},"
-        f" and it cannot be used: {why}. Put it back from a copy of the directory columns, or"
-        " restore a backup with `purchases db restore`."
+        f" and it cannot be used: {why}. Put it back from backups/columns of the home, or a copy of"
+        " the directory columns, or restore a backup with `purchases db restore`."
     )

@@ -1,11 +1,13 @@
-"""Column files that no row names any more: removed, or kept beside the backups that need them.
+"""Column files that no row names any more: removed, or set aside if they have whole rows.
 
-A backup needs a file only if that was the only copy of events. One that names somebody who was
+Such a file was the only copy of events, and a backup may need it. One that names somebody who was
 erased is kept for no backup. Which files a row names is in `column_files`.
 """
 
 import errno
+import os
 import shutil
+import time
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -23,13 +25,16 @@ from streaming.system.home import Home
 
 ARCHIVE_VERSION: Final = 15
 """The first schema version in which events may be in column files only."""
+KEPT_SECONDS: Final = 7 * 86_400
+"""How long a file is kept that no backup of the home needs: one elsewhere may, and so may the
+database, if the settings named another one for a while."""
 
 
 def remove_unlisted(settings: Settings) -> int:
     """Remove the column files that no row names; return how many.
 
-    Those that a backup of the home needs are set aside instead, until it is deleted. Raises what
-    `write_store` and `ColumnStore` do.
+    Those with whole rows are set aside instead, see `prune_kept`. Raises what `write_store` and
+    `ColumnStore` do.
     """
     home, column_store = Home(settings.home), open_column_store(settings)
     # Before the write lock, because a bucket may take its time.
@@ -37,7 +42,7 @@ def remove_unlisted(settings: Settings) -> int:
     # Nobody can name a file meanwhile: a seal looks for its files in the transaction that does.
     with write_store(settings) as store:
         unlisted = there.keys() - _listed(store)
-        kept = _select_needed(home, {name for name in unlisted if name.endswith(ARCHIVE_END)})
+        kept = _without_erased(home, {name for name in unlisted if name.endswith(ARCHIVE_END)})
         for name in kept:
             _move(home.columns / name, home.kept_columns / name)
         column_store.remove(unlisted - kept)
@@ -46,12 +51,14 @@ def remove_unlisted(settings: Settings) -> int:
 
 
 def prune_kept(home: Home) -> None:
-    """Remove the files that were set aside, and that no backup of the home needs any more."""
-    kept = DirectoryStore(home.kept_columns)
-    # Before the backups: one that is begun later needs none of them.
-    there = kept.sizes()
-    if there and (needed := _needed_by_backups(home.backups)) is not None:
-        kept.remove(there.keys() - needed)
+    """Remove the files that were set aside a week ago, and that no backup of the home needs.
+
+    If a backup cannot be read, it may need any of them.
+    """
+    kept, before = DirectoryStore(home.kept_columns), time.time() - KEPT_SECONDS
+    old = {name for name in kept.sizes() if _set_aside_at(home.kept_columns / name) < before}
+    if old and (needed := _needed_by_backups(home.backups)) is not None:
+        kept.remove(old - needed)
 
 
 def put_back(home: Home, names: Iterable[str]) -> None:
@@ -82,10 +89,8 @@ def _listed(store: StoreConnection) -> set[str]:
     return {name for (name,) in store.execute("SELECT name FROM column_file")}
 
 
-def _select_needed(home: Home, names: set[str]) -> set[str]:
-    """Return the files that a backup needs, without those that name who was erased."""
-    needed = _needed_by_backups(home.backups) if names else set[str]()
-    names = names if needed is None else names & needed
+def _without_erased(home: Home, names: set[str]) -> set[str]:
+    """Return the files that do not name who was erased."""
     # Read under the write lock, so that no erasure comes in between.
     erasures = read_erasure_list(home.erasures) if names else None
     if erasures is None:
@@ -95,16 +100,9 @@ def _select_needed(home: Home, names: set[str]) -> set[str]:
 
 
 def _needed_by_backups(backups: Path) -> set[str] | None:
-    """Return the files that are the only copy of events of a backup.
-
-    None if nobody knows, because a backup cannot be read or is just being made.
-    """
+    """Return the files that are the only copy of events of a backup; None if one is unreadable."""
     needed = set[str]()
-    for path in backups.glob("*"):
-        if path.name.endswith(("-wal", "-shm")) or not path.is_file():
-            continue
-        if path.suffix == ".part":
-            return None
+    for path in backups.glob("*.db"):
         try:
             with closing(connect(path, read_only=True)) as content, store_errors(path):
                 # An older schema has no archive.
@@ -133,9 +131,17 @@ def _names_erased(path: Path, pseudonyms: Pseudonyms) -> bool:
     )
 
 
+def _set_aside_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
+
+
 def _move(source: Path, target: Path) -> None:
     """Move a file, also to another disk; somebody else may have moved or removed it before."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Its time is then that of the move.
     with suppress(FileNotFoundError):
         try:
             source.rename(target)
@@ -145,4 +151,5 @@ def _move(source: Path, target: Path) -> None:
             with source.open("rb") as content, replace_file(target, durable=True) as copy:
                 shutil.copyfileobj(content, copy)
             source.unlink()
+        os.utime(target)
     sync_directory(target.parent)

@@ -1,6 +1,7 @@
 """Column files that no row names: which are kept for backups, and that no erased name is."""
 
 import errno
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from streaming.store.backup import backup, scheduled_backup
 from streaming.store.column_store import DirectoryStore, open_column_store
 from streaming.store.connection import read_store
 from streaming.store.erasure import apply_again, erase
-from streaming.store.kept_columns import remove_unlisted
+from streaming.store.kept_columns import KEPT_SECONDS, remove_unlisted
 from streaming.store.rebuild import rebuild
 from streaming.store.restore import restore
 from streaming.system.home import Home
@@ -37,47 +38,58 @@ def kept_files(settings: Settings) -> list[Path]:
     return sorted(Home(settings.home).kept_columns.rglob("*.parquet"))
 
 
+def let_a_week_pass(settings: Settings) -> None:
+    """Make the files that were set aside as old as they are kept at least."""
+    for path in kept_files(settings):
+        os.utime(path, (0, time.time() - KEPT_SECONDS - 1))
+
+
 def test_a_backup_keeps_the_files_that_it_needs(archived: Settings) -> None:
     """As long as it is there; restored, nothing is missing."""
     made, before = backup(archived), exported(archived)
     return_days(archived)
     assert seal_history(archived, TODAY).removed == 0
+    let_a_week_pass(archived)
+    seal_history(archived, TODAY)
     assert len(kept_files(archived)) == 5
     restore(archived, made)
     assert exported(archived) == before
     return_days(archived)
-    remove_unlisted(archived)
-    made.unlink()
-    for other in Home(archived.home).backups.glob("*.db"):
-        other.unlink()
-    remove_unlisted(archived)
+    seal_history(archived, TODAY)
+    let_a_week_pass(archived)
+    seal_history(archived, TODAY)
+    assert len(kept_files(archived)) == 5
+    for each in Home(archived.home).backups.glob("*.db"):
+        each.unlink()
+    seal_history(archived, TODAY)
     assert kept_files(archived) == []
 
 
 def test_files_that_no_backup_needs_are_removed(archived: Settings) -> None:
-    """However often a day goes into the archive and comes back, and as backups are rotated."""
+    """A week after they were set aside, and as backups are rotated."""
+    one = archived.model_copy(update={"backup_keep": 1})
+    scheduled_backup(one)
     for _ in range(3):
         return_days(archived, {"2024-01-02"})
         seal_history(archived, TODAY)
         archive_history(archived, TODAY)
-    assert kept_files(archived) == []
-    one = archived.model_copy(update={"backup_keep": 1})
-    scheduled_backup(one)
-    return_days(archived, {"2024-01-02"})
+    assert len(kept_files(archived)) == 3
+    let_a_week_pass(archived)
     seal_history(archived, TODAY)
     assert len(kept_files(archived)) == 1
     scheduled_backup(one)
     assert kept_files(archived) == []
 
 
-@pytest.mark.parametrize("name", ["broken.db", "purchases-backup.db.part"])
-def test_all_are_kept_while_a_backup_cannot_be_read(archived: Settings, name: str) -> None:
+def test_all_are_kept_while_a_backup_cannot_be_read(archived: Settings) -> None:
     """It may need any of them."""
     backups = Home(archived.home).backups
     backups.mkdir()
-    (backups / name).write_bytes(b"not a database" * 100)
+    (backups / "broken.db").write_bytes(b"not a database" * 100)
     return_days(archived)
-    remove_unlisted(archived)
+    seal_history(archived, TODAY)
+    let_a_week_pass(archived)
+    seal_history(archived, TODAY)
     assert len(kept_files(archived)) == 5
 
 
