@@ -137,6 +137,8 @@ def _archive_day(reader: StoreReader, settings: Settings, day: date) -> int:
     with reader.snapshot() as store:
         listed = read_column_files(store, day, day).get(day, ())
     files = [file for file in listed if file.archived is not None]
+    if not files:
+        raise _Changed
     return sum(_delete_rows(settings, file) for file in files if file.archived != file.events)
 
 
