@@ -13,6 +13,7 @@ from assets.builds.archive import archive_history
 from assets.builds.seal import seal_history
 from assets.checks.backups import check_restorable
 from assets.checks.finding import CheckContext
+from streaming.cli import customer
 from streaming.errors import PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
 from streaming.store import erasure
@@ -133,6 +134,21 @@ def test_a_file_that_was_set_aside_before_is_destroyed(archived: Settings) -> No
     for each in Home(archived.home).backups.glob("*.db"):
         each.unlink()
     assert holding(archived, b"bert") == []
+
+
+def test_an_erasure_says_that_backups_need_what_it_removed(
+    archived: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what to do; the second time there is nothing to say."""
+    monkeypatch.setenv("PURCHASES_HOME", str(archived.home))
+    # No broker runs here.
+    monkeypatch.setattr(customer, "_topics", lambda _: [])
+    for _ in range(2):
+        customer.erase(user="bert", yes=True)
+    first, _, second = capsys.readouterr().out.partition("OK: it was erased before")
+    assert "3 column files held the names and are removed." in first
+    assert "make one now, with `purchases db backup`." in first
+    assert "column files" not in second
 
 
 def test_a_file_left_over_is_not_set_aside_with_an_erased_name(archived: Settings) -> None:
