@@ -45,7 +45,9 @@ def test_the_consumer_knows_archived_ids_and_corrects_what_they_stand_for(
     assert deployment.count("analytics_event") == PURCHASES
     kept = deployment.settings.model_copy(update={"keep_events": 40})
     result = archive_history(kept, date(2030, 1, 1))
-    assert (result.problems, result.days) == ({}, 3)
+    assert not result.problems
+    # The newest day stays, and that of the row stored last, which may be another.
+    assert result.days in {2, 3}
     archived = result.events
     send(deployment, "purchases", [purchase(number) for number in range(PURCHASES)])
     deployment.process()
