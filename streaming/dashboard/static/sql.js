@@ -24,6 +24,9 @@ WHERE type IN ('table', 'view') ORDER BY name`,
 };
 const CUT = { rows: "; there are more", bytes: "; more would be over 16 MiB" };
 
+let isAsking = false, // a question is under way
+  isAskedAgain = false; // and the text was asked again meanwhile
+
 const say = (text) => ($("sql-result").textContent = text);
 
 function show({ columns, rows, cut }) {
@@ -32,17 +35,31 @@ function show({ columns, rows, cut }) {
   say(`${plural(rows.length, "row")}${cut ? CUT[cut] : ""}.`);
 }
 
-async function run(event) {
-  event?.preventDefault();
+async function ask() {
   say("…");
   const started = performance.now();
   try {
-    show(await request("sql", { sql: $("sql-text").value }));
+    const answer = await request("sql", { sql: $("sql-text").value });
+    if (isAskedAgain) return;
+    show(answer);
     $("sql-result").append(` ${number(Math.round(performance.now() - started))} ms`);
   } catch (error) {
     $("sql-answer").hidden = true;
     say(error.message);
   }
+}
+
+// One at a time, because the server answers few at once, and an older answer must not come last.
+async function run(event) {
+  event?.preventDefault();
+  isAskedAgain = isAsking;
+  if (isAsking) return;
+  isAsking = true;
+  do {
+    isAskedAgain = false;
+    await ask();
+  } while (isAskedAgain);
+  isAsking = false;
 }
 
 async function download() {
