@@ -5,11 +5,16 @@ A child must be forked before polars has threads, so the parent does no work of 
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from streaming.settings import Settings
 
 
 def forked(do: Callable[[], Any]) -> tuple[int, Any]:
@@ -41,3 +46,36 @@ def killed_at(do: Callable[[], object], files: tuple[str, ...], last: int) -> in
     do()
     sys.setprofile(None)
     return steps
+
+
+def kill_at_each(
+    home: Path,
+    kills: int,
+    change: Callable[[Settings, int], int],
+    judge: Callable[[Settings], object],
+    **changed: object,
+) -> None:
+    """Kill a change of a copy of a home at so many of its steps, each in a copy of its own.
+
+    `change` is killed at the step that it is given, and with 0 returns how many it has. Prints a
+    line of JSON of one that is not killed, then one after each kill: the signal that ended it, and
+    what `judge` returns of the copy. `changed` are settings of the copies.
+    """
+
+    def copied(name: str) -> Settings:
+        copy = home.with_name(name)
+        shutil.copytree(home, copy)
+        return Settings.model_validate({"home": copy, **changed})
+
+    def attempt(name: str, step: int) -> int:
+        settings = copied(name)
+        signalled, steps = forked(partial(change, settings, step))
+        _, judgement = forked(partial(judge, settings))
+        sys.stdout.write(json.dumps([signalled, judgement]) + "\n")
+        sys.stdout.flush()
+        shutil.rmtree(settings.home)
+        return int(steps or 0)
+
+    steps = attempt("whole", 0)
+    for number in range(kills):
+        attempt(f"killed-{number}", 1 + number * (steps - 1) // kills)

@@ -20,35 +20,24 @@ STEP_FILES = (
     "assets/tables/addition.py",
 )
 CHILD = """
-import json, shutil, sys
+import sys
 from pathlib import Path
 from assets.builds import addition
-from streaming.settings import Settings
-from tests.assets.builds.steps import forked, killed_at
+from tests.assets.builds.steps import kill_at_each, killed_at
 from tests.assets.builds.test_addition import added, build, digests, half_written
 from tests.assets.builds.test_addition_kills import STEP_FILES
 
 addition.LEAST_EVENTS = 1
-home, kills = Path(sys.argv[1]), int(sys.argv[2])
 
-def copy(name):
-    shutil.copytree(home, home.with_name(name))
-    return Settings(home=home.with_name(name))
+def built_until(settings, last):
+    return killed_at(lambda: build(settings), STEP_FILES, last)
 
 def judged(settings):
     torn = half_written(settings)
     outcomes = build(settings)
     return torn, sorted(added(outcomes)), digests(outcomes)
 
-whole = copy("whole")
-_, steps = forked(lambda: killed_at(lambda: build(whole), STEP_FILES, 0))
-print(json.dumps(forked(lambda: judged(whole))[1]), flush=True)
-for number in range(kills):
-    settings = copy(f"killed-{number}")
-    last = 1 + number * (steps - 1) // kills
-    signalled, _ = forked(lambda: killed_at(lambda: build(settings), STEP_FILES, last))
-    print(json.dumps([signalled, *forked(lambda: judged(settings))[1]]), flush=True)
-    shutil.rmtree(settings.home)
+kill_at_each(Path(sys.argv[1]), int(sys.argv[2]), built_until, judged)
 """
 
 
@@ -66,6 +55,6 @@ def test_an_added_build_killed_at_any_step_leaves_whole_tables(kills: int, store
         stdout=subprocess.PIPE,
         text=True,
     )
-    whole, *killed = [json.loads(line) for line in done.stdout.splitlines()]
+    (_, whole), *killed = [json.loads(line) for line in done.stdout.splitlines()]
     assert whole[:2] == [[], [3]]
-    assert killed == [[9, *whole]] * kills
+    assert killed == [[9, whole]] * kills

@@ -23,15 +23,14 @@ STEP_FILES = (
 )
 # Children are forked before polars has threads: a process of its own costs a second each.
 CHILD = """
-import json, shutil, sys
+import sys
 from pathlib import Path
 from assets.builds import columns, event_reader
 from assets.builds.archive import archive_history
-from streaming.settings import Settings
 from streaming.store import archive
 from streaming.store.archive import return_days
 from tests.assets.builds.test_archive import TODAY, counts, shown
-from tests.assets.builds.steps import forked, killed_at
+from tests.assets.builds.steps import kill_at_each, killed_at
 from tests.assets.builds.test_archive_kills import STEP_FILES
 
 archive.CHUNK_ROWS = event_reader.FETCH_ROWS = event_reader.FRAME_ROWS = 2
@@ -51,20 +50,7 @@ def judged(settings):
     return_days(settings)
     return [seen, done, looked()]
 
-home, kills = Path(sys.argv[1]), int(sys.argv[2])
-
-def copy(name):
-    shutil.copytree(home, home.with_name(name))
-    return Settings(home=home.with_name(name), keep_events=40)
-
-whole = copy("whole")
-_, steps = forked(lambda: changed(whole, 0))
-for number in range(kills):
-    settings = copy(f"killed-{number}")
-    signalled, _ = forked(lambda: changed(settings, 1 + number * (steps - 1) // kills))
-    _, judgement = forked(lambda: judged(settings))
-    print(json.dumps([signalled, judgement]), flush=True)
-    shutil.rmtree(settings.home)
+kill_at_each(Path(sys.argv[1]), int(sys.argv[2]), changed, judged, keep_events=40)
 """
 
 
@@ -83,7 +69,7 @@ def test_an_archive_killed_at_any_step_loses_nothing(kills: int, store: Settings
         stdout=subprocess.PIPE,
         text=True,
     )
-    judgements = [json.loads(line) for line in done.stdout.splitlines()]
+    _, *judgements = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(judgements) == kills
     for signalled, judgement in judgements:
         assert signalled == 9

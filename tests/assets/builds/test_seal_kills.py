@@ -22,15 +22,11 @@ STEP_FILES = (
 )
 # Children are forked before polars has threads: a process of its own costs a second each.
 CHILD = """
-import json, shutil, sys
-from datetime import date
+import sys
 from pathlib import Path
 from assets.builds import seal
-from assets.builds.column_proof import find_problems
-from streaming.settings import Settings
-from streaming.store.connection import read_store
 from tests.assets.builds.test_columns import TODAY, build, files, listed, problems
-from tests.assets.builds.steps import forked, killed_at
+from tests.assets.builds.steps import kill_at_each, killed_at
 from tests.assets.builds.test_seal_kills import STEP_FILES
 
 seal.SMALL_FILES = 1
@@ -44,20 +40,7 @@ def judged(settings):
     on_disk = len(files(settings)) == len(listed(settings))
     return [before, (problems(settings), build(settings)), on_disk]
 
-home, kills = Path(sys.argv[1]), int(sys.argv[2])
-
-def copy(name):
-    shutil.copytree(home, home.with_name(name))
-    return Settings(home=home.with_name(name))
-
-whole = copy("whole")
-_, steps = forked(lambda: sealed_until(whole, 0))
-for number in range(kills):
-    settings = copy(f"killed-{number}")
-    signalled, _ = forked(lambda: sealed_until(settings, 1 + number * (steps - 1) // kills))
-    _, judgement = forked(lambda: judged(settings))
-    print(json.dumps([signalled, judgement]), flush=True)
-    shutil.rmtree(settings.home)
+kill_at_each(Path(sys.argv[1]), int(sys.argv[2]), sealed_until, judged)
 """
 
 
@@ -77,7 +60,7 @@ def test_a_seal_killed_at_any_step_changes_no_figure(kills: int, store: Settings
         text=True,
     )
     right = [{}, build_from_rows(store)]
-    judgements = [json.loads(line) for line in done.stdout.splitlines()]
+    _, *judgements = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(judgements) == kills
     for signalled, judgement in judgements:
         assert signalled == 9
