@@ -42,9 +42,10 @@ function makeStage(title, state, kind, ...lines) {
 const goodIf = (condition) => (condition ? "good" : "bad");
 const isAnswering = (status) => status.broker.state === "answering";
 
-function endOffset({ partitions }, topic) {
-  return partitions.filter((p) => p.topic.endsWith(topic)).reduce((sum, p) => sum + p.end, 0);
-}
+const sumOf = ({ partitions }, topic, figure) =>
+  partitions.filter((p) => p.topic.endsWith(topic)).reduce((sum, p) => sum + p[figure], 0);
+
+const endOffset = (status, topic) => sumOf(status, topic, "end");
 
 // Producers report nothing, so that their rate is how fast the topic's end moves.
 function producerRate(status) {
@@ -72,6 +73,7 @@ function topicStage(status, topic) {
     topic,
     state ?? "topic missing",
     goodIf(isAnswering(status)),
+    `${plural(sumOf(status, topic, "held_records"), "record")} kept`,
     `end offset ${number(endOffset(status, topic))}`,
   );
 }
