@@ -86,17 +86,17 @@ def collect_status(
     # The positions before the ends that they are compared with: the other way round a lag could be
     # negative.
     stored, names = _read_database(settings), Names.of(settings)
-    with ThreadPoolExecutor(2) as background:
-        # Broker and registry take longest: files and sections are read meanwhile.
+    with ThreadPoolExecutor(3) as background:
+        # What is asked over the network takes longest: files and sections are read meanwhile.
         asked = background.submit(_ask_broker, settings, stored.positions, app)
         processor, writers = read_app(settings, PROCESSOR)
         registry = background.submit(read_registry_section, settings, writers)
+        connectors = background.submit(read_connectors_section, settings)
         analytics, readers = read_app(settings, ANALYTICS)
         added = {name: _section(settings, section) for name, section in sections.items()}
-        if settings.connect_url is not None:
-            added["connectors"] = read_connectors_section(settings.connect_url)
-        if (section := registry.result()) is not None:
-            added["registry"] = section
+        for name, asking in {"connectors": connectors, "registry": registry}.items():
+            if (section := asking.result()) is not None:
+                added[name] = section
         broker, lags, options = asked.result()
     if broker.state != "answering":
         written = _last_known_partitions(PROCESSOR, writers)

@@ -5,25 +5,23 @@ meanwhile. Which connectors there are, and what they do, is the shop's matter.
 """
 
 from collections.abc import Iterator
-from http.client import HTTPException
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
-from urllib.request import ProxyHandler, build_opener
 
 import msgspec
 from msgspec import Struct
 
+from streaming.errors import Unavailable
 from streaming.formatting import printable
+from streaming.settings import Settings
 from streaming.status.model import Problem, Section
-from streaming.system.deadline import Deadline
+from streaming.system.http_exchange import HttpRequest, exchange
 
-CONNECT_SECONDS: Final = 0.5
-"""For each part of an answer. Meanwhile the broker is asked, which takes up to 0.8 s."""
-ANSWER_SECONDS: Final = 1.0
-"""For the body of an answer, which may come in many parts."""
+CONNECT_SECONDS: Final = 0.8
+"""As long as the broker is waited for, which is asked meanwhile."""
 MOST_BYTES: Final = 4 * 1024 * 1024
 """A failed task comes with a stack of some 5 kB."""
-PART_BYTES: Final = 64 * 1024
 MAX_PROBLEMS: Final = 3
 """Failed tasks that are named; all of them are counted."""
 MOST_CHARACTERS: Final = 300
@@ -55,15 +53,17 @@ class _Expanded(Struct):
 _decode = msgspec.json.Decoder(dict[str, _Expanded]).decode
 
 
-def read_connectors_section(url: str) -> Section:
-    """Ask the Connect at `url` for the tasks of all its connectors; what failed is a problem.
+def read_connectors_section(settings: Settings) -> Section | None:
+    """Ask the shop's Connect for the tasks of all its connectors; what failed is a problem.
 
-    Without an answer that is the problem. Waits half a second for its beginning, and a second for
-    its body. Raises nothing.
+    None if none is named. Its silence is a problem; nothing is raised.
     """
+    url = settings.connect_url
+    if url is None:
+        return None
     try:
-        states = [each.status for each in _decode(_read(url)).values()]
-    except (OSError, HTTPException, ValueError, RecursionError) as error:
+        states = _read_states(url)
+    except Unavailable as error:
         return Section({"answers": False}, (_silent(url, error),))
     tasks = [task for state in states for task in state.tasks]
     failures = [problem for state in states for problem in _failures(state, url)]
@@ -71,20 +71,18 @@ def read_connectors_section(url: str) -> Section:
     return Section({"answers": True, **figures}, tuple(failures[:MAX_PROBLEMS]))
 
 
-def _read(url: str) -> bytes:
-    """Read the states of all connectors; raises `ValueError` for an answer that is too long."""
-    # No proxy of the environment: it is the shop's own, near by.
-    opener = build_opener(ProxyHandler({}))
-    path, body = f"{url.rstrip('/')}/connectors?expand=status", b""
-    with opener.open(path, timeout=CONNECT_SECONDS) as answer:
-        deadline = Deadline.after(ANSWER_SECONDS)
-        while part := answer.read1(PART_BYTES):
-            body += part
-            if len(body) > MOST_BYTES:
-                raise ValueError(f"its answer has over {MOST_BYTES:,} bytes")
-            if deadline.is_over():
-                raise TimeoutError(f"its answer is not there after {ANSWER_SECONDS:g} s")
-    return body
+def _read_states(url: str) -> list[_State]:
+    """Read the states of all connectors. Raises `Unavailable` without such an answer in time."""
+    request = HttpRequest(f"{url.rstrip('/')}/connectors?expand=status")
+    answer = exchange(request, CONNECT_SECONDS, MOST_BYTES)
+    if answer.status != HTTPStatus.OK:
+        raise Unavailable(f"it answers with {answer.status}.")
+    if answer.body is None:
+        raise Unavailable(f"its answer has over {MOST_BYTES:,} bytes.")
+    try:
+        return [each.status for each in _decode(answer.body).values()]
+    except (ValueError, RecursionError) as error:
+        raise Unavailable(f"its answer is not Connect's: {error}.") from None
 
 
 def _failures(state: _State, url: str) -> Iterator[Problem]:
@@ -101,9 +99,9 @@ def _failures(state: _State, url: str) -> Iterator[Problem]:
         )
 
 
-def _silent(url: str, error: Exception) -> Problem:
+def _silent(url: str, error: Unavailable) -> Problem:
     return Problem(
         "connect_down",
-        f"Kafka Connect does not say at {url} how its connectors are: {printable(str(error))}.",
+        f"Kafka Connect does not say at {url} how its connectors are: {error}",
         "Start its worker, or correct PURCHASES_CONNECT_URL. It goes on where it was.",
     )

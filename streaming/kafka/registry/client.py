@@ -1,27 +1,21 @@
-"""Asking a schema registry: one request and its answer, bounded in time and size.
+"""Asking a schema registry: who asks, and which answers are none of a registry.
 
-What an answer means is the caller's matter. No redirection is followed, so a password goes to the
-registry's own address only.
+What an answer means is the caller's matter. How one is waited for is in `system.http_exchange`.
 """
 
-import socket
 from base64 import b64encode
-from concurrent.futures import Future
-from contextlib import suppress
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 import msgspec
-from msgspec import Struct
 
 from streaming.errors import Unavailable, UsageError
-from streaming.formatting import printable
 from streaming.kafka.registry.address import AUTHORITY, USER_INFO, RegistryAddress
 from streaming.settings import PREFIX
+from streaming.system.http_exchange import HttpAnswer, HttpRequest, exchange
 
 if TYPE_CHECKING:
-    from http.client import HTTPConnection
+    from ssl import SSLContext
 
 ANSWER_SECONDS: Final = 5.0
 """From looking its name up to the end of its answer. Shorter than the watchdog of a worker."""
@@ -29,19 +23,14 @@ MAX_ANSWER_BYTES: Final = 1024 * 1024
 """Schemas of purchases have some KiB."""
 TYPES: Final = "schemas/types"
 """What only a registry lists."""
-SHOWN: Final = 300
-"""Characters of what the registry says."""
 CONTENT: Final = "application/vnd.schemaregistry.v1+json"
 UNAUTHORIZED, NOT_FOUND = 401, 404
 BUSY: Final = frozenset({407, 408, 425, 429})
 """Refusals that say nothing about what was asked for."""
 
 
-class Answer(Struct, frozen=True):
+class Answer(HttpAnswer, frozen=True):
     """An answer that says something about what was asked for, of at most 1 MiB; None if longer."""
-
-    status: int
-    body: bytes | None
 
     @property
     def ok(self) -> bool:
@@ -78,16 +67,16 @@ def ask(
     `content` is sent as JSON. Raises `Unavailable` if there is no answer in `seconds` (5 s), or one
     that says that the registry does not work now or does not know this user.
     """
-    # Imported here and below: it takes 20 ms, which a worker without a registry need not spend.
-    from http.client import HTTPException
-
+    headers = {"Accept": f"{CONTENT}, application/json", "Content-Type": CONTENT}
+    if address.user_info is not None:
+        headers["Authorization"] = f"Basic {b64encode(address.user_info.encode()).decode()}"
+    body = None if content is None else msgspec.json.encode(content)
+    request = HttpRequest(f"{address.url}/{path}", method, headers, body)
     within = ANSWER_SECONDS if seconds is None else seconds
     try:
-        answer = _answer_in_time(address, path, method, content, within)
-    except (OSError, HTTPException) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        text = printable(str(reason))[:SHOWN] or f"no whole answer in {within:g} s"
-        raise Unavailable(f"The schema registry {address.url} does not answer: {text}.") from None
+        answer = exchange(request, within, MAX_ANSWER_BYTES, _context(address))
+    except Unavailable as error:
+        raise Unavailable(f"The schema registry {address.url} does not answer: {error}") from None
     if answer.status == UNAUTHORIZED:
         raise Unavailable(
             f"The schema registry {address.url} does not accept the user and password of"
@@ -95,7 +84,7 @@ def ask(
         )
     if answer.status >= 500 or answer.status < 200 or answer.status in BUSY:
         raise Unavailable(f"The schema registry {address.url} answers with {answer.status}.")
-    return answer
+    return Answer(answer.status, answer.body)
 
 
 def version_path(reference: object) -> str:
@@ -122,74 +111,20 @@ def no_registry(address: RegistryAddress, path: str, status: int) -> Unavailable
     )
 
 
-def _answer_in_time(
-    address: RegistryAddress, path: str, method: str, content: object, seconds: float
-) -> Answer:
-    """Return the answer. Raises `TimeoutError` after `seconds`, whatever is slow.
-
-    Nothing else bounds a name server, several addresses of a name, and an answer that drips
-    together.
-    """
-    connection = _connection(address, seconds)
-    found: Future[Answer] = Future()
-    over, sockets = Event(), list[socket.socket]()
-
-    def exchange() -> None:
-        try:
-            connection.connect()
-            # The connection forgets it as soon as the registry says that it will close it.
-            sockets.append(connection.sock)
-            if not over.is_set():
-                found.set_result(_exchange(connection, address, path, method, content))
-        except Exception as error:
-            found.set_exception(error)
-        finally:
-            connection.close()
-
-    Thread(target=exchange, name="schema-registry", daemon=True).start()
-    try:
-        return found.result(seconds)
-    finally:
-        over.set()
-        # Ends what the thread reads; while it still connects, its own timeouts do.
-        for one in sockets:
-            with suppress(OSError):
-                socket.socket.shutdown(one, socket.SHUT_RDWR)
-
-
-def _exchange(
-    connection: "HTTPConnection", address: RegistryAddress, path: str, method: str, content: object
-) -> Answer:
-    headers = {"Accept": f"{CONTENT}, application/json", "Content-Type": CONTENT}
-    if address.user_info is not None:
-        headers["Authorization"] = f"Basic {b64encode(address.user_info.encode()).decode()}"
-    body = None if content is None else msgspec.json.encode(content)
-    connection.request(method, f"{urlsplit(address.url).path}/{path}", body, headers)
-    response = connection.getresponse()
-    answer = response.read(MAX_ANSWER_BYTES + 1)
-    whole = len(answer) <= MAX_ANSWER_BYTES
-    if whole and response.length:
-        raise OSError("the answer ended too early")
-    return Answer(response.status, answer if whole else None)
-
-
-def _connection(address: RegistryAddress, seconds: float) -> "HTTPConnection":
-    from http.client import HTTPConnection, HTTPSConnection
-
-    url = urlsplit(address.url)
-    if url.scheme == "http":
-        return HTTPConnection(url.hostname or "", url.port, timeout=seconds)
+def _context(address: RegistryAddress) -> "SSLContext | None":
+    """Return what also trusts the address's authority; None for the system's alone."""
+    authority = address.authority
+    if authority is None or urlsplit(address.url).scheme == "http":
+        return None
     # Imported here: most registries of a private network have no certificate.
     from ssl import create_default_context
 
     context = create_default_context()
-    authority = address.authority
-    if authority is not None:
-        try:
-            is_folder = authority.is_dir()
-            context.load_verify_locations(
-                cafile=None if is_folder else authority, capath=authority if is_folder else None
-            )
-        except OSError as error:
-            raise UsageError(f"{AUTHORITY}={authority} cannot be read: {error.strerror}.") from None
-    return HTTPSConnection(url.hostname or "", url.port, timeout=seconds, context=context)
+    try:
+        is_folder = authority.is_dir()
+        context.load_verify_locations(
+            cafile=None if is_folder else authority, capath=authority if is_folder else None
+        )
+    except OSError as error:
+        raise UsageError(f"{AUTHORITY}={authority} cannot be read: {error.strerror}.") from None
+    return context

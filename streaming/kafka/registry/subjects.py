@@ -15,8 +15,9 @@ from streaming.events.topic_schemas import CONTRACTS, json_schema
 from streaming.formatting import printable
 from streaming.kafka.names import Names
 from streaming.kafka.registry.address import URL, RegistryAddress, registry_address
-from streaming.kafka.registry.client import NOT_FOUND, SHOWN, Answer, ask, require_registry
+from streaming.kafka.registry.client import NOT_FOUND, Answer, ask, require_registry
 from streaming.settings import PREFIX, Settings
+from streaming.system.http_exchange import SHOWN
 
 COMPATIBILITY: Final = {"purchases": "FORWARD", "analytics": "BACKWARD"}
 """Who reads `analytics` by a newer schema must read what older ones wrote. The processor of today
