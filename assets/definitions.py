@@ -55,7 +55,7 @@ OWNERS: Final = ["team:shop"]
 GROUP: Final = "purchases"
 """One for all: of several groups the graph opens as closed boxes, and shows no lineage."""
 SEAL_SECONDS: Final = 300.0
-"""A seal begins no further day after so long: a build of today waits for it."""
+"""Seal and archive begin no further day after so long: a build of today waits for them."""
 
 
 class BuildConfig(Config):
@@ -144,10 +144,10 @@ def history_asset(settings: Settings) -> AssetsDefinition:
     )
     def analytics_history(context: AssetExecutionContext) -> Iterator[Any]:
         with hold_write_lock(settings.home, context.run.run_id):
-            day = today(settings, datetime.now(UTC))
+            day, limit = today(settings, datetime.now(UTC)), Deadline.after(SEAL_SECONDS)
             try:
-                result = seal_history(settings, day, SEAL_SECONDS)
-                archived = archive_history(settings, day, SEAL_SECONDS)
+                result = seal_history(settings, day, limit.left())
+                archived = archive_history(settings, day, limit.left())
                 result = replace(result, problems=result.problems | archived.problems)
             except Unavailable as error:
                 # Such as a bucket that does not answer: the check says so, and the next run seals.
