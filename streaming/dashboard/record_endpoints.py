@@ -26,7 +26,6 @@ MAX_CONCURRENT = 2
 """Each reads up to 200,000 records, or looks through as many rows, or takes 512 MiB."""
 SQL_BOUNDS: Final = Bounds(10.0, 1_000)
 """Shorter than what a person waits for, and as many rows as one looks through."""
-"""Whole numbers beyond it are not exact in JavaScript."""
 CSV: Final = "text/csv"
 
 
