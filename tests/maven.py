@@ -3,12 +3,11 @@
 They are kept in the user's cache, beside the broker's jars, so that one run fetches them for all.
 """
 
-import hashlib
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
-from streaming.broker.jars import user_cache
+from streaming.broker.jars import sha256_of, user_cache
 
 
 def fetch_files(sums: Path) -> list[Path]:
@@ -30,18 +29,13 @@ def _fetch(cache: Path, expected: str, coordinates: str) -> Path:
     group, artifact, version, classifier, packaging = (*coordinates.split(":"), "", "jar")[:5]
     name = "-".join(filter(None, (artifact, version, classifier)))
     file = cache / f"{name}.{packaging}"
-    if not file.is_file() or _sum_of(file) != expected:
+    if sha256_of(file) != expected:
         # Not at the top: the package is of the extra `broker`, and takes long to load.
         from jgo.maven import MavenContext
 
         with TemporaryDirectory(dir=cache) as directory:
             project = MavenContext(repo_cache=Path(directory), timeout=120).project(group, artifact)
             fetched = project.at_version(version).artifact(classifier, packaging).resolve()
-            assert _sum_of(fetched) == expected, f"{coordinates} is not the recorded file"
+            assert sha256_of(fetched) == expected, f"{coordinates} is not the recorded file"
             fetched.replace(file)
     return file
-
-
-def _sum_of(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

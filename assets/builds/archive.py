@@ -16,8 +16,8 @@ from assets.builds.event_reader import StreamFigures, read_ledger, read_whole_ro
 from streaming.errors import PurchasesError, Unavailable
 from streaming.settings import Settings
 from streaming.store.archive import (
-    EVENT_ROW,
     ROW,
+    ROW_NAMES,
     Row,
     in_chunks,
     read_archived_file,
@@ -39,9 +39,8 @@ from streaming.system.deadline import Deadline
 from streaming.totals.queries import last_row
 from streaming.units import EPOCH
 
-EVENT_COLUMNS: Final = ", ".join(f'"{column}"' for column in EVENT_ROW)
 ROWS: Final = (
-    f"SELECT rowid, {EVENT_COLUMNS} FROM analytics_event"  # noqa: S608 - own names
+    f"SELECT rowid, {ROW_NAMES} FROM analytics_event"  # noqa: S608 - own names
     # Rows of other days lie between, and may be many.
     " WHERE rowid IN (SELECT value FROM json_each(?)) ORDER BY rowid"
 )

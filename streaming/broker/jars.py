@@ -43,7 +43,7 @@ def class_path(home: Path, progress: Callable[[str], None]) -> str:
     """
     sums = recorded_sums()
     directory = Home(home).jars
-    if not all(_sum_of(directory / name) == expected for name, expected in sums.items()):
+    if not all(sha256_of(directory / name) == expected for name, expected in sums.items()):
         cache = user_cache()
         if not _copy(cache, directory, sums):
             progress(f"Fetching Apache Kafka {VERSION} (42 MB, once for all homes) ...")
@@ -151,7 +151,8 @@ def _resolve(cache: Path) -> Path:
     return repository
 
 
-def _sum_of(path: Path | None) -> str | None:
+def sha256_of(path: Path | None) -> str | None:
+    """Return the SHA-256 of a file in hexadecimal digits; None if there is none."""
     if path is None or not path.is_file():
         return None
     with path.open("rb") as file:

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
-from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from streaming.errors import PurchasesError, Unavailable
 from streaming.events.identifiers import pack_event_id
 from streaming.settings import Settings
-from streaming.store.column_files import ColumnFile, DaysArchived, forget_after
+from streaming.store.column_files import LIST_COLUMNS, ColumnFile, DaysArchived, forget_after
 from streaming.store.column_store import ColumnStore, open_column_store
 from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.sqlite import connect, store_errors
@@ -39,16 +38,15 @@ EVENT_ROW: Final = (
 """The columns of a row, in the order of `analytics_event`."""
 CHUNK_ROWS: Final = 10_000
 """Rows deleted or returned in one transaction: others wait to write meanwhile."""
-_COLUMNS: Final = ", ".join(f'"{column}"' for column in EVENT_ROW)
+ROW_NAMES: Final = ", ".join(f'"{column}"' for column in EVENT_ROW)
 _MARKS: Final = ", ".join("?" * (1 + len(EVENT_ROW)))
-_FILE: Final = ", ".join(field.name for field in fields(ColumnFile))
 _SHOW: Final = (
-    f"CREATE TEMP TABLE archived_row (rowid_ INTEGER PRIMARY KEY, {_COLUMNS})",
+    f"CREATE TEMP TABLE archived_row (rowid_ INTEGER PRIMARY KEY, {ROW_NAMES})",
     "CREATE INDEX temp.ix_archived_row_event_time ON archived_row (event_time)",
     "CREATE INDEX temp.ix_archived_row_event_id ON archived_row (event_id)",
     (
-        f"CREATE TEMP VIEW analytics_event AS SELECT rowid AS rowid, {_COLUMNS}"  # noqa: S608
-        f" FROM main.analytics_event UNION ALL SELECT rowid_, {_COLUMNS} FROM temp.archived_row"
+        f"CREATE TEMP VIEW analytics_event AS SELECT rowid AS rowid, {ROW_NAMES}"  # noqa: S608
+        f" FROM main.analytics_event UNION ALL SELECT rowid_, {ROW_NAMES} FROM temp.archived_row"
     ),
 )
 
@@ -62,7 +60,7 @@ def list_archive(
 ) -> list[ColumnFile]:
     """Read the files that are the only copy of some event, in the order of days and rows."""
     rows = store.execute(
-        f"SELECT {_FILE} FROM column_file WHERE archived > 0"  # noqa: S608 - own names
+        f"SELECT {LIST_COLUMNS} FROM column_file WHERE archived > 0"  # noqa: S608 - own names
         " AND last_event >= ? AND first_event < ? ORDER BY day, last_row",
         span,
     )
@@ -271,7 +269,7 @@ def _return_rows(store: StoreConnection, file: ColumnFile, rows: list[Row]) -> i
     """Make rows of a file those of the table again; forget it with the last; return how many."""
     # Rows that were not deleted yet, or are back, are there.
     count = store.executemany(
-        f"INSERT INTO main.analytics_event (rowid, {_COLUMNS}) SELECT {_MARKS} WHERE EXISTS"  # noqa: S608
+        f"INSERT INTO main.analytics_event (rowid, {ROW_NAMES}) SELECT {_MARKS} WHERE EXISTS"  # noqa: S608
         " (SELECT 1 FROM archived_event WHERE event_id = ?)",
         [(*row, row[1]) for row in rows],
     ).rowcount

@@ -42,7 +42,7 @@ class ColumnFile:
     retired: str | None = None
 
 
-_COLUMNS: Final = ", ".join(field.name for field in fields(ColumnFile))
+LIST_COLUMNS: Final = ", ".join(field.name for field in fields(ColumnFile))
 FORGET_DAY: Final = "DELETE FROM column_file WHERE day = ?"
 """For every writer that changes stored events of a day, in the same transaction."""
 MARK_FILE: Final = "UPDATE column_file SET problem = ? WHERE name = ?"
@@ -62,7 +62,7 @@ def read_column_files(
 ) -> dict[date, list[ColumnFile]]:
     """Read the files of each day in the range, in the order of their first events."""
     rows = store.execute(
-        f"SELECT {_COLUMNS} FROM column_file WHERE day >= ? AND day <= ?"  # noqa: S608 - own names
+        f"SELECT {LIST_COLUMNS} FROM column_file WHERE day >= ? AND day <= ?"  # noqa: S608 - own names
         " ORDER BY day, first_event, name",
         ((first or date.min).isoformat(), (last or date.max).isoformat()),
     )
@@ -80,7 +80,7 @@ def replace_column_files(
     store.executemany("DELETE FROM column_file WHERE name = ?", [(file.name,) for file in old])
     marks = ", ".join("?" * len(fields(ColumnFile)))
     store.executemany(
-        f"INSERT INTO column_file ({_COLUMNS}) VALUES ({marks})",  # noqa: S608 - own names
+        f"INSERT INTO column_file ({LIST_COLUMNS}) VALUES ({marks})",  # noqa: S608 - own names
         [astuple(file) for file in new],
     )
 
