@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streaming.errors import UsageError
+from streaming.system.database import POSTGRES_SCHEME, Database, parse_database
 from streaming.system.home import Home
 from streaming.system.privacy import require_own
 from streaming.units import MICROS
@@ -58,7 +59,8 @@ class Settings(BaseSettings):
     broker_open: bool = True
     kafka_config: Path | None = None
     schema_registry_url: str | None = None
-    database_url: str | None = None
+    # It may have a password.
+    database_url: str | None = Field(default=None, repr=False)
     columns_url: Annotated[str | None, Field(pattern=COLUMNS_URL)] = None
     connect_url: Annotated[str | None, Field(pattern=CONNECT_URL)] = None
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
@@ -137,31 +139,47 @@ class Settings(BaseSettings):
         return self.bootstrap_servers is None and self.kafka_config is None
 
     @property
-    def database_path(self) -> Path:
-        """The SQLite file.
+    def database(self) -> Database:
+        """The database of the events. Raises `UsageError` if `database_url` names none.
 
-        Raises `UsageError` if `database_url` names anything but a SQLite file.
+        By default it is a file in the home.
         """
         if self.database_url is None:
             return Home(self.home).database
-        scheme, separator, path = self.database_url.partition("sqlite:///")
-        if scheme or not separator or not path or path.startswith(":memory:"):
+        database = parse_database(self.database_url)
+        if database is None:
+            # Without the rest, which may have a password.
             kind = self.database_url.partition(":")[0]
             raise UsageError(
-                f"{PREFIX}DATABASE_URL: {kind!r} is not supported yet;"
-                " use a SQLite file, such as sqlite:////var/lib/purchases/purchases.db."
+                f"{PREFIX}DATABASE_URL begins with {kind!r}, but must be"
+                f" {VALID_VALUES['database_url']}."
             )
-        return Path(path).absolute()
+        return database
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file, for what handles it as a file.
+
+        Raises `UsageError` if the events are on a server, or `database_url` names no database.
+        """
+        database = self.database
+        if isinstance(database, Path):
+            return database
+        raise UsageError(
+            f"This works on a SQLite file only, but {PREFIX}DATABASE_URL names {database}."
+            " See docs/how-to/store-into-postgresql.md."
+        )
 
 
-SECRETS = {name for name, field in Settings.model_fields.items() if not field.repr}
-"""The settings that are never shown, and that only the process that needs them gets."""
+SECRETS = {"dashboard_token", "dashboard_action_token"}
+"""The settings that only the process that needs them gets."""
 
 VALID_VALUES = {
     "home": "a directory that may be written",
     "bootstrap_servers": "host:port, several with commas between",
     "broker_open": "on or off",
-    "database_url": "a SQLite file, such as sqlite:////var/lib/purchases/purchases.db",
+    "database_url": "sqlite:/// and a file, such as sqlite:////var/lib/purchases/purchases.db, or"
+    f" {POSTGRES_SCHEME} with user, host and database",
     "columns_url": "a bucket that speaks S3, such as s3://shop-history or s3://shop/history",
     "connect_url": "the address of Kafka Connect's REST, such as http://127.0.0.1:8083",
     "kafka_config": "the path of a client.properties file",
@@ -212,7 +230,7 @@ def load_settings() -> Settings:
     files_read = [project, home / DOTENV]
     _refuse_unread_file(files_read)
     _refuse_unknown([*os.environ, *(name for file in files_read for name in dotenv_values(file))])
-    _ = settings.database_path
+    _ = settings.database
     if settings.keep_events is not None and settings.columns_url is not None:
         raise UsageError(
             f"{PREFIX}KEEP_EVENTS is set, and {PREFIX}COLUMNS_URL names a bucket, where another"

@@ -189,6 +189,32 @@ def postgres(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def postgres_template(
+    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """A database of the present schema, one for all processes of the session, to be copied."""
+    home = _session_directory(tmp_path_factory, "postgres-of-the-session")
+    with (home / "template.lock").open("a+") as named:
+        flock(named, LOCK_EX)
+        named.seek(0)
+        if not (name := named.read()):
+            name = postgres_server.create_database()
+            upgrade(Settings(home=home, database_url=postgres_server.url(name)))
+            named.write(name)
+    return name
+
+
+@pytest.fixture
+def postgres_settings(
+    postgres_server: PostgresServer, postgres_template: str, tmp_path: Path
+) -> Iterator[Settings]:
+    """Settings of a new home whose store is an empty PostgreSQL database of the present schema."""
+    name = postgres_server.create_database(postgres_template)
+    yield Settings(home=tmp_path / "postgres-home", database_url=postgres_server.url(name))
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of the present schema, to be copied: all migrations take 0.1 CPU s a test."""
     settings = Settings(home=tmp_path_factory.mktemp("empty-database"))

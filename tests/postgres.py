@@ -56,6 +56,10 @@ class PostgresServer(Struct, frozen=True):
             host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname=database
         )
 
+    def url(self, database: str) -> str:
+        """Return what `PURCHASES_DATABASE_URL` names a database by."""
+        return f"postgresql+psycopg://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
     def create_database(self, template: str = "template0") -> str:
         """Create a database with the content of another, and return its name."""
         name = f"t{uuid.uuid4().hex[:10]}"

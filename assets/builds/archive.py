@@ -108,7 +108,7 @@ def list_days_to_archive(reader: StoreReader, settings: Settings, before: date) 
     with reader.snapshot() as store:
         recorded = recorded_deployment(store)
         if recorded is not None:
-            require_same_deployment(recorded, settings, settings.database_path)
+            require_same_deployment(recorded, settings, settings.database)
         ledger = {day: each for day, each in read_ledger(store).items() if each.events}
         last = store.execute(
             "SELECT event_time FROM analytics_event ORDER BY rowid DESC LIMIT 1"

@@ -225,7 +225,7 @@ def open_builder(settings: Settings, run_id: str) -> Iterator[PartitionBuilder]:
         with source.snapshot() as store:
             recorded = recorded_deployment(store)
         if recorded is not None:
-            require_same_deployment(recorded, settings, settings.database_path)
+            require_same_deployment(recorded, settings, settings.database)
         engine = open_engine(settings)
         try:
             spool = Home(settings.home).spool

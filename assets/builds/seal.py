@@ -129,7 +129,7 @@ def _list_days(reader: StoreReader, settings: Settings, today: date, least: int 
     with reader.snapshot() as store:
         recorded = recorded_deployment(store)
         if recorded is not None:
-            require_same_deployment(recorded, settings, settings.database_path)
+            require_same_deployment(recorded, settings, settings.database)
         listed = read_column_files(store)
         behind = {
             day: figures.events - sum_files(listed.get(day, ())).events

@@ -135,7 +135,7 @@ def export_chunks(  # noqa: PLR0913, PLR0917 - what an export is, and its progre
             require_sql_table(store, table)
         recorded = recorded_deployment(store)
     if recorded is not None:
-        require_same_deployment(recorded, settings, settings.database_path)
+        require_same_deployment(recorded, settings, settings.database)
     return _chunks(settings, table, days, form, progress)
 
 

@@ -32,7 +32,7 @@ from orchestration.automation.run_requests import (
     tables_job,
 )
 from streaming.settings import Settings
-from streaming.store.connection import read_store
+from streaming.store.connection import read_store, store_exists
 
 CLOSE: Final = "15 0 * * *"
 """The time of `staleness.CLOSE_TIME`: a build before it leaves the day provisional."""
@@ -108,7 +108,7 @@ def daily_close_schedule(settings: Settings) -> ScheduleDefinition:
         yesterday = now.date() - timedelta(1)
         # A current day too gets a build that is later than its end, and of all its events.
         there = still_there(settings, tables)
-        if not settings.database_path.exists():
+        if not store_exists(settings):
             return close_request(yesterday, (), there)
         with read_store(settings) as store:
             return close_request(yesterday, read_added_days(store), there)
@@ -128,7 +128,7 @@ def seal_schedule(settings: Settings) -> ScheduleDefinition:
         description="Seals past days, and what is much of today, in column files.",
     )
     def seal_schedule_(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
-        if not settings.database_path.exists():
+        if not store_exists(settings):
             return SkipReason("There is no database yet.")
         now = context.scheduled_execution_time.astimezone(settings.zone)
         # A late purchase is not worth a run of its own: a few wait for the end of the hour.

@@ -27,7 +27,7 @@ from streaming.apps import ANALYTICS, PROCESSOR, App
 from streaming.runtime.keep_alive import Supervision, keep_running
 from streaming.settings import Settings
 from streaming.status.slots import read_app
-from streaming.store.connection import read_store
+from streaming.store.connection import read_store, store_exists
 from streaming.store.live_totals import changed_days, read_version
 
 TICK_SECONDS: Final = 15
@@ -159,7 +159,7 @@ def report_days(
     A new round begins with each observation, unless the one before is not complete.
     """
     is_complete = cursor.version > cursor.target
-    if not settings.database_path.exists() or (is_complete and not new_round):
+    if not store_exists(settings) or (is_complete and not new_round):
         return [], cursor
     with read_store(settings) as store:
         target = read_version(store) if is_complete else cursor.target

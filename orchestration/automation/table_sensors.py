@@ -42,7 +42,7 @@ from orchestration.automation.stream_sensors import read_health
 from orchestration.automation.ticks import record_tick
 from streaming.apps import APPS
 from streaming.settings import Settings
-from streaming.store.connection import read_store
+from streaming.store.connection import read_store, store_exists
 from streaming.store.sql_tables import code_versions
 from streaming.units import MICROS
 
@@ -123,7 +123,7 @@ def read_unfinished_runs(instance: DagsterInstance) -> list[UnfinishedRun]:
 
 
 def _read_stale_partitions(settings: Settings, day_tables: Sequence[str]) -> list[StalePartition]:
-    if not settings.database_path.exists():
+    if not store_exists(settings):
         return []
     # Read at each tick: an edited text is built without a reload of the code server.
     sql = {name: code for name, code in code_versions(settings).items() if name in day_tables}

@@ -12,7 +12,7 @@ from typing import Final
 from streaming.broker.embedded import broker_status
 from streaming.errors import PurchasesError
 from streaming.settings import DOTENV, Settings
-from streaming.store.connection import read_store
+from streaming.store.connection import read_store, store_exists
 from streaming.store.live_totals import live_figures
 from streaming.system.home import Home
 from streaming.system.lease import holder
@@ -46,7 +46,7 @@ def find_leftovers(settings: Settings) -> Leftovers:
     if any(map(holder, leases)) or broker_status(settings.home).pid:
         raise PurchasesError(f"Something runs in {settings.home}; end it with `purchases down`.")
     events = 0
-    if settings.database_path.exists():
+    if store_exists(settings):
         with read_store(settings) as store:
             events = live_figures(store).events
     jars = home.jars.name

@@ -41,7 +41,7 @@ def upgrade(as_json: AsJson = False) -> None:
     Example: purchases db upgrade
     """
     from streaming.settings import load_settings
-    from streaming.store.connection import SCHEMA_VERSION
+    from streaming.store.connection import SCHEMA_VERSION, sentence_start
     from streaming.store.schema import upgrade as upgrade_store
 
     settings = load_settings()
@@ -50,7 +50,7 @@ def upgrade(as_json: AsJson = False) -> None:
     if as_json:
         print_json({"schema_version": SCHEMA_VERSION, "kept": _path_text(kept)})
         return
-    print_text(f"OK: {settings.database_path} has schema version {SCHEMA_VERSION}.")
+    print_text(f"OK: {sentence_start(settings.database)} has schema version {SCHEMA_VERSION}.")
     if kept is not None:
         print_text(f"The older database is kept in {kept}.")
 

@@ -27,6 +27,7 @@ from streaming.offsets.positions import require_positions_of_this_log
 from streaming.runtime.keep_alive import KeepAlive
 from streaming.runtime.supervisor import Supervisor
 from streaming.settings import Settings, load_settings
+from streaming.store.connection import store_exists
 from streaming.store.deployment import require_settings_of_home
 from streaming.store.preparation import prepare_store
 from streaming.system.home import Home
@@ -83,13 +84,13 @@ def run_analytics(
     """
     settings = load_settings()
     names = Names.of(settings)
-    if not settings.database_path.exists():
+    if not store_exists(settings):
         require_recorded_settings(settings)
     # The store before the preflight: its first start makes the id that the group is named by.
     group = names.analytics_group(prepare_store(settings))
     cluster = preflight(settings, consumer_rules(names, [group]))
     wanted = slots or ANALYTICS.slots(settings)
-    if wanted > 1:
+    if wanted > 1 and isinstance(settings.database, Path):
         sys.stderr.write(
             "SQLite has one writer at a time: more than one slot here is for failover, not speed.\n"
         )

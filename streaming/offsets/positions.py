@@ -24,7 +24,7 @@ from streaming.kafka.recorded_settings import topic_id_in
 from streaming.kafka.retry import answer
 from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
-from streaming.store.connection import StoreConnection, read_store
+from streaming.store.connection import StoreConnection, read_store, store_exists
 from streaming.store.deployment import recorded_deployment
 from streaming.store.offsets import StoredOffset, read_offsets
 
@@ -186,7 +186,7 @@ def _read_committed(
 
 def _read_stored(settings: Settings) -> Mapping[TopicPartition, StoredOffset]:
     # Before the first `analyze` there is no database, and every position is new.
-    if not settings.database_path.exists():
+    if not store_exists(settings):
         return {}
     with read_store(settings) as store:
         return read_offsets(store, group_of(settings, store))

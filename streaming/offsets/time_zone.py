@@ -21,7 +21,7 @@ from streaming.offsets.reset import commit_for_processor, read_committed
 from streaming.settings import PREFIX, Settings, is_time_zone
 from streaming.store.archive import return_days
 from streaming.store.backup import Progress, backup, backup_path
-from streaming.store.connection import require_current_store
+from streaming.store.connection import require_current_store, store_exists
 from streaming.store.kept_columns import remove_unlisted
 from streaming.store.rebuild import RebuildResult, recompute
 from streaming.store.restore import workers_stopped
@@ -43,7 +43,7 @@ def change_time_zone(
     """
     if not is_time_zone(timezone):
         raise UsageError(f"--timezone {timezone} must be an IANA time zone, such as Europe/London.")
-    if not settings.database_path.exists():
+    if not store_exists(settings):
         raise NotFound(
             f"{settings.database_path} does not exist: if nothing is stored yet, set"
             f" {PREFIX}TIMEZONE={timezone} and start; else run this where the database is."

@@ -25,7 +25,7 @@ from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster, preflight
 from streaming.settings import Settings
-from streaming.store.connection import SCHEMA_VERSION, read_store
+from streaming.store.connection import SCHEMA_VERSION, read_store, store_exists
 from streaming.store.sql_tables import read_sql_tables
 from streaming.system.disk_space import LEAST_FREE_BYTES, free_bytes
 from streaming.system.home import Home
@@ -102,7 +102,7 @@ def _disk(settings: Settings) -> Iterator[Check]:
 
 def _versions(settings: Settings) -> Iterator[Check]:
     ours = f"Python {platform.python_version()}, librdkafka {libversion()[0]}"
-    if not settings.database_path.exists():
+    if not store_exists(settings):
         yield Check("versions", "ok", f"{ours}; no database yet")
         return
     try:

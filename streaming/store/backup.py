@@ -13,6 +13,7 @@ from typing import Final
 
 from streaming.errors import PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
+from streaming.store.connection import StoreConnection
 from streaming.store.kept_columns import prune_kept
 from streaming.store.sqlite import connect, snapshot, store_errors
 from streaming.system.disk_space import LEAST_FREE_BYTES, free_bytes
@@ -57,7 +58,7 @@ def copy_database(
             leftover.unlink(missing_ok=True)
 
 
-def require_integrity(connection: sqlite3.Connection, path: Path) -> None:
+def require_integrity(connection: StoreConnection, path: Path) -> None:
     """Raise `PurchasesError` with SQLite's first finding if the database is damaged."""
     with store_errors(path):
         findings = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]

@@ -7,12 +7,12 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from streaming.errors import Mismatch, PurchasesError
 from streaming.settings import PREFIX, Settings
-from streaming.store.connection import SCHEMA_VERSION, StoreConnection, read_store
+from streaming.store.connection import SCHEMA_VERSION, StoreConnection, read_store, store_exists
+from streaming.system.database import Database
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -51,7 +51,7 @@ def ensure_deployment(engine: "Engine", settings: Settings) -> DeploymentInfo:
         )
         row = connection.exec_driver_sql(RECORDED).one()
     recorded = DeploymentInfo(*row)
-    require_same_deployment(recorded, settings, settings.database_path)
+    require_same_deployment(recorded, settings, settings.database)
     return recorded
 
 
@@ -61,8 +61,10 @@ def recorded_deployment(connection: StoreConnection) -> DeploymentInfo | None:
     return None if row is None else DeploymentInfo(*row)
 
 
-def require_same_deployment(recorded: DeploymentInfo, settings: Settings, path: Path) -> None:
-    """Raise `Mismatch` naming the first setting that differs from what `path` recorded."""
+def require_same_deployment(
+    recorded: DeploymentInfo, settings: Settings, database: Database
+) -> None:
+    """Raise `Mismatch` naming the first setting that differs from what `database` recorded."""
     for name, stored, given in (
         ("CURRENCY", recorded.currency, settings.currency),
         ("TIMEZONE", recorded.timezone, settings.timezone),
@@ -70,7 +72,7 @@ def require_same_deployment(recorded: DeploymentInfo, settings: Settings, path: 
         if stored != given:
             change = {"TIMEZONE": f"or change it with `purchases db rebuild --timezone {given}`"}
             raise Mismatch(
-                f"{PREFIX}{name} is {given}, but {path} was started with {stored}: set"
+                f"{PREFIX}{name} is {given}, but {database} was started with {stored}: set"
                 f" {PREFIX}{name}={stored}, {change.get(name, f'or name another {PREFIX}HOME')}."
             )
 
@@ -81,8 +83,9 @@ def require_settings_of_home(settings: Settings) -> None:
     One that cannot be read is passed over: those who need it say what is wrong with it.
     """
     recorded = None
-    if settings.database_path.exists():
-        with suppress(PurchasesError), read_store(settings) as store:
-            recorded = recorded_deployment(store)
+    with suppress(PurchasesError):
+        if store_exists(settings):
+            with read_store(settings) as store:
+                recorded = recorded_deployment(store)
     if recorded is not None:
-        require_same_deployment(recorded, settings, settings.database_path)
+        require_same_deployment(recorded, settings, settings.database)

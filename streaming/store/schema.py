@@ -7,7 +7,7 @@ its half a second. The steps themselves are in `migrations`, the deployment is i
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from streaming.errors import Unavailable
 from streaming.settings import Settings
@@ -15,8 +15,12 @@ from streaming.store.backup import backup_path, copy_database
 from streaming.store.connection import SCHEMA_VERSION, newer_schema, schema_version
 from streaming.store.migrations.move_events import move_events
 from streaming.store.sqlite import connect, store_errors
+from streaming.system.database import PostgresDatabase
 from streaming.system.disk_space import free_bytes
 from streaming.system.privacy import close_to_others, keep_private
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 MOVING: Final = 9
@@ -38,11 +42,16 @@ def show_nothing(_what: str, _done: int, _total: int) -> None:
 def upgrade(settings: Settings, progress: UpgradeProgress = show_nothing) -> Path | None:
     """Bring the database to this program's schema, creating it if there is none.
 
-    An older one is copied to `<home>/backups/` first; return the path of that copy, else None. A
+    An older file is copied to `<home>/backups/` first; return the path of that copy, else None. A
     process that is killed leaves what the next one goes on with, from the same copy. Several
     processes may do this at once: they share the work, or find it done. Raises `Mismatch` for a
     newer schema, `Unavailable` if the disk has no room, and what `store_errors` does.
     """
+    if isinstance(settings.database, PostgresDatabase):
+        from streaming.store.postgres_schema import upgrade_schema
+
+        upgrade_schema(settings.database)
+        return None
     path = settings.database_path
     with store_errors(path):
         keep_private(settings.home)
@@ -97,18 +106,23 @@ def _require_room(path: Path, kept: Path | None) -> None:
 
 def _run(path: Path, revision: str) -> None:
     """Run the migrations up to a revision, in one transaction."""
+    from streaming.store.engine import engine_over
+
+    engine = engine_over(path, create=True, lock_seconds=MIGRATION_LOCK_SECONDS)
+    try:
+        with engine.begin() as connection:
+            run_migrations(connection, revision)
+    finally:
+        engine.dispose()
+
+
+def run_migrations(connection: "Connection", revision: str) -> None:
+    """Run the migrations up to a revision in the caller's transaction."""
     from alembic import command
     from alembic.config import Config
-
-    from streaming.store.engine import engine_over
 
     config = Config()
     # Alembic's options are those of configparser, which takes % for the start of a name.
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    engine = engine_over(path, create=True, lock_seconds=MIGRATION_LOCK_SECONDS)
-    try:
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
-    finally:
-        engine.dispose()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)

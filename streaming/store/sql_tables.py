@@ -18,6 +18,7 @@ from streaming.errors import NotFound, UsageError
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, write_store
 from streaming.store.sql_access import ReadOnlyAccess, is_of_the_text
+from streaming.store.sqlite import require_sqlite
 
 PREFIX: Final = "sql_"
 """Tables of files have names that no migration ever gives."""
@@ -154,12 +155,12 @@ def compute_day(
 
     The statement runs in the caller's snapshot. Raises `SqlError`.
     """
-    deadline = time.monotonic() + BUILD_SECONDS
-    store.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+    deadline, connection = time.monotonic() + BUILD_SECONDS, require_sqlite(store)
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
     try:
-        _, rows = _execute(store, table.file, table.text, day, window)
+        _, rows = _execute(connection, table.file, table.text, day, window)
     finally:
-        store.set_progress_handler(None, 0)
+        connection.set_progress_handler(None, 0)
     if len(rows) > MAX_ROWS:
         raise SqlError(f"{table.file} has more than {MAX_ROWS:,} rows for {day}; group them.")
     # A digest and an export are of text and numbers; bytes have no form that both agree on.

@@ -74,6 +74,13 @@ def connect(
     return connection
 
 
+def require_sqlite(connection: object) -> sqlite3.Connection:
+    """Return the connection, if it is one of SQLite. Raises `PurchasesError`."""
+    if isinstance(connection, sqlite3.Connection):
+        return connection
+    raise PurchasesError("This works on SQLite only, and not on PostgreSQL yet.")
+
+
 @contextmanager
 def store_errors(path: Path) -> Iterator[None]:
     """Turn the errors of SQLite and of files inside into a sentence about `path`.

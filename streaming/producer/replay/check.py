@@ -21,6 +21,7 @@ from streaming.producer.replay.rows import Known, rows
 from streaming.producer.replay.run import read_request
 from streaming.producer.replay.verdicts import Verdicts
 from streaming.settings import Settings
+from streaming.store.connection import store_exists
 from streaming.units import decimal_text
 
 SHOWN_ROWS: Final = 3
@@ -102,7 +103,7 @@ def check_replay(settings: Settings, request: ReplayRequest) -> ReplayCheck:
         without_price=sums.without_price,
         guests=sums.guests,
         currency=settings.currency,
-        stored=sums.stored if settings.database_path.exists() else None,
+        stored=sums.stored if store_exists(settings) else None,
         begun_at=min((one.begun_at for one in begun), default=None),
         sent_at=max((one.finished_at for one in begun if one.finished_at), default=None),
     )

@@ -22,7 +22,7 @@ from streaming.producer.replay.verdicts import NO_TOPIC_ID
 from streaming.settings import Settings
 from streaming.store.archive import show_archived
 from streaming.store.column_store import open_column_store
-from streaming.store.connection import StoreReader, open_reader
+from streaming.store.connection import StoreReader, open_reader, store_exists
 from streaming.store.event_ids import (
     Content,
     find_stored_ids,
@@ -47,7 +47,7 @@ def stored_rows(settings: Settings, recording: Recording, shift_micros: int) -> 
     be stored twice. Otherwise a database that cannot be read is passed over.
     """
     span = recording.frame["time"].drop_nulls().sort()
-    if span.is_empty() or not settings.database_path.exists():
+    if span.is_empty() or not store_exists(settings):
         yield know_none
         return
     windows = _windows_of_earlier_releases(settings.home, recording.digest)
