@@ -199,11 +199,11 @@ def _export(settings: Settings, query: ExportQuery) -> Response:
     """Write an export into an unnamed file, and send that."""
     # Errors come before the first byte this way, and a slow client holds no snapshot: one that is
     # open for hours would keep SQLite from shortening its WAL.
-    from assets.queries.export import MEDIA_TYPES, Format, export_chunks
+    from assets.queries.export import MEDIA_TYPES, Format, export_chunks, scratch_directory
 
     form = Format(query.format)
     chunks = export_chunks(settings, query.table, query.first, query.last, form)
-    file = tempfile.TemporaryFile(dir=settings.database_path.parent)  # noqa: SIM115 - closed when sent
+    file = tempfile.TemporaryFile(dir=scratch_directory(settings))  # noqa: SIM115 - closed when sent
     for chunk in chunks:
         file.write(chunk)
     days = [day.isoformat() for day in (query.first, query.last) if day]

@@ -4,7 +4,7 @@ No table has them, so every query here reads the events of its days, and refuses
 `MAX_EVENTS`. They read inside the caller's snapshot. Figures of tables are in `sales`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ from assets.queries.records import (
     period_figures,
     ranked_figures,
 )
-from assets.queries.sales import SQL_ORDER, Direction
+from assets.queries.sales import SQL_ORDER, Direction, money_order
 from assets.tables.day_range import DayRange
 from streaming.errors import UsageError
 from streaming.events.identifiers import event_id_text
@@ -25,6 +25,7 @@ from streaming.settings import Settings
 from streaming.store.archive import show_archived
 from streaming.store.column_store import open_column_store
 from streaming.store.connection import StoreConnection
+from streaming.store.dialect import index_hint, start_of_period
 from streaming.totals.queries import day_span
 from streaming.units import EPOCH, MICROS, decimal_text
 
@@ -43,17 +44,9 @@ SUMS: Final = (
     " coalesce(sum(amount_micros / 1000000), 0), coalesce(sum(amount_micros % 1000000), 0),"
     ' count(DISTINCT order_id), count(DISTINCT "user")'
 )
-KEYS: Final[Mapping[Period, str]] = {
-    "hour": "local / 3600 * 3600",
-    "day": "date(local, 'unixepoch')",
-    # The Monday of the week: six days before the next Sunday.
-    "week": "date(local, 'unixepoch', 'weekday 0', '-6 days')",
-    "month": "strftime('%Y-%m-01', local, 'unixepoch')",
-}
+MONEY: Final = {"net_revenue": "amount_micros", "gross_revenue": f"({GROSS})"}
 ORDERS: Final = {
     "items_sold": "sum(quantity)",
-    "net_revenue": "sum(amount_micros / 1000000.0)",
-    "gross_revenue": f"sum(({GROSS}) / 1000000.0)",
     "events": "count(*)",
     "orders": "count(DISTINCT order_id)",
     "at": "min(event_time)",
@@ -116,7 +109,8 @@ def read_periods(
     source = _source(store, days, settings, subject)
     offset = "utc_offset" if period == "hour" else "0"
     rows = store.execute(
-        f"SELECT {KEYS[period]}, {offset}, {SUMS} {source.sql} GROUP BY 1, 2 ORDER BY 1, 2 DESC",
+        f"SELECT {_key(store, period)}, {offset}, {SUMS} {source.sql}"
+        " GROUP BY 1, 2 ORDER BY 1, 2 DESC",
         source.values,
     )
     return [
@@ -147,9 +141,9 @@ def read_new_customers(
     """Count the customers of `customer_summary` by the period of their first purchase."""
     span, offset = _local_time(days, zone, "first_purchase")
     rows = store.execute(
-        f"SELECT {KEYS[period]}, count(*) FROM"  # noqa: S608 - no input
-        f" (SELECT first_purchase / 1000000 + {offset} AS local"
-        " FROM customer_summary WHERE first_purchase >= ? AND first_purchase < ?) GROUP BY 1",
+        f"SELECT {_key(store, period)}, count(*) FROM"  # noqa: S608 - no input
+        f" (SELECT first_purchase / 1000000 + {offset} AS local FROM customer_summary"
+        " WHERE first_purchase >= ? AND first_purchase < ?) AS buyer GROUP BY 1",
         span,
     )
     return {str(key): count for key, count in rows}
@@ -173,9 +167,8 @@ def rank_events(  # noqa: PLR0913, PLR0917 - what a ranking is
     name = f"coalesce(\"{column}\", '')"
     where = f'{source.sql} AND "user" IS NOT NULL' if column == "user" else source.sql
     (total,) = store.execute(f"SELECT count(DISTINCT {name}) {where}", source.values).fetchone()
-    way = SQL_ORDER[direction]
     rows = store.execute(
-        f"SELECT {name}, {SUMS} {where} GROUP BY 1 ORDER BY {ORDERS[order]} {way}, 1"
+        f"SELECT {name}, {SUMS} {where} GROUP BY 1 ORDER BY {_order(order, direction)}, 1"
         " LIMIT ? OFFSET ?",
         (*source.values, page.stop - page.start, page.start),
     )
@@ -202,11 +195,11 @@ def read_orders(  # noqa: PLR0913, PLR0917 - what a page of orders is
     source = _source(store, days, settings, subject)
     where = f"{source.sql} AND order_id IS NOT NULL"
     (total,) = store.execute(f"SELECT count(DISTINCT order_id) {where}", source.values).fetchone()
-    way = SQL_ORDER[direction]
     rows = store.execute(
         'SELECT order_id, min(event_time), max("user"), max(country), count(*), sum(quantity),'
         " coalesce(sum(amount_micros / 1000000), 0), coalesce(sum(amount_micros % 1000000), 0)"
-        f" {where} GROUP BY 1 ORDER BY {ORDERS[order]} {way}, 1 LIMIT ? OFFSET ?",
+        f" {where} GROUP BY 1 ORDER BY {_order(order, direction)}, 1"
+        " LIMIT ? OFFSET ?",
         (*source.values, page.stop - page.start, page.start),
     )
     return total, [
@@ -294,15 +287,31 @@ def _source(
     conditions = {sql: value for sql, value in filters.items() if value is not None}
     is_archived = show_archived(store, open_column_store(settings), span, _rarest_name(subject))
     # A view has no index of its own; its tables have.
-    index = "" if is_archived else "INDEXED BY ix_analytics_event_event_time"
+    index = "" if is_archived else index_hint(store, "ix_analytics_event_event_time")
     return _Source(
         "FROM (SELECT *, event_time / 1000000 + utc_offset AS local FROM"  # noqa: S608 - no input
         f" (SELECT *, {offset} AS utc_offset FROM analytics_event"
-        f" {index} WHERE event_time >= ? AND event_time < ?))"
+        f" {index} WHERE event_time >= ? AND event_time < ?) AS timed) AS shown"
         # Where clocks go back over midnight, the window holds moments of a neighbouring day.
         f" WHERE local >= ? AND local < ?{''.join(f' AND {sql}' for sql in conditions)}",
         (*span, *_local_bounds(days), *conditions.values()),
     )
+
+
+def _key(store: StoreConnection, period: Period) -> str:
+    """Return what a period is grouped by: seconds of an hour, the first day of others."""
+    if period == "hour":
+        return "local / 3600 * 3600"
+    return start_of_period(store, period, "local")
+
+
+def _order(order: str, direction: Direction) -> str:
+    """Return the ORDER BY of a sum over events."""
+    way = SQL_ORDER[direction]
+    # Exact, as the figures are: a float would part what is equal, or make equal what is not.
+    if (money := MONEY.get(order)) is not None:
+        return money_order(f"{money} / 1000000", f"{money} % 1000000", way)
+    return f"{ORDERS[order]} {way}"
 
 
 def _rarest_name(subject: Subject) -> dict[str, set[str]]:

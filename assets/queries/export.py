@@ -31,18 +31,19 @@ from assets.tables.models import (
 )
 from assets.tables.sql_transform import is_day_table
 from streaming.errors import NotFound, PurchasesError, UsageError
+from streaming.events.identifiers import event_id_text
 from streaming.settings import Settings
 from streaming.store.archive import ALWAYS, list_archive, show_archived
 from streaming.store.column_store import ColumnStore, open_column_store
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.deployment import recorded_deployment, require_same_deployment
-from streaming.store.migrations.readable import event_id, source_topic
+from streaming.store.dialect import column_kinds, read_in_pieces
+from streaming.store.migrations.readable import source_topic
 from streaming.store.models import AnalyticsEventRow, Table, table_name
 from streaming.store.sql_tables import (
     DAY,
     code_versions,
     is_sql_table,
-    read_kinds,
     require_sql_table,
 )
 
@@ -84,10 +85,9 @@ CUT_BY: Final = {
     **dict.fromkeys(map(table_name, DAY_TABLES), "day"),
     table_name(TableBuild): "partition",
 }
-EVENT_TEXTS: Final = {
-    "event_id": event_id("event_id"),
-    "source_topic": source_topic("source_topic"),
-}
+ID: Final = "event_id"
+TOPIC: Final = "source_topic"
+EVENT_TEXTS: Final = (ID, TOPIC)
 """The columns of events that the row holds in fewer bytes, and an export as text."""
 FETCH_ROWS: Final = 25_000
 """Rows in memory at once; as Python tuples they take several times a frame's memory."""
@@ -154,6 +154,14 @@ def read_gap(
     return None
 
 
+def scratch_directory(settings: Settings) -> Path:
+    """Return where unnamed files go: beside a database that is a file, else into the home."""
+    database = settings.database
+    if isinstance(database, Path):
+        return database.parent
+    return settings.home if settings.home.is_dir() else Path(tempfile.gettempdir())
+
+
 def _requested_days(table: str, first: date | None, last: date | None) -> DayRange | None:
     """Return the days that are exported; None is the whole table."""
     if table not in TABLES and not is_sql_table(table):
@@ -181,7 +189,7 @@ def _chunks(
 ) -> Iterator[bytes]:
     with read_store(settings) as store:
         frames = _read_frames(store, open_column_store(settings), table, days, settings.zone)
-        yield from _ENCODED[form](_report_progress(frames, progress), settings.database_path.parent)
+        yield from _ENCODED[form](_report_progress(frames, progress), scratch_directory(settings))
 
 
 def _report_progress(frames: Iterator[pl.DataFrame], progress: Progress) -> Iterator[pl.DataFrame]:
@@ -203,16 +211,21 @@ def _read_frames(
     types = _read_types(store, table)
     dates = [name for name, kind in types.items() if kind == pl.Date]
     fetched = pl.Schema({**types, **dict.fromkeys(dates, pl.String())})
+    if _is_events(table):
+        fetched[ID] = pl.Binary()
     yield pl.DataFrame(schema=pl.Schema(types))
     conditions = {} if days is None else _conditions(table, days, zone)
     parts = (
         _cut_events(store, column_store, conditions, zone) if _is_events(table) else [conditions]
     )
     for part in parts:
-        cursor = store.execute(_select(table, types, part), tuple(part.values()))
-        while rows := cursor.fetchmany(FETCH_ROWS):
+        statement, values = _select(table, types, part), tuple(part.values())
+        for rows in read_in_pieces(store, statement, values, FETCH_ROWS):
             frame = pl.DataFrame(rows, schema=fetched, orient="row")
             frame = frame.with_columns(pl.col(dates).str.to_date())
+            if _is_events(table):
+                ids = map(event_id_text, frame[ID])
+                frame = frame.with_columns(pl.Series(ID, ids, dtype=pl.String))
             # The window of a local day may hold moments of its neighbours, if clocks went back.
             if days is not None and _cut_by(table) == EVENT_TIME:
                 frame = _only_days(frame, days, zone)
@@ -246,8 +259,9 @@ def _read_types(store: StoreConnection, table: str) -> dict[str, pl.DataType]:
     if not is_sql_table(table):
         types = {column.name: _type_of(column) for column in Table.metadata.tables[table].columns}
         return types | (dict.fromkeys(EVENT_TEXTS, pl.String()) if _is_events(table) else {})
-    kinds = {"text": pl.String(), "real": pl.Float64(), "integer": pl.Int64()}
-    return {name: kinds[kind] for name, kind in read_kinds(store, table).items()} | {DAY: pl.Date()}
+    types = {"text": pl.String(), "real": pl.Float64(), "integer": pl.Int64()}
+    kinds = column_kinds(store, table)
+    return {name: types[kind] for name, kind in kinds.items()} | {DAY: pl.Date()}
 
 
 def _is_events(table: str) -> bool:
@@ -276,7 +290,7 @@ def _select(table: str, types: dict[str, pl.DataType], conditions: Mapping[str, 
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     if is_sql_table(table):
         # Values of several types in one column become texts, as the type of the column is then.
-        cast = {pl.String(): "TEXT", pl.Float64(): "REAL"}
+        cast = {pl.String(): "TEXT", pl.Float64(): "DOUBLE PRECISION"}
         columns = ", ".join(
             f'CAST("{name}" AS {cast[kind]})' if kind in cast else f'"{name}"'
             for name, kind in types.items()
@@ -284,7 +298,7 @@ def _select(table: str, types: dict[str, pl.DataType], conditions: Mapping[str, 
         order = ", ".join(f'"{name}"' for name in types)
         return f'SELECT {columns} FROM "{table}" {where} ORDER BY {order}'  # noqa: S608 - the schema's
     sql: SqlTable = Table.metadata.tables[table]
-    shown = EVENT_TEXTS if _is_events(table) else {}
+    shown = {TOPIC: source_topic(TOPIC)} if _is_events(table) else {}
     columns = ", ".join(shown.get(column.name, f'"{column.name}"') for column in sql.columns)
     time = [EVENT_TIME] if CUT_BY.get(table) == EVENT_TIME else []
     order = ", ".join(f'"{name}"' for name in [*time, *(c.name for c in sql.primary_key)])

@@ -98,7 +98,7 @@ def read_whole_freshness(store: StoreConnection, table: str) -> Freshness:
         table=table,
         partitions=int(built_at is not None),
         # A build that lacks no event, but a correction, is one behind.
-        behind=max(missing, is_stale),
+        behind=max(missing, int(is_stale)),
         behind_days=0,
         missing_days=0,
         provisional_days=0,
@@ -133,7 +133,15 @@ def read_freshness_of_days(
     What another code version than this built is behind; None accepts any.
     """
     first, last = days.iso_bounds()
-    parameters = {"table": table, "first": first, "last": last, "code": code_version}
+    parameters = {
+        "table": table,
+        "first_day": first,
+        "last_day": last,
+        # Again, because a day is a date, and the name of a partition is a text.
+        "first": first,
+        "last": last,
+        "code": code_version,
+    }
     rows = store.execute(_DAYS, parameters)
     return [_day_freshness(zone, *row) for row in rows]
 
@@ -196,16 +204,20 @@ def sum_up(table: str, days: list[DayFreshness]) -> Freshness:
 
 
 _DAYS: Final = """
-WITH days(day) AS (
-  SELECT CAST(day AS TEXT) FROM day_ledger WHERE day BETWEEN :first AND :last
-  UNION
-  SELECT partition FROM table_build WHERE table_name = :table AND partition BETWEEN :first AND :last
+WITH ledger(day, version, events) AS (
+  SELECT CAST(day AS TEXT), version, events FROM day_ledger
+  WHERE day BETWEEN :first_day AND :last_day
+), days(day, version, events) AS (
+  SELECT day, version, events FROM ledger
+  UNION ALL
+  SELECT partition, 0, 0 FROM table_build
+  WHERE table_name = :table AND partition BETWEEN :first AND :last
+    AND partition NOT IN (SELECT day FROM ledger)
 )
-SELECT d.day, coalesce(l.version, 0), coalesce(l.events, 0),
+SELECT d.day, d.version, d.events,
   CASE WHEN b.code_version <> :code THEN 0 ELSE coalesce(b.version, 0) END,
   coalesce(b.events, 0), b.built_at, f.reason
 FROM days d
-LEFT JOIN day_ledger l ON l.day = d.day
 LEFT JOIN table_build b ON b.table_name = :table AND b.partition = d.day
 LEFT JOIN build_failure f ON f.table_name = :table AND f.partition = d.day
 ORDER BY d.day

@@ -22,6 +22,7 @@ from streaming.settings import Settings
 from streaming.store.archive import show_archived
 from streaming.store.column_store import open_column_store
 from streaming.store.connection import StoreConnection
+from streaming.store.dialect import index_hint
 from streaming.totals.queries import day_span, last_row
 from streaming.totals.queries import descriptions as read_recent_descriptions
 from streaming.units import MICROS, decimal_text, whole_sum
@@ -149,11 +150,13 @@ def read_ranking(  # noqa: PLR0913, PLR0917 - what a ranking is
     Returns how many there are, and a page of them.
     """
     way = SQL_ORDER[direction]
-    sums = {"net_revenue": _sorted(*NET, way), "gross_revenue": _sorted(*GROSS, way)}
+    sums = {"net_revenue": money_order(*NET, way), "gross_revenue": money_order(*GROSS, way)}
     first = sums.get(order, f"sum({order}) {way}")
     source, values = _ranked_rows(store, days, column)
     group = f"GROUP BY {column} HAVING sum(events) > 0"
-    (total,) = store.execute(f"SELECT count(*) FROM (SELECT 1 {source} {group})", values).fetchone()
+    (total,) = store.execute(
+        f"SELECT count(*) FROM (SELECT 1 {source} {group}) AS ranked", values
+    ).fetchone()
     # SQLite keeps no more than the page while it sorts; a shop may have 150,000 items a day.
     rows = store.execute(
         f"SELECT {column}, {SUMS} {source} {group}"
@@ -202,7 +205,7 @@ def read_descriptions(
         show_archived(store, open_column_store(settings), (start, end), {"item": {item}})
         row = store.execute(
             "SELECT description FROM (SELECT item, description FROM analytics_event"
-            f" WHERE event_time >= ? ORDER BY event_time LIMIT {DESCRIPTION_ROWS})"
+            f" WHERE event_time >= ? ORDER BY event_time, event_id LIMIT {DESCRIPTION_ROWS}) AS day"
             " WHERE item = ? AND description IS NOT NULL",
             (start, item),
         ).fetchone()
@@ -210,16 +213,17 @@ def read_descriptions(
     return described
 
 
+def money_order(units: str, rest: str, way: str) -> str:
+    """Return the order of the sums of money: whole units first, of which the rest makes some."""
+    rests = f"coalesce(sum({rest}), 0)"
+    micros = f"(({rests} % 1000000 + 1000000) % 1000000)"
+    return f"coalesce(sum({units}), 0) + ({rests} - {micros}) / 1000000 {way}, {micros} {way}"
+
+
 def _whole_figures(columns: Sequence[int]) -> tuple[int, int, int, int]:
     """Return events, items sold, gross and net micros of the columns of `ADDITIVE`."""
     events, items_sold, gross, gross_rest, net, net_rest = columns
     return events, items_sold, gross * MICROS + gross_rest, net * MICROS + net_rest
-
-
-def _sorted(units: str, rest: str, way: str) -> str:
-    """Return the order of the sums of money: whole units first, of which the rest makes some."""
-    micros = f"((sum({rest}) % 1000000 + 1000000) % 1000000)"
-    return f"sum({units}) + (sum({rest}) - {micros}) / 1000000 {way}, {micros} {way}"
 
 
 def _customer(trillions: int, row: dict[str, Any]) -> Customer:
@@ -249,20 +253,16 @@ def _ranked_rows(store: StoreConnection, days: DayRange, column: str) -> tuple[s
     ]
     ranges = (months, *lacking, *beyond)
     return (
-        f"FROM ({' UNION ALL '.join(parts)})",
+        f"FROM ({' UNION ALL '.join(parts)}) AS summed",
         [bound for each in ranges for bound in each.iso_bounds()],
     )
 
 
 def _index_hint(store: StoreConnection, days: DayRange, column: str) -> str:
     """Return the hint to read all days in the order of names, if that is faster for the range."""
-    # Nothing runs ANALYZE, so SQLite has no statistics to choose the index by.
     built = store.execute("SELECT count(*) FROM daily_sales").fetchone()[0]
-    return (
-        f"INDEXED BY ix_daily_{column}_sales_{column}_day"
-        if len(days) * INDEX_SHARE > built
-        else ""
-    )
+    is_faster = len(days) * INDEX_SHARE > built
+    return index_hint(store, f"ix_daily_{column}_sales_{column}_day") if is_faster else ""
 
 
 def _local_text(hour: int, utc_offset: int) -> str:

@@ -9,10 +9,12 @@ from zoneinfo import ZoneInfo
 
 from assets.queries.records import Found
 from streaming.store.connection import StoreConnection
+from streaming.store.dialect import contains
 from streaming.totals.queries import last_row
 
 FOUND: Final = 6
 """Names of a kind that are shown: a longer text finds the others."""
+USER: Final = '"user"'
 SEARCHED_ROWS: Final = 500_000
 """The last events, in which descriptions and orders are searched: about half a second."""
 
@@ -30,14 +32,19 @@ def search(store: StoreConnection, text: str, zone: ZoneInfo) -> list[Found]:
 
 
 def _items(store: StoreConnection, pattern: str, since: int) -> list[Found]:
-    rows = store.execute(_ITEMS, {"pattern": pattern, "since": since, "limit": FOUND})
+    conditions = {
+        f"{column}_contains": contains(store, column, ":pattern")
+        for column in ("description", "item")
+    }
+    values = {"pattern": pattern, "since": since, "limit": FOUND}
+    rows = store.execute(_ITEMS.format(**conditions), values)
     return [Found("item", name, description) for name, description in rows]
 
 
 def _countries(store: StoreConnection, pattern: str) -> list[Found]:
     rows = store.execute(
-        "SELECT DISTINCT country FROM daily_country_sales WHERE country LIKE ? ESCAPE '\\'"
-        " ORDER BY 1 LIMIT ?",
+        "SELECT DISTINCT country FROM daily_country_sales"  # noqa: S608 - no input
+        f" WHERE {contains(store, 'country', '?')} ORDER BY 1 LIMIT ?",
         (pattern, FOUND),
     )
     return [Found("country", name, None) for (name,) in rows]
@@ -45,8 +52,8 @@ def _countries(store: StoreConnection, pattern: str) -> list[Found]:
 
 def _customers(store: StoreConnection, pattern: str) -> list[Found]:
     rows = store.execute(
-        'SELECT "user" FROM customer_summary WHERE "user" LIKE ? ESCAPE \'\\\''
-        " ORDER BY net_revenue_trillions DESC, net_revenue_micros DESC LIMIT ?",
+        f'SELECT "user" FROM customer_summary WHERE {contains(store, USER, "?")}'  # noqa: S608
+        ' ORDER BY net_revenue_trillions DESC, net_revenue_micros DESC, "user" LIMIT ?',
         (pattern, FOUND),
     )
     return [Found("customer", name, None) for (name,) in rows]
@@ -55,8 +62,9 @@ def _customers(store: StoreConnection, pattern: str) -> list[Found]:
 def _orders(store: StoreConnection, pattern: str, since: int, zone: ZoneInfo) -> list[Found]:
     # The newest first: whoever looks an order up has mostly just placed it.
     rows = store.execute(
-        "SELECT order_id, min(event_time), max(event_time) FROM analytics_event"
-        " WHERE rowid > ? AND order_id LIKE ? ESCAPE '\\' GROUP BY 1 ORDER BY 2 DESC LIMIT ?",
+        "SELECT order_id, min(event_time), max(event_time) FROM analytics_event"  # noqa: S608
+        f" WHERE rowid > ? AND {contains(store, 'order_id', '?')}"
+        " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
         (since, pattern, FOUND),
     )
     return [
@@ -75,9 +83,9 @@ ESCAPED: Final = str.maketrans({"%": "\\%", "_": "\\_", "\\": "\\\\"})
 _ITEMS: Final = """
 WITH described AS (
   SELECT item, max(description) AS description FROM analytics_event
-  WHERE rowid > :since AND (description LIKE :pattern ESCAPE '\\' OR item LIKE :pattern ESCAPE '\\')
+  WHERE rowid > :since AND ({description_contains} OR {item_contains})
   GROUP BY item
-), named AS (SELECT item FROM live_item_totals WHERE item LIKE :pattern ESCAPE '\\')
+), named AS (SELECT item FROM live_item_totals WHERE {item_contains})
 SELECT t.item, d.description FROM live_item_totals t LEFT JOIN described d ON d.item = t.item
 WHERE t.item IN (SELECT item FROM described UNION SELECT item FROM named)
 ORDER BY t.items_sold DESC, t.item LIMIT :limit

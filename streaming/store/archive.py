@@ -141,6 +141,8 @@ def show_archived(
     temporary file, so choose few; called again, others take their place. Raises what
     `read_archived_file` does.
     """
+    if not count_archived(store):
+        return False
     is_shown = is_archive_shown(store)
     if is_shown:
         store.execute("DELETE FROM temp.archived_row")
@@ -163,6 +165,8 @@ def show_archived(
 
 def show_archived_id(store: StoreConnection, column_store: ColumnStore, event_id: str) -> None:
     """Do what `show_archived` does, with the event of an id. Raises what that does."""
+    if not count_archived(store):
+        return
     span = store.execute(
         "SELECT min(f.first_event), max(f.last_event) + 1 FROM archived_event a JOIN column_file f"
         " ON f.day = date(a.epoch_day * 86400, 'unixepoch') AND f.archived > 0"

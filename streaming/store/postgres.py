@@ -18,6 +18,7 @@ try:
     import psycopg
     from psycopg.adapt import Loader
     from psycopg.conninfo import make_conninfo
+    from psycopg.types.numeric import FloatDumper
     from psycopg.types.string import TextLoader
 except ImportError as error:
     raise UsageError(
@@ -74,11 +75,18 @@ FROM pg_database d WHERE datname = current_database()
 # Also durable if the server's default is not: Kafka may delete what was stored.
 
 
-class _IntegerLoader(Loader):
-    """Loads `numeric` as an integer: the sum of integers of 64 bits is one."""
+class _NumberLoader(Loader):
+    """Loads `numeric` as an integer, which the sum of integers of 64 bits is, or as a float."""
 
-    def load(self, data: bytes | bytearray | memoryview) -> int:
-        return int(bytes(data))
+    def load(self, data: bytes | bytearray | memoryview) -> int | float:
+        text = bytes(data)
+        return int(text) if text.lstrip(b"-").isdigit() else float(text)
+
+
+class _FloatDumper(FloatDumper):
+    """Dumps a float as a text, so that a column of numeric gets all of its digits."""
+
+    oid = 0
 
 
 class _TruthLoader(Loader):
@@ -188,7 +196,8 @@ def _begin_session(
             f" which give other ranks and digests than SQLite does; {CREATE}."
         )
     raw.adapters.register_loader("date", TextLoader)
-    raw.adapters.register_loader("numeric", _IntegerLoader)
+    raw.adapters.register_loader("numeric", _NumberLoader)
+    raw.adapters.register_dumper(float, _FloatDumper)
     raw.adapters.register_loader("bool", _TruthLoader)
 
 
@@ -293,3 +302,13 @@ def used_bytes(connection: PostgresConnection) -> int:
     """Return how many bytes the database takes on the server's disk."""
     row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
     return int(row[0]) if row else 0
+
+
+def read_in_pieces(
+    connection: PostgresConnection, statement: str, values: Sequence[Any], rows: int
+) -> Iterator[list[Any]]:
+    """Yield the rows of a statement so many at a time, while the server keeps the others."""
+    with connection.raw.cursor(name="pieces", scrollable=False) as cursor:
+        cursor.execute(translate(statement).encode(), values)
+        while piece := cursor.fetchmany(rows):
+            yield piece

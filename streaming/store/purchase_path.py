@@ -81,15 +81,18 @@ def find_paths(
         show_archived_id(store, open_column_store(settings), event_id)
         where, values = "analytics_event WHERE event_id = ?", (pack_event_id(event_id),)
     else:
-        newest = f"(SELECT * FROM analytics_event ORDER BY event_time DESC LIMIT {NEWEST})"  # noqa: S608
+        newest = (
+            f"(SELECT * FROM analytics_event ORDER BY event_time DESC LIMIT {NEWEST}) AS newest"  # noqa: S608
+        )
         where, values = f'{newest} WHERE "user" = ? OR order_id = ?', (name, name)
     rows = store.execute(
-        f"SELECT {COLUMNS} FROM {where} ORDER BY event_time DESC LIMIT {MAX_PURCHASES}",  # noqa: S608
+        f"SELECT {COLUMNS} FROM {where} ORDER BY event_time DESC, event_id LIMIT {MAX_PURCHASES}",  # noqa: S608
         values,
     ).fetchall()
     refused = store.execute(
         "SELECT origin_topic_id, origin_partition, origin_offset FROM dead_letter"
-        " WHERE key = ? AND state <> 'stored' ORDER BY refused_at DESC LIMIT ?",
+        " WHERE key = ? AND state <> 'stored'"
+        " ORDER BY refused_at DESC NULLS LAST, origin_offset DESC, origin_partition LIMIT ?",
         (name, MAX_PURCHASES),
     ).fetchall()
     return PurchasePaths(
@@ -125,8 +128,9 @@ def _path(store: StoreConnection, zone: ZoneInfo, row: tuple[Any, ...]) -> Purch
 def _builds(store: StoreConnection, day: str) -> tuple[TableBuild, ...]:
     rows = store.execute(
         "SELECT b.table_name, b.version = l.version, b.built_at FROM table_build b"
-        " JOIN day_ledger l ON l.day = b.partition WHERE b.partition = ? ORDER BY b.table_name",
-        (day,),
+        " JOIN day_ledger l ON l.day = ? WHERE b.partition = ? ORDER BY b.table_name",
+        # Twice, because a day is a date there and the name of a partition here.
+        (day, day),
     )
     return tuple(TableBuild(name, bool(current), _time_text(at)) for name, current, at in rows)
 

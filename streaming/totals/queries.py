@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from streaming.events.identifiers import event_id_text
 from streaming.store.connection import StoreConnection
+from streaming.store.dialect import index_hint
 from streaming.totals.window import BUCKET_SECONDS, Group, Sums
 from streaming.units import MICROS, micros_of, whole_sum
 
@@ -94,7 +95,7 @@ def groups_of_span(
     rows = connection.execute(
         f"SELECT coalesce({column}, ''), {SUMS}"
         # By name: the bound on the row's id tempts SQLite to read the whole table in that order.
-        " FROM analytics_event INDEXED BY ix_analytics_event_event_time"
+        f" FROM analytics_event {index_hint(connection, 'ix_analytics_event_event_time')}"
         " WHERE event_time >= ? AND event_time < ? AND rowid <= ? GROUP BY 1",
         (*span, until),
     )
@@ -167,11 +168,13 @@ def latest(connection: StoreConnection, limit: int = LATEST) -> list[Purchase]:
 
 def descriptions(connection: StoreConnection, items: Sequence[str], until: int) -> dict[str, str]:
     """Find how the items were described most often lately, among the last 50,000 rows."""
+    if not items:
+        return {}
     marks = ", ".join("?" * len(items))
     rows = connection.execute(
         f"SELECT item, description FROM analytics_event WHERE rowid > ? AND item IN ({marks})"
-        " AND description IS NOT NULL GROUP BY 1, 2 ORDER BY count(*)",
-        # Row ids have no gaps: a duplicate takes none, and no row is deleted.
+        " AND description IS NOT NULL GROUP BY 1, 2 ORDER BY count(*), 2",
+        # Row ids have hardly any gaps: a duplicate takes none, and no row is deleted.
         (until - DESCRIBED_ROWS, *items),
     )
     # Of several descriptions of an item the last one stays, which is the most frequent.
