@@ -16,6 +16,7 @@ from streaming.store.backup import require_integrity
 from streaming.store.connection import StoreConnection
 from streaming.store.deployment import recorded_deployment
 from streaming.store.offsets import next_offsets
+from streaming.system.database import PostgresDatabase
 
 LAG_DEADLINE_SECONDS: Final = 10.0
 """How long Kafka may take to answer; a check must not hold a run for longer."""
@@ -107,9 +108,25 @@ def check_repeats(connection: StoreConnection, _: CheckContext) -> Finding:
 
 
 def check_integrity(connection: StoreConnection, context: CheckContext) -> Finding:
-    """Run SQLite's integrity check over every page of the database."""
+    """Check every page of a file, or ask a server what its checksums found so far."""
+    database = context.settings.database
+    if isinstance(database, PostgresDatabase):
+        return _check_checksums(connection, database)
     try:
-        require_integrity(connection, context.settings.database_path)
+        require_integrity(connection, database)
     except PurchasesError as error:
         return Finding(passed=False, description=str(error))
     return Finding(passed=True, description="Every page of the database is sound.")
+
+
+def _check_checksums(connection: StoreConnection, database: PostgresDatabase) -> Finding:
+    (failures,) = connection.execute(
+        "SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()"
+    ).fetchone()
+    found = (
+        "without checksums, so that nothing is known of its pages; its administrator may turn them"
+        " on with pg_checksums"
+        if failures is None
+        else f"with checksums, of which {failures} were wrong so far"
+    )
+    return Finding(passed=not failures, description=f"{database} is {found}.")

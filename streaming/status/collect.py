@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from confluent_kafka.admin import AdminClient
+from msgspec import structs
 
 from streaming.apps import ANALYTICS, APPS, PROCESSOR, App
 from streaming.errors import PurchasesError
@@ -43,6 +44,7 @@ from streaming.status.estimates import (
 from streaming.status.model import (
     Broker,
     Database,
+    Disk,
     PartitionStatus,
     Problem,
     Section,
@@ -54,6 +56,7 @@ from streaming.store.archive import count_archived
 from streaming.store.connection import StoreConnection, read_store, used_bytes
 from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import count_not_storable, live_figures
+from streaming.system.database import Database as StoreDatabase
 from streaming.system.deadline import Deadline
 from streaming.system.disk_space import free_bytes
 from streaming.system.home import Home
@@ -105,7 +108,6 @@ def collect_status(
         written = _partitions(PROCESSOR, names.read_by(PROCESSOR), lags, options)
         read = _partitions(ANALYTICS, names.read_by(ANALYTICS), lags, options)
     apps = (with_lag(processor, written), with_lag(analytics, read))
-    free = min(free_bytes(settings.home), free_bytes(settings.database_path))
     status = Status(
         # These three are computed by `with_problems` from all the others.
         healthy=False,
@@ -120,24 +122,33 @@ def collect_status(
         refusals=sum_refusals(writers, settings.refusal_share),
         prices=sum_prices(writers),
         unknown_fields=list_unknown_fields(writers),
-        disk=disk_forecast(free, stored.database, sustained_rate(readers)),
+        disk=_disk(settings, stored.database, sustained_rate(readers)),
         sections=added,
     )
     # Cut down first: what is wrong with another app is no problem of this one.
     return with_problems(status if app is None else status_of_app(status, app))
 
 
+def _disk(settings: Settings, database: Database, stored_per_second: float | None) -> Disk:
+    free, path = free_bytes(settings.home), settings.database
+    if isinstance(path, Path):
+        return disk_forecast(min(free, free_bytes(path)), database, stored_per_second)
+    # How much is free on a server's disk, nobody says; the home's disk has the broker and the logs.
+    forecast = disk_forecast(free, database, stored_per_second)
+    return structs.replace(forecast, days_until_full=None)
+
+
 def _read_database(settings: Settings) -> _Stored:
-    path = settings.database_path
     try:
         with read_store(settings, LOCK_SECONDS) as store:
-            return _stored(settings, store, path)
+            return _stored(settings, store)
     except PurchasesError as error:
-        nothing = Database("unreadable", str(error), str(path), None, None, None, None, None)
+        name = str(settings.database)
+        nothing = Database("unreadable", str(error), name, None, None, None, None, None)
         return _Stored(nothing, {})
 
 
-def _stored(settings: Settings, store: StoreConnection, path: Path) -> _Stored:
+def _stored(settings: Settings, store: StoreConnection) -> _Stored:
     figures = live_figures(store)
     deployment = recorded_deployment(store)
     # Before the first start there is no deployment: a group of this name has no rows.
@@ -148,26 +159,33 @@ def _stored(settings: Settings, store: StoreConnection, path: Path) -> _Stored:
         " WHERE consumer_group = ?",
         (group,),
     ).fetchall()
-    # Up to 64 MB of the database are in its WAL before a checkpoint (docs/decisions/0026).
-    files = (path, path.with_name(f"{path.name}-wal"))
+    used = used_bytes(store)
     database = Database(
         state="ok",
         detail="",
-        path=str(path),
+        path=str(settings.database),
         events=figures.events,
         duplicates=sum(row[3] for row in rows),
         conflicting=sum(row[4] for row in rows),
         refused=figures.refused,
-        bytes=sum(file.stat().st_size for file in files if file.exists()),
+        bytes=_bytes_on_disk(settings.database, used),
         not_storable=count_not_storable(store),
         conflicted_at=time_text(max(row[5] or 0 for row in rows) / 1e6)
         if any(row[5] for row in rows)
         else None,
-        used_bytes=used_bytes(store),
+        used_bytes=used,
         archived=count_archived(store),
         keep_events=settings.keep_events,
     )
     return _Stored(database, {(row[0], row[1]): row[2] for row in rows})
+
+
+def _bytes_on_disk(database: StoreDatabase, used: int) -> int:
+    if not isinstance(database, Path):
+        return used
+    # Up to 64 MB of a file are in its WAL before a checkpoint (docs/decisions/0026).
+    files = (database, database.with_name(f"{database.name}-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
 
 
 def _ask_broker(

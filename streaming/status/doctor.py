@@ -11,6 +11,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, Literal
 
 from confluent_kafka import KafkaException, TopicPartition, libversion
@@ -26,6 +27,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster, preflight
 from streaming.settings import Settings
 from streaming.store.connection import SCHEMA_VERSION, read_store, store_exists
+from streaming.store.dialect import engine_version
 from streaming.store.sql_tables import read_sql_tables
 from streaming.system.disk_space import LEAST_FREE_BYTES, free_bytes
 from streaming.system.home import Home
@@ -88,7 +90,9 @@ def _permissions(settings: Settings) -> Iterator[Check]:
 
 
 def _disk(settings: Settings) -> Iterator[Check]:
-    free = min(free_bytes(settings.home), free_bytes(settings.database_path))
+    free = free_bytes(settings.home)
+    if isinstance(settings.database, Path):
+        free = min(free, free_bytes(settings.database))
     detail = f"{free / 2**30:,.1f} GiB free"
     if free >= SCARCE_BYTES:
         yield Check("disk", "ok", detail)
@@ -102,16 +106,16 @@ def _disk(settings: Settings) -> Iterator[Check]:
 
 def _versions(settings: Settings) -> Iterator[Check]:
     ours = f"Python {platform.python_version()}, librdkafka {libversion()[0]}"
-    if not store_exists(settings):
-        yield Check("versions", "ok", f"{ours}; no database yet")
-        return
     try:
+        if not store_exists(settings):
+            yield Check("versions", "ok", f"{ours}; no database yet")
+            return
         with read_store(settings) as store:
-            sqlite = store.execute("SELECT sqlite_version()").fetchone()[0]
+            engine = engine_version(store)
     except PurchasesError as error:
         yield Check("versions", "failed", f"{ours}; {error}", "see docs/how-to/upgrade.md")
     else:
-        detail = f"{ours}, SQLite {sqlite}; the database has schema version {SCHEMA_VERSION}"
+        detail = f"{ours}, {engine}; the database has schema version {SCHEMA_VERSION}"
         yield Check("versions", "ok", detail)
 
 
