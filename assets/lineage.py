@@ -94,7 +94,7 @@ def sql_sources(transform: SqlTransform) -> Mapping[str, Sequence[str]]:
     """Return the columns of events that each column of a file's table is computed from.
 
     Without sqlglot, the extra `purchases[sql]`, it is not known, and neither is it if sqlglot
-    cannot read what SQLite can.
+    cannot read what the database can.
     """
     try:
         # Imported here: it takes as long as all else of a command, and only a build needs it.
@@ -108,7 +108,10 @@ def sql_sources(transform: SqlTransform) -> Mapping[str, Sequence[str]]:
                 {
                     leaf.name.rpartition(".")[2].strip('"')
                     for leaf in lineage.lineage(
-                        column, transform.source.text, schema, dialect="sqlite"
+                        column,
+                        transform.source.text,
+                        schema,
+                        dialect="postgres" if transform.source.types else "sqlite",
                     ).walk()
                     if not leaf.downstream and "." in leaf.name
                 }

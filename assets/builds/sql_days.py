@@ -4,9 +4,10 @@ The table is made of the statement's columns, so that no migration knows it.
 """
 
 from datetime import date
+from itertools import zip_longest
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from assets.builds.event_reader import NO_FIGURES, EventRange
 from assets.tables.calendar import day_window
@@ -44,19 +45,23 @@ def compute_sql_day(
 
 
 def create_sql_table(connection: Connection, transform: SqlTransform) -> None:
-    """Create the table, or create it again if the statement has other columns now.
+    """Create the table, or create it again if the statement has other columns or types now.
 
     The days of the old one are gone then, with their builds.
     """
-    table = transform.table
-    info = connection.exec_driver_sql("SELECT name FROM pragma_table_info(?)", (table,))
-    columns = [name for (name,) in info]
-    if columns == transform.columns:
+    table, types = transform.table, transform.source.types
+    found = inspect(connection)
+    is_there = found.has_table(table)
+    columns = found.get_columns(table) if is_there else []
+    if [column["name"] for column in columns] == transform.columns and (
+        not types or [str(column["type"]).lower() for column in columns] == [*types]
+    ):
         return
-    if columns:
+    if is_there:
         connection.exec_driver_sql(f'DROP TABLE "{table}"')
         connection.exec_driver_sql("DELETE FROM table_build WHERE table_name = ?", (table,))
-    # Without types: SQLite keeps each value as the statement gave it.
-    names = ", ".join(f'"{name}"' for name in transform.columns)
+    # Without types SQLite keeps each value as the statement gave it.
+    typed = zip_longest(transform.columns, types, fillvalue="")
+    names = ", ".join(f'"{name}" {kind}' for name, kind in typed)
     connection.exec_driver_sql(f'CREATE TABLE "{table}" ({names})')
     connection.exec_driver_sql(f'CREATE INDEX "ix_{table}_day" ON "{table}" (day)')

@@ -40,6 +40,10 @@ _MESSAGE: Final = re.compile(
 )
 
 
+class SqlTextError(Exception):
+    """What is wrong with a user's SQL, as a sentence."""
+
+
 def is_of_the_text(error: Exception) -> bool:
     """Return whether another text would not have the error; others are of the file."""
     # The module's own errors, such as of two statements in a text, have no code. The lowest byte is

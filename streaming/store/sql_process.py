@@ -18,10 +18,13 @@ from typing import Any, Final
 
 from streaming.errors import PurchasesError
 from streaming.events.identifiers import event_id_text
-from streaming.store.sql_access import ReadOnlyAccess, is_of_the_text
+from streaming.store.sql_access import ReadOnlyAccess, SqlTextError, is_of_the_text
 from streaming.store.sqlite import connect, store_errors
+from streaming.system.database import PostgresDatabase
 
 PACKED_ID_BYTES: Final = 16
+GRACE_SECONDS: Final = 2.0
+"""After its bound a server has so long to say that it ended the statement."""
 
 
 def main() -> None:
@@ -39,6 +42,8 @@ def main() -> None:
 
 
 def _answer(request: dict[str, Any]) -> str:
+    if "conninfo" in request:
+        return _answer_by_postgres(request, PostgresDatabase(request["conninfo"]))
     path, sql = Path(request["path"]), request["sql"]
     with closing(connect(path, read_only=True)) as connection, store_errors(path):
         connection.execute("PRAGMA query_only = ON")
@@ -55,6 +60,26 @@ def _answer(request: dict[str, Any]) -> str:
         except (sqlite3.Error, sqlite3.Warning) as error:
             if is_of_the_text(error):
                 return json.dumps({"error": access.explain(connection, sql, error)})
+            raise
+
+
+def _answer_by_postgres(request: dict[str, Any], database: PostgresDatabase) -> str:
+    from streaming.store import postgres, postgres_sql
+
+    sql, seconds = postgres_sql.Statement(request["sql"]), request["seconds"]
+    # The server ends the statement first: it would not notice at once that nobody waits any more.
+    signal.setitimer(signal.ITIMER_REAL, seconds + GRACE_SECONDS)
+    with closing(postgres.connect(database)) as connection, postgres.store_errors(database):
+        try:
+            columns = [name for name, _ in postgres_sql.check_sql(connection.raw, sql)]
+            with postgres.snapshot(connection):
+                rows = postgres_sql.select(connection.raw, sql, seconds)
+                with closing(rows):
+                    return _result(columns, rows, request["rows"], request["bytes"])
+        except SqlTextError as error:
+            return json.dumps({"error": str(error)})
+        except postgres_sql.SqlTimeout:
+            signal.raise_signal(signal.SIGALRM)
             raise
 
 

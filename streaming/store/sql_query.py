@@ -1,7 +1,8 @@
 """A question of a user's in SQL: one statement that reads, with bounds of time, rows and memory.
 
 The statement runs in a process of its own (`sql_process`), so that neither an endless nor a hungry
-one reaches the process that asks. How a result is shown is its caller's matter.
+one reaches the process that asks. On PostgreSQL that process only asks and keeps the answer. How a
+result is shown is its caller's matter.
 """
 
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
@@ -17,6 +19,7 @@ from msgspec import Struct
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings, outer_environment
 from streaming.store.connection import open_reader
+from streaming.system.database import Database
 
 MEMORY_BYTES: Final = 512 * 1024 * 1024
 """What a statement may take, with Python's own 40 MB: enough to sort a million events."""
@@ -72,7 +75,7 @@ def run_query(settings: Settings, sql: str, bounds: Bounds) -> QueryResult:
         raise UsageError("The SQL has a NUL character.")
     open_reader(settings).close()
     request = {
-        "path": str(settings.database_path),
+        **_name_database(settings.database),
         "sql": sql,
         "seconds": bounds.seconds,
         "rows": bounds.rows,
@@ -93,7 +96,9 @@ def run_query(settings: Settings, sql: str, bounds: Bounds) -> QueryResult:
             f"The SQL takes more than {bounds.seconds:g} s and was ended; narrow it, such as by"
             " event_time, which has an index."
         )
-    if done.returncode in {-signal.SIGKILL, -signal.SIGSEGV} or b"MemoryError" in done.stderr:
+    if done.returncode in {-signal.SIGKILL, -signal.SIGSEGV} or any(
+        sign in done.stderr for sign in (b"MemoryError", b"out of memory for query result")
+    ):
         raise UsageError(
             f"The SQL needs more than {bounds.memory_bytes // 1024**2} MiB of memory; narrow it,"
             " or group by fewer values."
@@ -102,6 +107,13 @@ def run_query(settings: Settings, sql: str, bounds: Bounds) -> QueryResult:
         said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise PurchasesError(f"The process that ran the SQL failed: {said or done.returncode}.")
     return _decode(done.stdout)
+
+
+def _name_database(database: Database) -> dict[str, str]:
+    # To the process by its input: an address may have a password, which no command line shows.
+    if isinstance(database, Path):
+        return {"path": str(database)}
+    return {"conninfo": database.conninfo}
 
 
 def _decode(answer: bytes) -> QueryResult:

@@ -11,14 +11,19 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from streaming.errors import NotFound, UsageError
+from streaming.errors import NotFound, PurchasesError, UsageError
 from streaming.settings import Settings
-from streaming.store.connection import StoreConnection, write_store
-from streaming.store.sql_access import ReadOnlyAccess, is_of_the_text
-from streaming.store.sqlite import require_sqlite
+from streaming.store.connection import StoreConnection, open_reader, write_store
+from streaming.store.dialect import list_tables
+from streaming.store.sql_access import ReadOnlyAccess, SqlTextError, is_of_the_text
+
+if TYPE_CHECKING:
+    from streaming.store.postgres import PostgresConnection
+    from streaming.store.postgres_sql import Statement
 
 PREFIX: Final = "sql_"
 """Tables of files have names that no migration ever gives."""
@@ -33,6 +38,8 @@ EVENT_COLUMNS: Final = (
 """The columns of events: a text is checked without a database, at the start too."""
 BUILD_SECONDS: Final = 60.0
 """A day's statement is ended after so long, because other builds wait for it."""
+BEYOND: Final = 2**63
+"""What no column of whole numbers holds."""
 MAX_ROWS: Final = 100_000
 """Rows of one day, which are in memory at once."""
 _STEPS: Final = 100_000
@@ -49,11 +56,15 @@ class SqlError(UsageError):
 
 @dataclass(frozen=True)
 class SqlTable:
-    """A table that a file defines: its columns are the day and those of the file's statement."""
+    """A table that a file defines: its columns are the day and those of the file's statement.
+
+    `types` are those of the columns on PostgreSQL; on SQLite a column has none.
+    """
 
     file: Path
     text: str
     columns: tuple[str, ...]
+    types: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -93,7 +104,7 @@ def read_sql_tables(settings: Settings) -> SqlTables:
     tables, problems = [], {}
     for file in sorted(settings.sql.glob("*.sql")):
         try:
-            tables.append(read_sql_table(file))
+            tables.append(read_sql_table(file, settings))
         except SqlError as error:
             problems[table_name(file)] = str(error)
     return SqlTables(tuple(tables), problems)
@@ -104,8 +115,8 @@ def code_versions(settings: Settings) -> dict[str, str]:
     return {table.name: table.code_version for table in read_sql_tables(settings).tables}
 
 
-def read_sql_table(file: Path) -> SqlTable:
-    """Read and check a file. Raises `SqlError`."""
+def read_sql_table(file: Path, settings: Settings) -> SqlTable:
+    """Read and check a file, on PostgreSQL by the server. Raises `SqlError`."""
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -124,7 +135,34 @@ def read_sql_table(file: Path) -> SqlTable:
             f"{file} does not name {' and '.join(missing)}; a day is WHERE event_time >= :start_at"
             " AND event_time < :end_at."
         )
-    return SqlTable(file, text, (DAY, *_check_columns(file, _columns(file, text))))
+    if isinstance(settings.database, Path):
+        return SqlTable(file, text, (DAY, *_check_columns(file, _columns(file, text))))
+    columns, types = _columns_on_postgres(settings, file, text)
+    return SqlTable(file, text, (DAY, *_check_columns(file, columns)), ("text", *types))
+
+
+def _columns_on_postgres(settings: Settings, file: Path, text: str) -> tuple[list[str], list[str]]:
+    """Return the columns of a statement, and their types in a table."""
+    from streaming.store import postgres_sql
+
+    try:
+        # Without tables the server cannot know any column.
+        open_reader(settings).close()
+        described = postgres_sql.describe(
+            settings.database, _statement(text, "2000-01-01", (0, 0)), (EVENTS,)
+        )
+    except SqlTextError as error:
+        raise SqlError(f"{file}: {error}") from None
+    except PurchasesError as error:
+        raise SqlError(f"{file} cannot be checked: {error}") from None
+    return [name for name, _ in described], [kind for _, kind in described]
+
+
+def _statement(text: str, day: str, window: tuple[int, int]) -> "Statement":
+    from streaming.store.postgres_sql import Statement
+
+    start, end = (f"'{moment}'::bigint" for moment in window)
+    return Statement(text, ((DAY, f"'{day}'"), ("start_at", start), ("end_at", end)))
 
 
 def _columns(file: Path, text: str) -> list[str]:
@@ -155,18 +193,43 @@ def compute_day(
 
     The statement runs in the caller's snapshot. Raises `SqlError`.
     """
-    deadline, connection = time.monotonic() + BUILD_SECONDS, require_sqlite(store)
-    connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
-    try:
-        _, rows = _execute(connection, table.file, table.text, day, window)
-    finally:
-        connection.set_progress_handler(None, 0)
+    if isinstance(store, sqlite3.Connection):
+        rows = _compute(store, table, day, window)
+    else:
+        rows = _compute_on_postgres(cast("PostgresConnection", store), table, day, window)
     if len(rows) > MAX_ROWS:
         raise SqlError(f"{table.file} has more than {MAX_ROWS:,} rows for {day}; group them.")
     # A digest and an export are of text and numbers; bytes have no form that both agree on.
     if any(isinstance(value, bytes) for row in rows for value in row):
         raise SqlError(f"{table.file} has bytes for {day}; show them by hex().")
+    if any(isinstance(value, int) and abs(value) >= BEYOND for row in rows for value in row):
+        raise SqlError(f"{table.file} has a whole number beyond 64 bits for {day}.")
     return sort_rows((day, *row) for row in rows)
+
+
+def _compute(
+    store: sqlite3.Connection, table: SqlTable, day: str, window: tuple[int, int]
+) -> list[Row]:
+    deadline = time.monotonic() + BUILD_SECONDS
+    store.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+    try:
+        return _execute(store, table.file, table.text, day, window)[1]
+    finally:
+        store.set_progress_handler(None, 0)
+
+
+def _compute_on_postgres(
+    store: "PostgresConnection", table: SqlTable, day: str, window: tuple[int, int]
+) -> list[Row]:
+    from streaming.store.postgres_sql import SqlTimeout, select
+
+    try:
+        with closing(select(store.raw, _statement(table.text, day, window), BUILD_SECONDS)) as rows:
+            return list(islice(rows, MAX_ROWS + 1))
+    except SqlTextError as error:
+        raise SqlError(f"{table.file}: {error}") from None
+    except SqlTimeout:
+        raise _too_slow(table.file, day) from None
 
 
 def _execute(
@@ -181,10 +244,14 @@ def _execute(
         if is_of_the_text(error):
             raise SqlError(f"{file}: {access.explain(connection, text, error)}") from None
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
-            raise SqlError(f"{file} takes more than {BUILD_SECONDS:g} s for {day}.") from None
+            raise _too_slow(file, day) from None
         raise
     finally:
         access.end()
+
+
+def _too_slow(file: Path, day: str) -> SqlError:
+    return SqlError(f"{file} takes more than {BUILD_SECONDS:g} s for {day}.")
 
 
 def sort_rows(rows: Iterable[Row]) -> list[Row]:
@@ -243,21 +310,6 @@ def read_columns(store: StoreConnection, name: str) -> list[str]:
     return [column[0] for column in cursor.description]
 
 
-def read_kinds(store: StoreConnection, name: str) -> dict[str, str]:
-    """Return the columns of a table, each with the kind of its values, as the table has no types.
-
-    It is `text` if one of them is a text, else `real` if one is a float, else `integer`.
-    """
-    columns = read_columns(store, name)
-    found = ", ".join(f'group_concat(DISTINCT typeof("{column}"))' for column in columns)
-    kinds = store.execute(f'SELECT {found} FROM "{name}"').fetchone()  # noqa: S608 - the schema's
-    return {
-        column: next((kind for kind in ("text", "real") if kind in (of_values or "")), "integer")
-        for column, of_values in zip(columns, kinds, strict=True)
-    }
-
-
 def list_sql_tables(store: StoreConnection) -> list[str]:
     """Return the tables of files that the database has."""
-    rows = store.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-    return [name for (name,) in rows.fetchall() if is_sql_table(name)]
+    return [name for name in list_tables(store) if is_sql_table(name)]
