@@ -16,8 +16,9 @@ from streaming.system.file_errors import file_errors
 LOCK_SECONDS: Final = 5.0
 """How long a statement waits for another writer. A batch takes well under a second; behind a longer
 transaction, such as a rebuild, the consumer pauses and tries again."""
-CACHE_KIBIBYTES: Final = 8 * 1024
-"""A full batch touches some thousands of pages; SQLite's 2 MB of cache would write many twice."""
+CACHE_KIBIBYTES: Final = 32 * 1024
+"""A full batch, or a day of thousands of items, touches up to 6,000 pages; a smaller cache would
+write many of them twice."""
 CHECKPOINT_PAGES: Final = 16_000
 """64 MB of WAL; with SQLite's 1,000 pages each full batch would also be copied out at once."""
 WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
