@@ -21,7 +21,10 @@ from streaming.store.sql_access import MAX_VALUE_BYTES, SqlTextError, line_and_c
 from streaming.system.database import PostgresDatabase
 
 READER: Final = "purchases_reader"
-"""The role that statements run by, if it is there and the user may take it."""
+"""The role that statements run by, if it may read this store and the user may take it.
+
+It is one of the whole server, where other databases may have made it.
+"""
 FETCH_ROWS: Final = 1000
 
 _HARMLESS: Final = ("clock_timestamp", "gen_random_uuid", "random", "random_normal", "timeofday")
@@ -66,6 +69,7 @@ WHERE oid = ANY(%(oids)s) AND oid <> 'pg_temp.sql_of_a_user'::regclass AND NOT (
 _MAY_BE_READER: Final = """
 SELECT count(*) FROM pg_roles WHERE rolname = %(reader)s AND pg_has_role(oid,
   CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+  AND has_table_privilege(oid, to_regclass('live_totals'), 'SELECT')
 """
 _INTEGERS: Final = frozenset({16, 20, 21, 23, 26})
 _FLOATS: Final = frozenset({700, 701})
