@@ -44,15 +44,18 @@ class BrokerHome:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.prefix: tuple[str, ...] = ()
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
         # In the locale C, Java takes each byte beyond ASCII for a question mark.
         self.environment = {**clean, "LC_ALL": "C", "PURCHASES_HOME": str(path)}
 
     def run(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end."""
+        """Run a command to its end, in this process."""
+        return run_here("streaming", arguments, {**self.environment, **more})
+
+    def start(self, *prefix: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        """Start the broker by a process of its own, which the words of `prefix` run."""
         return subprocess.run(
-            [*self.prefix, sys.executable, "-m", "streaming", *arguments],
+            [*prefix, sys.executable, "-m", "streaming", "broker", "start"],
             env={**self.environment, **more},
             capture_output=True,
             text=True,
@@ -62,17 +65,21 @@ class BrokerHome:
 
     def refused(self, *arguments: str, **more: str) -> str:
         """Run a command that must fail with exit code 1 and one sentence; give that."""
-        done = self.run(*arguments, **more)
-        assert done.returncode == 1, done.stderr
-        lines = [line for line in done.stderr.splitlines() if not line.endswith("...")]
-        assert len(lines) == 1, done.stderr
-        return lines[0]
+        return sentence_of(self.run(*arguments, **more))
 
     def status(self) -> dict[str, object]:
         """Return what `broker status --json` prints."""
         done = run_here("streaming", ("broker", "status", "--json"), self.environment)
         found: dict[str, object] = json.loads(done.stdout)
         return found
+
+
+def sentence_of(done: "subprocess.CompletedProcess[str]") -> str:
+    """Return the one sentence of a command that must have failed with exit code 1."""
+    assert done.returncode == 1, done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.endswith("...")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
 
 
 @pytest.fixture
@@ -111,7 +118,7 @@ def test_it_keeps_what_was_acknowledged_its_address_and_its_cluster_through_sigk
     """Start closed, start again, kill -9, start open: the same broker and records; then a stop."""
     settings = Settings(home=home.path)
     assert home.status()["state"] == "stopped"
-    assert home.run("broker", "start", PURCHASES_BROKER_OPEN="off").returncode == 0
+    assert home.start(PURCHASES_BROKER_OPEN="off").returncode == 0
     first = home.status()
     assert (first["state"], first["bootstrap_servers"]) == ("running", None)
     pid, file = int(str(first["pid"])), Path(str(first["client_properties"]))
@@ -188,8 +195,8 @@ def test_a_port_that_is_taken_is_named_with_its_remedy(home: BrokerHome) -> None
 
 def test_too_few_open_files_are_named_with_their_remedy(home: BrokerHome) -> None:
     """A frame of a Java stack says nothing to whoever has set the limit."""
-    home.prefix = ("/bin/sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
-    assert "allow more, such as with `ulimit -n 4096`" in home.refused("broker", "start")
+    done = home.start("/bin/sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
+    assert "allow more, such as with `ulimit -n 4096`" in sentence_of(done)
 
 
 def test_data_of_another_cluster_is_refused(home: BrokerHome) -> None:

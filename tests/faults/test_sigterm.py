@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def network_cut(_deployment: Deployment, cluster: Cluster) -> Iterator[None]:
 
 
 @contextmanager
-def database_locked(deployment: Deployment, _cluster: Cluster) -> Iterator[None]:
+def database_locked(deployment: Deployment, _cluster: Cluster | None = None) -> Iterator[None]:
     """Another program writes, and does not end."""
     path = deployment.home / "purchases.db"
     with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as writer:
@@ -143,34 +144,42 @@ def stop_all(supervisors: "list[subprocess.Popen[bytes]]") -> float:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("fault", "moments"),
+    "fault",
     [
-        (database_locked, (2,)),
-        *(
-            pytest.param(fault, (0, 7), marks=LONG)
-            for fault in (
-                no_fault,
-                broker_killed,
-                broker_stopped,
-                network_cut,
-                database_locked,
-                disk_full,
-                workers_stopped,
-                rebalancing,
-            )
-        ),
+        no_fault,
+        broker_killed,
+        broker_stopped,
+        network_cut,
+        database_locked,
+        disk_full,
+        workers_stopped,
+        rebalancing,
     ],
 )
+@LONG
 def test_sigterm_in_the_middle_of(
-    cluster: Cluster,
-    small_disk: Path,
-    request: pytest.FixtureRequest,
-    fault: Fault,
-    moments: tuple[int, ...],
+    cluster: Cluster, small_disk: Path, request: pytest.FixtureRequest, fault: Fault
 ) -> None:
     """However it stands, the supervisors and workers go, and what they left is taken up again."""
     deployment = Deployment(small_disk, cluster.bootstrap_servers, "f")
     deployment.succeed("topics", "create")
+    require_ends(deployment, request, partial(fault, deployment, cluster), (0, 7))
+
+
+def test_sigterm_while_the_database_is_locked(
+    deployment: Deployment, request: pytest.FixtureRequest
+) -> None:
+    """The supervisors and workers go, and what they left is taken up again."""
+    require_ends(deployment, request, partial(database_locked, deployment), (2,))
+
+
+def require_ends(
+    deployment: Deployment,
+    request: pytest.FixtureRequest,
+    fault: Callable[[], AbstractContextManager[None]],
+    moments: tuple[int, ...],
+) -> None:
+    """Stop the apps amid a fault, at each moment (s after its begin), and judge what they did."""
     deployment.succeed("db", "upgrade")
     stops = []
     with Load(deployment, 200) as load:
@@ -178,7 +187,7 @@ def test_sigterm_in_the_middle_of(
             with ExitStack() as running:
                 apps = [running.enter_context(deployment.running(command)) for command in APPS]
                 Injection(deployment, load).steady()
-                with fault(deployment, cluster):
+                with fault():
                     wait(moment)
                     stops.append(stop_all(apps))
     with deployment.running("process"), deployment.running("analyze"):

@@ -35,6 +35,11 @@ query ($table: String!) { assetNodeOrError(assetKey: { path: [$table] }) {
   ... on AssetNode { partitionKeys }
 } }
 """
+MATERIALIZATIONS = """
+query ($table: String!, $day: String!) { assetNodeOrError(assetKey: { path: [$table] }) {
+  ... on AssetNode { assetMaterializations(partitions: [$day]) { runId } }
+} }
+"""
 STOP = "mutation ($id: String!) { stopSensor(id: $id) { __typename } }"
 START = "mutation ($s: SensorSelector!) { startSensor(sensorSelector: $s) { __typename } }"
 
@@ -80,6 +85,15 @@ def partitions(home: HomeRunner, table: str) -> list[str]:
         return list(ask(url_of(home), PARTITIONS, table=table)["assetNodeOrError"]["partitionKeys"])
     except (OSError, ValueError, KeyError):
         return []
+
+
+def materializations(home: HomeRunner, table: str, day: str) -> list[dict[str, str]]:
+    """Return the builds of a table's day; none before the home's webserver answers."""
+    try:
+        found = ask(url_of(home), MATERIALIZATIONS, table=table, day=day)["assetNodeOrError"]
+    except (OSError, ValueError):
+        return []
+    return list(found.get("assetMaterializations", ()))
 
 
 def schedules(home: HomeRunner) -> dict[str, str]:
