@@ -9,6 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from assets.tables.calendar import day_window
+from assets.tables.day_range import DayRange
 from streaming.producer.replay.recording import read_recording
 from streaming.settings import Settings
 from streaming.store.deployment import ensure_deployment
@@ -61,22 +63,24 @@ def write(engine: Engine, settings: Settings, rows: list[EventRow], now: int = 0
         write_batch(connection, batch, SOURCE, day_cutter(settings.zone), now)
 
 
-def store_example_year(settings: Settings) -> None:
-    """Store the example's purchases, all but the two whose price is negative."""
-    found = example_rows(settings)
+def store_example(settings: Settings, days: DayRange) -> None:
+    """Store the example's purchases of some days, all but the two whose price is negative."""
+    found = example_rows(settings, days)
     with opened(settings) as engine:
         while batch := list(islice(found, BATCH)):
             write(engine, settings, batch)
 
 
-def example_rows(settings: Settings) -> Iterator[EventRow]:
+def example_rows(settings: Settings, days: DayRange) -> Iterator[EventRow]:
     """Return the example as the stream stores it, except ids, offsets and processing times.
 
     They come straight from the file: half a million records need not be encoded and read.
     """
     year = read_recording(EXAMPLE, {}, settings.timezone).frame
     names = ("time", "user", "item", "quantity", "unit_price", "order_id", "description", "country")
-    good = year.filter(year["unit_price"] >= 0).select(names)
+    first, end = day_window(days.first, settings.zone)[0], day_window(days.last, settings.zone)[1]
+    inside = year["time"].is_between(first, end, closed="left")
+    good = year.filter(inside & (year["unit_price"] >= 0)).select(names)
     for number, row in enumerate(good.iter_rows()):
         time, user, item, quantity, unit_price, order_id, description, country = row
         price = round(unit_price * MICROS)

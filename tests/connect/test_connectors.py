@@ -34,6 +34,7 @@ def test_the_schema_of_a_sink_is_that_of_analytics(name: str) -> None:
     assert content == connect_schema("analytics")
 
 
+@pytest.mark.faults
 @pytest.mark.usefixtures("connect")
 def test_what_a_shop_sells_comes_into_its_postgres_exactly_once(
     deployment: Deployment, shop: psycopg.Connection
@@ -52,6 +53,7 @@ def test_what_a_shop_sells_comes_into_its_postgres_exactly_once(
     require_agreement(deployment, shop, len(sales))
 
 
+@pytest.mark.faults
 def test_a_failed_task_is_a_problem_that_names_how_to_start_it_again(
     connect: Connect, deployment: Deployment
 ) -> None:

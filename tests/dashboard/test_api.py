@@ -23,8 +23,14 @@ BY_DESIGN = "positive_data_acceptance,negative_data_rejection"
 """
 
 
-@pytest.mark.timeout(240)
-def test_schemathesis_finds_nothing_that_the_document_does_not_say(deployment: Deployment) -> None:
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("phases", "examples"),
+    [("fuzzing", 3), pytest.param("coverage,fuzzing", 10, marks=pytest.mark.faults)],
+)
+def test_schemathesis_finds_nothing_that_the_document_does_not_say(
+    deployment: Deployment, phases: str, examples: int
+) -> None:
     """Codes, types, problems and methods are as the document says, and nothing is a bug."""
     deployment.more["PURCHASES_HTTP_IN"] = "on"
     whole = deployment.whole()
@@ -36,8 +42,8 @@ def test_schemathesis_finds_nothing_that_the_document_does_not_say(deployment: D
             [
                 Path(sys.executable).parent / "schemathesis",
                 *("run", f"{base}/openapi.json", "--checks", "all", "--seed", "1"),
-                *("--exclude-checks", BY_DESIGN, "--max-examples", "4"),
-                *("--phases", "coverage,fuzzing", "--request-timeout", "60"),
+                *("--exclude-checks", BY_DESIGN, "--max-examples", str(examples)),
+                *("--phases", phases, "--request-timeout", "60"),
             ],
             cwd=deployment.home,
             capture_output=True,

@@ -73,6 +73,7 @@ def require_true_figures(shop: Deployment, base: str, page: Page) -> None:
         assert least <= figure <= most
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(180)
 def test_no_figure_is_false_while_the_days_are_stored_and_built(deployment: Deployment) -> None:
     """Page and API are polled meanwhile: never 0, and never less than what the stream counted."""

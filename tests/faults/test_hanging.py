@@ -40,6 +40,7 @@ sys.exit(app.run_worker(app.PROCESSOR, app.run_processor))
 """
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(180)
 def test_ending_what_hangs_leaves_nothing_behind(deployment: Deployment) -> None:
     """What it writes to reach each partition nobody sees, and its offsets count for nothing."""

@@ -92,6 +92,7 @@ class HttpLoad:
         return True
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(300)
 def test_broker_and_dashboard_die_under_http_load(alone: Deployment, cluster: Cluster) -> None:
     """At 2,000 purchases a second: nothing is lost, nothing stored twice, each user's in order."""

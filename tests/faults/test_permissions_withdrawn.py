@@ -108,6 +108,7 @@ def answer_text(ingest: PurchaseIngest, batch: IngestBatch) -> str:
     return bytes(answer.body).decode() if isinstance(answer, Response) else ""
 
 
+@pytest.mark.faults
 def test_a_sender_names_the_permission_that_is_taken_away(secured: Secured, tmp_path: Path) -> None:
     """`produce` and HTTP in do not end with the client's words alone, and work once it is back."""
     deployment = Deployment(tmp_path, secured.plaintext, "w")

@@ -32,6 +32,7 @@ def test_bad_records(deployment: Deployment, request: pytest.FixtureRequest, sha
     keep(request, deployment, len(load.sent.good) + len(load.sent.bad), [])
 
 
+@pytest.mark.faults
 def test_records_of_a_megabyte_among_others(
     deployment: Deployment, request: pytest.FixtureRequest
 ) -> None:

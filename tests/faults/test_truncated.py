@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from streaming.apps import ANALYTICS, PROCESSOR, App
 from streaming.runtime.status_file import read_status
 from tests.deployment import Deployment
 from tests.faults.cluster import Cluster
@@ -58,8 +59,15 @@ def test_a_transaction_that_outlived_its_leader_is_no_cut(
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    "apps",
+    [
+        pytest.param([PROCESSOR], id="processor"),
+        pytest.param([PROCESSOR, ANALYTICS], id="both", marks=pytest.mark.faults),
+    ],
+)
 def test_a_log_that_was_cut_and_grew_again_is_noticed_and_read_again(
-    alone: Deployment, cluster: Cluster
+    alone: Deployment, cluster: Cluster, apps: list[App]
 ) -> None:
     """As after an unclean election: the stored offset is there again, but of another record."""
     for _ in range(2):
@@ -68,24 +76,23 @@ def test_a_log_that_was_cut_and_grew_again_is_noticed_and_read_again(
     before = {(p["topic"], p["partition"]): p["position"] for p in positions(alone)}
     node = cluster.nodes[0]
     node.kill()
-    for name in ("purchases", "analytics"):
-        for log in node.properties.parent.glob(f"data*/{alone.topic(name)}-*/*0.log"):
+    for app in apps:
+        for log in node.properties.parent.glob(f"data*/{alone.topic(app.reads[0])}-*/*0.log"):
             cut(log)
     node.start()
     wait_until(cluster.serves, 60, "the broker does not come back")
     produce(alone, MORE)
-    for app, command, catch_up in (
-        ("processor", "process", alone.process),
-        ("analytics", "analyze", alone.analyze),
-    ):
-        ends = {(p["topic"], p["partition"]): p["end"] for p in positions(alone) if p["app"] == app}
+    for app in apps:
+        now = [place for place in positions(alone) if place["app"] == app.name]
+        ends = {(place["topic"], place["partition"]): place["end"] for place in now}
         assert all(end > before[place] for place, end in ends.items() if "dlq" not in place[0])
-        with alone.running(command):
-            wait_until(failure(alone, app), 60, "it was not noticed")
-        status = read_status(alone.home, app, 0)
+        with alone.running(app.command):
+            wait_until(failure(alone, app.name), 60, "it was not noticed")
+        status = read_status(alone.home, app.name, 0)
         assert status is not None
         assert "truncation" in status.detail
         assert "None" not in status.detail
-        alone.succeed("offsets", "reset", app, "--to", "earliest", "--yes")
-        catch_up()
+        alone.succeed("offsets", "reset", app.name, "--to", "earliest", "--yes")
+        alone.process()
+    alone.analyze()
     assert alone.count("analytics_event") == 2 * COUNT + MORE

@@ -63,6 +63,7 @@ class Account:
         raise AssertionError(done.stderr)
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(180)
 def test_what_the_messages_ask_for_is_what_the_table_lists(
     secured: Secured, tmp_path: Path, namespace: str

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import takewhile
 from zoneinfo import ZoneInfo
 
@@ -28,14 +28,25 @@ from tests.assets.stored import store_events
 from tests.store.rows import event, micros
 
 EVE = date(2023, 12, 31)
+CHANGES = {
+    "UTC": ["2024-01-01", "2024-02-28"],
+    "Europe/London": ["2024-03-30", "2024-10-26"],
+    "America/Havana": ["2024-03-09", "2024-11-02"],
+    "Australia/Lord_Howe": ["2024-04-06", "2024-10-05"],
+}
+"""The days before a year or a leap day begins, or the clocks change."""
 LONDON = ZoneInfo("Europe/London")
 
 
-def closes(settings: Settings) -> Iterator[datetime]:
-    """Return when Dagster's scheduler closes a day, from new year 2024 on to the next."""
-    start = datetime(2024, 1, 1, tzinfo=settings.zone).timestamp()
-    found = schedule_execution_time_iterator(start, CLOSE, settings.timezone, ascending=True)
-    return takewhile(lambda at: at < datetime(2025, 1, 1, tzinfo=settings.zone), found)
+def closes(settings: Settings, first: date, count: int) -> Iterator[datetime]:
+    """Return when Dagster's scheduler closes a day, from a day's begin on, for so many days."""
+    start, end = (
+        datetime.combine(day, time(), settings.zone) for day in (first, first + timedelta(count))
+    )
+    found = schedule_execution_time_iterator(
+        start.timestamp(), CLOSE, settings.timezone, ascending=True
+    )
+    return takewhile(lambda at: at < end, found)
 
 
 def asked_at(schedule: ScheduleDefinition, at: datetime) -> RunRequest:
@@ -51,13 +62,24 @@ def days_asked(request: RunRequest) -> list[date]:
     return [date.fromisoformat(request.tags[tag]) for tag in tags]
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Europe/London", "America/Havana", "Australia/Lord_Howe"])
-def test_each_day_of_a_year_is_closed_once_when_it_is_over_and_final_then(zone: str) -> None:
+@pytest.mark.parametrize(
+    ("zone", "first", "count"),
+    [
+        *((zone, date.fromisoformat(day), 4) for zone, days in CHANGES.items() for day in days),
+        *(
+            pytest.param(zone, date(2024, 1, 1), 366, marks=pytest.mark.faults, id=f"{zone}-year")
+            for zone in CHANGES
+        ),
+    ],
+)
+def test_each_day_is_closed_once_when_it_is_over_and_final_then(
+    zone: str, first: date, count: int
+) -> None:
     """Also where clocks change over midnight, so that 00:15 is twice, or never."""
     settings = Settings(timezone=zone)
     schedule = daily_close_schedule(settings)
-    found = [(at, days_asked(asked_at(schedule, at))) for at in closes(settings)]
-    days = [EVE + timedelta(number) for number in range(366)]
+    found = [(at, days_asked(asked_at(schedule, at))) for at in closes(settings, first, count)]
+    days = [first + timedelta(number - 1) for number in range(count)]
     assert [asked for _, asked in found] == [[day, day] for day in days]
     for at, (day, _) in found:
         assert today(settings, at) == day + timedelta(1)

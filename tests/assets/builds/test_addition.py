@@ -283,17 +283,26 @@ def first_event(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@hypothesis_settings(max_examples=15, deadline=None)
-@given(steps=STEPS)
+@pytest.mark.parametrize("examples", [5, pytest.param(50, marks=pytest.mark.faults)])
 def test_any_split_of_a_day_gives_the_digests_of_one_build(
+    tmp_path_factory: pytest.TempPathFactory, first_event: Path, examples: int
+) -> None:
+    """Whatever comes between builds: late events, returns, corrections, erasures and seals."""
+
+    @hypothesis_settings(max_examples=examples)
+    @given(steps=STEPS)
+    def check(steps: list[tuple[str, int | str, int]]) -> None:
+        require_digests_of_one_build(tmp_path_factory, first_event, steps)
+
+    check()
+
+
+def require_digests_of_one_build(
     tmp_path_factory: pytest.TempPathFactory,
     first_event: Path,
     steps: list[tuple[str, int | str, int]],
 ) -> None:
-    """Whatever comes between builds: late events, returns, corrections, erasures and seals.
-
-    In the end the tables of all days are those of the rows, without column files.
-    """
+    """In the end the tables of all days are those of the rows, without column files."""
     settings = Settings(home=tmp_path_factory.mktemp("any") / "home")
     shutil.copytree(first_event, settings.home)
     for number, (step, what, more) in enumerate(steps, 1):

@@ -56,7 +56,7 @@ kill_at_each(Path(sys.argv[1]), int(sys.argv[2]), changed, judged, keep_events=4
 
 @pytest.mark.parametrize(
     "kills",
-    [6, pytest.param(100, marks=[pytest.mark.faults, pytest.mark.timeout(600)])],
+    [3, pytest.param(100, marks=[pytest.mark.faults, pytest.mark.timeout(600)])],
 )
 def test_an_archive_killed_at_any_step_loses_nothing(kills: int, store: Settings) -> None:
     """After the kill, after the next archive and after the return all is as it was."""
