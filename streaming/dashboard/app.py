@@ -109,7 +109,7 @@ def build_dashboard(
 
     app = Starlette(
         routes=[
-            Route("/", _index((*VIEWS, *extension.views), has_tokens=access.has_tokens)),
+            Route("/", _index(settings, (*VIEWS, *extension.views), access)),
             Route("/events", _events(broadcaster)),
             Route("/metrics", bounded_handler(_metrics(settings, sections))),
             Route("/openapi.json", bounded_handler(_json(openapi_document(endpoints)))),
@@ -136,9 +136,13 @@ async def _sample_last_hour(settings: Settings, samples: Samples) -> None:
         await asyncio.sleep(SAMPLE_SECONDS)
 
 
-def _index(views: Sequence[str], *, has_tokens: bool) -> Callable[[Request], Response]:
+def _index(
+    settings: Settings, views: Sequence[str], access: Access
+) -> Callable[[Request], Response]:
     html = (STATIC / "index.html").read_text().replace("{{views}}", " ".join(views))
-    html = html.replace("{{hidden}}", "" if has_tokens else "hidden")
+    database = "sqlite" if isinstance(settings.database, Path) else "postgresql"
+    html = html.replace("{{database}}", database)
+    html = html.replace("{{hidden}}", "" if access.has_tokens else "hidden")
 
     def index(_request: Request) -> Response:
         return HTMLResponse(html, headers={"cache-control": "no-cache"})

@@ -179,8 +179,12 @@ function showStorage({ disk, database, broker }) {
       "Per million events",
       disk.bytes_per_million_events === null ? "not known yet" : bytes(disk.bytes_per_million_events),
     ],
-    ["Free on its disk", bytes(disk.free_bytes)],
-    ["Disk full in", fullText(disk)],
+    ...(document.body.dataset.database === "postgresql"
+      ? [["Free in the home", bytes(disk.free_bytes)]]
+      : [
+          ["Free on its disk", bytes(disk.free_bytes)],
+          ["Disk full in", fullText(disk)],
+        ]),
     ["Duplicates skipped", number(database.duplicates ?? 0)],
     ["Broker", broker.bootstrap_servers ?? "none"],
   ]);

@@ -3,6 +3,7 @@
 Both hold the same rows here. What writes them is tested beside its writer.
 """
 
+import dataclasses
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from playwright.sync_api import expect
 
 from assets.builds.builder import open_builder
 from assets.queries.endpoints import history_endpoints
@@ -23,6 +25,8 @@ from assets.queries.export import TABLES
 from assets.queries.status_section import read_tables_section
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.api.endpoint import FileStream
+from streaming.dashboard.access import read_access
+from streaming.dashboard.app import Extension, build_dashboard
 from streaming.dashboard.endpoints import stream_endpoints
 from streaming.dashboard.record_endpoints import record_endpoints
 from streaming.settings import Settings
@@ -31,6 +35,8 @@ from streaming.store.models import Table
 from streaming.store.sqlite import connect
 from streaming.totals.sampler import Sampler
 from tests.assets.stored import store_events
+from tests.browser import browser
+from tests.dashboard.served import serve_app
 from tests.postgres import PostgresServer
 from tests.store.rows import Event, add_letter, event, micros
 
@@ -198,3 +204,23 @@ def test_every_endpoint_answers_the_same(stores: tuple[Settings, Settings]) -> N
     for path, parameters in ((path, one) for path, asked in ASKED.items() for one in asked):
         expected, found = (answers[path](parameters) for answers in (on_sqlite, on_postgres))
         assert (path, parameters, found) == (path, parameters, expected)
+
+
+def test_the_page_shows_a_store_on_postgresql(stores: tuple[Settings, Settings]) -> None:
+    """Figures, days and purchases in a browser; each example of a question has an answer."""
+    _, settings = stores
+    extension = Extension(history_endpoints(lambda _: None), {"tables": read_tables_section})
+    extension = dataclasses.replace(extension, views=("history", "verified"))
+    _, app = build_dashboard(settings, read_access(settings), extension)
+    with serve_app(app) as base, browser(base) as (page, errors, foreign):
+        expect(page.locator("#latest")).to_contain_text("a BOOK")
+        page.goto(f"{base}/#history?from=2024-01-29&to=2024-04-02")
+        expect(page.locator("body")).to_contain_text("59 days not built yet")
+        page.goto(f"{base}/#sql")
+        example = page.locator("#sql-example")
+        for name in example.locator("option").all_inner_texts():
+            example.select_option(name)
+            expect(page.locator("#sql-result")).to_contain_text(re.compile(r"rows?\..* ms$"))
+        page.goto(f"{base}/#stream")
+        expect(page.locator("#storage")).to_contain_text("Free in the home")
+        assert (errors, foreign) == ([], [])
