@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from operator import itemgetter
+from pathlib import Path
 from typing import Final
 
 from confluent_kafka import TopicPartition as PartitionOffset
@@ -36,7 +37,7 @@ from streaming.runtime.worker import Runtime, run_worker
 from streaming.settings import Settings
 from streaming.store.archive import return_days, with_rows
 from streaming.store.deployment import ensure_deployment
-from streaming.store.engine import open_engine
+from streaming.store.engine import lock_store, open_engine
 from streaming.store.models import StreamOffset
 from streaming.store.pseudonyms import NO_PSEUDONYMS, read_pseudonyms
 from streaming.store.rows import SOURCE_TIMESTAMP, STORED, day_cutter
@@ -48,8 +49,9 @@ from streaming.store.writer import (
     Source,
     StoredBatch,
     erasure_ids,
+    stage_batch,
     stored_positions,
-    write_batch,
+    write_staged,
 )
 from streaming.system.disk_space import require_space
 from streaming.system.home import Home
@@ -84,7 +86,6 @@ class AnalyticsConsumerApp:
         self._runtime = runtime
         self._engine = engine
         self._source = source
-        self._path = settings.database_path
         self._rules = rules
         self._redrive = Names.of(settings).redrive
         self._logs_traces = settings.log_level == "debug"
@@ -137,6 +138,7 @@ class AnalyticsConsumerApp:
         """Look up the positions in the database, refusing those of another topic or cluster."""
         # Begun as a writer, it waits for another consumer's batch, whose positions are then read.
         with self._engine.begin() as connection:
+            lock_store(connection)
             rows = stored_positions(connection, self._source.group)
         starts = []
         for asked in partitions:
@@ -208,20 +210,28 @@ class AnalyticsConsumerApp:
             self._runtime.watchdog_limit(WRITE_WATCHDOG_SECONDS),
             self._engine.begin() as connection,
         ):
+            self._learn_erasures(connection)
+            staged = stage_batch(connection, self._without_erased(rows), self._day_of)
+            lock_store(connection)
+            # Under the lock, so that no batch misses an erasure that was committed before it.
+            if self._learn_erasures(connection):
+                staged = stage_batch(connection, self._without_erased(rows), self._day_of)
             # Under the write lock, so that batches have these times in the order of their commits.
             now = time.time_ns() // 1000
-            erased = self._without_erased(connection, rows)
-            return write_batch(connection, erased, self._source, self._day_of, now)
+            return write_staged(connection, staged, self._source, self._day_of, now)
 
-    def _without_erased(self, connection: Connection, rows: BatchRows) -> BatchRows:
-        """Replace the users and orders that were erased, by pseudonyms.
+    def _learn_erasures(self, connection: Connection) -> bool:
+        """Read the pseudonyms of new erasures, and return whether there were any.
 
         Raises `Mismatch` if they are not known here.
         """
-        # Inside the transaction, so that no batch misses an erasure that was committed before it.
         ids = erasure_ids(connection, known=self._pseudonyms.erasures)
         if ids is not None:
             self._pseudonyms = read_pseudonyms(self._erasures, ids)
+        return ids is not None
+
+    def _without_erased(self, rows: BatchRows) -> BatchRows:
+        """Replace the users and orders that were erased, by pseudonyms."""
         if not self._pseudonyms.erased:
             return rows
         events = self._pseudonyms.replaced_rows(rows.events)
@@ -232,7 +242,9 @@ class AnalyticsConsumerApp:
         """Check once a second that the disk has room, before it breaks a batch in the middle."""
         now = time.monotonic()
         if now - self._space_checked_at >= DISK_SECONDS:
-            require_space(self._path)
+            database = self._settings.database
+            # A server's disk is not seen from here.
+            require_space(database if isinstance(database, Path) else self._settings.home)
             self._space_checked_at = now
 
     def _count(self, batch: Sequence[Record], rows: BatchRows, written: StoredBatch) -> None:

@@ -35,7 +35,7 @@ from streaming.offsets.positions import (
 )
 from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
-from streaming.store.connection import write_store
+from streaming.store.connection import sentence_start, write_store
 from streaming.store.deployment import recorded_deployment
 from streaming.store.offsets import StoredOffset, move_offsets
 from streaming.system.deadline import Deadline
@@ -249,8 +249,8 @@ def _store(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None:
     with write_store(settings) as store:
         if recorded_deployment(store) is None:
             raise PurchasesError(
-                f"{settings.database_path} has no positions yet; the first `purchases analyze`"
-                " begins with the first record."
+                f"{sentence_start(settings.database)} has no positions yet; the first"
+                " `purchases analyze` begins with the first record."
             )
         analytics = Names.of(settings).analytics
         move_offsets(store, group_of(settings, store), analytics, positions)

@@ -46,12 +46,17 @@ def engine_over(
     return _sqlite_engine(database, create=create, lock_seconds=lock_seconds)
 
 
+def is_postgres(connection: Connection) -> bool:
+    """Return whether the connection is to a PostgreSQL server."""
+    return connection.dialect.name == "postgresql"
+
+
 def lock_store(connection: Connection) -> None:
     """Wait until no other transaction changes events or figures, and let none do so before its end.
 
     On SQLite a transaction begins with that.
     """
-    if connection.dialect.name == "postgresql":
+    if is_postgres(connection):
         from streaming.store.postgres import WRITE_LOCK
 
         connection.exec_driver_sql(WRITE_LOCK)

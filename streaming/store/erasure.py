@@ -301,9 +301,9 @@ def _correct(
     )
     days = [day_of(event.event_time) for event in events]
     store.executemany(
-        "INSERT INTO correction (kind, event_id, day_before, day, source_topic, source_partition,"
-        " source_offset, source_timestamp, corrected_at)"
-        " VALUES ('erasure', ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO correction (id, kind, event_id, day_before, day, source_topic,"
+        " source_partition, source_offset, source_timestamp, corrected_at) VALUES"
+        " ((SELECT coalesce(max(id), 0) + 1 FROM correction), 'erasure', ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 event_id_text(event.event_id),

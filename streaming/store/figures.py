@@ -11,6 +11,7 @@ from sqlalchemy import Table as SqlTable
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import Insert, insert
 
+from streaming.store.engine import is_postgres
 from streaming.store.live_totals import CORRECTIONS
 from streaming.store.models import Table
 from streaming.store.rows import Deltas, Sums
@@ -94,14 +95,23 @@ def add_figures(connection: Connection, added: Deltas, now: int) -> None:
             (day, _split_sums(s)) for day, s in _add_stored(connection, _SELECT_DAYS, added.days)
         ]
         add_item, add_day = _REPLACE_ITEM, _REPLACE_DAY
-    connection.exec_driver_sql(add_item, items)
-    connection.exec_driver_sql(
-        add_day,
-        [
-            (day, version, events, items_sold, net, now, trillions)
-            for day, (events, items_sold, _, net, _, trillions) in days
-        ],
-    )
+    _insert_rows(connection, add_item, _ITEM, items)
+    ledger = [
+        (day, version, events, items_sold, net, now, trillions)
+        for day, (events, items_sold, _, net, _, trillions) in days
+    ]
+    _insert_rows(connection, add_day, _DAY, ledger)
+
+
+def _insert_rows(
+    connection: Connection, statement: str, table: SqlTable, rows: Sequence[tuple[object, ...]]
+) -> None:
+    if is_postgres(connection):
+        from streaming.store.postgres_rows import insert_rows
+
+        insert_rows(connection, statement, table, rows)
+    else:
+        connection.exec_driver_sql(statement, rows)
 
 
 def _add_stored(

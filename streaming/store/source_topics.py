@@ -16,8 +16,10 @@ def record_source_topics(engine: "Engine", names: Iterable[str]) -> dict[str, in
     ordered = sorted(names)
     with engine.begin() as connection:
         connection.exec_driver_sql(
-            "INSERT INTO source_topic (name) VALUES (?) ON CONFLICT (name) DO NOTHING",
-            [(name,) for name in ordered],
+            # On PostgreSQL a conflict alone would use up an id at every start.
+            "INSERT INTO source_topic (name) SELECT ? WHERE NOT EXISTS"
+            " (SELECT 1 FROM source_topic WHERE name = ?) ON CONFLICT (name) DO NOTHING",
+            [(name, name) for name in ordered],
         )
         rows = connection.exec_driver_sql("SELECT name, id FROM source_topic")
         ids: dict[str, int] = {row.name: row.id for row in rows}

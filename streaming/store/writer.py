@@ -21,6 +21,7 @@ from streaming.events.record import TopicPartition
 from streaming.events.refusal import Reason
 from streaming.store.archived_ids import find_archived, require_rows, with_archived
 from streaming.store.column_files import FORGET_DAY
+from streaming.store.engine import is_postgres, lock_store
 from streaming.store.figures import SELECT_IDS, add_figures, compile_insert
 from streaming.store.models import StreamOffset, Table
 from streaming.store.rows import (
@@ -33,6 +34,7 @@ from streaming.store.rows import (
     STORED,
     STREAM_PARTITION,
     DeadLetterUpdate,
+    Deltas,
     EventRow,
     Resolution,
     deltas,
@@ -77,6 +79,13 @@ class BatchRows(Struct, frozen=True):
     advances: dict[TopicPartition, Advance]
 
 
+class StagedBatch(Struct, frozen=True):
+    """A batch, and what all of its events would add to the figures."""
+
+    batch: BatchRows
+    added: Deltas
+
+
 class StoredBatch(Struct, frozen=True):
     """The events that a batch stored, the number of duplicates, and of conflicting ones in them."""
 
@@ -94,9 +103,40 @@ def write_batch(
 ) -> StoredBatch:
     """Write a batch; `day_of` returns the ISO date of a time in µs, `now` is in µs.
 
+    Raises what `write_staged` does.
+    """
+    staged = stage_batch(connection, batch, day_of)
+    lock_store(connection)
+    return write_staged(connection, staged, source, day_of, now)
+
+
+def stage_batch(
+    connection: Connection, batch: BatchRows, day_of: Callable[[int], str]
+) -> StagedBatch:
+    """Do what can be done of a batch before others have to wait for this transaction.
+
+    On PostgreSQL its events are copied to the server, where `write_staged` takes them from.
+    """
+    if is_postgres(connection):
+        from streaming.store.postgres_rows import copy_events
+
+        copy_events(connection, sorted(batch.events, key=_event_id))
+    return StagedBatch(batch, deltas(batch.events, day_of))
+
+
+def write_staged(
+    connection: Connection,
+    staged: StagedBatch,
+    source: Source,
+    day_of: Callable[[int], str],
+    now: int,
+) -> StoredBatch:
+    """Write a batch that was staged in this transaction, under the lock of `lock_store`.
+
     Raises `PositionTaken` if a position is not the expected one, and `DaysArchived` if an archived
     event would change; the caller then rolls back.
     """
+    batch = staged.batch
     # Events first: which of them are new decides all figures and counts below.
     known = find_archived(connection, batch.events)
     changes = _insert_events(connection, [row for row in batch.events if row[0] not in known])
@@ -109,7 +149,9 @@ def write_batch(
     if changes.corrections:
         _correct(connection, changes, day_of, now)
     elif changes.new:
-        add_figures(connection, deltas(changes.new, day_of), now)
+        all_new = len(changes.new) == len(batch.events)
+        added = staged.added if all_new else deltas(changes.new, day_of)
+        add_figures(connection, added, now)
     _upsert_dead_letters(connection, batch.dead_letters)
     counts = {
         "duplicates": _by_partition(source.analytics, changes.duplicates),
@@ -193,8 +235,10 @@ _INSERT_EVENT: Final = compile_insert(
 _INSERT_EVENTS: Final = _together(_INSERT_EVENT, ROWS_TOGETHER)
 _DELETE_EMPTY_ITEM: Final = "DELETE FROM live_item_totals WHERE item = ? AND events = 0"
 _INSERT_CORRECTION: Final = (
-    "INSERT INTO correction (kind, event_id, day_before, day, source_topic, source_partition,"
-    " source_offset, source_timestamp, corrected_at) VALUES ('conflict', ?, ?, ?,"
+    # Numbered here: a sequence of PostgreSQL leaves gaps, and the last number is their count.
+    "INSERT INTO correction (id, kind, event_id, day_before, day, source_topic, source_partition,"
+    " source_offset, source_timestamp, corrected_at)"
+    " VALUES ((SELECT coalesce(max(id), 0) + 1 FROM correction), 'conflict', ?, ?, ?,"
     " (SELECT name FROM source_topic WHERE id = ?), ?, ?, ?, ?)"
 )
 _EVENT_VALUES: Final = ", ".join(f'"{column.name}" = ?' for column in _EVENT.columns)
@@ -202,8 +246,8 @@ _UPDATE_EVENT: Final = f"UPDATE analytics_event SET {_EVENT_VALUES} WHERE event_
 _UPSERT_DEAD_LETTER: Final = _upsert_dead_letter()
 _DEAD_LETTER_COLUMNS: Final = tuple(column.name for column in _DEAD_LETTER.columns)
 _event_id: Final = itemgetter(0)
-# The key of `analytics_event` is no number, so SQLite numbers its rows beside it, in the order of
-# storing.
+# The key of `analytics_event` is no number, so its rows are numbered beside it, in the order of
+# storing: by SQLite itself, on PostgreSQL by a column.
 _ROWID: Final[ColumnClause[int]] = literal_column("rowid")
 _LAST_ROWID: Final = select(func.coalesce(func.max(_ROWID), 0)).select_from(_EVENT)
 
@@ -212,7 +256,8 @@ def _insert_events(connection: Connection, rows: list[EventRow]) -> Resolution:
     """Insert the rows whose ids are new; return what else the rows change.
 
     Nearly always all are new, which inserting itself finds out. Else the ids that were stored
-    before are looked up. A new row's rowid is above all others, because SQLite numbers upwards.
+    before are looked up. A new row's rowid is above all others: numbers are given upwards, and only
+    to who holds the lock.
     """
     if not rows:
         return Resolution([], [], [], [], [])
@@ -228,6 +273,10 @@ def _insert_new(connection: Connection, rows: list[EventRow]) -> int:
 
     In the order of the index, and hundreds with one statement: each saves a fifth of the time.
     """
+    if is_postgres(connection):
+        from streaming.store.postgres_rows import insert_copied
+
+        return insert_copied(connection)
     ordered = sorted(rows, key=_event_id)
     together = len(rows) - len(rows) % ROWS_TOGETHER
     inserted = 0
