@@ -15,6 +15,8 @@ from pathlib import Path
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from streaming.settings import Settings
+from streaming.store.connection import connect, store_errors
+from streaming.system.database import PostgresDatabase
 from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests import drain
@@ -127,6 +129,9 @@ class Deployment:
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
         """Query the database."""
+        if isinstance(database := self.settings.database, PostgresDatabase):
+            with closing(connect(database)) as store, store_errors(database):
+                return store.execute(statement, parameters).fetchall()
         with closing(sqlite3.connect(f"file:{self.home / 'purchases.db'}?mode=ro", uri=True)) as c:
             return list(c.execute(statement, parameters))
 
@@ -138,7 +143,8 @@ class Deployment:
 
     def count(self, table: str) -> int:
         """Count the rows of a table; 0 before there is a database."""
-        if not (self.home / "purchases.db").exists():
+        database = self.settings.database
+        if isinstance(database, Path) and not database.exists():
             return 0
         return int(str(self.rows(f"SELECT count(*) FROM {table}")[0][0]))
 

@@ -39,7 +39,7 @@ def wait_until_stored(deployment: Deployment, sent: Sent, deadline: float = 60) 
         for start in range(0, len(ids), IDS_AT_ONCE):
             asked = ids[start : start + IDS_AT_ONCE]
             places = ", ".join("?" * len(asked))
-            statement = f"SELECT event_id, user FROM analytics_event WHERE event_id IN ({places})"
+            statement = f'SELECT event_id, "user" FROM analytics_event WHERE event_id IN ({places})'
             packed = [pack_event_id(event_id) for event_id in asked]
             for stored, user in deployment.rows(statement, *packed):
                 event_id = event_id_text(cast("bytes", stored))
@@ -56,7 +56,7 @@ def require_exactly_once(deployment: Deployment, sent: Sent, *, alone: bool = Tr
     What is unknown may be there or not, but once. If others sent too, it is not `alone`: then what
     they sent is not judged.
     """
-    rows = deployment.rows("SELECT event_id, user FROM analytics_event_readable")
+    rows = deployment.rows('SELECT event_id, "user" FROM analytics_event_readable')
     stored = {str(event_id): user for event_id, user in rows}
     assert {name: stored.get(name) for name in sent.good} == sent.good, (
         "an acknowledged purchase is not stored"
@@ -91,7 +91,7 @@ def require_nothing_else(
 def require_order_per_user(deployment: Deployment, sent: Sent | None = None) -> None:
     """Each user's orders (of what was `sent`) are on `analytics` in the order of sending."""
     rows = deployment.rows(
-        "SELECT event_id, user, order_id FROM analytics_event_readable"
+        'SELECT event_id, "user", order_id FROM analytics_event_readable'
         " ORDER BY stream_partition, stream_offset"
     )
     last: dict[object, str] = {}

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import signal
 import subprocess
 import uuid
 from importlib.util import find_spec
@@ -74,6 +75,16 @@ class PostgresServer(Struct, frozen=True):
             statement = sql.SQL("DROP DATABASE {} WITH (FORCE)")
             connection.execute(statement.format(sql.Identifier(name)))
 
+    def kill(self) -> None:
+        """Kill the server as a power failure would: its sessions end with it."""
+        file = self.directory / "postmaster.pid"
+        os.kill(int(file.read_text().splitlines()[0]), signal.SIGKILL)
+        file.unlink()
+
+    def start_again(self) -> None:
+        """Start the server that was killed or stopped, on the same port."""
+        _start(self.directory, self.port)
+
     def stop(self) -> None:
         """Stop the server at once."""
         _run("pg_ctl", "stop", "--mode=immediate", f"--pgdata={self.directory}")
@@ -109,7 +120,7 @@ def _make_cluster(directory: Path) -> None:
     )
 
 
-def _start(directory: Path) -> None:
+def _start(directory: Path, port: int | None = None) -> None:
     for last in (False,) * (TRIES - 1) + (True,):
         try:
             _run(
@@ -118,7 +129,7 @@ def _start(directory: Path) -> None:
                 "--wait",
                 f"--pgdata={directory}",
                 f"--log={directory / 'server.log'}",
-                f"--options=-p {free_port()}",
+                f"--options=-p {port or free_port()}",
             )
         except subprocess.CalledProcessError:
             if last:

@@ -14,15 +14,15 @@ from sqlalchemy.dialects import postgresql
 from streaming.store.models import Table as Model
 from streaming.store.rows import EventRow
 
-_COLUMNS: Final = ", ".join(
+EVENT_COLUMNS: Final = ", ".join(
     f'"{column.name}"' for column in Model.metadata.tables["analytics_event"].columns
 )
 _MAKE_TABLE: Final = (
     "CREATE TEMP TABLE IF NOT EXISTS new_event ON COMMIT DELETE ROWS AS"
-    f" SELECT {_COLUMNS} FROM analytics_event WITH NO DATA"
+    f" SELECT {EVENT_COLUMNS} FROM analytics_event WITH NO DATA"
 )
 _INSERT: Final = (
-    f"INSERT INTO analytics_event ({_COLUMNS}) SELECT {_COLUMNS} FROM new_event"
+    f"INSERT INTO analytics_event ({EVENT_COLUMNS}) SELECT {EVENT_COLUMNS} FROM new_event"
     " ON CONFLICT (event_id) DO NOTHING"
 )
 
