@@ -28,7 +28,7 @@ SAME = (
     "source_topic",
     "stream_offset",
 )
-ROWS_IN_ORDER = "SELECT rowid, event_id, item FROM analytics_event ORDER BY rowid"
+ROWS_IN_ORDER = "SELECT event_id, item FROM analytics_event ORDER BY rowid"
 SUMS = "sum(events), sum(items_sold), sum(net_revenue_micros)"
 DAY_OF = day_cutter(UTC)
 
@@ -46,7 +46,7 @@ def engine(postgres_settings: Settings) -> Iterator[Engine]:
 def test_both_databases_hold_the_same(
     store: Settings, postgres_settings: Settings, engine: Engine, *, amounts: bool
 ) -> None:
-    """Whatever batches events come in, below and beyond 64 bits, down to the numbers of rows."""
+    """Whatever batches events come in, below and beyond 64 bits, down to the order of rows."""
     chance, events, done = Random(amounts), contested(60), 0
     if amounts:
         events = [with_amount(each, chance) for each in events]
