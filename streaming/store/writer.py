@@ -298,6 +298,8 @@ def _stored_rows(connection: Connection, rows: list[EventRow], last: int) -> dic
         ids = [row[0] for row in rows[start : start + SELECT_IDS]]
         # The batch's own rows are in the table by now, and would look like stored ones.
         statement = select(_EVENT).where(_EVENT.c.event_id.in_(ids), last >= _ROWID)
+        # So that corrections have the same numbers in every database.
+        statement = statement.order_by(_EVENT.c.event_id)
         found = connection.execute(statement)
         stored.update({row[0]: cast("EventRow", tuple(row)) for row in found})
     return stored
