@@ -36,6 +36,7 @@ from streaming.runtime.limits import WRITE_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime, run_worker
 from streaming.settings import Settings
 from streaming.store.archive import return_days, with_rows
+from streaming.store.connection import sentence_start
 from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import lock_store, open_engine
 from streaming.store.models import StreamOffset
@@ -135,11 +136,13 @@ class AnalyticsConsumerApp:
         preflight(self._settings, consumer_rules(names, groups))
 
     def _look_up(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
-        """Look up the positions in the database, refusing those of another topic or cluster."""
-        # Begun as a writer, it waits for another consumer's batch, whose positions are then read.
-        with self._engine.begin() as connection:
-            lock_store(connection)
-            rows = stored_positions(connection, self._source.group)
+        """Look up the positions in the database, refusing those of another topic or cluster.
+
+        Waits while the database is unavailable; raises `Unavailable` if the worker is to stop then.
+        """
+        rows = wait_while_unavailable(self._runtime, self._read_stored)
+        if rows is None:
+            raise Unavailable(f"{sentence_start(self._settings.database)} did not answer.")
         starts = []
         for asked in partitions:
             partition = (asked.topic, asked.partition)
@@ -153,6 +156,12 @@ class AnalyticsConsumerApp:
                 self._stored[partition] = row.next_offset
                 starts.append(offset_at(partition, row.next_offset, row.leader_epoch))
         return starts
+
+    def _read_stored(self) -> dict[TopicPartition, StreamOffset]:
+        with self._engine.begin() as connection:
+            # As a writer, it waits for another consumer's batch, whose positions are then read.
+            lock_store(connection)
+            return stored_positions(connection, self._source.group)
 
     def _require_same_log(self, row: StreamOffset) -> None:
         position = f"{row.topic}-{row.partition} at {row.next_offset}"
