@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 from streaming.analytics.decode import advances, read_rows
 from streaming.analytics.trace_log import log_traces
 from streaming.apps import ANALYTICS, PROCESSOR
-from streaming.errors import Mismatch
+from streaming.errors import Mismatch, Unavailable
 from streaming.events.analytics import StorableRules, storable_rules
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import Record, TopicPartition
