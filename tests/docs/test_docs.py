@@ -23,7 +23,8 @@ CLOUD_PAGE = "docs/how-to/connect-confluent-cloud.md"
 README = "README.md"
 """It is followed in `test_readme`."""
 TUTORIAL = "docs/tutorial.md"
-KNOWN = {"console", "output", "python", "text"}
+KNOWN = {"console", "output", "python", "sql", "text"}
+"""`sql` is for people with a server; the test that runs it names the page."""
 
 
 @pytest.fixture(scope="module")
