@@ -120,8 +120,10 @@ def odd_value(column: Column[Any], number: int) -> object:
     if kind is bytes:
         return bytes([number])
     if kind is int:
-        small = "BIGINT" not in str(column.type)
-        return number + 1 if small else NUMBERS[number]
+        if "BIGINT" not in str(column.type):
+            return number + 1
+        # Kafka has no times before 1970.
+        return abs(NUMBERS[number]) if column.name.endswith("_timestamp") else NUMBERS[number]
     return "conflict" if column.name == "kind" else f"text {number}"
 
 
