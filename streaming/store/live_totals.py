@@ -145,11 +145,13 @@ def changed_days(
 ) -> list[ChangedDay]:
     """Return the days changed after a (version, day) up to a version, in this order.
 
-    All days that one batch touched share a version, so a version alone does not order them.
+    All days that one batch touched share a version, so a version alone does not order them. Before
+    all days is "".
     """
+    version, day = after
     rows = connection.execute(
         "SELECT day, version, events, items_sold FROM day_ledger"
         " WHERE (version, day) > (?, ?) AND version <= ? ORDER BY version, day LIMIT ?",
-        (*after, until, limit),
+        (version, day or date.min.isoformat(), until, limit),
     )
     return [ChangedDay(*row) for row in rows]

@@ -79,7 +79,7 @@ WRITTEN = (
 SPAN = (NOON - DAY, NOON + 3 * DAY)
 
 READERS: dict[str, Callable[[StoreConnection], object]] = {
-    "changed days": lambda store: changed_days(store, (0, "0001-01-01"), 10**9, 3),
+    "changed days": lambda store: changed_days(store, (0, ""), 10**9, 3),
     "column files": read_column_files,
     "corrections": count_corrections,
     "day": lambda store: day_sums(store, "2024-03-01"),
