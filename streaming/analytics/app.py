@@ -108,6 +108,8 @@ class AnalyticsConsumerApp:
         """
         analytics = self._source.analytics
         leading = LeadingRecords(batch, maximum_bytes=BATCH_BYTES)
+        # Decoded before the write: the lock is held for less time, and a retry decodes nothing
+        # again.
         events, dead_letters = read_rows(leading, analytics, self._redrive, self._rules, self._log)
         # Before the positions are taken: they must be those behind the last record handled.
         self.consumer.put_back(batch[leading.count :])
@@ -279,6 +281,7 @@ def run_consumer(settings: Settings, runtime: Runtime) -> None:
     topics = [names.analytics, names.dead_letters]
     client = f"{ANALYTICS.name}-{runtime.status.slot}"
     watch = IdentityWatch(common_config(settings, servers, f"{client}-admin"), topics)
+    # Each wait below attempts its step once, even if the worker was asked to stop before.
     if not runtime.heartbeat():
         return
     # The database before the cluster: its id is part of the consumer group's name.

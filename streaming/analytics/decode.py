@@ -41,8 +41,8 @@ def read_rows(
 
     An event of the topic `redrive` names its dead letter, which is stored from now on; on any other
     topic anybody may write such headers, so there they name nothing. A record of `analytics` that
-    nobody can store is a dead letter of its own place. Records of others among the dead letters are
-    logged and skipped. Raises `Mismatch` naming the record of a newer schema.
+    nobody can store is a dead letter, and its own origin. Records of others among the dead letters
+    are logged and skipped. Raises `Mismatch` naming the record of a newer schema.
     """
     # One pass with one call for each record: a backlog's speed is decided here and in the insert.
     redriven = rules.source_topics[redrive]
@@ -55,6 +55,8 @@ def read_rows(
             continue
         try:
             event = event_row(record.value, rules, record.partition, record.offset)
+            # The processor wrote the topic's name into the event, so who writes to `purchases`
+            # cannot mark another's dead letter as stored (docs/decisions/0037).
             if record.headers and event[SOURCE_TOPIC] == redriven:
                 dead_letters += redriven_updates(record.headers)
         except RefusalError as error:

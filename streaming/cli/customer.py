@@ -149,9 +149,9 @@ def _topics(settings: "Settings") -> list[str]:
     from streaming.kafka.names import Names
     from streaming.kafka.preflight import preflight
     from streaming.kafka.topic_options import held_until, read_options
-    from streaming.kafka.topics import wanted_topics
+    from streaming.kafka.topics import topic_definitions
 
-    topics = list(wanted_topics(Names.of(settings)))
+    topics = list(topic_definitions(Names.of(settings)))
     try:
         cluster = preflight(settings, optional=topics)
         admin = AdminClient(common_config(settings, cluster.bootstrap_servers, "erase"))

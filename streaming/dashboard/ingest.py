@@ -263,7 +263,7 @@ class PurchaseIngest:
         """
         framing = None if self._schemas is None else read_framing(record)
         named = None if framing is None else framing.schema
-        if self._schemas is not None and named is not None and named not in self._schemas.known:
+        if self._schemas is not None and named is not None and named not in self._schemas.readers:
             return None
         outcome = read_purchase(record, self._rules)[1]
         return str(outcome.reason) if isinstance(outcome, Refusal) else None

@@ -58,11 +58,11 @@ class DeadLetterReader:
         config = consumer_config(settings, servers, CLIENT, CLIENT)
         self._consumer = Consumer({**config, "queued.max.messages.kbytes": 32_768})
         listed = answer(lambda seconds: self._consumer.list_topics(topic, timeout=seconds))
-        known = listed.topics[topic]
-        places = [(topic, partition) for partition in known.partitions]
+        described = listed.topics[topic]
+        partitions = [(topic, partition) for partition in described.partitions]
         admin = AdminClient(common_config(settings, servers, CLIENT))
         # Rows name committed dead letters only: none of them is behind the last stable offset.
-        self._bounds = list_bounds(admin, places, stable=True, timeout=CALL_SECONDS)
+        self._bounds = list_bounds(admin, partitions, stable=True, timeout=CALL_SECONDS)
         self._read: deque[Record] = deque()
         self._at: tuple[TopicPartition, int] | None = None
 
@@ -70,21 +70,21 @@ class DeadLetterReader:
         """Leave the brokers; for `contextlib.closing`."""
         self._consumer.close()
 
-    def find(self, letter: StoredDeadLetter) -> DeadLetterRecord | None:
+    def find(self, dead_letter: StoredDeadLetter) -> DeadLetterRecord | None:
         """Return the record of the last attempt; None if the topic no longer holds it.
 
         Raises `Unavailable` if the brokers stop answering.
         """
-        if letter.dlq_partition is None or letter.dlq_offset is None:
+        if dead_letter.dlq_partition is None or dead_letter.dlq_offset is None:
             return None
-        place, offset = (self._topic, letter.dlq_partition), letter.dlq_offset
-        first, end = self._bounds.get(place, (0, 0))
+        partition, offset = (self._topic, dead_letter.dlq_partition), dead_letter.dlq_offset
+        first, end = self._bounds.get(partition, (0, 0))
         if not first <= offset < end:
             return None
-        self._go_to(place, offset)
-        while (record := self._next(place)) is not None:
+        self._go_to(partition, offset)
+        while (record := self._next(partition)) is not None:
             if record.offset >= offset:
-                return read_attempt(record, letter) if record.offset == offset else None
+                return read_attempt(record, dead_letter) if record.offset == offset else None
         return None
 
     def plain(self, record: Record) -> Record:
@@ -95,7 +95,7 @@ class DeadLetterReader:
         if self.schemas is None:
             return record
         self.schemas.learn([record])
-        unframed = unframe(record, self.schemas.known)
+        unframed = unframe(record, self.schemas.readers)
         return record if isinstance(unframed, Refusal) else unframed
 
     def decoded(self, last: DeadLetterRecord | None) -> bytes | None:
@@ -108,78 +108,82 @@ class DeadLetterReader:
             return None if plain is last.record else plain.value
         return None
 
-    def attempts(self, letter: StoredDeadLetter) -> list[DeadLetterRecord]:
+    def attempts(self, dead_letter: StoredDeadLetter) -> list[DeadLetterRecord]:
         """Return the records of all attempts that the topic still holds, in order.
 
         They may be in any partition, between the times of the record and of its last refusal.
         """
-        if letter.dlq_partition is None or letter.refused_at is None:
+        if dead_letter.dlq_partition is None or dead_letter.refused_at is None:
             return []
-        refused_at = letter.refused_at // 1000
-        since = min(letter.timestamp, refused_at) - CLOCKS_APART_MILLISECONDS
+        refused_at = dead_letter.refused_at // 1000
+        since = min(dead_letter.timestamp, refused_at) - CLOCKS_APART_MILLISECONDS
         until = refused_at + CLOCKS_APART_MILLISECONDS
-        found = [
+        attempts = [
             attempt
-            for place in self._bounds
-            for record in self._between(place, since, until)
-            if (attempt := read_attempt(record, letter)) is not None
+            for partition in self._bounds
+            for record in self._between(partition, since, until)
+            if (attempt := read_attempt(record, dead_letter)) is not None
         ]
-        return sorted(found, key=lambda attempt: attempt.headers.origin.attempt)
+        return sorted(attempts, key=lambda attempt: attempt.headers.origin.attempt)
 
-    def _between(self, place: TopicPartition, since: int, until: int) -> Iterator[Record]:
+    def _between(self, partition: TopicPartition, since: int, until: int) -> Iterator[Record]:
         """Yield what was appended to a partition between two times (ms)."""
-        start, end = self._offset_at(place, since), self._offset_at(place, until)
+        start, end = self._offset_at(partition, since), self._offset_at(partition, until)
         if start >= end:
             return
-        self._go_to(place, start)
-        while (record := self._next(place)) is not None and record.offset < end:
+        self._go_to(partition, start)
+        while (record := self._next(partition)) is not None and record.offset < end:
             yield record
 
-    def _offset_at(self, place: TopicPartition, milliseconds: int) -> int:
+    def _offset_at(self, partition: TopicPartition, milliseconds: int) -> int:
         """Return the first offset at or after a time, or the partition's end."""
-        first, end = self._bounds[place]
-        asked = [PartitionOffset(*place, max(milliseconds, 0))]
-        found = self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS)[0].offset
-        return max(found, first) if found >= 0 else end
+        first, end = self._bounds[partition]
+        asked = [PartitionOffset(*partition, max(milliseconds, 0))]
+        offset = self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS)[0].offset
+        return max(offset, first) if offset >= 0 else end
 
-    def _go_to(self, place: TopicPartition, offset: int) -> None:
+    def _go_to(self, partition: TopicPartition, offset: int) -> None:
         """Move to `offset`: by reading on if it is near, else by a seek."""
-        if self._at is not None and self._at[0] == place and 0 <= offset - self._at[1] <= READ_ON:
+        if (
+            self._at is not None
+            and self._at[0] == partition
+            and 0 <= offset - self._at[1] <= READ_ON
+        ):
             return
         self._read.clear()
-        self._consumer.assign([PartitionOffset(*place, offset)])
+        self._consumer.assign([PartitionOffset(*partition, offset)])
         # Else the leader of a topic that is new to this client is only looked for once a second.
         self._consumer.list_topics(self._topic, timeout=CALL_SECONDS)
-        self._at = (place, offset)
+        self._at = (partition, offset)
 
-    def _next(self, place: TopicPartition) -> Record | None:
+    def _next(self, partition: TopicPartition) -> Record | None:
         """Return the next record of the partition; None at its end."""
         deadline = time.monotonic() + READ_SECONDS
         while not self._read:
-            end = self._bounds[place][1]
+            end = self._bounds[partition][1]
             # Markers and aborted records move the position without a record: an empty poll says
             # nothing.
-            position = self._consumer.position([PartitionOffset(*place)])[0].offset
+            position = self._consumer.position([PartitionOffset(*partition)])[0].offset
             if position >= end:
                 return None
             if time.monotonic() > deadline:
                 raise Unavailable(
-                    f"{place[0]}-{place[1]} sends nothing from offset {position} on; try again when"
-                    " the broker runs."
+                    f"{partition[0]}-{partition[1]} sends nothing from offset {position} on; try"
+                    " again when the broker runs."
                 )
             messages = self._consumer.consume(BATCH, 0.05)
             self._read.extend(read_record(m) for m in messages if m.error() is None)
         record = self._read.popleft()
-        self._at = (place, record.offset + 1)
+        self._at = (partition, record.offset + 1)
         return record
 
 
-def read_attempt(record: Record, letter: StoredDeadLetter) -> DeadLetterRecord | None:
+def read_attempt(record: Record, dead_letter: StoredDeadLetter) -> DeadLetterRecord | None:
     """Read a record of `purchases.dlq`; None if it is not of this origin."""
     headers = read_dead_letter_headers(record.headers)
     if not isinstance(headers, DeadLetterHeaders):
         return None
     origin = headers.origin
     named = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
-    same = named == (letter.topic_id, letter.partition, letter.offset)
+    same = named == (dead_letter.topic_id, dead_letter.partition, dead_letter.offset)
     return DeadLetterRecord(record, headers) if same else None

@@ -137,6 +137,8 @@ def decode_analytics(value: bytes | None, rules: StorableRules) -> AnalyticsEven
     try:
         event = rules.decode(content)
     except (ValueError, RecursionError):
+        # The quick decoder takes nothing but our own events. Why it did not is asked of the general
+        # one, which hardly ever runs.
         event = _decode_any(content)
         _require_ours(event, rules)
     quantity, price = event.quantity, event.unit_price_micros
@@ -190,7 +192,7 @@ def _decode_any(content: bytes) -> AnalyticsEvent:
         return _decode(content)
     except (ValueError, RecursionError) as error:
         # Asked only now, because a newer version may have other types in fields of these names.
-        _require_known_version(_read_version(content))
+        _require_present_version(_read_version(content))
         raise not_storable(f"it is no analytics event: {error}") from None
 
 
@@ -227,7 +229,7 @@ def _read_version(content: bytes) -> int:
         return SCHEMA_VERSION
 
 
-def _require_known_version(version: int) -> None:
+def _require_present_version(version: int) -> None:
     if version > SCHEMA_VERSION:
         raise Mismatch(f"it has schema version {version}, not {SCHEMA_VERSION}")
     if version < SCHEMA_VERSION:

@@ -122,14 +122,15 @@ def _record_reader(schema: Any) -> ValueReader:  # noqa: ANN401 - JSON of any fo
     def read(value: bytes) -> bytes:
         file = BytesIO(value)
         try:
-            found: Any = schemaless_reader(file, plain, None)
+            members: Any = schemaless_reader(file, plain, None)
             for name, of_type in converters:
-                convert = of_type.get(type(found[name]))
+                convert = of_type.get(type(members[name]))
                 if convert is not None:
-                    found[name] = convert(found[name])
-            text = _encode(found)
+                    members[name] = convert(members[name])
+            text = _encode(members)
         except Exception as error:  # noqa: BLE001 - any bytes come here
             raise ValueError(f"{type(error).__name__} {excerpt(str(error))}") from None
+        # A value that is longer than its schema was written by another one.
         if file.tell() != len(value):
             raise ValueError(f"{len(value) - file.tell()} bytes are left over")
         return text
@@ -161,6 +162,8 @@ def _copied(
     `numbers` counts the types, and gives each a name of its own.
     """
     number = next(numbers)
+    # While it is copied: types of a name are expanded, so a few lines can describe exponentially
+    # many.
     if number > MAX_NODES:
         raise UnreadableSchemaError(TOO_LARGE)
     if depth > MAX_DEPTH:
@@ -183,6 +186,7 @@ def _copied(
 def _union(branches: Sequence[_Copy]) -> _Copy:
     if not branches:
         raise UnreadableSchemaError("has a union of no types")
+    # A value may be of the branch with the most objects, or of the one with the fewest bytes.
     nodes, size = max(of.nodes for of in branches), min(of.size for of in branches)
     return _Copy([of.schema for of in branches], 1 + nodes, 1 + size)
 

@@ -89,11 +89,11 @@ def read_dead_letter_headers(headers: Headers) -> DeadLetterHeaders | Refusal:
         origin = read_origin(headers, DEAD_LETTER)
     except RefusalError as refused:
         return refused.refusal
-    found = dict(headers)
+    texts = dict(headers)
     return DeadLetterHeaders(
         origin=origin,
-        reason=escaped_text(found.get(f"{DEAD_LETTER}reason")) or "",
-        detail=escaped_text(found.get(f"{DEAD_LETTER}detail")) or "",
+        reason=escaped_text(texts.get(f"{DEAD_LETTER}reason")) or "",
+        detail=escaped_text(texts.get(f"{DEAD_LETTER}detail")) or "",
     )
 
 
@@ -106,12 +106,13 @@ def escaped_text(content: bytes | None) -> str | None:
     return text.replace("\0", "\\x00")[:MAX_CHARACTERS]
 
 
-def size_in_bytes(letter: DeadLetter) -> int:
+def size_in_bytes(dead_letter: DeadLetter) -> int:
     """Return an upper bound of the bytes that the record takes in a batch of its own."""
     headers = sum(
-        len(name.encode()) + len(value or b"") + _HEADER_OVERHEAD for name, value in letter.headers
+        len(name.encode()) + len(value or b"") + _HEADER_OVERHEAD
+        for name, value in dead_letter.headers
     )
-    return _BATCH_OVERHEAD + len(letter.key or b"") + len(letter.value or b"") + headers
+    return _BATCH_OVERHEAD + len(dead_letter.key or b"") + len(dead_letter.value or b"") + headers
 
 
 def _refusal_headers(origin: Origin, refusal: Refusal) -> list[Header]:

@@ -118,6 +118,7 @@ def _event(
         return None
     if quantity is None:
         quantity = 1
+    # The currency in another case, such as `gbp`, is left to `read_purchase`, which accepts it.
     if quantity == 0 or (currency is not None and currency != rules.currency):
         return None
     price, event_id = purchase.unit_price, purchase.event_id
@@ -127,6 +128,7 @@ def _event(
         amount = fields.amount_micros(quantity, micros, rules.max_amount_micros)
     # By position: this runs for each event, and keyword arguments cost more.
     return AnalyticsEvent(
+        # A redriven record has headers and never comes here, so the record is its own origin.
         origin_id(own_origin(record)) if event_id is None else fields.event_id(event_id),
         time,
         "sale" if quantity > 0 else "return",

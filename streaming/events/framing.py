@@ -24,7 +24,7 @@ SchemaId = int | UUID
 """A registry counts its schemas, and newer ones give each a GUID too."""
 ValueReader = Callable[[bytes], bytes]
 """Makes the JSON of a value without its frame; raises `ValueError` if it is not of the schema."""
-KnownSchemas = Mapping[SchemaId, ValueReader | Refusal]
+SchemaReaders = Mapping[SchemaId, ValueReader | Refusal]
 """The schemas that were looked up: how their values are read, or why they are not."""
 
 
@@ -56,13 +56,14 @@ def read_framing(record: Record) -> Framing | None:
     return None
 
 
-def unframe(record: Record, schemas: KnownSchemas | None) -> Record | Refusal:
+def unframe(record: Record, schemas: SchemaReaders | None) -> Record | Refusal:
     """Return the record with its value as JSON, without frame and headers of schema ids.
 
     A record that is not framed stays as it is. `schemas` is None without a registry: then only JSON
     objects that come with a header are read.
     """
     value = record.value
+    # A value that is too large is refused unread, so it is not decoded first.
     if not value or (value[0] and not record.headers) or len(value) > MAX_VALUE_BYTES:
         return record
     framing = read_framing(record)
@@ -90,7 +91,7 @@ def read_json_value(value: bytes) -> bytes:
     return value
 
 
-def _plain_value(value: bytes, framing: Framing, schemas: KnownSchemas | None) -> bytes | Refusal:
+def _plain_value(value: bytes, framing: Framing, schemas: SchemaReaders | None) -> bytes | Refusal:
     """Return the JSON of a framed value, or why there is none."""
     schema = None
     if schemas is not None and framing.schema is not None:

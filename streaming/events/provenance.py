@@ -22,6 +22,7 @@ _decode = msgspec.json.Decoder(_Provenance).decode
 def read_provenance(value: bytes | None, headers: Headers) -> tuple[TopicPartition, int] | None:
     """Return the purchase's topic partition and offset; None for a record that others wrote."""
     try:
+        # Only a dead letter has these headers: the processor leaves them out of what it publishes.
         if any(name.startswith(DEAD_LETTER) for name, _ in headers):
             origin = read_origin(headers, DEAD_LETTER)
             return (origin.topic, origin.partition), origin.offset

@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 
 from streaming import units
 from streaming.events import fields
-from streaming.events.framing import KnownSchemas, unframe
+from streaming.events.framing import SchemaReaders, unframe
 from streaming.events.record import (
     MAX_VALUE_BYTES,
     Origin,
@@ -78,7 +78,7 @@ class Rules(Struct, frozen=True):
     history_start: datetime
     max_amount_micros: int
     redrive: str
-    schemas: KnownSchemas | None = None
+    schemas: SchemaReaders | None = None
 
 
 class PurchaseFields(Struct, frozen=True):
@@ -184,13 +184,13 @@ def decode_any(text: str) -> PurchaseFields:
     if missing := [field for field in REQUIRED if field not in members]:
         verb = "is" if len(missing) == 1 else "are"
         raise RefusalError(Reason.MISSING_FIELD, f"{', '.join(missing)} {verb} missing")
-    known = {field: members[field] for field in FIELDS if field in members}
-    for field, value in known.items():
+    given = {field: members[field] for field in FIELDS if field in members}
+    for field, value in given.items():
         # Compared exactly, because to Python a boolean is an integer too.
         if type(value) not in _TYPES[field]:
             kind = "null" if value is None else type(value).__name__
             raise RefusalError(Reason.WRONG_TYPE, f"{field} is of type {kind}: {excerpt(value)}")
-    return PurchaseFields(**known)
+    return PurchaseFields(**given)
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -243,6 +243,8 @@ def _no_constant(name: str) -> None:
 def _normalise(
     purchase: PurchaseFields, record: Record, origin: Origin, rules: Rules
 ) -> PurchaseEvent:
+    # The first fault that is met gives the reason. In another order, a record with two faults would
+    # be refused for another reason after an upgrade.
     user, price = purchase.user, purchase.unit_price
     if user is not None:
         user = fields.name("user", user, Reason.INVALID_USER)

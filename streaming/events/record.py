@@ -117,17 +117,17 @@ def read_origin(headers: Headers, prefix: str) -> Origin:
     if prefix == ORIGIN and UNREADABLE in headers:
         raise RefusalError(Reason.INVALID_ORIGIN, UNREADABLE_DETAIL)
     # Of a name that comes twice the last counts, as in JSON.
-    found = {
+    values = {
         name[len(prefix) :]: value or b"" for name, value in headers if name.startswith(prefix)
     }
     try:
         return Origin(
-            topic=_topic(found["topic"]),
-            topic_id=topic_id_bytes(found["topic_id"].decode()),
-            partition=_number(found["partition"], 0, INT32_MAX),
-            offset=_number(found["offset"], 0, INT64_MAX),
-            timestamp=_number(found["timestamp"], -INT64_MAX - 1, INT64_MAX),
-            attempt=_number(found["attempt"], 0, MAX_ATTEMPT),
+            topic=_topic(values["topic"]),
+            topic_id=topic_id_bytes(values["topic_id"].decode()),
+            partition=_number(values["partition"], 0, INT32_MAX),
+            offset=_number(values["offset"], 0, INT64_MAX),
+            timestamp=_number(values["timestamp"], -INT64_MAX - 1, INT64_MAX),
+            attempt=_number(values["attempt"], 0, MAX_ATTEMPT),
         )
     except KeyError as missing:
         detail = f"the header {prefix}{missing.args[0]} is missing"
@@ -150,6 +150,8 @@ def origin_headers(origin: Origin, prefix: str) -> list[Header]:
 
 def origin_id(origin: Origin) -> str:
     """Derive the event id of a purchase that came without one."""
+    # Byte for byte forever: packed otherwise, a purchase that is redriven would get another id and
+    # be stored twice.
     return derived_id(
         origin.timestamp, struct.pack(">16siq", origin.topic_id, origin.partition, origin.offset)
     )

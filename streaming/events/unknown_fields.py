@@ -21,18 +21,18 @@ NAME_CHARACTERS: Final = 64
 LIKENESS: Final = 0.75
 """Between `item_price`, which is meant for `unit_price`, and `discount`, which is not `country`."""
 
-# The short forms are too unlike the fields to be found by their letters.
+# The short forms are too unlike the fields to be matched by likeness.
 _MEANT: Final = {"price": "unit_price", "qty": "quantity"} | {
     field: field for field in FIELDS if field not in REQUIRED
 }
 
 
-class _KnownFields(PurchaseFields, frozen=True, forbid_unknown_fields=True):
+class _ClosedFields(PurchaseFields, frozen=True, forbid_unknown_fields=True):
     """`PurchaseFields` and no other."""
 
 
-_KNOWN: Final = frozenset(FIELDS)
-_decode_known = msgspec.json.Decoder(_KnownFields).decode
+_FIELDS: Final = frozenset(FIELDS)
+_decode_closed = msgspec.json.Decoder(_ClosedFields).decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
@@ -43,7 +43,7 @@ def list_unknown_fields(value: bytes) -> list[str]:
     """
     try:
         # Most purchases have none, and this takes a quarter of the time.
-        _decode_known(value)
+        _decode_closed(value)
     except (ValueError, RecursionError):
         return unknown_names(value)
     return []
@@ -60,7 +60,7 @@ def unknown_names(value: bytes) -> list[str]:
             members = json_object(value.decode())
         except RefusalError:
             return []
-    names = [name for name in members if name not in _KNOWN]
+    names = [name for name in members if name not in _FIELDS]
     # One look at all together: hardly any name is odd.
     if len(names) > NAMES_OF_A_PURCHASE or not _is_plain("".join(names)):
         return [_plain(name) for name in names[:NAMES_OF_A_PURCHASE]]

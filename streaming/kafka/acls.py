@@ -56,6 +56,7 @@ def processor_rules(names: Names, slots: Sequence[int] = ()) -> list[Rule]:
 
     What it writes it reads too, because it ends transactions that a broker forgot to end.
     """
+    # Two stand for all slots, because asking about one takes a producer of its own (`permissions`).
     ids = tuple(names.transactional_id(slot) for slot in dict.fromkeys([*slots[:1], *slots[-1:]]))
     return [
         Rule("topic", names.purchases, "READ"),
@@ -109,8 +110,8 @@ def create_rules(names: Names) -> list[Rule]:
 
 def options_rules(names: Names) -> list[Rule]:
     """Return what it needs to see the topics' options."""
-    found_by = "`status` does not find unsafe_topic and unread_soon_deleted"
-    return [Rule("topic", topic, "DESCRIBE_CONFIGS", without=found_by) for topic in names.topics]
+    effect = "`status` does not find unsafe_topic and unread_soon_deleted"
+    return [Rule("topic", topic, "DESCRIBE_CONFIGS", without=effect) for topic in names.topics]
 
 
 def alter_rules(names: Names) -> list[Rule]:
@@ -144,7 +145,7 @@ def rules_of(role: Role, settings: Settings) -> list[Rule]:
 
 def sentence(rules: Iterable[Rule]) -> str:
     """Return rules as words, such as `READ and WRITE on the topic analytics`."""
-    return _enumeration([_words(found) for found in _by_resource(rules)])
+    return _enumeration([_words(of_resource) for of_resource in _by_resource(rules)])
 
 
 def lacking_sentence(rules: Sequence[Rule]) -> str:
@@ -162,9 +163,9 @@ def note_sentences(rules: Iterable[Rule]) -> tuple[str, ...]:
     for rule in rules:
         by_effect.setdefault(rule.without, []).append(rule)
     return tuple(
-        lacking_sentence(found)
+        lacking_sentence(lacking)
         + (f" Without, {effect}." if effect else " Or there is no such topic.")
-        for effect, found in by_effect.items()
+        for effect, lacking in by_effect.items()
     )
 
 
@@ -172,10 +173,10 @@ def confluent_commands(rules: Iterable[Rule], principal: str) -> list[str]:
     """Return the lines that grant the rules to `principal` by Confluent's command line."""
     return [
         f"confluent kafka acl create --allow --principal {principal} --operations"
-        f" {','.join(rule.operation.lower().replace('_', '-') for rule in found)}"
-        f" {CONFLUENT_OPTIONS[found[0].kind]} {found[0].name}"
-        + (" --prefix" if found[0].is_prefix else "")
-        for found in _by_resource(rules)
+        f" {','.join(rule.operation.lower().replace('_', '-') for rule in of_resource)}"
+        f" {CONFLUENT_OPTIONS[of_resource[0].kind]} {of_resource[0].name}"
+        + (" --prefix" if of_resource[0].is_prefix else "")
+        for of_resource in _by_resource(rules)
     ]
 
 
@@ -184,10 +185,10 @@ def kafka_commands(rules: Iterable[Rule], principal: str, servers: str) -> list[
     return [
         f"kafka-acls --bootstrap-server {servers} --command-config admin.properties --add"
         f" --allow-principal {principal}"
-        + "".join(f" --operation {_camel_case(rule.operation)}" for rule in found)
-        + f" {KAFKA_OPTIONS[found[0].kind]} {found[0].name}"
-        + (" --resource-pattern-type prefixed" if found[0].is_prefix else "")
-        for found in _by_resource(rules)
+        + "".join(f" --operation {_camel_case(rule.operation)}" for rule in of_resource)
+        + f" {KAFKA_OPTIONS[of_resource[0].kind]} {of_resource[0].name}"
+        + (" --resource-pattern-type prefixed" if of_resource[0].is_prefix else "")
+        for of_resource in _by_resource(rules)
     ]
 
 
@@ -198,8 +199,8 @@ def _by_resource(rules: Iterable[Rule]) -> Iterator[list[Rule]]:
     for number, rule in enumerate(listed):
         first.setdefault((rule.kind, rule.name), number)
     ordered = sorted(listed, key=lambda rule: first[rule.kind, rule.name])
-    for _, found in groupby(ordered, key=lambda rule: (rule.kind, rule.name)):
-        yield list(found)
+    for _, of_resource in groupby(ordered, key=lambda rule: (rule.kind, rule.name)):
+        yield list(of_resource)
 
 
 def _words(rules: Sequence[Rule]) -> str:

@@ -13,7 +13,7 @@ from streaming.events.record import DEAD_LETTER, ORIGIN, Origin
 from streaming.events.refusal import Reason
 from streaming.events.topic_schemas import CONTRACTS, NAMES, json_schema
 from streaming.kafka.names import Names
-from streaming.kafka.topics import wanted_topics
+from streaming.kafka.topics import topic_definitions
 
 BINDING: Final = {"bindingVersion": "0.5.0"}
 TEXT: Final = {"type": "string"}
@@ -56,13 +56,13 @@ def _channels(names: Names) -> dict[str, Any]:
         "analytics": (names.analytics, "AnalyticsEvent", "Valid purchases; read committed."),
         "deadLetters": (names.dead_letters, "DeadLetter", "Refused records, with the reason."),
     }
-    wanted = wanted_topics(names)
+    definitions = topic_definitions(names)
     return {
         channel: {
             "address": topic,
             "description": description,
             "messages": {message: {"$ref": f"#/components/messages/{message}"}},
-            "bindings": {"kafka": _topic_binding(topic, *wanted[topic])},
+            "bindings": {"kafka": _topic_binding(topic, *definitions[topic])},
         }
         for channel, (topic, message, description) in described.items()
     }

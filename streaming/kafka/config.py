@@ -160,7 +160,7 @@ def read_client_properties(path: Path) -> dict[str, str]:
     """
     source = f"{PREFIX}KAFKA_CONFIG: {path}"
     translated = translate_java_options(read_properties(path), source)
-    properties = {name: found for name, found in translated.items() if name not in IGNORED}
+    properties = {name: option for name, option in translated.items() if name not in IGNORED}
     for name, (value, line) in properties.items():
         where = f"{source}:{line} sets {name}"
         if name in OURS:
@@ -179,8 +179,8 @@ def read_client_properties(path: Path) -> dict[str, str]:
     if problem is not None:
         lines = [p.line for name, p in properties.items() if name in problem]
         lines += [p.line for p in properties.values() if p.value and p.value in problem]
-        place = f":{lines[0]}" if lines else ""
-        raise UsageError(f"{source}{place}: {problem}; correct or remove it.")
+        at = f":{lines[0]}" if lines else ""
+        raise UsageError(f"{source}{at}: {problem}; correct or remove it.")
     return options
 
 

@@ -66,6 +66,7 @@ def consume(app: ConsumingApp, identity: IdentityWatch, runtime: Runtime) -> Non
         if not consumer.broker_answers():
             runtime.pause("broker")
             continue
+        # Before the fetch: of a topic that is another one now, no further batch is handled.
         identity.check(app.name, consumer.bounds)
         batch = consumer.fetch(app.batch_records, LINGER_SECONDS)
         if batch:

@@ -187,6 +187,7 @@ class GroupConsumer:
         bounds = {}
         for at in self._read_positions():
             partition = (at.topic, at.partition)
+            # The client knows no position before the first record.
             start = max(self._starts.get(partition, 0), 0)
             bounds[partition] = (at.offset if at.offset >= 0 else start, self._end(partition))
         return bounds
@@ -205,12 +206,14 @@ class GroupConsumer:
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
+            # Nothing depends on it, and the next batch commits again.
             get_logger().debug("commit_for_monitoring_failed", error=error.args[0].str())
 
     def broker_answers(self) -> bool:
         """Probe the broker for at most a second, after it was reported down."""
         if self.errors.all_brokers_down:
             try:
+                # Only after an error, because each question blocks the loop for a round trip.
                 self._consumer.list_topics(timeout=1)
             except KafkaException:
                 return False
@@ -296,6 +299,7 @@ class GroupConsumer:
 
     def _revoke(self, consumer: Consumer, partitions: list[PartitionOffset]) -> None:
         self._is_assigned = False
+        # The fetch that serves this callback drops their records, before an app sees them.
         self._revoked.update((p.topic, p.partition) for p in partitions)
         consumer.incremental_unassign(partitions)
 

@@ -107,6 +107,7 @@ def _read_first(
     """Read the first record from each start, decided or not."""
     config: Config = {
         **common,
+        # The client wants a group's name. Partitions are assigned, so the group is not joined.
         "group.id": group,
         "enable.auto.commit": False,
         "isolation.level": "read_uncommitted",

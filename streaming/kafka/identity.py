@@ -54,7 +54,7 @@ class IdentityWatch:
         self._topics = TopicCollection(list(topics))
         self._pending: dict[str, Future[Any]] = {}
         self._asked = 0.0
-        self.known: Identity | None = None
+        self.expected: Identity | None = None
 
     def learn(self) -> Identity:
         """Ask, wait, and return the answer; blocks for 5 s at most.
@@ -63,10 +63,10 @@ class IdentityWatch:
         """
         self._ask()
         try:
-            self.known = self._answer(CALL_SECONDS)
+            self.expected = self._answer(CALL_SECONDS)
         except (KafkaException, TimeoutError) as error:
             raise Unavailable(f"the broker does not answer: {error}") from None
-        return self.known
+        return self.expected
 
     def check(self, app: str, bounds: Bounds) -> None:
         """Ask every ten seconds, and compare the answer when it has come. Never blocks.
@@ -81,15 +81,15 @@ class IdentityWatch:
         elif time.monotonic() - self._asked >= CHECK_SECONDS:
             self._ask()
 
-    def message_limit(self, topic: str, wanted: int) -> int:
-        """Return how large a record `topic` takes: `wanted` bytes, or fewer if it says so.
+    def message_limit(self, topic: str, desired: int) -> int:
+        """Return how large a record `topic` takes: `desired` bytes, or fewer if it says so.
 
         If that may not be read, it is Kafka's default of about 1 MB, to be on the safe side.
         """
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         future = self._admin.describe_configs([resource], request_timeout=CALL_SECONDS)[resource]
         try:
-            return min(wanted, int(future.result(CALL_SECONDS)["max.message.bytes"].value))
+            return min(desired, int(future.result(CALL_SECONDS)["max.message.bytes"].value))
         except (KafkaException, TimeoutError, KeyError):
             return KAFKA_DEFAULT_BYTES
 
@@ -119,15 +119,15 @@ class IdentityWatch:
         except (KafkaException, TimeoutError):
             # No answer is no difference: the next check asks again.
             return
-        if self.known is None or now == self.known:
+        if self.expected is None or now == self.expected:
             return
-        before = self.known.topic_ids.keys()
+        before = self.expected.topic_ids.keys()
         for name in before - now.topic_ids.keys():
             raise Unavailable(f"the topic {name} {REMEDIES[KafkaError.UNKNOWN_TOPIC_OR_PART]}")
         for name in now.topic_ids.keys() - before:
             raise Unrecoverable(f"the topic {name} exists now, and a new worker reads it")
-        read = {place: at for place, (at, _) in bounds().items()}
-        raise Mismatch(difference(self.known, now, app, read))
+        read = {partition: at for partition, (at, _) in bounds().items()}
+        raise Mismatch(difference(self.expected, now, app, read))
 
 
 def _described(name: str, future: "Future[Any]", timeout: float) -> Any:  # noqa: ANN401 - untyped
@@ -141,15 +141,17 @@ def _described(name: str, future: "Future[Any]", timeout: float) -> Any:  # noqa
         raise Unavailable(f"the topic {name} {remedy}") from None
 
 
-def difference(known: Identity, now: Identity, app: str, read: Mapping[TopicPartition, int]) -> str:
+def difference(
+    expected: Identity, now: Identity, app: str, read: Mapping[TopicPartition, int]
+) -> str:
     """Return what is another than it was, how far `app` had read there, and how to go on."""
-    if known.cluster_id != now.cluster_id:
+    if expected.cluster_id != now.cluster_id:
         return (
             f"This is cluster {now.cluster_id}, but the stored positions are of cluster"
-            f" {known.cluster_id}; connect to that one, or see `purchases offsets list`, and go on"
-            f" with `purchases offsets reset {app} --to earliest`."
+            f" {expected.cluster_id}; connect to that one, or see `purchases offsets list`, and go"
+            f" on with `purchases offsets reset {app} --to earliest`."
         )
-    name = next(n for n, topic_id in known.topic_ids.items() if now.topic_ids.get(n) != topic_id)
+    name = next(n for n, topic_id in expected.topic_ids.items() if now.topic_ids.get(n) != topic_id)
     here = sorted((number, at) for (topic, number), at in read.items() if topic == name)
     read_to = ", ".join(f"{name}-{number} at {at}" for number, at in here)
     again = (

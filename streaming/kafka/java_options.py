@@ -53,27 +53,27 @@ def translate_java_options(properties: Mapping[str, Property], source: str) -> d
     naming `source` and line of a login or store of another kind, and of a number that is none.
     """
     options: dict[str, Property] = {}
-    for name, found in properties.items():
-        where = f"{source}:{found.line} sets {name}"
+    for name, option in properties.items():
+        where = f"{source}:{option.line} sets {name}"
         if name == "sasl.jaas.config":
-            options = _login(found, where) | options
+            options = _login(option, where) | options
         elif name.startswith(TRUST_STORE):
             options |= _authority(name, properties, where)
         elif name == KEY_STORE_TYPE:
-            _require_pkcs12(found, where)
+            _require_pkcs12(option, where)
         elif REGISTRY(name) or JAVA_ONLY(name):
             continue
-        elif NUMBER_NAMES(name) and not NUMBER(found.value):
+        elif NUMBER_NAMES(name) and not NUMBER(option.value):
             # librdkafka takes `45s` for 45.
-            raise UsageError(f"{where}={found.value}, which is not a number.")
+            raise UsageError(f"{where}={option.value}, which is not a number.")
         else:
-            options[name] = found
+            options[name] = option
     return options
 
 
-def _login(found: Property, where: str) -> dict[str, Property]:
+def _login(option: Property, where: str) -> dict[str, Property]:
     """Return the options of a JAAS login by PLAIN, SCRAM or OAUTHBEARER."""
-    login = _LOGIN.fullmatch(found.value.strip())
+    login = _LOGIN.fullmatch(option.value.strip())
     if login is None or login[1] not in MODULES or _LOGIN_OPTION.sub("", login[2]).strip():
         raise UsageError(
             f'{where}, but not as `{" | ".join(MODULES)} required name="value" …;`; set'
@@ -99,7 +99,7 @@ def _login(found: Property, where: str) -> dict[str, Property]:
         options["sasl.oauthbearer.method"] = "oidc"
     if extensions:
         options["sasl.oauthbearer.extensions"] = ",".join(extensions)
-    return {name: Property(value, found.line) for name, value in options.items()}
+    return {name: Property(value, option.line) for name, value in options.items()}
 
 
 def _authority(name: str, properties: Mapping[str, Property], where: str) -> dict[str, Property]:
@@ -110,13 +110,13 @@ def _authority(name: str, properties: Mapping[str, Property], where: str) -> dic
             f"{where} of a Java trust store; export its certificates with"
             " `keytool -exportcert -rfc`, and name that file in ssl.ca.location."
         )
-    known = AUTHORITY.get(name.removeprefix(TRUST_STORE))
-    return {known: properties[name]} if known else {}
+    translated = AUTHORITY.get(name.removeprefix(TRUST_STORE))
+    return {translated: properties[name]} if translated else {}
 
 
-def _require_pkcs12(found: Property, where: str) -> None:
-    if found.value.upper() != "PKCS12":
+def _require_pkcs12(option: Property, where: str) -> None:
+    if option.value.upper() != "PKCS12":
         raise UsageError(
-            f"{where}={found.value}, but only PKCS12 is known; name the PEM files of certificate"
+            f"{where}={option.value}, but only PKCS12 is known; name the PEM files of certificate"
             " and key in ssl.certificate.location and ssl.key.location."
         )

@@ -91,9 +91,9 @@ def read_lag(settings: Settings, stored: Mapping[int, int], timeout: float) -> L
 def sum_lag(partitions: Sequence[PartitionLag]) -> Lag:
     """Return the sum of the partitions' records, and the age of the oldest."""
     ages = [partition.seconds for partition in partitions if partition.records]
-    known = [seconds for seconds in ages if seconds is not None]
+    readable = [seconds for seconds in ages if seconds is not None]
     records = sum(partition.records for partition in partitions)
-    return Lag(records, max(known, default=0.0) if len(known) == len(ages) else None)
+    return Lag(records, max(readable, default=0.0) if len(readable) == len(ages) else None)
 
 
 def read_partitions(
@@ -115,6 +115,7 @@ def read_partitions(
     refusals = _Refusals()
     config: Config = {
         **consumer_config(settings, servers, CLIENT, group),
+        # Tells that only transaction markers follow a position: then there is no lag.
         "enable.partition.eof": True,
     }
     with _broker_errors(), closing(Consumer({**config, "error_cb": refusals})) as consumer:

@@ -18,6 +18,7 @@ def read_from(
     That is records, and the client's errors; with `enable.partition.eof` the end of a partition is
     one of them.
     """
+    # Assigned, not subscribed: no group is joined, so no app's partitions move.
     consumer.assign([PartitionOffset(*partition, start) for partition, start in starts.items()])
     while not deadline.is_over():
         message = consumer.poll(deadline.left())

@@ -63,6 +63,8 @@ def published_without_offsets(
 
     Raises `Unavailable` or `KafkaException` if the brokers do not answer.
     """
+    # Asked first, and again at the end: nearly always the group has offsets, and nothing else is
+    # read.
     if committed_offsets(common, group, read, CALL_SECONDS):
         return None
     bounds = list_bounds(AdminClient(common), written, stable=True, timeout=CALL_SECONDS)

@@ -27,13 +27,13 @@ def list_bounds(
     """
     # Asked as "latest" under `read_committed`, the leader answers with the last stable offset.
     level = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
-    wanted = list(partitions)
+    listed = list(partitions)
     try:
         begins, ends = [
             {
                 (at.topic, at.partition): future.result(timeout).offset
                 for at, future in admin.list_offsets(
-                    {PartitionOffset(*partition): specification for partition in wanted},
+                    {PartitionOffset(*partition): specification for partition in listed},
                     isolation_level=level,
                     request_timeout=timeout,
                 ).items()
@@ -44,7 +44,7 @@ def list_bounds(
         raise Unavailable(f"The broker does not answer: {error.args[0].str()}.") from None
     except TimeoutError:
         raise Unavailable("The broker does not answer in time.") from None
-    return {partition: (begins[partition], ends[partition]) for partition in wanted}
+    return {partition: (begins[partition], ends[partition]) for partition in listed}
 
 
 def committed_offsets(
@@ -66,8 +66,8 @@ def committed_offsets(
     # By a consumer that never joins: the admin client of librdkafka 2.16 ends the process if the
     # group's coordinator is just moving (docs/postmortems/0014-admin-client-of-a-moving-group.md).
     with closing(Consumer(config)) as consumer:
-        found = consumer.committed(asked, timeout=timeout) if asked else []
-    return {(p.topic, p.partition): p for p in found if p.error is None and p.offset >= 0}
+        committed = consumer.committed(asked, timeout=timeout) if asked else []
+    return {(p.topic, p.partition): p for p in committed if p.error is None and p.offset >= 0}
 
 
 def commit_offsets(

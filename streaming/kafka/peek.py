@@ -81,7 +81,7 @@ class PeekedRecord(Struct, frozen=True):
     headers: tuple[tuple[str, str | None], ...]
 
 
-Found = deque[tuple[int, PeekedRecord]]
+PartitionRecords = deque[tuple[int, PeekedRecord]]
 """Records of a partition, each with its own time (ms)."""
 
 
@@ -99,10 +99,10 @@ def topic_named(settings: Settings, name: str) -> str:
     Raises `NotFound` for any other name.
     """
     names = Names.of(settings)
-    known = {topic.removeprefix(f"{names.namespace}."): topic for topic in names.topics}
-    if name in names.topics or name in known:
-        return known.get(name, name)
-    raise NotFound(f"{name!r} is no topic of this deployment; it has {', '.join(known)}.")
+    topics = {topic.removeprefix(f"{names.namespace}."): topic for topic in names.topics}
+    if name in names.topics or name in topics:
+        return topics.get(name, name)
+    raise NotFound(f"{name!r} is no topic of this deployment; it has {', '.join(topics)}.")
 
 
 def read_start(text: str) -> tuple[int, int]:
@@ -121,9 +121,9 @@ def peek(settings: Settings, request: PeekRequest) -> Peek:
     """
     with _open(settings, request.topic) as (consumer, bounds):
         starts = _starts(consumer, request, bounds)
-        found, scanned, complete = _scan(consumer, request, starts, bounds)
+        fitting, scanned, complete = _scan(consumer, request, starts, bounds)
     records = sorted(
-        chain.from_iterable(found.values()),
+        chain.from_iterable(fitting.values()),
         key=lambda one: (one[0], one[1].partition, one[1].offset),
     )
     kept = records[: request.limit] if request.goes_forward else records[-request.limit :]
@@ -135,7 +135,7 @@ def follow(
 ) -> Iterator[PeekedRecord]:
     """Yield the records that come from now on, as long as it `goes_on`. Raises what `peek` does."""
     with _open(settings, topic) as (consumer, bounds):
-        ends = [PartitionOffset(*place, end) for place, (_, end) in bounds.items()]
+        ends = [PartitionOffset(*partition, end) for partition, (_, end) in bounds.items()]
         consumer.assign(ends)
         while goes_on():
             for message in consumer.consume(BATCH, 0.2):
@@ -164,8 +164,8 @@ def _open(settings: Settings, topic: str) -> Iterator[tuple[Consumer, Bounds]]:
     cluster = preflight(settings, [Rule("topic", topic, "READ")])
     servers = cluster.bootstrap_servers
     admin = AdminClient(common_config(settings, servers, CLIENT))
-    places = [(topic, number) for number in range(cluster.topics[topic].partitions)]
-    bounds = list_bounds(admin, places, stable=True, timeout=CALL_SECONDS)
+    partitions = [(topic, number) for number in range(cluster.topics[topic].partitions)]
+    bounds = list_bounds(admin, partitions, stable=True, timeout=CALL_SECONDS)
     config = consumer_config(settings, servers, CLIENT, CLIENT)
     with closing(Consumer({**config, "queued.max.messages.kbytes": 32_768})) as consumer:
         # Else the leader of a topic that is new to this client is only looked for once a second.
@@ -176,48 +176,54 @@ def _open(settings: Settings, topic: str) -> Iterator[tuple[Consumer, Bounds]]:
 def _starts(consumer: Consumer, request: PeekRequest, bounds: Bounds) -> dict[TopicPartition, int]:
     """Return the offset at which each partition is read from; those without records are absent."""
     if request.start is not None:
-        partition, offset = request.start
-        place = (request.topic, partition)
-        if place not in bounds:
-            raise NotFound(f"{request.topic} has no partition {partition}.")
-        starts = {place: max(offset, bounds[place][0])}
+        number, offset = request.start
+        partition = (request.topic, number)
+        if partition not in bounds:
+            raise NotFound(f"{request.topic} has no partition {number}.")
+        starts = {partition: max(offset, bounds[partition][0])}
     elif request.since is not None:
         # Kafka takes a negative time for a question after the first or the last offset.
-        asked = [PartitionOffset(*place, max(request.since, 0)) for place in bounds]
+        asked = [PartitionOffset(*partition, max(request.since, 0)) for partition in bounds]
         times = consumer.offsets_for_times(asked, timeout=CALL_SECONDS)
         starts = {(at.topic, at.partition): at.offset for at in times if at.offset >= 0}
     else:
+        # A key may be in any record, so all that may be read is. Else a few more than are shown are
+        # enough.
         all_of_it = MAX_SCANNED // len(bounds)
         span = all_of_it if request.key is not None else min(request.limit * SPARE, all_of_it)
-        starts = {place: max(first, end - span) for place, (first, end) in bounds.items()}
-    return {place: start for place, start in starts.items() if start < bounds[place][1]}
+        starts = {partition: max(first, end - span) for partition, (first, end) in bounds.items()}
+    return {partition: start for partition, start in starts.items() if start < bounds[partition][1]}
 
 
 def _scan(
     consumer: Consumer, request: PeekRequest, starts: dict[TopicPartition, int], bounds: Bounds
-) -> tuple[dict[int, Found], int, bool]:
+) -> tuple[dict[int, PartitionRecords], int, bool]:
     """Read each partition to its end; return what fits by partition, and how many were read.
 
     No partition keeps more than the limit, as text, because records may have megabytes.
     """
-    found: dict[int, Found] = {number: deque(maxlen=request.limit) for _, number in starts}
+    fitting: dict[int, PartitionRecords] = {
+        number: deque(maxlen=request.limit) for _, number in starts
+    }
     scanned, deadline = 0, time.monotonic() + READ_SECONDS
-    places = [PartitionOffset(*place, start) for place, start in starts.items()]
-    consumer.assign(places)
-    while places and scanned < MAX_SCANNED and time.monotonic() < deadline:
+    partitions = [PartitionOffset(*partition, start) for partition, start in starts.items()]
+    consumer.assign(partitions)
+    while partitions and scanned < MAX_SCANNED and time.monotonic() < deadline:
         messages = [m for m in consumer.consume(BATCH, 0.05) if m.error() is None]
         scanned += len(messages)
         for record in map(read_record, messages):
-            here = found[record.partition]
-            is_wanted = not request.goes_forward or len(here) < request.limit
-            if is_wanted and _fits(record, request.key):
+            here = fitting[record.partition]
+            has_room = not request.goes_forward or len(here) < request.limit
+            if has_room and _fits(record, request.key):
                 here.append((record.timestamp, shown(record)))
         # What was committed after the ends were asked for is not waited for.
-        if all(at.offset >= bounds[at.topic, at.partition][1] for at in consumer.position(places)):
-            return found, scanned, True
-        if request.goes_forward and all(len(here) == request.limit for here in found.values()):
-            return found, scanned, True
-    return found, scanned, not places
+        if all(
+            at.offset >= bounds[at.topic, at.partition][1] for at in consumer.position(partitions)
+        ):
+            return fitting, scanned, True
+        if request.goes_forward and all(len(here) == request.limit for here in fitting.values()):
+            return fitting, scanned, True
+    return fitting, scanned, not partitions
 
 
 def _fits(record: Record, key: bytes | None) -> bool:

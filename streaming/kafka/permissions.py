@@ -57,8 +57,8 @@ def find_permissions(
     _find_groups(admin, needs, deadline, report)
     _find_transactional_ids(config, needs, deadline, report)
     if report.forbidden:
-        wanted = {*report.forbidden, *report.unnoticed}
-        raise PurchasesError(lacking_sentence([rule for rule in needs if rule in wanted]))
+        lacking = {*report.forbidden, *report.unnoticed}
+        raise PurchasesError(lacking_sentence([rule for rule in needs if rule in lacking]))
     return report
 
 

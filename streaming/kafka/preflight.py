@@ -118,8 +118,8 @@ def preflight(
     heard: dict[str, Any] = {"error_cb": lambda error: evidence.append((error.code(), error.str()))}
     admin = AdminClient({**config, **heard})
     cluster_id = _cluster_id(admin, config, evidence, deadline)
-    found = find_permissions(admin, config, needs, optional, deadline)
-    return Cluster(servers, cluster_id, found.topics, note_sentences(found.unnoticed))
+    report = find_permissions(admin, config, needs, optional, deadline)
+    return Cluster(servers, cluster_id, report.topics, note_sentences(report.unnoticed))
 
 
 def preflight_processor(settings: Settings, slots: Sequence[int]) -> Cluster:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 def purchase_rules(settings: Settings, schemas: "SchemaCache | None" = None) -> Rules:
     """Return the rules by which the processor of this deployment accepts or refuses.
 
-    Framed values are read by those of `schemas` that are known when a record is judged.
+    Framed values are read by those of `schemas` that were looked up when a record is judged.
     """
     return Rules(
         settings.currency,
         settings.history_start_time,
         settings.max_amount_micros,
         Names.of(settings).redrive,
-        None if schemas is None else schemas.known,
+        None if schemas is None else schemas.readers,
     )

@@ -60,8 +60,8 @@ def recorded_in(offsets: Mapping[TopicPartition, PartitionOffset]) -> RecordedSe
 
     Two hosts that start for the first time at once may record two. Then all hosts agree on these.
     """
-    found = (settings_in(offsets[partition].metadata) for partition in sorted(offsets))
-    return next((recorded for recorded in found if recorded is not None), None)
+    all_recorded = (settings_in(offsets[partition].metadata) for partition in sorted(offsets))
+    return next((recorded for recorded in all_recorded if recorded is not None), None)
 
 
 def require_recorded_settings(settings: Settings) -> None:
@@ -78,8 +78,8 @@ def require_recorded_settings(settings: Settings) -> None:
 def require_settings_of(offsets: Iterable[PartitionOffset], settings: Settings) -> None:
     """Raise `Mismatch` as `require_recorded_settings` does, asking only if an offset differs."""
     given = RecordedSettings.of(settings)
-    found = (settings_in(offset.metadata) for offset in offsets)
-    other = next((one for one in found if one not in {None, given}), None)
+    all_recorded = (settings_in(offset.metadata) for offset in offsets)
+    other = next((one for one in all_recorded if one not in {None, given}), None)
     if other is not None:
         _require_same(settings, _read_recorded(settings) or other)
 

@@ -56,7 +56,7 @@ class Topic:
     partitions: int
 
 
-def wanted_topics(names: Names) -> dict[str, tuple[int, dict[str, str]]]:
+def topic_definitions(names: Names) -> dict[str, tuple[int, dict[str, str]]]:
     """Return each topic's partitions and configuration, by which a missing one is created.
 
     Event time lives in the payload, so `purchases` has the time of append: retention reads it.
@@ -82,17 +82,17 @@ def create_topics(settings: Settings, bootstrap_servers: str) -> list[str]:
     """
     admin = AdminClient(common_config(settings, bootstrap_servers, "topics"))
     names = Names.of(settings)
-    wanted = wanted_topics(names)
+    definitions = topic_definitions(names)
     if settings.embedded_broker:
         # It bounds every topic by the size of its disk.
-        del wanted[names.purchases][1]["retention.bytes"]
+        del definitions[names.purchases][1]["retention.bytes"]
     existing = _describe_topics(admin, names)
     if purchases := existing.get(names.purchases):
         # The same key goes to the same partition of both, and so keeps its order.
-        wanted[names.redrive] = (purchases.partitions, wanted[names.redrive][1])
+        definitions[names.redrive] = (purchases.partitions, definitions[names.redrive][1])
     created, lacking = [], []
-    for name in [name for name in wanted if name not in existing]:
-        error = _create(admin, name, *wanted[name])
+    for name in [name for name in definitions if name not in existing]:
+        error = _create(admin, name, *definitions[name])
         if error is None:
             created.append(name)
         elif error.code() in NOT_PERMITTED:
@@ -102,9 +102,10 @@ def create_topics(settings: Settings, bootstrap_servers: str) -> list[str]:
     if lacking:
         raise PurchasesError(lacking_sentence(lacking))
     if not wait_until(
-        lambda: len(_describe_topics(admin, names)) == len(wanted), Deadline.after(CREATE_SECONDS)
+        lambda: len(_describe_topics(admin, names)) == len(definitions),
+        Deadline.after(CREATE_SECONDS),
     ):
-        missing = min(set(wanted) - set(_describe_topics(admin, names)))
+        missing = min(set(definitions) - set(_describe_topics(admin, names)))
         raise PurchasesError(
             f"The topic {missing} was created, but the brokers do not describe it after"
             f" {CREATE_SECONDS:g} s; try again."
@@ -120,7 +121,7 @@ def alter_topics(settings: Settings, bootstrap_servers: str, *, apply: bool) -> 
     admin = AdminClient(common_config(settings, bootstrap_servers, "topics"))
     names = Names.of(settings)
     try:
-        options = read_options(admin, wanted_topics(names))
+        options = read_options(admin, topic_definitions(names))
         unsafe = unsafe_options(names.purchases, options[names.purchases], UNPACKED)
         for name, its in options.items():
             unsafe += unsafe_options(name, its, NOT_COMPACTED)
@@ -135,7 +136,7 @@ def alter_topics(settings: Settings, bootstrap_servers: str, *, apply: bool) -> 
 
 def _describe_topics(admin: AdminClient, names: Names) -> dict[str, Topic]:
     """Return those of the topics that exist. Raises `PurchasesError` if the brokers do not say."""
-    found, hidden = {}, []
+    existing, hidden = {}, []
     futures = admin.describe_topics(TopicCollection(names.topics), request_timeout=CALL_SECONDS)
     for name, future in futures.items():
         try:
@@ -151,12 +152,12 @@ def _describe_topics(admin: AdminClient, names: Names) -> dict[str, Topic]:
                     f"The topic {name} cannot be described: {reason.str()}."
                 ) from None
         else:
-            found[name] = Topic(name, topic_id_of(description), len(description.partitions))
+            existing[name] = Topic(name, topic_id_of(description), len(description.partitions))
     if hidden:
         raise PurchasesError(
             lacking_sentence([rule for rule in create_rules(names) if rule.name in hidden])
         )
-    return found
+    return existing
 
 
 def topic_id_of(description: Any) -> bytes:  # noqa: ANN401 - the client does not export its type

@@ -131,6 +131,7 @@ class PurchaseProcessorApp:
         except KafkaException as error:
             self._abort(error)
         else:
+            # Only what was committed: an aborted batch comes again, and would be counted twice.
             self._count(batch[: leading.count], summary)
 
     def idle(self) -> None:
@@ -168,8 +169,11 @@ class PurchaseProcessorApp:
             self._require_same_topic(offset)
             self._committed[offset.topic, offset.partition] = offset.offset
         require_settings_of(offsets, self._settings)
+        # At the start and after an abort only: a broker forgets the end of a transaction then
+        # (docs/decisions/0013).
         if not self._is_recovered:
             self._recovery.abort_hanging()
+            # One without an offset was added. A group without any is new, or lost them.
             if all(offset.offset < 0 for offset in offsets):
                 self._recovery.require_offsets()
             self._is_recovered = True
@@ -177,6 +181,7 @@ class PurchaseProcessorApp:
 
     def _require_same_topic(self, offset: PartitionOffset) -> None:
         topic_id = topic_id_in(offset.metadata)
+        # An offset without an id is another tool's: then nothing can be compared.
         if topic_id and topic_id != self._topic_ids[offset.topic] and offset.offset >= 0:
             raise Mismatch(
                 f"The committed offset {offset.offset} of {offset.topic}-{offset.partition} is of a"
@@ -262,6 +267,8 @@ class PurchaseProcessorApp:
         """
         reason = self._reason(error)
         get_logger().warning("transaction_failed", code=reason.name(), error=reason.str())
+        # Whether such a commit succeeded nobody knows. librdkafka lacks KIP-890, by which the
+        # producer could go on (docs/decisions/0008).
         unknown = reason.retriable() and not reason.txn_requires_abort()
         if reason.fatal() or unknown or reason.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             raise Unrecoverable(f"the transaction failed: {reason.str()}")
@@ -274,6 +281,7 @@ class PurchaseProcessorApp:
             raise Unrecoverable(f"cannot abort: {failed.args[0].str()}") from None
         # A broker may forget this abort too, so the next look-up recovers again.
         self._is_recovered = False
+        # All partitions, because the transaction had the offsets of all.
         self.consumer.rewind(self.consumer.assignment())
         self._aborts += 1
         cause = reason.str()
@@ -286,6 +294,7 @@ class PurchaseProcessorApp:
             self.require_permissions, self._runtime
         ):
             self._aborts = 0
+        # Without a pause, a lasting cause would abort nine times a second (docs/decisions/0016).
         if self._aborts > 1:
             self._runtime.pause(f"the transaction failed: {cause}")
 
@@ -311,6 +320,7 @@ def run_processor(settings: Settings, runtime: Runtime) -> None:
     slot = runtime.status.slot
     client = f"{PROCESSOR.name}-{slot}"
     common = common_config(settings, servers, client)
+    # Before `fence`, which would end another host's worker of this slot (docs/decisions/0018).
     if not await_turn(runtime, common, names.processor_group, client, names.read_by(PROCESSOR)):
         return
     topics = [*names.read_by(PROCESSOR), names.analytics, names.dead_letters]
@@ -327,6 +337,7 @@ def run_processor(settings: Settings, runtime: Runtime) -> None:
         return
     if names.redrive not in identity.topic_ids:
         get_logger().warning("redrive_topic_missing", topic=names.redrive)
+    # A client file may lower the client's own limit, above which it refuses to send.
     most_bytes = min(DEAD_LETTER_BYTES, int(config["message.max.bytes"]))
     limit = watch.message_limit(names.dead_letters, most_bytes)
     if limit < DEAD_LETTER_BYTES:

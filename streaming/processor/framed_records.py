@@ -21,5 +21,6 @@ def learn_schemas(schemas: SchemaCache, batch: Sequence[Record], runtime: Runtim
         runtime.pause(str(error))
         return False
     finally:
+        # Also after a failure: what was looked up until then stays, and is counted.
         runtime.status.lookups = schemas.lookups
     return True

@@ -62,6 +62,7 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
     unframed = record if is_plain else unframe(record, rules.schemas)
     plain = record if isinstance(unframed, Refusal) else unframed
     fast = read_event_fast(plain, rules, processed_at)
+    # Only the key can be too large to be carried here: the fast path takes no headers.
     if fast is not None and (key is None or len(key) <= MAX_CARRIED_BYTES):
         event, unknown = fast
         return Output(
@@ -79,8 +80,10 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
         # Over any verdict on the value: repairing that would not make the record fit.
         verdict = _too_much_carried(record) or verdict
     if isinstance(verdict, Refusal):
-        letter = dead_letter(record, origin, verdict, dead_letter_bytes)
-        return Output(letter.key, letter.value, letter.headers, verdict.reason)
+        refused_record = dead_letter(record, origin, verdict, dead_letter_bytes)
+        return Output(
+            refused_record.key, refused_record.value, refused_record.headers, verdict.reason
+        )
     return Output(
         # By customer, whatever the sender keyed by: a customer's events keep their order.
         key=record_key(verdict.user, verdict.order_id) or key,

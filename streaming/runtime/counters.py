@@ -47,10 +47,10 @@ class Rates(Struct, frozen=True):
     closing: float = 0.0
 
 
-class SchemaLookups(Struct):
+class SchemaLookups(Struct, rename={"readable": "found"}):
     """How many schema ids were looked up: found and readable, or refused; or not asked for."""
 
-    found: int = 0
+    readable: int = 0
     refused: int = 0
     unasked: int = 0
 
@@ -169,6 +169,8 @@ class RecentWindow:
             if key is not None:
                 newest.keys[key[:KEY_BYTES]] += 1
         if len(newest.keys) > KEYS_KEPT:
+            # After each batch: a sender with a key of its own for each record must not fill the
+            # memory.
             newest.keys = Counter(dict(newest.keys.most_common(KEYS_KEPT)))
 
     def add_without_price(self, purchases: int) -> None:
@@ -215,7 +217,10 @@ def sum_unknown_fields(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 def list_positions(bounds: ReadPositions) -> list[WorkerPosition]:
     """Return positions and end offsets as records, in the order of topic and partition."""
     # The end is of the last fetch, and the position may be past it by now.
-    return [WorkerPosition(*place, at, max(at, end)) for place, (at, end) in sorted(bounds.items())]
+    return [
+        WorkerPosition(*partition, at, max(at, end))
+        for partition, (at, end) in sorted(bounds.items())
+    ]
 
 
 def is_caught_up(bounds: ReadPositions) -> bool:

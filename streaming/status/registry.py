@@ -34,7 +34,7 @@ def read_registry_section(settings: Settings, workers: Sequence[WorkerStatus]) -
     return Section(
         {
             "answers": not problems,
-            "schemas_found": sum(one.found for one in lookups),
+            "schemas_found": sum(one.readable for one in lookups),
             "schemas_refused": sum(one.refused for one in lookups),
             "schemas_not_asked": sum(one.unasked for one in lookups),
         },

@@ -12,7 +12,7 @@ from streaming.broker.config import (
 )
 from streaming.broker.identity import BrokerIdentity
 from streaming.kafka.names import Names
-from streaming.kafka.topics import wanted_topics
+from streaming.kafka.topics import topic_definitions
 
 
 def test_the_broker_listens_on_loopback_only() -> None:
@@ -40,7 +40,7 @@ def test_a_backslash_is_doubled() -> None:
 
 def test_all_topics_together_take_half_of_the_disk() -> None:
     """Each partition may have an equal part, and a segment more, which Kafka deletes as a whole."""
-    assert sum(partitions for partitions, _ in wanted_topics(Names()).values()) == PARTITIONS
+    assert sum(partitions for partitions, _ in topic_definitions(Names()).values()) == PARTITIONS
     properties = retention_properties(500_000_000_000)
     size, segment = (int(properties[f"log.{name}.bytes"]) for name in ("retention", "segment"))
     assert PARTITIONS * size <= 250_000_000_000 < PARTITIONS * (size + segment)

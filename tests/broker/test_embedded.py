@@ -27,7 +27,7 @@ from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import Config, common_config, read_client_properties
 from streaming.kafka.names import Names
 from streaming.kafka.topic_options import read_options, retention
-from streaming.kafka.topics import wanted_topics
+from streaming.kafka.topics import topic_definitions
 from streaming.settings import Settings
 from streaming.system.home import Home
 from tests.conftest import bring_jars
@@ -147,7 +147,7 @@ def test_it_keeps_what_was_acknowledged_its_address_and_its_cluster_through_sigk
     resource = ConfigResource(ConfigResource.Type.BROKER, "1")
     configuration = admin.describe_configs([resource])[resource].result(60)
     assert configuration["offsets.retention.minutes"].value == "525600"
-    topics = list(wanted_topics(Names()))
+    topics = list(topic_definitions(Names()))
     bound = int(retention_properties(shutil.disk_usage(home.path).total)["log.retention.bytes"])
     sizes = {retention(options).size for options in read_options(admin, topics).values()}
     assert sizes == {bound}

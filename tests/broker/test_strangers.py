@@ -42,7 +42,7 @@ from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
 from streaming.kafka.open_listener import start_embedded_broker
-from streaming.kafka.topics import create_topics, wanted_topics
+from streaming.kafka.topics import create_topics, topic_definitions
 from streaming.settings import Settings
 from streaming.system.home import Home
 from tests.conftest import bring_jars
@@ -205,7 +205,7 @@ def test_a_stranger_may_send_purchases_read_topics_and_nothing_else(settings: Se
     assert len(read_topic(servers, NAMES.purchases)) == 1
     assert send(servers, NAMES.purchases) is None
     assert send(servers, NAMES.purchases, **{"enable.idempotence": True}) is None
-    for topic in wanted_topics(NAMES):
+    for topic in topic_definitions(NAMES):
         read_topic(servers, topic)
     for topic in WRITES_OF_OURS:
         refused = send(servers, topic)

@@ -1,14 +1,14 @@
 """With which options topics are created where a cluster does not take all that are wanted."""
 
 from streaming.kafka.names import Names
-from streaming.kafka.topics import DEAD_LETTER_BYTES, KEPT, fallbacks, wanted_topics
+from streaming.kafka.topics import DEAD_LETTER_BYTES, KEPT, fallbacks, topic_definitions
 
 DAYS_30 = {"cleanup.policy": "delete", "retention.ms": str(30 * 86_400_000)}
 
 
 def test_a_smaller_limit_is_asked_for_before_none() -> None:
     """Dead letters keep their 30 days whatever becomes of the 16 MiB."""
-    _, wanted = wanted_topics(Names())["purchases.dlq"]
+    _, wanted = topic_definitions(Names())["purchases.dlq"]
     asked = list(fallbacks(wanted))
     assert asked[:3] == [
         DAYS_30 | {"max.message.bytes": str(DEAD_LETTER_BYTES)},
@@ -20,7 +20,7 @@ def test_a_smaller_limit_is_asked_for_before_none() -> None:
 
 def test_as_few_options_as_possible_are_left_out() -> None:
     """Each alone before two together, and never the time of append or how records are deleted."""
-    _, wanted = wanted_topics(Names())["purchases"]
+    _, wanted = topic_definitions(Names())["purchases"]
     asked = list(fallbacks(wanted))
     left_out = [len(wanted) - len(options) for options in asked]
     assert left_out == sorted(left_out)

@@ -115,7 +115,7 @@ def test_what_is_no_answer_refuses_nothing(answers: list[bytes], said: str) -> N
             cache.learn([framed()])
         assert said in str(error.value)
         assert len(str(error.value)) < 400
-        assert not cache.known
+        assert not cache.readers
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_what_a_producer_may_cause_refuses_its_record_and_goes_on(
     with answering(*answers) as (url, _):
         cache = SchemaCache(RegistryAddress(url))
         cache.learn([framed()])
-        refusal = cache.known[7]
+        refusal = cache.readers[7]
         assert isinstance(refusal, Refusal)
         assert said in refusal.detail
         assert len(refusal.detail) < 300
@@ -250,7 +250,7 @@ def test_each_question_is_a_turn_of_the_worker() -> None:
         cache = SchemaCache(RegistryAddress(url))
         with pytest.raises(Unavailable, match="was ended"):
             cache.learn([framed()], lambda: len(requests) < 5)
-        assert (len(requests), dict(cache.known)) == (5, {})
+        assert (len(requests), dict(cache.readers)) == (5, {})
 
 
 def learn_slowly(
@@ -296,7 +296,7 @@ def test_a_registry_that_is_away_uses_up_no_questions() -> None:
             with pytest.raises(Unavailable):
                 cache.learn([framed()])
         cache.learn([framed()])
-    assert list(cache.known) == [7]
+    assert list(cache.readers) == [7]
     assert cache.lookups.unasked == 0
 
 
@@ -353,7 +353,7 @@ def test_an_unknown_id_is_asked_for_again_after_a_minute() -> None:
         for _ in range(3):
             cache.learn([framed()])
         assert len(requests) == 3
-        assert not isinstance(cache.known[7], Refusal)
+        assert not isinstance(cache.readers[7], Refusal)
 
 
 def test_the_password_goes_to_the_registry_alone(tmp_path: Path) -> None:

@@ -178,14 +178,14 @@ def test_five_thousand_unknown_ids_cost_the_registry_two_hundred_questions(
         for number, value in enumerate([*hostile, honest, honest])
     ]
     learn_all(cache, batch)
-    asked = Counter(isinstance(schema, Refusal) for schema in cache.known.values())
+    asked = Counter(isinstance(schema, Refusal) for schema in cache.readers.values())
     assert asked == {True: ASKED_AT_ONCE - 1, False: 1}
     assert cache.lookups.unasked == len(hostile) - ASKED_AT_ONCE + 1
-    before = len(cache.known)
+    before = len(cache.readers)
     learn_all(cache, batch)
     # A few more as time passes, and none twice.
-    assert len(cache.known) - before < ASKED_AT_ONCE
-    assert cache.lookups.found + cache.lookups.refused == len(cache.known)
+    assert len(cache.readers) - before < ASKED_AT_ONCE
+    assert cache.lookups.readable + cache.lookups.refused == len(cache.readers)
 
 
 def test_our_schemas_are_registered_once_and_take_only_what_old_readers_read(

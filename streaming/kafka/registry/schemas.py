@@ -13,8 +13,8 @@ from typing import Any, Final
 from streaming.errors import Unavailable
 from streaming.events.avro import UnreadableSchemaError, avro_reader
 from streaming.events.framing import (
-    KnownSchemas,
     SchemaId,
+    SchemaReaders,
     ValueReader,
     read_framing,
     read_json_value,
@@ -40,7 +40,7 @@ ASKED_PER_SECOND: Final = 2.0
 """How many questions: more than any deployment has schemas, and far below what hurts a registry."""
 LEARN_SECONDS: Final = 5.0
 """After so long no further id is looked up before the caller had a turn."""
-MAX_KNOWN: Final = 1_000
+MAX_SCHEMAS: Final = 1_000
 """Of more the first ones are forgotten: a parsed schema takes some KiB."""
 MAX_REFERENCES: Final = 20
 MAX_PATH: Final = 1_000
@@ -67,7 +67,7 @@ class SchemaCache:
         self, address: RegistryAddress, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.lookups = SchemaLookups()
-        self._known: dict[SchemaId, ValueReader | Refusal] = {}
+        self._readers: dict[SchemaId, ValueReader | Refusal] = {}
         self._refused_at: dict[SchemaId, float] = {}
         self._address = address
         self._clock = clock
@@ -78,9 +78,9 @@ class SchemaCache:
         self._log = RateLimitedLogger()
 
     @property
-    def known(self) -> KnownSchemas:
+    def readers(self) -> SchemaReaders:
         """The schemas by id, as they are now and after each `learn`."""
-        return self._known
+        return self._readers
 
     def learn(
         self, records: Iterable[Record], heartbeat: Callable[[], bool] = lambda: True
@@ -104,7 +104,7 @@ class SchemaCache:
             self._lock.release()
 
     def _look_up_all(self, ids: Iterable[SchemaId], heartbeat: Callable[[], bool]) -> None:
-        new = [schema_id for schema_id in ids if schema_id not in self._known]
+        new = [schema_id for schema_id in ids if schema_id not in self._readers]
         began = self._clock()
         for number, schema_id in enumerate(new):
             if self._budget < 1:
@@ -131,12 +131,12 @@ class SchemaCache:
 
         try:
             schema: ValueReader | Refusal = _read_schema(self._address, schema_id, ask_next)
-            self.lookups.found += 1
+            self.lookups.readable += 1
         except UnreadableSchemaError as error:
             schema = Refusal(Reason.UNKNOWN_SCHEMA, f"schema id {schema_id} {error}")
             self.lookups.refused += 1
             self._refused_at[schema_id] = self._clock()
-        self._known[schema_id] = schema
+        self._readers[schema_id] = schema
 
     def _forget_old(self) -> None:
         """Forget what was refused a minute ago, and the first of too many; allow new questions."""
@@ -145,9 +145,10 @@ class SchemaCache:
             allowed = self._budget + (now - self._done_at) * ASKED_PER_SECOND
             self._budget, self._done_at = min(allowed, ASKED_AT_ONCE), None
         old = [one for one, at in self._refused_at.items() if now - at >= REFUSED_SECONDS]
-        surplus = list(self._known)[: max(len(self._known) - MAX_KNOWN, 0)]
+        # A dict is in the order of insertion: the first ones are the oldest.
+        surplus = list(self._readers)[: max(len(self._readers) - MAX_SCHEMAS, 0)]
         for schema_id in (*old, *surplus):
-            self._known.pop(schema_id, None)
+            self._readers.pop(schema_id, None)
             self._refused_at.pop(schema_id, None)
 
 
@@ -201,9 +202,9 @@ def _referenced(address: RegistryAddress, content: Mapping[str, Any], ask_next: 
             asked.add(path)
             if len(asked) > MAX_REFERENCES or len(path) > MAX_PATH:
                 raise UnreadableSchemaError("refers to too many others, or by too long names")
-            found = _content(address, path, ask_next(path))
-            add_all(found.get("references"))
-            texts[path] = found["schema"]
+            referenced = _content(address, path, ask_next(path))
+            add_all(referenced.get("references"))
+            texts[path] = referenced["schema"]
 
     add_all(content.get("references"))
     return list(texts.values())

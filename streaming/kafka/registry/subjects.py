@@ -119,10 +119,10 @@ def _ask(
     address: RegistryAddress, path: str, method: str, content: object, subject: str
 ) -> dict[str, Any]:
     answer = ask(address, path, method, content)
-    found = answer.json()
-    if not answer.ok or not isinstance(found, dict):
+    body = answer.json()
+    if not answer.ok or not isinstance(body, dict):
         raise PurchasesError(_refusal(subject, answer))
-    return found
+    return body
 
 
 def _refusal(subject: str, answer: Answer) -> str:
