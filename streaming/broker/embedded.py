@@ -47,7 +47,7 @@ JAVA_OPTIONS: Final = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )
-KNOWN_REASONS: Final = {
+START_FAILURES: Final = {
     "No space left on device": "no space left on device; free some.",
     "Too many open files": (
         "this user may open too few files at once; allow more, such as with `ulimit -n 4096`."
@@ -134,10 +134,10 @@ def stop_broker(home: Path, timeout: float = 8.0) -> bool:
 
 def _require_openness(home: Path, status: BrokerStatus, *, is_open: bool) -> BrokerStatus:
     if (status.bootstrap_servers is not None) != is_open:
-        found, wanted = ("with", "off") if not is_open else ("without", "on")
+        actual, expected = ("with", "off") if not is_open else ("without", "on")
         raise PurchasesError(
-            f"The broker of {home} runs {found} its open listener, but PURCHASES_BROKER_OPEN is"
-            f" {wanted}; stop it with `purchases broker stop`, and start it again."
+            f"The broker of {home} runs {actual} its open listener, but PURCHASES_BROKER_OPEN is"
+            f" {expected}; stop it with `purchases broker stop`, and start it again."
         )
     return status
 
@@ -274,7 +274,7 @@ def _wait_until_serving(
 def _failure_reason(log: Path) -> str:
     """Return the line of the log with the reason: the deepest cause, or the last error."""
     text = log.read_text(errors="replace")
-    for words, reason in KNOWN_REASONS.items():
+    for words, reason in START_FAILURES.items():
         if words in text:
             return reason
     # A frame of a stack names a class of Java's, and no reason.

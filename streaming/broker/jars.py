@@ -88,10 +88,10 @@ def recorded_sums() -> dict[str, str]:
 def _fetch(home: Path, sums: dict[str, str]) -> None:
     directory, cache = Home(home).jars, Home(home).fetched_jars
     repository = _resolve(cache)
-    found = {path.name: path for path in repository.rglob("*.jar")}
+    jars = {path.name: path for path in repository.rglob("*.jar")}
     directory.mkdir(parents=True, exist_ok=True)
     for name, expected in sums.items():
-        if not _copy_jar(found.get(name), directory / name, expected):
+        if not _copy_jar(jars.get(name), directory / name, expected):
             raise PurchasesError(
                 f"The jar {name} that was fetched is not the recorded one (its SHA-256 differs, or"
                 f" it is missing), so it is not used; remove {cache} and try again. If that"

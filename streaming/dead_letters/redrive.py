@@ -92,7 +92,7 @@ class _Count:
 class _RepairedRecord:
     """A record to send again, and the dead letter that it was."""
 
-    letter: StoredDeadLetter
+    dead_letter: StoredDeadLetter
     key: bytes | None
     value: bytes | None
     headers: list[Header]
@@ -105,7 +105,7 @@ class RedriveRequest(Struct, frozen=True):
     that today's rules would refuse again.
     """
 
-    wanted: DeadLetterFilter
+    selection: DeadLetterFilter
     repair: Repair
     force: bool = False
     valid_only: bool = False
@@ -136,49 +136,53 @@ def redrive(
         read_store(settings) as store,
         closing(DeadLetterReader(settings, cluster.bootstrap_servers)) as reader,
     ):
-        count.left.update(_named_in_other_states(store, request.wanted))
+        count.left.update(_named_in_other_states(store, request.selection))
         pseudonyms = read_pseudonyms(Home(settings.home).erasures, erasure_ids(store))
-        letters = _report_each(find_dead_letters(store, request.wanted), report)
-        repaired = _repair_all(letters, reader, request, pseudonyms, count)
+        dead_letters = _report_each(find_dead_letters(store, request.selection), report)
+        repaired = _repair_all(dead_letters, reader, request, pseudonyms, count)
         rules = purchase_rules(settings, reader.schemas)
         records = _count_outcomes(repaired, rules, topic, request, count)
         if send:
             _send(records, settings, cluster.bootstrap_servers)
         else:
+            # Runs the generators, which count what they pass on.
             deque(records, maxlen=0)
     return RedriveResult(send, dict(count.outcomes.most_common()), dict(count.left.most_common()))
 
 
-def _named_in_other_states(store: StoreConnection, wanted: DeadLetterFilter) -> Iterator[str]:
+def _named_in_other_states(store: StoreConnection, selection: DeadLetterFilter) -> Iterator[str]:
     """Yield the states of the dead letters that are named but in none of the states asked for."""
-    if wanted.ids is not None:
-        others = tuple(state for state in STATES if state not in wanted.states)
-        for letter in find_dead_letters(store, structs.replace(wanted, states=others)):
-            yield letter.state
+    if selection.ids is not None:
+        others = tuple(state for state in STATES if state not in selection.states)
+        for dead_letter in find_dead_letters(store, structs.replace(selection, states=others)):
+            yield dead_letter.state
 
 
-def _report_each(letters: Iterator[StoredDeadLetter], report: Report) -> Iterator[StoredDeadLetter]:
-    for number, letter in enumerate(letters, 1):
-        yield letter
+def _report_each(
+    dead_letters: Iterator[StoredDeadLetter], report: Report
+) -> Iterator[StoredDeadLetter]:
+    for number, dead_letter in enumerate(dead_letters, 1):
+        yield dead_letter
         report(number)
 
 
 def _repair_all(
-    letters: Iterator[StoredDeadLetter],
+    dead_letters: Iterator[StoredDeadLetter],
     reader: DeadLetterReader,
     request: RedriveRequest,
     pseudonyms: Pseudonyms,
     count: _Count,
 ) -> Iterator[_RepairedRecord]:
     """Yield the records to send, repaired; count those that are not sent."""
-    for letter in letters:
-        if letter.reason == Reason.NOT_STORABLE:
+    for dead_letter in dead_letters:
+        # What the row tells comes first: its record is then not read from the topic.
+        if dead_letter.reason == Reason.NOT_STORABLE:
             count.left[Reason.NOT_STORABLE] += 1
             continue
-        if letter.attempts >= PARKED_ATTEMPTS and not request.force:
+        if dead_letter.attempts >= PARKED_ATTEMPTS and not request.force:
             count.left[PARKED] += 1
             continue
-        record = reader.find(letter)
+        record = reader.find(dead_letter)
         if record is None:
             count.left[GONE] += 1
             continue
@@ -190,7 +194,7 @@ def _repair_all(
             count.left[SENT_BEFORE] += 1
             continue
         try:
-            yield _repair_one(letter, record, plain, request.repair)
+            yield _repair_one(dead_letter, record, plain, request.repair)
         except RepairError as error:
             count.left[error.code] += 1
 
@@ -229,7 +233,7 @@ def _was_sent_before(record: DeadLetterRecord) -> bool:
 
 
 def _repair_one(
-    letter: StoredDeadLetter, record: DeadLetterRecord, plain: Record, repair: Repair
+    dead_letter: StoredDeadLetter, record: DeadLetterRecord, plain: Record, repair: Repair
 ) -> _RepairedRecord:
     """Make the record that is sent again: key and headers as they came, and its origin.
 
@@ -239,13 +243,13 @@ def _repair_one(
     refused, headers = record.record, record.record.headers
     cut = any(name.startswith(f"{DEAD_LETTER}truncated") for name, _ in headers)
     given = plain.value if repair.fields else refused.value
-    value = repaired_value(letter.id, given, repair, cut=cut)
+    value = repaired_value(dead_letter.id, given, repair, cut=cut)
     if value is not refused.value:
         headers = without_schema_ids(headers)
     # A record that was redriven before has older origin headers.
     carried = [header for header in forwarded_headers(headers) if not header[0].startswith(ORIGIN)]
     with_origin = [*carried, *origin_headers(record.headers.origin, ORIGIN)]
-    return _RepairedRecord(letter, refused.key, value, with_origin)
+    return _RepairedRecord(dead_letter, refused.key, value, with_origin)
 
 
 def _count_outcomes(
@@ -262,6 +266,8 @@ def _count_outcomes(
     """
     for record in records:
         now = time.time_ns() // 1_000_000
+        # As it will be appended. Partition and offset do not matter, because the headers name its
+        # origin.
         sent = Record(
             topic.name, topic.topic_id, 0, 0, now, record.key, record.value, record.headers
         )
@@ -284,7 +290,7 @@ def _send(records: Iterator[_RepairedRecord], settings: Settings, servers: str) 
     for record in records:
         if not sender.send(record.key, record.value, record.headers):
             break
-        batch.append(record.letter)
+        batch.append(record.dead_letter)
         if len(batch) >= BATCH:
             # Acknowledged first, then marked: a kill in between sends again, and nothing twice into
             # the store.
@@ -295,9 +301,9 @@ def _send(records: Iterator[_RepairedRecord], settings: Settings, servers: str) 
     _mark(settings, batch)
 
 
-def _mark(settings: Settings, letters: list[StoredDeadLetter]) -> None:
+def _mark(settings: Settings, dead_letters: list[StoredDeadLetter]) -> None:
     with write_store(settings) as store:
-        mark_redriven(store, letters)
+        mark_redriven(store, dead_letters)
 
 
 def _confirm(sender: RecordSender) -> None:

@@ -92,22 +92,22 @@ class DeadLetterList(Struct, frozen=True):
     dead_letters: Sequence[DeadLetterSummary]
 
 
-def summary(letter: StoredDeadLetter) -> DeadLetterSummary:
+def summary(dead_letter: StoredDeadLetter) -> DeadLetterSummary:
     """Return the dead letter as a list shows it."""
     return DeadLetterSummary(
-        letter.id,
-        letter.state,
-        letter.reason,
-        letter.detail,
-        letter.key,
-        letter.attempts,
-        _time(letter.refused_at),
-        letter.dropped_because,
+        dead_letter.id,
+        dead_letter.state,
+        dead_letter.reason,
+        dead_letter.detail,
+        dead_letter.key,
+        dead_letter.attempts,
+        _time(dead_letter.refused_at),
+        dead_letter.dropped_because,
     )
 
 
 def details(
-    letter: StoredDeadLetter,
+    dead_letter: StoredDeadLetter,
     last: DeadLetterRecord | None,
     attempts: Iterable[DeadLetterRecord],
     decoded: bytes | None,
@@ -122,20 +122,20 @@ def details(
     truncated = dict(headers).get(f"{DEAD_LETTER}truncated")
     framing = None if record is None else read_framing(record)
     return DeadLetterDetails(
-        id=letter.id,
-        state=letter.state,
-        reason=letter.reason,
-        detail=letter.detail,
-        attempts=letter.attempts,
-        refused_at=_time(letter.refused_at),
-        dropped_because=letter.dropped_because,
-        origin_topic=letter.topic,
-        origin_partition=letter.partition,
-        origin_offset=letter.offset,
-        origin_timestamp=_time(letter.timestamp * 1000) or "",
+        id=dead_letter.id,
+        state=dead_letter.state,
+        reason=dead_letter.reason,
+        detail=dead_letter.detail,
+        attempts=dead_letter.attempts,
+        refused_at=_time(dead_letter.refused_at),
+        dropped_because=dead_letter.dropped_because,
+        origin_topic=dead_letter.topic,
+        origin_partition=dead_letter.partition,
+        origin_offset=dead_letter.offset,
+        origin_timestamp=_time(dead_letter.timestamp * 1000) or "",
         in_topic=record is not None,
         truncated_bytes=None if truncated is None else int(truncated),
-        key=letter.key if record is None else escaped_text(record.key),
+        key=dead_letter.key if record is None else escaped_text(record.key),
         headers=_foreign(headers),
         value=None if value is None else value.decode(errors="backslashreplace"),
         value_hex=None if value is None else value.hex(),
@@ -145,39 +145,42 @@ def details(
     )
 
 
-def lines(letter: DeadLetterDetails) -> str:
+def lines(dead_letter: DeadLetterDetails) -> str:
     """Return lines of a name and what it is, then the value as text and as hex."""
-    because = f": {letter.dropped_because}" if letter.dropped_because else ""
-    origin = f"{letter.origin_topic}-{letter.origin_partition} at {letter.origin_offset}"
+    because = f": {dead_letter.dropped_because}" if dead_letter.dropped_because else ""
+    origin = (
+        f"{dead_letter.origin_topic}-{dead_letter.origin_partition} at {dead_letter.origin_offset}"
+    )
     named = [
-        ("dead letter", letter.id),
-        ("state", letter.state + because),
-        ("reason", letter.reason or ""),
-        ("detail", letter.detail or ""),
-        ("refused at", letter.refused_at or ""),
-        ("came as", f"{origin} ({letter.origin_timestamp})"),
-        ("key", "none" if letter.key is None else letter.key),
-        *((f"header {header.name}", header.value or "") for header in letter.headers),
-        *([("framing", letter.framing)] if letter.framing else []),
-        *([("by schema", letter.decoded[:SHOWN_BYTES])] if letter.decoded else []),
+        ("dead letter", dead_letter.id),
+        ("state", dead_letter.state + because),
+        ("reason", dead_letter.reason or ""),
+        ("detail", dead_letter.detail or ""),
+        ("refused at", dead_letter.refused_at or ""),
+        ("came as", f"{origin} ({dead_letter.origin_timestamp})"),
+        ("key", "none" if dead_letter.key is None else dead_letter.key),
+        *((f"header {header.name}", header.value or "") for header in dead_letter.headers),
+        *([("framing", dead_letter.framing)] if dead_letter.framing else []),
+        *([("by schema", dead_letter.decoded[:SHOWN_BYTES])] if dead_letter.decoded else []),
     ]
     text = [f"{printable(name):<13} {printable(value)}".rstrip() for name, value in named]
     text += [
         f"attempt {a.attempt:<5} {a.refused_at} {printable(a.reason)}: {printable(a.detail)}"
-        for a in letter.refusals
+        for a in dead_letter.refusals
     ]
-    if letter.reason == Reason.NOT_STORABLE:
-        place = f"{letter.origin_topic}-{letter.origin_partition} at {letter.origin_offset}"
+    if dead_letter.reason == Reason.NOT_STORABLE:
         return "\n".join(
-            [*text, "", f"Its value is the record of {place}, and is kept nowhere else."]
+            [*text, "", f"Its value is the record of {origin}, and is kept nowhere else."]
         )
-    if not letter.in_topic:
+    if not dead_letter.in_topic:
         return "\n".join([*text, "", "The topic no longer holds its value (it keeps 30 days)."])
-    if letter.truncated_bytes is not None:
-        text.append(f"size          {letter.truncated_bytes:,} bytes, of which the first are kept")
-    if letter.value is None or letter.value_hex is None:
+    if dead_letter.truncated_bytes is not None:
+        text.append(
+            f"size          {dead_letter.truncated_bytes:,} bytes, of which the first are kept"
+        )
+    if dead_letter.value is None or dead_letter.value_hex is None:
         return "\n".join([*text, "", "It has no value."])
-    content = bytes.fromhex(letter.value_hex)
+    content = bytes.fromhex(dead_letter.value_hex)
     more = [] if len(content) <= SHOWN_BYTES else [f"… {len(content):,} bytes in all"]
     value = printable(content[:SHOWN_BYTES].decode(errors="backslashreplace"))
     return "\n".join([*text, "", value, "", *_hex_lines(content[:SHOWN_BYTES]), *more])

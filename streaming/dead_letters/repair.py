@@ -44,7 +44,7 @@ class Correction(Struct, forbid_unknown_fields=True):
 
 
 def repaired_value(
-    letter_id: str, value: bytes | None, repair: Repair, *, cut: bool
+    dead_letter_id: str, value: bytes | None, repair: Repair, *, cut: bool
 ) -> bytes | None:
     """Return the value to send; other fields of a JSON object keep their very bytes.
 
@@ -52,8 +52,8 @@ def repaired_value(
     is to be set in what is no JSON object, `other_currency` if a price would keep its number in
     another currency.
     """
-    if letter_id in repair.edits:
-        return repair.edits[letter_id]
+    if dead_letter_id in repair.edits:
+        return repair.edits[dead_letter_id]
     if cut:
         raise RepairError("cut")
     if not repair.fields:
@@ -95,8 +95,9 @@ def read_rules(rules: list[str]) -> dict[str, bytes]:
     for rule in rules:
         name, separator, value = rule.partition("=")
         if not separator or name not in FIELDS:
-            known = ", ".join(FIELDS)
-            raise UsageError(f"--set {rule} must be FIELD=VALUE, with one of {known}.")
+            names = ", ".join(FIELDS)
+            raise UsageError(f"--set {rule} must be FIELD=VALUE, with one of {names}.")
+        # Read as JSON first, so that 3 is a number and null is null, and a text needs no quotes.
         fields[name] = _as_json(value)
         if name == "event_id" and fields[name] != b"null":
             raise UsageError(

@@ -88,7 +88,7 @@ def wait_until_caught_up(
     keep_going: Callable[[], bool],
     timeout: float,
 ) -> bool:
-    """Wait until the stored positions have reached the targets; False if told to stop before.
+    """Wait until the stored positions have reached the targets; False if asked to stop before.
 
     Raises `PurchasesError` after `timeout` seconds without any progress, naming the partition,
     its position and its end: an open transaction hides what is behind it. A store or broker that
@@ -99,11 +99,13 @@ def wait_until_caught_up(
         try:
             now = dict(stored())
         except Unavailable:
+            # An outage is no progress and no error: it ends by itself, or at the deadline.
             now = before
         behind = {at: end for at, end in targets.items() if now.get(at, 0) < end}
         if not behind:
             return True
         if now != before:
+            # Any progress starts the wait again: a large backlog may take hours.
             deadline, before = Deadline.after(timeout), now
         if deadline.is_over():
             (topic, number), end = next(iter(behind.items()))

@@ -87,6 +87,7 @@ def state_of(
     `stored` and `now` say of which topic and cluster the position is, and which there are.
     """
     # The ids first: compared with another log an offset means nothing.
+    # The cluster before the topic, because on another one each topic has another id too.
     if stored is not None and stored.cluster_id and stored.cluster_id != now.cluster_id:
         return "other_cluster", 0
     if stored is not None and stored.topic_id and stored.topic_id != now.topic_id:
@@ -133,6 +134,7 @@ def _processor_positions(settings: Settings, cluster: Cluster) -> list[StoredPos
     read = partitions_of(cluster, names.read_by(PROCESSOR))
     committed = _read_committed(common, group, read)
     positions = _compare(settings, cluster, PROCESSOR, committed)
+    # Only then: the question reads what was published, which takes seconds.
     if not committed:
         published = partitions_of(cluster, [names.analytics, names.dead_letters])
         if answer(lambda _: published_without_offsets(common, group, read, published)) is not None:

@@ -155,8 +155,8 @@ def _offsets_at(
     config = consumer_config(settings, cluster.bootstrap_servers, CLIENT, CLIENT)
     with closing(Consumer(config)) as consumer:
         asked = [PartitionOffset(p.topic, p.partition, milliseconds) for p in chosen]
-        found = answer(lambda seconds: consumer.offsets_for_times(asked, timeout=seconds))
-    return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
+        offsets = answer(lambda seconds: consumer.offsets_for_times(asked, timeout=seconds))
+    return {(p.topic, p.partition): p.offset for p in offsets if p.offset >= 0}
 
 
 def plan_move(
@@ -200,6 +200,8 @@ def _offset_of(
 def _commit(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None:
     """Commit for the processor, with the topic's id and the settings that were recorded before."""
     ids = {name: topic_id_text(topic.topic_id) for name, topic in cluster.topics.items()}
+    # What was recorded stays: a reset from a host with other settings must not change them for all
+    # hosts.
     recorded = recorded_in(read_committed(settings, cluster)) or RecordedSettings.of(settings)
     offsets = [
         offset_at(

@@ -27,8 +27,8 @@ class Latencies(Struct, frozen=True):
     within: dict[str, int] = {}
 
 
-def with_latencies(known: Latencies, timestamps: Iterable[int], now: float) -> Latencies:
-    """Return `known` with more events: stored at `now` (epoch s), produced at `timestamps` (ms).
+def with_latencies(latencies: Latencies, timestamps: Iterable[int], now: float) -> Latencies:
+    """Return `latencies` with more events: stored at `now` (epoch s), made at `timestamps` (ms).
 
     An event that another clock dates into the future has latency 0.
     """
@@ -37,8 +37,10 @@ def with_latencies(known: Latencies, timestamps: Iterable[int], now: float) -> L
     sent = [time for time, _ in counts]
     before = [0, *accumulate(count for _, count in counts)]
     within = {
-        name: known.within.get(name, 0) + before[-1] - before[bisect_left(sent, at - bound * 1000)]
+        name: latencies.within.get(name, 0)
+        + before[-1]
+        - before[bisect_left(sent, at - bound * 1000)]
         for name, bound in zip(NAMES, BOUNDS, strict=True)
     }
-    seconds = known.seconds + sum(max(at - time, 0) * count for time, count in counts) / 1000
-    return Latencies(known.events + before[-1], round(seconds, 3), within)
+    seconds = latencies.seconds + sum(max(at - time, 0) * count for time, count in counts) / 1000
+    return Latencies(latencies.events + before[-1], round(seconds, 3), within)

@@ -97,6 +97,8 @@ class Supervisor:
             if code is not None:
                 self._reap(slot, code, now)
             elif self._silent_for(slot, now) > SILENT_SECONDS:
+                # By SIGKILL, because a worker that is silent in spite of its watchdog may be a
+                # stopped process, which hears nothing else.
                 slot.process.kill()
                 get_logger().error("silent_worker_killed", app=self.app.name, slot=slot.number)
         if now - self._written_at >= STATUS_SECONDS:
@@ -149,8 +151,10 @@ class Supervisor:
     def _reap(self, slot: SupervisedSlot, code: int, now: float) -> None:
         self._record_death(slot, code, now)
         slot.process = None
+        # A worker that finds its slot leased may have been left by a supervisor that died.
         if code == EXIT_LEASED:
             self._end_stuck_holder(slot)
+        # The delay of a crash loop stays long until progress is seen, however long a worker lived.
         if slot.deaths.failing:
             slot.delay = LONGEST_DELAY_SECONDS
         elif now - slot.started_at >= HEALTHY_SECONDS:

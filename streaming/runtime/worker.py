@@ -227,6 +227,7 @@ def run_worker(app: App, main: Callable[[Settings, Runtime], None]) -> int:
     parser.add_argument("--supervisor", type=int, default=None, help="leave when it is gone")
     arguments = parser.parse_args()
     slot: int = arguments.slot
+    # Before the settings are read, so that what is wrong with them is a log line too.
     configure_logs()
     structlog.contextvars.bind_contextvars(app=app.name, slot=slot, pid=os.getpid())
     try:

@@ -15,8 +15,8 @@ def replace_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """Yield a new file, which takes the place of `path` when the block ends without an error.
 
     With `durable` the content survives a power failure from then on, at the cost of two `fsync`s.
-    Nobody but its owner may read it, as it may hold a password or what customers bought. Raises
-    `OSError` if the disk is full or read-only; `path` then stays as it was.
+    Nobody but its owner may read it, because it may hold a password or what customers bought.
+    Raises `OSError` if the disk is full or read-only; `path` then stays as it was.
     """
     draft = draft_path(path)
     try:

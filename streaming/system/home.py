@@ -113,7 +113,7 @@ class Home:
         return self.workers / f"{app}.log"
 
     def keep_alive(self, app: str) -> Path:
-        """Return the keep-alive file of an app: its time says that the app is wanted."""
+        """Return the keep-alive file of an app: its time says that the app is to run."""
         return self.workers / f"{app}.wanted"
 
     def keep_alive_lease(self, app: str) -> Path:

@@ -24,7 +24,7 @@ from streaming.formatting import printable, printable_lines
 from streaming.system.log_rotation import rotate_own_log
 
 LOG_INTERVAL_SECONDS: Final = 1.0
-"""A state that lasts is logged once a second at most, however often a loop finds it."""
+"""A state that lasts is logged once a second at most, however often a loop meets it."""
 
 
 def configure_logs(*, debug: bool = False) -> None:

@@ -47,9 +47,9 @@ def keep_private(home: Path) -> None:
 
 def close_to_others(path: Path) -> None:
     """Take all permissions from other users, unless the file or directory is another user's."""
-    found = path.stat()
-    mode = stat.S_IMODE(found.st_mode)
-    if mode & UMASK and found.st_uid == os.geteuid():
+    status = path.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & UMASK and status.st_uid == os.geteuid():
         path.chmod(mode & ~UMASK)
 
 
