@@ -35,7 +35,7 @@ class Pace:
         self._begun = clock()
 
     def wait_until(self, due: float) -> bool:
-        """Wait until `due` seconds after the start; return False if told to stop instead."""
+        """Wait until `due` seconds after the start; return False if asked to stop instead."""
         while True:
             wait = self._begun + due - self._clock()
             if wait <= 0 or self._stop.is_set():
@@ -43,5 +43,6 @@ class Pace:
             self._stop.wait(min(max(wait, SHORTEST_SLEEP), SLICE_SECONDS))
             self._idle()
         if wait < -CATCH_UP_SECONDS:
+            # `wait` is negative: the start moves so that just ten seconds are left to catch up.
             self._begun -= wait + CATCH_UP_SECONDS
         return not self._stop.is_set()

@@ -97,7 +97,7 @@ class RecordSender:
     def send(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> bool:
         """Queue one record; wait while the queue is full, as long as the broker does not answer.
 
-        Return False, with the record left out, if told to stop while it waits, or if no more can
+        Return False, with the record left out, if asked to stop while it waits, or if no more can
         be sent; then `failure` says why.
         """
         while not self.offer(key, value, headers):
@@ -149,11 +149,13 @@ class RecordSender:
 
     def progress(self) -> SendProgress:
         """Return how far sending has come."""
-        known = self.sent - len(self._producer) - len(self.unacknowledged)
-        return SendProgress(self.sent, max(known, 0), time.monotonic() - self._begun, self._total)
+        acknowledged = self.sent - len(self._producer) - len(self.unacknowledged)
+        return SendProgress(
+            self.sent, max(acknowledged, 0), time.monotonic() - self._begun, self._total
+        )
 
     def wait_until_drained(self) -> bool:
-        """Wait until everything sent is acknowledged, or told to stop; return whether it is."""
+        """Wait until everything sent is acknowledged, or asked to stop; return whether it is."""
         while len(self._producer) and not self._stop.is_set() and not self.failure:
             self.flush(SLICE_SECONDS)
             self.tick()
@@ -162,7 +164,7 @@ class RecordSender:
     def finish(self) -> list[str]:
         """Wait for the acknowledgements; return the event ids of what has none.
 
-        What is not acknowledged may be in the log or not. Once told to stop, it waits for 7 s at
+        What is not acknowledged may be in the log or not. Once asked to stop, it waits for 7 s at
         most and gives up what is still under way.
         """
         self.wait_until_drained()
@@ -197,5 +199,5 @@ class RecordSender:
 
 def _name_of(value: bytes | None) -> str:
     """Return the event id of a value, or an excerpt of a value without one."""
-    found = _EVENT_ID(value or b"")
-    return found[1].decode() if found else excerpt(value)
+    match = _EVENT_ID(value or b"")
+    return match[1].decode() if match else excerpt(value)

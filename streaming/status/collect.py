@@ -102,8 +102,8 @@ def collect_status(
                 added[name] = section
         broker, lags, options = asked.result()
     if broker.state != "answering":
-        written = _last_known_partitions(PROCESSOR, writers)
-        read = _last_known_partitions(ANALYTICS, readers)
+        written = _partitions_of_workers(PROCESSOR, writers)
+        read = _partitions_of_workers(ANALYTICS, readers)
     else:
         written = _partitions(PROCESSOR, names.read_by(PROCESSOR), lags, options)
         read = _partitions(ANALYTICS, names.read_by(ANALYTICS), lags, options)
@@ -286,7 +286,7 @@ def _partitions(
     ]
 
 
-def _last_known_partitions(app: App, workers: Sequence[WorkerStatus]) -> list[PartitionStatus]:
+def _partitions_of_workers(app: App, workers: Sequence[WorkerStatus]) -> list[PartitionStatus]:
     """Return the partitions as the workers last saw them, for when the broker does not answer."""
     return [
         PartitionStatus(

@@ -90,6 +90,7 @@ def _failures(state: _State, url: str) -> Iterator[Problem]:
     if state.connector.state == FAILED:
         failed.append(("The connector", state.connector.trace))
     for what, trace in failed:
+        # The rest of it is Java's stack.
         reason = printable(trace.strip().partition("\n")[0][:MOST_CHARACTERS]) or NO_REASON
         path = f"connectors/{quote(state.name, safe='')}/restart?includeTasks=true&onlyFailed=true"
         yield Problem(

@@ -169,6 +169,7 @@ def _slot_problem(app: str, slot: SlotStatus) -> Problem | None:
         case "paused":
             return Problem(
                 "paused",
+                # Some details are whole sentences.
                 f"{name} is paused by: {slot.detail}.".replace("..", "."),
                 "It continues by itself as soon as that works again.",
             )

@@ -166,11 +166,11 @@ def _local_clock(_settings: Settings) -> Iterator[Check]:
 
 def _sql(settings: Settings) -> Iterator[Check]:
     """Check the `.sql` files, if there is a directory of them."""
-    found = read_sql_tables(settings)
-    for name, problem in found.problems.items():
+    sql = read_sql_tables(settings)
+    for name, problem in sql.problems.items():
         yield Check(name, "failed", problem, "correct the file, or remove it")
-    if found.tables:
-        yield Check("SQL tables", "ok", ", ".join(table.name for table in found.tables))
+    if sql.tables:
+        yield Check("SQL tables", "ok", ", ".join(table.name for table in sql.tables))
 
 
 def _cluster(settings: Settings) -> Iterator[Check]:

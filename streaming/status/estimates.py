@@ -54,7 +54,7 @@ def with_lag(app: AppStatus, partitions: Sequence[PartitionStatus]) -> AppStatus
     if not partitions:
         return app
     seconds = [partition.lag_seconds for partition in partitions if partition.lag_records]
-    known = [value for value in seconds if value is not None]
+    ages = [value for value in seconds if value is not None]
     records = sum(partition.lag_records for partition in partitions)
     drain = 0.0 if not records else None
     if records and app.closing_per_second > 0:
@@ -63,7 +63,7 @@ def with_lag(app: AppStatus, partitions: Sequence[PartitionStatus]) -> AppStatus
         app,
         lag_records=records,
         # The oldest record may be the one whose age is unknown.
-        lag_seconds=max(known, default=0.0) if len(known) == len(seconds) else None,
+        lag_seconds=max(ages, default=0.0) if len(ages) == len(seconds) else None,
         hidden_records=sum(partition.hidden_records or 0 for partition in partitions),
         seconds_to_drain=drain,
     )
@@ -72,8 +72,8 @@ def with_lag(app: AppStatus, partitions: Sequence[PartitionStatus]) -> AppStatus
 def sustained_rate(workers: Sequence[WorkerStatus]) -> float | None:
     """Return what the workers store per second in sum; None if one has not worked long enough."""
     rates = [worker.stored_per_second for worker in workers]
-    known = [rate for rate in rates if rate is not None]
-    return round(sum(known), 1) if known and len(known) == len(rates) else None
+    measured = [rate for rate in rates if rate is not None]
+    return round(sum(measured), 1) if measured and len(measured) == len(rates) else None
 
 
 def disk_forecast(free: int, database: Database, stored_per_second: float | None) -> Disk:
@@ -81,6 +81,7 @@ def disk_forecast(free: int, database: Database, stored_per_second: float | None
 
     An event's size is what the database holds by its rows. Without a rate there is no end.
     """
+    # Of an archived event only the id is here: counted too, it would make an event look small.
     events = (database.events or 0) - (database.archived or 0)
     size = database.used_bytes or 0
     if events < FEWEST_EVENTS:

@@ -144,6 +144,7 @@ def slot_state(
     # A worker that waits starts well, so it does not die again and again; the flag is an old one.
     waits = written is not None and written.pid == pid and written.state in WAITING
     steady = waits and written is not None and now - written.started_at > STEADY_SECONDS
+    # The order counts: a crash loop is worse than whatever the present worker says of itself.
     if supervised is not None and supervised.failing and not steady:
         return "failing", supervised.last_error
     if pid is None:

@@ -84,9 +84,9 @@ class WeightedIndex:
 
     def index_at(self, fraction: float) -> int:
         """Return the index at `fraction` (0 to under 1) of the whole weight."""
-        place = bisect(self._cumulated, fraction * self._cumulated[-1])
+        index = bisect(self._cumulated, fraction * self._cumulated[-1])
         # Rounding may reach the whole weight.
-        return min(place, len(self._cumulated) - 1)
+        return min(index, len(self._cumulated) - 1)
 
 
 def power_law(count: int, exponent: float) -> WeightedIndex:
@@ -125,6 +125,7 @@ def generate_lines(seed: int) -> Iterator[Line]:
             yield _returned_line(random, bought, order)
             continue
         made = _order(random, items, order)
+        # The first line is enough to choose a return from, and keeps little.
         bought.append(made[0])
         yield from made
 

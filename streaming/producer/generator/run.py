@@ -62,9 +62,11 @@ def produce(
     source = generate_records(request, settings.zone)
     ahead = False
     for number in count() if request.count is None else range(request.count):
+        # What lies between `since` and now is due at once, and from now on the rate counts.
         due = max(number / request.rate - behind, 0.0) if request.rate else 0.0
         if sender.failure or not pace.wait_until(due):
             break
+        # Generated after the wait, because its time may be that of the call.
         micros, record = next(source)
         ahead = request.start is not None and micros > now_micros() + MAX_AHEAD // MICROSECOND
         if ahead:

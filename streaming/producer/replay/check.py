@@ -14,11 +14,11 @@ from msgspec import Struct
 
 from streaming.kafka.purchase_rules import purchase_rules
 from streaming.producer.replay.checkpoint import Checkpoint
-from streaming.producer.replay.known_rows import find_checkpoints, stored_rows
 from streaming.producer.replay.plan import ReplayRequest, shift_of
 from streaming.producer.replay.recording import Recording
-from streaming.producer.replay.rows import Known, rows
+from streaming.producer.replay.rows import PresentIds, rows
 from streaming.producer.replay.run import read_request
+from streaming.producer.replay.stored_rows import find_checkpoints, stored_rows
 from streaming.producer.replay.verdicts import Verdicts
 from streaming.settings import Settings
 from streaming.store.connection import store_exists
@@ -80,10 +80,10 @@ def check_replay(settings: Settings, request: ReplayRequest) -> ReplayCheck:
     """
     recording = read_request(settings, request)
     begun = find_checkpoints(settings.home, recording.digest)
-    shift, by_place = _identity(begun, request, recording)
+    shift, by_row_number = _identity(begun, request, recording)
     sums = _Sums(Verdicts(purchase_rules(settings), time.time_ns() // 1_000_000))
     with stored_rows(settings, recording, shift) as stored:
-        _add_rows(sums, recording, shift, stored, by_place=by_place)
+        _add_rows(sums, recording, shift, stored, by_row_number=by_row_number)
     days = recording.days(shift) or (None, None)
     return ReplayCheck(
         file=str(request.path),
@@ -112,7 +112,7 @@ def check_replay(settings: Settings, request: ReplayRequest) -> ReplayCheck:
 def _identity(
     begun: Sequence[Checkpoint], request: ReplayRequest, recording: Recording
 ) -> tuple[int, bool]:
-    """Return the shift that a replay would have, and whether its ids are by place."""
+    """Return the shift that a replay would have, and whether its ids are by row number."""
     if begun and request.as_recorded is None and not request.restart:
         return begun[0].shift_micros, begun[0].id_columns is None
     shift = shift_of(request, recording, datetime.now(UTC))
@@ -121,15 +121,15 @@ def _identity(
 
 
 def _add_rows(
-    sums: _Sums, recording: Recording, shift: int, stored: Known, *, by_place: bool
+    sums: _Sums, recording: Recording, shift: int, stored: PresentIds, *, by_row_number: bool
 ) -> None:
-    def known(ids: Sequence[str], contents: Sequence[bytes]) -> Container[str]:
+    def count_stored(ids: Sequence[str], contents: Sequence[bytes]) -> Container[str]:
         here = stored(ids, contents)
         sums.stored += sum(event_id in here for event_id in ids)
         # Each row is judged, also one that would not be sent again.
         return frozenset()
 
-    for row in rows(recording, shift, known=known, by_place=by_place):
+    for row in rows(recording, shift, present_ids=count_stored, by_row_number=by_row_number):
         if row.value is None:
             continue
         if len(sums.first) < SHOWN_ROWS:

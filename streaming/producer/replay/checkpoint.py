@@ -21,7 +21,7 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
     `shift_micros` is what every event time is moved by (0: as recorded), `columns` are by field.
     The rows below `acknowledged` are in the log; whether the others are, only the log tells.
     `positions` are offsets by partition, of the topic with `topic_id`. `id_columns` are those of
-    `--id`; none: ids are of the rows' content. An earlier release, which gave ids by a row's place
+    `--id`; none: ids are of the rows' content. An earlier release, which gave ids by a row's number
     in the file, wrote none (None). `form` are options by which the file is read.
     """
 

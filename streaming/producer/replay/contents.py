@@ -52,8 +52,8 @@ class FileContent:
 def open_content(path: Path, encoding: str) -> FileContent:
     """Open a file, or standard input if it is called `-`.
 
-    gzip is unpacked, a zip file too if it holds one file, and text is brought to UTF-8; UTF-16 is
-    known by its mark. Excel's line `sep=;` above the names is left out. Raises `UsageError` if it
+    gzip is unpacked, a zip file too if it holds one file, and text is brought to UTF-8; UTF-16
+    shows by its mark. Excel's line `sep=;` above the names is left out. Raises `UsageError` if it
     cannot be read, unpacked or decoded.
     """
     if path.parts and path.parts[0] in ADDRESSES:
@@ -64,6 +64,7 @@ def open_content(path: Path, encoding: str) -> FileContent:
             raw = FileContent(hashlib.sha256(data).digest(), data[:HEAD_BYTES], data)
         else:
             with path.open("rb") as file:
+                # Of the file as it is, packed or not: the digest names the checkpoint.
                 digest = hashlib.file_digest(file, "sha256").digest()
                 file.seek(0)
                 raw = FileContent(digest, file.read(HEAD_BYTES), path)

@@ -77,9 +77,9 @@ class LogScan:
                     f"{self._topic} cannot be read: the broker sends nothing; try again later."
                 )
             # The position moves past transaction markers too, the last record's offset does not.
-            for place in self._consumer.position(assigned):
-                if place.offset >= ends.get(place.partition, 0):
-                    ends.pop(place.partition, None)
+            for position in self._consumer.position(assigned):
+                if position.offset >= ends.get(position.partition, 0):
+                    ends.pop(position.partition, None)
         self._consumer.unassign()
 
     def _bounds(self) -> dict[int, tuple[int, int]]:
@@ -88,11 +88,11 @@ class LogScan:
 
     def _bounds_of(self, partition: int, until: float) -> tuple[int, int]:
         """Return first and end offset; a partition just created may need a moment to answer."""
-        place = PartitionOffset(self._topic, partition)
+        asked = PartitionOffset(self._topic, partition)
         while True:
             left = max(until - time.monotonic(), SHORTEST_SECONDS)
             try:
-                low, high = self._consumer.get_watermark_offsets(place, timeout=left)
+                low, high = self._consumer.get_watermark_offsets(asked, timeout=left)
             except KafkaException as error:
                 reason = error.args[0]
                 if reason.code() not in PASSING or time.monotonic() >= until:
@@ -105,13 +105,13 @@ class LogScan:
 
 
 def _ids(batch: list[KafkaMessage]) -> list[str]:
-    found = []
+    ids = []
     for message in batch:
         error = message.error()
         if error is None:
             match = _EVENT_ID(message.value() or b"")
             if match:
-                found.append(match[1].decode())
+                ids.append(match[1].decode())
         elif error.code() not in PASSING:
             raise PurchasesError(f"{message.topic()} cannot be read: {error.str()}.")
-    return found
+    return ids

@@ -50,7 +50,7 @@ def plan(
     before: Checkpoint | None,
     request: ReplayRequest,
     recording: Recording,
-    place: ReplayTarget,
+    target: ReplayTarget,
     ends: Callable[[], dict[int, int]],
 ) -> Checkpoint:
     """Return the replay to go on with, or a new one, whose records will be behind `ends()`.
@@ -60,7 +60,7 @@ def plan(
     `UsageError` if going on would give the same events other contents, or nothing can be shifted.
     """
     if before is None or request.restart:
-        shift = shift_of(request, recording, place.now)
+        shift = shift_of(request, recording, target.now)
         same = (
             before is not None
             and before.shift_micros == shift
@@ -69,21 +69,21 @@ def plan(
         return Checkpoint(
             file=str(request.path.absolute()),
             digest=recording.digest.hex(),
-            timezone=place.timezone,
+            timezone=target.timezone,
             columns=dict(recording.columns),
             as_recorded=request.as_recorded is not False,
             shift_micros=shift,
-            begun_at=place.now.isoformat(timespec="seconds"),
-            topic_id=place.topic_id,
+            begun_at=target.now.isoformat(timespec="seconds"),
+            topic_id=target.topic_id,
             positions={} if same else ends(),
             # What an earlier release sent stays known by the ids that it gave.
             form=recording.form.options(),
             id_columns=before.id_columns if same and before else list(recording.id_columns),
         )
-    _refuse_other_contents(before, request, recording, place)
-    if before.topic_id == place.topic_id:
+    _refuse_other_contents(before, request, recording, target)
+    if before.topic_id == target.topic_id:
         return before
-    return replace(before, topic_id=place.topic_id, positions={}, acknowledged=0, finished_at=None)
+    return replace(before, topic_id=target.topic_id, positions={}, acknowledged=0, finished_at=None)
 
 
 def shift_of(request: ReplayRequest, recording: Recording, now: datetime) -> int:
@@ -110,7 +110,7 @@ def _options(form: Mapping[str, str]) -> str:
 
 
 def _refuse_other_contents(
-    before: Checkpoint, request: ReplayRequest, recording: Recording, place: ReplayTarget
+    before: Checkpoint, request: ReplayRequest, recording: Recording, target: ReplayTarget
 ) -> None:
     begun = None
     if request.as_recorded is not None and request.as_recorded != before.as_recorded:
@@ -121,7 +121,7 @@ def _refuse_other_contents(
         begun = f"with --id {','.join(before.id_columns)}" if before.id_columns else "without --id"
     elif before.form != recording.form.options():
         begun = f"with {_options(before.form) or 'the file read as it is'}"
-    elif before.timezone != place.timezone:
+    elif before.timezone != target.timezone:
         begun = f"in the time zone {before.timezone}"
     if begun:
         raise UsageError(

@@ -17,17 +17,17 @@ from streaming.producer.replay.recording import Recording
 class RowIds:
     """The event ids of a recording's rows, each event moved by `shift_micros`.
 
-    By the columns of `--id` if there are some, or else by content. `by_place` are those of a replay
-    that an earlier release began. Slices are asked for in the order of the file, and only those
-    without a row that `may_repeat` can be left out: of equal rows each counts.
+    By the columns of `--id` if there are some, or else by content. `by_row_number` are those of a
+    replay that an earlier release began. Slices are asked for in the order of the file, and only
+    those without a row that `may_repeat` can be left out: of equal rows each counts.
     """
 
-    def __init__(self, recording: Recording, shift_micros: int, *, by_place: bool) -> None:
+    def __init__(self, recording: Recording, shift_micros: int, *, by_row_number: bool) -> None:
         frame = recording.frame
         self._recording = recording
         self._shift = shift_micros
-        self._by_place = by_place
-        self._counts_rows = not by_place and not recording.id_columns
+        self._by_row_number = by_row_number
+        self._counts_rows = not by_row_number and not recording.id_columns
         # Equal contents have these in common. Only such rows are counted, to save memory.
         alike = pl.len().over("time", "raw", "item", "user") > 1
         self._may_repeat = frame.select(alike=alike)["alike"]
@@ -40,12 +40,12 @@ class RowIds:
     def of_slice(self, start: int, contents: Sequence[bytes]) -> list[str]:
         """Return the ids of the rows from number `start` on, which have `contents`."""
         part = self._recording.frame.slice(start, len(contents))
-        if self._recording.id_columns and not self._by_place:
+        if self._recording.id_columns and not self._by_row_number:
             return [column_id(values, self._shift) for values in part["id"].to_list()]
         times = part["time"].to_list()
-        if self._by_place:
+        if self._by_row_number:
             return [
-                place_id(self._recording.digest, number, self._shift, micros)
+                row_number_id(self._recording.digest, number, self._shift, micros)
                 for number, micros in enumerate(times, start)
             ]
         alike = self._may_repeat.slice(start, len(contents)).to_list()
@@ -81,7 +81,7 @@ def column_id(values: Sequence[str], shift_micros: int) -> str:
     return derived_id(0, msgspec.json.encode([shift_micros, *values]))
 
 
-def place_id(digest: bytes, number: int, shift_micros: int, micros: int | None) -> str:
+def row_number_id(digest: bytes, number: int, shift_micros: int, micros: int | None) -> str:
     """Derive the id that an earlier release gave to row `number` of the file with `digest`.
 
     `micros` is its time as recorded (None: unreadable, counts as 1970).

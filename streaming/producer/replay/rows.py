@@ -35,7 +35,7 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII).fullmatc
 _WHOLE = re.compile(r"([+-]?\d{1,18})(?:\.0+)?", re.ASCII).fullmatch
 
 
-Known = Callable[[Sequence[str], Sequence[bytes]], Container[str]]
+PresentIds = Callable[[Sequence[str], Sequence[bytes]], Container[str]]
 """Returns which of some event ids need not be sent; the contents of their rows are given too."""
 
 
@@ -52,7 +52,7 @@ class Row(NamedTuple):
     value: bytes | None
 
 
-def know_none(_ids: Sequence[str], _contents: Sequence[bytes]) -> Container[str]:
+def none_present(_ids: Sequence[str], _contents: Sequence[bytes]) -> Container[str]:
     """Return nothing: every row is sent."""
     return frozenset()
 
@@ -61,25 +61,26 @@ def rows(
     recording: Recording,
     shift_micros: int,
     first: int = 0,
-    known: Known = know_none,
+    present_ids: PresentIds = none_present,
     *,
-    by_place: bool = False,
+    by_row_number: bool = False,
 ) -> Iterator[Row]:
     """Yield the rows from number `first` on, each event moved by `shift_micros`.
 
-    Those whose event ids are `known`, and those of which nothing was paid, come without a value. A
+    Those whose event ids are present, and those of which nothing was paid, come without a value. A
     row that breaks the rules keeps its broken values, and one without a readable time its text.
-    `by_place` gives the ids of a replay that an earlier release began.
+    `by_row_number` gives the ids of a replay that an earlier release began.
     """
-    ids = RowIds(recording, shift_micros, by_place=by_place)
+    ids = RowIds(recording, shift_micros, by_row_number=by_row_number)
     for start in range(0, recording.frame.height, SLICE_ROWS):
+        # A slice that is done is left out, unless equal rows in it give later ones their ids.
         if start + SLICE_ROWS <= first and not ids.may_repeat(start, SLICE_ROWS):
             continue
         part = recording.frame.slice(start, SLICE_ROWS)
         purchases = _purchases(part, shift_micros)
         contents = [encode_purchase(purchase) for purchase in purchases]
         made = ids.of_slice(start, contents)
-        present = known(made, contents)
+        present = present_ids(made, contents)
         for number, micros, purchase, event_id, content, unpaid in zip(
             count(start), part["time"], purchases, made, contents, part[UNPAID], strict=False
         ):
@@ -156,5 +157,5 @@ def _values(part: pl.DataFrame, name: str) -> list[Any]:
 def _converted(part: pl.DataFrame, name: str, convert: Callable[[Value], Result]) -> list[Result]:
     """Convert a column's values, each distinct one once."""
     values = _values(part, name)
-    known = {value: convert(value) for value in set(values)}
-    return [known[value] for value in values]
+    converted = {value: convert(value) for value in set(values)}
+    return [converted[value] for value in values]

@@ -30,11 +30,11 @@ from streaming.producer.replay.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from streaming.producer.replay.known_rows import stored_rows
 from streaming.producer.replay.log_scan import LogScan
 from streaming.producer.replay.plan import ReplayRequest, ReplayTarget, plan
 from streaming.producer.replay.recording import Recording, read_recording
-from streaming.producer.replay.rows import Known, rows
+from streaming.producer.replay.rows import PresentIds, rows
+from streaming.producer.replay.stored_rows import stored_rows
 from streaming.producer.replay.verdicts import Verdicts
 from streaming.producer.sender import RecordSender, SendProgress
 from streaming.settings import Settings
@@ -138,8 +138,11 @@ class _ReplayRun:
         if begun.finished_at is not None:
             return self._result(begun, height, None)
         verdicts = Verdicts(purchase_rules(self.settings), time.time_ns() // 1_000_000)
+        # A replay that goes on has sent valid rows before.
         if before is None:
             self._require_a_valid_row(begun)
+        # Before the first record: without it, a run that was killed would not be known to have
+        # begun.
         write_checkpoint(self.path, begun)
         # A first run begins at the log's end, so that nothing of it can be there.
         in_log = frozenset() if before is None else self._present(begun)
@@ -152,11 +155,11 @@ class _ReplayRun:
         sender = RecordSender(config, self.topic, self.stop, report, max(missing, 0))
         with stored_rows(self.settings, self.recording, begun.shift_micros) as stored:
 
-            def known(ids: Sequence[str], contents: Sequence[bytes]) -> Container[str]:
+            def present_ids(ids: Sequence[str], contents: Sequence[bytes]) -> Container[str]:
                 here = stored(ids, contents)
                 return {event_id for event_id in ids if event_id in here or event_id in in_log}
 
-            done = self._send(sender, begun, known, verdicts)
+            done = self._send(sender, begun, present_ids, verdicts)
         if not sender.finish():
             # Only if all is acknowledged: otherwise the next run asks the log again.
             finished_at = _now().isoformat(timespec="seconds") if done == height else None
@@ -177,8 +180,8 @@ class _ReplayRun:
                 return scan.ends()
 
         topic_id = topic_id_text(self.cluster.topics[self.topic].topic_id)
-        place = ReplayTarget(topic_id, self.settings.timezone, _now())
-        return plan(before, self.request, self.recording, place, ends)
+        target = ReplayTarget(topic_id, self.settings.timezone, _now())
+        return plan(before, self.request, self.recording, target, ends)
 
     def _scan(self) -> LogScan:
         group = f"{self.settings.namespace}replay-scan"
@@ -194,18 +197,22 @@ class _ReplayRun:
             return frozenset(event_id for batch in batches for event_id in batch)
 
     def _send(
-        self, sender: RecordSender, begun: Checkpoint, known: Known, verdicts: Verdicts
+        self, sender: RecordSender, begun: Checkpoint, present_ids: PresentIds, verdicts: Verdicts
     ) -> int:
-        """Send the rows not known; return how many, from the first, are there or under way.
+        """Send the rows not present; return how many, from the first, are there or under way.
 
         Every 10 s, when all of them are acknowledged, a checkpoint is written.
         """
         done = begun.acknowledged
         schedule = _Schedule(self.request.speed, Pace(self.stop, sender.tick))
         checkpoint = time.monotonic() + CHECKPOINT_SECONDS
-        by_place = begun.id_columns is None
-        for row in rows(self.recording, begun.shift_micros, done, known, by_place=by_place):
+        by_row_number = begun.id_columns is None
+        for row in rows(
+            self.recording, begun.shift_micros, done, present_ids, by_row_number=by_row_number
+        ):
             if row.value is not None:
+                # After a first failure the count must not grow: it says that all rows before it are
+                # there.
                 if sender.failure or sender.unacknowledged or self.stop.is_set():
                     break
                 if not schedule.wait_until(row.micros):
@@ -265,7 +272,7 @@ class _Schedule:
         self._due = 0.0
 
     def wait_until(self, micros: int | None) -> bool:
-        """Wait for the moment of a row recorded at `micros`; False if told to stop instead.
+        """Wait for the moment of a row recorded at `micros`; False if asked to stop instead.
 
         A row without a time, or with an earlier one than the row before, goes with that.
         """

@@ -1,7 +1,7 @@
 """Which rows of a replay need not be sent, because this home's database has them already.
 
 A row sent again is stored once: its id is the same. That is not so of what an earlier release sent,
-whose ids hang on the file; such rows are known by what they say.
+whose ids hang on the file; such rows are recognised by what they say.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from streaming.events.record import Record
 from streaming.kafka.purchase_rules import purchase_rules
 from streaming.producer.replay.checkpoint import Checkpoint, read_checkpoint
 from streaming.producer.replay.recording import Recording
-from streaming.producer.replay.rows import Known, know_none
+from streaming.producer.replay.rows import PresentIds, none_present
 from streaming.producer.replay.verdicts import NO_TOPIC_ID
 from streaming.settings import Settings
 from streaming.store.archive import show_archived
@@ -40,7 +40,9 @@ Window = tuple[int, int]
 
 
 @contextmanager
-def stored_rows(settings: Settings, recording: Recording, shift_micros: int) -> Iterator[Known]:
+def stored_rows(
+    settings: Settings, recording: Recording, shift_micros: int
+) -> Iterator[PresentIds]:
     """Yield what returns the ids of rows that are stored; none if there is no database here.
 
     Raises what `open_reader` does, only if an earlier release sent from this home: its rows could
@@ -48,7 +50,7 @@ def stored_rows(settings: Settings, recording: Recording, shift_micros: int) -> 
     """
     span = recording.frame["time"].drop_nulls().sort()
     if span.is_empty() or not store_exists(settings):
-        yield know_none
+        yield none_present
         return
     windows = _windows_of_earlier_releases(settings.home, recording.digest)
     try:
@@ -56,14 +58,14 @@ def stored_rows(settings: Settings, recording: Recording, shift_micros: int) -> 
     except PurchasesError:
         if windows:
             raise
-        yield know_none
+        yield none_present
         return
     with closing(reader):
         # The frame holds times as recorded.
         first, last = (int(span[at]) + shift_micros for at in (0, -1))
         with reader.snapshot() as store:
             if not has_events_between(store, first, last):
-                yield know_none
+                yield none_present
                 return
             if windows:
                 show_archived(store, open_column_store(settings), (first, last + 1))
@@ -76,25 +78,25 @@ def stored_rows(settings: Settings, recording: Recording, shift_micros: int) -> 
                 if windows
                 else Counter[Content]()
             )
-        yield _known(reader, contents, purchase_rules(settings))
+        yield _present_ids(reader, contents, purchase_rules(settings))
 
 
-def _known(reader: StoreReader, contents: Counter[Content], rules: Rules) -> Known:
-    def known(ids: Sequence[str], values: Sequence[bytes]) -> Container[str]:
+def _present_ids(reader: StoreReader, contents: Counter[Content], rules: Rules) -> PresentIds:
+    def present_ids(ids: Sequence[str], values: Sequence[bytes]) -> Container[str]:
         with reader.snapshot() as store:
             stored = find_stored_ids(store, ids)
         if not contents:
             return stored
-        found = set(stored)
+        present = set(stored)
         for event_id, value in zip(ids, values, strict=True):
             content = _content(value, rules)
             # Each stored event is one row, whichever rule gave its id.
             if content is not None and contents[content] > 0:
                 contents[content] -= 1
-                found.add(event_id)
-        return found
+                present.add(event_id)
+        return present
 
-    return known
+    return present_ids
 
 
 def _content(value: bytes, rules: Rules) -> Content | None:

@@ -58,11 +58,11 @@ def read_times(
     day or month comes first.
     """
     if date_format is not None and column.dtype in (pl.String, pl.Categorical):
-        time, known = _by_format(column.cast(pl.String), zone, date_format)
+        time, has_form = _by_format(column.cast(pl.String), zone, date_format)
     else:
-        time, known = _instants(column, zone, day_first=day_first)
+        time, has_form = _instants(column, zone, day_first=day_first)
     filled = column.drop_nulls()
-    if filled.len() and not known.any():
+    if filled.len() and not has_form.any():
         raise UsageError(_no_time(filled, date_format))
     inside = time.is_between(FIRST_INSTANT, END_OF_INSTANTS, closed="left").fill_null(value=False)
     nothing = pl.Series([None], dtype=pl.Int64)
@@ -120,9 +120,9 @@ def _instants(
         text = column.cast(pl.String)
         whole = text.str.extract(_WHOLE_NUMBER).cast(pl.Int64)
         numbers = _from_numbers(whole, only=whole.null_count() == text.null_count())
-        time, known = _from_text(text, zone, day_first=day_first)
+        time, has_form = _from_text(text, zone, day_first=day_first)
         is_number = numbers.is_not_null()
-        return numbers.zip_with(is_number, time), known | is_number
+        return numbers.zip_with(is_number, time), has_form | is_number
     return time, column.is_not_null()
 
 

@@ -12,7 +12,7 @@ from streaming.events.refusal import Refusal
 from streaming.producer.replay.rows import Row
 
 NO_TOPIC_ID: Final = bytes(16)
-"""Neither topic nor place says anything about whether a row is valid: it has an event id."""
+"""Neither topic nor offset says anything about whether a row is valid: it has an event id."""
 
 
 @dataclass

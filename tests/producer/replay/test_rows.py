@@ -12,7 +12,7 @@ import pytest
 
 from streaming.events.refusal import Refusal
 from streaming.producer.replay.recording import Recording, read_recording
-from streaming.producer.replay.row_ids import place_id
+from streaming.producer.replay.row_ids import row_number_id
 from streaming.producer.replay.rows import Value, price, quantity, rows
 from streaming.units import EPOCH, MICROS, MICROSECOND
 from tests.producer.recordings import EXAMPLE, PURCHASE, judged, read_csv, sent
@@ -40,8 +40,8 @@ def test_the_id_of_an_earlier_release_stays() -> None:
     bits = f"{int.from_bytes(hashlib.sha256(content).digest(), 'big'):0256b}"[:74]
     time = f"{(micros + shift) // 1000:048b}"
     expected = f"{int(time + '1000' + bits[:12] + '10' + bits[12:], 2):032x}"
-    assert place_id(digest, number, shift, micros).replace("-", "") == expected
-    assert place_id(digest, number, shift, None).startswith("00000000-0000-8")
+    assert row_number_id(digest, number, shift, micros).replace("-", "") == expected
+    assert row_number_id(digest, number, shift, None).startswith("00000000-0000-8")
 
 
 def test_a_shift_moves_every_event_and_changes_every_id(tmp_path: Path) -> None:

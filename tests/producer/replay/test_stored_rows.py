@@ -99,7 +99,7 @@ def send_as_before(deployment: Deployment, path: Path) -> None:
     assert begun is not None
     recording = read_recording(path, {}, "UTC")
     producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
-    for row in rows(recording, 0, by_place=True):
+    for row in rows(recording, 0, by_row_number=True):
         producer.produce(Names.of(settings).purchases, row.value, row.key)
     assert producer.flush(60) == 0
     before = replace(
