@@ -89,10 +89,12 @@ def apply_retention(settings: Settings, instance: DagsterInstance, now: float) -
     for run_id in deleted:
         instance.delete_run(run_id)
     for run_id in deleted | _ended_before(finished, now - RUN_DAYS * DAY_SECONDS):
+        # Of runs that stay for their materialisations the files go too.
         _delete_run_files(home, run_id)
     delete_check_rows(home, deleted)
     delete_runless_events(home, now - RUN_DAYS * DAY_SECONDS)
     for path in home.rglob("*.db"):
+        # A deletion only leaves free pages in a file; the disk gets nothing back without this.
         vacuum(path)
     result = RetentionResult(len(deleted), max(bytes_before - _read_size(home), 0))
     get_logger().info("upkeep", runs=result.runs, freed_bytes=result.freed_bytes)

@@ -113,6 +113,8 @@ def plan_past_days(inputs: PlanInputs, days: Sequence[date]) -> list[RunRequest]
     # Days that lie close together are a range: Dagster shows its partitions while they are built.
     is_range = len(joined) == 1 and len(joined[0]) <= RANGE_DAYS
     past = joined[0] if is_range else frozenset(piece)
+    # The version tells a person what the run was for. Nothing depends on it: a run builds what is
+    # newest.
     return [late_days_request(past, max(versions[day] for day in piece), inputs.day_tables)]
 
 
@@ -150,6 +152,7 @@ def today_due_at(stale: Sequence[StalePartition]) -> int:
     if not built_at or None in built_at:
         return 0
     cost = max(partition.cpu_time for partition in stale)
+    # From the beginning of the build: its own time is part of the pause.
     begun = max(moment or 0 for moment in built_at) - cost
     return begun + max(round(TODAY_SECONDS * MICROS), TODAY_SHARE * cost)
 

@@ -162,7 +162,7 @@ def report_dead_runs(settings: Settings, instance: DagsterInstance, now: float) 
         # A lock file that nobody holds was left by a kill. Without one the run has not begun, or
         # is just ending: only a long silence tells these from a process that died early.
         if path.exists() or _is_silent(instance, run, now):
-            # Before the file is removed: should this process end in between, the file still tells
+            # Before the file is removed: should this process end in between, the file still shows
             # the death.
             instance.report_run_failed(run, "The process of this run died.")
             path.unlink(missing_ok=True)

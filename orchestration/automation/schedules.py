@@ -133,6 +133,8 @@ def seal_schedule(settings: Settings) -> ScheduleDefinition:
         now = context.scheduled_execution_time.astimezone(settings.zone)
         # A late purchase is not worth a run of its own: a few wait for the end of the hour.
         least = 1 if now.minute == SEAL_MINUTE else FILE_ROWS
+        # Asked before a run is requested: the process of a run costs seconds, and mostly nothing is
+        # due.
         if needs_seal(settings, now.date(), least):
             return seal_request()
         if now.minute == SEAL_MINUTE and needs_archive(settings, now.date()):

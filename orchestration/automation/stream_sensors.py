@@ -85,6 +85,7 @@ def stream_sensors(settings: Settings, first_partition: date) -> list[SensorDefi
         health = read_health(settings, ANALYTICS)
         before = _read_cursor(context.cursor)
         events, cursor = observe_app("analytics", supervision, health, before, time.time())
+        # The observation counts too: it is recorded in the same tick.
         most = EVENTS_PER_TICK - len(events)
         days, cursor = report_days(dated, cursor, most, new_round=cursor.at > before.at)
         return _result(ANALYTICS, supervision, health, [*events, *days], cursor)
@@ -164,6 +165,7 @@ def report_days(
     with read_store(settings) as store:
         target = read_version(store) if is_complete else cursor.target
         days = changed_days(store, (cursor.version, cursor.day), target, most)
+    # Fewer than asked for are the last of the round.
     version, day = (days[-1].version, days[-1].day) if len(days) == most else (target + 1, "")
     first, last = str(settings.history_start), str(datetime.now(settings.zone).date())
     events = [

@@ -111,6 +111,7 @@ def read_plan_inputs(
             reason: last for reason in PACED_REASONS if (last := _read_last_run(instance, reason))
         },
         now=time.time_ns() // 1000,
+        # From the status files: a tick asks no broker.
         behind_seconds=max(read_health(settings, app).lag_seconds for app in APPS),
     )
 

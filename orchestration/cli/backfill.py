@@ -65,6 +65,7 @@ def backfill(
     Current ones are computed only if `force`. A day that fails is rolled back and recorded, and the
     others go on. Raises `PurchasesError` if a run itself fails.
     """
+    # Both before Dagster is asked for anything: a backfill may be the first command of a home.
     prepare_store(settings)
     prepare_instance(settings)
     os.environ.update(EVENT_BATCH)  # the run is planned in this process

@@ -239,6 +239,7 @@ def export(  # noqa: PLR0913 - a command's options are its parameters
     rows = write(settings, table, *days, chosen, output)
     if output is not None:
         print_text(f"{output} has {rows:,} rows of {table}.")
+    # After the rows, on stderr: a pipe gets nothing but the table.
     if gap := read_gap(settings, table, *days):
         what = f"{gap.missing_days:,} days of {table} are" if gap.missing_days else f"{table} is"
         print_text(f"{what} not built yet, and not in the export.", err=True)

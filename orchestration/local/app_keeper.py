@@ -22,7 +22,7 @@ RENEW_SECONDS: Final = 10.0
 
 
 class AppKeeper:
-    """Keeps the apps wanted, and says when Dagster does not tick; call `step` often."""
+    """Keeps the apps alive, and says when Dagster does not tick; call `step` often."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings, self._clock = settings, clock

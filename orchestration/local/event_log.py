@@ -52,6 +52,8 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
+        # In this order everywhere: a thread that waits for a group to end must not hold Dagster's
+        # lock.
         with self._owner, self._db_lock:
             if self._group is None:
                 with self._engine(shard).connect() as connection, connection.begin():

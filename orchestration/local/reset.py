@@ -57,7 +57,7 @@ def find_leftovers(settings: Settings) -> Leftovers:
 
 
 def delete(leftovers: Leftovers) -> None:
-    """Delete the paths that were found; a link is deleted, and not what it names."""
+    """Delete the paths that are left over; a link is deleted, and not what it names."""
     for path in leftovers.paths:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -96,6 +96,7 @@ class Services:
             names = [table.name for table in tables.tables]
             get_logger().info("sql_files_changed", tables=names, wrong=sorted(tables.problems))
         self._first_partition, self._sql_tables = first, tables
+        # The next step starts them again, with the new definitions.
         for service in DAGSTER:
             if process := self._processes.get(service):
                 _kill_group(process.pid)
@@ -137,6 +138,7 @@ class Services:
         }[service]
         environment = dagster_environment(self._settings)
         if service != "daemon":
+            # The daemon shows nothing to anybody, so it has no use for a token.
             environment |= secret_environment(self._settings)
         with lease:
             return start_child(

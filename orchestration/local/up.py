@@ -77,6 +77,8 @@ def run_up(*, demo: bool) -> None:
     # It ends in reverse: first no more signals, then the children, the broker, and the lease of the
     # home.
     with ExitStack() as ending:
+        # First, so that of two starts at once one ends here, before it touches anything of the
+        # home.
         _take_home(settings, ending)
         if settings.embedded_broker:
             # Before the start, because an interrupted start may leave a broker too.
@@ -168,6 +170,7 @@ def _watch(settings: Settings, children: Children) -> None:
         while not stop.wait(STEP_SECONDS):
             children.step()
             if time.monotonic() >= due:
+                # By a fixed step, so that the pace does not drift by the time that a view takes.
                 due += every
                 try:
                     view = read_view(settings, children, rates)

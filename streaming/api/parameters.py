@@ -54,8 +54,8 @@ def parse_parameters(kind: type[Struct], request: Request) -> Struct:
 
 def _wrong_parameter(kind: type[Struct], values: Mapping[str, Any], error: str) -> str:
     """Return what is wrong with one of the parameters, by name and value if msgspec says where."""
-    fault, _, place = error.partition(" - at `$.")
-    name = place.rstrip("`")
+    fault, _, position = error.partition(" - at `$.")
+    name = position.rstrip("`")
     if name not in values:
         return f"The parameters do not fit this endpoint: {error}."
     definition = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"][name]

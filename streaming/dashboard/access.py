@@ -94,6 +94,7 @@ def read_access(settings: Settings) -> Access:
     _require_closed(settings)
     read_certificate(settings)
     if token is None and not tells_users():
+        # Only the owner can read the home's files, so whoever shows this token is that user.
         path = Home(settings.home).dashboard_token
         token, token_origin = _kept_token(path), f"the file {path.name} in the home"
     own = {"localhost", socket.gethostname().lower(), settings.dashboard_host.lower()}

@@ -105,6 +105,7 @@ def build_dashboard(
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        # At last, because it waits for what Kafka has not acknowledged yet.
         ingest.close()
 
     app = Starlette(

@@ -182,7 +182,7 @@ def _is_foreign_part(headers: Mapping[str, str]) -> bool:
 def cookie_values(header: str, name: str) -> list[str]:
     """Return every value of one cookie, percent-decoded, whatever other cookies are beside it."""
     pairs = (part.strip().partition("=") for part in header.split(";"))
-    return [unquote(value) for found, _, value in pairs if found == name]
+    return [unquote(value) for key, _, value in pairs if key == name]
 
 
 def refusal_response(scope: Scope, status: int, detail: str) -> Response:

@@ -210,6 +210,7 @@ class BoundedConnection(HttpToolsProtocol):
             head = b"HTTP/1.1 %s\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             self.transport.write(head % status)
         self.transport.close()
+        # Closing waits until the client has read the answer; one that does not is cut off.
         self.loop.call_later(self._limits.write_seconds, self.transport.abort)
 
 

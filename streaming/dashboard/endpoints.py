@@ -165,22 +165,22 @@ def _dead_letters(settings: Settings, query: DeadLetterQuery) -> DeadLetterPage:
     end = query.offset + query.limit
     with read_store(settings) as store:
         newest = find_dead_letters(store, where, newest_first=True)
-        letters = list(islice(newest, query.offset, end + 1))
+        dead_letters = list(islice(newest, query.offset, end + 1))
         return DeadLetterPage(
             counts=count_by_reason(store, where),
             by_day=count_by_day(store, where, settings.zone),
-            dead_letters=[summary(letter) for letter in letters[: query.limit]],
-            next_offset=end if len(letters) > query.limit else None,
+            dead_letters=[summary(dead_letter) for dead_letter in dead_letters[: query.limit]],
+            next_offset=end if len(dead_letters) > query.limit else None,
         )
 
 
-def _dead_letter(settings: Settings, wanted: DeadLetterId) -> DeadLetterDetails:
+def _dead_letter(settings: Settings, query: DeadLetterId) -> DeadLetterDetails:
     with read_store(settings) as store:
-        letter = find_dead_letter(store, wanted.id)
+        dead_letter = find_dead_letter(store, query.id)
     cluster = preflight(settings, redrive_rules(Names.of(settings), send=False))
     with closing(DeadLetterReader(settings, cluster.bootstrap_servers)) as reader:
-        last = reader.find(letter)
-        return details(letter, last, reader.attempts(letter), reader.decoded(last))
+        last = reader.find(dead_letter)
+        return details(dead_letter, last, reader.attempts(dead_letter), reader.decoded(last))
 
 
 def _redrive(settings: Settings, options: RedriveOptions) -> RedriveResult:

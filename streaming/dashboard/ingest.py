@@ -188,6 +188,7 @@ class PurchaseIngest:
             record = delivery.record
             if not sender.offer(record.key, record.value, batch.headers, delivery.report):
                 self._require_no_failure(sender)
+                # Those before it are sent. They are stored once, however often they come.
                 raise Unavailable(
                     "The queue to Kafka is full because Kafka is slow; send the same request again."
                 )

@@ -68,6 +68,7 @@ class Login:
             session,
             max_age=SESSION_SECONDS,
             httponly=True,
+            # No request that the page of another site causes carries it.
             samesite="strict",
             secure=self._access.secure,
         )

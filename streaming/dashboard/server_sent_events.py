@@ -99,6 +99,8 @@ class Broadcaster:
         event = b"event: %s\ndata: %s\n\n" % (name.encode(), data)
         async with self._changed:
             self._version += 1
+            # Replaced, not queued: a slow client gets the newest of each source, and memory stays
+            # bounded.
             self._latest[name] = (self._version, event)
             self._changed.notify_all()
 

@@ -40,6 +40,8 @@ class Sessions:
         """End a session, in all processes of this home."""
         session_id, _ = self._unsign(session)
         if session_id:
+            # Appended, because several processes of a home may end sessions at once, and one write
+            # of a line is whole.
             with self.ended.open("a") as file:
                 file.write(f"{session_id} {time.time() + SESSION_SECONDS:.0f}\n")
 
