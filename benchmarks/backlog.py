@@ -87,14 +87,14 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def watch(pids: Sequence[int], records: Callable[[], int], wanted: int) -> Run:
+def watch(pids: Sequence[int], records: Callable[[], int], total: int) -> Run:
     """Observe processes until `records` gives what is wanted.
 
     Raises `TimeoutError` after a quarter of an hour, `FileNotFoundError` where one of them ended.
     """
     moments: list[Moment] = []
     deadline = time.monotonic() + MOST_SECONDS
-    while not moments or moments[-1].records < wanted:
+    while not moments or moments[-1].records < total:
         if time.monotonic() > deadline:
             raise TimeoutError(moments[-1].records)
         done = records()
@@ -115,7 +115,7 @@ def work_off(bench: Bench, group: str, commands: Sequence[list[str]]) -> Run:
         TopicPartition(topic, number)
         for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions
     ]
-    wanted = sum(consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions)
+    total = sum(consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions)
 
     def committed() -> int:
         try:
@@ -126,7 +126,7 @@ def work_off(bench: Bench, group: str, commands: Sequence[list[str]]) -> Run:
     try:
         with ExitStack() as running:
             processes = [running.enter_context(bench.process(c, group)) for c in commands]
-            return watch([process.pid for process in processes], committed, wanted)
+            return watch([process.pid for process in processes], committed, total)
     finally:
         consumer.close()
 

@@ -43,21 +43,21 @@ def waits(deployment: Bench, rate: Rate) -> list[float]:
 
     Those of the first second, in which the producer connects, are left out.
     """
-    found: list[float] = []
+    seconds: list[float] = []
     count = rate.events * rate.seconds
     command = [*PURCHASES, "produce", "--rate", str(rate.events), "--count", str(count)]
     with closing(sqlite3.connect(f"file:{deployment.database}?mode=ro", uri=True)) as reader:
         (last,) = reader.execute("SELECT max(rowid) FROM analytics_event").fetchone()
         with deployment.process(command, "produce"):
-            while len(found) < count:
+            while len(seconds) < count:
                 rows = reader.execute(
                     "SELECT rowid, event_time FROM analytics_event WHERE rowid > ?", (last,)
                 ).fetchall()
                 now = time.time() * 1000
-                found += [now - made_at / 1000 for _, made_at in rows]
+                seconds += [now - made_at / 1000 for _, made_at in rows]
                 last = rows[-1][0] if rows else last
                 time.sleep(LOOK_SECONDS)
-    return found[rate.events :]
+    return seconds[rate.events :]
 
 
 def measure_latency(deployment: Bench) -> list[Figure]:
@@ -74,7 +74,7 @@ def measure_latency(deployment: Bench) -> list[Figure]:
                     f"{rate.events} events/s: p50 {cuts[-1][49]:.0f} ms, p99 {cuts[-1][98]:.0f} ms"
                 )
             name = f"made → stored at {rate.events:,} events/s for {rate.seconds} s"
-            p50, p99 = (tuple(cut[place] for cut in cuts) for place in (49, 98))
+            p50, p99 = (tuple(cut[index] for cut in cuts) for index in (49, 98))
             figures += [
                 Figure(f"{name}, p50", "ms", p50, rate.p50, rate.aims[0]),
                 Figure(f"{name}, p99", "ms", p99, rate.p99, rate.aims[1]),

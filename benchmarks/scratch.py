@@ -103,10 +103,10 @@ class Bench:
         """Return the number of stored events."""
         try:
             with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as c:
-                found = c.execute("SELECT coalesce(sum(events), 0) FROM live_totals").fetchone()
+                row = c.execute("SELECT coalesce(sum(events), 0) FROM live_totals").fetchone()
         except sqlite3.OperationalError:
             return 0
-        return int(found[0])
+        return int(row[0])
 
     def wait_until_stored(self, events: int) -> None:
         """Wait for the number of stored events, at most ten minutes."""

@@ -84,8 +84,8 @@ def _measure(
     sensor: SensorDefinition, settings: Settings, instance: DagsterInstance
 ) -> Iterator[Figure]:
     wall, cpu = zip(*_calls(sensor, settings, instance), strict=True)
-    for name, seconds, place in (("p50", wall, 49), ("p99", wall, 98), ("CPU, p99", cpu, 98)):
-        milliseconds = 1000 * statistics.quantiles(seconds, n=100)[place]
+    for name, seconds, index in (("p50", wall, 49), ("p99", wall, 98), ("CPU, p99", cpu, 98)):
+        milliseconds = 1000 * statistics.quantiles(seconds, n=100)[index]
         yield Figure(f"`{sensor.name}`, {name}", "ms", (milliseconds,), BAR)
 
 
@@ -98,13 +98,13 @@ def _calls(
     of_runs = isinstance(sensor, RunStatusSensorDefinition)
     first = RunStatusSensorCursor(record_id=0)  # type: ignore[no-untyped-call]
     cursor = first.to_json() if of_runs else None
-    found = []
+    calls = []
     for _ in range(WARM_UP + CALLS):
         with build_sensor_context(instance, cursor, repository_def=repository) as context:
             wall, cpu = time.perf_counter(), time.process_time()
             cursor = sensor.evaluate_tick(context).cursor
-            found.append((time.perf_counter() - wall, time.process_time() - cpu))
-    return found[WARM_UP:]
+            calls.append((time.perf_counter() - wall, time.process_time() - cpu))
+    return calls[WARM_UP:]
 
 
 def _fill(settings: Settings) -> None:

@@ -36,17 +36,17 @@ def contenders(bench: Bench) -> dict[str, Contender]:
     """Return the contenders by name; `streams` only where the machine can compile it."""
     group = Names.of(bench.settings).processor_group
     slots = [[sys.executable, "-m", "streaming.processor.app", "--slot", str(n)] for n in range(2)]
-    found = {
+    contenders = {
         "processor": Contender(group, slots[:1], SLOT_ROUNDS),
         "two slots": Contender(group, slots, SLOT_ROUNDS),
     }
     for name in ("raw", "one_by_one"):
         command = [sys.executable, "-m", "benchmarks.contenders", name]
-        found[name] = Contender(f"bench-{name}", [command])
+        contenders[name] = Contender(f"bench-{name}", [command])
     streams = streams_command(bench)
     if streams is not None:
-        found["streams"] = Contender(kafka_streams.GROUP, [streams])
-    return found
+        contenders["streams"] = Contender(kafka_streams.GROUP, [streams])
+    return contenders
 
 
 def in_turns(bench: Bench) -> dict[str, list[Run]]:

@@ -36,11 +36,11 @@ def bare_rows_per_second(stored: Bench, home: Bench) -> float:
         target.execute("PRAGMA journal_mode = WAL").fetchall()
         target.execute("PRAGMA synchronous = FULL")
         rows = source.execute("SELECT * FROM analytics_event ORDER BY rowid")
-        places = ", ".join("?" * len(rows.description))
+        marks = ", ".join("?" * len(rows.description))
         while batch := rows.fetchmany(BATCH_RECORDS):
             start = time.perf_counter()
             target.execute("BEGIN IMMEDIATE")
-            target.executemany(f"INSERT INTO analytics_event VALUES ({places})", batch)  # noqa: S608
+            target.executemany(f"INSERT INTO analytics_event VALUES ({marks})", batch)  # noqa: S608
             target.execute("COMMIT")
             seconds += time.perf_counter() - start
             number += len(batch)

@@ -41,11 +41,11 @@ def fill(path: Path, events: int) -> None:
     engine.dispose()
     chance = random.Random(1)
     with closing(sqlite3.connect(path, isolation_level=None)) as store:
-        places = ", ".join("?" * 19)
+        marks = ", ".join("?" * 19)
         for start in range(0, events, BATCH):
             rows = sorted(_rows(chance, start, min(start + BATCH, events)))
             store.execute("BEGIN")
-            store.executemany(f"INSERT INTO analytics_event VALUES ({places})", rows)  # noqa: S608
+            store.executemany(f"INSERT INTO analytics_event VALUES ({marks})", rows)  # noqa: S608
             store.execute("COMMIT")
 
 
@@ -65,13 +65,13 @@ def _rows(chance: random.Random, first: int, end: int) -> Iterator[tuple[object,
         at = START + number * EVERY
         item, quantity = chance.randrange(ITEMS), chance.randrange(1, 20)
         price = chance.randrange(1, 1_000) * 10_000
-        place = (number % 3, number)
+        source = (number % 3, number)
         yield (
             derived_id(at // 1_000, struct.pack(">q", number)),
             *(at, "sale", str(chance.randrange(12_000, 18_000)), str(20_000 + item)),
             *(quantity, price, price * quantity, "GBP", str(536_365 + number // 20)),
             *(f"WHITE HEART T-LIGHT HOLDER {item}", "United Kingdom", at + 3_000_000),
-            *("purchases", *place, at // 1_000, *place),
+            *("purchases", *source, at // 1_000, *source),
         )
 
 

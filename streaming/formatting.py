@@ -29,7 +29,7 @@ def printable(text: str) -> str:
     These are control characters, line ends, marks that turn the direction of text, and spaces that
     look like others.
     """
-    return _NOT_ASCII.sub(lambda found: _escape(found[0], ascii(found[0])[1:-1]), text)
+    return _NOT_ASCII.sub(lambda match: _escape(match[0], ascii(match[0])[1:-1]), text)
 
 
 def printable_lines(text: str) -> str:
@@ -53,7 +53,7 @@ def spreadsheet(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str
 
 def printable_json(text: str) -> str:
     """Escape what does not print in a JSON document on one line; it says the same as before."""
-    return _NOT_ASCII.sub(lambda found: _escape(found[0], _json_escape(found[0])), text)
+    return _NOT_ASCII.sub(lambda match: _escape(match[0], _json_escape(match[0])), text)
 
 
 def _escape(character: str, escaped: str) -> str:

@@ -112,7 +112,7 @@ class Settings(BaseSettings):
 
     @field_validator("timezone")
     @classmethod
-    def _known_zone(cls, name: str) -> str:
+    def _existing_zone(cls, name: str) -> str:
         if not is_time_zone(name):
             raise ValueError(name)
         return name
@@ -244,10 +244,10 @@ def _refuse_unknown(names: Iterable[str]) -> None:
 
     Ignored, a mistyped currency would be the default one, which the first start fixes.
     """
-    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    settings = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     for name in names:
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            meant = get_close_matches(name.upper(), known, 1, 0.8)
+        if name.upper().startswith(PREFIX) and name.upper() not in settings:
+            meant = get_close_matches(name.upper(), settings, 1, 0.8)
             remedy = f"did you mean {meant[0]}?" if meant else "remove it."
             raise UsageError(f"{name} is no setting; {remedy} docs/settings.md lists them all.")
 

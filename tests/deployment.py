@@ -167,16 +167,16 @@ def read_topic(bootstrap_servers: str, topic: str) -> list[Message]:
     )
     partitions = consumer.list_topics(topic, timeout=60).topics[topic].partitions
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-    found: list[Message] = []
+    messages: list[Message] = []
     ended: set[int] = set()
     deadline = time.monotonic() + 60
     while len(ended) < len(partitions) and time.monotonic() < deadline:
         for message in consumer.consume(10_000, 0.2):
             error = message.error()
             if error is None:
-                found.append(message)
+                messages.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
                 ended.add(message.partition() or 0)
     consumer.close()
     assert len(ended) == len(partitions), f"{topic} could not be read to its end"
-    return sorted(found, key=lambda m: (m.partition(), m.offset()))
+    return sorted(messages, key=lambda m: (m.partition(), m.offset()))

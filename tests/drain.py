@@ -52,7 +52,7 @@ class UntilCaughtUp(Runtime):
             return True
         self._looked = now
         stored = self._read_stored()
-        return any(stored.get(place, 0) < end for place, end in self._ends.items())
+        return any(stored.get(partition, 0) < end for partition, end in self._ends.items())
 
 
 @contextmanager

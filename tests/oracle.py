@@ -22,10 +22,10 @@ def wait_until_quiet(deployment: Deployment, sent: Sent, deadline: float = 60) -
     def arrived() -> bool:
         try:
             events = deployment.count("analytics_event")
-            letters = deployment.count("dead_letter")
+            dead_letters = deployment.count("dead_letter")
         except sqlite3.OperationalError:
             return False
-        return events >= len(sent.good) and letters >= len(sent.bad)
+        return events >= len(sent.good) and dead_letters >= len(sent.bad)
 
     wait_until(arrived, deadline, "not all acknowledged purchases arrived in the database")
 
@@ -38,8 +38,8 @@ def wait_until_stored(deployment: Deployment, sent: Sent, deadline: float = 60) 
         ids = list(missing)
         for start in range(0, len(ids), IDS_AT_ONCE):
             asked = ids[start : start + IDS_AT_ONCE]
-            places = ", ".join("?" * len(asked))
-            statement = f'SELECT event_id, "user" FROM analytics_event WHERE event_id IN ({places})'
+            marks = ", ".join("?" * len(asked))
+            statement = f'SELECT event_id, "user" FROM analytics_event WHERE event_id IN ({marks})'
             packed = [pack_event_id(event_id) for event_id in asked]
             for stored, user in deployment.rows(statement, *packed):
                 event_id = event_id_text(cast("bytes", stored))
@@ -61,8 +61,8 @@ def require_exactly_once(deployment: Deployment, sent: Sent, *, alone: bool = Tr
     assert {name: stored.get(name) for name in sent.good} == sent.good, (
         "an acknowledged purchase is not stored"
     )
-    letters = deployment.read_topic("purchases.dlq")
-    values = Counter(letter.value() or b"" for letter in letters)
+    dead_letters = deployment.read_topic("purchases.dlq")
+    values = Counter(dead_letter.value() or b"" for dead_letter in dead_letters)
     assert sent.bad <= set(values), "an acknowledged refusal is not dead-lettered"
     assert max((values[value] for value in sent.bad), default=1) == 1, "a refusal came twice"
     require_order_per_user(deployment, sent)

@@ -60,12 +60,16 @@ def test_env_files_are_those_of_the_home_and_of_the_project(
     text = "PURCHASES_NAMESPACE=home\nPURCHASES_TIMEZONE=Europe/London\nPURCHASES_HOME=/elsewhere\n"
     (home / ".env").write_text(text)
     monkeypatch.setenv("PURCHASES_TIMEZONE", "Asia/Tokyo")
-    found = load_settings()
-    assert found.home == home
-    assert (found.currency, found.namespace, found.timezone) == ("EUR", "home", "Asia/Tokyo")
+    settings = load_settings()
+    assert settings.home == home
+    assert (settings.currency, settings.namespace, settings.timezone) == (
+        "EUR",
+        "home",
+        "Asia/Tokyo",
+    )
     for directory in (home, project):
         monkeypatch.chdir(directory)
-        assert load_settings() == found
+        assert load_settings() == settings
 
 
 def test_settings_in_another_directory_are_not_read_and_not_passed_over(project: Path) -> None:

@@ -58,12 +58,12 @@ def status(
     from streaming.broker.embedded import broker_status
     from streaming.settings import load_settings
 
-    found = broker_status(load_settings().home)
+    status = broker_status(load_settings().home)
     if as_json:
-        print_json(found)
-    elif found.pid is None:
+        print_json(status)
+    elif status.pid is None:
         print_text("No broker runs in this home.")
-    elif found.bootstrap_servers is None:
-        print_text(f"{found.state} for who logs in by {found.client_properties}")
+    elif status.bootstrap_servers is None:
+        print_text(f"{status.state} for who logs in by {status.client_properties}")
     else:
-        print_text(f"{found.state} at {found.bootstrap_servers} (process {found.pid})")
+        print_text(f"{status.state} at {status.bootstrap_servers} (process {status.pid})")

@@ -52,6 +52,7 @@ def erase(
         raise UsageError("Name either --user or --order.")
     settings = load_settings()
     result = erase_names(settings, user, order, apply=yes)
+    # After the erasure, which must not wait for brokers that do not answer.
     elsewhere = _what_else_holds_it(settings)
     if as_json:
         print_json({"applied": yes, **asdict(result), "elsewhere": elsewhere})

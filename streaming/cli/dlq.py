@@ -42,7 +42,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do it; without, only print wha
 
 
 @app.command("list", short_help="List refused records, newest first.")
-def list_letters(
+def list_dead_letters(
     reason: Reason = None,
     since: Since = None,
     until: Until = None,
@@ -66,12 +66,12 @@ def list_letters(
     dead_letter_filter = selection.dead_letter_filter(settings)
     with read_store(settings) as store:
         counts = count_by_reason(store, dead_letter_filter)
-        letters = find_dead_letters(store, dead_letter_filter, newest_first=True)
+        dead_letters = find_dead_letters(store, dead_letter_filter, newest_first=True)
         if as_json:
-            listing = DeadLetterList(counts, [summary(letter) for letter in letters])
+            listing = DeadLetterList(counts, [summary(dead_letter) for dead_letter in dead_letters])
             print_json(listing)
         else:
-            print_list(counts, list(islice(letters, LIST_ROWS)))
+            print_list(counts, list(islice(dead_letters, LIST_ROWS)))
 
 
 @app.command(short_help="Show one refused record.")
@@ -96,11 +96,11 @@ def show(
 
     settings = load_settings()
     with read_store(settings) as store:
-        letter = find_dead_letter(store, name)
+        dead_letter = find_dead_letter(store, name)
     cluster = preflight(settings, redrive_rules(Names.of(settings), send=False))
     with closing(DeadLetterReader(settings, cluster.bootstrap_servers)) as reader:
-        last = reader.find(letter)
-        shown = details(letter, last, reader.attempts(letter), reader.decoded(last))
+        last = reader.find(dead_letter)
+        shown = details(dead_letter, last, reader.attempts(dead_letter), reader.decoded(last))
     if as_json:
         print_json(shown)
     else:

@@ -37,18 +37,20 @@ NOT_SENT: Final = {
 }
 
 
-def print_list(counts: Mapping[str, int], letters: "Sequence[StoredDeadLetter]") -> None:
-    """Print the number by reason, a row for each of `letters`, and how many are left out."""
+def print_list(counts: Mapping[str, int], dead_letters: "Sequence[StoredDeadLetter]") -> None:
+    """Print the number by reason, a row for each dead letter, and how many are left out."""
     from streaming.cli.console import PrintableConsole
 
     total = sum(counts.values())
     reasons = [f"{number:,} {reason or 'not read yet'}" for reason, number in counts.items()]
     print_text(f"{total:,} refused{': ' if reasons else ''}{', '.join(reasons)}")
-    if not letters:
+    if not dead_letters:
         return
-    PrintableConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(_table(letters))
-    if total > len(letters):
-        print_text(f"{total - len(letters):,} older ones are left out; add a filter, or --json.")
+    PrintableConsole(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(_table(dead_letters))
+    if total > len(dead_letters):
+        print_text(
+            f"{total - len(dead_letters):,} older ones are left out; add a filter, or --json."
+        )
 
 
 def redrive_summary(result: "RedriveResult") -> str:
@@ -66,7 +68,7 @@ def redrive_summary(result: "RedriveResult") -> str:
     return "\n".join(lines)
 
 
-def _table(letters: "Sequence[StoredDeadLetter]") -> "Table":
+def _table(dead_letters: "Sequence[StoredDeadLetter]") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
@@ -77,10 +79,16 @@ def _table(letters: "Sequence[StoredDeadLetter]") -> "Table":
     for column in ("refused at", "state", "reason", "attempts", "key", "detail"):
         table.add_column(column, no_wrap=True, overflow="ellipsis")
     # The topic id is only needed to tell records of two topics apart.
-    short = len({letter.topic_id for letter in letters}) == 1
-    for letter in letters:
-        cells = (letter.state, letter.reason, str(letter.attempts), letter.key, letter.detail)
-        at = (summary(letter).refused_at or "")[:19].replace("T", " ")
-        name = f"{letter.partition}:{letter.offset}" if short else letter.id
+    short = len({dead_letter.topic_id for dead_letter in dead_letters}) == 1
+    for dead_letter in dead_letters:
+        cells = (
+            dead_letter.state,
+            dead_letter.reason,
+            str(dead_letter.attempts),
+            dead_letter.key,
+            dead_letter.detail,
+        )
+        at = (summary(dead_letter).refused_at or "")[:19].replace("T", " ")
+        name = f"{dead_letter.partition}:{dead_letter.offset}" if short else dead_letter.id
         table.add_row(name, at, *(Text(printable(cell or "")) for cell in cells))
     return table

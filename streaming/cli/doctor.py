@@ -26,19 +26,21 @@ def doctor(as_json: AsJson = False) -> None:
     from streaming.settings import load_settings
     from streaming.status.doctor import examine
 
-    found = examine(load_settings())
+    examination = examine(load_settings())
     if as_json:
-        print_json(found)
+        print_json(examination)
     else:
-        print_text(_lines(found))
-    raise typer.Exit(0 if found.healthy else 1)
+        print_text(_lines(examination))
+    raise typer.Exit(0 if examination.healthy else 1)
 
 
-def _lines(found: "Examination") -> str:
-    failed = sum(check.state == "failed" for check in found.checks)
-    number = len(found.checks)
-    lines = [f"OK: {number} checks." if found.healthy else f"FAILED: {failed} of {number} checks."]
-    for check in found.checks:
+def _lines(examination: "Examination") -> str:
+    failed = sum(check.state == "failed" for check in examination.checks)
+    number = len(examination.checks)
+    lines = [
+        f"OK: {number} checks." if examination.healthy else f"FAILED: {failed} of {number} checks."
+    ]
+    for check in examination.checks:
         remedy = f" → {check.remedy}" if check.remedy else ""
         lines.append(f"{SIGNS[check.state]} {check.name}: {check.detail}{remedy}")
     return "\n".join(lines)

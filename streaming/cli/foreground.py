@@ -59,8 +59,8 @@ def run_processor(
     """
     settings = load_settings()
     require_settings_of_home(settings)
-    wanted = slots or PROCESSOR.slots(settings)
-    cluster = preflight_processor(settings, range(wanted))
+    number = slots or PROCESSOR.slots(settings)
+    cluster = preflight_processor(settings, range(number))
     _print_notes(cluster)
     require_recorded_settings(settings)
     end = None
@@ -71,7 +71,7 @@ def run_processor(
         reader = GroupReader(settings, cluster.bootstrap_servers, group)
         # The ends are measured before a worker starts: what comes later is not waited for.
         end = End(reader.ends(topics), lambda: reader.committed(topics), caught_up_timeout)
-    supervisor = Supervisor(settings, PROCESSOR, wanted)
+    supervisor = Supervisor(settings, PROCESSOR, number)
     _supervise(settings, supervisor, end, keep_alive)
 
 
@@ -84,13 +84,14 @@ def run_analytics(
     """
     settings = load_settings()
     names = Names.of(settings)
+    # Before the store, whose first start would record what the processor then refuses.
     if not store_exists(settings):
         require_recorded_settings(settings)
     # The store before the preflight: its first start makes the id that the group is named by.
     group = names.analytics_group(prepare_store(settings))
     cluster = preflight(settings, consumer_rules(names, [group]))
-    wanted = slots or ANALYTICS.slots(settings)
-    if wanted > 1 and isinstance(settings.database, Path):
+    number = slots or ANALYTICS.slots(settings)
+    if number > 1 and isinstance(settings.database, Path):
         sys.stderr.write(
             "SQLite has one writer at a time: more than one slot here is for failover, not speed.\n"
         )
@@ -99,9 +100,10 @@ def run_analytics(
         require_positions_of_this_log(settings, ANALYTICS)
         reader = GroupReader(settings, cluster.bootstrap_servers, group)
         ends = reader.ends(names.read_by(ANALYTICS))
+        # Only the ends are asked of Kafka: the positions are in the database.
         reader.close()
         end = End(ends, lambda: database_positions(settings, group), caught_up_timeout)
-    _supervise(settings, Supervisor(settings, ANALYTICS, wanted), end, keep_alive)
+    _supervise(settings, Supervisor(settings, ANALYTICS, number), end, keep_alive)
 
 
 def _print_notes(cluster: Cluster) -> None:
@@ -134,6 +136,7 @@ def _supervise(
                     stop.wait(STEP_SECONDS)
             elif wait_until_caught_up(end.targets, end.stored, keep_going, end.timeout):
                 get_logger().info("caught_up", app=supervisor.app.name)
+        # However this ends: a worker whose supervisor is gone leaves late, and by itself.
         finally:
             supervisor.stop(STOP_SECONDS)
 

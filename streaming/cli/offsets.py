@@ -1,6 +1,6 @@
 """`offsets list|reset`: the positions of both apps, and how a wrong one is changed.
 
-How positions are read is in `offsets.inspect`, how they are changed in `offsets.reset`.
+How positions are read is in `offsets.positions`, how they are changed in `offsets.reset`.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +24,7 @@ SAID = {
     "ahead": "beyond the end: the log was truncated, or the database is newer than it",
     "other_topic": "of a topic that was deleted and created again",
     "other_cluster": "of another cluster",
-    "deleted": "deleted by Kafka: with its topic, or as nothing ran for long",
+    "deleted": "deleted by Kafka: with its topic, or because nothing ran for long",
 }
 
 
@@ -45,8 +45,8 @@ def list_offsets(as_json: AsJson = False) -> None:
     for p in positions:
         at = "none" if p.position < 0 else f"{p.position:,}"
         said = SAID[p.state].format(missing=p.missing)
-        place = f"{p.topic}-{p.partition}"
-        print_text(f"{p.app:<10}{place:<24}{at:>12}{p.first:>12,}{p.end:>12,}  {said}".rstrip())
+        partition = f"{p.topic}-{p.partition}"
+        print_text(f"{p.app:<10}{partition:<24}{at:>12}{p.first:>12,}{p.end:>12,}  {said}".rstrip())
 
 
 @app.command(short_help="Move an app's stored positions.")

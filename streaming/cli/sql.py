@@ -72,6 +72,7 @@ def query(
     sql = sys.stdin.read() if text is None else text
     result = run_query(load_settings(), sql, Bounds(SECONDS, limit))
     _print(result, form)
+    # On stderr, so that a pipe gets nothing but the answer.
     if result.cut is not None:
         print_text(_what_was_cut(result.cut, len(result.rows)), err=True)
 

@@ -50,9 +50,9 @@ def status_command(
                 lambda: render(look()), lambda: _print(look(), as_json=as_json), as_json=as_json
             )
             return
-        found = look()
-        _print(found, as_json=as_json)
-        raise typer.Exit(0 if found.healthy else 1)
+        status = look()
+        _print(status, as_json=as_json)
+        raise typer.Exit(0 if status.healthy else 1)
 
     return status
 

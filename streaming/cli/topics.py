@@ -81,16 +81,16 @@ def list_topics(
 
     settings = load_settings()
     names = Names.of(settings).topics
-    found = preflight(settings, optional=names).topics
+    existing = preflight(settings, optional=names).topics
     if as_json:
         rows = [
             {"topic": t.name, "topic_id": topic_id_text(t.topic_id), "partitions": t.partitions}
-            for t in found.values()
+            for t in existing.values()
         ]
         print_json(rows)
         return
     for name in names:
-        topic = found.get(name)
+        topic = existing.get(name)
         print_text(f"{name}: {f'{topic.partitions} partitions' if topic else 'missing'}")
 
 
@@ -161,23 +161,25 @@ def peek(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     from streaming.system.shutdown import stop_on_signals
 
     settings = load_settings()
-    name, wanted = topic_peek.topic_named(settings, topic), None if key is None else key.encode()
+    name, key_bytes = topic_peek.topic_named(settings, topic), None if key is None else key.encode()
     if follow:
         if since or offset:
             raise UsageError("--follow prints what comes now; leave out --from and --offset.")
         with stop_on_signals() as stop:
-            for record in topic_peek.follow(settings, name, wanted, lambda: not stop.is_set()):
+            for record in topic_peek.follow(settings, name, key_bytes, lambda: not stop.is_set()):
                 _print_record(record, as_json=as_json)
         return
     time = read_time("--from", since, settings)
     milliseconds = None if time is None else int(time.timestamp() * 1000)
     start = None if offset is None else topic_peek.read_start(offset)
-    request = topic_peek.PeekRequest(name, wanted, milliseconds, start, number)
-    found = topic_peek.peek(settings, request)
-    for record in found.records:
+    request = topic_peek.PeekRequest(name, key_bytes, milliseconds, start, number)
+    peek_result = topic_peek.peek(settings, request)
+    for record in peek_result.records:
         _print_record(record, as_json=as_json)
-    if not found.complete:
-        print_text(f"Looked at {found.scanned:,} records only; name a later --from.", err=True)
+    if not peek_result.complete:
+        print_text(
+            f"Looked at {peek_result.scanned:,} records only; name a later --from.", err=True
+        )
 
 
 def _print_record(record: "PeekedRecord", *, as_json: bool) -> None:
@@ -186,8 +188,8 @@ def _print_record(record: "PeekedRecord", *, as_json: bool) -> None:
         return
     key = "none" if record.key is None else printable(record.key)
     value = "no value" if record.value is None else printable(record.value)
-    place = f"{record.topic}-{record.partition} @ {record.offset}"
-    print_text(f"{record.timestamp or 'no time'}  {place}  key {key}")
+    position = f"{record.topic}-{record.partition} @ {record.offset}"
+    print_text(f"{record.timestamp or 'no time'}  {position}  key {key}")
     for header, content in record.headers:
         print_text(f"  {printable(header)}: {'none' if content is None else printable(content)}")
     print_text(f"  {value}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Watch = Annotated[
     bool,
-    typer.Option("--watch", help="Show what the page's Now shows, refreshed every second."),
+    typer.Option("--watch", help="Show what the dashboard's Now shows, refreshed every second."),
 ]
 
 

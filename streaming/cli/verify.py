@@ -71,8 +71,8 @@ def _text(result: "VerificationReport") -> str:
         for check in result.checks
     ]
     for topic, ranges in result.offsets.items():
-        places = ", ".join(f"{number}: {first}-{end}" for number, (first, end) in ranges.items())
-        lines.append(f"{topic}, offsets by partition: {places}")
+        offsets = ", ".join(f"{number}: {first}-{end}" for number, (first, end) in ranges.items())
+        lines.append(f"{topic}, offsets by partition: {offsets}")
     if result.since is not None:
         lines.append(f"Purchases were followed since {result.since[:19].replace('T', ' ')} UTC.")
     if result.rests_on is not None:

@@ -76,15 +76,19 @@ def test_what_others_wrote_to_the_dead_letters_is_skipped() -> None:
         ),
     ],
 )
-def test_a_record_that_cannot_be_stored_is_a_dead_letter_of_its_place(record: Record) -> None:
+def test_a_record_that_cannot_be_stored_is_a_dead_letter_and_its_origin(record: Record) -> None:
     """A value that is no event, and headers that name half an origin; the others are stored."""
-    events, (letter,) = read_rows(
+    events, (dead_letter,) = read_rows(
         [event(5), record, event(6)], "analytics", REDRIVE, STORABLE, RateLimitedLogger()
     )
     assert [row[STREAM_OFFSET] for row in events] == [5, 6]
-    assert letter.origin == Origin("analytics", TOPIC_ID, 2, 9, 1_700, 1)
-    assert (letter.state, letter.reason, letter.dlq_offset) == (OPEN, "not_storable", None)
-    assert letter.detail
+    assert dead_letter.origin == Origin("analytics", TOPIC_ID, 2, 9, 1_700, 1)
+    assert (dead_letter.state, dead_letter.reason, dead_letter.dlq_offset) == (
+        OPEN,
+        "not_storable",
+        None,
+    )
+    assert dead_letter.detail
 
 
 def test_a_record_of_a_newer_schema_is_named() -> None:
@@ -100,8 +104,8 @@ def test_a_time_that_no_calendar_has_is_cut() -> None:
         Record("analytics", TOPIC_ID, 2, 9, 2**63 - 1, None, None),
         structs.replace(dead_letter(8), timestamp=2**63 - 1),
     ]
-    _, letters = read_rows(records, "analytics", REDRIVE, STORABLE, RateLimitedLogger())
-    assert [letter.refused_at for letter in letters] == [MAX_EVENT_TIME] * 2
+    _, dead_letters = read_rows(records, "analytics", REDRIVE, STORABLE, RateLimitedLogger())
+    assert [dead_letter.refused_at for dead_letter in dead_letters] == [MAX_EVENT_TIME] * 2
 
 
 def test_a_batch_advances_the_partitions_of_its_records_to_the_positions() -> None:

@@ -108,21 +108,21 @@ def problems(deployment: Deployment) -> list[str]:
     return [problem.code for problem in collect_status(deployment.settings, {}).problems]
 
 
-def test_what_cannot_be_stored_is_a_dead_letter_of_its_place(deployment: Deployment) -> None:
+def test_what_cannot_be_stored_is_a_dead_letter_and_its_origin(deployment: Deployment) -> None:
     """It stops nothing, is counted by all, is shown, is not redriven, and can be given up."""
     attacked = store_attacked(deployment)
     assert deployment.count("analytics_event") == 2 * HONEST
-    letters = deployment.rows(
+    dead_letters = deployment.rows(
         "SELECT DISTINCT origin_topic, state, reason, dlq_offset FROM dead_letter"
     )
-    assert letters == [(deployment.topic("analytics"), "open", "not_storable", None)]
+    assert dead_letters == [(deployment.topic("analytics"), "open", "not_storable", None)]
     counts = "SELECT sum(records), sum(stored), sum(not_storable) FROM stream_offset"
     assert deployment.rows(counts) == [(2 * HONEST + attacked, 2 * HONEST, attacked)]
     assert differences(deployment) == []
     assert "not_storable" in problems(deployment)
     assert f"{attacked} not_storable" in deployment.succeed("dlq", "list")
-    place = "SELECT origin_partition || ':' || origin_offset FROM dead_letter WHERE detail LIKE ?"
-    ((name,),) = deployment.rows(place, "%'EUR'%")
+    origin = "SELECT origin_partition || ':' || origin_offset FROM dead_letter WHERE detail LIKE ?"
+    ((name,),) = deployment.rows(origin, "%'EUR'%")
     assert "its currency is 'EUR', not GBP" in deployment.succeed("dlq", "show", str(name))
     assert f"{attacked} not sent: records of analytics" in deployment.succeed("dlq", "redrive")
     deployment.succeed("dlq", "drop", "--reason", "not_storable", "--because", "forged", "--yes")

@@ -70,8 +70,8 @@ class BrokerHome:
     def status(self) -> dict[str, object]:
         """Return what `broker status --json` prints."""
         done = run_here("streaming", ("broker", "status", "--json"), self.environment)
-        found: dict[str, object] = json.loads(done.stdout)
-        return found
+        status: dict[str, object] = json.loads(done.stdout)
+        return status
 
 
 def sentence_of(done: "subprocess.CompletedProcess[str]") -> str:

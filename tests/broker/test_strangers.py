@@ -137,8 +137,8 @@ def is_denied(attempt: Callable[[], object]) -> bool:
 def attempts(servers: str) -> dict[str, Callable[[], object]]:
     """Return what a stranger may not do, by name."""
     admin = AdminClient({"bootstrap.servers": servers})
-    place = TopicPartition(NAMES.purchases, 0, 1)
-    offsets = ConsumerGroupTopicPartitions(NAMES.processor_group, [place])
+    position = TopicPartition(NAMES.purchases, 0, 1)
+    offsets = ConsumerGroupTopicPartitions(NAMES.processor_group, [position])
     broker = ConfigResource(ConfigResource.Type.BROKER, "1")
     change = ConfigEntry("retention.ms", "1", incremental_operation=AlterConfigOpType.SET)
     topic = ConfigResource(ConfigResource.Type.TOPIC, NAMES.purchases, incremental_configs=[change])
@@ -147,9 +147,9 @@ def attempts(servers: str) -> dict[str, Callable[[], object]]:
         return next(iter(asked.values())).result(30)
 
     def move() -> None:
-        place = result(admin.alter_consumer_group_offsets([offsets])).topic_partitions[0]
-        if place.error is not None:
-            raise KafkaException(place.error)
+        position = result(admin.alter_consumer_group_offsets([offsets])).topic_partitions[0]
+        if position.error is not None:
+            raise KafkaException(position.error)
 
     def begin_transaction() -> None:
         Producer({"bootstrap.servers": servers, "transactional.id": "t"}).init_transactions(30)
@@ -160,7 +160,7 @@ def attempts(servers: str) -> dict[str, Callable[[], object]]:
         "add partitions": lambda: result(
             admin.create_partitions([NewPartitions(NAMES.purchases, 9)])
         ),
-        "delete records": lambda: result(admin.delete_records([place])),
+        "delete records": lambda: result(admin.delete_records([position])),
         "alter a topic": lambda: result(admin.incremental_alter_configs([topic])),
         "see the broker's options": lambda: result(admin.describe_configs([broker])),
         "make rules": lambda: result(admin.create_acls(everything())),

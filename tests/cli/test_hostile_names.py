@@ -143,10 +143,10 @@ def test_no_command_prints_what_steers_a_terminal(deployment: Deployment) -> Non
 
 def names_of(lines: tuple[str, ...]) -> Iterator[str]:
     """Yield the names of the commands that the lines run."""
-    known = {name for name, _ in commands()}
+    names = {name for name, _ in commands()}
     for line in lines:
         words = f"purchases {line}".split()
-        yield next(name for n in (4, 3, 2) if (name := " ".join(words[:n])) in known)
+        yield next(name for n in (4, 3, 2) if (name := " ".join(words[:n])) in names)
 
 
 def test_a_console_draws_no_escape_of_others() -> None:

@@ -14,8 +14,8 @@ def test_doctor_finds_what_is_wrong_before_anything_runs(deployment: Deployment)
     """Each check says what it found; a missing topic and a taken port come with their remedy."""
 
     def states() -> dict[str, str]:
-        found = json.loads(deployment.succeed("doctor", "--json"))["checks"]
-        return {check["name"]: check["state"] for check in found}
+        checks = json.loads(deployment.succeed("doctor", "--json"))["checks"]
+        return {check["name"]: check["state"] for check in checks}
 
     assert states().keys() >= {"home", "disk", "versions", "clock", "cluster", "topics"}
     # A broker that is slow to answer is a warning.

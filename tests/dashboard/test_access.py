@@ -307,9 +307,12 @@ def test_with_a_certificate_it_speaks_tls_and_logs_who_acts(
         acted = answer_to(base, "POST", "/api/v1/verify", b"{}", trust, Cookie=own_cookie)
     log = (deployment.home / "dashboard.log").read_text()
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    found = {line["event"]: line for line in lines}
-    assert (found["login_refused"]["client"], found["login_refused"]["refused"]) == ("127.0.0.1", 1)
-    action = found["action"]
+    logged = {line["event"]: line for line in lines}
+    assert (logged["login_refused"]["client"], logged["login_refused"]["refused"]) == (
+        "127.0.0.1",
+        1,
+    )
+    action = logged["action"]
     assert (action["action"], action["client"]) == ("verify", "127.0.0.1")
     assert action["status"] == acted.status != 401
     assert not [secret for secret in (TOKEN, ACTION_TOKEN, own_cookie[-20:]) if secret in log]

@@ -129,12 +129,12 @@ def test_dead_letters_come_in_pages_each_once(deployment: Deployment) -> None:
         send(deployment, f"item-{number}", unit_price=-1)
     deployment.process()
     deployment.analyze()
-    found, offset = [], 0
+    ids, offset = [], 0
     with serve_dashboard(deployment) as base:
         while offset is not None:
             page = get(f"{base}/api/v1/dead-letters?limit=2&offset={offset}")
             assert page["counts"] == {"invalid_price": 5}
             assert sum(count for _, _, count in page["by_day"]) == 5
-            found += [letter["id"] for letter in page["dead_letters"]]
+            ids += [dead_letter["id"] for dead_letter in page["dead_letters"]]
             offset = page["next_offset"]
-    assert len(found) == len(set(found)) == 5
+    assert len(ids) == len(set(ids)) == 5

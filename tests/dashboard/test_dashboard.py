@@ -150,11 +150,11 @@ def test_the_same_figure_is_the_same_everywhere_under_load(deployment: Deploymen
         with open_builder(deployment.settings, "run") as builder:
             builder.build(WHOLE, WHOLE_TRANSFORMS)
         for _ in range(5):
-            require_same(deployment, found_everywhere(whole, base, page))
+            require_same(deployment, figures_everywhere(whole, base, page))
         assert errors == []
 
 
-def found_everywhere(deployment: Deployment, base: str, page: Page) -> dict[str, Figures]:
+def figures_everywhere(deployment: Deployment, base: str, page: Page) -> dict[str, Figures]:
     """Ask everyone for events, items sold, net revenue in micros."""
     with urllib.request.urlopen(f"{base}/metrics", timeout=30) as answer:  # noqa: S310 - ours
         text = answer.read().decode()
@@ -177,10 +177,10 @@ def found_everywhere(deployment: Deployment, base: str, page: Page) -> dict[str,
     }
 
 
-def require_same(deployment: Deployment, found: dict[str, Figures]) -> None:
+def require_same(deployment: Deployment, by_source: dict[str, Figures]) -> None:
     """Each is the sum of as many events as it names; the dashboard shows two decimals."""
     sums = "SELECT count(*), sum(quantity), sum(coalesce(amount_micros, 0)) FROM"
-    for name, figures in found.items():
+    for name, figures in by_source.items():
         some = f"(SELECT * FROM analytics_event ORDER BY rowid LIMIT {figures.events})"
         expected = sql(deployment, f"{sums} {some}")
         if name == "dashboard":
@@ -213,7 +213,7 @@ def test_dead_letters_are_counted_alike_everywhere(deployment: Deployment) -> No
         live = first_event(f"{base}/events")
         with urllib.request.urlopen(f"{base}/metrics", timeout=30) as answer:  # noqa: S310 - ours
             text = answer.read().decode()
-        letters = get(f"{base}/api/v1/dead-letters")
+        dead_letters = get(f"{base}/api/v1/dead-letters")
         status = get(f"{base}/api/v1/status")
     refused = sum(
         sample.value
@@ -221,7 +221,7 @@ def test_dead_letters_are_counted_alike_everywhere(deployment: Deployment) -> No
         for sample in family.samples
         if sample.name == "purchases_refused_records"
     )
-    assert refused == sum(letters["counts"].values()) == live["refused"] > 0
+    assert refused == sum(dead_letters["counts"].values()) == live["refused"] > 0
     assert status["database"]["refused"] == refused
 
 
@@ -241,8 +241,8 @@ def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment
     registry is asked is tested in `tests.registry`.
     """
     with answering(answer(b"200 OK", b'{"schema": "{}", "schemaType": "JSON"}')) as (url, _):
-        known = replace(deployment, more={"PURCHASES_SCHEMA_REGISTRY_URL": url})
-        redrive_a_framed_purchase(known)
+        with_registry = replace(deployment, more={"PURCHASES_SCHEMA_REGISTRY_URL": url})
+        redrive_a_framed_purchase(with_registry)
 
 
 def redrive_a_framed_purchase(deployment: Deployment) -> None:
@@ -251,8 +251,8 @@ def redrive_a_framed_purchase(deployment: Deployment) -> None:
     deployment.process()
     deployment.analyze()
     with serve_dashboard(deployment) as base, browser(f"{base}/#rejected") as (page, errors, _):
-        letter = get(f"{base}/api/v1/dead-letters")["dead_letters"][0]
-        shown = get(f"{base}/api/v1/dead-letters/{letter['id']}")
+        dead_letter = get(f"{base}/api/v1/dead-letters")["dead_letters"][0]
+        shown = get(f"{base}/api/v1/dead-letters/{dead_letter['id']}")
         assert bytes.fromhex(shown["value_hex"]) == shown["value"].encode()
         assert (shown["framing"], json.loads(shown["decoded"])) == (FRAMING, FRAMED)
         asked = {"reason": "invalid_price", "set": ["unit_price=1"]}
@@ -261,10 +261,16 @@ def redrive_a_framed_purchase(deployment: Deployment) -> None:
             "outcomes": {"stored": 1},
             "left": {},
         }
-        day = letter["refused_at"][:10]
+        day = dead_letter["refused_at"][:10]
         for where in ({"key": "eve"}, {"to": "2020-01-01"}, {"from": "9999-12-31"}):
             assert post(f"{base}/api/v1/dead-letters/redrive", where)["outcomes"] == {}
-        named = {"key": "ada", "from": day, "to": day, "ids": [letter["id"]], "valid_only": True}
+        named = {
+            "key": "ada",
+            "from": day,
+            "to": day,
+            "ids": [dead_letter["id"]],
+            "valid_only": True,
+        }
         assert post(f"{base}/api/v1/dead-letters/redrive", named)["left"] == {"invalid_price": 1}
         redrive_on_the_page(page)
         assert errors == []
@@ -370,17 +376,17 @@ def test_many_clients_get_the_same_and_a_slow_one_delays_nobody(
     """Fifty pages are open; one reads nothing at all."""
     with serve_dashboard(deployment) as base:
         slow = urllib.request.urlopen(f"{base}/events", timeout=60)  # noqa: S310 - ours
-        found: list[int] = []
+        answers: list[int] = []
 
         def listen() -> None:
-            found.append(first_event(f"{base}/events")["events"])
+            answers.append(first_event(f"{base}/events")["events"])
 
         threads = [threading.Thread(target=listen) for _ in range(50)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(30)
-        assert found == [0] * 50
+        assert answers == [0] * 50
         slow.close()
 
 

@@ -99,11 +99,11 @@ def rows(shop: Deployment, first: date, last: date) -> list[tuple[Any, ...]]:
 
 def summed(events: list[tuple[Any, ...]], column: int) -> dict[str, tuple[int, int, int]]:
     """Sum events by a column: events, items sold, net revenue."""
-    found: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for row in events:
         for index, figure in enumerate((1, row[4], row[5])):
-            found[row[column]][index] += figure
-    return {name: (a, b, c) for name, (a, b, c) in found.items()}
+            sums[row[column]][index] += figure
+    return {name: (a, b, c) for name, (a, b, c) in sums.items()}
 
 
 def figures(entry: dict[str, Any]) -> tuple[int, int, int]:
@@ -114,12 +114,12 @@ def figures(entry: dict[str, Any]) -> tuple[int, int, int]:
 @pytest.mark.parametrize("path", ["days", "hours"])
 def test_days_and_hours_are_those_of_the_events(shop: Deployment, base: str, path: str) -> None:
     """Their sums too, and those of as many days before."""
-    found = get(f"{base}/api/v1/{path}?from=2024-01-15&to=2024-01-24")
+    answer = get(f"{base}/api/v1/{path}?from=2024-01-15&to=2024-01-24")
     events = rows(shop, date(2024, 1, 15), date(2024, 1, 24))
-    by_day: dict[str, tuple[int, int, int]] = {p["at"][:10]: figures(p) for p in found["points"]}
+    by_day: dict[str, tuple[int, int, int]] = {p["at"][:10]: figures(p) for p in answer["points"]}
     assert by_day == summed(events, 0)
     before = rows(shop, date(2024, 1, 5), date(2024, 1, 14))
-    for total, of in ((found["total"], events), (found["before"], before)):
+    for total, of in ((answer["total"], events), (answer["before"], before)):
         assert total["items_sold"] == sum(row[4] for row in of)
         assert total["net_revenue_micros"] == sum(row[5] for row in of)
         assert total["net_revenue"] == f"{total['net_revenue_micros'] / 1e6:.2f}"
@@ -132,9 +132,9 @@ def test_one_item_or_customer_is_followed_over_time(
     shop: Deployment, base: str, subject: str, column: int, name: str
 ) -> None:
     """Only its own events, day by day."""
-    found = get(f"{base}/api/v1/days?from={FIRST}&to={LAST}&{subject}={name}")
+    answer = get(f"{base}/api/v1/days?from={FIRST}&to={LAST}&{subject}={name}")
     events = [row for row in rows(shop, FIRST, LAST) if row[column] == name]
-    assert {p["at"]: figures(p) for p in found["points"]} == summed(events, 0)
+    assert {p["at"]: figures(p) for p in answer["points"]} == summed(events, 0)
 
 
 @pytest.mark.parametrize("order", ["items_sold", "net_revenue", "events"])
@@ -156,10 +156,10 @@ def test_items_are_ranked_page_by_page(shop: Deployment, base: str, order: str) 
 
 def test_customers_are_those_of_the_summary(shop: Deployment, base: str) -> None:
     """All of them, guests are none."""
-    found = get(f"{base}/api/v1/customers")
+    answer = get(f"{base}/api/v1/customers")
     expected = shop.rows('SELECT user, orders FROM customer_summary ORDER BY orders DESC, "user"')
-    assert {(c["user"], c["orders"]) for c in found["customers"]} == set(expected)
-    assert found["total"] == 2
+    assert {(c["user"], c["orders"]) for c in answer["customers"]} == set(expected)
+    assert answer["total"] == 2
 
 
 def test_each_figure_says_how_it_stands(base: str) -> None:
@@ -261,10 +261,10 @@ def test_a_download_has_exactly_what_is_shown(
 
 def test_filters_together_are_those_of_the_events(shop: Deployment, base: str) -> None:
     """An item of a customer: neither has a table of its own with the other."""
-    found = get(f"{base}/api/v1/days?from={FIRST}&to={LAST}&item=lamp&customer=anna")
+    answer = get(f"{base}/api/v1/days?from={FIRST}&to={LAST}&item=lamp&customer=anna")
     events = [row for row in rows(shop, FIRST, LAST) if row[1] == "lamp" and row[3] == "anna"]
-    assert {p["at"]: figures(p) for p in found["points"]} == summed(events, 0)
-    assert found["standing"]["behind"] == 0
+    assert {p["at"]: figures(p) for p in answer["points"]} == summed(events, 0)
+    assert answer["standing"]["behind"] == 0
 
 
 def test_the_table_of_a_sql_file_is_shown_and_downloaded(
@@ -381,8 +381,8 @@ def test_every_view_can_be_read_by_everybody(base: str, running: Browser) -> Non
 
 def require_readable(page: Page, rules: dict[str, Any]) -> None:
     """Fail if axe finds that a page breaks one of its rules."""
-    found = Axe().run(page, options={"runOnly": rules})
-    assert found.violations_count == 0, f"{page.url}: {found.generate_report()}"
+    result = Axe().run(page, options={"runOnly": rules})
+    assert result.violations_count == 0, f"{page.url}: {result.generate_report()}"
 
 
 CUT = """

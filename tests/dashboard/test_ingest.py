@@ -50,7 +50,7 @@ def test_what_is_sent_twice_is_stored_once_and_refusals_are_named(
         third = post(base, line + b"\nno json\n", NDJSON)
         ingest_deployment.process()
         ingest_deployment.analyze()
-        letters = get(f"{base}/api/v1/dead-letters")["counts"]
+        dead_letters = get(f"{base}/api/v1/dead-letters")["counts"]
     assert [code for code, _ in (first, again, third)] == [200, 200, 200]
     assert [r["refused"] for r in first[1]["records"]] == [
         None,
@@ -63,10 +63,10 @@ def test_what_is_sent_twice_is_stored_once_and_refusals_are_named(
     stored = ingest_deployment.rows("SELECT event_id FROM analytics_event_readable")
     assert {row[0] for row in stored} == ids
     assert ids >= {r["event_id"] for r in again[1]["records"] if not r["refused"]}
-    assert letters == {"invalid_price": 4, "malformed_json": 1}
+    assert dead_letters == {"invalid_price": 4, "malformed_json": 1}
     positions = {(r["partition"], r["offset"]) for r in first[1]["records"]}
-    found = {(m.partition(), m.offset()) for m in ingest_deployment.read_topic("purchases")}
-    assert positions <= found
+    in_topic = {(m.partition(), m.offset()) for m in ingest_deployment.read_topic("purchases")}
+    assert positions <= in_topic
 
 
 def test_a_registry_that_is_away_is_asked_once_for_a_request(

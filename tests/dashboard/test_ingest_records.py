@@ -38,9 +38,9 @@ def derived(key: str, index: int, milliseconds: int = MILLISECONDS) -> str:
 
 def test_ids_are_those_of_time_key_and_position() -> None:
     """So that a retry, to whichever server, has the same."""
-    found = batch(json.dumps([LAMP, {**LAMP, "event_id": None}]).encode(), idempotency_key="k-1")
-    assert [r.event_id for r in found.records] == [derived("k-1", 0), derived("k-1", 1)]
-    assert [json.loads(r.value)["event_id"] for r in found.records] == [
+    made = batch(json.dumps([LAMP, {**LAMP, "event_id": None}]).encode(), idempotency_key="k-1")
+    assert [r.event_id for r in made.records] == [derived("k-1", 0), derived("k-1", 1)]
+    assert [json.loads(r.value)["event_id"] for r in made.records] == [
         derived("k-1", 0),
         derived("k-1", 1),
     ]
@@ -85,9 +85,9 @@ def test_what_has_no_time_goes_as_it_is(timestamp: object) -> None:
 def test_lines_are_split_and_one_that_is_no_json_goes_as_it_is() -> None:
     """So that it becomes a dead letter, and the others are stored."""
     lines = b'{"user":"a","item":"x","timestamp":0}\r\n\nnot json\n[]\n'
-    found = batch(lines, "application/x-ndjson; charset=utf-8", idempotency_key="k")
-    assert [record.value for record in found.records[1:]] == [b"not json", b"[]"]
-    assert found.records[0].key == b"a"
+    made = batch(lines, "application/x-ndjson; charset=utf-8", idempotency_key="k")
+    assert [record.value for record in made.records[1:]] == [b"not json", b"[]"]
+    assert made.records[0].key == b"a"
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,9 @@ def test_lines_are_split_and_one_that_is_no_json_goes_as_it_is() -> None:
 )
 def test_what_only_the_slow_reader_takes_has_an_id_too(line: bytes) -> None:
     """Else the processor would give it another one each time that it is sent."""
-    found = batch(line, "application/x-ndjson", idempotency_key="k").records[0]
-    assert (found.event_id, found.key) == (derived("k", 0), b"ada")
-    read = decode_any(found.value.decode())
+    record = batch(line, "application/x-ndjson", idempotency_key="k").records[0]
+    assert (record.event_id, record.key) == (derived("k", 0), b"ada")
+    read = decode_any(record.value.decode())
     assert (read.event_id, read.item) == (derived("k", 0), "lamp")
     with pytest.raises(UsageError, match="has no event_id"):
         batch(line, "application/x-ndjson")
@@ -111,8 +111,8 @@ def test_what_only_the_slow_reader_takes_has_an_id_too(line: bytes) -> None:
 def test_the_trace_of_the_request_goes_along() -> None:
     """As a header of each record."""
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    found = batch(b"{}", idempotency_key="k", traceparent=trace)
-    assert found.headers == [("traceparent", trace.encode())]
+    made = batch(b"{}", idempotency_key="k", traceparent=trace)
+    assert made.headers == [("traceparent", trace.encode())]
 
 
 @pytest.mark.parametrize(

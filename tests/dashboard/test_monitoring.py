@@ -47,8 +47,8 @@ def deployment(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iter
             made.succeed("produce", "--count", str(PURCHASES), *SAME_PURCHASES)
         read = "SELECT sum(records) FROM stream_offset WHERE topic LIKE '%.analytics'"
         expected = "2 * (SELECT events FROM live_totals) - 1"
-        known = f"SELECT 1 FROM stream_offset WHERE ({read}) = {expected}"
-        wait_until(lambda: made.rows(known), 60, "not all is stored")
+        statement = f"SELECT 1 FROM stream_offset WHERE ({read}) = {expected}"
+        wait_until(lambda: made.rows(statement), 60, "not all is stored")
         wait_until(lambda: caught_up(made), 60, "no worker has said that it caught up")
         yield made
 
@@ -79,17 +79,19 @@ def text(deployment: Deployment) -> bytes:
 
 def samples(text: bytes) -> dict[str, float]:
     """Return the sum of each sample name over its labels."""
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for family in text_string_to_metric_families(text.decode()):
         for sample in family.samples:
-            found[sample.name] = found.get(sample.name, 0) + sample.value
-    return found
+            values[sample.name] = values.get(sample.name, 0) + sample.value
+    return values
 
 
 def expressions(board: Any) -> list[str]:  # noqa: ANN401 - any JSON
     """Return the queries of the board, with its variables filled in."""
-    found = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
-    return [e.replace("$__rate_interval", "1m").replace("$instance", ".*") for e in found]
+    expressions = [
+        target["expr"] for panel in board["panels"] for target in panel.get("targets", ())
+    ]
+    return [e.replace("$__rate_interval", "1m").replace("$instance", ".*") for e in expressions]
 
 
 def test_the_metrics_follow_the_conventions(text: bytes) -> None:
@@ -104,12 +106,12 @@ def test_over_http_the_histogram_has_each_stored_event_once(deployment: Deployme
         urllib.request.urlopen(f"{base}/metrics", timeout=30) as answer,  # noqa: S310 - ours
     ):
         text = answer.read()
-    found, name = samples(text), "purchases_produced_to_stored_seconds"
-    stored = found["purchases_stored_events_total"]
-    assert found["purchases_duplicate_events_total"] == stored - 1
+    values, name = samples(text), "purchases_produced_to_stored_seconds"
+    stored = values["purchases_stored_events_total"]
+    assert values["purchases_duplicate_events_total"] == stored - 1
     assert 'purchases_unknown_fields_total{field="price",slot="0"} 1.0' in text.decode()
-    assert found["purchases_without_price_ratio"] == round(1 / (2 * stored - 1), 6)
-    assert found[f"{name}_count"] == found["purchases_stored_events_total"] > PURCHASES / 2
+    assert values["purchases_without_price_ratio"] == round(1 / (2 * stored - 1), 6)
+    assert values[f"{name}_count"] == values["purchases_stored_events_total"] > PURCHASES / 2
     buckets = [
         sample.value
         for family in text_string_to_metric_families(text.decode())
@@ -117,16 +119,16 @@ def test_over_http_the_histogram_has_each_stored_event_once(deployment: Deployme
         if sample.name == f"{name}_bucket"
     ]
     assert buckets == sorted(buckets)
-    assert buckets[-1] == buckets[-2] == found[f"{name}_count"]
-    assert 0 < found[f"{name}_sum"] < 3_600 * PURCHASES
+    assert buckets[-1] == buckets[-2] == values[f"{name}_count"]
+    assert 0 < values[f"{name}_sum"] < 3_600 * PURCHASES
     assert promtool("check", "metrics", given=text) == ""
 
 
 def test_what_the_tables_say_is_among_the_metrics(deployment: Deployment, text: bytes) -> None:
     """Nothing was built yet, so every day of the ledger is behind."""
-    found = samples(text)
-    assert found["purchases_daily_partitions_behind"] == deployment.count("day_ledger") > 0
-    assert found["purchases_failed_builds"] == 0
+    values = samples(text)
+    assert values["purchases_daily_partitions_behind"] == deployment.count("day_ledger") > 0
+    assert values["purchases_failed_builds"] == 0
 
 
 def test_every_metric_that_rules_and_board_name_is_there(text: bytes) -> None:
@@ -167,12 +169,12 @@ def test_the_board_asks_what_prometheus_understands(tmp_path: Path) -> None:
     rules = tmp_path / "board.yaml"
     rules.write_text("groups:\n- name: board\n  rules:\n" + "".join(lines))
     assert f"{len(queries)} rules found" in promtool("check", "rules", rules)
-    places = [panel["gridPos"] for panel in board["panels"]]
+    rectangles = [panel["gridPos"] for panel in board["panels"]]
     cells = [
         (x, y)
-        for place in places
-        for x in range(place["x"], place["x"] + place["w"])
-        for y in range(place["y"], place["y"] + place["h"])
+        for rectangle in rectangles
+        for x in range(rectangle["x"], rectangle["x"] + rectangle["w"])
+        for y in range(rectangle["y"], rectangle["y"] + rectangle["h"])
     ]
     assert len(cells) == len(set(cells))
     assert max(x for x, _ in cells) == 23

@@ -41,33 +41,33 @@ def base(shop: Deployment) -> Iterator[str]:
 
 def test_a_day_without_a_build_has_what_the_ledger_counted(shop: Deployment, base: str) -> None:
     """Events, items and net revenue of each day, and their sum; the rest is not known, not 0."""
-    found = get(f"{base}/api/v1/days?{RANGE}")
+    answer = get(f"{base}/api/v1/days?{RANGE}")
     rows = "SELECT day, events, items_sold, net_revenue_micros FROM day_ledger ORDER BY day"
     ledger = shop.rows(rows)
     assert [
-        (p["at"], p["events"], p["items_sold"], p["net_revenue_micros"]) for p in found["points"]
+        (p["at"], p["events"], p["items_sold"], p["net_revenue_micros"]) for p in answer["points"]
     ] == ledger
-    assert found["total"]["net_revenue_micros"] == sum(int(str(row[3])) for row in ledger)
-    assert found["total"]["gross_revenue"] is None
-    built = [p for p in found["points"] if p["built"]]
+    assert answer["total"]["net_revenue_micros"] == sum(int(str(row[3])) for row in ledger)
+    assert answer["total"]["gross_revenue"] is None
+    built = [p for p in answer["points"] if p["built"]]
     assert len(built) == BUILT
     assert None not in {p[name] for p in built for name in ("gross_revenue", "orders", "customers")}
-    rest = [p for p in found["points"] if not p["built"]]
+    rest = [p for p in answer["points"] if not p["built"]]
     assert {(p["gross_revenue"], p["orders"], p["customers"]) for p in rest} == {(None,) * 3}
-    assert {p["new_customers"] for p in found["points"]} == {None}, "no summary is built"
-    assert found["distinct"]["new_customers"] is None
-    assert found["not_built"] == [p["at"] for p in rest]
-    assert found["standing"]["missing_days"] == len(rest)
+    assert {p["new_customers"] for p in answer["points"]} == {None}, "no summary is built"
+    assert answer["distinct"]["new_customers"] is None
+    assert answer["not_built"] == [p["at"] for p in rest]
+    assert answer["standing"]["missing_days"] == len(rest)
 
 
 @pytest.mark.parametrize("path", ["hours?", "days?item=lamp&", "days?country=&"])
 def test_a_figure_that_only_a_build_has_is_missing_and_not_zero(base: str, path: str) -> None:
     """The days are named; a sum of days before that lacks some is null."""
     newest = f"from={LAST - timedelta(BUILT - 1)}&to={LAST}"
-    found = get(f"{base}/api/v1/{path}{newest}")
-    assert found["not_built"] == []
-    assert found["before"] is None
-    assert found["total"]["events"] > 0
+    answer = get(f"{base}/api/v1/{path}{newest}")
+    assert answer["not_built"] == []
+    assert answer["before"] is None
+    assert answer["total"]["events"] > 0
     assert len(get(f"{base}/api/v1/{path}{RANGE}")["not_built"]) == DAYS - BUILT
 
 

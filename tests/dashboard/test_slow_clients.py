@@ -80,8 +80,8 @@ def read_all(connection: socket.socket) -> bytes:
 
 def status_of(answer: bytes) -> int:
     """Return the status of a raw answer; 0 if there is none."""
-    found = re.match(rb"HTTP/1\.1 (\d+)", answer)
-    return int(found[1]) if found else 0
+    match = re.match(rb"HTTP/1\.1 (\d+)", answer)
+    return int(match[1]) if match else 0
 
 
 def hello(_request: Request) -> Response:

@@ -47,16 +47,16 @@ def drain(deployment: Deployment) -> None:
 
 def listed(deployment: Deployment, *options: str) -> list[dict[str, Any]]:
     """Return what `dlq list --json` prints."""
-    found = json.loads(deployment.succeed("dlq", "list", "--json", *options))
-    letters: list[dict[str, Any]] = found["dead_letters"]
-    assert sum(found["counts"].values()) == len(letters)
-    return letters
+    listing = json.loads(deployment.succeed("dlq", "list", "--json", *options))
+    dead_letters: list[dict[str, Any]] = listing["dead_letters"]
+    assert sum(listing["counts"].values()) == len(dead_letters)
+    return dead_letters
 
 
 def redriven(deployment: Deployment, *options: str) -> dict[str, Any]:
     """Return what `dlq redrive --json` prints."""
-    found: dict[str, Any] = json.loads(deployment.succeed("dlq", "redrive", "--json", *options))
-    return found
+    result: dict[str, Any] = json.loads(deployment.succeed("dlq", "redrive", "--json", *options))
+    return result
 
 
 def states(deployment: Deployment) -> list[tuple[object, ...]]:
@@ -76,7 +76,7 @@ def test_the_three_ways_to_repair_store_each_purchase_once(deployment: Deploymen
     old = purchase(item="old", timestamp="1999-12-31T00:00:00Z")
     send(deployment, old, purchase(item="cheap", unit_price=-5), b'{"user": "ada", "item"')
     drain(deployment)
-    reasons = {letter["reason"]: letter["id"] for letter in listed(deployment)}
+    reasons = {dead_letter["reason"]: dead_letter["id"] for dead_letter in listed(deployment)}
     assert reasons.keys() == {"timestamp_too_old", "invalid_price", "malformed_json"}
 
     assert redriven(deployment)["outcomes"] == dict.fromkeys(reasons, 1)
@@ -123,15 +123,15 @@ def test_every_header_is_shown_and_a_marked_value_is_repaired(deployment: Deploy
     producer.produce(deployment.topic("purchases"), value, b"ada", headers=route)
     producer.flush(60)
     drain(deployment)
-    (letter,) = listed(deployment)
-    shown = json.loads(deployment.succeed("dlq", "show", letter["id"], "--json"))
+    (dead_letter,) = listed(deployment)
+    shown = json.loads(deployment.succeed("dlq", "show", dead_letter["id"], "--json"))
     assert [(h["name"], h["value"]) for h in shown["headers"]] == [
         ("route", "till-3"),
         ("route", None),
         ("till", "7"),
         ("route", ""),
     ]
-    assert deployment.succeed("dlq", "show", letter["id"]).count("header route") == 3
+    assert deployment.succeed("dlq", "show", dead_letter["id"]).count("header route") == 3
     redriven(deployment, "--set", "unit_price=2.50", "--yes")
     drain(deployment)
     assert deployment.rows("SELECT unit_price_micros FROM analytics_event") == [(2_500_000,)]
@@ -201,16 +201,16 @@ def test_a_record_is_shown_with_all_that_is_kept_of_it(deployment: Deployment) -
     """Bytes that are no text are escaped, so that they steer no terminal; ids may be short."""
     send(deployment, b"{\x1b[31m\xff\x00", key=b"\x1bkey")
     drain(deployment)
-    letter = listed(deployment, "--key", "\x1bkey")[0]
-    short = ":".join(letter["id"].rsplit(":", 2)[1:])
+    dead_letter = listed(deployment, "--key", "\x1bkey")[0]
+    short = ":".join(dead_letter["id"].rsplit(":", 2)[1:])
     text = deployment.succeed("dlq", "show", short)
     assert "\x1b" not in text
     assert "{\\x1b[31m\\xff\\x00" in text
     assert "7b 1b 5b 33 31 6d ff 00" in text
     assert "header till" in text
-    found = json.loads(deployment.succeed("dlq", "show", letter["id"], "--json"))
-    assert bytes.fromhex(found["value_hex"]) == b"{\x1b[31m\xff\x00"
-    assert found["refusals"][0]["reason"] == "malformed_json"
+    shown = json.loads(deployment.succeed("dlq", "show", dead_letter["id"], "--json"))
+    assert bytes.fromhex(shown["value_hex"]) == b"{\x1b[31m\xff\x00"
+    assert shown["refusals"][0]["reason"] == "malformed_json"
     assert "\x1b" not in deployment.succeed("dlq", "list")
 
 
@@ -224,12 +224,12 @@ def test_every_attempt_is_shown_whatever_partition_it_went_to(deployment: Deploy
     for _ in range(3):
         redriven(deployment, "--force", "--yes")
         drain(deployment)
-    (letter,) = listed(deployment, "--state", "open", "--state", "parked")
-    found = json.loads(deployment.succeed("dlq", "show", letter["id"], "--json"))
-    assert [refusal["attempt"] for refusal in found["refusals"]] == [1, 2, 3, 4]
+    (dead_letter,) = listed(deployment, "--state", "open", "--state", "parked")
+    shown = json.loads(deployment.succeed("dlq", "show", dead_letter["id"], "--json"))
+    assert [refusal["attempt"] for refusal in shown["refusals"]] == [1, 2, 3, 4]
 
 
-def test_a_dropped_letter_keeps_its_reason_and_its_record(deployment: Deployment) -> None:
+def test_a_dropped_dead_letter_keeps_its_reason_and_its_record(deployment: Deployment) -> None:
     """A dry run first; a dropped record can still be redriven."""
     send(deployment, purchase(quantity=0, item="a"), purchase(unit_price=-1))
     drain(deployment)
@@ -238,7 +238,7 @@ def test_a_dropped_letter_keeps_its_reason_and_its_record(deployment: Deployment
     assert listed(deployment, "--state", "dropped") == []
     deployment.succeed(*drop, "--yes")
     dropped = listed(deployment, "--state", "dropped")
-    assert [letter["dropped_because"] for letter in dropped] == ["a test till"]
+    assert [dead_letter["dropped_because"] for dead_letter in dropped] == ["a test till"]
     assert redriven(deployment)["outcomes"] == {"invalid_price": 1}
     named = redriven(deployment, dropped[0]["id"], "--yes")
     assert named == {"sent": True, "outcomes": {}, "left": {"dropped": 1}}
@@ -271,9 +271,9 @@ def test_what_the_topic_no_longer_holds_or_cut_is_said(deployment: Deployment) -
     with closing(sqlite3.connect(deployment.home / "purchases.db")) as store:
         store.execute("UPDATE dead_letter SET dlq_offset = 10000 WHERE reason = 'invalid_price'")
         store.commit()
-    found = deployment.succeed("dlq", "redrive")
-    assert "no longer has them" in found
-    assert "too large to be kept whole" in found
+    printed = deployment.succeed("dlq", "redrive")
+    assert "no longer has them" in printed
+    assert "too large to be kept whole" in printed
 
 
 def test_what_is_still_too_large_is_left_and_holds_up_no_other(deployment: Deployment) -> None:

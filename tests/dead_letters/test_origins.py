@@ -40,14 +40,14 @@ def drain(deployment: Deployment) -> None:
     deployment.analyze()
 
 
-def letter_of(deployment: Deployment, reason: str) -> dict[str, Any]:
+def dead_letter_of(deployment: Deployment, reason: str) -> dict[str, Any]:
     """Return the one dead letter of this reason, as `dlq list --json` prints it."""
     every = ("open", "redriven", "stored", "parked", "dropped")
     states = [option for state in every for option in ("--state", state)]
     listed = deployment.succeed("dlq", "list", "--json", "--reason", reason, *states)
-    (letter,) = json.loads(listed)["dead_letters"]
-    found: dict[str, Any] = letter
-    return found
+    (dead_letter,) = json.loads(listed)["dead_letters"]
+    named: dict[str, Any] = dead_letter
+    return named
 
 
 def forged(deployment: Deployment, reason: str, attempt: int = 1) -> list[Header]:
@@ -72,8 +72,8 @@ def redrive(deployment: Deployment, *options: str) -> dict[str, Any]:
 
 def state_of(deployment: Deployment, reason: str) -> tuple[object, object]:
     """Return state and attempts of the dead letter of this reason."""
-    letter = letter_of(deployment, reason)
-    return letter["state"], letter["attempts"]
+    dead_letter = dead_letter_of(deployment, reason)
+    return dead_letter["state"], dead_letter["attempts"]
 
 
 def items(deployment: Deployment) -> list[str]:
@@ -136,7 +136,7 @@ def test_what_an_earlier_release_sent_again_is_neither_lost_nor_stored_twice(
     )
     drain(deployment)
     assert items(deployment) == ["own"]
-    detail = letter_of(deployment, "invalid_origin")["detail"]
+    detail = dead_letter_of(deployment, "invalid_origin")["detail"]
     assert f"origin.* headers count on {deployment.topic('purchases.redrive')} alone" in detail
 
     result = redrive(deployment, "--set", "unit_price=2.50", "--set", "quantity=1")

@@ -79,11 +79,11 @@ def test_what_was_cut_needs_a_whole_value() -> None:
 def test_any_value_is_repaired_or_left(value: bytes) -> None:
     """No bytes raise anything else."""
     try:
-        found = repaired_value("a", value, Repair({"item": b'"tea"'}), cut=False)
+        repaired = repaired_value("a", value, Repair({"item": b'"tea"'}), cut=False)
     except RepairError:
         return
-    assert found is not None
-    assert b'"item":"tea"' in found
+    assert repaired is not None
+    assert b'"item":"tea"' in repaired
 
 
 def test_rules_are_json_or_text() -> None:

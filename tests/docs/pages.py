@@ -24,8 +24,8 @@ PURCHASES = [sys.executable, "-c", "from orchestration.cli.main import run; run(
 
 def blocks(page: str) -> list[tuple[str, str]]:
     """Return a page's fenced blocks: (language, text) each."""
-    found = BLOCK.findall((ROOT / page).read_text())
-    return [(language, dedent(text)) for language, text in found]
+    blocks = BLOCK.findall((ROOT / page).read_text())
+    return [(language, dedent(text)) for language, text in blocks]
 
 
 def is_run(page: str) -> bool:

@@ -43,9 +43,9 @@ def run(*arguments: str, home: Path, **settings: str) -> "subprocess.CompletedPr
 
 def test_every_command_has_help_with_an_example() -> None:
     """A command that is not shown is not found."""
-    found = dict(commands())
-    assert len(found) >= 17
-    for name, command in found.items():
+    by_name = dict(commands())
+    assert len(by_name) >= 17
+    for name, command in by_name.items():
         assert f"Example: {name}" in (command.help or ""), name
 
 

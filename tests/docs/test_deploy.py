@@ -58,14 +58,14 @@ def test_the_units_have_one_sandbox() -> None:
 def test_the_container_starts_commands() -> None:
     """Entry point, default command and health check are this program's."""
     text = (DEPLOY / "Containerfile").read_text()
-    found = {
+    started = {
         name: json.loads(words)
         for name, words in re.findall(r"^(ENTRYPOINT|CMD) (\[.*\])$", text, re.MULTILINE)
     }
     health = json.loads(re.findall(r"HEALTHCHECK .* CMD (\[.*\])", text)[0])
-    assert found["ENTRYPOINT"] == [PROGRAM]
+    assert started["ENTRYPOINT"] == [PROGRAM]
     assert health[0] == PROGRAM
-    assert runs(found["CMD"])
+    assert runs(started["CMD"])
     assert runs(health[1:])
 
 
@@ -116,7 +116,7 @@ def test_what_brings_everything_else_is_pinned_by_hash() -> None:
 )
 def test_setup_compiles_what_a_worker_imports(module: str) -> None:
     """Who may not write into the installation would compile it again at each start of a worker."""
-    found = find_spec(module)
-    assert found is not None
-    assert found.cached is not None
-    assert Path(found.cached).exists()
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.cached is not None
+    assert Path(spec.cached).exists()

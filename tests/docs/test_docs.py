@@ -23,7 +23,7 @@ CLOUD_PAGE = "docs/how-to/connect-confluent-cloud.md"
 README = "README.md"
 """It is followed in `test_readme`."""
 TUTORIAL = "docs/tutorial.md"
-KNOWN = {"console", "output", "python", "sql", "text"}
+LANGUAGES = {"console", "output", "python", "sql", "text"}
 """`sql` is for people with a server; the test that runs it names the page."""
 
 
@@ -118,14 +118,14 @@ def test_every_path_of_the_code_is_in_the_reference(name: str) -> None:
     if callable(value):
         value = value(*("x" for _ in signature(value).parameters))
     path = str(value.relative_to(home.path))
-    found = [one for one in home_files() if fnmatch(path, one) or one.startswith(f"{path}/")]
-    assert found, f"docs/home.md does not name {path}"
+    matching = [one for one in home_files() if fnmatch(path, one) or one.startswith(f"{path}/")]
+    assert matching, f"docs/home.md does not name {path}"
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_of_a_page_says_what_it_is(page: str) -> None:
     """A block in another language would not be run, and so not be right for long."""
-    assert {language for language, _ in blocks(page)} <= KNOWN
+    assert {language for language, _ in blocks(page)} <= LANGUAGES
 
 
 def test_make_run_is_the_demonstration() -> None:
@@ -142,11 +142,11 @@ def test_make_run_is_the_demonstration() -> None:
 
 def links(page: str) -> list[tuple[str, str]]:
     """Return a page's relative links: (file of the project, anchor or nothing) each."""
-    found = re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", (ROOT / page).read_text())
+    targets = re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", (ROOT / page).read_text())
     folder = (ROOT / page).parent
     return [
         (os.path.relpath(folder / target, ROOT) if target else page, anchor)
-        for target, anchor in found
+        for target, anchor in targets
     ]
 
 
@@ -166,9 +166,9 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
 
 def test_every_page_of_the_docs_is_reachable_from_their_index() -> None:
     """Whoever opens docs/README.md finds each page by following links."""
-    found, new = set[str](), {"docs/README.md"}
+    reached, new = set[str](), {"docs/README.md"}
     while new:
-        found |= new
-        new = {target for page in new for target, _ in links(page) if target in PAGES} - found
-    lost = {page for page in PAGES if page.startswith("docs/")} - found
+        reached |= new
+        new = {target for page in new for target, _ in links(page) if target in PAGES} - reached
+    lost = {page for page in PAGES if page.startswith("docs/")} - reached
     assert not lost, f"no link from docs/README.md leads to {sorted(lost)}"

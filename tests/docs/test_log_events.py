@@ -30,21 +30,21 @@ def logged() -> Iterator[tuple[Event, set[str], str]]:
                         node.func.attr in LEVELS and re.fullmatch(r"[a-z_]+", name)
                     ):
                         fields = {keyword.arg or "…" for keyword in node.keywords}
-                        place = f"{path.relative_to(ROOT)}:{node.lineno}"
-                        yield (name, LEVELS[node.func.attr]), fields, place
+                        source = f"{path.relative_to(ROOT)}:{node.lineno}"
+                        yield (name, LEVELS[node.func.attr]), fields, source
 
 
 def test_the_log_events_of_the_docs_are_those_of_the_code() -> None:
     """Who alerts on an event finds it in the list, under its name."""
     in_code: dict[Event, set[str]] = {}
-    places: dict[Event, str] = {}
-    for event, fields, place in logged():
+    sources: dict[Event, str] = {}
+    for event, fields, source in logged():
         in_code.setdefault(event, set()).update(fields)
-        places.setdefault(event, place)
+        sources.setdefault(event, source)
     rows = ROW.findall((ROOT / "docs" / "log-events.md").read_text())
     in_docs = {(name, level): set(re.findall(r"\w+|…", cell)) for name, level, cell in rows}
     wrong = [
-        *(f"add {e[0]} ({e[1]}), logged in {places[e]}" for e in in_code.keys() - in_docs.keys()),
+        *(f"add {e[0]} ({e[1]}), logged in {sources[e]}" for e in in_code.keys() - in_docs.keys()),
         *(f"remove {e[0]} ({e[1]}), logged nowhere" for e in in_docs.keys() - in_code.keys()),
         *(
             f"{e[0]} has the fields {sorted(in_code[e])}, not {sorted(in_docs[e])}"

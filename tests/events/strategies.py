@@ -74,9 +74,9 @@ def well_formed(draw: st.DrawFn) -> str:
 def broken(draw: st.DrawFn) -> str:
     """Return such JSON with one place that is not JSON, or may not be."""
     text = draw(well_formed())
-    place = draw(st.integers(0, len(text)))
-    end = draw(st.sampled_from([place, place + 1, len(text)]))
-    return text[:place] + draw(BROKEN | NO_SPACE | st.text(max_size=2)) + text[end:]
+    at = draw(st.integers(0, len(text)))
+    end = draw(st.sampled_from([at, at + 1, len(text)]))
+    return text[:at] + draw(BROKEN | NO_SPACE | st.text(max_size=2)) + text[end:]
 
 
 def json_like() -> st.SearchStrategy[str]:
@@ -88,8 +88,8 @@ def json_like() -> st.SearchStrategy[str]:
 def damaged(draw: st.DrawFn) -> bytes:
     """Return such JSON as bytes, some of them changed to any others."""
     value = bytearray(draw(well_formed()).encode())
-    for place in draw(st.lists(st.integers(0, len(value)), max_size=2)):
-        value[place : place + 1] = draw(st.binary(max_size=2))
+    for at in draw(st.lists(st.integers(0, len(value)), max_size=2)):
+        value[at : at + 1] = draw(st.binary(max_size=2))
     return bytes(value)
 
 
@@ -137,9 +137,9 @@ RECORDS = st.builds(
 )
 REFUSALS = st.builds(Refusal, st.sampled_from(Reason), st.text(max_size=300))
 
-_LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
-_NAMES = st.text(_LETTERS, min_size=1, max_size=128)
-_TEXTS = st.none() | st.text(_LETTERS, max_size=60) | st.just("x" * 1024)
+_CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+_NAMES = st.text(_CHARACTERS, min_size=1, max_size=128)
+_TEXTS = st.none() | st.text(_CHARACTERS, max_size=60) | st.just("x" * 1024)
 _HISTORY_MICROS = st.integers(units.micros_of(RULES.history_start), (APPENDED + DAY) * 1000)
 _TIMES = _HISTORY_MICROS.map(lambda micros: units.EPOCH + micros * units.MICROSECOND)
 

@@ -352,8 +352,8 @@ def test_a_schema_reads_by_those_that_it_refers_to() -> None:
     line = named("shop.Line", "string")
     schema = schema_of({"name": "line", "type": "shop.Line"})
     value = written(schema_of({"name": "line", "type": line}), sale(line={"f0": "x"}))
-    found = json.loads(avro_reader([json.dumps(line), json.dumps(schema)])(value))
-    assert found["line"] == {"f0": "x"}
+    members = json.loads(avro_reader([json.dumps(line), json.dumps(schema)])(value))
+    assert members["line"] == {"f0": "x"}
     with pytest.raises(UnreadableSchemaError, match="is no Avro schema"):
         avro_reader([json.dumps(schema)])
 

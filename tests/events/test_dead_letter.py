@@ -60,33 +60,33 @@ def refused(given_record: Record, maximum_bytes: int = LIMIT) -> DeadLetter:
     return dead_letter(given_record, own_origin(given_record), REFUSAL, maximum_bytes)
 
 
-def redriven(letter: DeadLetter) -> Headers:
+def redriven(made: DeadLetter) -> Headers:
     """Map the headers as a redrive does: `dlq.*` become `origin.*`, which they replace."""
-    kept = [header for header in letter.headers if not header[0].startswith(ORIGIN)]
+    kept = [header for header in made.headers if not header[0].startswith(ORIGIN)]
     return [(name.replace(DEAD_LETTER, ORIGIN, 1), value) for name, value in kept]
 
 
 def test_key_and_value_are_unchanged_and_the_headers_say_why_and_whence() -> None:
     """Bytes that are no text are kept as they are, and every header of the contract is there."""
-    letter = refused(record(b"\xff{", b"\x00\xfe", [("a", b"\xff"), ("b", None), ("a", b"")]))
-    assert letter.value == b"\xff{"
-    assert letter.key == b"\x00\xfe"
-    assert letter.headers == [("a", b"\xff"), ("b", None), ("a", b""), *VERDICT]
+    made = refused(record(b"\xff{", b"\x00\xfe", [("a", b"\xff"), ("b", None), ("a", b"")]))
+    assert made.value == b"\xff{"
+    assert made.key == b"\x00\xfe"
+    assert made.headers == [("a", b"\xff"), ("b", None), ("a", b""), *VERDICT]
 
 
 @pytest.mark.parametrize("nothing", [None, b""])
 def test_what_is_absent_or_empty_stays_so(nothing: bytes | None) -> None:
     """A null and no bytes are not the same, in value and key."""
     for limit in (LIMIT, SMALLEST):
-        letter = refused(record(nothing, nothing, [("a", b"x" * SMALLEST)]), limit)
-        assert letter.value == letter.key == nothing
+        made = refused(record(nothing, nothing, [("a", b"x" * SMALLEST)]), limit)
+        assert made.value == made.key == nothing
 
 
 def test_incoming_dlq_headers_are_dropped_and_the_origin_goes_along() -> None:
     """A verdict that came in is none of ours; what a redrive said of the origin can be seen."""
     given_headers = [*origin_fields("dlq.", attempt=b"9"), ("dlq.truncated", b"1"), ("dlq.x", None)]
-    letter = refused(record(b"{", None, [*given_headers, *origin_fields()]))
-    assert letter.headers == [*origin_fields(), *VERDICT]
+    made = refused(record(b"{", None, [*given_headers, *origin_fields()]))
+    assert made.headers == [*origin_fields(), *VERDICT]
 
 
 def test_a_redriven_record_keeps_its_origin_and_counts_its_attempts() -> None:
@@ -95,21 +95,21 @@ def test_a_redriven_record_keeps_its_origin_and_counts_its_attempts() -> None:
     given_headers: Headers = [("a", b"b")]
     for attempt in range(1, 6):
         placed = record(b"{", None, given_headers, REDRIVE)
-        found, verdict = read_purchase(placed, RULES) if attempt > 1 else (origin, REFUSAL)
+        named_origin, verdict = read_purchase(placed, RULES) if attempt > 1 else (origin, REFUSAL)
         assert isinstance(verdict, Refusal)
-        letter = dead_letter(placed, found, verdict, LIMIT)
-        read = read_dead_letter_headers(letter.headers)
+        made = dead_letter(placed, named_origin, verdict, LIMIT)
+        read = read_dead_letter_headers(made.headers)
         assert isinstance(read, DeadLetterHeaders)
         assert read.origin == Origin("purchases", TOPIC_ID, 0, 7, 1_763_900_000_000, attempt)
-        given_headers = redriven(letter)
+        given_headers = redriven(made)
         assert ("a", b"b") in given_headers
 
 
 def test_the_count_of_attempts_ends_at_what_can_be_read_again() -> None:
     """The last attempt that a header may say stays readable."""
     origin = Origin("purchases", TOPIC_ID, 0, 7, 0, MAX_ATTEMPT)
-    letter = dead_letter(record(b"{"), origin, REFUSAL, LIMIT)
-    assert read_origin(redriven(letter), ORIGIN) == origin
+    made = dead_letter(record(b"{"), origin, REFUSAL, LIMIT)
+    assert read_origin(redriven(made), ORIGIN) == origin
 
 
 def test_what_just_fits_is_kept_whole_and_one_byte_less_room_cuts() -> None:
@@ -126,10 +126,10 @@ def test_what_just_fits_is_kept_whole_and_one_byte_less_room_cuts() -> None:
 def test_a_value_too_large_is_kept_as_its_first_64_kib_with_size_and_digest() -> None:
     """What is cut can still be told from anything else; key and headers are whole."""
     value = bytes(range(256)) * 70_000
-    letter = refused(record(value, b"k", [("a", b"b")]))
-    assert letter.value == value[:KEPT_BYTES]
-    assert letter.key == b"k"
-    assert letter.headers == [
+    made = refused(record(value, b"k", [("a", b"b")]))
+    assert made.value == value[:KEPT_BYTES]
+    assert made.key == b"k"
+    assert made.headers == [
         ("a", b"b"),
         *VERDICT,
         ("dlq.truncated", b"17920000"),
@@ -140,10 +140,10 @@ def test_a_value_too_large_is_kept_as_its_first_64_kib_with_size_and_digest() ->
 def test_a_key_too_large_is_cut_likewise() -> None:
     """The key's size and digest have names of their own, and the value is whole."""
     key = b"k" * (LIMIT + 1)
-    letter = refused(record(b"v", key))
-    assert letter.value == b"v"
-    assert letter.key == key[:KEPT_BYTES]
-    assert letter.headers[len(VERDICT) :] == [
+    made = refused(record(b"v", key))
+    assert made.value == b"v"
+    assert made.key == key[:KEPT_BYTES]
+    assert made.headers[len(VERDICT) :] == [
         ("dlq.truncated.key", b"16777217"),
         ("dlq.sha256.key", hashlib.sha256(key).hexdigest().encode()),
     ]
@@ -154,9 +154,9 @@ def test_headers_too_large_are_kept_up_to_the_first_that_does_not_fit() -> None:
     given_headers: list[Header] = [("a", b"b"), ("n", None), ("h", b"x" * LIMIT), ("z", b"")]
     packed = b"\0\0\0\1a\0\0\0\1b" + b"\0\0\0\1n\xff\xff\xff\xff"
     packed += b"\0\0\0\1h\x01\0\0\0" + b"x" * LIMIT + b"\0\0\0\1z\0\0\0\0"
-    letter = refused(record(b"v", b"k", given_headers))
-    assert (letter.key, letter.value) == (b"k", b"v")
-    assert letter.headers == [
+    made = refused(record(b"v", b"k", given_headers))
+    assert (made.key, made.value) == (b"k", b"v")
+    assert made.headers == [
         ("a", b"b"),
         ("n", None),
         *VERDICT,
@@ -168,10 +168,10 @@ def test_headers_too_large_are_kept_up_to_the_first_that_does_not_fit() -> None:
 def test_of_very_many_headers_the_first_thousand_are_kept() -> None:
     """The client could read none of a dead letter with over 100,000, and nobody would see it."""
     given_headers: list[Header] = [("a", None)] * 100_000
-    letter = refused(record(b"v", b"k", given_headers))
+    made = refused(record(b"v", b"k", given_headers))
     packed = b"\0\0\0\1a\xff\xff\xff\xff" * 100_000
-    assert (letter.key, letter.value) == (b"k", b"v")
-    assert letter.headers == [
+    assert (made.key, made.value) == (b"k", b"v")
+    assert made.headers == [
         *given_headers[:1_000],
         *VERDICT,
         ("dlq.truncated.headers", b"%d" % len(packed)),
@@ -196,10 +196,10 @@ def test_any_dead_letter_fits_and_leads_back_to_its_origin(
         [*given_record.headers, ("many", b"h" * (size // 2)), *[("", b"")] * (size // 16)],
     )
     for placed in (given_record, large):
-        letter = dead_letter(placed, origin, refusal, limit)
-        assert size_in_bytes(letter) <= limit
-        verdict = read_dead_letter_headers(letter.headers)
-        again = read_origin(redriven(letter), ORIGIN)
+        made = dead_letter(placed, origin, refusal, limit)
+        assert size_in_bytes(made) <= limit
+        verdict = read_dead_letter_headers(made.headers)
+        again = read_origin(redriven(made), ORIGIN)
         assert isinstance(verdict, DeadLetterHeaders)
         assert verdict.origin == again
         assert verdict.reason == refusal.reason
@@ -221,16 +221,16 @@ def test_a_record_that_is_refused_is_refused_again_under_the_same_origin(
     origin, verdict = read_purchase(given_record, RULES)
     if not isinstance(verdict, Refusal):
         return
-    letter = dead_letter(given_record, origin, verdict, LIMIT)
+    made = dead_letter(given_record, origin, verdict, LIMIT)
     placed = Record(
         REDRIVE,
         TOPIC_ID,
         0,
         99,
         given_record.timestamp,
-        letter.key,
-        letter.value,
-        redriven(letter),
+        made.key,
+        made.value,
+        redriven(made),
     )
     again, repeated = read_purchase(placed, RULES)
     assert (again.topic_id, again.partition, again.offset) == (

@@ -28,8 +28,8 @@ def test_an_event_names_the_record_that_it_was_made_of() -> None:
 def test_a_dead_letter_names_the_origin_of_its_purchase() -> None:
     """By its headers; its value is the purchase's own, and says nothing of it."""
     given = record(purchase(source_partition="9", source_offset="9"))
-    letter = dead_letter(given, own_origin(given), Refusal(Reason.EMPTY, "no value"), 1 << 20)
-    assert read_provenance(letter.value, letter.headers) == (
+    made = dead_letter(given, own_origin(given), Refusal(Reason.EMPTY, "no value"), 1 << 20)
+    assert read_provenance(made.value, made.headers) == (
         (given.topic, given.partition),
         given.offset,
     )

@@ -61,10 +61,10 @@ def test_an_event_goes_through_its_avro_schema() -> None:
     file, event = io.BytesIO(), an_event()
     schemaless_writer(file, schema, event)
     file.seek(0)
-    found = schemaless_reader(file, schema, None)
-    assert isinstance(found, dict)
-    assert {name: value for name, value in found.items() if value is not None} == event
-    assert msgspec.convert(found, AnalyticsEvent) == msgspec.convert(event, AnalyticsEvent)
+    members = schemaless_reader(file, schema, None)
+    assert isinstance(members, dict)
+    assert {name: value for name, value in members.items() if value is not None} == event
+    assert msgspec.convert(members, AnalyticsEvent) == msgspec.convert(event, AnalyticsEvent)
 
 
 def test_of_several_types_connect_takes_text() -> None:

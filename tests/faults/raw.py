@@ -14,10 +14,10 @@ def library() -> ctypes.CDLL:
     """Load the library that the Python client brings along."""
     package = Path(confluent_kafka.__file__).parent
     (path,) = package.with_name("confluent_kafka.libs").glob("librdkafka*.so*")
-    found = ctypes.CDLL(str(path))
-    found.rd_kafka_conf_new.restype = ctypes.c_void_p
-    found.rd_kafka_new.restype = ctypes.c_void_p
-    return found
+    loaded = ctypes.CDLL(str(path))
+    loaded.rd_kafka_conf_new.restype = ctypes.c_void_p
+    loaded.rd_kafka_new.restype = ctypes.c_void_p
+    return loaded
 
 
 def send_with_header(servers: str, topic: str, key: bytes, value: bytes, header: bytes) -> None:

@@ -19,8 +19,8 @@ def main() -> None:
     """
     servers, topic, values, acknowledged, served = sys.argv[1:]
     path = Path(acknowledged)
-    known = set(path.read_bytes().splitlines()) if path.exists() else set()
-    missing = [v for v in Path(values).read_bytes().splitlines() if v not in known]
+    sent = set(path.read_bytes().splitlines()) if path.exists() else set()
+    missing = [v for v in Path(values).read_bytes().splitlines() if v not in sent]
     notes = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def note(error: KafkaError | None, message: Message) -> None:

@@ -53,10 +53,10 @@ def committed_offsets(deployment: Deployment) -> dict[int, int]:
     """
     topic, group = deployment.topic("purchases"), deployment.topic("purchase-processor")
     reader = Consumer({"bootstrap.servers": deployment.bootstrap_servers, "group.id": group})
-    known = reader.list_topics(topic, timeout=60).topics[topic].partitions
-    found = reader.committed([TopicPartition(topic, number) for number in known], timeout=60)
+    partitions = reader.list_topics(topic, timeout=60).topics[topic].partitions
+    offsets = reader.committed([TopicPartition(topic, number) for number in partitions], timeout=60)
     reader.close()
-    return {place.partition: max(place.offset, 0) for place in found}
+    return {offset.partition: max(offset.offset, 0) for offset in offsets}
 
 
 @pytest.mark.timeout(200)
@@ -94,8 +94,8 @@ def test_without_its_dead_letter_topic_the_processor_stops_before_skipping_one(
         and (message.offset() or 0) >= done[message.partition() or 0]
     ]
     assert left
-    letters = [message.value() for message in deployment.read_topic("purchases.dlq")]
-    assert Counter(letters) == Counter(left)
+    dead_letters = [message.value() for message in deployment.read_topic("purchases.dlq")]
+    assert Counter(dead_letters) == Counter(left)
     published = [
         json.loads(m.value() or b"")["event_id"] for m in deployment.read_topic("analytics")
     ]

@@ -29,7 +29,7 @@ from tests.load import Load
 from tests.oracle import require_exactly_once, wait_until_quiet
 from tests.support import wait_until
 
-TOLD_ONCE = """
+ASKED_ONCE = """
 import sys
 from confluent_kafka import KafkaError, KafkaException
 from streaming.processor import app
@@ -49,17 +49,17 @@ def test_ending_what_hangs_leaves_nothing_behind(deployment: Deployment) -> None
         with deployment.running("process"):
             wait_until(lambda: deployment.count("analytics_event") > 500, 60, "nothing is stored")
             assert worker_of(deployment, "processor")
-        told = subprocess.run(
-            [sys.executable, "-c", TOLD_ONCE],
+        ended = subprocess.run(
+            [sys.executable, "-c", ASKED_ONCE],
             env=deployment.environment,
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-        assert told.returncode == 1
-        assert "aborting_hanging_transactions" in told.stderr
-        assert "hanging_partition_not_added" not in told.stderr
+        assert ended.returncode == 1
+        assert "aborting_hanging_transactions" in ended.stderr
+        assert "hanging_partition_not_added" not in ended.stderr
         with deployment.running("process"):
             before = deployment.count("analytics_event")
             wait_until(
@@ -86,8 +86,8 @@ def test_what_was_left_open_is_decided_by_the_offsets(
     committed = set(published(alone))
     if forgotten == "abort":
         unread = next(m for m in alone.read_topic("purchases") if event_id(m) not in committed)
-        place = {"source_partition": unread.partition(), "source_offset": unread.offset()}
-        event |= {"event_id": event_id(unread), **place}
+        source = {"source_partition": unread.partition(), "source_offset": unread.offset()}
+        event |= {"event_id": event_id(unread), **source}
     else:
         event["event_id"] = str(uuid.uuid4())
     leave_open(
@@ -101,10 +101,10 @@ def test_what_was_left_open_is_decided_by_the_offsets(
 
     done = alone.run("process", "--until-caught-up")
     assert done.returncode == 0, done.stderr
-    found = published(alone)
-    assert set(found.values()) == {1}
+    records = published(alone)
+    assert set(records.values()) == {1}
     purchases = {event_id(message) for message in alone.read_topic("purchases")}
-    assert set(found) == purchases | {event["event_id"]}
+    assert set(records) == purchases | {event["event_id"]}
     assert ("aborting_hanging_transactions" in done.stderr) == (forgotten == "abort")
 
 

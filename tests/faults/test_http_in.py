@@ -79,7 +79,7 @@ class HttpLoad:
         try:
             asked = urllib.request.Request(url, body, headers)
             with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310
-                found = json.load(answer)["records"]
+                receipts = json.load(answer)["records"]
         except urllib.error.HTTPError as error:
             if error.code != 503:
                 raise
@@ -88,7 +88,7 @@ class HttpLoad:
         except OSError:
             self.broken += 1
             return False
-        self.taken |= {record["event_id"] for record in found}
+        self.taken |= {record["event_id"] for record in receipts}
         return True
 
 

@@ -113,9 +113,9 @@ def test_a_foreign_producer_is_killed_and_sends_what_it_heard_nothing_of(
     command = [sys.executable, "-m", "tests.faults.sender", deployment.bootstrap_servers, topic]
     files = [str(values), str(acknowledged)]
     for _ in range(5):
-        wanted = records_on(deployment) + COUNT // 4
+        enough = records_on(deployment) + COUNT // 4
         with subprocess.Popen([*command, *files, str(COUNT // 10)]) as process:
-            wait_until(lambda: records_on(deployment) > wanted, 60, "nothing")  # noqa: B023
+            wait_until(lambda: records_on(deployment) > enough, 60, "nothing")  # noqa: B023
             process.kill()
     subprocess.run([*command, *files, str(COUNT)], check=True, timeout=90)
     assert records_on(deployment) > COUNT

@@ -118,15 +118,15 @@ def rebalancing(deployment: Deployment, _cluster: Cluster) -> Iterator[None]:
 
 def workers_of(supervisor: int) -> list[int]:
     """Return the processes that were started by a supervisor and live."""
-    found = []
+    workers = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
         if f"--supervisor={supervisor}".encode() in words:
-            found.append(int(path.parent.name))
-    return found
+            workers.append(int(path.parent.name))
+    return workers
 
 
 def stop_all(supervisors: "list[subprocess.Popen[bytes]]") -> float:

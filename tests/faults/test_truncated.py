@@ -83,9 +83,9 @@ def test_a_log_that_was_cut_and_grew_again_is_noticed_and_read_again(
     wait_until(cluster.serves, 60, "the broker does not come back")
     produce(alone, MORE)
     for app in apps:
-        now = [place for place in positions(alone) if place["app"] == app.name]
-        ends = {(place["topic"], place["partition"]): place["end"] for place in now}
-        assert all(end > before[place] for place, end in ends.items() if "dlq" not in place[0])
+        now = [each for each in positions(alone) if each["app"] == app.name]
+        ends = {(each["topic"], each["partition"]): each["end"] for each in now}
+        assert all(end > before[read] for read, end in ends.items() if "dlq" not in read[0])
         with alone.running(app.command):
             wait_until(failure(alone, app.name), 60, "it was not noticed")
         status = read_status(alone.home, app.name, 0)

@@ -71,8 +71,8 @@ def test_sigkill_during_a_rebalance(deployment: Deployment, request: pytest.Fixt
     group = deployment.topic("purchase-processor")
 
     def joined() -> bool:
-        found = admin.describe_consumer_groups([group])[group].result(60)
-        return any(member.group_instance_id == "processor-1" for member in found.members)
+        described = admin.describe_consumer_groups([group])[group].result(60)
+        return any(member.group_instance_id == "processor-1" for member in described.members)
 
     def kill_when_it_joins() -> None:
         first = worker_of(deployment, "processor")

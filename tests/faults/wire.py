@@ -79,9 +79,9 @@ def _number(number: int) -> bytes:
 
 def _crc32c(checked: bytes) -> int:
     """Compute the Castagnoli checksum of RFC 3720."""
-    found = 0xFFFFFFFF
+    checksum = 0xFFFFFFFF
     for byte in checked:
-        found ^= byte
+        checksum ^= byte
         for _ in range(8):
-            found = found >> 1 ^ (0x82F63B78 if found & 1 else 0)
-    return found ^ 0xFFFFFFFF
+            checksum = checksum >> 1 ^ (0x82F63B78 if checksum & 1 else 0)
+    return checksum ^ 0xFFFFFFFF

@@ -35,8 +35,8 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The class path of Flink: of PyPI, as uv caches it, and its Kafka connector."""
     target = tmp_path_factory.mktemp("flink")
     install = ["pip", "install", "--quiet", "--require-hashes", "--python", sys.executable]
-    wanted = ["--target", str(target), "--requirement", str(HERE / "requirements.txt")]
-    subprocess.run([ROOT / ".uv" / "bin" / "uv", *install, *wanted], check=True)
+    arguments = ["--target", str(target), "--requirement", str(HERE / "requirements.txt")]
+    subprocess.run([ROOT / ".uv" / "bin" / "uv", *install, *arguments], check=True)
     jars = fetch_files(HERE / "jars.sha256")
     return os.pathsep.join([f"{target}/pyflink/lib/*", *map(str, jars)])
 

@@ -49,9 +49,9 @@ def test_the_document_is_valid_asyncapi(validator: jsonschema.Draft7Validator) -
         validator.validate(json.loads(json.dumps(made)))
         assert [channel["address"] for channel in made["channels"].values()] == names.topics
         for reference in references(made):
-            found: Any = made
+            node: Any = made
             for part in reference.removeprefix("#/").split("/"):
-                found = found[part]
+                node = node[part]
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,11 @@ def test_the_payloads_are_the_schemas_that_are_registered(topic: str) -> None:
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason != "not_storable"])
 def test_the_headers_of_a_dead_letter_are_those_of_the_document(reason: Reason) -> None:
     """Each reason, and each mark of what was cut; none is left out, and none is of another name."""
-    letter = dead_letter(LARGE, own_origin(LARGE), Refusal(reason, "why"), 16 * 1024)
-    ours = [header for header in letter.headers if header[0].startswith("dlq.")]
+    made = dead_letter(LARGE, own_origin(LARGE), Refusal(reason, "why"), 16 * 1024)
+    ours = [header for header in made.headers if header[0].startswith("dlq.")]
     assert headers_fit("DeadLetter", ours)
-    known = DOCUMENT["components"]["messages"]["DeadLetter"]["headers"]["properties"]
-    assert {name for name, _ in ours} == set(known)
+    documented = DOCUMENT["components"]["messages"]["DeadLetter"]["headers"]["properties"]
+    assert {name for name, _ in ours} == set(documented)
     assert not headers_fit("DeadLetter", ours[1:])
 
 

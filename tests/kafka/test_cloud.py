@@ -54,14 +54,14 @@ def test_a_topic_gets_the_next_best_of_what_a_managed_cluster_refuses(
     """Of 16 MiB there are 8, and what was not refused stays: days, and the time of append."""
     done = cloud.run("topics", "create")
     assert done.returncode == 0, done.stderr
-    letters, purchases = cloud.topic("purchases.dlq"), cloud.topic("purchases")
-    assert f"{letters} has max.message.bytes=8388608 instead of 16777216: " in done.stderr
+    dead_letters, purchases = cloud.topic("purchases.dlq"), cloud.topic("purchases")
+    assert f"{dead_letters} has max.message.bytes=8388608 instead of 16777216: " in done.stderr
     assert f"{purchases} has compression.type=what the cluster chooses instead of" in done.stderr
     assert len(done.stderr.splitlines()) == 2, done.stderr
     admin = AdminClient({"bootstrap.servers": secured.plaintext})
-    options = read_options(admin, [letters, purchases])
-    assert options[letters]["max.message.bytes"].value == "8388608"
-    assert options[letters]["retention.ms"].value == str(30 * 86_400_000)
+    options = read_options(admin, [dead_letters, purchases])
+    assert options[dead_letters]["max.message.bytes"].value == "8388608"
+    assert options[dead_letters]["retention.ms"].value == str(30 * 86_400_000)
     assert options[purchases]["message.timestamp.type"].value == "LogAppendTime"
     assert options[purchases]["retention.ms"].value == str(7 * 86_400_000)
     assert "all topics exist." in cloud.succeed("topics", "create")

@@ -28,7 +28,7 @@ def test_a_member_closes_whose_assignment_was_never_served(deployment: Deploymen
 
     def is_assigned() -> bool:
         listed = admin.list_consumer_groups(states={ConsumerGroupState.STABLE}).result(60)
-        return group in {found.group_id for found in listed.valid}
+        return group in {listing.group_id for listing in listed.valid}
 
     wait_until(is_assigned, 30, "the group does not assign its partitions")
     member.close()

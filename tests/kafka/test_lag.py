@@ -19,28 +19,28 @@ def lag(end: LogEnd, *, next_record: Record | None, hidden: Record | None = None
 
 def test_lag_counts_from_the_next_record_to_the_last_stable_offset() -> None:
     """Markers between the position and the next record are no records."""
-    found = lag(LogEnd(AT, 5, 20, 20), next_record=record(10, 3.0))
-    assert (found.position, found.end, found.records, found.seconds) == (5, 20, 10, 3.0)
-    assert (found.hidden_records, found.hidden_seconds) == (0, None)
+    result = lag(LogEnd(AT, 5, 20, 20), next_record=record(10, 3.0))
+    assert (result.position, result.end, result.records, result.seconds) == (5, 20, 10, 3.0)
+    assert (result.hidden_records, result.hidden_seconds) == (0, None)
 
 
 def test_there_is_no_lag_if_only_markers_follow() -> None:
     """The log ends before a next record came; a position at or past the end has none either."""
     for position in (5, 20, 21):
-        found = lag(LogEnd(AT, position, 20, 20), next_record=None)
-        assert (found.records, found.seconds) == (0, 0.0)
+        result = lag(LogEnd(AT, position, 20, 20), next_record=None)
+        assert (result.records, result.seconds) == (0, 0.0)
 
 
 def test_an_answer_that_did_not_come_leaves_the_age_unknown() -> None:
     """The records are counted by the offsets then."""
-    found = partition_lag(LogEnd(AT, 5, 20, 20), {}, {}, NOW)
-    assert (found.records, found.seconds) == (15, None)
+    result = partition_lag(LogEnd(AT, 5, 20, 20), {}, {}, NOW)
+    assert (result.records, result.seconds) == (15, None)
 
 
 def test_records_behind_an_open_transaction_are_counted_apart() -> None:
     """They are no lag, because no reader of committed records can see them."""
-    found = lag(LogEnd(AT, 20, 20, 26), next_record=None, hidden=record(20, 70.0))
-    assert (found.records, found.hidden_records, found.hidden_seconds) == (0, 6, 70.0)
+    result = lag(LogEnd(AT, 20, 20, 26), next_record=None, hidden=record(20, 70.0))
+    assert (result.records, result.hidden_records, result.hidden_seconds) == (0, 6, 70.0)
 
 
 def test_the_lag_of_all_partitions_is_their_sum_and_the_oldest_age() -> None:

@@ -102,9 +102,9 @@ def test_of_two_recorded_settings_those_of_the_lowest_partition_count(
     deployment.succeed("produce", "--rate", "max", "--count", "200")
     admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
     topic = deployment.topic("purchases")
-    found = preflight(deployment.settings, [Rule("topic", topic, "READ")]).topics[topic]
+    described = preflight(deployment.settings, [Rule("topic", topic, "READ")]).topics[topic]
     metadata = [
-        offset_metadata(topic_id_text(found.topic_id), STARTED_WITH._replace(currency=currency))
+        offset_metadata(topic_id_text(described.topic_id), STARTED_WITH._replace(currency=currency))
         for currency in ("GBP", "EUR")
     ]
     offsets = [offset_at((topic, number), 0, None, metadata[number]) for number in range(2)]

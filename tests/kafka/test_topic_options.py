@@ -50,8 +50,8 @@ def problems(deployment: Deployment) -> dict[str, str] | None:
 
 def has_problem(deployment: Deployment, code: str, words: str = "") -> bool | None:
     """Return whether `status` has the problem, in these words; None if it cannot know yet."""
-    found = problems(deployment)
-    return None if found is None else code in found and words in found[code]
+    codes = problems(deployment)
+    return None if codes is None else code in codes and words in codes[code]
 
 
 def send(deployment: Deployment, codec: str, size: int) -> KafkaError | None:

@@ -40,10 +40,10 @@ def drain(deployment: Deployment) -> None:
 
 def positions(deployment: Deployment) -> list[dict[str, Any]]:
     """Return what `offsets list --json` prints."""
-    found: list[dict[str, Any]] = json.loads(deployment.succeed("offsets", "list", "--json"))[
+    positions: list[dict[str, Any]] = json.loads(deployment.succeed("offsets", "list", "--json"))[
         "positions"
     ]
-    return found
+    return positions
 
 
 def states(deployment: Deployment, app: str) -> set[str]:
@@ -75,8 +75,8 @@ def require_crash_loop(deployment: Deployment) -> None:
     problem: dict[str, str] = {}
 
     def told() -> bool:
-        found = json.loads(deployment.run("status", "--json").stdout)
-        problem.update(next((p for p in found["problems"] if p["code"] == "crash_loop"), {}))
+        status = json.loads(deployment.run("status", "--json").stdout)
+        problem.update(next((p for p in status["problems"] if p["code"] == "crash_loop"), {}))
         return bool(problem)
 
     wait_until(told, 150, "the status shows no crash loop")

@@ -97,8 +97,10 @@ def test_a_database_newer_than_the_log_is_refused(deployment: Deployment) -> Non
     assert once.returncode == 1
     assert "past its end" in once.stderr
     assert "purchases offsets reset" in once.stderr
-    told = deployment.succeed("offsets", "reset", "analytics", "--to", "latest", "--yes", "--json")
-    assert json.loads(told)["moved"] is True
+    printed = deployment.succeed(
+        "offsets", "reset", "analytics", "--to", "latest", "--yes", "--json"
+    )
+    assert json.loads(printed)["moved"] is True
     assert states(deployment, "analytics") == {"ok"}
 
 
@@ -108,8 +110,8 @@ def test_positions_are_moved_by_offset_and_by_time_and_read_again_once(
     """What is read again is a duplicate."""
     produce(deployment)
     drain(deployment)
-    told = deployment.succeed("offsets", "reset", "analytics", "--to", "2011-01-01")
-    assert f"{COUNT:,} read again" in told or told.count("read again") == 5
+    printed = deployment.succeed("offsets", "reset", "analytics", "--to", "2011-01-01")
+    assert f"{COUNT:,} read again" in printed or printed.count("read again") == 5
     of = ("--topic", deployment.topic("analytics"))
     wrong = deployment.run("offsets", "reset", "analytics", "--to", "999999", *of)
     assert wrong.returncode == 2

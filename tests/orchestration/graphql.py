@@ -51,9 +51,9 @@ def ask(url: str, query: str, **variables: object) -> dict[str, Any]:
         f"{url}/graphql", body, {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        found: dict[str, Any] = json.load(answer)
-    assert "errors" not in found, found
-    data: dict[str, Any] = found["data"]
+        answer_data: dict[str, Any] = json.load(answer)
+    assert "errors" not in answer_data, answer_data
+    data: dict[str, Any] = answer_data["data"]
     return data
 
 
@@ -73,10 +73,10 @@ def sensors(home: HomeRunner) -> dict[str, dict[str, Any]]:
 def sensors_at(url: str) -> dict[str, dict[str, Any]]:
     """Return the state of each sensor; none before the webserver answers."""
     try:
-        found = ask(url, SENSORS, selector=SELECTOR)["sensorsOrError"]
+        answer = ask(url, SENSORS, selector=SELECTOR)["sensorsOrError"]
     except (OSError, ValueError):
         return {}
-    return {sensor["name"]: sensor["sensorState"] for sensor in found.get("results", [])}
+    return {sensor["name"]: sensor["sensorState"] for sensor in answer.get("results", [])}
 
 
 def partitions(home: HomeRunner, table: str) -> list[str]:
@@ -98,8 +98,8 @@ def materializations(home: HomeRunner, table: str, day: str) -> list[dict[str, s
 
 def schedules(home: HomeRunner) -> dict[str, str]:
     """Return the status of each schedule."""
-    found = ask(url_of(home), SCHEDULES, selector=SELECTOR)["schedulesOrError"]["results"]
-    return {schedule["name"]: schedule["scheduleState"]["status"] for schedule in found}
+    results = ask(url_of(home), SCHEDULES, selector=SELECTOR)["schedulesOrError"]["results"]
+    return {schedule["name"]: schedule["scheduleState"]["status"] for schedule in results}
 
 
 def launch_backfill(home: HomeRunner, tables: list[str], days: list[str]) -> str:
@@ -108,9 +108,9 @@ def launch_backfill(home: HomeRunner, tables: list[str], days: list[str]) -> str
         "assetSelection": [{"path": [table]} for table in tables],
         "partitionNames": days,
     }
-    found = ask(url_of(home), BACKFILL, params=params)["launchPartitionBackfill"]
-    assert "backfillId" in found, found
-    return str(found["backfillId"])
+    result = ask(url_of(home), BACKFILL, params=params)["launchPartitionBackfill"]
+    assert "backfillId" in result, result
+    return str(result["backfillId"])
 
 
 def backfill_runs(home: HomeRunner, backfill_id: str) -> set[str]:

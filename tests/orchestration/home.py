@@ -63,10 +63,10 @@ class HomeRunner:
     def progress(self) -> dict[str, object]:
         """Return the fields of the last progress line."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
-        found = [json.loads(line) for line in lines if '"event": "progress"' in line]
-        return found[-1] if found else {}
+        events = [json.loads(line) for line in lines if '"event": "progress"' in line]
+        return events[-1] if events else {}
 
-    def times_told(self) -> int:
+    def count_progress(self) -> int:
         """Return how many progress lines there are."""
         return self.log.read_text().count('"event": "progress"') if self.log.exists() else 0
 
@@ -88,14 +88,14 @@ class HomeRunner:
 
     def processes(self) -> list[psutil.Process]:
         """Return all processes that have this home in their environment."""
-        found = []
+        pids = []
         for process in psutil.process_iter():
             try:
                 if process.environ().get("PURCHASES_HOME") == str(self.path):
-                    found.append(process)
+                    pids.append(process)
             except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
                 continue
-        return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+        return [process for process in pids if process.status() != psutil.STATUS_ZOMBIE]
 
 
 def leases(home: HomeRunner) -> list[Path]:

@@ -121,15 +121,15 @@ def send(home: HomeRunner, *days: str, count: int = 50) -> None:
 
 def hosted(home: HomeRunner, part: str) -> int:
     """Return the process of the webserver or the daemon."""
-    found: list[int] = []
+    pids: list[int] = []
 
     def is_there() -> bool:
         pid = holder(Home(home.path).service_lease(part))
-        found.extend([pid] if pid else [])
+        pids.extend([pid] if pid else [])
         return bool(pid)
 
     wait_until(is_there, 60, f"no {part}")
-    return found[-1]
+    return pids[-1]
 
 
 def code_servers(home: HomeRunner) -> list[psutil.Process]:

@@ -43,10 +43,10 @@ def closes(settings: Settings, first: date, count: int) -> Iterator[datetime]:
     start, end = (
         datetime.combine(day, time(), settings.zone) for day in (first, first + timedelta(count))
     )
-    found = schedule_execution_time_iterator(
+    times = schedule_execution_time_iterator(
         start.timestamp(), CLOSE, settings.timezone, ascending=True
     )
-    return takewhile(lambda at: at < end, found)
+    return takewhile(lambda at: at < end, times)
 
 
 def asked_at(schedule: ScheduleDefinition, at: datetime) -> RunRequest:
@@ -78,10 +78,10 @@ def test_each_day_is_closed_once_when_it_is_over_and_final_then(
     """Also where clocks change over midnight, so that 00:15 is twice, or never."""
     settings = Settings(timezone=zone)
     schedule = daily_close_schedule(settings)
-    found = [(at, days_asked(asked_at(schedule, at))) for at in closes(settings, first, count)]
+    closed = [(at, days_asked(asked_at(schedule, at))) for at in closes(settings, first, count)]
     days = [first + timedelta(number - 1) for number in range(count)]
-    assert [asked for _, asked in found] == [[day, day] for day in days]
-    for at, (day, _) in found:
+    assert [asked for _, asked in closed] == [[day, day] for day in days]
+    for at, (day, _) in closed:
         assert today(settings, at) == day + timedelta(1)
         closed_at = int(at.timestamp()) * SECOND
         assert is_provisional(day, closed_at - SECOND, settings.zone)

@@ -42,8 +42,10 @@ def figures(home: HomeRunner, statement: str) -> list[tuple[object, ...]]:
 
 def ticked(home: HomeRunner) -> bool:
     """Return whether every sensor has ticked, none of them with an error."""
-    found = graphql.sensors(home)
-    statuses = {name: {tick["status"] for tick in state["ticks"]} for name, state in found.items()}
+    sensors = graphql.sensors(home)
+    statuses = {
+        name: {tick["status"] for tick in state["ticks"]} for name, state in sensors.items()
+    }
     assert all("FAILURE" not in seen for seen in statuses.values()), statuses
     return bool(statuses) and all(statuses.values())
 

@@ -26,7 +26,7 @@ OWN_LOG = """
 event_log_storage:
   module: dagster._core.storage.event_log
   class: ConsolidatedSqliteEventLogStorage
-  config: {base_dir: PLACE}
+  config: {base_dir: BASE_DIR}
 """
 
 
@@ -116,7 +116,7 @@ def test_an_event_log_of_ones_own_stays(store: Settings, tmp_path: Path) -> None
     """What a person writes into the home's `dagster.yaml` holds."""
     prepare_instance(store)
     config = Home(store.home).dagster_config
-    config.write_text(config.read_text() + OWN_LOG.replace("PLACE", str(tmp_path)))
+    config.write_text(config.read_text() + OWN_LOG.replace("BASE_DIR", str(tmp_path)))
     with open_instance(store) as instance:
         assert type(instance.event_log_storage).__name__ == "ConsolidatedSqliteEventLogStorage"
 
@@ -165,8 +165,8 @@ def test_events_of_a_block_are_stored_at_its_end(store: Settings) -> None:
         materialize_day(instance)
         with pooled(instance).store_together():
             materialize_day(instance, 2)
-            found = instance.fetch_materializations(AssetKey("sales"), limit=5)
-            assert len(found.records) == 3
+            stored = instance.fetch_materializations(AssetKey("sales"), limit=5)
+            assert len(stored.records) == 3
             assert materializations(store) == [1, 1]
         assert materializations(store) == [3, 3]
         assert last_materialization(instance) == 3

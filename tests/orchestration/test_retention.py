@@ -32,10 +32,10 @@ LATER = RUN_DAYS * DAY_SECONDS + 60
 
 def built(instance: DagsterInstance) -> int:
     """Return how many partitions of daily_sales show as materialised."""
-    found = instance.get_latest_storage_id_by_partition(
+    ids = instance.get_latest_storage_id_by_partition(
         AssetKey("daily_sales"), DagsterEventType.ASSET_MATERIALIZATION
     )
-    return len(found)
+    return len(ids)
 
 
 def bytes_under(path: Path) -> int:

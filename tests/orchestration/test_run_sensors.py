@@ -97,9 +97,9 @@ def test_a_run_whose_process_was_killed_is_reported_at_once(
     holding.kill()
     holding.wait()
     assert list(report_dead_runs(store, instance, time.time())) == [run.run_id]
-    found = instance.get_run_by_id(run.run_id)
-    assert found is not None
-    assert found.status == DagsterRunStatus.FAILURE
+    reported = instance.get_run_by_id(run.run_id)
+    assert reported is not None
+    assert reported.status == DagsterRunStatus.FAILURE
     assert not lock.exists()
 
 
@@ -137,8 +137,8 @@ def test_a_backfill_of_the_command_line_that_was_killed_is_reported_and_recorded
 
 def count(settings: Settings, table: str) -> int:
     """Count the rows of a table."""
-    with closing(connect(settings.database_path, read_only=True)) as found:
-        return int(found.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+    with closing(connect(settings.database_path, read_only=True)) as database:
+        return int(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
 def test_a_seal_whose_process_was_killed_is_reported_too(
@@ -183,15 +183,17 @@ def test_the_close_builds_yesterday_of_the_deployments_zone() -> None:
     assert schedule.execution_timezone == "Europe/London"
     at = datetime(2011, 10, 30, 23, 15, tzinfo=UTC)
     context = build_schedule_context(scheduled_execution_time=at)
-    found = schedule.evaluate_tick(context).run_requests
-    assert found is not None
-    assert found[0].tags["dagster/asset_partition_range_start"] == "2011-10-29"
+    requests = schedule.evaluate_tick(context).run_requests
+    assert requests is not None
+    assert requests[0].tags["dagster/asset_partition_range_start"] == "2011-10-29"
     at = datetime(2011, 10, 31, 0, 15, tzinfo=UTC)
-    found = schedule.evaluate_tick(build_schedule_context(scheduled_execution_time=at)).run_requests
-    assert found is not None
-    assert found[0].tags["purchases/reason"] == "close"
-    assert found[0].tags["dagster/asset_partition_range_end"] == "2011-10-30"
-    assert found[0].run_config["ops"]["day_tables"]["config"]["force"] is True
+    requests = schedule.evaluate_tick(
+        build_schedule_context(scheduled_execution_time=at)
+    ).run_requests
+    assert requests is not None
+    assert requests[0].tags["purchases/reason"] == "close"
+    assert requests[0].tags["dagster/asset_partition_range_end"] == "2011-10-30"
+    assert requests[0].run_config["ops"]["day_tables"]["config"]["force"] is True
 
 
 def test_the_close_computes_older_days_that_were_added_to(
@@ -220,9 +222,9 @@ def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
 def test_everything_is_on_in_a_fresh_instance(kind: str, store: Settings) -> None:
     """Dagster's default is off."""
     repository = build_defs(store).get_repository_def()
-    found = repository.sensor_defs if kind == "sensors" else repository.schedule_defs
-    assert len(found) >= 3
-    assert {definition.default_status.value for definition in found} == {"RUNNING"}
+    defined = repository.sensor_defs if kind == "sensors" else repository.schedule_defs
+    assert len(defined) >= 3
+    assert {definition.default_status.value for definition in defined} == {"RUNNING"}
 
 
 @pytest.mark.parametrize("force", [True, False])

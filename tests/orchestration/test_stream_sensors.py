@@ -54,11 +54,11 @@ class Ticks:
     def tick(self) -> tuple[int, list[str]]:
         """Tick once; give how many asset events there are, and the days among them."""
         with build_sensor_context(self._instance, self._cursor) as context:
-            found = self._sensor(context)
-        assert isinstance(found, SensorResult)
-        self._cursor = found.cursor
-        made = [e for e in found.asset_events if isinstance(e, AssetMaterialization)]
-        return len(found.asset_events), [str(e.partition) for e in made]
+            result = self._sensor(context)
+        assert isinstance(result, SensorResult)
+        self._cursor = result.cursor
+        made = [e for e in result.asset_events if isinstance(e, AssetMaterialization)]
+        return len(result.asset_events), [str(e.partition) for e in made]
 
 
 def test_a_tick_has_at_most_fifty_asset_events_and_forgets_no_day(
@@ -67,9 +67,9 @@ def test_a_tick_has_at_most_fifty_asset_events_and_forgets_no_day(
     """The observation is one of them; 120 days of one batch, at one version, take three ticks."""
     store_events(manned, year_of_days(120))
     ticks = Ticks(manned, instance)
-    found = [ticks.tick() for _ in range(4)]
-    assert [events for events, _ in found] == [EVENTS_PER_TICK, EVENTS_PER_TICK, 21, 0]
-    days = [day for _, some in found for day in some]
+    results = [ticks.tick() for _ in range(4)]
+    assert [events for events, _ in results] == [EVENTS_PER_TICK, EVENTS_PER_TICK, 21, 0]
+    days = [day for _, some in results for day in some]
     assert len(days) == len(set(days)) == 120
     assert days == sorted(days)
 

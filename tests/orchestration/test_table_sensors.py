@@ -37,16 +37,16 @@ TIME = micros("2024-03-01 10:00")
 def tick(settings: Settings, instance: DagsterInstance) -> SensorResult:
     """Let the sensor tick."""
     with build_sensor_context(instance=instance, definitions=build_defs(settings)) as context:
-        found = stale_days_sensor(settings)(context)
-    assert isinstance(found, SensorResult)
-    return found
+        result = stale_days_sensor(settings)(context)
+    assert isinstance(result, SensorResult)
+    return result
 
 
-def late_days(found: SensorResult) -> list[str]:
+def late_days(result: SensorResult) -> list[str]:
     """Return the first days of the runs for past days."""
     return [
         request.tags["dagster/asset_partition_range_start"]
-        for request in found.run_requests or []
+        for request in result.run_requests or []
         if request.tags["purchases/reason"] == "late"
     ]
 
@@ -95,9 +95,9 @@ def test_a_stale_day_is_asked_for_until_it_is_built(
 ) -> None:
     """And then no more; only the builds' own audits run with it."""
     store_events(store, [event(1, TIME)])
-    found = tick(store, instance)
-    assert late_days(found) == ["2024-03-01"]
-    request = (found.run_requests or [])[0]
+    result = tick(store, instance)
+    assert late_days(result) == ["2024-03-01"]
+    request = (result.run_requests or [])[0]
     assert {key.name for key in request.asset_check_keys or ()} == {"audit"}
     execute(store, instance)
     assert late_days(tick(store, instance)) == []
@@ -168,11 +168,11 @@ def test_an_event_stored_between_a_runs_read_and_its_write_is_there_in_the_end(
     came: list[int] = []
 
     def computed_and_late(self: PartitionBuilder, *arguments: object, **more: object) -> object:
-        found = compute(self, *arguments, **more)
+        computed = compute(self, *arguments, **more)
         if not came:
             came.append(1)
             store_events(store, [event(2, TIME + 1)])
-        return found
+        return computed
 
     monkeypatch.setattr(PartitionBuilder, "_compute", computed_and_late)
     execute(store, instance)
@@ -206,5 +206,5 @@ def test_the_start_of_history_moves_either_way_and_no_day_is_lost(
         assert late_days(tick(store, instance)) == []
         assert stale(store) == set()
         assert left_out(later) == number
-    found = connection.execute("SELECT events FROM daily_sales WHERE day = '2024-03-01'").fetchone()
-    assert found == (2,)
+    row = connection.execute("SELECT events FROM daily_sales WHERE day = '2024-03-01'").fetchone()
+    assert row == (2,)

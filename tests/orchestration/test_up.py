@@ -39,9 +39,9 @@ def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: HomeRunner)
     first.kill()
     first.wait()
 
-    told = home.times_told()
+    before = home.count_progress()
     second = home.up("--demo")
-    wait_until(lambda: home.times_told() > told, 120, "the second up does not work")
+    wait_until(lambda: home.count_progress() > before, 120, "the second up does not work")
     before = home.events()
     wait_until(lambda: home.events() > before, 120, home.log.read_text())
     broker = broker_status(home.path).pid

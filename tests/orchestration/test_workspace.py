@@ -44,11 +44,11 @@ def test_dagsters_own_commands_serve_all_sensors_and_let_them_tick(
             start_new_session=True,
         )
     repository = build_defs(Settings(home=home.path)).get_repository_def()
-    wanted = {sensor.name for sensor in repository.sensor_defs}
+    names = {sensor.name for sensor in repository.sensor_defs}
 
     def all_ticked() -> bool:
-        found = sensors_at(f"http://127.0.0.1:{port}")
-        return set(found) == wanted and all(state["ticks"] for state in found.values())
+        sensors = sensors_at(f"http://127.0.0.1:{port}")
+        return set(sensors) == names and all(state["ticks"] for state in sensors.values())
 
     try:
         wait_until(all_ticked, 150, "a sensor does not tick")

@@ -87,16 +87,16 @@ def test_an_offered_record_hears_of_its_own_delivery(broker: Broker, namespace: 
     }
     topic = new_topic(broker, f"{namespace}.offers")
     sender = RecordSender(config, topic, StopRequest())
-    places: list[tuple[object, object]] = []
+    offsets: list[tuple[object, object]] = []
     for number in range(2):
         assert sender.offer(
             b"1",
             message(number),
             [("a", b"b")],
-            lambda error, record: places.append((error, record.offset())),
+            lambda error, record: offsets.append((error, record.offset())),
         )
     sender.flush(60)
-    assert places == [(None, 0), (None, 1)]
+    assert offsets == [(None, 0), (None, 1)]
 
 
 def test_an_offer_to_a_full_queue_does_not_wait() -> None:

@@ -28,13 +28,13 @@ def all_of(settings: Settings) -> list[Message]:
     try:
         ends = ends_of(consumer, topic)
         consumer.assign([TopicPartition(topic, number, 0) for number in ends])
-        found: list[Message] = []
-        while len(found) < sum(ends.values()):
-            found += consumer.consume(10_000, 1.0)
+        messages: list[Message] = []
+        while len(messages) < sum(ends.values()):
+            messages += consumer.consume(10_000, 1.0)
     finally:
         consumer.close()
-    assert all(message.error() is None for message in found)
-    return found
+    assert all(message.error() is None for message in messages)
+    return messages
 
 
 def count_of(settings: Settings) -> int:

@@ -90,36 +90,43 @@ def test_framed_purchases_are_stored_in_every_form(
     deployment.process()
     deployment.analyze()
     assert reasons(deployment) == {"malformed_json": 3}
-    letters = json.loads(deployment.succeed("dlq", "list", "--json"))["dead_letters"]
-    assert all("set PURCHASES_SCHEMA_REGISTRY_URL" in letter["detail"] for letter in letters)
+    dead_letters = json.loads(deployment.succeed("dlq", "list", "--json"))["dead_letters"]
+    assert all(
+        "set PURCHASES_SCHEMA_REGISTRY_URL" in dead_letter["detail"] for dead_letter in dead_letters
+    )
 
-    known = replace(deployment, more={"PURCHASES_SCHEMA_REGISTRY_URL": registry.url})
-    shown = [json.loads(known.succeed("dlq", "show", one["id"], "--json")) for one in letters]
+    with_registry = replace(deployment, more={"PURCHASES_SCHEMA_REGISTRY_URL": registry.url})
+    shown = [
+        json.loads(with_registry.succeed("dlq", "show", one["id"], "--json"))
+        for one in dead_letters
+    ]
     assert {json.loads(one["decoded"])["event_id"] for one in shown} == set(ids[:3])
     assert all("schema id" in one["framing"] for one in shown)
-    assert json.loads(known.succeed("dlq", "redrive", "--json"))["outcomes"] == {"stored": 3}
-    known.succeed("dlq", "redrive", "--yes")
-    known.process()
-    known.analyze()
-    assert reasons(known) == {}
-    assert known.count("analytics_event") == 4
-    totals = json.loads(known.succeed("totals", "--json"))
+    assert json.loads(with_registry.succeed("dlq", "redrive", "--json"))["outcomes"] == {
+        "stored": 3
+    }
+    with_registry.succeed("dlq", "redrive", "--yes")
+    with_registry.process()
+    with_registry.analyze()
+    assert reasons(with_registry) == {}
+    assert with_registry.count("analytics_event") == 4
+    totals = json.loads(with_registry.succeed("totals", "--json"))
     assert (totals["items_sold"], totals["net_revenue"]) == (6, "75.00")
     # Of the schemas of `purchases` nothing goes along: these events are JSON of another.
-    for message in known.read_topic("analytics"):
+    for message in with_registry.read_topic("analytics"):
         assert "__value_schema_id" not in dict(message.headers() or ())
-    known.succeed("verify")
+    with_registry.succeed("verify")
 
 
 def test_a_schema_that_is_not_read_is_named(deployment: Deployment, registry: Registry) -> None:
     """An id that nobody registered, Protobuf, a value of another schema, and a repaired one."""
-    known = replace(deployment, more={"PURCHASES_SCHEMA_REGISTRY_URL": registry.url})
+    with_registry = replace(deployment, more={"PURCHASES_SCHEMA_REGISTRY_URL": registry.url})
     protobuf = client(registry).register_schema(
         f"{deployment.topic('purchases')}-proto", Schema(PROTOBUF, "PROTOBUF")
     )
     avro = framed(avro_serializer(registry), deployment, a_sale())
     send(
-        known,
+        with_registry,
         b"\0" + (424_242).to_bytes(4) + b"x",
         b"\0" + (2**32 - 1).to_bytes(4) + b"x",
         b"\0" + protobuf.to_bytes(4) + b"\0\x0a\3tea",
@@ -128,27 +135,31 @@ def test_a_schema_that_is_not_read_is_named(deployment: Deployment, registry: Re
         by_header(avro[:-1]),
     )
     # Where a worker's file goes, whose process a supervisor starts otherwise.
-    (known.home / "workers").mkdir(exist_ok=True)
-    known.process()
-    known.analyze()
-    assert reasons(known) == {"unknown_schema": 4, "schema_mismatch": 2}
-    letters = json.loads(known.succeed("dlq", "list", "--json"))["dead_letters"]
-    details = " ".join(letter["detail"] for letter in letters)
+    (with_registry.home / "workers").mkdir(exist_ok=True)
+    with_registry.process()
+    with_registry.analyze()
+    assert reasons(with_registry) == {"unknown_schema": 4, "schema_mismatch": 2}
+    dead_letters = json.loads(with_registry.succeed("dlq", "list", "--json"))["dead_letters"]
+    details = " ".join(dead_letter["detail"] for dead_letter in dead_letters)
     assert "schema id 424242 is not in the schema registry" in details
     assert f"schema id {protobuf} is Protobuf, which is not read" in details
     # The worker has ended; its file says what it looked up.
-    worker = read_status(known.home, PROCESSOR.name, 0)
+    worker = read_status(with_registry.home, PROCESSOR.name, 0)
     assert worker is not None
     counts = {"schemas_found": 1, "schemas_refused": 4, "schemas_not_asked": 0}
-    assert read_registry_section(known.settings, [worker]) == Section({"answers": True, **counts})
-    section = collect_status(known.settings, {}, PROCESSOR.name).sections["registry"]
+    assert read_registry_section(with_registry.settings, [worker]) == Section(
+        {"answers": True, **counts}
+    )
+    section = collect_status(with_registry.settings, {}, PROCESSOR.name).sections["registry"]
     assert section == Section({"answers": True, **dict.fromkeys(counts, 0)})
     # A correction is JSON, whatever schema the header named.
-    last = letters[0]["id"]
-    edits = known.home / "edits.jsonl"
+    last = dead_letters[0]["id"]
+    edits = with_registry.home / "edits.jsonl"
     value = json.dumps(in_json(a_sale()))
     edits.write_text(json.dumps({"id": last, "value": json.loads(value)}))
-    assert '"stored":1' in known.succeed("dlq", "redrive", last, "--edit", str(edits), "--json")
+    assert '"stored":1' in with_registry.succeed(
+        "dlq", "redrive", last, "--edit", str(edits), "--json"
+    )
 
 
 def learn_all(cache: SchemaCache, batch: list[Record]) -> None:

@@ -41,32 +41,36 @@ def test_a_backlog_refused_without_a_registry_is_stored_exactly_with_one(
         deployment.analyze()
         assert reasons(deployment) == {"malformed_json": RECORDS}
 
-        known = replace(deployment, more={"PURCHASES_SCHEMA_REGISTRY_URL": registry.url})
-        judged = json.loads(known.succeed("dlq", "redrive", "--json", timeout=300))
+        with_registry = replace(deployment, more={"PURCHASES_SCHEMA_REGISTRY_URL": registry.url})
+        judged = json.loads(with_registry.succeed("dlq", "redrive", "--json", timeout=300))
         assert judged["outcomes"] == {"stored": RECORDS}
-        known.succeed("dlq", "redrive", "--yes", timeout=300)
+        with_registry.succeed("dlq", "redrive", "--yes", timeout=300)
         registry.kill()
-        refused = known.run("dlq", "redrive", "--state", "redriven")
+        refused = with_registry.run("dlq", "redrive", "--state", "redriven")
         assert refused.returncode == 1
         assert "does not answer" in refused.stderr
-        with known.running("process"), known.running("analyze"):
-            wait_until(lambda: is_paused(known), 120, "the processor does not wait")
-            section = collect_status(known.settings, {}).sections["registry"]
+        with with_registry.running("process"), with_registry.running("analyze"):
+            wait_until(lambda: is_paused(with_registry), 120, "the processor does not wait")
+            section = collect_status(with_registry.settings, {}).sections["registry"]
             assert [problem.code for problem in section.problems] == ["registry_down"]
             registry.start()
-            wait_until(lambda: known.count("analytics_event") > 0, 120, "nothing is stored")
+            wait_until(lambda: with_registry.count("analytics_event") > 0, 120, "nothing is stored")
             registry.kill()
             # By a schema that was looked up values are read without it.
-            wait_until(lambda: known.count("analytics_event") == RECORDS, 300, "not all is stored")
-            send(known, late)
-            wait_until(lambda: is_paused(known), 120, "the processor does not wait again")
+            wait_until(
+                lambda: with_registry.count("analytics_event") == RECORDS, 300, "not all is stored"
+            )
+            send(with_registry, late)
+            wait_until(lambda: is_paused(with_registry), 120, "the processor does not wait again")
             registry.start()
-            wait_until(lambda: known.count("analytics_event") == RECORDS + 1, 120, "not stored")
-        assert reasons(known) == {}
-        totals = json.loads(known.succeed("totals", "--json"))
+            wait_until(
+                lambda: with_registry.count("analytics_event") == RECORDS + 1, 120, "not stored"
+            )
+        assert reasons(with_registry) == {}
+        totals = json.loads(with_registry.succeed("totals", "--json"))
         assert totals["items_sold"] == sum(quantities) + 1
         assert totals["net_revenue_micros"] == 12_500_000 * (sum(quantities) + 1)
-        known.succeed("verify")
+        with_registry.succeed("verify")
 
 
 def is_paused(deployment: Deployment) -> bool:

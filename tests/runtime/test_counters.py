@@ -144,8 +144,8 @@ def test_a_heartbeat_goes_on_where_the_disk_is_full(tmp_path: Path) -> None:
     os.utime(path, (2.0, 2.0))
     draft_path(path).symlink_to("/dev/full")
     replace_json(path, WorkerStatus("processor", 0, 8, updated_at=3.0))
-    found = read_status(tmp_path, "processor", 0)
-    assert found is not None
-    assert found.pid == 7
-    assert time.time() - found.updated_at < 60
+    status = read_status(tmp_path, "processor", 0)
+    assert status is not None
+    assert status.pid == 7
+    assert time.time() - status.updated_at < 60
     assert not draft_path(path).is_symlink()

@@ -46,10 +46,10 @@ def test_a_detached_supervisor_is_started_once_and_again_after_it_was_killed(
     touched_ns = keep_alive.stat().st_mtime_ns
     wait_until(lambda: deployment.worker_pid("processor"), 60, "no worker")
     assert keep_alive.stat().st_mtime_ns == touched_ns, "a start must not look like a touch"
-    found = keep_running(settings, PROCESSOR)
-    assert (found.state, found.pid) == ("wanted", supervisor(deployment))
-    assert found.pid
-    process = psutil.Process(found.pid)
+    supervision = keep_running(settings, PROCESSOR)
+    assert (supervision.state, supervision.pid) == ("wanted", supervisor(deployment))
+    assert supervision.pid
+    process = psutil.Process(supervision.pid)
     assert os.getpid() not in {parent.pid for parent in process.parents()}
     process.kill()
     wait_until(lambda: not psutil.pid_exists(process.pid), 60, "a zombie stayed")
@@ -66,8 +66,8 @@ def test_a_supervisor_by_hand_is_found_and_not_doubled(deployment: Deployment) -
     """It needs no keep-alive: it stays when the file goes, until somebody ends it."""
     with deployment.running("process") as by_hand:
         wait_until(lambda: supervisor(deployment) == by_hand.pid, 60, "no supervisor")
-        found = keep_running(deployment.settings, PROCESSOR)
-        assert (found.state, found.pid) == ("by_hand", by_hand.pid)
+        supervision = keep_running(deployment.settings, PROCESSOR)
+        assert (supervision.state, supervision.pid) == ("by_hand", by_hand.pid)
         Home(deployment.home).keep_alive("processor").unlink()
         wait_until(lambda: deployment.worker_pid("processor"), 60, "no worker")
         assert by_hand.poll() is None

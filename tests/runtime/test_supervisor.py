@@ -136,5 +136,5 @@ def test_a_slot_that_stands_still_is_stood_in_for_and_joins_again(
     with deployment.running("process"), deployment.running("analyze"):
         wait_until_quiet(deployment, load.sent)
     require_exactly_once(deployment, load.sent)
-    told = "for failover, not speed" in (deployment.home / "analyze.log").read_text()
-    assert told == (app == "analytics")
+    warned = "for failover, not speed" in (deployment.home / "analyze.log").read_text()
+    assert warned == (app == "analytics")

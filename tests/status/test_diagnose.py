@@ -176,8 +176,8 @@ def test_prices_and_unknown_fields_are_summed_over_the_workers() -> None:
 
 def test_nothing_wrong_is_healthy() -> None:
     """Only then the health check passes."""
-    found = with_problems(status())
-    assert (found.healthy, found.verdict, found.problems) == (True, FINE, ())
+    judged = with_problems(status())
+    assert (judged.healthy, judged.verdict, judged.problems) == (True, FINE, ())
 
 
 OPEN = PartitionStatus("processor", "purchases", 0, 1, 1, 0, 0.0, 5, 80.0)
@@ -261,11 +261,11 @@ def test_each_problem_has_its_code_a_sentence_and_a_remedy(
     code: str, wrong: dict[str, object], said: str
 ) -> None:
     """One thing wrong gives one problem, which names it."""
-    found = with_problems(status(**wrong))
-    assert [problem.code for problem in found.problems] == [code]
-    assert said in found.problems[0].sentence
-    assert found.problems[0].remedy
-    assert not found.healthy
+    judged = with_problems(status(**wrong))
+    assert [problem.code for problem in judged.problems] == [code]
+    assert said in judged.problems[0].sentence
+    assert judged.problems[0].remedy
+    assert not judged.healthy
     assert f"`{code}`" in (ROOT / "docs" / "status.md").read_text()
 
 

@@ -42,17 +42,17 @@ def test_a_lag_drains_by_how_fast_it_closes(
 ) -> None:
     """A lag that stands or grows has no end; none is drained already."""
     partitions = [partition(n, lag, seconds, 2) for n, (lag, seconds) in enumerate(lags)]
-    found = with_lag(app("processor", closing_per_second=closing), partitions)
-    assert found.seconds_to_drain == drain
-    assert found.lag_records == sum(lag for lag, _ in lags)
-    assert found.lag_seconds == max((s for lag, s in lags if lag and s is not None), default=0.0)
-    assert found.hidden_records == 2 * len(lags)
+    result = with_lag(app("processor", closing_per_second=closing), partitions)
+    assert result.seconds_to_drain == drain
+    assert result.lag_records == sum(lag for lag, _ in lags)
+    assert result.lag_seconds == max((s for lag, s in lags if lag and s is not None), default=0.0)
+    assert result.hidden_records == 2 * len(lags)
 
 
 def test_an_age_that_one_partition_does_not_tell_is_unknown() -> None:
     """The oldest record may be the one that was not read in time."""
-    found = with_lag(app("processor"), [partition(0, 5, 7.0), partition(1, 5, None, None)])
-    assert found.lag_seconds is None
+    result = with_lag(app("processor"), [partition(0, 5, 7.0), partition(1, 5, None, None)])
+    assert result.lag_seconds is None
     assert with_lag(app("processor", lag_records=None), []).lag_records is None
 
 

@@ -23,53 +23,53 @@ def read(deployment: Deployment) -> tuple[int, dict[str, Any]]:
         check=False,
     )
     assert done.stdout, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return done.returncode, found
+    status: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, status
 
 
-def codes(found: dict[str, Any]) -> set[str]:
+def codes(status: dict[str, Any]) -> set[str]:
     """Return the codes of what is wrong."""
-    return {problem["code"] for problem in found["problems"]}
+    return {problem["code"] for problem in status["problems"]}
 
 
 def test_the_status_follows_a_deployment_from_nothing_to_work_and_refusals(
     deployment: Deployment,
 ) -> None:
     """Unhealthy before it runs, healthy when all is stored, and it names what is refused."""
-    code, found = read(deployment)
+    code, status = read(deployment)
     assert code == 1
-    assert {"processor_stopped", "analytics_stopped"} <= codes(found)
+    assert {"processor_stopped", "analytics_stopped"} <= codes(status)
 
     with deployment.running("process"), deployment.running("analyze"):
         deployment.run("produce", "--count", "400", "--rate", "max")
 
         def settled() -> bool:
-            nonlocal code, found
-            code, found = read(deployment)
-            out = [app["slots"][0]["records_out"] for app in found["apps"]]
-            return code == 0 and [*out, found["database"]["events"]] == [400] * 3
+            nonlocal code, status
+            code, status = read(deployment)
+            out = [app["slots"][0]["records_out"] for app in status["apps"]]
+            return code == 0 and [*out, status["database"]["events"]] == [400] * 3
 
         wait_until(settled, 60, "never healthy")
-        assert [app["state"] for app in found["apps"]] == ["caught_up", "caught_up"]
-        assert {p["lag_records"] for p in found["partitions"]} == {0}
-        assert sum(p["position"] for p in found["partitions"] if p["app"] == "processor") == 400
-        processor, analytics = (app["slots"][0] for app in found["apps"])
+        assert [app["state"] for app in status["apps"]] == ["caught_up", "caught_up"]
+        assert {p["lag_records"] for p in status["partitions"]} == {0}
+        assert sum(p["position"] for p in status["partitions"] if p["app"] == "processor") == 400
+        processor, analytics = (app["slots"][0] for app in status["apps"])
         assert processor["records_in"] == analytics["records_in"] == 400
         assert processor["pid"] == deployment.worker_pid("processor")
         assert processor["restarts"] == 0
-        assert found["disk"]["free_bytes"] > 0
+        assert status["disk"]["free_bytes"] > 0
 
         deployment.run("produce", "--count", "200", "--rate", "max", "--bad-share", "0.5")
 
         def refusing() -> bool:
-            nonlocal found
-            _, found = read(deployment)
-            stored = found["database"]["refused"] == found["refusals"]["refused"]
-            return stored and codes(found) == {"refusals"}
+            nonlocal status
+            _, status = read(deployment)
+            stored = status["database"]["refused"] == status["refusals"]["refused"]
+            return stored and codes(status) == {"refusals"}
 
         wait_until(refusing, 60, "the refusals are not named")
-        assert found["refusals"]["exceeded"]
-        assert found["refusals"]["top_reason"]
+        assert status["refusals"]["exceeded"]
+        assert status["refusals"]["top_reason"]
 
 
 def test_a_field_that_is_none_is_counted_with_what_was_meant(deployment: Deployment) -> None:
@@ -77,20 +77,20 @@ def test_a_field_that_is_none_is_counted_with_what_was_meant(deployment: Deploym
     with deployment.running("process"), deployment.running("analyze"):
         send(deployment, *["lamp"] * 3, price=2, **{"\x1b[2J": None})
         send(deployment, "lamp", unit_price=2)
-        found: dict[str, Any] = {}
+        status: dict[str, Any] = {}
 
         def counted() -> bool:
-            nonlocal found
-            _, found = read(deployment)
-            return [found["prices"]["purchases"], found["database"]["events"]] == [4, 4]
+            nonlocal status
+            _, status = read(deployment)
+            return [status["prices"]["purchases"], status["database"]["events"]] == [4, 4]
 
         wait_until(counted, 60, "never counted")
-        assert found["prices"] == {"purchases": 4, "without_price": 3, "share": 0.75}
-        assert found["unknown_fields"] == [
+        assert status["prices"] == {"purchases": 4, "without_price": 3, "share": 0.75}
+        assert status["unknown_fields"] == [
             {"name": "price", "purchases": 3, "meant": "unit_price"},
             {"name": "\\x1b[2J", "purchases": 3, "meant": None},
         ]
-        assert found["healthy"]
+        assert status["healthy"]
         text = " ".join(deployment.succeed("status").split())
         assert "75.00% of 4 purchases" in text
         assert "`price`, sent 3 times, is no field; did you mean `unit_price`?" in text

@@ -213,12 +213,12 @@ def test_verify_finds_a_name_that_was_not_erased(erased: Deployment) -> None:
             "SELECT event_id FROM analytics_event WHERE user LIKE 'erased-%' LIMIT 1"
         ).fetchone()
         store.execute("UPDATE analytics_event SET user = ? WHERE event_id = ?", (ANNA, event_id))
-    found = differences(erased)
-    assert len(found) == 2
+    named = differences(erased)
+    assert len(named) == 2
     assert any(
-        f"The event {event_id_text(event_id)} has a user that was erased" in one for one in found
+        f"The event {event_id_text(event_id)} has a user that was erased" in one for one in named
     )
-    assert ANNA not in "".join(found)
+    assert ANNA not in "".join(named)
 
 
 def test_verify_needs_the_list_of_the_home_that_erased(erased: Deployment) -> None:

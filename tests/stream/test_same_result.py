@@ -115,16 +115,16 @@ def run_one_way(deployment: Deployment, way: Way) -> str:
 
 def digest(deployment: Deployment) -> str:
     """Return a hash over the tables, and over the dead letters by reason and value."""
-    found = hashlib.sha256()
+    checksum = hashlib.sha256()
     for table, columns in COMPARED.items():
         for row in deployment.rows(f"SELECT {columns} FROM {table} ORDER BY 1"):
-            found.update(repr(row).encode())
-    letters = [
-        (dict(headers_of(letter))["dlq.reason"], letter.value())
-        for letter in deployment.read_topic("purchases.dlq")
+            checksum.update(repr(row).encode())
+    dead_letters = [
+        (dict(headers_of(dead_letter))["dlq.reason"], dead_letter.value())
+        for dead_letter in deployment.read_topic("purchases.dlq")
     ]
-    found.update(repr(sorted(letters)).encode())
-    return found.hexdigest()
+    checksum.update(repr(sorted(dead_letters)).encode())
+    return checksum.hexdigest()
 
 
 @pytest.mark.timeout(300)

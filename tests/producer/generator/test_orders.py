@@ -60,9 +60,9 @@ def test_an_item_has_one_code_one_name_and_one_price(year: list[Line]) -> None:
     """The catalogue is the same for every seed, and no code or name comes twice in it."""
     items = catalogue()
     assert len({item.code for item in items}) == len({item.description for item in items})
-    known = {item.code: (item.description, item.unit_price) for item in items}
-    assert len(known) == len(items)
-    assert all(known[line.item] == (line.description, line.unit_price) for line in year)
+    by_code = {item.code: (item.description, item.unit_price) for item in items}
+    assert len(by_code) == len(items)
+    assert all(by_code[line.item] == (line.description, line.unit_price) for line in year)
 
 
 def test_customers_return_and_live_in_one_country(year: list[Line]) -> None:

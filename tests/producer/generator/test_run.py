@@ -38,9 +38,9 @@ def test_a_count_is_sent_and_acknowledged_once(settings: Settings) -> None:
     result = ProducerApp(settings, StopRequest(), ignore).produce(
         ProduceRequest(rate=None, count=5_000)
     )
-    found = all_of(settings)
+    messages = all_of(settings)
     assert (result.sent, result.unacknowledged, result.failure) == (5_000, [], None)
-    assert len(found) == len({value_of(message) for message in found}) == 5_000
+    assert len(messages) == len({value_of(message) for message in messages}) == 5_000
 
 
 def test_seed_and_start_give_the_same_records_again(settings: Settings) -> None:
@@ -48,10 +48,10 @@ def test_seed_and_start_give_the_same_records_again(settings: Settings) -> None:
     request = ProduceRequest(rate=None, count=1_000, seed=4, start=START, bad_share=0.05)
     for _ in range(2):
         ProducerApp(settings, StopRequest(), ignore).produce(request)
-    found: dict[int | None, list[tuple[object, object]]] = {}
+    by_seed: dict[int | None, list[tuple[object, object]]] = {}
     for message in all_of(settings):
-        found.setdefault(message.partition(), []).append((message.key(), message.value()))
-    for records in found.values():
+        by_seed.setdefault(message.partition(), []).append((message.key(), message.value()))
+    for records in by_seed.values():
         half = len(records) // 2
         assert records[:half] == records[half:]
 

@@ -81,8 +81,11 @@ def test_the_exact_name_comes_first_and_two_others_are_none() -> None:
 def test_a_mapping_goes_before_the_names() -> None:
     """And completes them: one column of another name is all that must be mapped."""
     there = ["customer", "item", "timestamp", "country", "land"]
-    found = columns_by_field({"user": "customer", "country": "land"}, there, "f")
-    assert found == {n: n for n in ("item", "timestamp")} | {"user": "customer", "country": "land"}
+    columns = columns_by_field({"user": "customer", "country": "land"}, there, "f")
+    assert columns == {n: n for n in ("item", "timestamp")} | {
+        "user": "customer",
+        "country": "land",
+    }
 
 
 def test_sales_without_customers_are_of_guests() -> None:
@@ -161,9 +164,9 @@ def test_columns_are_joined_and_a_value_is_given_to_all_rows() -> None:
 def test_a_line_total_takes_the_place_of_a_price() -> None:
     """Of a column of prices too; both at once are refused."""
     there = ["user", "item", "timestamp", "unit_price", "total"]
-    found = columns_by_field(read_mapping(["line_total=total"]), there, "f")
-    assert found["line_total"] == "total"
-    assert "unit_price" not in found
+    columns = columns_by_field(read_mapping(["line_total=total"]), there, "f")
+    assert columns["line_total"] == "total"
+    assert "unit_price" not in columns
     with pytest.raises(UsageError, match="line_total: it gives unit_price, which is mapped too"):
         read_mapping(["line_total=total", "unit_price=unit_price"])
 

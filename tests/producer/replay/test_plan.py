@@ -19,7 +19,7 @@ from streaming.producer.replay.recording import Recording
 from tests.producer.recordings import PURCHASE, read_csv
 
 NOW = datetime(2024, 3, 1, 12, 0, 0, 700_000, tzinfo=UTC)
-PLACE = ReplayTarget("topic-1", "UTC", NOW)
+TARGET = ReplayTarget("topic-1", "UTC", NOW)
 ENDS = {0: 7, 1: 0}
 
 
@@ -33,14 +33,14 @@ def recording(tmp_path: Path) -> Recording:
 def planned(
     recording: Recording,
     before: Checkpoint | None = None,
-    place: ReplayTarget = PLACE,
+    target: ReplayTarget = TARGET,
     *,
     as_recorded: bool | None = None,
     restart: bool = False,
 ) -> Checkpoint:
     """Plan a run."""
     request = ReplayRequest(recording.path, as_recorded=as_recorded, restart=restart)
-    return plan(before, request, recording, place, ENDS.copy)
+    return plan(before, request, recording, target, ENDS.copy)
 
 
 def test_a_replay_begins_behind_what_is_there(recording: Recording) -> None:

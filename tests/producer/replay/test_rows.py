@@ -69,8 +69,8 @@ def test_rows_that_are_present_come_without_a_value(tmp_path: Path) -> None:
     """Numbers count from the file's first row, also where one begins later."""
     recording = read_csv(tmp_path, *[PURCHASE] * 5)
     present = {row["event_id"] for row in sent(recording)[2:4]}
-    found = list(rows(recording, 0, 1, lambda _ids, _contents: present))
-    assert [(row.number, row.value is None) for row in found] == [
+    made = list(rows(recording, 0, 1, lambda _ids, _contents: present))
+    assert [(row.number, row.value is None) for row in made] == [
         (1, False),
         (2, True),
         (3, True),

@@ -206,10 +206,10 @@ def test_a_replay_survives_sigkill_again_and_again(settings: Settings, tmp_path:
     done = subprocess_result(start_command(settings, *command[:3]))
     assert "all acknowledged, in" in done
     numbers = {value: n for n, value in enumerate(expected(path))}
-    found = all_of(settings)
-    assert len(found) == len(numbers) == KILLED_ROWS
+    messages = all_of(settings)
+    assert len(messages) == len(numbers) == KILLED_ROWS
     by_key: dict[object, list[int]] = {}
-    for message in found:
+    for message in messages:
         by_key.setdefault(message.key(), []).append(numbers[value_of(message)])
     assert all(one < other for order in by_key.values() for one, other in pairwise(order))
     assert "nothing was sent" in subprocess_result(start_command(settings, *command[:3]))
