@@ -139,7 +139,7 @@ def test_what_cannot_be_stored_is_a_dead_letter_and_its_origin(deployment: Deplo
 
 
 def test_a_newer_schema_still_stops_the_store(deployment: Deployment) -> None:
-    """An upgrade reads it, so nothing of its batch is stored and its place is named."""
+    """An upgrade reads it, so nothing of its batch is stored and its position is named."""
     deployment.succeed("topics", "create")
     send(deployment, "analytics", [(b'{"schema_version":2}', [])])
     with pytest.raises(Mismatch, match=r"offset 0, cannot be stored: it has schema version 2"):

@@ -50,12 +50,12 @@ LINES = (
     "verify --json",
     "dlq list",
     "dlq list --json",
-    "dlq show {letter}",
-    "dlq show {letter} --json",
+    "dlq show {dead_letter}",
+    "dlq show {dead_letter} --json",
     "dlq redrive --key {hostile}",
     "dlq redrive --json",
-    "dlq drop {letter} --because {hostile} --yes",
-    "dlq drop {letter} --because {hostile} --json",
+    "dlq drop {dead_letter} --because {hostile} --yes",
+    "dlq drop {dead_letter} --because {hostile} --json",
     "export-customer {hostile}",
     "export-customer {hostile} --format csv",
     "export-customer nobody-{hostile}",
@@ -121,14 +121,14 @@ def test_no_command_prints_what_steers_a_terminal(deployment: Deployment) -> Non
     whole.analyze()
     file = whole.home / "sales.csv"
     file.write_text(f'"{HOSTILE}",item\n1,2\n')
-    words = {"hostile": HOSTILE, "file": str(file), "letter": "", "select": SELECT}
+    words = {"hostile": HOSTILE, "file": str(file), "dead_letter": "", "select": SELECT}
     for more, lines in (({}, LINES), ({"FORCE_COLOR": "1", "COLUMNS": "200"}, DRAWN)):
         for line in lines:
-            if "{letter}" in line:
+            if "{dead_letter}" in line:
                 partition, offset = whole.rows(
                     "SELECT origin_partition, origin_offset FROM dead_letter"
                 )[0]
-                words["letter"] = f"{partition}:{offset}"
+                words["dead_letter"] = f"{partition}:{offset}"
             arguments = [word.format(**words) for word in line.split()]
             done = replace(whole, more=more).run(*arguments)
             said = COLOURS.sub("", done.stdout + done.stderr)

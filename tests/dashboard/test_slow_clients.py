@@ -216,7 +216,7 @@ def test_what_nobody_reads_ends_and_gives_its_place_back(tmp_path: Path) -> None
     with serving(Limits(write_seconds=0.5), route) as base, closing(connect(base, request)):
         wait_until(lambda: opened, 30, "the export does not begin")
         wait_until(lambda: opened[0].closed, 30, "the export goes on")
-        # The next has the place; it would be 429 otherwise.
+        # The next is answered; it would be 429 otherwise.
         with closing(connect(base, request)) as reader:
             assert status_of(reader.recv(100)) == 200
 

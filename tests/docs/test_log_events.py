@@ -19,7 +19,7 @@ Event = tuple[str, str]
 
 
 def logged() -> Iterator[tuple[Event, set[str], str]]:
-    """Return each call that logs: (event, level), the names of its fields, and its place."""
+    """Return each call that logs: (event, level), the names of its fields, and its line."""
     for package in ("streaming", "assets", "orchestration"):
         for path in sorted((ROOT / package).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):

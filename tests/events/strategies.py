@@ -72,7 +72,7 @@ def well_formed(draw: st.DrawFn) -> str:
 
 @st.composite
 def broken(draw: st.DrawFn) -> str:
-    """Return such JSON with one place that is not JSON, or may not be."""
+    """Return such JSON with one part that is not JSON, or may not be."""
     text = draw(well_formed())
     at = draw(st.integers(0, len(text)))
     end = draw(st.sampled_from([at, at + 1, len(text)]))

@@ -90,7 +90,7 @@ def test_incoming_dlq_headers_are_dropped_and_the_origin_goes_along() -> None:
 
 
 def test_a_redriven_record_keeps_its_origin_and_counts_its_attempts() -> None:
-    """Refused, redriven, refused: always the first place, and one attempt more each time."""
+    """Refused, redriven, refused: always the same origin, and one attempt more each time."""
     origin = Origin("purchases", TOPIC_ID, 0, 7, 1_763_900_000_000)
     given_headers: Headers = [("a", b"b")]
     for attempt in range(1, 6):

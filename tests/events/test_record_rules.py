@@ -224,7 +224,7 @@ def test_a_record_becomes_the_event_or_the_refusal_that_the_rules_say(row: Row) 
 
 
 def test_an_origin_is_the_headers_or_else_the_record_itself() -> None:
-    """A refusal stands under the origin; under the record's own place where that is unreadable."""
+    """A refusal stands under the origin; under the record itself if that is unreadable."""
     own = Origin("purchases", TOPIC_ID, 3, 42, APPENDED)
     first = Origin("purchases", TOPIC_ID, 1, 7, 1_763_900_000_000, 2)
     assert read(b"{")[0] == read(GOOD)[0] == own

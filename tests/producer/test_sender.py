@@ -44,7 +44,7 @@ def test_what_was_not_acknowledged_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_full_queue_waits_until_asked_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The record that found no place is left out, and not counted as sent."""
+    """The record for which there is no room is left out, and not counted as sent."""
     monkeypatch.setattr(sender_module, "STOP_SECONDS", 0.3)
     stop = StopRequest()
     sender = RecordSender(
@@ -80,7 +80,7 @@ def test_a_record_too_large_to_be_sent_ends_the_sending(broker: Broker) -> None:
 
 
 def test_an_offered_record_hears_of_its_own_delivery(broker: Broker, namespace: str) -> None:
-    """With its place in Kafka; HTTP ingest answers by it, for each record of a request."""
+    """With its offset in Kafka; HTTP ingest answers by it, for each record of a request."""
     config: Config = {
         "bootstrap.servers": broker.bootstrap_servers,
         "delivery.report.only.error": False,
