@@ -87,6 +87,7 @@ def close_request(day: date, added: Iterable[date], tables: Sequence[str]) -> Ru
     Its run begins no further day after `LATE_SECONDS`; the rest is left to the next close.
     """
     tags, config = _tags_and_config(frozenset([day, *(one for one in added if one < day)]))
+    # By force, because a current day is to be computed from all its events once.
     limited = {**config, "force": True, "limit_seconds": LATE_SECONDS}
     return _day_tables_request(tags, "close", 0, tables, limited)
 

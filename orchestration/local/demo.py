@@ -58,6 +58,7 @@ class DemoProducer:
             if code is None:
                 return
             if code not in {0, UsageError.exit_code}:
+                # A crash, or a broker that was not there yet: the replay goes on where it stopped.
                 self._next.insert(0, self._run)
             self._process = None
         if self._next:

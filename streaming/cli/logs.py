@@ -43,6 +43,7 @@ def logs(app: App = None, follow: Follow = False, lines: Lines = 20) -> None:
     with ExitStack() as files:
         handles: dict[str, BinaryIO] = {}
         for name, path in chosen.items():
+            # All are opened before the first is followed, so that no line between is lost.
             handles[name] = files.enter_context(path.open("rb"))
             for line in last_lines(handles[name], lines):
                 _print_line(name, line, alone=len(chosen) == 1)

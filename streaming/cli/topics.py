@@ -126,6 +126,7 @@ def acls(
     granted: dict[str, list[Rule]] = {}
     for one in roles:
         granted.setdefault(principal or f"User:{one}", []).extend(rules_of(one, settings))
+    # The embedded broker has no users to grant anything: the lines are for a cluster to come.
     servers = "localhost:9092" if settings.embedded_broker else bootstrap_servers(settings)
     for user, rules in granted.items():
         print_text(f"# {user} on Confluent Cloud")

@@ -64,6 +64,7 @@ class AccessControl:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             # A proxy may split the cookies over several headers.
             headers[name] = f"{headers[name]};{value}" if name in headers else value
+        # Before the right: a request of a foreign page may come with the browser's session.
         answer = self._check_origin(scope, headers)
         if answer is None:
             answer = await self._check_right(scope, headers, receive)
@@ -127,6 +128,7 @@ class AccessControl:
             if in_query and self._access.right_of(in_query):
                 return self._login.start(in_query, scope["path"])
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
+        # A browser may have an old session beside a new one, and a program a token beside both.
         right = max(
             self._access.right_of_user(scope.get("state", {}).get(PEER_USER)),
             self._access.right_of(bearer),

@@ -139,6 +139,7 @@ def stream_endpoints(live: Callable[[], Now], sections: Mapping[str, SectionOf])
             _redrive,
             RedriveResult,
             RedriveOptions,
+            # Two at once would send the same dead letters, each of them twice.
             max_concurrent=1,
         ),
         Endpoint(

@@ -117,4 +117,5 @@ def _sql(settings: Settings, query: SqlQuery) -> QueryResult | Response:
     result = run_query(settings, query.sql, SQL_BOUNDS)
     if query.csv:
         return Response(spreadsheet(result.columns, result.rows), media_type=CSV)
+    # A browser would round large numbers.
     return structs.replace(result, rows=browser_rows(result.rows))

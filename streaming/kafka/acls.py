@@ -37,6 +37,8 @@ class Rule:
     name: str
     operation: Operation
     is_prefix: bool = False
+    # What is said of a rule, and asked by it, does not make it another one: all roles' rules are
+    # printed once each.
     examples: tuple[str, ...] = field(default=(), compare=False)
     without: str = field(default="", compare=False)
 
@@ -81,6 +83,7 @@ def consumer_rules(names: Names, groups: Iterable[str] = ()) -> list[Rule]:
     return [
         Rule("topic", names.analytics, "READ"),
         Rule("topic", names.dead_letters, "READ"),
+        # By prefix: the name ends with the database's id, which its first start makes.
         Rule("group", names.analytics_groups, "READ", is_prefix=True, examples=tuple(groups)),
     ]
 

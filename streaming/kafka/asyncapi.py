@@ -73,6 +73,7 @@ def _topic_binding(topic: str, partitions: int, options: Mapping[str, str]) -> d
     configuration: dict[str, Any] = {
         name: int(value) if value.isdecimal() else value for name, value in options.items()
     }
+    # AsyncAPI has a list of policies, and Kafka a text.
     configuration["cleanup.policy"] = options["cleanup.policy"].split(",")
     return BINDING | {
         "topic": topic,

@@ -74,6 +74,8 @@ def consume(app: ConsumingApp, identity: IdentityWatch, runtime: Runtime) -> Non
             app.handle(batch)
         elif consumer.refusal is not None:
             if not await_permissions(app.require_permissions, runtime):
+                # Nothing is lacking of what can be asked about: the broker's own words are all
+                # there is.
                 runtime.pause(consumer.refusal)
         # With all brokers down nothing is known of the ends, so "caught up" would be a guess.
         elif not consumer.errors.all_brokers_down:

@@ -102,6 +102,7 @@ class IdentityWatch:
         }
 
     def _answer(self, timeout: float) -> Identity:
+        # Emptied first, so that the next check asks again after an error.
         pending, self._pending = self._pending, {}
         cluster = pending.pop("").result(timeout)
         topic_ids = {}

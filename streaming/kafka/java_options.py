@@ -56,6 +56,7 @@ def translate_java_options(properties: Mapping[str, Property], source: str) -> d
     for name, option in properties.items():
         where = f"{source}:{option.line} sets {name}"
         if name == "sasl.jaas.config":
+            # An option with a line of its own goes before what the JAAS line says.
             options = _login(option, where) | options
         elif name.startswith(TRUST_STORE):
             options |= _authority(name, properties, where)

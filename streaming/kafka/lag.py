@@ -262,6 +262,7 @@ def _read_ends(
     return [
         LogEnd(
             partition,
+            # What retention has deleted cannot be read any more: it is no lag.
             max(at, stable[partition][0]),
             stable[partition][1],
             high[partition][1],

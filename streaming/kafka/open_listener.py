@@ -54,6 +54,7 @@ def open_rules(names: Names) -> list[AclBinding]:
         _rule(ResourceType.TOPIC, names.purchases, AclOperation.WRITE),
         *(_rule(ResourceType.TOPIC, topic, AclOperation.READ) for topic in names.topics),
         _rule(ResourceType.GROUP, "*", AclOperation.READ),
+        # For Kafka a denial goes before any permission, and so before the star above.
         _denial(names.processor_group, ResourcePatternType.LITERAL),
         _denial(names.analytics_groups, ResourcePatternType.PREFIXED),
     ]

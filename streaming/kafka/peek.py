@@ -124,6 +124,7 @@ def peek(settings: Settings, request: PeekRequest) -> Peek:
         fitting, scanned, complete = _scan(consumer, request, starts, bounds)
     records = sorted(
         chain.from_iterable(fitting.values()),
+        # By their own times, because partitions have no order between them.
         key=lambda one: (one[0], one[1].partition, one[1].offset),
     )
     kept = records[: request.limit] if request.goes_forward else records[-request.limit :]

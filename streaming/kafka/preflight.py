@@ -130,6 +130,7 @@ def preflight_processor(settings: Settings, slots: Sequence[int]) -> Cluster:
 
 def _require_listener(settings: Settings, servers: str) -> None:
     """Find out by plain sockets whether the names resolve and something listens."""
+    # librdkafka retries such a connection until the deadline, and names no cause.
     problems = [_problem(server.strip()) for server in servers.split(",")]
     if all(problems):
         if settings.embedded_broker:
@@ -168,6 +169,7 @@ def _cluster_id(
             listed = admin.list_topics(timeout=SLICE_SECONDS)
         except KafkaException:
             continue
+        # From now on the client connects to these, whatever address it was given.
         advertised = [f"{broker.host}:{broker.port}" for broker in listed.brokers.values()]
         _require_reachable(advertised, servers, deadline)
         return str(listed.cluster_id)

@@ -193,6 +193,7 @@ def _create(
         error = _try_to_create(admin, name, partitions, options)
         if error is None or error.code() not in REFUSED:
             break
+        # The first one is about what was wanted; later ones are about what is left of it.
         refusal = refusal or error
     if error is None and refusal is not None:
         changed = configuration.items() - options.items()

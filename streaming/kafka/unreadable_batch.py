@@ -50,6 +50,7 @@ def offset_after_batch(config: Config, partition: TopicPartition, first: int) ->
     None if the broker does not answer within 5 s. `config` is that of a consumer.
     """
     deadline = Deadline.after(CALL_SECONDS)
+    # With the static id of the worker this reader would fence it.
     apart = {k: v for k, v in config.items() if k != "group.instance.id"}
     with closing(Consumer({**apart, **READER})) as consumer:
         try:
@@ -90,5 +91,6 @@ def _is_inside(
         if message is not None and (error is None or error.code() == KafkaError._PARTITION_EOF):
             return False
         if message is not None and error is not None and error.code() == UNREADABLE:
+            # The client names the beginning of the batch, whichever of its records is asked for.
             return message.offset() == first
     raise TimeoutError

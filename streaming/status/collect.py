@@ -130,6 +130,7 @@ def collect_status(
 
 
 def _disk(settings: Settings, database: Database, stored_per_second: float | None) -> Disk:
+    # They may be on two disks, of which the fuller one stops the stream first.
     free, path = free_bytes(settings.home), settings.database
     if isinstance(path, Path):
         return disk_forecast(min(free, free_bytes(path)), database, stored_per_second)

@@ -65,6 +65,7 @@ def exchange(
     def ask() -> HttpAnswer:
         connection.request(request.method, path, request.body, request.headers)
         response = connection.getresponse()
+        # One byte more tells that there is more, and memory stays bounded.
         content = response.read(most_bytes + 1)
         if len(content) > most_bytes:
             return HttpAnswer(response.status, None)

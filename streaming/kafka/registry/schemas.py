@@ -99,6 +99,7 @@ class SchemaCache:
             raise Unavailable(f"The schema registry {self._address.url} is slow; others wait too.")
         try:
             self._forget_old()
+            # If the questions run out, they were asked for most of the records.
             self._look_up_all([one for one, _ in named.most_common()], heartbeat)
         finally:
             self._lock.release()

@@ -73,12 +73,14 @@ def open_content(path: Path, encoding: str) -> FileContent:
     if raw.head.startswith(ZIP_MAGIC):
         unpacked = _unzip(path, raw.read())
         if unpacked is None:
+            # It stays packed: whatever reads workbooks unpacks them.
             return replace(raw, is_workbook=True)
         raw = replace(raw, head=unpacked[:HEAD_BYTES], content=unpacked)
     elif raw.head.startswith(GZIP_MAGIC):
         unpacked = _gunzip(path, raw.read())
         raw = replace(raw, head=unpacked[:HEAD_BYTES], content=unpacked)
     if encoding == UTF_8 and raw.head.startswith(UTF_16_MARKS):
+        # Not if another encoding was named, in which a text may begin with these bytes.
         encoding = "utf-16"
     if encoding != UTF_8 and not raw.head.startswith(PARQUET_MAGIC):
         text = _decode(path, raw.read(), encoding)

@@ -68,6 +68,7 @@ def _scan_workbook(content: Path | bytes) -> pl.LazyFrame:
 def _scan_json(source: Path | bytes, *, is_array: bool) -> pl.LazyFrame:
     file = source if isinstance(source, Path) else BytesIO(source)
     if is_array:
+        # By all rows, in both forms: a field may come late in a file, or change its type.
         return pl.read_json(file, infer_schema_length=None).lazy()
     return pl.read_ndjson(file, infer_schema_length=None).lazy()
 

@@ -125,6 +125,7 @@ def unit_prices(totals: pl.Series, quantities: pl.Series | None) -> pl.Series:
     """
     counts = quantities if quantities is not None else pl.Series([1]).new_from_index(0, len(totals))
     pairs = pl.DataFrame([totals.cast(pl.String).alias("total"), counts.cast(pl.String).alias("n")])
+    # Each pair is divided once, because Python's decimals are slow and shops have few prices.
     distinct = pairs.unique()
     prices = [_unit_price(total, count) for total, count in distinct.iter_rows()]
     priced = distinct.with_columns(price=pl.Series(prices, dtype=pl.String))

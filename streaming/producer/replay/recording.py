@@ -109,6 +109,7 @@ def read_recording(  # noqa: PLR0913, PLR0917 - what a recording is read by
             raise UsageError(f"{path} has no rows.")
         naive_zone = form.timezone or preset.timezone or zone
         times = read_times(
+            # Under the name that its user knows, because messages have it.
             frame["timestamp"].alias(str(sources["timestamp"])),
             naive_zone,
             form.date_format,

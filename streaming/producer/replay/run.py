@@ -170,6 +170,7 @@ class _ReplayRun:
         try:
             return read_checkpoint(self.path)
         except PurchasesError:
+            # What cannot be read is no reason against a beginning from the start.
             if self.request.restart:
                 return None
             raise

@@ -101,6 +101,7 @@ def _present_ids(reader: StoreReader, contents: Counter[Content], rules: Rules) 
 
 def _content(value: bytes, rules: Rules) -> Content | None:
     """Return what a row says, as it would be stored; None if it would be refused."""
+    # At a time after all others, so that no row is in the future.
     event = read_purchase(Record("purchases", NO_TOPIC_ID, 0, 0, 2**53, None, value), rules)[1]
     if not isinstance(event, PurchaseEvent):
         return None

@@ -90,7 +90,7 @@ def test_what_an_earlier_release_sent_is_known(deployment: Deployment, tmp_path:
 
 
 def send_as_before(deployment: Deployment, path: Path) -> None:
-    """Send a file as an earlier release did: ids by row number, and a checkpoint that names none."""
+    """Send a file as an earlier release did: ids by number, and a checkpoint that names none."""
     settings = deployment.settings
     request = ReplayRequest(write(path.parent, "other.csv", "eve,tea,2024-03-03,1,2.50"))
     ProducerApp(settings, StopRequest(), lambda _: None).replay(request)
