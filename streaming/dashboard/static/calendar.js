@@ -29,8 +29,8 @@ function makeMonth(month, days, makeDay) {
   const byDay = new Map(days.map((one) => [one.day, one]));
   for (let i = 1; i <= daysOfMonth(month); i++) {
     const date = `${month}-${String(i).padStart(2, "0")}`,
-      known = byDay.get(date);
-    const cell = known ? makeDay(known) : make("span", i, "cell none");
+      counted = byDay.get(date);
+    const cell = counted ? makeDay(counted) : make("span", i, "cell none");
     if (i === 1) cell.style.gridColumnStart = weekday(date) + 1;
     grid.append(cell);
   }

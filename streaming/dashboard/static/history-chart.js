@@ -91,12 +91,12 @@ function keyText(key, by, exact) {
 const timeOf = (key) =>
   key.includes("T") ? Date.parse(`${key}:00Z`) / 1e3 : parseDay(key) / 1e3;
 
-function seriesOf(by, measure, found, label) {
+function seriesOf(by, measure, measured, label) {
   const { show } = MEASURES[measure],
     isLine = by === "hour",
-    hasNew = measure === "customers" && found.fresh.some((count) => count !== null);
-  const returning = found.values.map((value, i) =>
-    value === null ? null : value - (found.fresh[i] ?? 0),
+    hasNew = measure === "customers" && measured.fresh.some((count) => count !== null);
+  const returning = measured.values.map((value, i) =>
+    value === null ? null : value - (measured.fresh[i] ?? 0),
   );
   return [
     { label, color: isLine ? "--second" : "--before", kind: isLine ? "line" : "backdrop", show },
@@ -105,7 +105,7 @@ function seriesOf(by, measure, found, label) {
       color: "--accent",
       kind: isLine ? "area" : "bars",
       show,
-      raw: hasNew ? returning : found.values,
+      raw: hasNew ? returning : measured.values,
     },
     ...(hasNew ? [{ label: "new customers", color: "--second", kind: "bars", show }] : []),
     {
@@ -113,21 +113,21 @@ function seriesOf(by, measure, found, label) {
       color: "--accent",
       kind: "hatched",
       show: (value) => (Number.isNaN(value) ? "no figure" : show(value)),
-      raw: found.unbuilt,
+      raw: measured.unbuilt,
     },
   ];
 }
 
 // Draws the range over the one that it is compared with, which may be null; `pick` gets two days.
 export function drawSeries(series, other, { by, measure }, label, pick) {
-  const found = valuesOf(series, by, measure),
-    hasNew = measure === "customers" && found.fresh.some((count) => count !== null),
+  const measured = valuesOf(series, by, measure),
+    hasNew = measure === "customers" && measured.fresh.some((count) => count !== null),
     earlier = other ? valuesOf(other, by, measure) : null,
-    before = found.values.map(
+    before = measured.values.map(
       (_, i) => (earlier && (earlier.values[i] ?? (earlier.unbuilt[i] || null))) ?? null,
     );
-  const lines = seriesOf(by, measure, found, label),
-    keys = new Map(found.keys.map((key) => [timeOf(key), key]));
+  const lines = seriesOf(by, measure, measured, label),
+    keys = new Map(measured.keys.map((key) => [timeOf(key), key]));
   showLegend(lines, Boolean(other), series.not_built.length > 0);
   chart ??= makeChart($("h-chart"), {
     series: lines,
@@ -142,11 +142,11 @@ export function drawSeries(series, other, { by, measure }, label, pick) {
   });
   chart.set(
     [
-      found.keys.map(timeOf),
+      measured.keys.map(timeOf),
       before,
-      found.values,
-      ...(hasNew ? [found.fresh] : []),
-      heightsOf(found.unbuilt, [...before, ...found.values]),
+      measured.values,
+      ...(hasNew ? [measured.fresh] : []),
+      heightsOf(measured.unbuilt, [...before, ...measured.values]),
     ],
     lines,
   );

@@ -150,14 +150,14 @@ async function sendTestPurchase() {
     const { records } = await request("purchases/test", {});
     const name = records[0].event_id;
     $("path-name").value = name;
-    let found = await findPaths(name);
-    while (!found.purchases.length && performance.now() - began < STORED_WITHIN_MILLISECONDS) {
+    let paths = await findPaths(name);
+    while (!paths.purchases.length && performance.now() - began < STORED_WITHIN_MILLISECONDS) {
       await pause(LOOK_AGAIN_MILLISECONDS);
-      found = await findPaths(name);
+      paths = await findPaths(name);
     }
-    showPaths(found, name);
+    showPaths(paths, name);
     const seconds = duration((performance.now() - began) / 1e3);
-    if (found.purchases.length) say("path-result", `Stored ${seconds} after it was sent.`);
+    if (paths.purchases.length) say("path-result", `Stored ${seconds} after it was sent.`);
   } catch (error) {
     say("path-result", error.message);
   }

@@ -41,27 +41,27 @@ function copyable(text) {
   return node;
 }
 
-function commands(letter, rules) {
+function commands(deadLetter, rules) {
   const repair = rules.map((rule) => ` --set ${quoted(rule)}`).join("");
   // An id may begin with a dash, which would be an option.
-  const id = `-- ${quoted(letter.id)}`;
+  const id = `-- ${quoted(deadLetter.id)}`;
   return [
     ["Show it", copyable(`purchases dlq show ${id}`)],
     ["Send it again", copyable(`purchases dlq redrive${repair} --yes ${id}`)],
   ];
 }
 
-function factsOf(letter, rules) {
-  const origin = `${letter.origin_topic}-${letter.origin_partition} at ${number(letter.origin_offset)}`;
+function factsOf(deadLetter, rules) {
+  const origin = `${deadLetter.origin_topic}-${deadLetter.origin_partition} at ${number(deadLetter.origin_offset)}`;
   return [
-    ["Id", copyable(letter.id)],
-    ["Origin", `${origin}, ${moment(letter.origin_timestamp)}`],
-    ["State", `${letter.state}, attempt ${letter.attempts}`],
-    ["Key", letter.key ?? "none"],
-    ...letter.headers.map(({ name, value }) => [`Header ${name}`, value ?? "none"]),
-    ...(letter.framing ? [["Framing", letter.framing]] : []),
-    ...(letter.decoded ? [["By its schema", copyable(letter.decoded)]] : []),
-    ...commands(letter, rules),
+    ["Id", copyable(deadLetter.id)],
+    ["Origin", `${origin}, ${moment(deadLetter.origin_timestamp)}`],
+    ["State", `${deadLetter.state}, attempt ${deadLetter.attempts}`],
+    ["Key", deadLetter.key ?? "none"],
+    ...deadLetter.headers.map(({ name, value }) => [`Header ${name}`, value ?? "none"]),
+    ...(deadLetter.framing ? [["Framing", deadLetter.framing]] : []),
+    ...(deadLetter.decoded ? [["By its schema", copyable(deadLetter.decoded)]] : []),
+    ...commands(deadLetter, rules),
   ];
 }
 
@@ -72,12 +72,12 @@ export async function showRecord(rules) {
   const id = openedRecord();
   $("dead-letter").hidden = !id;
   if (!id) return;
-  const letter = await request(`dead-letters/${encodeURIComponent(id)}`);
-  $("dead-letter-name").textContent = `${reason(letter.reason)}: ${letter.detail}`;
-  fillFacts("dead-letter-facts", factsOf(letter, rules()));
-  $("dead-letter-value").textContent = letter.in_topic
-    ? (letter.value ?? "The record has no value.")
+  const deadLetter = await request(`dead-letters/${encodeURIComponent(id)}`);
+  $("dead-letter-name").textContent = `${reason(deadLetter.reason)}: ${deadLetter.detail}`;
+  fillFacts("dead-letter-facts", factsOf(deadLetter, rules()));
+  $("dead-letter-value").textContent = deadLetter.in_topic
+    ? (deadLetter.value ?? "The record has no value.")
     : "The topic no longer has it: it keeps records for 30 days.";
-  $("dead-letter-copy").replaceChildren(...(letter.value ? [copyButton(letter.value)] : []));
-  $("dead-letter-hex").textContent = hexLines(letter.value_hex);
+  $("dead-letter-copy").replaceChildren(...(deadLetter.value ? [copyButton(deadLetter.value)] : []));
+  $("dead-letter-hex").textContent = hexLines(deadLetter.value_hex);
 }

@@ -99,28 +99,28 @@ function showReasonOptions(counts) {
   $("reason").replaceChildren(new Option("all", ""), ...options);
 }
 
-function makeChoice(letter) {
+function makeChoice(deadLetter) {
   const node = make("input");
   node.type = "checkbox";
-  node.checked = chosen.has(letter.id);
-  node.disabled = letter.state !== "open";
-  node.setAttribute("aria-label", `choose ${letter.id}`);
+  node.checked = chosen.has(deadLetter.id);
+  node.disabled = deadLetter.state !== "open";
+  node.setAttribute("aria-label", `choose ${deadLetter.id}`);
   node.onchange = () => {
-    if (node.checked) chosen.add(letter.id);
-    else chosen.delete(letter.id);
+    if (node.checked) chosen.add(deadLetter.id);
+    else chosen.delete(deadLetter.id);
     changeSelection();
   };
   return makeCell(node);
 }
 
 function showList(page) {
-  fillRows("dead-letters", page.dead_letters, (letter) => [
-    makeChoice(letter),
-    makeCell(makeButton(moment(letter.refused_at), "link", () => openRecord(letter.id))),
-    make("td", reason(letter.reason)),
-    make("td", letter.key ?? "none"),
-    make("td", letter.state),
-    make("td", letter.detail),
+  fillRows("dead-letters", page.dead_letters, (deadLetter) => [
+    makeChoice(deadLetter),
+    makeCell(makeButton(moment(deadLetter.refused_at), "link", () => openRecord(deadLetter.id))),
+    make("td", reason(deadLetter.reason)),
+    make("td", deadLetter.key ?? "none"),
+    make("td", deadLetter.state),
+    make("td", deadLetter.detail),
   ]);
   markOpened(page.dead_letters);
   const count = page.dead_letters.length;
@@ -132,9 +132,9 @@ function showList(page) {
   if (!count) say("Nothing is refused.");
 }
 
-function markOpened(letters) {
+function markOpened(deadLetters) {
   const rows = $("dead-letters").tBodies[0].rows;
-  letters.forEach(({ id }, i) => rows[i].classList.toggle("opened", id === openedRecord()));
+  deadLetters.forEach(({ id }, i) => rows[i].classList.toggle("opened", id === openedRecord()));
 }
 
 // A second click on the record that is open closes it.

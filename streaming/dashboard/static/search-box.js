@@ -5,7 +5,7 @@ import { go } from "./history-address.js";
 import { LISTS, choose, descriptions } from "./history-lists.js";
 
 const PAUSE_MILLISECONDS = 200;
-let found = [],
+let hits = [],
   active = -1,
   requests = 0,
   waiting;
@@ -50,7 +50,7 @@ function mark(index) {
 }
 
 function show(entries, none) {
-  found = entries;
+  hits = entries;
   for (const { kind, name, description } of entries)
     if (kind === "item" && description) descriptions.set(name, description);
   $("search-list").replaceChildren(...entries.map(optionOf));
@@ -73,11 +73,11 @@ async function search() {
 }
 
 function press(event) {
-  const last = found.length - 1;
+  const last = hits.length - 1;
   if (event.key === "Escape") close();
   if (event.key === "ArrowDown") mark(Math.min(last, active + 1));
   if (event.key === "ArrowUp") mark(Math.max(0, active - 1));
-  if (event.key === "Enter" && found[active]) open(found[active]);
+  if (event.key === "Enter" && hits[active]) open(hits[active]);
   if (["ArrowDown", "ArrowUp", "Enter"].includes(event.key)) event.preventDefault();
 }
 

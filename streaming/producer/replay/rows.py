@@ -94,8 +94,7 @@ def rows(
 
 
 def _with_id(content: bytes, event_id: str) -> bytes:
-    # Put into the bytes, because the id is made of them: a second encoding would be half of the
-    # work.
+    # Put into the bytes, because the id is made of them, and a second encoding doubles the work.
     return b'%s,"event_id":"%s"}' % (content[:-1], event_id.encode())
 
 
