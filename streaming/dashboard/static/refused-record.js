@@ -52,7 +52,8 @@ function commands(deadLetter, rules) {
 }
 
 function factsOf(deadLetter, rules) {
-  const origin = `${deadLetter.origin_topic}-${deadLetter.origin_partition} at ${number(deadLetter.origin_offset)}`;
+  const { origin_topic, origin_partition, origin_offset } = deadLetter;
+  const origin = `${origin_topic}-${origin_partition} at ${number(origin_offset)}`;
   return [
     ["Id", copyable(deadLetter.id)],
     ["Origin", `${origin}, ${moment(deadLetter.origin_timestamp)}`],
