@@ -118,26 +118,26 @@ def _find_last_builds(
     All are of this code version and end at the same row, they have most of the events, and no
     correction touched the day since.
     """
-    found = [
+    candidates = [
         build
         for transform in transforms
         for build in [builds.get(transform.table)]
         if build is not None and transform.additive and build.code_version == transform.code_version
     ]
-    if len(found) < len(transforms) or len({(b.last_row, b.events) for b in found}) != 1:
+    if len(candidates) < len(transforms) or len({(b.last_row, b.events) for b in candidates}) != 1:
         return []
-    new = figures.events - found[0].events
-    if found[0].last_row is None or not 0 <= new <= min(found[0].events, MOST_NEW_EVENTS):
+    new = figures.events - candidates[0].events
+    if candidates[0].last_row is None or not 0 <= new <= min(candidates[0].events, MOST_NEW_EVENTS):
         return []
-    if found[0].events < LEAST_EVENTS:
+    if candidates[0].events < LEAST_EVENTS:
         return []
     # They may differ: one table of the day may have been built again by force.
-    known = min(build.last_correction for build in found)
+    last_correction = min(build.last_correction for build in candidates)
     is_corrected = source.store.execute(
         "SELECT 1 FROM correction WHERE id > ? AND ? IN (day, day_before) LIMIT 1",
-        (known, source.day.isoformat()),
+        (last_correction, source.day.isoformat()),
     ).fetchone()
-    return [] if is_corrected else found
+    return [] if is_corrected else candidates
 
 
 def _read_table(source: DaySource, transform: Transform, build: TableBuild) -> pl.DataFrame | None:

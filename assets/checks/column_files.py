@@ -17,13 +17,13 @@ from streaming.store.connection import StoreConnection
 def check_files(
     store: StoreConnection,
     settings: Settings,
-    found: Mapping[str, str] | None = None,
+    earlier: Mapping[str, str] | None = None,
     *,
     contents: bool = False,
 ) -> Finding:
     """Compare the files with their list and the ledger; with `contents` by their digests.
 
-    `found` are problems of days that were found before, by day.
+    `earlier` are problems of days that were seen before, by day.
     """
     try:
         problems = find_problems(
@@ -32,7 +32,7 @@ def check_files(
     except Unavailable as error:
         return Finding(passed=False, description=f"{error} Builds read the rows meanwhile.")
     files = sum(len(of_day) for of_day in read_column_files(store).values())
-    sentences = [*(found or {}).values(), *(f"{name}: {why}." for name, why in problems.items())]
+    sentences = [*(earlier or {}).values(), *(f"{name}: {why}." for name, why in problems.items())]
     return Finding(
         passed=not sentences,
         description=f"{files - len(problems)} column files are sound, {len(problems)} are not."

@@ -123,7 +123,7 @@ def answer_hours(settings: Settings, query: RangeQuery) -> Series | Response:
             series = _series_of_events(store, settings, days, query.subject, "hour")
         else:
             points = read_hours(store, days)
-            before = _read_known_sum(store, settings, "hourly_sales", days.preceding())
+            before = _read_built_sum(store, settings, "hourly_sales", days.preceding())
             series = _series_of_table(store, settings, "hourly_sales", days, points, before)
         series = _with_distinct(store, settings, days, query.subject, series, "hour")
     return _answer(series, query, "hour")
@@ -174,7 +174,7 @@ def _series_of_days(
     if names:
         table = f"daily_{names[0][0]}_sales"
         points = read_days(store, table, days, names[0])
-        before = _read_known_sum(store, settings, table, days.preceding(), names[0])
+        before = _read_built_sum(store, settings, table, days.preceding(), names[0])
     else:
         table = "daily_sales"
         points = read_days_of_shop(store, days)
@@ -216,15 +216,15 @@ def _series_of_events(
 ) -> Series:
     points = read_periods(store, days, settings, subject, by)
     before = days.preceding()
-    known = (
+    sum_before = (
         sum_figures(read_periods(store, before, settings, subject, "month"))
         if has_few_events(store, before, subject)
         else None
     )
-    return _series(settings, days, points, known, [], events_freshness())
+    return _series(settings, days, points, sum_before, [], events_freshness())
 
 
-def _read_known_sum(
+def _read_built_sum(
     store: StoreConnection,
     settings: Settings,
     table: str,

@@ -70,7 +70,7 @@ def _find_new_pairs(
         for grain in grains
         for metric in grain.distinct
     }
-    found = dict(zip(pairs, pl.collect_all(pairs.values()), strict=True))
+    new_pairs = dict(zip(pairs, pl.collect_all(pairs.values()), strict=True))
     values = related_values(new)
     columns = {*DISTINCT.values(), *(name for grain in grains for name in grain.columns)}
     related = (select_related(frame, values).select(*sorted(columns)) for frame in earlier)
@@ -82,10 +82,10 @@ def _find_new_pairs(
                 on=[*grain.columns, metric],
                 how="anti",
             )
-            for (metric, grain), pairs_of in found.items()
+            for (metric, grain), pairs_of in new_pairs.items()
         ]
-        found = dict(zip(found, pl.collect_all(remaining), strict=True))
-    return found
+        new_pairs = dict(zip(new_pairs, pl.collect_all(remaining), strict=True))
+    return new_pairs
 
 
 def _join_small(frames: Iterable[pl.LazyFrame]) -> Iterator[pl.DataFrame]:

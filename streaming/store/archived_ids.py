@@ -50,9 +50,10 @@ _SELECT_ARCHIVED: Final = (
 
 def find_archived(connection: Connection, rows: list[EventRow]) -> dict[bytes, Archived]:
     """Look up what is known of the rows' ids whose events are in column files only."""
+    # Most deployments have no archive, and are spared the look-up of each id.
     if not connection.exec_driver_sql("SELECT EXISTS (SELECT 1 FROM archived_event)").scalar_one():
         return {}
-    found: dict[bytes, Archived] = {}
+    archived: dict[bytes, Archived] = {}
     # In the order of the index, as they are inserted.
     ids = sorted(row[0] for row in rows)
     for start in range(0, len(ids), SELECT_IDS):
@@ -61,19 +62,20 @@ def find_archived(connection: Connection, rows: list[EventRow]) -> dict[bytes, A
         for event_id, *values in connection.exec_driver_sql(
             f"{_SELECT_ARCHIVED} ({marks})", tuple(some)
         ):
-            found[event_id] = Archived(*values)
-    return found
+            archived[event_id] = Archived(*values)
+    return archived
 
 
 def with_archived(
-    changes: Resolution, rows: list[EventRow], known: Mapping[bytes, Archived]
+    changes: Resolution, rows: list[EventRow], archived: Mapping[bytes, Archived]
 ) -> Resolution:
     """Add the rows that lost to an archived event. Raises `DaysArchived` if one won."""
-    lost = [row for row in rows if row[0] in known]
-    won = {known[row[0]].day for row in lost if source_of(row) < known[row[0]].source}
+    lost = [row for row in rows if row[0] in archived]
+    won = {archived[row[0]].day for row in lost if source_of(row) < archived[row[0]].source}
+    # A row of a lower source replaces what is stored, which must be a row for it.
     if won:
         raise DaysArchived(won)
-    differ = [row for row in lost if content_digest(row) != known[row[0]].content]
+    differ = [row for row in lost if content_digest(row) != archived[row[0]].content]
     return structs.replace(
         changes,
         duplicates=[*changes.duplicates, *lost],

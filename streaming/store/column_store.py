@@ -98,6 +98,7 @@ class DirectoryStore:
         """Write and sync a file and its directory."""
         path = self.directory / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Without a draft: no row names the file before this returns.
         with path.open("wb") as file:
             os.fchmod(file.fileno(), 0o600)
             file.write(content)

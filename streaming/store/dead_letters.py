@@ -81,10 +81,10 @@ def find_dead_letters(
         values,
     )
     for row in rows:
-        letter = StoredDeadLetter(*row)
+        dead_letter = StoredDeadLetter(*row)
         # In Python, because an id is three columns, and there may be hundreds of ids.
-        if criteria.ids is None or letter.id in criteria.ids:
-            yield letter
+        if criteria.ids is None or dead_letter.id in criteria.ids:
+            yield dead_letter
 
 
 def find_dead_letter(connection: StoreConnection, name: str) -> StoredDeadLetter:

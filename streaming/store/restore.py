@@ -52,12 +52,15 @@ def restore(settings: Settings, source: Path, progress: Progress | None = None) 
     with closing(_open_backup(source)) as content:
         _require_restorable(content, source, settings)
         with workers_stopped(settings):
+            # Before anything is replaced: without these files the restored database would lack
+            # events.
             _require_archive(content, source, column_store, Home(settings.home))
             kept = _set_aside(path, backup_path(settings, "before-restore"))
             if path.exists():
                 _replace(content, source, path, progress)
             else:
                 copy_database(content, source, path, progress)
+            # The backup may be of an older release; what follows needs the present schema.
             migrate(path)
             with write_store(settings) as store:
                 forget_missing(store, column_store)

@@ -27,12 +27,12 @@ from streaming.verification.topic_reader import (
 class StoredPosition(Struct, frozen=True):
     """A row of `stream_offset`: the next offset, how many records were read, and of which topic.
 
-    Of the records `known` may have been read twice, after a person moved the position back.
+    Of the records `read_again` may have been read twice, after a person moved the position back.
     """
 
     next_offset: int
     records: int
-    known: int
+    read_again: int
     topic_id: str
     cluster_id: str
 
@@ -73,9 +73,9 @@ class TopicPositions(Struct, frozen=True):
         return ranges
 
     def counted(self, topic: str) -> dict[int, tuple[int, int]]:
-        """Return how many records the consumer read of each partition, and how many it knew."""
+        """Return how many records the consumer read of each partition, and how many again."""
         return {
-            number: (position.records, position.known)
+            number: (position.records, position.read_again)
             for (name, number), position in self.stored.items()
             if name == topic
         }

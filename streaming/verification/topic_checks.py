@@ -111,8 +111,8 @@ class _Run(Struct, frozen=True):
         """Return how many records the consumer read of each partition, and how many twice."""
         before = {} if self.checkpoint is None else self.checkpoint.counted
         return {
-            number: (records - before.get(number, (0, 0))[0], known - before.get(number, (0, 0))[1])
-            for number, (records, known) in self.positions.counted(self.names.analytics).items()
+            number: (records - before.get(number, (0, 0))[0], again - before.get(number, (0, 0))[1])
+            for number, (records, again) in self.positions.counted(self.names.analytics).items()
         }
 
     def on_records(self, what: str, ranges: Ranges) -> Callable[[int], None]:

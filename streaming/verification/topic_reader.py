@@ -51,7 +51,7 @@ class TopicReader:
 
         Raises `Unavailable` if the broker does not say where that is.
         """
-        (topic, number), first = batch = _place(message)
+        (topic, number), first = batch = _position(message)
         if batch not in self.unreadable:
             end = offset_after_batch(self.config, (topic, number), first)
             if end is None:
@@ -199,7 +199,7 @@ def _pass_over_unreadable(
     """
     passed = False
     for message in filter(_is_unreadable, messages):
-        partition, first = _place(message)
+        partition, first = _position(message)
         # What was dropped, or is read further on by now, may still have events in the client's
         # queue.
         if starts.get(partition, 0) <= first < ends.get(partition, 0):
@@ -216,5 +216,5 @@ def _is_unreadable(message: Message) -> bool:
     return error is not None and error.code() == UNREADABLE
 
 
-def _place(message: Message) -> tuple[TopicPartition, int]:
+def _position(message: Message) -> tuple[TopicPartition, int]:
     return (message.topic() or "", message.partition() or 0), message.offset() or 0

@@ -82,9 +82,9 @@ def run_tables(
     """Return every table of some events, which are tuples of `EVENT_COLUMNS`."""
     connection = sqlite3.connect(":memory:")
     connection.execute(f"CREATE TABLE event ({', '.join(EVENT_COLUMNS)})")
-    places = ", ".join("?" * len(EVENT_COLUMNS))
-    connection.executemany(f"INSERT INTO event VALUES ({places})", events)
+    marks = ", ".join("?" * len(EVENT_COLUMNS))
+    connection.executemany(f"INSERT INTO event VALUES ({marks})", events)
     prepare(connection, zone, "event")
-    found = {table: rows(connection, table) for table in TABLES}
+    by_table = {table: rows(connection, table) for table in TABLES}
     connection.close()
-    return found
+    return by_table

@@ -79,7 +79,7 @@ def test_damage_fails_the_checks_until_the_files_are_started_again(
     lost.unlink()
     assert seal(store, instance).success
     assert not is_sound(instance)
-    told = Deployment(store.home, "127.0.0.1:1", "").succeed("db", "columns", "rebuild")
-    assert "OK: 4 column files forgotten, 3 removed." in told
+    printed = Deployment(store.home, "127.0.0.1:1", "").succeed("db", "columns", "rebuild")
+    assert "OK: 4 column files forgotten, 3 removed." in printed
     assert seal(store, instance).success
     assert is_sound(instance)

@@ -175,9 +175,9 @@ def test_a_wrong_file_is_one_sentence_and_changes_no_other(
 ) -> None:
     """With the file and, where there is one, the line; the other file is a table as before."""
     write_file(shop, text, name)
-    found = read_sql_tables(shop)
-    assert [table.name for table in found.tables] == [TABLE]
-    (problem,) = found.problems.values()
+    sql_tables = read_sql_tables(shop)
+    assert [table.name for table in sql_tables.tables] == [TABLE]
+    (problem,) = sql_tables.problems.values()
     assert problem.startswith(f"{shop.sql}/{name}.sql")
     assert said in problem
     assert len(problem.splitlines()) == 1
@@ -243,8 +243,8 @@ def test_freshness_and_checks_know_the_table(shop: Settings) -> None:
         with read_store(shop) as store:
             report = read_freshness_report(store, shop, None)
             assert TABLE in {one.table for one in report.tables}
-            found = read_table_freshness(store, TABLE, context.history, shop)
-        return {day.state for day in found.days}
+            freshness = read_table_freshness(store, TABLE, context.history, shop)
+        return {day.state for day in freshness.days}
 
     assert states() == {"current"}
     with read_store(shop) as store:

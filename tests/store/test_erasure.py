@@ -54,13 +54,13 @@ def shop(store: Settings, connection: sqlite3.Connection) -> Settings:
         event(5, NOON + 3 * DAY, user=ANNA, order_id=None),
     ]
     fill(store, connection, rows)
-    letters = [
+    dead_letters = [
         (ANNA, "quantity 0 is 0", "open"),
         ("order-of-anna", "", "redriven"),
         (None, f"user is of type array: ['{ANNA}']", "stored"),
         ("bert", "", "open"),
     ]
-    for number, (key, detail, state) in enumerate(letters):
+    for number, (key, detail, state) in enumerate(dead_letters):
         connection.execute(
             "INSERT INTO dead_letter VALUES"
             " (?, 0, ?, 'purchases', 0, 'wrong_type', ?, ?, 0, 1, 0, ?, ?, NULL)",

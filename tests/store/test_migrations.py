@@ -169,8 +169,8 @@ def test_the_first_schema_is_brought_up(settings: Settings) -> None:
     engine.dispose()
     with closing(sqlite3.connect(settings.database_path, isolation_level=None)) as connection:
         rows = [astuple(each) for each in year_of_days(30)]
-        places = ", ".join("?" * len(rows[0]))
-        connection.executemany(f"INSERT INTO analytics_event VALUES ({places})", rows)
+        marks = ", ".join("?" * len(rows[0]))
+        connection.executemany(f"INSERT INTO analytics_event VALUES ({marks})", rows)
         events = connection.execute(READABLE).fetchall()
     assert columns(settings.database_path, "daily_sales") == []
     kept = schema.upgrade(settings)
@@ -185,8 +185,8 @@ def test_the_first_schema_is_brought_up(settings: Settings) -> None:
 @pytest.mark.usefixtures("future")
 def test_an_older_schema_is_not_opened(store: Settings) -> None:
     """Workers do not migrate: they say which command does."""
-    told = rf"has schema version {CURRENT}, .*needs {FOLLOWING}: run .*db upgrade"
-    with pytest.raises(Mismatch, match=told):
+    message = rf"has schema version {CURRENT}, .*needs {FOLLOWING}: run .*db upgrade"
+    with pytest.raises(Mismatch, match=message):
         open_engine(store)
 
 
@@ -206,9 +206,9 @@ def test_a_newer_schema_is_refused(store: Settings) -> None:
     with closing(sqlite3.connect(store.database_path)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '0997'")
         connection.commit()
-    told = rf"schema version 997, newer than this program's {CURRENT}"
+    message = rf"schema version 997, newer than this program's {CURRENT}"
     for attempt in (schema.upgrade, open_engine):
-        with pytest.raises(Mismatch, match=told):
+        with pytest.raises(Mismatch, match=message):
             attempt(store)
 
 
@@ -241,17 +241,17 @@ def test_the_deployment_is_recorded_once(store: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"currency": "EUR"}, r"PURCHASES_CURRENCY is EUR, .* GBP: set PURCHASES_CURRENCY=GBP"),
         ({"timezone": "Europe/Paris"}, r"PURCHASES_TIMEZONE is Europe/Paris.* started with UTC"),
     ],
 )
 def test_another_currency_or_zone_is_refused(
-    store: Settings, change: dict[str, str], told: str
+    store: Settings, change: dict[str, str], message: str
 ) -> None:
     """What the figures are in cannot change under them; the message says what to set."""
     engine = open_engine(store)
-    with pytest.raises(Mismatch, match=told):
+    with pytest.raises(Mismatch, match=message):
         deployment.ensure_deployment(engine, store.model_copy(update=change))
     engine.dispose()

@@ -56,8 +56,8 @@ def old_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     engine.dispose()
     with closing(sqlite3.connect(home / "purchases.db", isolation_level=None)) as store:
         rows = [astuple(event) for event in old_events()]
-        places = ", ".join("?" * len(rows[0]))
-        store.executemany(f"INSERT INTO analytics_event VALUES ({places})", rows)
+        marks = ", ".join("?" * len(rows[0]))
+        store.executemany(f"INSERT INTO analytics_event VALUES ({marks})", rows)
     return home
 
 

@@ -119,29 +119,29 @@ def test_what_is_no_backup_is_wrong_usage(store: Settings, tmp_path: Path) -> No
     empty = tmp_path / "empty.db"
     with closing(sqlite3.connect(empty)) as made:
         made.execute("VACUUM")
-    for source, told in (
+    for source, sentence in (
         (tmp_path / "none.db", "no backup at"),
         (text, "not a SQLite database"),
         (empty, "empty database"),
         (store.database_path, "the database itself"),
     ):
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=sentence):
             restore(store, source)
     assert not (store.home / "backups").exists()
 
 
 def test_a_backup_of_another_deployment_is_refused(store: Settings, tmp_path: Path) -> None:
     """Figures of another currency or zone, or of a newer schema, never replace these."""
-    for change, told in (
+    for change, sentence in (
         ("UPDATE deployment SET currency = 'EUR'", "PURCHASES_CURRENCY is GBP"),
         ("UPDATE deployment SET timezone = 'Asia/Tokyo'", "PURCHASES_TIMEZONE is UTC"),
         ("UPDATE alembic_version SET version_num = '0997'", "schema version 997, newer"),
     ):
-        copy = backup(store, tmp_path / f"{told}.db")
+        copy = backup(store, tmp_path / f"{sentence}.db")
         with closing(sqlite3.connect(copy)) as changed:
             changed.execute(change)
             changed.commit()
-        with pytest.raises(Mismatch, match=told):
+        with pytest.raises(Mismatch, match=sentence):
             restore(store, copy)
 
 

@@ -75,12 +75,12 @@ def test_whatever_batches_repeat_each_event_is_stored_once(
             offset += 1
         new = []
         for each in batch:
-            known = first.setdefault(each.event_id, each)
-            if known is each:
+            first_event = first.setdefault(each.event_id, each)
+            if first_event is each:
                 new.append(each)
             else:
                 repeated += 1
-                conflicting += known.quantity != each.quantity
+                conflicting += first_event.quantity != each.quantity
         start = offset - size
         written = write(store, batch, start or None, offset)
         assert written.new == [each.row() for each in new]
@@ -210,8 +210,8 @@ def test_the_last_attempt_describes_an_origin_whatever_partition_it_stands_in(
         for row in order:
             with engine.begin() as writer:
                 write_batch(writer, BatchRows([], [row], {}), source, str, 0)
-        found = connection.execute("SELECT reason, attempts, state FROM dead_letter").fetchall()
-        assert found == [(last.reason, last.origin.attempt, ATTEMPTS[number - 1].state)], order
+        rows = connection.execute("SELECT reason, attempts, state FROM dead_letter").fetchall()
+        assert rows == [(last.reason, last.origin.attempt, ATTEMPTS[number - 1].state)], order
     engine.dispose()
 
 
@@ -264,8 +264,8 @@ def test_any_order_of_reading_gives_the_same_database(
         batch = events[done : done + chance.choice([1, 7, 40, 200])]
         write(store, batch, done or None, done + len(batch))
         done += len(batch)
-    found = [connection.execute(statement).fetchall() for statement in SAME_FOR_ANY_ORDER]
-    assert found[0] == sorted(each.row() for each in winners.values())
+    rows = [connection.execute(statement).fetchall() for statement in SAME_FOR_ANY_ORDER]
+    assert rows[0] == sorted(each.row() for each in winners.values())
     (version,) = connection.execute("SELECT max(version) FROM day_ledger").fetchone()
     (corrections,) = connection.execute("SELECT count(*) FROM correction").fetchone()
     assert version == len(winners) + corrections
@@ -278,7 +278,7 @@ def test_any_order_of_reading_gives_the_same_database(
     assert [sentence for check in checks for sentence in check.examples] == []
     rebuild(store)
     again = [connection.execute(statement).fetchall() for statement in SAME_FOR_ANY_ORDER]
-    assert again == found
+    assert again == rows
 
 
 def test_a_winner_from_another_partition_takes_the_count_with_it(

@@ -54,10 +54,10 @@ def finished(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deploy
     values += [purchase(number, quantity=0) for number in range(BAD)]
     send(made, [(value, ()) for value in [*values, values[0], values[1]]])
     settle(made)
-    letters = made.read_topic("purchases.dlq")
+    dead_letters = made.read_topic("purchases.dlq")
     again = [
-        (purchase(900), redriven(letters[0])),
-        (purchase(901, quantity=0), redriven(letters[1])),
+        (purchase(900), redriven(dead_letters[0])),
+        (purchase(901, quantity=0), redriven(dead_letters[1])),
     ]
     broken = [("origin.topic", b"purchases"), ("origin.offset", b"x")]
     send(made, [*again, again[1], (purchase(902), broken)], "purchases.redrive")
@@ -95,11 +95,11 @@ def purchase(number: int, quantity: int = 1) -> bytes:
     ).encode()
 
 
-def redriven(letter: Message) -> list[tuple[str, bytes]]:
+def redriven(dead_letter: Message) -> list[tuple[str, bytes]]:
     """Return the headers with which a dead letter goes to `purchases.redrive`."""
     names = ("topic", "topic_id", "partition", "offset", "timestamp", "attempt")
-    found = dict(headers_of(letter))
-    return [(f"origin.{name}", found[f"dlq.{name}"] or b"") for name in names]
+    headers = dict(headers_of(dead_letter))
+    return [(f"origin.{name}", headers[f"dlq.{name}"] or b"") for name in names]
 
 
 def send(
@@ -256,7 +256,7 @@ TAMPERINGS = [
 def test_what_was_tampered_with_is_named(
     copied: Deployment, database: sqlite3.Connection, tampering: str, told: str
 ) -> None:
-    """Any change to a figure, a row or a position shows with its place, after it agreed too."""
+    """Any change to a figure, a row or a position shows with its position, after it agreed too."""
     assert result_of(copied).examples == []
     assert database.execute(tampering).rowcount > 0
     result = result_of(copied, full=False)
@@ -523,6 +523,6 @@ def followed(deployment: Deployment) -> int:
 def delete_before(deployment: Deployment, topic: str, offsets: dict[int, int]) -> None:
     """Delete the records of a topic's partitions before these offsets (-1: all)."""
     admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
-    wanted = [TopicPartition(deployment.topic(topic), *place) for place in offsets.items()]
-    for future in admin.delete_records(wanted).values():
+    positions = [TopicPartition(deployment.topic(topic), *bounds) for bounds in offsets.items()]
+    for future in admin.delete_records(positions).values():
         future.result(60)

@@ -55,11 +55,11 @@ def test_a_build_says_what_it_was_made_of(
     builder.build(DAY, DAY_TRANSFORMS)
     connection.row_factory = sqlite3.Row
     row = connection.execute("SELECT * FROM table_build WHERE table_name = ?", (ITEMS.table,))
-    found = dict(row.fetchone())
-    assert found.pop("built_at") > micros("2024-01-01 00:00")
-    assert found.pop("cpu_time") > 0
+    build = dict(row.fetchone())
+    assert build.pop("built_at") > micros("2024-01-01 00:00")
+    assert build.pop("cpu_time") > 0
     connection.row_factory = None
-    assert found == {
+    assert build == {
         "table_name": "daily_item_sales",
         "partition": DAY,
         "version": 3,
@@ -194,14 +194,14 @@ def test_a_mistake_in_a_transform_does_not_get_through(
     connection: sqlite3.Connection,
     transform: Transform,
     change: pl.Expr,
-    told: str,
+    sentence: str,
 ) -> None:
     """Whatever it is, the table keeps its figures, and the other tables are built."""
     store_events(store, [*year_of_days(3), *late()])
     with open_builder(store, "run-1") as builder:
         outcomes = builder.build(DAY, [corrupted(transform, change), COUNTRIES])
     assert states(outcomes) == [(True, True), (True, False)]
-    assert told in str(outcomes[0].failure)
+    assert sentence in str(outcomes[0].failure)
     assert table(connection, transform) == []
     assert len(table(connection, COUNTRIES)) == 1
 

@@ -76,8 +76,8 @@ def test_each_period_has_what_its_local_time_has(
     expected: dict[str, list[Event]] = defaultdict(list)
     for one in purchases():
         is_asked = all(
-            wanted in {None, has}
-            for wanted, has in zip(subject, (one.item, one.country, one.user), strict=False)
+            asked in {None, has}
+            for asked, has in zip(subject, (one.item, one.country, one.user), strict=False)
         )
         if is_asked and local(one).date() in DAYS:
             expected[STARTS[by](local(one))].append(one)
@@ -119,8 +119,8 @@ def test_rankings_and_orders_add_up_to_what_they_are_of(reader: StoreConnection)
     asked = (reader, DAYS, SETTINGS, subject)
     total, ranking = rank_events(*asked, "user", "net_revenue", "descending", page)
     assert total == len(ranking) == 3
-    known = sum(one.amount_micros or 0 for one in spain if one.user)
-    assert sum(one.net_revenue_micros for one in ranking) == known
+    of_users = sum(one.amount_micros or 0 for one in spain if one.user)
+    assert sum(one.net_revenue_micros for one in ranking) == of_users
     _, backwards = rank_events(*asked, "user", "net_revenue", "ascending", page)
     assert [one.name for one in backwards] == [one.name for one in reversed(ranking)]
     total, orders = read_orders(*asked, "at", "descending", page)
@@ -146,8 +146,8 @@ def test_items_are_found_by_code_and_by_description(
     reader: StoreConnection, text: str, names: list[str]
 ) -> None:
     """In any case of letters; a wildcard stands for itself."""
-    found = [one.name for one in search(reader, text, ZONE) if one.kind == "item"]
-    assert sorted(found) == names
+    items = [one.name for one in search(reader, text, ZONE) if one.kind == "item"]
+    assert sorted(items) == names
 
 
 def test_an_order_is_found_with_its_days(reader: StoreConnection) -> None:

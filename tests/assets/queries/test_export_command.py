@@ -145,7 +145,7 @@ def test_a_wrong_format_is_a_usage_error() -> None:
 
 def test_a_live_file_is_read_with_mode_ro_and_not_as_immutable(store: Settings) -> None:
     """As docs/how-to/export-figures.md says: `immutable=1` does not see what the WAL holds."""
-    found = {}
+    counts = {}
     with closing(connect(store.database_path)) as writer:
         writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         add_events(writer, [event(1, 1)])
@@ -153,5 +153,5 @@ def test_a_live_file_is_read_with_mode_ro_and_not_as_immutable(store: Settings) 
             address = f"{store.database_path.as_uri()}?{mode}"
             with closing(sqlite3.connect(address, uri=True)) as reader:
                 rows = reader.execute("SELECT count(*) FROM analytics_event").fetchall()
-                found[mode] = rows[0][0]
-    assert found == {"mode=ro": 1, "mode=ro&immutable=1": 0}
+                counts[mode] = rows[0][0]
+    assert counts == {"mode=ro": 1, "mode=ro&immutable=1": 0}

@@ -76,11 +76,11 @@ some_events = st.lists(events(), max_size=40)
 
 @settings(max_examples=40, deadline=None)
 @given(some_events, st.sampled_from(ZONES))
-def test_every_table_is_what_plain_sql_says(found: list[Event], zone_name: str) -> None:
+def test_every_table_is_what_plain_sql_says(events: list[Event], zone_name: str) -> None:
     """Cell by cell, of every day that has events, in zones that move by 60 and 30 minutes."""
     zone = ZoneInfo(zone_name)
-    expected = oracle.run_tables(found, zone)
-    events_frame = frame(found)
+    expected = oracle.run_tables(events, zone)
+    events_frame = frame(events)
     for name, rows in whole_tables([events_frame], zone).items():
         assert rows == expected[name], name
     days = {row[0] for row in expected["daily_sales"]}
@@ -91,20 +91,20 @@ def test_every_table_is_what_plain_sql_says(found: list[Event], zone_name: str) 
 
 @settings(max_examples=15, deadline=None)
 @given(some_events, st.lists(st.integers(0, 40), max_size=4))
-def test_how_the_events_are_cut_makes_no_difference(found: list[Event], cuts: list[int]) -> None:
+def test_how_the_events_are_cut_makes_no_difference(events: list[Event], cuts: list[int]) -> None:
     """Any frames, empty ones too, give what one frame gives."""
-    edges = [0, *sorted(cuts), len(found)]
-    pieces = [frame(found[a:b]) for a, b in pairwise(edges)]
+    edges = [0, *sorted(cuts), len(events)]
+    pieces = [frame(events[a:b]) for a, b in pairwise(edges)]
     for day in (SPRING, AUTUMN):
-        assert day_tables(pieces, day, LONDON) == day_tables([frame(found)], day, LONDON)
-    assert whole_tables(pieces, LONDON) == whole_tables([frame(found)], LONDON)
+        assert day_tables(pieces, day, LONDON) == day_tables([frame(events)], day, LONDON)
+    assert whole_tables(pieces, LONDON) == whole_tables([frame(events)], LONDON)
 
 
 @settings(max_examples=15, deadline=None)
 @given(some_events, st.integers(1, 9))
-def test_counts_in_any_number_of_passes_are_exact(found: list[Event], rows: int) -> None:
+def test_counts_in_any_number_of_passes_are_exact(events: list[Event], rows: int) -> None:
     """However few events a pass counts, and however early sums merge, rows stay the same."""
-    pieces = [frame(found[at : at + 7]) for at in range(0, len(found) or 1, 7)]
+    pieces = [frame(events[at : at + 7]) for at in range(0, len(events) or 1, 7)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(aggregate, "PASS_ROWS", rows)
         patch.setattr(aggregate, "MERGE_ROWS", rows)
@@ -114,12 +114,12 @@ def test_counts_in_any_number_of_passes_are_exact(found: list[Event], rows: int)
 
 @settings(max_examples=6, deadline=None)
 @given(some_events)
-def test_sums_of_a_finer_table_are_the_coarser(found: list[Event]) -> None:
+def test_sums_of_a_finer_table_are_the_coarser(events: list[Event]) -> None:
     """Hours, items and countries add up to their day, and the days to the whole."""
     whole = [0, 0, 0, 0]
     for number in range(-1, 4):
         for around in (SPRING, AUTUMN, MIDNIGHT):
-            tables = day_tables([frame(found)], around + timedelta(number - 1), LONDON)
+            tables = day_tables([frame(events)], around + timedelta(number - 1), LONDON)
             daily = tables["daily_sales"][0][1:5]
             for name, first in (
                 ("hourly_sales", 3),
@@ -129,7 +129,7 @@ def test_sums_of_a_finer_table_are_the_coarser(found: list[Event]) -> None:
                 added = [sum(row[first + figure] for row in tables[name]) for figure in range(4)]
                 assert added == list(daily), name
             whole = [a + b for a, b in zip(whole, daily, strict=True)]
-    assert list(whole_tables([frame(found)], LONDON)["sales_summary"][0][1:5]) == whole
+    assert list(whole_tables([frame(events)], LONDON)["sales_summary"][0][1:5]) == whole
 
 
 @pytest.mark.parametrize(("day", "hours"), [(SPRING, 23), (AUTUMN, 25)])
@@ -176,11 +176,11 @@ def test_ties_in_rank_have_a_rule() -> None:
         ("c", 2, 9),
         ("d", 3, 0),
     ]
-    found = [(time, None, item, count, amount, None, None) for item, count, amount in sold]
-    rows = day_tables([frame(found)], date(2011, 5, 5), LONDON)["daily_item_sales"]
+    events = [(time, None, item, count, amount, None, None) for item, count, amount in sold]
+    rows = day_tables([frame(events)], date(2011, 5, 5), LONDON)["daily_item_sales"]
     ranks = {row[8]: row[1] for row in rows}
     assert [ranks[rank] for rank in range(1, 6)] == ["d", "c", "B", "a", "b"]
-    assert whole_tables([frame(found)], LONDON)["sales_summary"][0][7:9] == ("d", 3)
+    assert whole_tables([frame(events)], LONDON)["sales_summary"][0][7:9] == ("d", 3)
 
 
 @given(
@@ -196,10 +196,10 @@ def test_sums_beyond_64_bits_are_exact_and_rank_as_wholes(
 ) -> None:
     """Around the carry and far above it, however the events are cut into frames."""
     time = at("2011-05-05 10:00")
-    found: list[Event] = [
+    events: list[Event] = [
         (time, item, item, 1 if amount > 0 else -1, amount, None, None) for item, amount in lines
     ]
-    frames = [frame(found[start::cuts]) for start in range(cuts)]
+    frames = [frame(events[start::cuts]) for start in range(cuts)]
     day = day_tables(frames, date(2011, 5, 5), LONDON)
     gross, net = (sum(max(a, 0) for _, a in lines), sum(a for _, a in lines))
     (row,) = day["daily_sales"]
