@@ -62,7 +62,7 @@ def test_an_id_of_its_own_is_kept_and_the_bytes_too() -> None:
 
 @given(
     st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text()).filter(
-        lambda found: "event_id" not in found and "timestamp" not in found
+        lambda record: "event_id" not in record and "timestamp" not in record
     )
 )
 def test_an_id_is_added_to_any_object_and_nothing_else_is_changed(

@@ -74,12 +74,12 @@ def require_crash_loop(deployment: Deployment) -> None:
     """Wait until the status shows a crash loop with its cause, which is still retried."""
     problem: dict[str, str] = {}
 
-    def told() -> bool:
+    def shows_crash_loop() -> bool:
         status = json.loads(deployment.run("status", "--json").stdout)
         problem.update(next((p for p in status["problems"] if p["code"] == "crash_loop"), {}))
         return bool(problem)
 
-    wait_until(told, 150, "the status shows no crash loop")
+    wait_until(shows_crash_loop, 150, "the status shows no crash loop")
     assert "has no position any more" in problem["sentence"]
     deaths = log_of(deployment, "process").count("worker_ended")
     wait_until(

@@ -187,13 +187,13 @@ def test_more_of_the_largest_sales_than_64_bits_add_up_are_stored(
     )
 
 
-def letter(attempt: int, partition: int, offset: int) -> DeadLetterUpdate:
+def refusal(attempt: int, partition: int, offset: int) -> DeadLetterUpdate:
     """Make the dead letter of the same origin's refusal number `attempt`."""
     origin = Origin("purchases", bytes(16), 0, 7, 0, attempt)
     return DeadLetterUpdate(origin, OPEN, f"reason {attempt}", "", None, 0, partition, offset)
 
 
-FIRST, SECOND, THIRD = letter(1, 0, 500), letter(2, 1, 20), letter(3, 1, 30)
+FIRST, SECOND, THIRD = refusal(1, 0, 500), refusal(2, 1, 20), refusal(3, 1, 30)
 ATTEMPTS = [FIRST, SECOND, THIRD, DeadLetterUpdate(THIRD.origin, STORED)]
 
 

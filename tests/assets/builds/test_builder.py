@@ -179,7 +179,7 @@ def corrupted(transform: Transform, change: pl.Expr) -> Transform:
 
 
 @pytest.mark.parametrize(
-    ("transform", "change", "told"),
+    ("transform", "change", "sentence"),
     [
         (DAILY, pl.col("events") + 1, "events is 3, but the stream counted 2"),
         (DAILY, pl.lit(-1).alias("orders"), "1 rows have a negative events or gross_revenue"),
