@@ -133,6 +133,7 @@ def _find_last_builds(
         return []
     # They may differ: one table of the day may have been built again by force.
     last_correction = min(build.last_correction for build in candidates)
+    # An event that was moved away from this day has it as the day before.
     is_corrected = source.store.execute(
         "SELECT 1 FROM correction WHERE id > ? AND ? IN (day, day_before) LIMIT 1",
         (last_correction, source.day.isoformat()),
@@ -144,6 +145,7 @@ def _read_table(source: DaySource, transform: Transform, build: TableBuild) -> p
     """Read the rows of a build; None if they are not those that were built."""
     names = ", ".join(f'"{name}"' for name in transform.columns)
     key = ", ".join(f'"{name}"' for name in transform.key)
+    # In the order in which they were built, because the digest depends on it.
     rows = source.store.execute(
         f"SELECT {names} FROM {transform.table} WHERE day = ? ORDER BY {key}",  # noqa: S608 - own names
         (build.partition,),

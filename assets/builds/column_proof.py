@@ -46,9 +46,11 @@ def find_problems(
             if (damage := find_damage(file, column_store) if contents else find_loss(file, sizes))
         }
         problems |= damaged
+        # With a damaged file the whole day is read from the rows: nothing relies on the other sums.
         if not any(file.name in problems for file in files):
             figures = ledger.get(day, NO_FIGURES)
             differing = _compare(store, day, zone, files, figures)
+            # A sum does not say which file is wrong, so none of the day is trusted.
             problems |= dict.fromkeys((file.name for file in files), differing) if differing else {}
     return problems
 

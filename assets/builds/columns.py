@@ -96,6 +96,8 @@ def write_file(
     events.sort("event_time").write_parquet(
         written, compression="zstd", compression_level=3, row_group_size=FILE_ROWS
     )
+    # The digest is of these bytes in memory: one of the stored file would vouch for a bad write
+    # too.
     content = written.getvalue()
     column_store.write(name, content)
     sums = FileSums(0, 0, 0).added(events)

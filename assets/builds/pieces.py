@@ -28,6 +28,8 @@ def group_days(days: Sequence[str], ledger: Mapping[date, StreamFigures]) -> lis
         day = _parse(text)
         of_day = ledger.get(day, NO_FIGURES).events if day else 0
         events += of_day
+        # A piece is read from its first to its last day: with a gap, the days between would be read
+        # too.
         is_neighbour = day and before and abs(day - before) == timedelta(1)
         if is_neighbour and events <= PIECE_EVENTS and len(pieces[-1]) < PIECE_DAYS:
             pieces[-1].append(text)

@@ -20,6 +20,8 @@ def spool(frames: Iterator[pl.LazyFrame], directory: Path) -> Iterator[list[pl.L
     holds the write lock may use it.
     """
     start = [frame.collect().lazy() for frame in islice(frames, 1)]
+    # Most partitions are one frame, which needs no file: only a second one says that there are
+    # more.
     second = next(frames, None)
     if second is None:
         yield start

@@ -44,6 +44,7 @@ def delete_runless_events(dagster_home: Path, before: float) -> None:
     Dagster keeps sensors' observations forever, and copies them into the log of a run whose id is
     empty: the file `.db` beside the index.
     """
+    # As Dagster writes a timestamp, because SQLite compares it as text.
     text = f"{datetime.fromtimestamp(before, UTC):%Y-%m-%d %H:%M:%S}"
     index = event_index(dagster_home)
     for path in (index, index.with_name(".db")):

@@ -48,6 +48,7 @@ def build_file(rows: Sequence[Struct], kind: type[Struct], form: FileFormat, nam
     from assets.queries.export import MEDIA_TYPES, Format, without_formulas
 
     fields = [field for field in kind.__struct_fields__ if not field.endswith(MICROS)]
+    # A sort is stable: within both halves the fields stay in their order.
     names = sorted(fields, key=lambda field: field not in FIRST)
     columns = {name: [getattr(row, name) for row in rows] for name in names}
     money = MONEY & columns.keys()

@@ -99,6 +99,7 @@ def requested_range(
             raise UsageError(f"{day} is outside of the years {FIRST_YEAR} to {LAST_YEAR}.")
     today = datetime.now(settings.zone).date()
     recent = read_last_days(store, DEFAULT_DAYS, today)
+    # Who asks from a day after the last event gets that day, empty, and no error.
     end = last or max(recent.last, first or recent.last)
     begin = first or end - timedelta(DEFAULT_DAYS - 1)
     if not 0 <= (end - begin).days < max_days:

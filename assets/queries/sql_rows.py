@@ -96,6 +96,7 @@ def _read_page(
     where, bounds = f'FROM "{table}" WHERE {DAY} BETWEEN ? AND ?', days.iso_bounds()
     total = store.execute(f"SELECT count(*) {where}", bounds).fetchone()[0]
     day, *others = read_columns(store, table)
+    # By every column, because a user's table has no key and pages must not overlap.
     order = ", ".join([f'"{day}" DESC', *(f'"{name}"' for name in others)])
     rows = store.execute(
         f"SELECT * {where} ORDER BY {order} LIMIT ? OFFSET ?", (*bounds, query.limit, query.offset)

@@ -126,6 +126,7 @@ def _add(table: pl.DataFrame, new: pl.DataFrame, grain: Grain) -> pl.DataFrame:
         )
         for name in MONEY
     ]
+    # A table lacks some figures that every grain has, such as the first and the last event.
     names = [name for name in new.columns if name in table.columns]
     joined = pl.concat([table.with_columns(whole).select(names), new.select(names)])
     offset = [pl.col("utc_offset").min()] if "utc_offset" in names else []

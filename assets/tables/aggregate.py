@@ -151,6 +151,7 @@ def _count_pass(
     """Count the values whose hash falls to a pass; a frame of counts for each grain."""
     value = pl.col(DISTINCT[metric]).alias(metric)
     columns = {column for grain in grains for column in grain.columns} - {metric}
+    # By hash, because it cuts any values into parts of about the same size, without a look at them.
     in_pass = pl.lit(value=True) if passes == 1 else value.hash() % passes == number
     chosen = [
         frame.filter(value.is_not_null(), in_pass).select(*sorted(columns), value).collect()

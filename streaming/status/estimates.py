@@ -32,6 +32,7 @@ def unread_share(lag: PartitionLag, retention: Retention) -> float:
         seconds / retention.seconds if retention.seconds else 0.0,
         size / retention.size if retention.size else 0.0,
     ]
+    # Above 0 the first offset says that Kafka has deleted: what is left is all that is kept.
     if lag.first > 0 and lag.records and seconds > SETTLED_SECONDS:
         shares.append(lag.records / (lag.end - lag.first))
     return round(max(shares), 3)

@@ -82,6 +82,7 @@ def read_report(settings: Settings, *, distinct: bool) -> tuple[Report, str]:
         asked = background.submit(_ask_lag, settings, stored)
         live = live_figures(store)
         if distinct:
+            # Distinct counts need every event, also those that are in column files only.
             show_archived(store, open_column_store(settings))
         counted = distinct_figures(store) if distinct else None
         lag, unknown = asked.result()

@@ -275,6 +275,7 @@ class Sampler:
     def _popular_ever(self, store: StoreConnection) -> list[Ranked]:
         top = top_items(store, 10)
         self._describe(store, [figures.item for figures in top])
+        # The oldest ranking that is kept: of an hour ago, or of the start if that is nearer.
         before = self._ever[0] if self._ever else {}
         return [
             self._ranked(
