@@ -76,7 +76,7 @@ def test_what_others_wrote_to_the_dead_letters_is_skipped() -> None:
         ),
     ],
 )
-def test_a_record_that_cannot_be_stored_is_a_dead_letter_and_its_origin(record: Record) -> None:
+def test_a_record_that_cannot_be_stored_is_a_dead_letter_of_its_origin(record: Record) -> None:
     """A value that is no event, and headers that name half an origin; the others are stored."""
     events, (dead_letter,) = read_rows(
         [event(5), record, event(6)], "analytics", REDRIVE, STORABLE, RateLimitedLogger()

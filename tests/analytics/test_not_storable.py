@@ -108,7 +108,7 @@ def problems(deployment: Deployment) -> list[str]:
     return [problem.code for problem in collect_status(deployment.settings, {}).problems]
 
 
-def test_what_cannot_be_stored_is_a_dead_letter_and_its_origin(deployment: Deployment) -> None:
+def test_what_cannot_be_stored_is_a_dead_letter_of_its_origin(deployment: Deployment) -> None:
     """It stops nothing, is counted by all, is shown, is not redriven, and can be given up."""
     attacked = store_attacked(deployment)
     assert deployment.count("analytics_event") == 2 * HONEST

@@ -38,11 +38,11 @@ def test_a_status_names_the_producer_and_the_command_that_ends_its_transaction(
     topic = deployment.topic("analytics")
     producer = open_transaction(deployment, topic)
     host, _, port = deployment.bootstrap_servers.partition(":")
-    producer = read_open_producer((host, int(port)), (topic, 0), 0, 10)
-    assert producer is not None
+    producer_id = read_open_producer((host, int(port)), (topic, 0), 0, 10)
+    assert producer_id is not None
     assert read_open_producer((host, int(port)), (topic, 0), 1, 10) is None
 
-    sentence = f"{topic}-0 are hidden by a transaction of producer {producer} "
+    sentence = f"{topic}-0 are hidden by a transaction of producer {producer_id} "
     command = (
         f"kafka-transactions.sh --bootstrap-server {deployment.bootstrap_servers} abort"
         f" --topic {topic} --partition 0 --start-offset 0`"
