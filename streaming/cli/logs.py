@@ -17,6 +17,7 @@ from streaming.errors import NotFound, UsageError
 TAIL_BYTES: Final = 1 << 20
 """Read from the end of a file: far more than the lines that anybody asks for."""
 POLL_SECONDS: Final = 0.3
+"""A person sees a line at once, and a follow of idle logs takes next to no CPU."""
 
 App = Annotated[
     str | None,

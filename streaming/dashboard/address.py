@@ -11,6 +11,7 @@ from streaming.system.privacy import keep_private
 
 EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - only compared
 LISTENING_SECONDS: Final = 1.0
+"""The dashboard is on this machine, and so answers at once or not at all."""
 
 
 def dashboard_url(settings: Settings) -> str:

@@ -47,7 +47,9 @@ MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 CONFIRM_SECONDS: Final = 10.0
 """Shorter than the 30 s after which most HTTP clients and proxies give up."""
 POLL_SECONDS: Final = 0.05
+"""Long for a poll, which returns with the first report: it ends a wait without any."""
 FLUSH_SECONDS: Final = 2.0
+"""At the end of the page. A client whose request is not confirmed sends it again."""
 MAX_CONCURRENT: Final = 16
 TEST_ITEM: Final = "test-purchase"
 TEST_DESCRIPTION: Final = "sent from the dashboard to see the stream work"

@@ -37,6 +37,7 @@ MAX_BRANCHES: Final = 64
 """Of a union of records: which one it is takes a byte."""
 
 MAX_SCALE: Final = 64
+"""Decimals of a number: a schema could name millions, and each would be a zero to write."""
 TOO_LARGE: Final = f"has over {MAX_NODES:,} types, or too long names"
 BYTES: Final[Mapping[str, int]] = {
     "null": 0,

@@ -27,10 +27,12 @@ from streaming.events.refusal import Refusal, RefusalError
 VERSION: Final = b"1"
 # Of each of value, key and headers, if the whole is too large: enough to recognise the record.
 KEPT_BYTES: Final = 64 * 1024
+# Of a key or a header where it is shown, and of the key in the database.
 MAX_CHARACTERS: Final = 1024
 
 # Kafka's batch header, and a record's own lengths and deltas at their longest.
 _BATCH_OVERHEAD: Final = 61 + 36
+# Of a header: the lengths of name and value, at their longest.
 _HEADER_OVERHEAD: Final = 10
 _LENGTH: Final = struct.Struct(">i")
 _ABSENT: Final = _LENGTH.pack(-1)

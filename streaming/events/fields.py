@@ -14,12 +14,14 @@ from streaming.events.identifiers import has_uuid_form
 from streaming.events.refusal import Reason, RefusalError, excerpt
 from streaming.units import EPOCH, MICROS, decimal_text
 
+# Far beyond a line of any shop: what is larger is a mistake of the sender.
 MAX_QUANTITY: Final = 1_000_000
 MAX_PRICE_MICROS: Final = 10**9 * MICROS
 # The most that a deployment may allow, and so the most that an event on `analytics` holds.
 MAX_AMOUNT_MICROS: Final = 10**9 * MICROS
 # The user is the record's key, and users and items are keys of tables.
 MAX_NAME: Final = 128
+# Of an order, a description and a country, which are stored with every event.
 MAX_TEXT: Final = 1024
 
 _RFC_3339 = re.compile(

@@ -23,6 +23,7 @@ from streaming.runtime.limits import CALL_SECONDS
 CHECK_SECONDS: Final = 10.0
 """Two small requests each: often enough to name a recreated topic before an operator wonders."""
 KAFKA_DEFAULT_BYTES: Final = 1_000_000
+"""Below Kafka's 1,048,588, so that a record with its headers fits too."""
 REMEDIES: Final = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: "is missing; `purchases topics create` makes it",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: (

@@ -39,6 +39,7 @@ SPARE: Final = 8
 """Offsets read for each record that is shown: in `analytics` most may be transactions' markers."""
 MAX_VALUE_BYTES: Final = 64 * 1024
 MAX_HEADERS: Final = 100
+"""Of a record both are shown up to here only, so that an answer stays small."""
 MAX_START: Final = 24
 """Characters of a partition and an offset of 64 bits."""
 BATCH: Final = 500

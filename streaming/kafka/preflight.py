@@ -27,6 +27,7 @@ from streaming.system.deadline import Deadline
 DEADLINE_SECONDS: Final = 4.5
 """Shorter than the five seconds within which a command says what is wrong."""
 CONNECT_SECONDS: Final = 1.0
+"""Of one address of several: one that drops packets must not take the whole deadline."""
 SLICE_SECONDS: Final = 0.3
 """Between two looks at the evidence: librdkafka retries in silence until the whole deadline."""
 

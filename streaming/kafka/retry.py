@@ -15,6 +15,7 @@ from streaming.system.deadline import Deadline
 ANSWER_SECONDS: Final = 5.0
 """A broker takes a group over within a second or two; longer is an outage."""
 RETRY_SECONDS: Final = 0.1
+"""Between two questions: a refusal costs the broker little, and a person waits for the answer."""
 
 Answer = TypeVar("Answer")
 

@@ -20,6 +20,7 @@ from streaming.runtime.worker import Runtime
 STANDBY_SECONDS: Final = 2.0
 """Between two questions: the other host's slot is taken over so long after its session ended."""
 PROBE_SECONDS: Final = 1.0
+"""Shorter than the pause, so that a silent broker delays the takeover by little."""
 ADDED: Final = "partitions were added; the group forgets who left before within its session timeout"
 
 

@@ -27,6 +27,7 @@ SLICE_SECONDS: Final = 0.2
 REPORT_SECONDS: Final = 0.2
 # Records between two polls for delivery errors; a poll for each would slow the sending down.
 TICK_EVERY: Final = 1_000
+# So short that the queue, which holds `QUEUED_RECORDS`, does not run empty meanwhile.
 FULL_QUEUE_SECONDS: Final = 0.02
 # Enough to fill batches; more would only add to what may be unacknowledged at a stop.
 QUEUED_RECORDS: Final = 30_000

@@ -25,6 +25,7 @@ MOST_BYTES: Final = 4 * 1024 * 1024
 MAX_PROBLEMS: Final = 3
 """Failed tasks that are named; all of them are counted."""
 MOST_CHARACTERS: Final = 300
+"""Of the first line of a stack, which may quote a whole record."""
 NO_REASON: Final = "it names no reason"
 FAILED: Final = "FAILED"
 

@@ -13,6 +13,7 @@ from streaming.store.schema import UpgradeProgress, upgrade
 from streaming.system.logs import get_logger
 
 LOG_SECONDS: Final = 10.0
+"""An upgrade of a large database takes minutes; its log shows that it goes on, and stays short."""
 
 
 def prepare_store(settings: Settings) -> str:

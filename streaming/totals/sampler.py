@@ -35,6 +35,7 @@ COMPARE_SHARE: Final = 20
 SMOOTH_SECONDS: Final = 3.0
 """Longer than a batch takes: the rate of one sample would jump with each commit."""
 RANK_SECONDS: Final = 60.0
+"""`RANKS_KEPT` of them are the hour over which an item's climb is shown."""
 RANKED_EVER: Final = 100
 """Ten are shown; the others may climb among them within the hour."""
 

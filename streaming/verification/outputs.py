@@ -30,6 +30,7 @@ MOST_COUNTED: Final = 255
 CHUNK: Final = 4_096
 """Offsets that are judged together. A page of memory that holds no record is never touched."""
 TIME_BYTES: Final = 8
+"""A time is a signed number of 64 bits in memory that processes share."""
 CHECK: Final = "purchases on analytics or dead letters"
 
 Ranges = Mapping[TopicPartition, tuple[int, int]]

@@ -44,6 +44,7 @@ MAX_SCHEMAS: Final = 1_000
 """Of more the first ones are forgotten: a parsed schema takes some KiB."""
 MAX_REFERENCES: Final = 20
 MAX_PATH: Final = 1_000
+"""Each schema that another refers to is one more question, and so is each of its own references."""
 MAX_ID: Final = 2**31 - 1
 """A registry counts in 32 bits with a sign."""
 AVRO: Final = "AVRO"

@@ -23,6 +23,7 @@ COMPATIBILITY: Final = {"purchases": "FORWARD", "analytics": "BACKWARD"}
 """Who reads `analytics` by a newer schema must read what older ones wrote. The processor of today
 must read what newer producers send to `purchases`."""
 MESSAGES: Final = 3
+"""Of an incompatible schema, of which a registry may send one for each field."""
 
 
 class RegisteredSchema(Struct, frozen=True):

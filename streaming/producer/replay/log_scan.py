@@ -22,6 +22,7 @@ REQUEST_SECONDS: Final = 5.0
 SHORTEST_SECONDS: Final = 0.1
 # An election of a new leader ends well before.
 SILENCE_SECONDS: Final = 30.0
+# A stop is noticed between two such calls.
 BATCH: Final = 5_000
 BATCH_SECONDS: Final = 0.2
 

@@ -27,6 +27,7 @@ SIGNS: Final[dict[str, frozenset[str]]] = {
 }
 """Signs beside amounts, and the currencies that write so; a code stands for itself."""
 MAX_DECIMALS: Final = 6
+"""Of a unit price: the stream counts money in millionths."""
 DIGITS: Final = 40
 """More than any total has; the quotient of two is exact or far longer."""
 

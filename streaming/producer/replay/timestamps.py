@@ -15,6 +15,7 @@ from streaming.producer.replay.time_texts import read_texts
 MICROSECONDS: Final = 1_000_000
 MILLISECOND: Final = 1_000
 DAY: Final = 86_400 * MICROSECONDS
+# The years 1 to 9999, which are all that Python's times can hold.
 FIRST_INSTANT: Final = -62_135_596_800 * MICROSECONDS
 END_OF_INSTANTS: Final = 253_402_300_800 * MICROSECONDS
 FIRST_SECOND: Final = 315_532_800
