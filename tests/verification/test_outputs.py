@@ -124,7 +124,7 @@ def test_an_event_without_a_record_differs() -> None:
 
 
 def test_times_of_records_need_not_grow() -> None:
-    """A topic may take its producers' times; each record is told by its position and its time."""
+    """A topic may take its producers' times; a record is recognised by its position and time."""
     minutes_old = [1, 9, 4, 30, 2, 0]
     times = [TIME - 60_000 * minutes for minutes in minutes_old]
     books = OutputCounts(TOPICS, {FIRST: (0, 12)})
