@@ -50,9 +50,9 @@ def create_sql_table(connection: Connection, transform: SqlTransform) -> None:
     The days of the old one are gone then, with their builds.
     """
     table, types = transform.table, transform.source.types
-    found = inspect(connection)
-    is_there = found.has_table(table)
-    columns = found.get_columns(table) if is_there else []
+    inspector = inspect(connection)
+    is_there = inspector.has_table(table)
+    columns = inspector.get_columns(table) if is_there else []
     if [column["name"] for column in columns] == transform.columns and (
         not types or [str(column["type"]).lower() for column in columns] == [*types]
     ):

@@ -123,10 +123,10 @@ def _check_checksums(connection: StoreConnection, database: PostgresDatabase) ->
     (failures,) = connection.execute(
         "SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()"
     ).fetchone()
-    found = (
+    state = (
         "without checksums, so that nothing is known of its pages; its administrator may turn them"
         " on with pg_checksums"
         if failures is None
         else f"with checksums, of which {failures} were wrong so far"
     )
-    return Finding(passed=not failures, description=f"{database} is {found}.")
+    return Finding(passed=not failures, description=f"{database} is {state}.")

@@ -146,11 +146,11 @@ def read_gap(
     with read_store(settings) as store:
         if is_day_table(table):
             days, code = DayRange(first or FIRST_DAY, last or date.max), code_versions(settings)
-            found = read_days_freshness(store, table, days, settings.zone, code.get(table))
-            return found if found.missing_days else None
+            freshness = read_days_freshness(store, table, days, settings.zone, code.get(table))
+            return freshness if freshness.missing_days else None
         if table in WHOLE_TABLE_NAMES:
-            found = read_whole_freshness(store, table)
-            return found if found.behind and found.built_at is None else None
+            freshness = read_whole_freshness(store, table)
+            return freshness if freshness.behind and freshness.built_at is None else None
     return None
 
 

@@ -109,7 +109,7 @@ class Lines(Struct, frozen=True, kw_only=True):
     next_offset: int | None
 
 
-class Found(Struct, frozen=True):
+class SearchHit(Struct, frozen=True):
     """What a search found: `kind` is item, country, customer or order; an order has its days."""
 
     kind: str
@@ -119,10 +119,10 @@ class Found(Struct, frozen=True):
     last: date | None = None
 
 
-class SearchResult(Struct, frozen=True):
+class SearchResult(Struct, frozen=True, rename={"hits": "found"}):
     """What has a text in its name: of each kind a few."""
 
-    found: list[Found]
+    hits: list[SearchHit]
 
 
 class Freshness(Struct, frozen=True, kw_only=True):

@@ -139,5 +139,5 @@ def scheduled_backup(settings: Settings) -> Path | None:
 def newest_backup(settings: Settings) -> Path | None:
     """Return the newest backup of this database, scheduled or made by hand; None without one."""
     folder = Home(settings.home).backups
-    found = [*folder.glob(f"*-{SCHEDULED}.db"), *folder.glob("*-backup.db")]
-    return max(found, key=lambda path: path.name, default=None)
+    backups = [*folder.glob(f"*-{SCHEDULED}.db"), *folder.glob("*-backup.db")]
+    return max(backups, key=lambda path: path.name, default=None)

@@ -100,7 +100,7 @@ class Statement:
         """The statement with the literals: views and cursors have no parameters."""
         return _PART.sub(self._filled, self.text)
 
-    def place(self, position: int) -> str:
+    def locate(self, position: int) -> str:
         """Return line and column, as the user wrote it, of a character of the filled text."""
         longer = 0
         for part in _PART.finditer(self.text):
@@ -247,10 +247,10 @@ def _explain(error: psycopg.Error, statement: Statement, offset: int = 0) -> Exc
         return SqlTextError(f"The SQL needs more than the server gives it: {message}.")
     if code == "42501":
         return SqlTextError(f"The SQL reads what it may not: {message}.")
-    place = ""
+    where = ""
     if (position := error.diag.statement_position) is not None:
-        place = f"{statement.place(int(position) - 1 - offset)}: "
-    return SqlTextError(f"The SQL is not valid: {place}{message}.")
+        where = f"{statement.locate(int(position) - 1 - offset)}: "
+    return SqlTextError(f"The SQL is not valid: {where}{message}.")
 
 
 def _explain_other(error: psycopg.Error, tables: Collection[str] | None) -> SqlTextError | None:

@@ -96,11 +96,11 @@ def _require_room(path: Path, kept: Path | None) -> None:
     size = path.stat().st_size
     # Pages of the old table are free again only when all that they held is moved.
     spare = size // 4 + SPARE_BYTES
-    for place, needed in ((path, spare), (kept, size + spare)):
-        if place is not None and (free := free_bytes(place)) < needed:
+    for file, needed in ((path, spare), (kept, size + spare)):
+        if file is not None and (free := free_bytes(file)) < needed:
             raise Unavailable(
                 f"The upgrade of {path} and the copy before it need {needed // MIB + 1:,} MiB on"
-                f" the disk of {place.parent}, which has {free // MIB:,} MiB left. Free some."
+                f" the disk of {file.parent}, which has {free // MIB:,} MiB left. Free some."
             )
 
 

@@ -107,25 +107,25 @@ def _find(connection: sqlite3.Connection, sql: str, message: str) -> int | None:
     """Return the position that an error's message is about, which Python's module does not tell."""
     if message == "incomplete input":
         return len(sql.rstrip())
-    found = _MESSAGE.match(message)
-    if found is None:
+    match = _MESSAGE.match(message)
+    if match is None:
         return None
-    if (near := found["near"]) is not None:
+    if (near := match["near"]) is not None:
         return next(_syntax_errors(connection, sql, near), None)
-    name = (found["missing"] or found["function"]).rpartition(".")[2]
-    place = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sql, re.IGNORECASE)
-    return None if place is None else place.start()
+    name = (match["missing"] or match["function"]).rpartition(".")[2]
+    position = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sql, re.IGNORECASE)
+    return None if position is None else position.start()
 
 
 def _syntax_errors(connection: sqlite3.Connection, sql: str, near: str) -> Iterator[int]:
-    """Yield the places of a word up to which the text is as wrong as all of it.
+    """Yield the positions of a word up to which the text is as wrong as all of it.
 
     The parser stops at the first word that does not fit, so that the text before it is only
     incomplete.
     """
-    for place in re.finditer(re.escape(near), sql):
+    for word in re.finditer(re.escape(near), sql):
         try:
-            connection.execute(f"EXPLAIN {sql[: place.end()]}")
+            connection.execute(f"EXPLAIN {sql[: word.end()]}")
         except sqlite3.Error as error:
             if str(error).startswith(f'near "{near}"'):
-                yield place.start()
+                yield word.start()

@@ -284,17 +284,17 @@ def drop_sql_table(settings: Settings, name: str, *, apply: bool) -> int:
 
     Raises `UsageError` if there is no such table, or if its file is there still.
     """
-    wanted = name if is_sql_table(name) else f"{PREFIX}{name}"
-    if any(table.name == wanted for table in read_sql_tables(settings).tables):
-        raise UsageError(f"The file of {wanted} is in {settings.sql}; remove it first.")
+    table_name = name if is_sql_table(name) else f"{PREFIX}{name}"
+    if any(table.name == table_name for table in read_sql_tables(settings).tables):
+        raise UsageError(f"The file of {table_name} is in {settings.sql}; remove it first.")
     with write_store(settings) as store:
-        require_sql_table(store, wanted)
-        rows = store.execute(f'SELECT count(*) FROM "{wanted}"').fetchone()[0]  # noqa: S608 - the schema's
+        require_sql_table(store, table_name)
+        rows = store.execute(f'SELECT count(*) FROM "{table_name}"').fetchone()[0]  # noqa: S608 - the schema's
         if not apply:
             return int(rows)
-        store.execute(f'DROP TABLE "{wanted}"')
+        store.execute(f'DROP TABLE "{table_name}"')
         for table in ("table_build", "build_failure"):
-            store.execute(f"DELETE FROM {table} WHERE table_name = ?", (wanted,))  # noqa: S608 - constants
+            store.execute(f"DELETE FROM {table} WHERE table_name = ?", (table_name,))  # noqa: S608 - constants
     return int(rows)
 
 
