@@ -85,7 +85,9 @@ def test_a_log_that_was_cut_and_grew_again_is_noticed_and_read_again(
     for app in apps:
         now = [each for each in positions(alone) if each["app"] == app.name]
         ends = {(each["topic"], each["partition"]): each["end"] for each in now}
-        assert all(end > before[read] for read, end in ends.items() if "dlq" not in read[0])
+        assert all(
+            end > before[partition] for partition, end in ends.items() if "dlq" not in partition[0]
+        )
         with alone.running(app.command):
             wait_until(failure(alone, app.name), 60, "it was not noticed")
         status = read_status(alone.home, app.name, 0)
