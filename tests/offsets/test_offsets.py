@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
@@ -221,6 +222,7 @@ def test_the_same_slot_on_two_hosts_works_once_and_is_taken_over(
             wait_until(lambda: other.count("analytics_event") == COUNT, 60, "not stored")
 
 
+@pytest.mark.faults
 def test_more_slots_than_partitions_share_what_there_is(deployment: Deployment) -> None:
     """A slot that owns nothing is idle, and none of it is lost or doubled."""
     deployment.succeed("db", "upgrade")

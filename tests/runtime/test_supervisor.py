@@ -98,12 +98,9 @@ def test_two_slots_share_the_work_exactly_once(deployment: Deployment) -> None:
     require_exactly_once(deployment, load.sent)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
-    ("command", "app", "partitions"),
-    [
-        ("process", "processor", 8),
-        pytest.param("analyze", "analytics", 5, marks=pytest.mark.faults),
-    ],
+    ("command", "app", "partitions"), [("process", "processor", 8), ("analyze", "analytics", 5)]
 )
 def test_a_slot_that_stands_still_is_stood_in_for_and_joins_again(
     deployment: Deployment, command: str, app: str, partitions: int

@@ -245,6 +245,7 @@ for home in sys.argv[1:3]:
 """It prints its peak memory (MiB) after the exports of one home, and after those of both."""
 
 
+@pytest.mark.faults
 def test_memory_does_not_grow_with_the_rows(store: Settings, tmp_path: Path) -> None:
     """Ten times the events, and no more than a few frames of them in memory."""
     few = Settings(home=tmp_path / "few")
