@@ -70,8 +70,10 @@ def _problems(status: Status) -> Iterator[Problem]:
         yield Problem(
             "database_unreadable",
             status.database.detail,
-            "Make the file readable, or restore a backup with `purchases db restore`. If it is a"
-            " server's, let that answer; the stream then continues by itself.",
+            "Make the file readable, or restore a backup with `purchases db restore`."
+            # A file is named by its whole path, and any other database by words.
+            if status.database.path.startswith("/")
+            else "Let its server answer; the stream then continues by itself.",
         )
     if status.disk.free_bytes < LEAST_FREE_BYTES:
         yield Problem(

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from streaming.broker.embedded import broker_status
 from streaming.broker.identity import read_identity
-from streaming.errors import PurchasesError
+from streaming.errors import PurchasesError, Unavailable
 from streaming.kafka.acls import consumer_rules, processor_rules
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
@@ -112,6 +112,8 @@ def _versions(settings: Settings) -> Iterator[Check]:
             return
         with read_store(settings) as store:
             engine = engine_version(store)
+    except Unavailable as error:
+        yield Check("versions", "failed", f"{ours}; {error}", "wait for the database, or mend it")
     except PurchasesError as error:
         yield Check("versions", "failed", f"{ours}; {error}", "see docs/how-to/upgrade.md")
     else:
