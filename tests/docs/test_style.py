@@ -1,5 +1,6 @@
 """The words of code, docs and messages: those that a reader would have to translate are refused."""
 
+import ast
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -19,6 +20,16 @@ EVERYDAY: Final = re.compile(
     r"|restarts|rhythm|said|sent|shown|source|standing|taken|told|truth|until|upkeep|verdict"
     r"|waiting|wanted|way|written"
 )
+# A name says what it holds, and a position in Kafka is an offset, a position or a topic partition.
+VAGUE: Final = re.compile(
+    r"\b(?<!not )(?<!dead )(?<!in )(?<!decimal )(?:found|known|wanted|told|places?|letters?)\b"
+)
+WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+NOT_RENAMED: Final = (
+    *("assets/builds/", "benchmarks/postgres.py", "streaming/analytics/app.py"),
+    *("streaming/store/", "streaming/verification/", "tests/"),
+)
+"""Where such names are still to be changed."""
 GLOSSARY: Final = "docs/glossary.md"
 EXEMPT = {"tests/docs/test_style.py", GLOSSARY}
 
@@ -60,3 +71,22 @@ def test_no_word_that_a_term_of_the_glossary_replaces_is_used() -> None:
     assert words >= set(EVERYDAY.pattern.split("|"))
     refused = "|".join(re.escape(word) for word in words if not EVERYDAY.fullmatch(word))
     assert find_refused(re.compile(rf"(?<![a-z])(?:{refused})s?(?![a-z])", re.IGNORECASE)) == []
+
+
+def names(code: str) -> set[str]:
+    """Return all names in Python, but for those of tests, which are sentences."""
+    fields = ("id", "attr", "arg", "name", "asname")
+    values = {getattr(node, field, None) for node in ast.walk(ast.parse(code)) for field in fields}
+    return {value for value in values if isinstance(value, str) and not value.startswith("test_")}
+
+
+def test_names_say_what_they_hold() -> None:
+    """No name is `found` or `place`, or has such a word as a part."""
+    vague = [
+        f"{path}: {name}"
+        for path, text in texts()
+        if path.endswith(".py") and not path.startswith(NOT_RENAMED)
+        for name in names(text)
+        if VAGUE.search(" ".join(WORD.findall(name)).lower())
+    ]
+    assert vague == []
