@@ -36,7 +36,7 @@ from streaming.runtime.limits import WRITE_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime, run_worker
 from streaming.settings import Settings
 from streaming.store.archive import return_days, with_rows
-from streaming.store.connection import sentence_start
+from streaming.store.connection import sentence_start, store_errors
 from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import lock_store, open_engine
 from streaming.store.models import StreamOffset
@@ -219,6 +219,8 @@ class AnalyticsConsumerApp:
     def _write_once(self, rows: BatchRows) -> StoredBatch:
         with (
             self._runtime.watchdog_limit(WRITE_WATCHDOG_SECONDS),
+            # Rows are copied by the driver, whose errors the engine does not see.
+            store_errors(self._settings.database),
             self._engine.begin() as connection,
         ):
             self._learn_erasures(connection)

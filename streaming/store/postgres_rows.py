@@ -30,7 +30,8 @@ _INSERT: Final = (
 def copy_events(connection: Connection, rows: Sequence[EventRow]) -> None:
     """Copy events to the server, from where `insert_copied` takes them in the same transaction.
 
-    Nobody waits for it: the table is the session's own. What was copied before is replaced.
+    Nobody waits for it: the table is the session's own. What was copied before is replaced. Raises
+    errors of the driver, which are for `store_errors`.
     """
     raw: Any = connection.connection.driver_connection
     with raw.cursor() as cursor:
