@@ -22,12 +22,13 @@ from assets.builds.columns import FILE_COLUMNS, ROW_COLUMNS, FileSums, scan_file
 from assets.tables.aggregate import EVENT_COLUMNS
 from assets.tables.calendar import day_window, with_local_time
 from streaming.errors import PurchasesError
+from streaming.events.identifiers import event_id_text
 from streaming.store.archive import ROW, list_archive, read_archived
 from streaming.store.column_files import ColumnFile, read_column_files
 from streaming.store.column_store import ColumnStore
 from streaming.store.connection import StoreConnection
+from streaming.store.dialect import is_one_of, read_in_pieces
 from streaming.store.live_totals import read_version
-from streaming.store.migrations.readable import event_id
 from streaming.totals.queries import last_row
 from streaming.units import MICROS, whole_sum
 
@@ -35,6 +36,7 @@ FRAME_ROWS: Final = 250_000
 """Rows of one frame: a build needs memory for one frame and its figures, whatever the range."""
 FETCH_ROWS: Final = 25_000
 """Rows fetched at once; as Python tuples they take several times a frame's memory."""
+ID: Final = "event_id"
 
 
 @dataclass(frozen=True)
@@ -164,20 +166,20 @@ def read_whole_rows(
 ) -> Iterator[pl.DataFrame]:
     """Read the rows of a day after a number, whole and in the order of their numbers, in frames."""
     columns = {**FILE_COLUMNS, **ROW_COLUMNS}
-    shown = {"event_id": event_id("event_id"), ROW: "rowid"}
-    names = ", ".join(shown.get(name, f'"{name}"') for name in columns)
-    cursor = connection.execute(
+    names = ", ".join("rowid" if name == ROW else f'"{name}"' for name in columns)
+    pieces = read_in_pieces(
+        connection,
         f"SELECT {names} FROM analytics_event"  # noqa: S608 - own names
         " WHERE event_time >= ? AND event_time < ? AND +rowid > ? ORDER BY +rowid",
         (*day_window(day, zone), after),
+        FETCH_ROWS,
     )
-    pieces = iter(lambda: cursor.fetchmany(FETCH_ROWS), [])
     return _frames(_of_day(_frame(piece, columns), day, zone) for piece in pieces)
 
 
 def count_rows(connection: StoreConnection, zone: ZoneInfo, rows: RowRange) -> int:
     """Count the events of a range of rows; also those of a neighbour that `day_window` has."""
-    statement, _ = _select("count(*)", day_window(rows.day, zone), rows, {})
+    statement = _select("count(*)", day_window(rows.day, zone), rows, ())
     return int(connection.execute(statement).fetchone()[0])
 
 
@@ -280,37 +282,37 @@ def _pieces(
 
     The first piece may be empty: an empty range gives one frame with the columns and no row.
     """
-    names = ", ".join(event_id(name) if name == "event_id" else f'"{name}"' for name in columns)
-    statement, parameters = _select(names, window, rows, related)
-    cursor = connection.execute(statement, parameters)
-    yield _frame(cursor.fetchmany(FETCH_ROWS), columns)
-    while pieces := cursor.fetchmany(FETCH_ROWS):
-        yield _frame(pieces, columns)
+    names = ", ".join(f'"{name}"' for name in columns)
+    found = [is_one_of(connection, column, values) for column, values in related.items()]
+    statement = _select(names, window, rows, [condition for condition, _ in found])
+    values = [of_column for _, of_column in found]
+    pieces = read_in_pieces(connection, statement, values, FETCH_ROWS)
+    yield _frame(next(pieces, []), columns)
+    for piece in pieces:
+        yield _frame(piece, columns)
 
 
 def _select(
     names: str,
     window: tuple[int | None, int | None],
     rows: RowRange | None,
-    related: Mapping[str, Sequence[str]],
-) -> tuple[str, list[str]]:
-    """Return the statement that selects events, and its parameters."""
-    table, number = "analytics_event", "+rowid"
+    related: Sequence[str],
+) -> str:
+    """Return the statement that selects events, those for which one of `related` is true."""
+    moment, number = "event_time", "+rowid"
     # The rows of the range are few or many, and so are the events of the day: the smaller of both
-    # is searched. SQLite has no statistics to decide by.
+    # is searched, as no index is of an expression. SQLite has no statistics to decide by.
     if rows is not None and rows.until - rows.after < rows.day_events:
-        table, number = "analytics_event NOT INDEXED", "rowid"
+        moment, number = "+event_time", "rowid"
     start, end = window
-    limits = {"event_time >=": start, "event_time <": end}
+    limits = {f"{moment} >=": start, f"{moment} <": end}
     if rows is not None:
         limits |= {f"{number} >": rows.after or None, f"{number} <=": rows.until}
     conditions = [f"{sign} {at}" for sign, at in limits.items() if at is not None]
     if related:
-        found = [f'"{column}" IN (SELECT value FROM json_each(?))' for column in related]  # noqa: S608 - own names
-        conditions.append(f"({' OR '.join(found)})")
+        conditions.append(f"({' OR '.join(related)})")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    values = [json.dumps(list(of_column)) for of_column in related.values()]
-    return f"SELECT {names} FROM {table}{where}", values  # noqa: S608 - own names
+    return f"SELECT {names} FROM analytics_event{where}"  # noqa: S608 - own names
 
 
 def _frames(pieces: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -331,4 +333,7 @@ def _of_day(events: pl.DataFrame, day: date, zone: ZoneInfo) -> pl.DataFrame:
 
 
 def _frame(rows: list[tuple[object, ...]], columns: Mapping[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=dict(columns), orient="row")
+    if ID not in columns:
+        return pl.DataFrame(rows, schema=dict(columns), orient="row")
+    frame = pl.DataFrame(rows, schema={**columns, ID: pl.Binary}, orient="row")
+    return frame.with_columns(pl.Series(ID, map(event_id_text, frame[ID]), dtype=pl.String))

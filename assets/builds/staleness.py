@@ -4,7 +4,6 @@ All is pure except the two `read_` functions. Which runs are requested is in
 `orchestration.automation.run_plan`.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -79,7 +78,13 @@ def read_stale_partitions(
     too. Days without a partition in Dagster are among them; `stale_days` leaves them out.
     """
     failures = read_failures(connection)
-    rows = connection.execute(_STALE_PARTITIONS, {"sql": json.dumps(dict(sql))}).fetchall()
+    listed = "".join(f", (:table{n}, :code{n})" for n in range(len(sql)))
+    values = {
+        name: value
+        for n, (table, code) in enumerate(sql.items())
+        for name, value in ((f"table{n}", table), (f"code{n}", code))
+    }
+    rows = connection.execute(_STALE_PARTITIONS.format(sql=listed), values).fetchall()
     return [replace(StalePartition(*row), failure=failures.get((row[0], row[1]))) for row in rows]
 
 
@@ -148,7 +153,7 @@ def _values(names: Sequence[str], more: str = "") -> str:
 # A missing build counts as version 0, so that a day without events is never stale.
 _STALE_PARTITIONS: Final = f"""
 WITH day_table(name, code) AS (
-  VALUES {_values(DAY_TABLE_NAMES, ", NULL")} UNION ALL SELECT key, value FROM json_each(:sql)
+  VALUES {_values(DAY_TABLE_NAMES, ", NULL")}{{sql}}
 ),
 whole_table(name) AS (VALUES {_values(WHOLE_TABLE_NAMES)}),
 target AS (

@@ -4,8 +4,10 @@ Every function reads inside the caller's snapshot and returns a `Finding`. Check
 alone are in `stream_health`.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import date
+from itertools import chain
 from typing import Final
 
 from assets.builds.audit import REST, UNITS
@@ -89,8 +91,7 @@ def check_unchanged(
 ) -> Finding:
     """Compare the digest of each partition's rows with the digest of its build."""
     order = ", ".join(f'"{name}"' for name in transform.key)
-    # The second condition is always true, and takes the partition as the first one does.
-    where = "WHERE day = ?" if transform.by_day else "WHERE ? IS NOT NULL"
+    where = "WHERE day = ?" if transform.by_day else ""
     query = f"SELECT * FROM {transform.table} {where} ORDER BY {order}"
     builds = connection.execute(
         "SELECT partition, digest FROM table_build WHERE table_name = ?", (transform.table,)
@@ -98,7 +99,8 @@ def check_unchanged(
     changed = [
         partition
         for partition, built in builds
-        if digest(transform, connection.execute(query, (partition,)).fetchall()) != built
+        for values in [(partition,) if transform.by_day else ()]
+        if digest(transform, connection.execute(query, values).fetchall()) != built
     ]
     return Finding(
         passed=not changed,
@@ -186,12 +188,17 @@ def _read_waiting_since(
     window = (-(2**63), 2**63 - 1)
     if stale.partition != WHOLE:
         window = day_window(date.fromisoformat(stale.partition), context.settings.zone)
-    # The build's offsets say which events it has: `$."analytics-0"` is the next of partition 0.
-    path = f'$."{Names.of(context.settings).analytics}-'
+    # The build's offsets say which events it has: `analytics-0` is the next of partition 0.
+    topic = f"{Names.of(context.settings).analytics}-"
+    offsets = json.loads(build[0]) if build else {}
+    built = {int(n.removeprefix(topic)): at for n, at in offsets.items() if n.startswith(topic)}
+    next_offset = "0"
+    if built:
+        next_offset = f"CASE stream_partition{' WHEN ? THEN ?' * len(built)} ELSE 0 END"
     row = connection.execute(
         "SELECT min(processed_at) FROM analytics_event WHERE event_time >= ? AND event_time < ?"
-        " AND stream_offset >= coalesce(json_extract(?, ? || stream_partition || '\"'), 0)",
-        (*window, build[0] if build else "{}", path),
+        f" AND stream_offset >= {next_offset}",
+        (*window, *chain.from_iterable(built.items())),
     ).fetchone()
     return max(stale.changed_at if row[0] is None else row[0], stale.built_at or 0)
 

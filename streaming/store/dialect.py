@@ -4,6 +4,7 @@ Statements that both take, with the same result, are the rule; what is here is t
 each says it is in `sqlite` and `postgres`.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -90,6 +91,13 @@ def contains(store: StoreConnection, column: str, parameter: str) -> str:
     # Only LIKE of SQLite ignores the case; a call of `lower` for each row would double the time.
     like = "LIKE" if isinstance(store, sqlite3.Connection) else "ILIKE"
     return f"{column} {like} {parameter} ESCAPE '\\'"
+
+
+def is_one_of(store: StoreConnection, column: str, values: Sequence[str]) -> tuple[str, object]:
+    """Return the condition that a column is one of any number of texts, and its one parameter."""
+    if isinstance(store, sqlite3.Connection):
+        return f'"{column}" IN (SELECT value FROM json_each(?))', json.dumps(list(values))  # noqa: S608 - own names
+    return f'"{column}" = ANY(?)', list(values)
 
 
 def start_of_period(store: StoreConnection, period: Period, seconds: str) -> str:

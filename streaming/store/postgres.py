@@ -6,6 +6,7 @@ a database. What only PostgreSQL can say of a table is in `postgres_schema` and 
 """
 
 import re
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -308,7 +309,9 @@ def read_in_pieces(
     connection: PostgresConnection, statement: str, values: Sequence[Any], rows: int
 ) -> Iterator[list[Any]]:
     """Yield the rows of a statement so many at a time, while the server keeps the others."""
-    with connection.raw.cursor(name="pieces", scrollable=False) as cursor:
+    # Several may be open in one snapshot.
+    name = f"pieces_{uuid.uuid4().hex}"
+    with connection.raw.cursor(name=name, scrollable=False) as cursor:
         cursor.execute(translate(statement).encode(), values)
         while piece := cursor.fetchmany(rows):
             yield piece

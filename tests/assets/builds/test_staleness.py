@@ -175,6 +175,6 @@ def test_ten_thousand_days_are_compared_in_one_statement(connection: sqlite3.Con
     partitions = read_stale_partitions(connection, {})
     assert {type(partition) for partition in partitions} == {StalePartition}
     assert [stale.partition for stale in partitions] == ["2011-05-05"] * 4
-    query = f"EXPLAIN QUERY PLAN {staleness._STALE_PARTITIONS}"
-    plan = connection.execute(query, {"sql": "{}"}).fetchall()
+    query = f"EXPLAIN QUERY PLAN {staleness._STALE_PARTITIONS.format(sql='')}"
+    plan = connection.execute(query).fetchall()
     assert any("SEARCH b" in row[3] and "partition=?" in row[3] for row in plan)
