@@ -236,6 +236,11 @@ def load_settings() -> Settings:
             f"{PREFIX}KEEP_EVENTS is set, and {PREFIX}COLUMNS_URL names a bucket, where another"
             " home could remove the only copy of events; unset one of them."
         )
+    if settings.keep_events is not None and not isinstance(settings.database, Path):
+        raise UsageError(
+            f"{PREFIX}KEEP_EVENTS is set, which deletes rows of a SQLite file, but"
+            f" {PREFIX}DATABASE_URL names {settings.database}; unset {PREFIX}KEEP_EVENTS."
+        )
     return settings
 
 

@@ -138,3 +138,7 @@ def test_files_in_a_bucket_cannot_be_the_only_copy(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PURCHASES_COLUMNS_URL", "s3://shop-history")
     with pytest.raises(UsageError, match=r"KEEP_EVENTS is set, and PURCHASES_COLUMNS_URL names"):
         load_settings()
+    monkeypatch.delenv("PURCHASES_COLUMNS_URL")
+    monkeypatch.setenv("PURCHASES_DATABASE_URL", "postgresql+psycopg://ann:secret@db.shop/sales")
+    with pytest.raises(UsageError, match=r"but PURCHASES_DATABASE_URL names the database sales on"):
+        load_settings()

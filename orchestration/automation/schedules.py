@@ -4,6 +4,7 @@ The run that follows a close is requested in `run_sensors`.
 """
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from dagster import (
@@ -52,8 +53,13 @@ HOURLY: Final = "40 * * * *"
 def schedules(
     settings: Settings, upkeep: JobDefinition, backup: JobDefinition
 ) -> list[ScheduleDefinition]:
-    """Return all schedules; `upkeep` is the job that deletes old runs."""
+    """Return all schedules; `upkeep` is the job that deletes old runs.
+
+    Backups of a server's database are its administrator's.
+    """
+    of_file = [_backup_schedule(settings, backup)] if isinstance(settings.database, Path) else []
     return [
+        *of_file,
         daily_close_schedule(settings),
         seal_schedule(settings),
         _check_schedule(
@@ -79,16 +85,19 @@ def schedules(
             default_status=DefaultScheduleStatus.RUNNING,
             description="Deletes old runs that hold nothing current.",
         ),
-        ScheduleDefinition(
-            name="backup_schedule",
-            cron_schedule=BACKUP,
-            job=backup,
-            tags={REASON_TAG: "backup"},
-            execution_timezone=settings.timezone,
-            default_status=DefaultScheduleStatus.RUNNING,
-            description="Backs the database up, and deletes the oldest scheduled backups.",
-        ),
     ]
+
+
+def _backup_schedule(settings: Settings, job: JobDefinition) -> ScheduleDefinition:
+    return ScheduleDefinition(
+        name="backup_schedule",
+        cron_schedule=BACKUP,
+        job=job,
+        tags={REASON_TAG: "backup"},
+        execution_timezone=settings.timezone,
+        default_status=DefaultScheduleStatus.RUNNING,
+        description="Backs the database up, and deletes the oldest scheduled backups.",
+    )
 
 
 def daily_close_schedule(settings: Settings) -> ScheduleDefinition:
