@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from streaming.settings import Settings
+from streaming.status.collect import LOCK_SECONDS
 from streaming.status.model import Problem, Section
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.sql_tables import read_sql_tables
@@ -37,7 +38,7 @@ def read_tables_section(settings: Settings) -> Section:
         )
         for problem in read_sql_tables(settings).problems.values()
     ]
-    with read_store(settings) as store:
+    with read_store(settings, LOCK_SECONDS) as store:
         return _section(store, wrong)
 
 

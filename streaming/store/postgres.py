@@ -30,6 +30,8 @@ LOCK_SECONDS: Final = 5.0
 """How long a statement waits for another transaction's lock, as on SQLite."""
 CONNECT_SECONDS: Final = 10
 """How long one address is tried; below the watchdog's limit around a write."""
+HASTY_SECONDS: Final = 2
+"""The same for who waits less than a second for a lock, such as a status; libpq allows no less."""
 SILENT_SECONDS: Final = 20
 """How long a server whose network is gone is waited for. Shorter than a write's watchdog."""
 IDLE_SECONDS: Final = 60
@@ -156,7 +158,7 @@ def connect(
     compare otherwise there than on SQLite, and what `store_errors` does.
     """
     with store_errors(database):
-        raw = psycopg.connect(_conninfo(database), autocommit=True)
+        raw = psycopg.connect(_conninfo(database, lock_seconds), autocommit=True)
         try:
             _begin_session(database, raw, lock_seconds)
         # Also after Ctrl-C.
@@ -166,11 +168,11 @@ def connect(
     return PostgresConnection(raw)
 
 
-def _conninfo(database: PostgresDatabase) -> str:
+def _conninfo(database: PostgresDatabase, lock_seconds: float) -> str:
     """Return what libpq connects by: what the URL leaves open is set, so that nothing hangs."""
     given = psycopg.conninfo.conninfo_to_dict(database.conninfo)
     own: dict[str, str | int] = {
-        "connect_timeout": CONNECT_SECONDS,
+        "connect_timeout": HASTY_SECONDS if lock_seconds < 1 else CONNECT_SECONDS,
         "tcp_user_timeout": SILENT_SECONDS * 1000,
         "keepalives_idle": SILENT_SECONDS // 2,
         "keepalives_interval": 2,
