@@ -4,12 +4,16 @@ The connection of these tests is a superuser's, for whom the server itself refus
 """
 
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from assets.builds.builder import open_builder
+from assets.builds.writer import digest
+from assets.tables.sql_transform import SqlTransform
 from streaming.errors import UsageError
 from streaming.settings import Settings
-from streaming.store.connection import write_store
+from streaming.store.connection import read_store, write_store
 from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_engine
 from streaming.store.postgres import connect, snapshot
@@ -17,9 +21,9 @@ from streaming.store.postgres_sql import Statement, check_sql, select
 from streaming.store.source_topics import record_source_topics
 from streaming.store.sql_access import SqlTextError
 from streaming.store.sql_query import Bounds, run_query
-from streaming.store.sql_tables import SqlError, compute_day, read_sql_table
+from streaming.store.sql_tables import SqlError, compute_day, read_sql_table, read_sql_tables
 from streaming.system.database import PostgresDatabase
-from tests.assets.stored import write
+from tests.assets.stored import store_events, write
 from tests.store.rows import SOURCE_TOPICS, event, micros
 
 BOUNDS = Bounds(30, 100)
@@ -194,3 +198,27 @@ def test_an_unreachable_server_is_said(stored: Settings) -> None:
     file.write_text(f"SELECT 1 AS a {WHERE}")
     with pytest.raises(SqlError, match=r"cannot be checked: The database shop .* does not answer"):
         read_sql_table(file, away)
+
+
+def test_a_table_of_a_file_has_one_digest_in_both_databases(
+    stored: Settings, tmp_path: Path
+) -> None:
+    """Quotients too come back from a column of decimals as they were, and nothing is changed."""
+    (tmp_path / "sql").mkdir()
+    (tmp_path / "sql" / "lines.sql").write_text(
+        'SELECT item, max("user") AS buyer, sum(amount_micros) AS total, avg(quantity) AS mean,'
+        f" 1.0 * sum(quantity) / 7 AS seventh {WHERE} GROUP BY item"
+    )
+    on_sqlite = Settings(home=tmp_path / "on-sqlite", sql=tmp_path / "sql")
+    store_events(on_sqlite, [event(0, NOON), event(1, NOON, 2)])
+    builds = []
+    for settings in (on_sqlite, stored.model_copy(update={"sql": on_sqlite.sql})):
+        (transform,) = map(SqlTransform, read_sql_tables(settings).tables)
+        with open_builder(settings, "run") as builder:
+            (outcome,) = builder.build("2024-03-01", [transform])
+        assert outcome.build is not None
+        with read_store(settings) as store:
+            rows = store.execute("SELECT * FROM sql_lines").fetchall()
+        assert digest(transform, rows) == outcome.build.digest
+        builds.append((outcome.build.digest, rows))
+    assert builds[0] == builds[1]
