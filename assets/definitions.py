@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from dagster import (
@@ -30,7 +31,7 @@ from pydantic import Field
 
 from assets.builds.archive import archive_history
 from assets.builds.builder import Outcome, open_builder
-from assets.builds.locks import WRITE_POOL, hold_write_lock
+from assets.builds.locks import WRITE_POOL, hold_write_lock, takes_several_writers
 from assets.builds.seal import SealResult, read_history, seal_history
 from assets.checks.column_files import check_files
 from assets.checks.finding import Finding
@@ -56,6 +57,9 @@ GROUP: Final = "purchases"
 """One for all: of several groups the graph opens as closed boxes, and shows no lineage."""
 SEAL_SECONDS: Final = 300.0
 """Seal and archive begin no further day after so long: a build of today waits for them."""
+RUN_DAYS: Final = 31
+"""Days of a backfill's run, if several may run at a time: a run's start costs as much as building
+some days of the example, and a year is a dozen runs for as many hosts."""
 
 
 class BuildConfig(Config):
@@ -115,7 +119,7 @@ def stream_specs(settings: Settings) -> list[AssetSpec]:
         spec(
             EVENTS.to_user_string(),
             "Stored events, each once; a partition is a day in the deployment's time zone.",
-            "sqlite",
+            _store_kind(settings),
             "analytics",
             partitions_def=day_partitions(settings),
             metadata={"dagster/column_schema": column_schema(AnalyticsEventRow)},
@@ -140,10 +144,10 @@ def history_asset(settings: Settings) -> AssetsDefinition:
                 description="Compares the files with their list, and their sums with the ledger.",
             )
         ],
-        pool=WRITE_POOL,
+        pool=_pool(settings),
     )
     def analytics_history(context: AssetExecutionContext) -> Iterator[Any]:
-        with hold_write_lock(settings.home, context.run.run_id):
+        with hold_write_lock(settings, context.run.run_id, alone=True):
             day, limit = today(settings, datetime.now(UTC)), Deadline.after(SEAL_SECONDS)
             try:
                 result = seal_history(settings, day, limit.left())
@@ -202,9 +206,9 @@ def _tables(
         specs=[_spec(settings, transform) for transform in transforms],
         check_specs=[_audit_spec(transform, partitions) for transform in transforms],
         partitions_def=partitions,
-        backfill_policy=BackfillPolicy.single_run() if partitions else None,
+        backfill_policy=_backfill_policy(settings) if partitions else None,
         can_subset=True,
-        pool=WRITE_POOL,
+        pool=_pool(settings),
     )
     def build(context: AssetExecutionContext, config: BuildConfig) -> Iterator[Any]:
         # A range of days is one run, because 48 runs of a day took three times as long as one of
@@ -215,7 +219,7 @@ def _tables(
         days = _chosen_days(context, config) if partitions else [WHOLE]
         outcomes: list[Outcome] = []
         run_id = context.run.run_id
-        with hold_write_lock(settings.home, run_id), open_builder(settings, run_id) as builder:
+        with hold_write_lock(settings, run_id), open_builder(settings, run_id) as builder:
             # Counted from here: waiting for another run's lock must not use up the time.
             limit = Deadline.after(config.limit_seconds or math.inf)
             for piece in builder.group_days(days):
@@ -232,6 +236,23 @@ def _tables(
             raise failure
 
     return build
+
+
+def _store_kind(settings: Settings) -> str:
+    """Return the name of the database, by which Dagster shows its icon."""
+    return "sqlite" if isinstance(settings.database, Path) else "postgres"
+
+
+def _pool(settings: Settings) -> str | None:
+    """Return the pool that lets one run write at a time; None if the store takes several."""
+    return None if takes_several_writers(settings) else WRITE_POOL
+
+
+def _backfill_policy(settings: Settings) -> BackfillPolicy:
+    """Return how a backfill is cut into runs: several for several hosts, else one."""
+    if takes_several_writers(settings):
+        return BackfillPolicy.multi_run(RUN_DAYS)
+    return BackfillPolicy.single_run()
 
 
 def _chosen_days(context: AssetExecutionContext, config: BuildConfig) -> list[str]:
@@ -261,7 +282,7 @@ def _spec(settings: Settings, transform: AnyTransform) -> AssetSpec:
         group_name=GROUP,
         code_version=transform.code_version,
         owners=OWNERS,
-        kinds={"sql" if is_sql else "polars", "sqlite"},
+        kinds={"sql" if is_sql else "polars", _store_kind(settings)},
         metadata={
             "dagster/column_schema": table_schema(transform),
             "dagster/table_name": transform.table,

@@ -35,6 +35,7 @@ from assets.tables.models import BuildFailure, TableBuild
 from assets.tables.sql_transform import AnyTransform
 from streaming.errors import Unavailable
 from streaming.settings import Settings
+from streaming.store.build_rows import lock_partitions
 from streaming.store.column_files import MARK_FILE
 from streaming.store.column_store import ColumnStore, open_column_store
 from streaming.store.connection import StoreReader, open_reader
@@ -156,6 +157,7 @@ class PartitionBuilder:
         while True:
             try:
                 with self.engine.begin() as connection:
+                    lock_partitions(connection, {outcome.partition for outcome, _ in pairs})
                     return [self._write_table(connection, *pair) for pair in pairs]
             except Unavailable:
                 if deadline.is_over():

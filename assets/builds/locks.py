@@ -1,15 +1,19 @@
-"""The file locks of runs that write: which run is alive, and one writer at a time.
+"""The locks of runs that write: which run is alive, and what may be written at a time.
 
-The kernel frees a lock when its process dies, so a started run whose lock is free is dead. What
-follows for a dead run is in `orchestration.automation.run_sensors`.
+With a SQLite file they are file locks of the home, and one run writes at a time. With a PostgreSQL
+database they are its advisory locks, on whatever host a run is: builds write side by side, and a
+seal alone. Either lock is freed when its process dies, so a started run whose lock is free is dead.
+What follows for a dead run is in `orchestration.automation.run_sensors`.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
 from streaming.errors import PurchasesError, Unavailable
+from streaming.settings import Settings
+from streaming.system.database import PostgresDatabase
 from streaming.system.deadline import Deadline
 from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire, holder, wait_to_acquire
@@ -23,18 +27,53 @@ DEADLINE_SECONDS: Final = 3_600.0
 """Longer than any backfill of a whole history that was measured; a waiting run costs nothing."""
 
 
-def is_run_alive(home: Path, run_id: str) -> bool:
-    """Return whether a process of this host holds the run's lock."""
-    return holder(Home(home).run_lease(run_id)) is not None
+def takes_several_writers(settings: Settings) -> bool:
+    """Return whether several runs may build at a time."""
+    return isinstance(settings.database, PostgresDatabase)
+
+
+def is_run_alive(settings: Settings, run_id: str) -> bool:
+    """Return whether a process holds the run's lock: of this host, or of any with PostgreSQL.
+
+    Raises what `store_errors` does.
+    """
+    database = settings.database
+    if isinstance(database, PostgresDatabase):
+        from streaming.store.postgres_locks import is_run_held
+
+        return is_run_held(database, run_id)
+    return holder(Home(settings.home).run_lease(run_id)) is not None
+
+
+def is_writing(settings: Settings) -> bool:
+    """Return whether a run writes now, or waits for its turn. Raises what `store_errors` does."""
+    database = settings.database
+    if isinstance(database, PostgresDatabase):
+        from streaming.store.postgres_locks import is_history_held
+
+        return is_history_held(database)
+    return holder(Home(settings.home).write_lease) is not None
+
+
+def hold_write_lock(
+    settings: Settings, run_id: str, *, alone: bool = False
+) -> AbstractContextManager[None]:
+    """Hold the run's lock and the right to write, which may first wait for another run.
+
+    It is shared with other builds if the store takes several writers, but not if `alone`. Raises
+    `PurchasesError` if the run writes already, and `Unavailable` if another run does not end for
+    over an hour.
+    """
+    database = settings.database
+    if isinstance(database, PostgresDatabase):
+        from streaming.store.postgres_locks import hold_run
+
+        return hold_run(database, run_id, alone=alone, wait_seconds=DEADLINE_SECONDS)
+    return _hold_files(settings.home, run_id)
 
 
 @contextmanager
-def hold_write_lock(home: Path, run_id: str) -> Iterator[None]:
-    """Hold the run's lock and the home's write lock, which may first wait for another run.
-
-    Raises `PurchasesError` if the run writes already, and `Unavailable` if another run holds the
-    write lock for over an hour.
-    """
+def _hold_files(home: Path, run_id: str) -> Iterator[None]:
     # The run's own lock comes first: a run that waits for its turn must count as alive.
     own = Home(home).run_lease(run_id)
     lease = acquire(own)

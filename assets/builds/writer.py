@@ -22,6 +22,7 @@ from assets.tables.models import BuildFailure, TableBuild
 from assets.tables.sql_transform import AnyTransform, SqlTransform
 from assets.tables.transforms import Transform
 from streaming.errors import PurchasesError
+from streaming.store.build_rows import delete_rows, insert_rows
 from streaming.store.connection import StoreConnection
 from streaming.store.figures import compile_insert
 from streaming.store.models import Table
@@ -207,15 +208,19 @@ def _replace_changed(
     key = [transform.columns.index(name) for name in transform.key]
     gone = [tuple(row[place] for place in key) for row in before.difference(values)]
     if gone:
-        conditions = " AND ".join(f"{name} = ?" for name in transform.key)
-        connection.exec_driver_sql(f"DELETE FROM {transform.table} WHERE {conditions}", gone)  # noqa: S608
+        delete_rows(connection, Table.metadata.tables[transform.table], transform.key, gone)
     _insert(connection, transform, [row for row in values if row not in before])
 
 
 def _insert(connection: Connection, transform: AnyTransform, values: list[tuple[Any, ...]]) -> None:
     # An empty list would be executed once, without parameters.
-    if values:
-        connection.exec_driver_sql(_insert_statement(transform), values)
+    if not values:
+        return
+    statement = _insert_statement(transform)
+    if isinstance(transform, SqlTransform):
+        connection.exec_driver_sql(statement, values)
+    else:
+        insert_rows(connection, Table.metadata.tables[transform.table], statement, values)
 
 
 def _record_build(connection: Connection, build: TableBuild) -> None:

@@ -156,7 +156,7 @@ def report_dead_runs(settings: Settings, instance: DagsterInstance, now: float) 
     for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED])):
         if not is_writing_run(run):
             continue
-        if is_run_alive(settings.home, run.run_id):
+        if is_run_alive(settings, run.run_id):
             continue
         path = Home(settings.home).run_lease(run.run_id)
         # A lock file that nobody holds was left by a kill. Without one the run has not begun, or

@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
+from assets.builds.locks import is_writing
 from assets.tables.first_partition import choose_first_partition
 from orchestration.instance import dagster_environment
 from streaming.dashboard.address import bind_socket, dashboard_url
@@ -88,7 +89,7 @@ class Services:
         if (first, tables) == (self._first_partition, self._sql_tables):
             return
         # A run would die with the daemon that started it.
-        if holder(Home(self._settings.home).write_lease):
+        if self._may_write():
             return
         if first < self._first_partition:
             get_logger().info("partitions_begin_earlier", first_partition=str(first))
@@ -100,6 +101,12 @@ class Services:
         for service in DAGSTER:
             if process := self._processes.get(service):
                 _kill_group(process.pid)
+
+    def _may_write(self) -> bool:
+        try:
+            return is_writing(self._settings)
+        except PurchasesError:
+            return True
 
     def _read_first_partition(self) -> date:
         try:

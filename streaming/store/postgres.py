@@ -40,6 +40,9 @@ lock who hangs. Longer than anything that is computed between two statements."""
 
 WRITE_LOCK: Final = "LOCK TABLE live_totals IN SHARE ROW EXCLUSIVE MODE"
 """One writer at a time from here to its commit, as SQLite has it; readers wait for nobody."""
+BUILDS: Final = "hashtextextended('purchases builds', 0)"
+"""The lock that builds share while they write, and that other writers but the consumer have alone:
+an erasure or a rebuild changes what builds are made of."""
 
 CREATE: Final = (
     "create one with CREATE DATABASE purchases TEMPLATE template0 LOCALE 'C' ENCODING 'UTF8'"
@@ -261,10 +264,12 @@ def _about(sentence: str, database: PostgresDatabase, error: psycopg.Error) -> s
 def transaction(connection: PostgresConnection) -> Iterator[None]:
     """Write what happens inside as a whole, or nothing of it if an error leaves the block.
 
-    The one lock of the writers is taken first, see `WRITE_LOCK`.
+    The locks of the writers are taken first, see `BUILDS` and `WRITE_LOCK`.
     """
     with _ended(connection, "COMMIT"):
         connection.raw.execute("BEGIN")
+        # In this order, so that the consumer does not wait for a build too.
+        connection.raw.execute(f"SELECT pg_advisory_xact_lock({BUILDS})".encode())
         connection.raw.execute(WRITE_LOCK)
         yield
 
@@ -278,8 +283,11 @@ def snapshot(connection: PostgresConnection, *, temporary: bool = False) -> Iter
     access = "READ WRITE" if temporary else "READ ONLY"
     with _ended(connection, "ROLLBACK"):
         connection.raw.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ {access}".encode())
-        # The moment is fixed at the first statement, not at the beginning.
-        connection.raw.execute("SELECT 1")
+        # The moment is fixed at the first statement, not at the beginning. Who reads may compute
+        # for as long as it takes, because nobody waits for a reader.
+        connection.raw.execute(
+            "SELECT set_config('idle_in_transaction_session_timeout', '0', true)"
+        )
         yield
 
 

@@ -203,13 +203,13 @@ def test_a_lock_named_by_the_run_is_held_while_it_builds(
     build = PartitionBuilder.build_days
 
     def looking(shop: PartitionBuilder, *arguments: Any, **options: Any) -> list[Outcome]:  # noqa: ANN401
-        found.append((shop.place.run_id, is_run_alive(store.home, shop.place.run_id)))
+        found.append((shop.place.run_id, is_run_alive(store, shop.place.run_id)))
         return build(shop, *arguments, **options)
 
     monkeypatch.setattr(PartitionBuilder, "build_days", looking)
     result = run(store, instance, days=("2024-01-01", "2024-01-01"))
     assert found == [(result.run_id, True)]
-    assert not is_run_alive(store.home, result.run_id)
+    assert not is_run_alive(store, result.run_id)
 
 
 def test_lineage_leads_from_the_topic_to_the_last_table(store: Settings) -> None:

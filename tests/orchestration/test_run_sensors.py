@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from dagster import (
+    AssetKey,
+    BackfillPolicy,
     DagsterInstance,
     DagsterRun,
     DagsterRunStatus,
@@ -57,9 +59,9 @@ from tests.support import wait_until
 DAY = date(2024, 3, 1)
 HOLD = """
 import sys, time
-from pathlib import Path
 from assets.builds.locks import hold_write_lock
-with hold_write_lock(Path(sys.argv[1]), sys.argv[2]):
+from streaming.settings import Settings
+with hold_write_lock(Settings(home=sys.argv[1]), sys.argv[2]):
     time.sleep(60)
 """
 
@@ -213,7 +215,7 @@ def test_the_close_computes_older_days_that_were_added_to(
 
 def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
     """The lock of a run is its own, and gone afterwards."""
-    with hold_write_lock(tmp_path, "a"):
+    with hold_write_lock(Settings(home=tmp_path), "a"):
         assert Home(tmp_path).run_lease("a").exists()
     assert not Home(tmp_path).run_lease("a").exists()
 
@@ -245,3 +247,14 @@ def test_a_dead_backfill_is_asked_for_again_as_it_was(force: bool) -> None:  # n
     assert [one.run_config for one in again] == [one.run_config for one in asked]
     assert [one.asset_selection for one in again] == [one.asset_selection for one in asked]
     assert not any(one.tags.get(TABLES_TAG) for one in again)
+
+
+def test_with_postgresql_a_backfill_is_several_runs_and_no_backup_is_scheduled(
+    postgres_settings: Settings,
+) -> None:
+    """The store takes several writers, and its backups are its administrator's."""
+    repository = build_defs(postgres_settings).get_repository_def()
+    assert "backup_schedule" not in {schedule.name for schedule in repository.schedule_defs}
+    tables = repository.assets_defs_by_key[AssetKey("daily_sales")]
+    assert tables.backfill_policy == BackfillPolicy.multi_run(31)
+    assert tables.op.pool is None

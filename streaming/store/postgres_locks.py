@@ -1,0 +1,62 @@
+"""PostgreSQL's advisory locks of runs that write: who lives, and who writes alone.
+
+A run holds them by a session of its own, so the server frees them when the run's process or host
+dies. What a transaction locks is in `postgres`.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Final
+
+from streaming.errors import PurchasesError
+from streaming.store.postgres import connect, store_errors
+from streaming.system.database import PostgresDatabase
+
+HISTORY: Final = "purchases history"
+"""Builds share it, because they read column files; a seal, which removes such, has it alone."""
+NOTICE_VANISHED: Final = (
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+)
+"""After 25 s without an answer the server ends the session of a host that is gone."""
+IS_HELD: Final = (
+    "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND (classid::bigint << 32 | objid::bigint) = hashtextextended(?, 0))"
+)
+
+
+@contextmanager
+def hold_run(
+    database: PostgresDatabase, run_id: str, *, alone: bool, wait_seconds: float
+) -> Iterator[None]:
+    """Hold the run's lock, and the history's: `alone`, or shared with others that are not alone.
+
+    Raises `PurchasesError` if the run's lock is held, `Unavailable` if the history's is not free
+    within `wait_seconds`, and what `connect` does.
+    """
+    # Not in a transaction, which would keep the server from vacuuming as long as the run lives.
+    with closing(connect(database, lock_seconds=wait_seconds)) as session:
+        with store_errors(database):
+            session.raw.execute(NOTICE_VANISHED)
+            # The run's own lock comes first: a run that waits for its turn must count as alive.
+            own = session.execute("SELECT pg_try_advisory_lock(hashtextextended(?, 0))", [run_id])
+            if own.fetchone() != (1,):
+                raise PurchasesError(f"The run {run_id} writes already, in another process.")
+            how = "pg_advisory_lock" if alone else "pg_advisory_lock_shared"
+            session.execute(f"SELECT {how}(hashtextextended(?, 0))", [HISTORY])
+        yield
+
+
+def is_run_held(database: PostgresDatabase, run_id: str) -> bool:
+    """Return whether a session of any host holds the run's lock."""
+    return _is_held(database, run_id)
+
+
+def is_history_held(database: PostgresDatabase) -> bool:
+    """Return whether a session of any host holds the history's lock, or waits for it."""
+    return _is_held(database, HISTORY)
+
+
+def _is_held(database: PostgresDatabase, name: str) -> bool:
+    with closing(connect(database)) as session, store_errors(database):
+        return session.execute(IS_HELD, [name]).fetchone() == (1,)
