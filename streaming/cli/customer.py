@@ -117,16 +117,26 @@ def _summary(result: "ErasureResult", settings: "Settings", *, applied: bool) ->
     if result.with_user:
         lines.append(f"{result.with_user:,} of the events have a user, who is not erased.")
     if applied and not result.is_overwritten:
-        lines.append(
-            f"Free space in {settings.database_path} may still hold the names, because the file was"
-            " in use or its disk is full: run the same command again."
-        )
+        lines.append(_what_is_not_overwritten(settings))
     if result.destroyed:
         lines.append(
             f"{result.destroyed:,} column files held the names and are removed. Earlier backups"
             " that need them cannot be restored any more: make one now, with `purchases db backup`."
         )
     return lines
+
+
+def _what_is_not_overwritten(settings: "Settings") -> str:
+    database = settings.database
+    if isinstance(database, Path):
+        return (
+            f"Free space in {database} may still hold the names, because the file was in use or its"
+            " disk is full: run the same command again."
+        )
+    return (
+        f"Free space of {database}, its log and its backups may still hold the names: its"
+        " administrator rewrites the tables with VACUUM FULL, and deletes what is older."
+    )
 
 
 def _what_else_holds_it(settings: "Settings") -> list[str]:

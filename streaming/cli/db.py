@@ -134,7 +134,7 @@ def rebuild(
         else:
             done = change_time_zone(settings, timezone, progress)
     if as_json:
-        print_json({**asdict(done), "backup": str(done.backup), "timezone": timezone})
+        print_json({**asdict(done), "backup": _path_text(done.backup), "timezone": timezone})
         return
     if timezone is None:
         print_text(
@@ -147,7 +147,8 @@ def rebuild(
             f" {done.changed_days:,} days have other figures."
         )
         print_text(f"Set {PREFIX}TIMEZONE={timezone} on all hosts, and start again.")
-    print_text(f"The database as it was is kept in {done.backup}.")
+    if done.backup is not None:
+        print_text(f"The database as it was is kept in {done.backup}.")
     if done.forgotten_builds:
         print_text(f"{done.forgotten_builds:,} partitions of the tables are to be built again.")
 

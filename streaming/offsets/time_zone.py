@@ -20,10 +20,10 @@ from streaming.kafka.recorded_settings import (
 from streaming.offsets.reset import commit_for_processor, read_committed
 from streaming.settings import PREFIX, Settings, is_time_zone
 from streaming.store.archive import return_days
-from streaming.store.backup import Progress, backup, backup_path
-from streaming.store.connection import require_current_store, store_exists
+from streaming.store.backup import Progress
+from streaming.store.connection import require_current_store, sentence_start, store_exists
 from streaming.store.kept_columns import remove_unlisted
-from streaming.store.rebuild import RebuildResult, recompute
+from streaming.store.rebuild import RebuildResult, backup_before, recompute
 from streaming.store.restore import workers_stopped
 from streaming.system.home import Home
 from streaming.system.lease import holder
@@ -45,10 +45,10 @@ def change_time_zone(
         raise UsageError(f"--timezone {timezone} must be an IANA time zone, such as Europe/London.")
     if not store_exists(settings):
         raise NotFound(
-            f"{settings.database_path} does not exist: if nothing is stored yet, set"
+            f"{sentence_start(settings.database)} does not exist: if nothing is stored yet, set"
             f" {PREFIX}TIMEZONE={timezone} and start; else run this where the database is."
         )
-    require_current_store(settings.database_path)
+    require_current_store(settings.database)
     if (pid := holder(Home(settings.home).up_lease)) is not None:
         raise PurchasesError(
             f"`up` runs as process {pid}; stop it first (`purchases down`): what it runs would go"
@@ -59,7 +59,7 @@ def change_time_zone(
         cluster = preflight(settings, reader_rules(names), optional=[names.redrive])
         # First, so that the backup has all rows, and needs no column file.
         return_days(settings)
-        kept = backup(settings, backup_path(settings, REASON), progress)
+        kept = backup_before(settings, REASON, progress)
         # First, because Kafka refuses it while a processor runs on another host.
         _record_with_offsets(settings, cluster, timezone)
         done = recompute(settings, kept, timezone)

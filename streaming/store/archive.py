@@ -7,6 +7,7 @@ Rows go into the archive in `assets.builds.archive`, and nowhere else.
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from io import BytesIO
@@ -179,6 +180,9 @@ def show_archived_id(store: StoreConnection, column_store: ColumnStore, event_id
 
 def is_archive_shown(store: StoreConnection) -> bool:
     """Return whether `analytics_event` is the view that `show_archived` made."""
+    # Only a file has an archive.
+    if not isinstance(store, sqlite3.Connection):
+        return False
     statement = "SELECT EXISTS (SELECT 1 FROM temp.sqlite_master WHERE name = 'analytics_event')"
     return bool(store.execute(statement).fetchone()[0])
 

@@ -71,7 +71,7 @@ class StoreReader:
 
         Raises what `store_errors` does.
         """
-        with store_errors(self._database), _snapshot(self._connection, temporary=temporary):
+        with store_errors(self._database), snapshot(self._connection, temporary=temporary):
             yield self._connection
 
     def close(self) -> None:
@@ -103,9 +103,17 @@ def open_reader(settings: Settings, lock_seconds: float = LOCK_SECONDS) -> Store
 
 
 @contextmanager
-def read_store(settings: Settings, lock_seconds: float = LOCK_SECONDS) -> Iterator[StoreConnection]:
-    """Read the store at one moment. Raises what `open_reader` does."""
-    with closing(open_reader(settings, lock_seconds)) as reader, reader.snapshot() as store:
+def read_store(
+    settings: Settings, lock_seconds: float = LOCK_SECONDS, *, temporary: bool = False
+) -> Iterator[StoreConnection]:
+    """Read the store at one moment; with `temporary` into temporary tables too.
+
+    Raises what `open_reader` does.
+    """
+    with (
+        closing(open_reader(settings, lock_seconds)) as reader,
+        reader.snapshot(temporary=temporary) as store,
+    ):
         yield store
 
 
@@ -130,7 +138,7 @@ def read_store_together(
         # A snapshot is of the last commit before it, and nobody else commits meanwhile.
         with write_store(settings):
             for store in stores:
-                opened.enter_context(_snapshot(store, temporary=True))
+                opened.enter_context(snapshot(store, temporary=True))
             begin(stores[0])
         yield stores
 
@@ -145,7 +153,7 @@ def write_store(settings: Settings) -> Iterator[StoreConnection]:
     with (
         closing(_connect_current(database, read_only=False)) as store,
         store_errors(database),
-        _transaction(store),
+        transaction(store),
     ):
         yield store
 
@@ -195,7 +203,10 @@ def _connect_current(
     return connection
 
 
-def _snapshot(connection: StoreConnection, *, temporary: bool) -> AbstractContextManager[None]:
+def snapshot(
+    connection: StoreConnection, *, temporary: bool = False
+) -> AbstractContextManager[None]:
+    """Let all statements inside see the database at one moment; see `StoreReader.snapshot`."""
     if isinstance(connection, sqlite3.Connection):
         return sqlite.snapshot(connection)
     from streaming.store import postgres
@@ -203,7 +214,8 @@ def _snapshot(connection: StoreConnection, *, temporary: bool) -> AbstractContex
     return postgres.snapshot(cast("PostgresConnection", connection), temporary=temporary)
 
 
-def _transaction(connection: StoreConnection) -> AbstractContextManager[None]:
+def transaction(connection: StoreConnection) -> AbstractContextManager[None]:
+    """Write what happens inside as a whole, or nothing of it; see `write_store`."""
     if isinstance(connection, sqlite3.Connection):
         return sqlite.transaction(connection)
     from streaming.store import postgres
@@ -216,7 +228,7 @@ def schema_version(connection: StoreConnection, database: Database) -> int:
 
     Raises `PurchasesError` if its tables are not ours.
     """
-    tables = _table_names(connection)
+    tables = table_names(connection)
     if not tables:
         return 0
     if "alembic_version" in tables and ("deployment" in tables or tables == {"alembic_version"}):
@@ -230,7 +242,8 @@ def schema_version(connection: StoreConnection, database: Database) -> int:
     )
 
 
-def _table_names(connection: StoreConnection) -> set[str]:
+def table_names(connection: StoreConnection) -> set[str]:
+    """Return the names of the tables."""
     if isinstance(connection, sqlite3.Connection):
         return {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
     from streaming.store import postgres

@@ -5,11 +5,11 @@ and leaves a row in `erasure` without any name. Which names are erased, and what
 in `pseudonyms`; the consumer replaces them in what it stores later.
 """
 
-import json
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -32,6 +32,7 @@ from streaming.store.deployment import recorded_deployment
 from streaming.store.free_space import overwrite_free_space
 from streaming.store.kept_columns import destroy_named, remove_unlisted
 from streaming.store.live_totals import read_version
+from streaming.store.named_rows import NamedRows, find_named_rows, list_names, rename_rows
 from streaming.store.pseudonyms import (
     DROPPED,
     ERASED,
@@ -47,7 +48,7 @@ from streaming.store.pseudonyms import (
 )
 from streaming.store.rows import STORED, day_cutter
 from streaming.store.sql_tables import forget_sql_days
-from streaming.store.table_builds import record_digests, unchanged_builds
+from streaming.store.table_dialect import dialect_of
 from streaming.system.home import Home
 
 # The order of the columns is that of `_Event`.
@@ -55,17 +56,9 @@ EVENTS: Final = (
     "SELECT rowid, event_id, event_time, (SELECT name FROM source_topic t"
     " WHERE t.id = source_topic), source_partition, source_offset, source_timestamp,"
     ' "user", order_id FROM analytics_event'
-    ' WHERE "user" IN (SELECT value FROM json_each(?))'
-    " OR order_id IN (SELECT value FROM json_each(?))"
+    ' WHERE "user" IN (SELECT name FROM erased_user)'
+    " OR order_id IN (SELECT name FROM erased_order)"
 )
-NAMED_COLUMNS: Final = (
-    "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c"
-    " WHERE m.type = 'table' AND m.name <> 'analytics_event' AND c.name IN ('user', 'order_id')"
-    " AND m.name NOT GLOB 'sql_*'"
-)
-"""The tables that name users or orders, also those that somebody adds later.
-
-Days of `.sql` tables are deleted instead: such a table may show users under any name."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +66,9 @@ class ErasureResult:
     """The erasure, whose row is its proof; without `apply` it counts what would be replaced.
 
     `with_user` counts events of an erased order that keep their user. `is_overwritten` says that
-    the file holds the names in no free space either. `is_new` is False if all was erased before.
-    `destroyed` counts the files of the archive that held the names: backups may need them.
+    the file holds the names in no free space either; a server may. `is_new` is False if all was
+    erased before. `destroyed` counts the files of the archive that held the names: backups may need
+    them.
     """
 
     erasure: Erasure
@@ -106,20 +100,12 @@ class _Letter:
 
 
 @dataclass(frozen=True)
-class _Name:
-    table: str
-    column: str
-    name: str
-    pseudonym: str
-
-
-@dataclass(frozen=True)
 class _Changes:
     """The events and dead letters as they become, and the names of tables."""
 
     events: Sequence[_Event]
     letters: Sequence[_Letter]
-    names: Sequence[_Name]
+    names: Sequence[NamedRows]
 
     def __bool__(self) -> bool:
         return bool(self.events or self.letters or self.names)
@@ -139,7 +125,7 @@ def _erase(
     settings: Settings, user: str | None, order: str | None, *, apply: bool
 ) -> ErasureResult:
     path = Home(settings.home).erasures
-    opened = write_store if apply else read_store
+    opened = write_store if apply else partial(read_store, temporary=True)
     archive = return_named(settings, user, order) if apply else None
     with opened(settings) as store:
         require_same_archive(store, archive)
@@ -182,7 +168,7 @@ def _erase(
             write_erasure_list(path, listed_all)
         destroyed = destroy_named(store, Home(settings.home), after) if apply else 0
     with_user = 0 if users else sum(event.user is not None for event in changes.events)
-    is_overwritten = apply and overwrite_free_space(settings.database_path)
+    is_overwritten = apply and overwrite_free_space(settings.database)
     # Last, because a bucket may not answer: the next seal removes the copies then.
     if apply:
         remove_unlisted(settings)
@@ -199,7 +185,7 @@ def apply_again(settings: Settings) -> list[Erasure]:
     if erasures is None or not _missing(settings, erasures):
         return []
     missing = with_rows(settings, lambda: _apply_missing(settings, erasures))
-    overwrite_free_space(settings.database_path)
+    overwrite_free_space(settings.database)
     remove_unlisted(settings)
     return missing
 
@@ -215,7 +201,7 @@ def _apply_missing(settings: Settings, erasures: ErasureList) -> list[Erasure]:
         users, orders = (
             [
                 name
-                for name in _names(store, "analytics_event", column)
+                for name in list_names(store, "analytics_event", column)
                 if pseudonyms.of_erased(kind, name)
             ]
             for column, kind in KINDS.items()
@@ -241,10 +227,12 @@ def _find_changes(
     store: StoreConnection, pseudonyms: Pseudonyms, users: Collection[str], orders: Collection[str]
 ) -> _Changes:
     """Return what is to be replaced; `users` and `orders` are the names of erased pseudonyms."""
-    events = [
-        _Event(*[*row[:7], *pseudonyms.replaced(*row[7:])])
-        for row in store.execute(EVENTS, (json.dumps(list(users)), json.dumps(list(orders))))
-    ]
+    for table, erased in (("erased_user", users), ("erased_order", orders)):
+        dialect_of(store).create_temporary(store, table, {"name": str}, ["name"])
+        dialect_of(store).fill_table(
+            store, table, ["name"], [(name,) for name in sorted(set(erased))]
+        )
+    events = [_Event(*[*row[:7], *pseudonyms.replaced(*row[7:])]) for row in store.execute(EVENTS)]
     letters = [
         _Letter(*[*row[:3], pseudonyms.of_erased_key(row[3]) or row[3]])
         for row in store.execute(
@@ -252,13 +240,7 @@ def _find_changes(
         )
         if pseudonyms.of_erased_key(row[3]) or pseudonyms.is_named(row[4])
     ]
-    names = [
-        _Name(table, column, name, pseudonym)
-        for table, column in store.execute(NAMED_COLUMNS).fetchall()
-        for name in _names(store, table, column)
-        if (pseudonym := pseudonyms.of_erased(KINDS[column], name)) is not None
-    ]
-    return _Changes(events, letters, names)
+    return _Changes(events, letters, find_named_rows(store, pseudonyms))
 
 
 def _apply(store: StoreConnection, changes: _Changes, settings: Settings) -> None:
@@ -275,19 +257,7 @@ def _apply(store: StoreConnection, changes: _Changes, settings: Settings) -> Non
             for x in changes.letters
         ],
     )
-    _rename(store, changes.names)
-
-
-def _rename(store: StoreConnection, names: Sequence[_Name]) -> None:
-    """Replace names in tables; a build that was unchanged before stays one."""
-    unchanged = {table: unchanged_builds(store, table) for table in {x.table for x in names}}
-    for x in names:
-        store.execute(
-            f'UPDATE OR REPLACE "{x.table}" SET "{x.column}" = ? WHERE "{x.column}" = ?',  # noqa: S608 - the schema's
-            (x.pseudonym, x.name),
-        )
-    for table, partitions in unchanged.items():
-        record_digests(store, table, partitions)
+    rename_rows(store, changes.names)
 
 
 def _correct(
@@ -321,21 +291,16 @@ def _correct(
     forget_days(store, days)
     forget_sql_days(store, days)
     # A day of a newer version than its build is built again, though its sums are the same.
-    store.execute(
-        "UPDATE day_ledger SET version = ?, changed_at = ?"
-        " WHERE day IN (SELECT value FROM json_each(?))",
-        (read_version(store), now, json.dumps(sorted(set(days)))),
+    version = read_version(store)
+    store.executemany(
+        "UPDATE day_ledger SET version = ?, changed_at = ? WHERE day = ?",
+        [(version, now, day) for day in sorted(set(days))],
     )
     store.execute("UPDATE live_totals SET changed_at = ?", (now,))
 
 
 def _record(store: StoreConnection, erasure: Erasure) -> None:
     store.execute("INSERT INTO erasure VALUES (?, ?, ?, ?, ?, ?, ?, ?)", structs.astuple(erasure))
-
-
-def _names(store: StoreConnection, table: str, column: str) -> Iterator[str]:
-    rows = store.execute(f'SELECT DISTINCT "{column}" FROM "{table}"')  # noqa: S608 - the schema's
-    return (row[0] for row in rows if isinstance(row[0], str))
 
 
 def _zone(store: StoreConnection, settings: Settings) -> ZoneInfo:

@@ -20,7 +20,7 @@ CONTENTS: Final = (
     'SELECT source_timestamp, event_time, "user", item, quantity, unit_price_micros, order_id,'
     " description, country FROM analytics_event WHERE event_time BETWEEN ? AND ?"
     # A derived id is of version 8.
-    " AND length(event_id) = 16 AND substr(hex(event_id), 13, 1) = '8'"
+    " AND length(event_id) = 16 AND substr(event_id, 7, 1) >= ? AND substr(event_id, 7, 1) < ?"
 )
 
 Content = tuple[int, str | None, str, int, int | None, str | None, str | None, str | None]
@@ -49,5 +49,5 @@ def read_derived_contents(
 
     Each with the time of its record, in ms.
     """
-    for appended_at, *content in store.execute(CONTENTS, (first, last)):
+    for appended_at, *content in store.execute(CONTENTS, (first, last, b"\x80", b"\x90")):
         yield appended_at, tuple(content)

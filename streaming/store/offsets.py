@@ -3,6 +3,7 @@
 The consumer itself advances them with each batch, in `writer`.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,11 +17,6 @@ RETIRE_EVENTS: Final = (
     " WHERE stream_partition = :partition"
 )
 """Partitions of an earlier log are counted down from -1: their offsets mean nothing any more."""
-RETIRE_FILES: Final = (
-    "UPDATE column_file SET retired = json_insert(coalesce(retired, '[]'), '$[#]', :partition)"
-    " WHERE archived IS NOT NULL"
-)
-"""A file never changes, so its row says that the same was done to those of its events."""
 RETIRE_DEAD_LETTERS: Final = (
     "UPDATE dead_letter SET dlq_partition = NULL, dlq_offset = NULL"
     " WHERE dlq_partition = :partition"
@@ -71,7 +67,7 @@ def move_offsets(
             retire = RETIRE_EVENTS if topic_partition[0] == analytics else RETIRE_DEAD_LETTERS
             connection.execute(retire, {"partition": topic_partition[1]})
             if retire is RETIRE_EVENTS:
-                connection.execute(RETIRE_FILES, {"partition": topic_partition[1]})
+                _retire_in_files(connection, topic_partition[1])
 
 
 def _move(
@@ -100,6 +96,19 @@ def _move(
         " cluster_id, records, stored, duplicates, conflicting, not_storable)"
         " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0)",
         (group, topic, partition, moved.next_offset, moved.topic_id, moved.cluster_id),
+    )
+
+
+def _retire_in_files(connection: StoreConnection, partition: int) -> None:
+    """Record with each file of whole rows that the partition of its events is counted down."""
+    # A file never changes.
+    files = connection.execute("SELECT retired, name FROM column_file WHERE archived IS NOT NULL")
+    connection.executemany(
+        "UPDATE column_file SET retired = ? WHERE name = ?",
+        [
+            (json.dumps([*json.loads(retired or "[]"), partition]), name)
+            for retired, name in files.fetchall()
+        ],
     )
 
 

@@ -6,27 +6,21 @@ Read only, from the views as people read them. What replaces it is in `erasure`.
 from typing import Final
 
 from streaming.errors import NotFound
+from streaming.events.identifiers import event_id_text
 from streaming.settings import Settings
 from streaming.store.archive import show_archived
 from streaming.store.column_store import open_column_store
 from streaming.store.connection import StoreConnection, read_store
-from streaming.store.migrations.readable import event_id
 from streaming.store.pseudonyms import words
+from streaming.store.table_dialect import dialect_of
 
 PersonalData = dict[str, list[dict[str, object]]]
 """By table, each row by column."""
 
 # The view shows guests by a word, which may be somebody's name: so the table says whose it is.
-EVENTS: Final = (
-    "SELECT v.* FROM analytics_event_readable v"  # noqa: S608 - no value of others
-    f" JOIN (SELECT {event_id('event_id')} AS event_id, event_time FROM analytics_event"
-    ' WHERE "user" = ?) e USING (event_id) WHERE v."user" = ? ORDER BY e.event_time, event_id'
-)
+TIMES: Final = 'SELECT event_id, event_time FROM analytics_event WHERE "user" = ?'
+EVENTS: Final = 'SELECT * FROM analytics_event_readable WHERE "user" = ?'
 LETTERS: Final = "SELECT * FROM dead_letter_readable WHERE key IS NOT NULL OR detail IS NOT NULL"
-TABLES: Final = (
-    "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c"
-    " WHERE m.type = 'table' AND m.name <> 'analytics_event' AND c.name = 'user' ORDER BY 1"
-)
 
 
 def read_personal_data(settings: Settings, user: str) -> PersonalData:
@@ -37,7 +31,9 @@ def read_personal_data(settings: Settings, user: str) -> PersonalData:
     """
     with read_store(settings) as store:
         show_archived(store, open_column_store(settings), names={"user": {user}})
-        events = _rows(store, EVENTS, user, user)
+        times = {event_id_text(packed): time for packed, time in store.execute(TIMES, (user,))}
+        events = [event for event in _rows(store, EVENTS, user) if event["event_id"] in times]
+        events.sort(key=lambda event: (times[str(event["event_id"])], event["event_id"]))
         names = {user, *(event["order_id"] for event in events)} - {None}
         letters = [
             letter
@@ -46,7 +42,8 @@ def read_personal_data(settings: Settings, user: str) -> PersonalData:
         ]
         tables = {
             name: _rows(store, f'SELECT * FROM "{_readable(store, name)}" WHERE "user" = ?', user)  # noqa: S608 - the schema's
-            for (name,) in store.execute(TABLES).fetchall()
+            for name, column, _ in dialect_of(store).list_columns(store)
+            if column == "user" and name != "analytics_event"
         }
     data = {"analytics_event": events, "dead_letter": letters, **tables}
     if not any(data.values()):
@@ -63,5 +60,4 @@ def _rows(store: StoreConnection, statement: str, *values: object) -> list[dict[
 def _readable(store: StoreConnection, table: str) -> str:
     """Return the table's readable view, or the table itself if it has none."""
     view = f"{table}_readable"
-    row = store.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (view,)).fetchone()
-    return view if row else table
+    return view if dialect_of(store).has_view(store, view) else table

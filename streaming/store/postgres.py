@@ -19,6 +19,7 @@ try:
     import psycopg
     from psycopg.adapt import Loader
     from psycopg.conninfo import make_conninfo
+    from psycopg.pq import TransactionStatus
     from psycopg.types.numeric import FloatDumper
     from psycopg.types.string import TextLoader
 except ImportError as error:
@@ -144,8 +145,10 @@ class PostgresConnection:
         raise PurchasesError(f"This works on SQLite only, because it calls {name}() in Python.")
 
     def interrupt(self) -> None:
-        """Let a statement end that runs in another thread."""
-        self.raw.cancel_safe()
+        """Let a statement end that runs in another thread, if one does."""
+        # Without one, the server could end the next statement instead.
+        if self.raw.info.transaction_status == TransactionStatus.ACTIVE:
+            self.raw.cancel_safe()
 
     def close(self) -> None:
         """Close the connection; an open transaction is rolled back."""

@@ -5,7 +5,9 @@ again.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -28,6 +30,16 @@ GROSS: Final = (
     "sum(amount_micros / 1000000) FILTER (WHERE kind = 'sale'),"
     " sum(amount_micros % 1000000) FILTER (WHERE kind = 'sale')"
 )
+ITEM_COLUMNS: Final = (
+    "item, events, items_sold, gross_revenue_micros, net_revenue_micros, gross_revenue_trillions,"
+    " net_revenue_trillions"
+)
+DAY_COLUMNS: Final = "events, items_sold, net_revenue_micros, net_revenue_trillions"
+QUARTER: Final = 900 * MICROS
+"""The offsets of zones are multiples of a quarter of an hour, but for some of long ago."""
+BEFORE: Final = 100_000_000
+"""Quarters by which times are moved forward, because division truncates towards zero."""
+DAY_SUMS: Final = f"count(*), sum(quantity), {NET} FROM analytics_event"
 
 
 @dataclass(frozen=True)
@@ -35,9 +47,10 @@ class RebuildResult:
     """The number of events, and of the days and items whose figures were wrong.
 
     `forgotten_builds` is the number of partitions of aggregate tables that are to be built again.
+    `backup` is None on a server.
     """
 
-    backup: Path
+    backup: Path | None
     events: int
     changed_days: int
     changed_items: int
@@ -45,7 +58,7 @@ class RebuildResult:
 
 
 def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResult:
-    """Compute live totals, item totals and day ledger from the events, after a backup.
+    """Compute live totals, item totals and day ledger from the events, after a backup of a file.
 
     A running consumer waits and then goes on. `progress` is that of the backup. Archived events are
     rows again then, until they are archived the next time. Raises what `return_days` does.
@@ -53,11 +66,18 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> RebuildResu
     # First, so that the backup has all rows, and needs no column file.
     return_days(settings)
     # Before the write lock is taken: a copy takes long, and the consumer goes on meanwhile.
-    kept = backup(settings, backup_path(settings, "before-rebuild"), progress)
+    kept = backup_before(settings, "before-rebuild", progress)
     return recompute(settings, kept)
 
 
-def recompute(settings: Settings, kept: Path, timezone: str | None = None) -> RebuildResult:
+def backup_before(settings: Settings, why: str, progress: Progress | None = None) -> Path | None:
+    """Back a file up; None on a server, whose backups are its administrator's."""
+    if not isinstance(settings.database, Path):
+        return None
+    return backup(settings, backup_path(settings, why), progress)
+
+
+def recompute(settings: Settings, kept: Path | None, timezone: str | None = None) -> RebuildResult:
     """Compute all figures from the events in one transaction; `kept` is the backup before it.
 
     With a `timezone`, the deployment has that one from then on, and the days are cut in it. All
@@ -74,14 +94,10 @@ def recompute(settings: Settings, kept: Path, timezone: str | None = None) -> Re
         recorded = recorded_deployment(store)
         # The consumer cut the days in the recorded zone; the settings of this host may differ.
         zone = ZoneInfo(recorded.timezone) if recorded else settings.zone
-        # SQLite has neither time zones nor integers of more than 64 bits, so Python computes both.
-        store.create_function("local_day", 1, day_cutter(zone), deterministic=True)
-        store.create_function("trillions", 2, _trillions, deterministic=True)
-        store.create_function("micros", 2, _micros, deterministic=True)
         now = time.time_ns() // 1000
         events = _rebuild_totals(store, now)
         items = _rebuild_items(store)
-        days = _rebuild_ledger(store, read_version(store), now)
+        days = _rebuild_ledger(store, zone, read_version(store), now)
         # A partition without a build is missing, and Dagster builds it again.
         builds = forget_builds(store)
         # Who rebuilds may have changed events by hand, and the copies would not show it.
@@ -95,86 +111,111 @@ def _require_rows(store: StoreConnection) -> None:
         raise Unavailable("A run archives events meanwhile: wait for its end, and try again.")
 
 
-def _rebuild_totals(connection: StoreConnection, now: int) -> int:
+def _rebuild_totals(store: StoreConnection, now: int) -> int:
     """Replace the one row of all time; return the number of events. `changed_at` only moves."""
-    connection.execute(
+    events, items_sold, *money, guests = store.execute(
+        f'SELECT count(*), coalesce(sum(quantity), 0), {GROSS}, {NET}, count(*) - count("user")'
+        " FROM analytics_event"
+    ).fetchone()
+    (gross_trillions, gross), (net_trillions, net) = _split(*money[:2]), _split(*money[2:])
+    store.execute("DELETE FROM live_totals")
+    store.execute(
         "INSERT INTO live_totals (id, events, items_sold, gross_revenue_micros,"
         " net_revenue_micros, gross_revenue_trillions, net_revenue_trillions, guest_events,"
-        " changed_at)"
-        f" SELECT 1, count(*), coalesce(sum(quantity), 0), micros({GROSS}), micros({NET}),"
-        f' trillions({GROSS}), trillions({NET}), count(*) - count("user"), ?'
-        # `WHERE true` is for SQLite's parser, which else takes ON CONFLICT for a join's condition.
-        " FROM analytics_event WHERE true"
-        " ON CONFLICT (id) DO UPDATE SET (events, items_sold, gross_revenue_micros,"
-        " net_revenue_micros, gross_revenue_trillions, net_revenue_trillions, guest_events,"
-        " changed_at) = (excluded.events, excluded.items_sold, excluded.gross_revenue_micros,"
-        " excluded.net_revenue_micros, excluded.gross_revenue_trillions,"
-        " excluded.net_revenue_trillions, excluded.guest_events, excluded.changed_at)",
-        (now,),
+        " changed_at) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (events, items_sold, gross, net, gross_trillions, net_trillions, guests, now),
     )
-    row = connection.execute("SELECT events FROM live_totals").fetchone()
-    return int(row[0])
+    return int(events)
 
 
-def _rebuild_items(connection: StoreConnection) -> int:
+def _rebuild_items(store: StoreConnection) -> int:
     """Replace the rows of the items; return how many were wrong."""
-    connection.execute(
-        "CREATE TEMP TABLE rebuilt_item AS"
-        " SELECT item, count(*) AS events, sum(quantity) AS items_sold,"
-        f" micros({GROSS}) AS gross_revenue_micros, micros({NET}) AS net_revenue_micros,"
-        f" trillions({GROSS}) AS gross_revenue_trillions,"
-        f" trillions({NET}) AS net_revenue_trillions"
-        " FROM analytics_event GROUP BY item"
-    )
-    row = connection.execute(
-        "SELECT count(DISTINCT item) FROM ("
-        # In both directions: a row may be missing, left over, or wrong.
-        " SELECT * FROM (SELECT * FROM rebuilt_item EXCEPT SELECT * FROM live_item_totals)"
-        " UNION ALL"
-        " SELECT * FROM (SELECT * FROM live_item_totals EXCEPT SELECT * FROM rebuilt_item))"
-    ).fetchone()
+    rebuilt = set[tuple[object, ...]]()
+    for item, events, items_sold, *money in store.execute(
+        f"SELECT item, count(*), sum(quantity), {GROSS}, {NET} FROM analytics_event GROUP BY item"
+    ):
+        (gross_trillions, gross), (net_trillions, net) = _split(*money[:2]), _split(*money[2:])
+        rebuilt.add((item, events, items_sold, gross, net, gross_trillions, net_trillions))
+    stored = set(store.execute(f"SELECT {ITEM_COLUMNS} FROM live_item_totals").fetchall())
+    # In both directions: a row may be missing, left over, or wrong.
+    wrong = {item for item, *_ in rebuilt ^ stored}
     # Right rows are not written again: all of them would go through the WAL.
-    if row[0]:
-        connection.execute("DELETE FROM live_item_totals")
-        connection.execute("INSERT INTO live_item_totals SELECT * FROM rebuilt_item")
-    return int(row[0])
+    store.executemany("DELETE FROM live_item_totals WHERE item = ?", [(item,) for item in wrong])
+    store.executemany(
+        f"INSERT INTO live_item_totals ({ITEM_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        sorted(rebuilt - stored),
+    )
+    return len(wrong)
 
 
-def _rebuild_ledger(connection: StoreConnection, version: int, now: int) -> int:
+def _rebuild_ledger(store: StoreConnection, zone: ZoneInfo, version: int, now: int) -> int:
     """Correct the days that are wrong, with a new version; return how many they were."""
-    connection.execute(
-        "CREATE TEMP TABLE rebuilt_day AS"
-        " SELECT local_day(event_time) AS day, count(*) AS events, sum(quantity) AS items_sold,"
-        f" micros({NET}) AS net_revenue_micros, trillions({NET}) AS net_revenue_trillions"
-        " FROM analytics_event GROUP BY 1"
-    )
-    connection.execute(
-        "INSERT INTO rebuilt_day SELECT day, 0, 0, 0, 0 FROM day_ledger"
-        " WHERE day NOT IN (SELECT day FROM rebuilt_day)"
-    )
-    cursor = connection.execute(
-        "INSERT INTO day_ledger (day, version, events, items_sold, net_revenue_micros,"
-        " net_revenue_trillions, changed_at) SELECT day, ?, events, items_sold,"
-        " net_revenue_micros, net_revenue_trillions, ? FROM rebuilt_day WHERE true"
-        " ON CONFLICT (day) DO UPDATE SET version = max(version, excluded.version),"
-        " events = excluded.events, items_sold = excluded.items_sold,"
+    rebuilt = _sums_of_days(store, zone)
+    stored = {
+        day: (sums, before)
+        for day, before, *sums in store.execute(
+            f"SELECT day, version, {DAY_COLUMNS} FROM day_ledger"
+        )
+    }
+    # A right day is left as it is: a new version would have its tables built again.
+    wrong = [
+        (day, max(version, before), *sums, now)
+        for day in sorted(rebuilt.keys() | stored.keys())
+        # Without its row, a day that has no events any more would be of version 0 again.
+        for sums in [rebuilt.get(day, [0, 0, 0, 0])]
+        for was, before in [stored.get(day, ([], 0))]
+        if sums != was
+    ]
+    store.executemany(
+        f"INSERT INTO day_ledger (day, version, {DAY_COLUMNS}, changed_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day) DO UPDATE SET"
+        " version = excluded.version, events = excluded.events, items_sold = excluded.items_sold,"
         " net_revenue_micros = excluded.net_revenue_micros,"
-        " net_revenue_trillions = excluded.net_revenue_trillions,"
-        " changed_at = excluded.changed_at"
-        # A right day is left as it is: a new version would have its tables built again.
-        " WHERE (events, items_sold, net_revenue_micros, net_revenue_trillions) IS NOT"
-        " (excluded.events, excluded.items_sold, excluded.net_revenue_micros,"
-        " excluded.net_revenue_trillions)",
-        (version, now),
+        " net_revenue_trillions = excluded.net_revenue_trillions, changed_at = excluded.changed_at",
+        wrong,
     )
-    return cursor.rowcount
+    return len(wrong)
 
 
-def _trillions(units: int | None, rest: int | None) -> int:
-    """Return the whole trillions of a sum of units and micros; None is the sum of no amounts."""
-    return split_sum((units or 0) * MICROS + (rest or 0))[0]
+def _sums_of_days(store: StoreConnection, zone: ZoneInfo) -> dict[str, list[int]]:
+    """Return the values of `DAY_COLUMNS` by day in `zone`, from the events."""
+    day_of, sums = day_cutter(zone), dict[str, list[int]]()
+    # By quarters of an hour, because a database has no time zones, or other ones than Python.
+    quarters = store.execute(
+        f"SELECT (event_time + {QUARTER * BEFORE}) / {QUARTER} - {BEFORE}, {DAY_SUMS} GROUP BY 1"
+    ).fetchall()
+    for number, *values in quarters:
+        start = number * QUARTER
+        if _is_of_one_offset(start, zone) and day_of(start) == day_of(start + QUARTER - 1):
+            _add(sums, day_of(start), values)
+            continue
+        for time_, *of_moment in store.execute(
+            f"SELECT event_time, {DAY_SUMS} WHERE event_time >= ? AND event_time < ? GROUP BY 1",
+            (start, start + QUARTER),
+        ):
+            _add(sums, day_of(time_), of_moment)
+    return {
+        day: [events, items_sold, *reversed(split_sum(net))]
+        for day, (events, items_sold, net) in sums.items()
+    }
 
 
-def _micros(units: int | None, rest: int | None) -> int:
-    """Return what `_trillions` leaves of a sum."""
-    return split_sum((units or 0) * MICROS + (rest or 0))[1]
+def _is_of_one_offset(start: int, zone: ZoneInfo) -> bool:
+    """Return whether the clocks of `zone` are not changed within the quarter of an hour."""
+    first, last = (
+        datetime.fromtimestamp(micros // MICROS, UTC).astimezone(zone).utcoffset()
+        for micros in (start, start + QUARTER - 1)
+    )
+    return first == last
+
+
+def _add(sums: dict[str, list[int]], day: str, values: Sequence[int | None]) -> None:
+    events, items_sold, units, rest = (value or 0 for value in values)
+    before = sums.get(day, [0, 0, 0])
+    net = units * MICROS + rest
+    sums[day] = [before[0] + events, before[1] + items_sold, before[2] + net]
+
+
+def _split(units: int | None, rest: int | None) -> tuple[int, int]:
+    """Return the trillions and micros of a sum of units and micros; None is that of no amounts."""
+    return split_sum((units or 0) * MICROS + (rest or 0))

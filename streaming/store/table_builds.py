@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from streaming.store.connection import StoreConnection
+from streaming.store.table_dialect import dialect_of
 
 
 def rows_digest(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
@@ -55,9 +56,11 @@ def forget_builds(store: StoreConnection) -> int:
 
 
 def _digest(store: StoreConnection, table: str, partition: str) -> str:
-    columns = store.execute("SELECT name, pk FROM pragma_table_info(?)", (table,)).fetchall()
-    names = [name for name, _ in columns]
-    key = ", ".join(f'"{name}"' for name, place in sorted(columns, key=lambda c: c[1]) if place)
+    columns = [
+        (place, name) for of, name, place in dialect_of(store).list_columns(store) if of == table
+    ]
+    names = [name for _, name in columns]
+    key = ", ".join(f'"{name}"' for place, name in sorted(columns) if place)
     where = "day = ?" if "day" in names else "? IS NOT NULL"
     rows = store.execute(f'SELECT * FROM "{table}" WHERE {where} ORDER BY {key}', (partition,))  # noqa: S608 - the schema's
     return rows_digest(names, rows.fetchall())

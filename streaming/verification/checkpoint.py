@@ -18,6 +18,7 @@ from streaming.events.record import DEAD_LETTER, Headers, TopicPartition
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster
 from streaming.store.connection import StoreConnection
+from streaming.store.table_dialect import dialect_of
 from streaming.verification.database_checks import Figures, Held
 from streaming.verification.dead_letter_checks import Place
 from streaming.verification.positions import TopicPositions
@@ -29,16 +30,26 @@ FORM: Final = 1
 CHUNK_ROWS: Final = 50_000
 """Rows of a digest: a kilobyte of the checkpoint for each million and a half events."""
 STEP_ROWS: Final = 5_000
-"""Rows of which SQLite makes one text: a few megabytes at most."""
+"""Rows of which the database makes one text: a few megabytes at most."""
 DIGEST_BYTES: Final = 16
-# JSON, so that no two rows give the same text. What nothing compares with the topics
-# (description, country and others) is left out.
-ROWS: Final = (
-    'SELECT json_group_array(one) FROM (SELECT json_array(rowid, hex(event_id), event_time, "user",'
-    " order_id, item, quantity, amount_micros, source_topic, source_partition, source_offset,"
-    " source_timestamp, stream_partition, stream_offset) AS one FROM analytics_event"
-    " WHERE rowid > ? AND rowid <= ? ORDER BY rowid)"
-)
+# What nothing compares with the topics (description, country and others) is left out.
+COLUMNS: Final = {
+    "rowid": int,
+    "event_id": bytes,
+    "event_time": int,
+    "user": str,
+    "order_id": str,
+    "item": str,
+    "quantity": int,
+    "amount_micros": int,
+    "source_topic": int,
+    "source_partition": int,
+    "source_offset": int,
+    "source_timestamp": int,
+    "stream_partition": int,
+    "stream_offset": int,
+}
+ROWS: Final = "FROM analytics_event WHERE rowid > ? AND rowid <= ? ORDER BY rowid"
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
@@ -246,9 +257,12 @@ def joined(held: Held, added: Held) -> Held:
 
 
 def _digest(connection: StoreConnection, after: int, last: int) -> str:
-    digest = blake2b(digest_size=DIGEST_BYTES)
+    digest, statement = (
+        blake2b(digest_size=DIGEST_BYTES),
+        dialect_of(connection).text_of_rows(COLUMNS, ROWS),
+    )
     for start in range(after, last, STEP_ROWS):
         step = (start, min(start + STEP_ROWS, last))
-        (text,) = connection.execute(ROWS, step).fetchone()
-        digest.update(text.encode())
+        (text,) = connection.execute(statement, step).fetchone()
+        digest.update((text or "").encode())
     return digest.hexdigest()

@@ -14,6 +14,7 @@ from msgspec import Struct
 from streaming.events.identifiers import topic_id_bytes, topic_id_text
 from streaming.events.record import DEAD_LETTER, Origin, origin_id
 from streaming.store.connection import StoreConnection
+from streaming.store.temporary_table import TemporaryTable
 from streaming.units import EPOCH
 from streaming.verification.check import Check
 from streaming.verification.event_checks import RedrivenEvent
@@ -22,27 +23,27 @@ from streaming.verification.records import headers_of, own_event_id, readable_or
 MILLISECOND: Final = timedelta(milliseconds=1)
 Place = tuple[str, int, int]
 """The origin of a dead letter: topic id, partition, offset."""
-TABLES: Final = """
-CREATE TEMP TABLE read_refused (
-    partition INTEGER, offset INTEGER, topic_id TEXT, origin_partition INTEGER,
-    origin_offset INTEGER, attempt INTEGER, event_id BLOB, PRIMARY KEY (partition, offset)
-) WITHOUT ROWID;
-CREATE INDEX temp.read_refused_origin
-    ON read_refused (topic_id, origin_partition, origin_offset);
-CREATE TEMP TABLE read_redriven (
-    partition INTEGER, offset INTEGER, topic_id TEXT, origin_partition INTEGER,
-    origin_offset INTEGER, event_id BLOB
-);
-CREATE INDEX temp.read_redriven_origin
-    ON read_redriven (topic_id, origin_partition, origin_offset);
-CREATE TEMP TABLE read_range (
-    topic TEXT, partition INTEGER, first INTEGER, following INTEGER,
-    PRIMARY KEY (topic, partition)
-) WITHOUT ROWID
-"""
-INSERT_DEAD_LETTER: Final = "INSERT INTO read_refused VALUES (?, ?, ?, ?, ?, ?, ?)"
-INSERT_REDRIVEN: Final = "INSERT INTO read_redriven VALUES (?, ?, ?, ?, ?, ?)"
-INSERT_RANGE: Final = "INSERT INTO read_range VALUES (?, ?, ?, ?)"
+ORIGIN: Final = {"topic_id": str, "origin_partition": int, "origin_offset": int}
+READ_REFUSED: Final = {
+    "partition": int,
+    "offset": int,
+    **ORIGIN,
+    "attempt": int,
+    "event_id": bytes,
+}
+READ_REDRIVEN: Final = {"partition": int, "offset": int, **ORIGIN, "event_id": bytes}
+LETTER_EVENT: Final = {**ORIGIN, "event_id": bytes}
+READ_RANGE: Final = {"topic": str, "partition": int, "first": int, "following": int}
+ADD_READ_EVENTS: Final = (
+    "INSERT INTO letter_event"
+    " SELECT topic_id, origin_partition, origin_offset, event_id FROM read_refused"
+    " UNION ALL SELECT topic_id, origin_partition, origin_offset, event_id FROM read_redriven"
+)
+FOUND_LETTERS: Final = (
+    "SELECT DISTINCT l.topic_id, l.origin_partition, l.origin_offset FROM letter_event l"
+    " JOIN analytics_event e ON e.event_id = l.event_id"
+)
+"""The origins of which one of the ids that their event may have is stored."""
 
 
 class JudgedLetters(Struct, frozen=True):
@@ -71,11 +72,13 @@ class DeadLetterComparison:
     ) -> None:
         self._connection = connection
         self._dead_letters = dead_letters
-        for table in TABLES.split(";"):
-            connection.execute(table)
+        place = ("partition", "offset")
+        self._refused = TemporaryTable(connection, "read_refused", READ_REFUSED, place)
+        self._redriven = TemporaryTable(connection, "read_redriven", READ_REDRIVEN)
+        read = TemporaryTable(connection, "read_range", READ_RANGE, ("topic", "partition"))
         for topic, ranges in (("analytics", analytics), ("dead letters", dead_letters)):
-            rows = [(topic, number, first, end) for number, (first, end) in ranges.items()]
-            connection.executemany(INSERT_RANGE, rows)
+            read.add_all((topic, number, first, end) for number, (first, end) in ranges.items())
+        read.flush()
 
     def add(self, message: Message) -> None:
         """Take a record of `purchases.dlq`, if it lies below the stored position and is ours."""
@@ -86,18 +89,19 @@ class DeadLetterComparison:
             return
         origin_key = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
         event_id = own_event_id(message.value() or b"")
-        row = (number, offset, *origin_key, origin.attempt, event_id)
-        self._connection.execute(INSERT_DEAD_LETTER, row)
+        self._refused.add((number, offset, *origin_key, origin.attempt, event_id))
 
     def add_redriven(self, events: Iterable[RedrivenEvent]) -> None:
         """Take the events whose origin a dead letter names."""
-        self._connection.executemany(INSERT_REDRIVEN, events)
+        self._redriven.add_all(events)
 
     def judge(self, since: datetime | None, proven: Collection[Place], after: int) -> JudgedLetters:
         """Compare the dead letters with rows and events; see `check_stored` for what they mean.
 
         Rows up to `after` are held by a checkpoint.
         """
+        self._refused.flush()
+        self._redriven.flush()
         return JudgedLetters(
             self.check_rows(),
             self.check_stored(since, proven),
@@ -111,10 +115,11 @@ class DeadLetterComparison:
         row = self._connection.execute("SELECT count(*) FROM read_refused").fetchone()
         check.compared = row[0]
         for number, offset, partition, origin in self._connection.execute(
-            "SELECT l.partition, l.offset, l.origin_partition, l.origin_offset FROM read_refused l"
+            'SELECT l.partition, l."offset", l.origin_partition, l.origin_offset'
+            " FROM read_refused l"
             " LEFT JOIN dead_letter d ON d.origin_topic_id = l.topic_id"
             " AND d.origin_partition = l.origin_partition AND d.origin_offset = l.origin_offset"
-            " WHERE d.state IS NULL OR d.attempts < l.attempt ORDER BY l.partition, l.offset"
+            ' WHERE d.state IS NULL OR d.attempts < l.attempt ORDER BY l.partition, l."offset"'
         ):
             check.differ(
                 f"The dead letter at {offset} of purchases.dlq-{number}, of purchases-{partition}"
@@ -124,20 +129,23 @@ class DeadLetterComparison:
             "SELECT d.dlq_partition, d.dlq_offset, d.origin_partition, d.origin_offset"
             " FROM dead_letter d JOIN read_range g"
             " ON g.topic = 'dead letters' AND g.partition = d.dlq_partition"
-            " LEFT JOIN read_refused l ON l.partition = d.dlq_partition AND l.offset = d.dlq_offset"
-            " WHERE d.dlq_offset >= g.first AND d.dlq_offset < g.following AND"
-            " (l.topic_id, l.origin_partition, l.origin_offset) IS NOT"
-            " (d.origin_topic_id, d.origin_partition, d.origin_offset)"
+            " LEFT JOIN read_refused l"
+            ' ON l.partition = d.dlq_partition AND l."offset" = d.dlq_offset'
+            " WHERE d.dlq_offset >= g.first AND d.dlq_offset < g.following"
+            " AND (l.topic_id = d.origin_topic_id AND l.origin_partition = d.origin_partition"
+            " AND l.origin_offset = d.origin_offset) IS NOT TRUE"
         ):
             check.differ(
                 f"dead_letter says that purchases-{partition} at {origin} stands at {offset} of"
                 f" purchases.dlq-{number}, but it does not."
             )
         for number, offset, partition, origin in self._connection.execute(
-            "SELECT r.partition, r.offset, r.origin_partition, r.origin_offset FROM read_redriven r"
+            'SELECT r.partition, r."offset", r.origin_partition, r.origin_offset'
+            " FROM read_redriven r"
             " LEFT JOIN dead_letter d ON d.origin_topic_id = r.topic_id"
             " AND d.origin_partition = r.origin_partition AND d.origin_offset = r.origin_offset"
-            " WHERE d.state IS NOT 'stored' ORDER BY r.partition, r.offset"
+            " WHERE (d.state = 'stored') IS NOT TRUE"
+            ' ORDER BY r.partition, r."offset"'
         ):
             check.differ(
                 f"The event of analytics-{number} at {offset} was redriven from"
@@ -154,29 +162,25 @@ class DeadLetterComparison:
         `proven` are of events that are as they were.
         """
         check = Check("stored dead letters and their events")
-        self._connection.create_function("origin_event_id", 4, _origin_event_id, deterministic=True)
         oldest = 0 if since is None else (since - EPOCH) // MILLISECOND
-        rows = self._connection.execute(
-            "SELECT d.origin_topic, d.origin_timestamp, d.origin_topic_id, d.origin_partition,"
-            " d.origin_offset"
-            " FROM dead_letter d WHERE d.state = 'stored' AND NOT EXISTS"
-            " (SELECT 1 FROM analytics_event e WHERE e.event_id IN (SELECT origin_event_id("
-            "d.origin_topic_id, d.origin_partition, d.origin_offset, d.origin_timestamp)"
-            " UNION ALL SELECT l.event_id FROM read_refused l WHERE (l.topic_id,"
-            " l.origin_partition, l.origin_offset) = (d.origin_topic_id, d.origin_partition,"
-            " d.origin_offset) UNION ALL SELECT r.event_id FROM read_redriven r WHERE (r.topic_id,"
-            " r.origin_partition, r.origin_offset) = (d.origin_topic_id, d.origin_partition,"
-            " d.origin_offset)))"
-        )
-        for topic, timestamp, topic_id, number, offset in rows:
-            if timestamp >= oldest and (topic_id, number, offset) not in proven:
+        letters = self._connection.execute(
+            "SELECT origin_topic_id, origin_partition, origin_offset, origin_timestamp,"
+            " origin_topic FROM dead_letter WHERE state = 'stored'"
+        ).fetchall()
+        check.compared = len(letters)
+        ids = TemporaryTable(self._connection, "letter_event", LETTER_EVENT)
+        ids.add_all((*letter[:3], _origin_event_id(*letter[:4])) for letter in letters)
+        ids.flush()
+        self._connection.execute(ADD_READ_EVENTS)
+        found = set(self._connection.execute(FOUND_LETTERS).fetchall())
+        for *place, timestamp, topic in letters:
+            topic_id, number, offset = place
+            is_proven = tuple(place) in found or (topic_id, number, offset) in proven
+            if timestamp >= oldest and not is_proven:
                 check.differ(
                     f"dead_letter says that {topic}-{number} at {offset} is stored, but no event"
                     " has its id and origin."
                 )
-        check.compared = self._connection.execute(
-            "SELECT count(*) FROM dead_letter WHERE state = 'stored'"
-        ).fetchone()[0]
         return check
 
     def stored(self) -> set[Place]:
@@ -201,5 +205,5 @@ class DeadLetterComparison:
 
 
 def _origin_event_id(topic_id: str, partition: int, offset: int, timestamp: int) -> bytes:
-    """Return the stored id of a purchase without an event id of its own; SQLite calls this."""
+    """Return the stored id of a purchase without an event id of its own."""
     return stored_id(origin_id(Origin("", topic_id_bytes(topic_id), partition, offset, timestamp)))

@@ -1,11 +1,11 @@
 """What `analytics` holds against the rows that were stored of it.
 
-What was read is put into temporary tables, so that the comparing is SQLite's and memory stays
-small. Everything happens inside the caller's snapshot of the database.
+What was read is put into temporary tables, so that the comparing is the database's and memory
+stays small. Everything happens inside the caller's snapshot of the database.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -14,6 +14,7 @@ from confluent_kafka import Message
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import ORIGIN
 from streaming.store.connection import StoreConnection
+from streaming.store.temporary_table import TemporaryTable
 from streaming.units import EPOCH
 from streaming.verification.check import Check
 from streaming.verification.pseudonyms import PseudonymOf
@@ -26,19 +27,28 @@ from streaming.verification.records import (
 )
 
 MICROSECOND: Final = timedelta(microseconds=1)
-FLUSH_ROWS: Final = 20_000
-"""Events kept in memory before they are inserted together."""
-TABLES: Final = """
-CREATE TEMP TABLE read_event (
-    partition INTEGER, offset INTEGER, event_id BLOB, event_time INTEGER, "user" TEXT, item TEXT,
-    quantity INTEGER, amount_micros INTEGER, source_timestamp INTEGER, source_partition INTEGER,
-    source_offset INTEGER, PRIMARY KEY (partition, offset)
-) WITHOUT ROWID;
-CREATE TEMP TABLE event_range (
-    partition INTEGER PRIMARY KEY, first INTEGER, following INTEGER
+READ_EVENT: Final = {
+    "partition": int,
+    "offset": int,
+    "event_id": bytes,
+    "event_time": int,
+    "user": str,
+    "item": str,
+    "quantity": int,
+    "amount_micros": int,
+    "source_timestamp": int,
+    "source_partition": int,
+    "source_offset": int,
+}
+EVENT_RANGE: Final = {"partition": int, "first": int, "following": int}
+# A guest has no user, an unknown price no amount, and a missing record nothing.
+SAME: Final = (
+    "r.event_id = e.event_id AND r.event_time = e.event_time AND r.item = e.item"
+    " AND r.quantity = e.quantity"
+    ' AND (r."user" = e."user" OR r."user" IS NULL AND e."user" IS NULL)'
+    " AND (r.amount_micros = e.amount_micros"
+    " OR r.amount_micros IS NULL AND e.amount_micros IS NULL)"
 )
-"""
-INSERT_EVENT: Final = "INSERT INTO read_event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 CHECK: Final = "analytics in the database"
 
 RedrivenEvent = tuple[int, int, str, int, int, bytes]
@@ -68,7 +78,6 @@ class EventComparison:
         self._redrive = redrive
         self._ranges = ranges
         self._after = after
-        self._events: list[Sequence[object]] = []
         self._records: Counter[int] = Counter()
         self.redriven: list[RedrivenEvent] = []
         # What the database says cannot be stored, until its record is read.
@@ -81,12 +90,11 @@ class EventComparison:
             )
             if row[0] in ranges
         }
-        # Temporary tables have a file of their own, so that a read transaction of the database may
-        # fill them.
-        for table in TABLES.split(";"):
-            connection.execute(table)
-        rows = [(number, *bounds) for number, bounds in ranges.items()]
-        connection.executemany("INSERT INTO event_range VALUES (?, ?, ?)", rows)
+        place = ("partition", "offset")
+        self._events = TemporaryTable(connection, "read_event", READ_EVENT, place)
+        stored = TemporaryTable(connection, "event_range", EVENT_RANGE, ["partition"])
+        stored.add_all((number, *bounds) for number, bounds in ranges.items())
+        stored.flush()
 
     def is_below_position(self, number: int, offset: int) -> bool:
         """Return whether the consumer has read this record of `analytics`."""
@@ -109,7 +117,7 @@ class EventComparison:
         # wrongly.
         since = event.event_time - EPOCH
         stored = stored_id(event.event_id)
-        self._events.append(
+        self._events.add(
             (
                 number,
                 offset,
@@ -124,8 +132,6 @@ class EventComparison:
                 event.source_offset,
             )
         )
-        if len(self._events) >= FLUSH_ROWS:
-            self._flush()
         is_redriven = event.source_topic == self._redrive
         origin = readable_origin(headers_of(message), ORIGIN) if is_redriven else None
         if origin is not None:
@@ -139,7 +145,7 @@ class EventComparison:
         twice: reading again after a position was moved back adds only such. Of the partitions
         `whole` Kafka holds all that was counted.
         """
-        self._flush()
+        self._events.flush()
         check = Check(CHECK)
         check.compared = sum(self._records.values())
         for number, offset in sorted(self._not_storable):
@@ -157,16 +163,14 @@ class EventComparison:
                     f" stream_offset counts {records}."
                 )
         self._check_stored(check)
-        # IS NOT compares NULL as a value: a guest has no user, an unknown price no amount, and a
-        # missing record nothing.
+        # PostgreSQL has no IS NOT for rows, and older SQLite no IS DISTINCT FROM.
         for event_id, number, offset, is_there in self._connection.execute(
-            "SELECT e.event_id, e.stream_partition, e.stream_offset, r.event_id IS e.event_id"
+            "SELECT e.event_id, e.stream_partition, e.stream_offset, r.event_id = e.event_id"  # noqa: S608 - own text
             " FROM analytics_event e JOIN event_range g ON g.partition = e.stream_partition"
             " LEFT JOIN read_event r"
-            " ON r.partition = e.stream_partition AND r.offset = e.stream_offset"
+            ' ON r.partition = e.stream_partition AND r."offset" = e.stream_offset'
             " WHERE e.rowid > ? AND e.stream_offset >= g.first AND e.stream_offset < g.following"
-            ' AND (r.event_id, r.event_time, r."user", r.item, r.quantity, r.amount_micros) IS NOT'
-            ' (e.event_id, e.event_time, e."user", e.item, e.quantity, e.amount_micros)'
+            f" AND ({SAME}) IS NOT TRUE"
             " ORDER BY e.stream_partition, e.stream_offset",
             (self._after,),
         ):
@@ -181,12 +185,12 @@ class EventComparison:
     def _check_stored(self, check: Check) -> None:
         """Look for each record's id, of which no record with a higher source may be stored."""
         for number, offset, event_id, is_there in self._connection.execute(
-            "SELECT r.partition, r.offset, r.event_id, e.event_id IS NOT NULL"
+            'SELECT r.partition, r."offset", r.event_id, e.event_id IS NOT NULL'
             " FROM read_event r LEFT JOIN analytics_event e ON e.event_id = r.event_id"
             " WHERE e.event_id IS NULL"
             " OR (r.source_timestamp, r.source_partition, r.source_offset)"
             " < (e.source_timestamp, e.source_partition, e.source_offset)"
-            " ORDER BY r.partition, r.offset"
+            ' ORDER BY r.partition, r."offset"'
         ):
             record = f"analytics-{number} at {offset}"
             check.differ(
@@ -201,7 +205,3 @@ class EventComparison:
         if user is None or self._pseudonym_of is None:
             return user
         return self._pseudonym_of(b"user", user) or user
-
-    def _flush(self) -> None:
-        self._connection.executemany(INSERT_EVENT, self._events)
-        self._events.clear()

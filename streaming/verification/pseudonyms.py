@@ -83,15 +83,22 @@ def check_erased(
         return check
     for column, kind in COLUMNS.items():
         rows = connection.execute(
-            f"SELECT {column}, min(event_id) FROM analytics_event WHERE {column} IS NOT NULL"  # noqa: S608
+            f'SELECT "{column}", min(rowid) FROM analytics_event WHERE "{column}" IS NOT NULL'  # noqa: S608
             " AND rowid > ? GROUP BY 1",
             (after,),
-        )
-        for name, stored in rows:
+        ).fetchall()
+        for name, row in rows:
             check.compared += 1
             if pseudonym_of(kind, name) is not None:
                 check.differ(
-                    f"The event {shown_id(stored)} has a {column} that was erased; erase it again"
-                    " with `purchases erase`."
+                    f"The event {_shown_event(connection, row)} has a {column} that was erased;"
+                    " erase it again with `purchases erase`."
                 )
     return check
+
+
+def _shown_event(connection: StoreConnection, row: int) -> str:
+    (event_id,) = connection.execute(
+        "SELECT event_id FROM analytics_event WHERE rowid = ?", (row,)
+    ).fetchone()
+    return shown_id(event_id)

@@ -181,7 +181,7 @@ def _serve(settings: Settings, connection: Connection, memory: Any) -> None:  # 
         with closing(open_reader(settings)) as store:
             connection.send((None,))
             connection.recv()
-            with store.snapshot() as snapshot:
+            with store.snapshot(temporary=True) as snapshot:
                 connection.send((None,))
                 reader = PartitionReader(settings, snapshot, partial(_shared, memory.detach()))
                 while True:

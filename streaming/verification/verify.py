@@ -27,6 +27,7 @@ from streaming.store.connection import (
     StoreConnection,
     read_store,
     read_store_together,
+    sentence_start,
     write_store,
 )
 from streaming.store.deployment import DeploymentInfo, recorded_deployment
@@ -134,13 +135,15 @@ def verify(settings: Settings, progress: Progress, *, full: bool = False) -> Ver
     database does not answer.
     """
     started_at = time.time_ns() // 1000
-    path, names = settings.database_path, Names.of(settings)
+    names = Names.of(settings)
     with read_store(settings) as store:
         deployment = recorded_deployment(store)
         kept = None if full else read_checkpoint(store)
         rows = 0 if count_archived(store) else last_row(store)
     if deployment is None:
-        raise PurchasesError(f"{path} was never used by `purchases up` or `analyze`.")
+        raise PurchasesError(
+            f"{sentence_start(settings.database)} was never used by `purchases up` or `analyze`."
+        )
     cluster = preflight(settings, reader_rules(names), optional=[names.redrive])
     found = None
     if kept is not None:
@@ -280,11 +283,7 @@ def _check_figures(run: _Run, store: StoreConnection) -> tuple[list[Check], Held
 
 def _counted_since(run: _Run, row: int) -> list[dict[str, Figures]]:
     store, zone = run.stores[0], ZoneInfo(run.deployment.timezone)
-    return [
-        counted_totals(store, row),
-        counted_items(store, row),
-        counted_days(store, zone, row),
-    ]
+    return [counted_totals(store, row), counted_items(store, row), counted_days(store, zone, row)]
 
 
 def _not_storable(run: _Run, ends: Mapping[str, Mapping[int, int]]) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from streaming.settings import Settings
+from streaming.store.connection import StoreConnection
+from streaming.store.connection import connect as open_connection
 from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_engine
 from streaming.store.schema import upgrade
@@ -38,6 +40,26 @@ def store(settings: Settings, empty_database: Path) -> Settings:
 def connection(store: Settings) -> Iterator[sqlite3.Connection]:
     """Return a connection that may write to the store."""
     with closing(connect(store.database_path)) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def either_store(request: pytest.FixtureRequest) -> Settings:
+    """Return settings of an empty, started store, in a file and then on a server."""
+    if request.param == "sqlite":
+        found: Settings = request.getfixturevalue("store")
+        return found
+    settings: Settings = request.getfixturevalue("postgres_settings")
+    engine = open_engine(settings)
+    ensure_deployment(engine, settings)
+    engine.dispose()
+    return settings
+
+
+@pytest.fixture
+def either_connection(either_store: Settings) -> Iterator[StoreConnection]:
+    """Return a connection that may write to that store, outside any transaction."""
+    with closing(open_connection(either_store.database)) as opened:
         yield opened
 
 

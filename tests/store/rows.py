@@ -1,6 +1,5 @@
 """Events and dead letters as the consumer would store them, without the consumer."""
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,9 +7,9 @@ from typing import cast
 
 from streaming.events.identifiers import pack_event_id
 from streaming.settings import Settings
+from streaming.store.connection import StoreConnection, transaction
 from streaming.store.rebuild import rebuild
 from streaming.store.rows import EventRow
-from streaming.store.sqlite import transaction
 
 GROUP = "analytics-consumer-test"
 TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
@@ -68,18 +67,19 @@ def event(number: int, time: int, quantity: int = 1, **fields: object) -> Event:
     return Event(f"id-{number:06d}", time, **{**priced, **fields})  # type: ignore[arg-type]
 
 
-def add_events(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
+def add_events(connection: StoreConnection, events: Iterable[Event]) -> None:
     """Insert events only: no figure knows of them."""
     rows = [row.row() for row in events]
     places = ", ".join("?" * len(rows[0]))
     with transaction(connection):
         connection.executemany(
-            "INSERT OR IGNORE INTO source_topic (name, id) VALUES (?, ?)", SOURCE_TOPICS.items()
+            "INSERT INTO source_topic (name, id) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            [*SOURCE_TOPICS.items()],
         )
         connection.executemany(f"INSERT INTO analytics_event VALUES ({places})", rows)
 
 
-def add_position(connection: sqlite3.Connection, records: int, partition: int = 0) -> None:
+def add_position(connection: StoreConnection, records: int, partition: int = 0) -> None:
     """Insert the position of a partition of `analytics` of which all records were stored."""
     connection.execute(
         "INSERT INTO stream_offset VALUES"
@@ -89,7 +89,7 @@ def add_position(connection: sqlite3.Connection, records: int, partition: int = 
 
 
 def add_letter(
-    connection: sqlite3.Connection, offset: int, state: str = "open", reason: str = "invalid_item"
+    connection: StoreConnection, offset: int, state: str = "open", reason: str = "invalid_item"
 ) -> None:
     """Insert a dead letter of the record at `offset` of partition 0."""
     connection.execute(
@@ -99,7 +99,7 @@ def add_letter(
     )
 
 
-def fill(settings: Settings, connection: sqlite3.Connection, events: list[Event]) -> None:
+def fill(settings: Settings, connection: StoreConnection, events: list[Event]) -> None:
     """Store events with the figures that belong to them."""
     add_events(connection, events)
     add_position(connection, len(events))

@@ -46,6 +46,13 @@ def test_a_new_database_is_of_this_schema(postgres_settings: Settings) -> None:
     assert store_exists(postgres_settings)
 
 
+def test_who_only_reads_may_pause_for_long(postgres_settings: Settings) -> None:
+    """`verify` reads Kafka between two statements; who writes holds others up, and may not."""
+    ask = "SELECT current_setting('idle_in_transaction_session_timeout')"
+    with read_store(postgres_settings) as reader, write_store(postgres_settings) as writer:
+        assert [s.execute(ask).fetchone() for s in (reader, writer)] == [("0",), ("1min",)]
+
+
 def test_several_first_starts_make_the_tables_once(postgres: str, settings: Settings) -> None:
     """Who comes later waits, and finds them made; before that there is no store."""
     placed = settings.model_copy(update={"database_url": url_of(postgres)})

@@ -5,6 +5,7 @@ import sqlite3
 import pytest
 
 from streaming.settings import Settings
+from streaming.store.connection import StoreConnection
 from streaming.store.rebuild import rebuild
 from tests.deployment import Deployment
 from tests.store.rows import add_events, event, fill, micros, year_of_days
@@ -16,7 +17,7 @@ FIGURES = {
 }
 
 
-def figures(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
+def figures(connection: StoreConnection) -> dict[str, list[tuple[object, ...]]]:
     """Read all figures, without versions and times."""
     return {
         table: connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1").fetchall()
@@ -24,50 +25,54 @@ def figures(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]
     }
 
 
-def versions(connection: sqlite3.Connection) -> dict[str, int]:
+def versions(connection: StoreConnection) -> dict[str, int]:
     """Read each day's version."""
     return dict(connection.execute("SELECT day, version FROM day_ledger").fetchall())
 
 
-def test_every_figure_comes_back(store: Settings, connection: sqlite3.Connection) -> None:
+def test_every_figure_comes_back(
+    either_store: Settings, either_connection: StoreConnection
+) -> None:
     """Whatever was lost or changed, it is what the events say again."""
-    fill(store, connection, year_of_days(60))
-    right = figures(connection)
-    connection.execute("UPDATE live_totals SET net_revenue_micros = 1, guest_events = 99")
-    connection.execute("UPDATE live_item_totals SET items_sold = 7 WHERE item = 'lamp'")
-    connection.execute("DELETE FROM live_item_totals WHERE item = 'book'")
-    connection.execute("INSERT INTO live_item_totals VALUES ('ghost', 1, 1, 1, 1, 0, 0)")
-    connection.execute("UPDATE day_ledger SET events = 9 WHERE day = '2024-01-05'")
-    connection.execute("DELETE FROM day_ledger WHERE day = '2024-02-01'")
-    done = rebuild(store)
-    assert figures(connection) == right
+    fill(either_store, either_connection, year_of_days(60))
+    right = figures(either_connection)
+    either_connection.execute("UPDATE live_totals SET net_revenue_micros = 1, guest_events = 99")
+    either_connection.execute("UPDATE live_item_totals SET items_sold = 7 WHERE item = 'lamp'")
+    either_connection.execute("DELETE FROM live_item_totals WHERE item = 'book'")
+    either_connection.execute("INSERT INTO live_item_totals VALUES ('ghost', 1, 1, 1, 1, 0, 0)")
+    either_connection.execute("UPDATE day_ledger SET events = 9 WHERE day = '2024-01-05'")
+    either_connection.execute("DELETE FROM day_ledger WHERE day = '2024-02-01'")
+    done = rebuild(either_store)
+    assert figures(either_connection) == right
     assert (done.events, done.changed_days, done.changed_items) == (60, 2, 3)
-    assert done.backup.exists()
+    assert done.backup is None or done.backup.exists()
 
 
-def test_a_right_day_keeps_its_version(store: Settings, connection: sqlite3.Connection) -> None:
+def test_a_right_day_keeps_its_version(
+    either_store: Settings, either_connection: StoreConnection
+) -> None:
     """Only days that were wrong become stale: they get the number of all events."""
-    fill(store, connection, year_of_days(10))
-    connection.execute("UPDATE day_ledger SET version = 3, changed_at = 5")
-    connection.execute("UPDATE day_ledger SET items_sold = 0 WHERE day = '2024-01-04'")
-    rebuild(store)
-    assert versions(connection) == {
+    fill(either_store, either_connection, year_of_days(10))
+    either_connection.execute("UPDATE day_ledger SET version = 3, changed_at = 5")
+    either_connection.execute("UPDATE day_ledger SET items_sold = 0 WHERE day = '2024-01-04'")
+    rebuild(either_store)
+    assert versions(either_connection) == {
         f"2024-01-{day:02d}": 10 if day == 4 else 3 for day in range(1, 11)
     }
     changed = "SELECT count(*) FROM day_ledger WHERE changed_at = 5"
-    assert connection.execute(changed).fetchone() == (9,)
+    assert either_connection.execute(changed).fetchone() == (9,)
 
 
-def test_versions_never_shrink(store: Settings, connection: sqlite3.Connection) -> None:
+def test_versions_never_shrink(either_store: Settings, either_connection: StoreConnection) -> None:
     """Not even where events were lost; a day without any stays, with figures of zero."""
-    fill(store, connection, year_of_days(10))
-    connection.execute("UPDATE day_ledger SET version = 10")
-    connection.execute("DELETE FROM analytics_event WHERE event_id >= CAST('id-000008' AS BLOB)")
-    rebuild(store)
-    assert set(versions(connection).values()) == {10}
+    fill(either_store, either_connection, year_of_days(10))
+    either_connection.execute("UPDATE day_ledger SET version = 10")
+    either_connection.execute("DELETE FROM analytics_event WHERE event_id >= ?", (b"id-000008",))
+    rebuild(either_store)
+    assert set(versions(either_connection).values()) == {10}
     lost = "SELECT events, items_sold, net_revenue_micros FROM day_ledger WHERE day = '2024-01-10'"
-    assert connection.execute(lost).fetchone() == (0, 0, 0)
-    assert connection.execute("SELECT events FROM live_totals").fetchone() == (8,)
+    assert either_connection.execute(lost).fetchone() == (0, 0, 0)
+    assert either_connection.execute("SELECT events FROM live_totals").fetchone() == (8,)
 
 
 @pytest.mark.parametrize(
@@ -79,33 +84,41 @@ def test_versions_never_shrink(store: Settings, connection: sqlite3.Connection) 
     ],
 )
 def test_days_are_cut_where_the_deployment_is(
-    store: Settings, connection: sqlite3.Connection, zone: str, days: dict[str, int]
+    either_store: Settings, either_connection: StoreConnection, zone: str, days: dict[str, int]
 ) -> None:
     """By the recorded zone, with its summer time, whatever the settings say now."""
-    connection.execute("UPDATE deployment SET timezone = ?", (zone,))
+    either_connection.execute("UPDATE deployment SET timezone = ?", (zone,))
     times = ("2024-03-30 23:30", "2024-03-31 00:30", "2024-03-31 23:30", "2024-10-27 12:00")
-    add_events(connection, [event(number, micros(time)) for number, time in enumerate(times)])
-    rebuild(store)
-    assert dict(connection.execute("SELECT day, events FROM day_ledger").fetchall()) == days
+    add_events(
+        either_connection, [event(number, micros(time)) for number, time in enumerate(times)]
+    )
+    rebuild(either_store)
+    assert dict(either_connection.execute("SELECT day, events FROM day_ledger").fetchall()) == days
 
 
-def test_the_tables_are_built_again(store: Settings, connection: sqlite3.Connection) -> None:
+def test_the_tables_are_built_again(
+    either_store: Settings, either_connection: StoreConnection
+) -> None:
     """Their rows, what they were built from, and what failed, are forgotten: every day is stale.
 
     A row that stayed would be counted beside what the ledger has of its day.
     """
-    fill(store, connection, year_of_days(3))
-    connection.execute("INSERT INTO daily_sales VALUES ('2024-01-01', 1, 1, 1, 1, 1, 1, 0, 0)")
+    fill(either_store, either_connection, year_of_days(3))
+    either_connection.execute(
+        "INSERT INTO daily_sales VALUES ('2024-01-01', 1, 1, 1, 1, 1, 1, 0, 0)"
+    )
     for day in ("2024-01-01", "2024-01-02"):
-        connection.execute(
+        either_connection.execute(
             "INSERT INTO table_build"
             " VALUES ('daily_sales', ?, 1, 1, 1, 1, 1, '{}', '', '1', '', 0, 0, 0, 0, 0, 0, NULL)",
             (day,),
         )
-    connection.execute("INSERT INTO build_failure VALUES ('daily_sales', 'all', 1, 1, '', '', 0)")
-    assert rebuild(store).forgotten_builds == 2
+    either_connection.execute(
+        "INSERT INTO build_failure VALUES ('daily_sales', 'all', 1, 1, '', '', 0)"
+    )
+    assert rebuild(either_store).forgotten_builds == 2
     for table in ("table_build", "build_failure", "daily_sales"):
-        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+        assert either_connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 
 def test_a_rebuild_is_all_or_nothing(store: Settings, connection: sqlite3.Connection) -> None:
@@ -122,11 +135,13 @@ def test_a_rebuild_is_all_or_nothing(store: Settings, connection: sqlite3.Connec
     assert figures(connection) == before
 
 
-def test_an_empty_store_can_be_rebuilt(store: Settings, connection: sqlite3.Connection) -> None:
+def test_an_empty_store_can_be_rebuilt(
+    either_store: Settings, either_connection: StoreConnection
+) -> None:
     """There is nothing to count, and nothing wrong."""
-    done = rebuild(store)
+    done = rebuild(either_store)
     assert (done.events, done.changed_days, done.changed_items) == (0, 0, 0)
-    assert connection.execute("SELECT events FROM live_totals").fetchone() == (0,)
+    assert either_connection.execute("SELECT events FROM live_totals").fetchone() == (0,)
 
 
 def test_the_command_tells_what_was_wrong(store: Settings, connection: sqlite3.Connection) -> None:

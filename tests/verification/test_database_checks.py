@@ -1,6 +1,5 @@
 """The database against itself: every figure that is not the events' is named."""
 
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -8,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streaming.events.identifiers import pack_event_id
 from streaming.settings import Settings
+from streaming.store.connection import StoreConnection
 from streaming.verification.check import Check
 from streaming.verification.database_checks import (
     check_days,
@@ -33,7 +34,7 @@ ZONES = [
 ]
 
 
-def checks(connection: sqlite3.Connection, zone: str = "UTC") -> list[Check]:
+def checks(connection: StoreConnection, zone: str = "UTC") -> list[Check]:
     """Run all checks of the database."""
     return [
         check_totals(connection),
@@ -43,15 +44,15 @@ def checks(connection: sqlite3.Connection, zone: str = "UTC") -> list[Check]:
     ]
 
 
-def differing(connection: sqlite3.Connection) -> list[str]:
+def differing(connection: StoreConnection) -> list[str]:
     """Return the first differences of all checks."""
     return [sentence for check in checks(connection) for sentence in check.examples]
 
 
-def test_what_agrees_is_counted(store: Settings, connection: sqlite3.Connection) -> None:
+def test_what_agrees_is_counted(either_store: Settings, either_connection: StoreConnection) -> None:
     """One row of totals, three items, sixty days, one partition; no difference."""
-    fill(store, connection, year_of_days(60))
-    assert [(check.compared, check.differing) for check in checks(connection)] == [
+    fill(either_store, either_connection, year_of_days(60))
+    assert [(check.compared, check.differing) for check in checks(either_connection)] == [
         (1, 0),
         (3, 0),
         (60, 0),
@@ -59,9 +60,9 @@ def test_what_agrees_is_counted(store: Settings, connection: sqlite3.Connection)
     ]
 
 
-def test_an_empty_store_agrees(connection: sqlite3.Connection) -> None:
+def test_an_empty_store_agrees(either_connection: StoreConnection) -> None:
     """Nothing was stored, so nothing is wrong."""
-    assert differing(connection) == []
+    assert differing(either_connection) == []
 
 
 @pytest.mark.parametrize(
@@ -94,58 +95,57 @@ def test_an_empty_store_agrees(connection: sqlite3.Connection) -> None:
     ],
 )
 def test_a_wrong_figure_is_named(
-    store: Settings, connection: sqlite3.Connection, tampering: str, told: str
+    either_store: Settings, either_connection: StoreConnection, tampering: str, told: str
 ) -> None:
     """With its table, its name, what it is and what the events say."""
-    fill(store, connection, year_of_days(60))
-    connection.execute(tampering)
-    assert told in "\n".join(differing(connection))
+    fill(either_store, either_connection, year_of_days(60))
+    either_connection.execute(tampering)
+    assert told in "\n".join(differing(either_connection))
 
 
 @pytest.mark.parametrize(
     "tampering",
     [
-        "DELETE FROM analytics_event WHERE event_id = CAST('id-000004' AS BLOB)",
-        (
-            "UPDATE analytics_event SET quantity = quantity + 1"
-            " WHERE event_id = CAST('id-000004' AS BLOB)"
-        ),
+        "DELETE FROM analytics_event WHERE event_id = ?",
+        "UPDATE analytics_event SET quantity = quantity + 1 WHERE event_id = ?",
     ],
 )
 def test_a_lost_or_changed_event_shows_everywhere(
-    store: Settings, connection: sqlite3.Connection, tampering: str
+    either_store: Settings, either_connection: StoreConnection, tampering: str
 ) -> None:
     """In the totals, in its item and on its day."""
-    fill(store, connection, year_of_days(60))
-    connection.execute(tampering)
-    named = [check.name for check in checks(connection) if check.differing]
+    fill(either_store, either_connection, year_of_days(60))
+    either_connection.execute(tampering, (pack_event_id("id-000004"),))
+    named = [check.name for check in checks(either_connection) if check.differing]
     assert named[:3] == ["live totals", "items", "days"]
 
 
-def test_a_day_of_zeros_is_an_empty_day(store: Settings, connection: sqlite3.Connection) -> None:
+def test_a_day_of_zeros_is_an_empty_day(
+    either_store: Settings, either_connection: StoreConnection
+) -> None:
     """A rebuild leaves such rows where events were lost, so that versions only grow."""
-    fill(store, connection, year_of_days(3))
-    connection.execute("INSERT INTO day_ledger VALUES ('2030-01-01', 3, 0, 0, 0, 0, 0)")
-    assert differing(connection) == []
+    fill(either_store, either_connection, year_of_days(3))
+    either_connection.execute("INSERT INTO day_ledger VALUES ('2030-01-01', 3, 0, 0, 0, 0, 0)")
+    assert differing(either_connection) == []
 
 
 def test_differences_are_counted_but_few_are_shown(
-    store: Settings, connection: sqlite3.Connection
+    either_store: Settings, either_connection: StoreConnection
 ) -> None:
     """Sixty wrong days are sixty, of which the first five are named."""
-    fill(store, connection, year_of_days(60))
-    connection.execute("UPDATE day_ledger SET events = 7")
-    check = check_days(connection, ZoneInfo("UTC"))
+    fill(either_store, either_connection, year_of_days(60))
+    either_connection.execute("UPDATE day_ledger SET events = 7")
+    check = check_days(either_connection, ZoneInfo("UTC"))
     assert check.differing == 60
     assert [sentence[:24] for sentence in check.examples] == [
         f"day_ledger of 2024-01-0{day}" for day in range(1, 6)
     ]
 
 
-def test_days_are_cut_in_the_zone(connection: sqlite3.Connection) -> None:
+def test_days_are_cut_in_the_zone(either_connection: StoreConnection) -> None:
     """An hour before midnight in UTC is the next day in Kathmandu."""
-    add_events(connection, [event(0, micros("2024-05-01 23:00"))])
-    (sentence,) = check_days(connection, ZoneInfo("Asia/Kathmandu")).examples
+    add_events(either_connection, [event(0, micros("2024-05-01 23:00"))])
+    (sentence,) = check_days(either_connection, ZoneInfo("Asia/Kathmandu")).examples
     assert sentence.startswith("day_ledger of 2024-05-02")
 
 

@@ -182,6 +182,7 @@ def test_a_restore_of_an_old_backup_destroys_nothing_else(archived: Settings) ->
 def test_a_safety_backup_survives_an_erasure(archived: Settings) -> None:
     """It has all rows, so it needs no column file."""
     made = rebuild(archived).backup
+    assert made is not None
     erase(archived, "bert", None, apply=True)
     assert len(restore(archived, made).erasures) == 1
     assert b"bert" not in exported(archived)

@@ -1,0 +1,63 @@
+"""How SQLite makes, fills and lists tables: see `table_dialect`, which alone imports this."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+_TYPES: Final = {int: "INTEGER", str: "TEXT", bytes: "BLOB"}
+
+
+def create_temporary(
+    connection: sqlite3.Connection, name: str, columns: Mapping[str, type], key: Sequence[str]
+) -> None:
+    """Create a temporary table; its rows lie in the order of the key, if it has one."""
+    # They have a file of their own, so that a read transaction of the database may fill them.
+    parts = [f'"{column}" {_TYPES[kind]}' for column, kind in columns.items()]
+    if key:
+        parts.append(f"PRIMARY KEY ({', '.join(map(_quoted, key))})")
+    options = " WITHOUT ROWID" if key else ""
+    connection.execute(f"CREATE TEMP TABLE {name} ({', '.join(parts)}){options}")
+
+
+def fill_table(
+    connection: sqlite3.Connection, name: str, columns: Iterable[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Insert rows, whose values are in the order of the columns."""
+    names = list(map(_quoted, columns))
+    connection.executemany(
+        f"INSERT INTO {name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",  # noqa: S608 - own names
+        rows,
+    )
+
+
+def finish_load(_: sqlite3.Connection) -> None:
+    """Do nothing: the next row follows the last by itself."""
+
+
+def text_of_rows(columns: Mapping[str, type], rest: str) -> str:
+    """Return the SELECT of one text that differs if a value of the columns does."""
+    # JSON, so that no two rows give the same text; it holds no bytes.
+    values = [
+        f"hex({_quoted(name)})" if kind is bytes else _quoted(name)
+        for name, kind in columns.items()
+    ]
+    row = f"json_array({', '.join(values)})"
+    return f"SELECT json_group_array(one) FROM (SELECT {row} AS one {rest})"  # noqa: S608 - own text
+
+
+def list_columns(connection: sqlite3.Connection) -> list[tuple[str, str, int]]:
+    """Return table, name and place in the key (0 if not of it) of all columns, in their order."""
+    return connection.execute(
+        "SELECT m.name, c.name, c.pk FROM sqlite_master m JOIN pragma_table_info(m.name) c"
+        " WHERE m.type = 'table' ORDER BY m.name, c.cid"
+    ).fetchall()
+
+
+def has_view(connection: sqlite3.Connection, name: str) -> bool:
+    """Return whether there is a view of this name."""
+    statement = "SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = ?"
+    return connection.execute(statement, (name,)).fetchone() is not None
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
