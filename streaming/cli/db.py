@@ -153,6 +153,42 @@ def rebuild(
         print_text(f"{done.forgotten_builds:,} partitions of the tables are to be built again.")
 
 
+@app.command(short_help="Copy all to PostgreSQL, or back to a file.")
+def move(
+    to: Annotated[
+        str, typer.Option(metavar="URL", help="The database to fill, as PURCHASES_DATABASE_URL.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Copy the database from a file of SQLite to PostgreSQL or back, and prove the copy.
+
+    The workers must be stopped, on all hosts. The target must be empty, and this database stays as
+    it is. If it is ended in between, the same command goes on.
+
+    Example: purchases db move --to postgresql+psycopg://purchases@db.example.com/purchases
+    """
+    from streaming.settings import PREFIX, load_settings
+    from streaming.store.move import move as move_store
+
+    settings = load_settings()
+    with _upgrade_progress() as progress:
+        done = move_store(settings, to, progress)
+    if as_json:
+        print_json(asdict(done))
+        return
+    resumed = ", going on from an earlier try" if done.resumed else ""
+    print_text(
+        f"OK: {sum(done.tables.values()):,} rows of {len(done.tables)} tables, of them"
+        f" {done.tables['analytics_event']:,} events, are in {done.target}{resumed}."
+        " Each table was compared, and is equal."
+    )
+    print_text(
+        f"Set {PREFIX}DATABASE_URL to it on all hosts, start again, and prove it against Kafka:"
+        " `purchases verify`."
+    )
+    print_text(f"{settings.database} stays as it is. Delete it then.")
+
+
 def _path_text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 15
 """The number of the last migration; each release can read its own schema only."""
+MOVE_TABLE: Final = "purchases_move"
+"""A table that is there only while `store.move` fills the database."""
 
 
 class StoreRows(Protocol):
@@ -231,6 +233,11 @@ def schema_version(connection: StoreConnection, database: Database) -> int:
     tables = table_names(connection)
     if not tables:
         return 0
+    if MOVE_TABLE in tables:
+        raise Mismatch(
+            f"{sentence_start(database)} is the target of a move that is not done: run the same"
+            " `purchases db move` again, or name the database that it was begun from."
+        )
     if "alembic_version" in tables and ("deployment" in tables or tables == {"alembic_version"}):
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         if row is None or str(row[0]).isdecimal():

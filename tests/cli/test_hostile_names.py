@@ -72,6 +72,7 @@ LINES = (
     "db rebuild --json",
     "db columns rebuild --json",
     "db restore {hostile}",
+    "db move --to {hostile}",
     "doctor",
     "doctor --json",
     "logs processor",

@@ -11,9 +11,10 @@ from streaming.errors import NotFound, UsageError
 from streaming.settings import Settings
 from streaming.store import free_space
 from streaming.store.backup import backup
-from streaming.store.connection import read_store
+from streaming.store.connection import read_store, write_store
 from streaming.store.erasure import ErasureResult, apply_again, erase
 from streaming.store.live_totals import read_version
+from streaming.store.move import move
 from streaming.store.personal_data import read_personal_data
 from streaming.store.preparation import prepare_store
 from streaming.store.restore import restore
@@ -21,6 +22,7 @@ from streaming.store.sqlite import connect, snapshot
 from streaming.system.home import Home
 from streaming.verification.database_checks import check_days, check_items, check_totals
 from tests.in_process import run_here
+from tests.postgres import PostgresServer
 from tests.store.rows import TOPIC_ID, event, fill, micros
 
 ANNA = "anna@example.org"
@@ -196,6 +198,47 @@ def test_two_who_shared_an_order_are_erased_in_turn(shop: Settings) -> None:
     erase_user(shop, "bert")
     assert figures(shop) == before
     assert files_with(shop, ANNA, "bert", "both") == []
+
+
+def test_the_same_is_erased_on_a_server(shop: Settings, postgres_server: PostgresServer) -> None:
+    """Rows, dead letters, versions, and a table with a row that is of the pseudonym already."""
+    name = postgres_server.create_database()
+    there = shop.model_copy(update={"database_url": postgres_server.url(name)})
+    move(shop, postgres_server.url(name))
+    results = []
+    for settings in (shop, there):
+        exported = read_personal_data(settings, ANNA)
+        assert not erase_user(settings).is_overwritten or settings is shop
+        with write_store(settings) as store:
+            (pseudonym,) = store.execute(
+                'SELECT "user" FROM analytics_event WHERE order_id IS NULL'
+            ).fetchone()
+            store.execute(
+                'CREATE TABLE note ("user" TEXT, day TEXT, text TEXT, PRIMARY KEY ("user", day))'
+            )
+            rows = [(ANNA, "1", "new"), (pseudonym, "1", "old"), (pseudonym, "2", "kept")]
+            store.executemany("INSERT INTO note VALUES (?, ?, ?)", rows)
+        assert erase_user(settings).is_new
+        with read_store(settings) as store:
+            tables = [
+                sorted(map(repr, store.execute(f"SELECT {columns}").fetchall()))
+                for columns in (
+                    '"user", order_id, rowid FROM analytics_event',
+                    "key, detail, state, dropped_because, origin_offset FROM dead_letter",
+                    "day, version, events FROM day_ledger",
+                    "kind, event_id, day FROM correction",
+                    '"user", day, text FROM note',
+                )
+            ]
+        assert [row.split(", ")[1:] for row in tables[-1]] == [
+            ["'1'", "'new')"],
+            ["'2'", "'kept')"],
+        ]
+        with pytest.raises(NotFound):
+            read_personal_data(settings, ANNA)
+        results.append((exported, tables))
+    postgres_server.drop_database(name)
+    assert results[0] == results[1]
 
 
 def test_a_restored_backup_is_erased_again(shop: Settings) -> None:

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -30,6 +31,8 @@ from confluent_kafka.admin import AdminClient
 from assets.builds.archive import archive_history
 from streaming.errors import PurchasesError
 from streaming.store.backup import copy_database
+from streaming.store.connection import write_store
+from streaming.store.move import move
 from streaming.store.rebuild import rebuild
 from streaming.store.sqlite import connect
 from streaming.system.home import Home
@@ -39,6 +42,7 @@ from streaming.verification.verify import VerificationReport, verify
 from tests.deployment import Deployment
 from tests.load import Load
 from tests.oracle import wait_until_quiet
+from tests.postgres import PostgresServer
 from tests.support import Broker, wait_until
 
 GOOD, BAD = 300, 10
@@ -287,6 +291,76 @@ def test_figures_that_were_made_to_fit_do_not_help(
     result = result_of(copied, full=False)
     assert not any(check.differing for check in result.checks[:4])
     assert told in "\n".join(result.examples)
+
+
+@pytest.fixture
+def moved(copied: Deployment, postgres_server: PostgresServer) -> Iterator[Deployment]:
+    """Return the finished deployment with its store on a server."""
+    name = postgres_server.create_database()
+    move(copied.settings, postgres_server.url(name))
+    yield replace(copied, more={"PURCHASES_DATABASE_URL": postgres_server.url(name)})
+    postgres_server.drop_database(name)
+
+
+def test_what_was_tampered_with_on_a_server_is_named(
+    copied: Deployment, moved: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a file: from the checkpoint, from the start, and by two processes."""
+    assert result_of(moved, full=False).examples == []
+    assert result_of(moved, full=False).rests_on_events == GOOD + 1
+    changes = [change for change, _ in [*TAMPERINGS[:5], *TAMPERINGS[10:12], TAMPERINGS[13]]]
+    for number, (change, _) in enumerate(REWRITINGS, 7):
+        changes.append(f"{change} WHERE event_id = x'{uuid.UUID(int=number).hex}'")
+    with write_store(copied.settings) as file, write_store(moved.settings) as server:
+        for change in changes:
+            assert file.execute(change).rowcount == server.execute(on_server(change)).rowcount > 0
+    here, there = result_of(copied), result_of(moved, full=False)
+    assert len(here.examples) >= len(changes)
+    assert sorted(there.examples) == sorted(here.examples)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(reader_processes, "MANY_ROWS", 0)
+    for result in (there, result_of(moved)):
+        assert [(c.name, c.compared, c.differing) for c in result.checks] == [
+            (c.name, c.compared, c.differing) for c in here.checks
+        ]
+
+
+ON_BOTH = (
+    "dlq list --json",
+    "dlq show {letter} --json",
+    "dlq drop {letter} --because spam --yes --json",
+    "dlq redrive --set quantity=1 --json",
+    "dlq list --state dropped --json",
+    "offsets list --json",
+    "offsets reset analytics --to earliest --partition 0 --json",
+    "offsets reset analytics --to earliest --partition 0 --yes --json",
+    "export-customer user-3",
+)
+
+
+def test_commands_do_the_same_on_a_server(copied: Deployment, moved: Deployment) -> None:
+    """Dead letters, positions and a customer; a backup is refused, and a rebuild makes none."""
+    letter = json.loads(copied.succeed("dlq", "list", "--json"))["dead_letters"][-1]["id"]
+    for line in ON_BOTH:
+        command = line.format(letter=letter).split()
+        assert (line, moved.succeed(*command)) == (line, copied.succeed(*command))
+    assert json.loads(moved.succeed("erase", "--user", "user-3", "--yes", "--json"))["applied"]
+    assert "names the user user-3" in moved.run("export-customer", "user-3").stderr
+    rebuilt = json.loads(moved.succeed("db", "rebuild", "--json"))
+    assert (rebuilt["events"], rebuilt["changed_days"], rebuilt["backup"]) == (GOOD + 1, 0, None)
+    for command in (["backup"], ["restore", "backup.db"]):
+        refused = moved.run("db", *command)
+        assert (refused.returncode, "on a SQLite file only" in refused.stderr) == (2, True)
+
+
+def on_server(statement: str) -> str:
+    """Return a statement with PostgreSQL's own way to write bytes and keywords."""
+    named = re.sub(r"\buser\b", '"user"', statement)
+    return re.sub(
+        r"x'(\w+)'|CAST\('(\w+)' AS BLOB\)",
+        lambda m: f"'\\x{m[1] or m[2].encode().hex()}'::bytea",
+        named,
+    )
 
 
 def test_an_event_that_was_added_with_its_figures_is_named(
