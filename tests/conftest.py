@@ -30,6 +30,7 @@ LONGEST = (
     "tests/dashboard/test_dashboard.py",
     "tests/offsets/test_topic_identity.py",
     "tests/orchestration/test_up.py",
+    "tests/connect/test_connectors.py",
     "tests/runtime/test_supervisor.py",
     "tests/dead_letters/test_dead_letters.py",
     "tests/assets/test_definitions.py",
