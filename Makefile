@@ -31,7 +31,7 @@ test: $(STAMP)  ## the whole test suite; COVERAGE=1 requires its branch coverage
 	$(PYTEST) $(FILES) -n 6 $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 test-faults: $(STAMP)  ## all fault injections into the stream, the long ones too
-	@sh scripts/need-packages javac=default-jdk-headless mount=mount
+	@sh scripts/need-packages chromium=chromium javac=default-jdk-headless mount=mount
 	$(PYTEST) $(FILES) -n 2 -m "faults or injection" --ignore tests/orchestration
 
 # Alone on the machine: within how many minutes days are current again is what it judges.
