@@ -88,7 +88,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def watch(pids: Sequence[int], records: Callable[[], int], total: int) -> Run:
-    """Observe processes until `records` gives what is wanted.
+    """Observe processes until `records` gives `total`.
 
     Raises `TimeoutError` after a quarter of an hour, `FileNotFoundError` where one of them ended.
     """

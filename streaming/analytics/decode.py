@@ -41,8 +41,8 @@ def read_rows(
 
     An event of the topic `redrive` names its dead letter, which is stored from now on; on any other
     topic anybody may write such headers, so there they name nothing. A record of `analytics` that
-    nobody can store is a dead letter, and its own origin. Records of others among the dead letters
-    are logged and skipped. Raises `Mismatch` naming the record of a newer schema.
+    nobody can store is a dead letter whose origin is itself. Records of others among the dead
+    letters are logged and skipped. Raises `Mismatch` naming the record of a newer schema.
     """
     # One pass with one call for each record: a backlog's speed is decided here and in the insert.
     redriven = rules.source_topics[redrive]

@@ -53,7 +53,6 @@ def timestamp(value: str | int) -> datetime:
 
 
 # A shop has far fewer prices than sales: nearly every price of a backlog was read before.
-# To a cache 1 and 1.0 are one key, which is right: they are one price.
 @lru_cache(maxsize=16_384)
 def unit_price_micros(value: str | float) -> int:
     """Read a price of 0 to 10⁹ into micros; refuses as `invalid_price`.

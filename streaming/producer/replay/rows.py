@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 # Enough that whole columns are quicker than rows, few enough that the first is sent at once.
 SLICE_ROWS: Final = 5_000
-# Beyond both the processor refuses or rounds, and is to see the number as it is.
+# The processor's own limits: what is beyond them is left for it to refuse or to round.
 MAX_PRICE: Final = 1e9
 MAX_DECIMALS: Final = 6
 # Beyond it a float does not hold every integer.
