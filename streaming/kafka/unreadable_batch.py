@@ -50,7 +50,7 @@ def offset_after_batch(config: Config, partition: TopicPartition, first: int) ->
     None if the broker does not answer within 5 s. `config` is that of a consumer.
     """
     deadline = Deadline.after(CALL_SECONDS)
-    # With the static id of the worker this reader would fence it.
+    # Without the worker's static id: whoever joins its group under that fences the worker.
     apart = {k: v for k, v in config.items() if k != "group.instance.id"}
     with closing(Consumer({**apart, **READER})) as consumer:
         try:
