@@ -179,7 +179,7 @@ VALID_VALUES = {
     "bootstrap_servers": "host:port, several with commas between",
     "broker_open": "on or off",
     "database_url": "sqlite:/// and a file, such as sqlite:////var/lib/purchases/purchases.db, or"
-    f" {POSTGRES_SCHEME} with user, host and database",
+    f" {POSTGRES_SCHEME} with user, host and database, in which a password's / @ % are %2F %40 %25",
     "columns_url": "a bucket that speaks S3, such as s3://shop-history or s3://shop/history",
     "connect_url": "the address of Kafka Connect's REST, such as http://127.0.0.1:8083",
     "kafka_config": "the path of a client.properties file",

@@ -132,7 +132,7 @@ def read_store_together(
     does.
     """
     database = settings.database
-    with ExitStack() as opened, store_errors(database):
+    with store_errors(database), ExitStack() as opened:
         stores = [
             opened.enter_context(closing(_connect_current(database, read_only=True)))
             for _ in range(number)

@@ -8,7 +8,7 @@ a database. What only PostgreSQL can say of a table is in `postgres_schema` and 
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -49,10 +49,12 @@ CREATE: Final = (
     "create one with CREATE DATABASE purchases TEMPLATE template0 LOCALE 'C' ENCODING 'UTF8'"
 )
 _UNREACHABLE: Final = "{database} does not answer: {detail}."
+_WRONG_URL: Final = "The URL of {database} is not valid: {detail}."
 _WAITING_HELPS: Final = {
     "08": _UNREACHABLE,
     "25006": "{database} is read-only: is it a standby?",
     "25P03": "{database} ended a transaction that had no statement for too long.",
+    "25P04": "{database} ended a transaction that took too long.",
     "40": "{database} ended a transaction in favour of another one.",
     "53": "{database} lacks memory, disk or connections.",
     "55P03": "{database} is locked by another transaction.",
@@ -63,6 +65,7 @@ _WAITING_HELPS: Final = {
 _FINAL: Final = {
     "28": "{database} refuses this user; check user and password.",
     "3D": f"{{database}} does not exist; {CREATE}.",
+    "3F": "{database} has no schema that its user may use; grant CREATE and USAGE on one.",
     "42501": "The user of {database} lacks a permission: {detail}.",
     "XX001": "{database} is damaged; restore it.",
     "XX002": "{database} is damaged; restore it.",
@@ -72,14 +75,18 @@ _FINAL: Final = {
 _STRING_OR_MARK: Final = re.compile(r"'[^']*'|\"[^\"]*\"|[?%]|(?<!:):([a-z_][a-z0-9_]*)")
 
 _BEGIN_SESSION: Final = """
-SELECT set_config('DateStyle', 'ISO', false), set_config('lock_timeout', %(lock)s, false),
+SELECT set_config('DateStyle', 'ISO', false), set_config('TimeZone', 'UTC', false),
+  set_config('default_transaction_isolation', 'read committed', false),
+  set_config('idle_session_timeout', '0', false),
+  set_config('lock_timeout', %(lock)s, false),
   set_config('idle_in_transaction_session_timeout', %(idle)s, false),
   set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
     ELSE current_setting('synchronous_commit') END, false),
   datcollate, pg_encoding_to_char(encoding), coalesce(to_jsonb(d) ->> 'datlocprovider', 'c')
 FROM pg_database d WHERE datname = current_database()
 """
-# Also durable if the server's default is not: Kafka may delete what was stored.
+# Also durable if the server's default is not: Kafka may delete what was stored. Who waited for a
+# lock must see what was committed meanwhile. A run's session is idle for as long as the run lives.
 
 
 class _NumberLoader(Loader):
@@ -164,7 +171,11 @@ def connect(
     compare otherwise there than on SQLite, and what `store_errors` does.
     """
     with store_errors(database):
-        raw = psycopg.connect(_conninfo(database, lock_seconds), autocommit=True)
+        try:
+            raw = psycopg.connect(_conninfo(database, lock_seconds), autocommit=True)
+        # Before anybody is asked: a name or a value that is none.
+        except psycopg.ProgrammingError as error:
+            raise UsageError(_about(_WRONG_URL, database, error)) from None
         try:
             _begin_session(database, raw, lock_seconds)
         # Also after Ctrl-C.
@@ -240,25 +251,32 @@ def store_error(database: PostgresDatabase, error: BaseException) -> PurchasesEr
     return None
 
 
+_BAD: Final = "connection is bad: "
+_SIGNS: Final = (
+    ("28", "authentication failed|no password supplied|no pg_hba.conf entry"),
+    ("28", 'role ".*" does not exist|is not permitted to log in|permission denied for database'),
+    ("3D", 'database ".*" does not exist'),
+)
+
+
 def _without_code(database: PostgresDatabase, error: psycopg.Error) -> PurchasesError | None:
     """Return the sentence about a connection that was lost or not made, which has no SQLSTATE."""
     if not isinstance(error, psycopg.OperationalError):
         return None
     text = str(error)
-    for code, sign in (
-        ("28", "authentication failed"),
-        ("28", "no password supplied"),
-        ("28", "no pg_hba.conf entry"),
-        ("3D", "does not exist"),
-    ):
-        if sign in text:
+    for code, sign in _SIGNS:
+        if re.search(sign, text):
             return PurchasesError(_about(_FINAL[code], database, error))
+    # A value that libpq refuses before it asks any server.
+    if text.startswith(_BAD) and " failed: " not in text:
+        return UsageError(_about(_WRONG_URL, database, error))
     return Unavailable(_about(_UNREACHABLE, database, error))
 
 
 def _about(sentence: str, database: PostgresDatabase, error: psycopg.Error) -> str:
     first = str(error).partition("\n")[0]
-    detail = error.diag.message_primary or first.rpartition(" failed: ")[2]
+    said = first.removeprefix(_BAD).rpartition(" failed: ")[2].removeprefix("FATAL:  ")
+    detail = error.diag.message_primary or said
     filled = sentence.format(database=database, detail=detail.rstrip("."))
     return filled[0].upper() + filled[1:]
 
@@ -299,8 +317,8 @@ def _ended(connection: PostgresConnection, how: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        # After a lost connection there is nothing to end.
-        if not connection.raw.closed:
+        # With a lost connection its transaction has ended, and the first error says why.
+        with suppress(psycopg.Error):
             connection.raw.execute("ROLLBACK")
         raise
     connection.raw.execute(how.encode())

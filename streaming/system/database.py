@@ -7,10 +7,20 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 POSTGRES_SCHEME: Final = "postgresql+psycopg://"
 _SQLITE_FILE: Final = re.compile(r"sqlite:///(?!:memory:)(.+)", re.DOTALL)
+_URI_SCHEME: Final = "postgresql://"
+_HOST: Final = r"(?:\[[^]/?@]+\]|[^][:/?,@]*)(?::[0-9]{0,5})?"
+_OPTION: Final = r"[a-z_]+=[^&=]*"
+_URI: Final = re.compile(
+    rf"(?:[^:@/]*(?::[^@/]*)?@)?(?P<hosts>{_HOST}(?:,{_HOST})*)(?:/(?P<name>[^?@]*))?"
+    rf"(?:\?(?P<given>(?:{_OPTION}(?:&{_OPTION})*)?))?"
+)
+"""As libpq reads it, after the scheme. What it would refuse is no match: its message, and the name
+that is made here, would have a part of the password."""
+_NOT_ENCODED: Final = re.compile(r"%(?![0-9A-Fa-f]{2})|%00|\s")
 
 
 @dataclass(frozen=True)
@@ -25,11 +35,13 @@ class PostgresDatabase:
 
     def __str__(self) -> str:
         """Return how messages name it, such as `the database shop on db.example.com:5432`."""
-        parts = urlsplit(self.conninfo)
-        given = parse_qs(parts.query)
+        uri = _URI.fullmatch(self.conninfo.removeprefix(_URI_SCHEME))
+        if uri is None:
+            return "the database"
+        given = parse_qs(uri["given"] or "")
         service = "".join(given.get("service", [])[-1:])
-        name = unquote(parts.path[1:]) or "".join(given.get("dbname", [])[-1:])
-        hosts = parts.netloc.rpartition("@")[2] or "".join(given.get("host", [])[-1:])
+        name = unquote(uri["name"] or "") or "".join(given.get("dbname", [])[-1:])
+        hosts = unquote(uri["hosts"]) or "".join(given.get("host", [])[-1:])
         named = f"the database {name}" if name else "the database"
         return named + (f" on {hosts}" if hosts else f" of service {service}" if service else "")
 
@@ -41,6 +53,16 @@ Database = Path | PostgresDatabase
 def parse_database(url: str) -> Database | None:
     """Return which database a URL names; None if it is none that the store can be in."""
     if url.startswith(POSTGRES_SCHEME):
-        return PostgresDatabase("postgresql://" + url.removeprefix(POSTGRES_SCHEME))
+        uri = url.removeprefix(POSTGRES_SCHEME)
+        is_uri = _URI.fullmatch(uri) and not _NOT_ENCODED.search(uri) and _is_utf8(uri)
+        return PostgresDatabase(_URI_SCHEME + uri) if is_uri else None
     file = _SQLITE_FILE.fullmatch(url)
     return Path(file[1]).absolute() if file else None
+
+
+def _is_utf8(uri: str) -> bool:
+    try:
+        unquote(uri, errors="strict")
+    except UnicodeDecodeError:
+        return False
+    return True
