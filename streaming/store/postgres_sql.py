@@ -29,7 +29,9 @@ FETCH_ROWS: Final = 1000
 
 _HARMLESS: Final = ("clock_timestamp", "gen_random_uuid", "random", "random_normal", "timeofday")
 """Of the functions that may give something else each time, or do something."""
-_HARMFUL: Final = r"^(pg_(?!typeof$)|current_setting$|getpgusername$|inet_|txid_)|_to_xml"
+_HARMFUL: Final = (
+    r"^(pg_(?!typeof$)|current_setting$|getpgusername$|inet_|system_user$|txid_)|_to_xml"
+)
 """Functions that only look, but at the server and its sessions, or at any table by its name."""
 _NAMED: Final = re.compile(r":(?:funcid|opfuncid|aggfnoid|winfnoid) (\d+)")
 _RELATIONS: Final = re.compile(r":relid (\d+)")
@@ -42,6 +44,8 @@ _PART: Final = re.compile(
     |(?<![:\w]):(?P<name>[a-z_]+)""",
     re.DOTALL | re.VERBOSE,
 )
+MAX_DIGITS: Final = 4000
+"""Of a whole number; Python reads no more than 4,300."""
 _NEAR: Final = re.compile(r'syntax error at or near "(\w+)"')
 
 _LIMITS: Final = """
@@ -58,12 +62,14 @@ SELECT proname FROM pg_proc WHERE oid = ANY(%(oids)s) AND NOT (
   WHEN 's' THEN proname !~ %(harmful)s ELSE proname = ANY(%(harmless)s) END
 ) ORDER BY proname
 """
+# The mappings of users to other servers have passwords.
 _BAD_TABLES: Final = """
 SELECT CASE relnamespace WHEN current_schema()::regnamespace THEN '' ELSE
   relnamespace::regnamespace || '.' END || relname FROM pg_class
 WHERE oid = ANY(%(oids)s) AND oid <> 'pg_temp.sql_of_a_user'::regclass AND NOT (
   relnamespace = current_schema()::regnamespace AND (relname = ANY(%(tables)s) OR %(all)s)
   OR %(all)s AND relnamespace = 'information_schema'::regnamespace
+  AND relname !~ 'user_mapping'
 ) ORDER BY relname
 """
 _MAY_BE_READER: Final = """
@@ -292,5 +298,7 @@ def _cell(kind: int, text: bytes | None) -> Cell:
     if kind == _BYTES:
         return bytes.fromhex(text[2:].decode())
     if kind in _INTEGERS or (kind == _NUMERIC and text.lstrip(b"-").isdigit()):
+        if len(text) > MAX_DIGITS:
+            raise SqlTextError(f"The SQL makes a whole number of over {MAX_DIGITS:,} digits.")
         return int(text)
     return float(text) if kind in _FLOATS or kind == _NUMERIC else text.decode(errors="replace")

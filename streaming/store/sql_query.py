@@ -73,6 +73,9 @@ def run_query(settings: Settings, sql: str, bounds: Bounds) -> QueryResult:
     """
     if "\0" in sql:
         raise UsageError("The SQL has a NUL character.")
+    # Bytes of a command line or of stdin that are no text.
+    if any("\ud800" <= character <= "\udfff" for character in sql):
+        raise UsageError("The SQL is not UTF-8.")
     open_reader(settings).close()
     request = {
         **_name_database(settings.database),

@@ -59,6 +59,8 @@ REFUSED = {
     "SELECT pg_terminate_backend(1)": "the function pg_terminate_backend is refused",
     "SELECT * FROM pg_authid": "the table pg_catalog.pg_authid is refused",
     "SELECT 1 IN (SELECT pid FROM pg_stat_activity)": "pg_catalog.pg_stat_activity is refused",
+    "SELECT * FROM information_schema.user_mapping_options": "user_mapping_options is refused",
+    "SELECT system_user": "the function system_user is refused",
     "SELECT * FROM other.secret": "the table other.secret is refused",
     "SELECT other.read_all()": "the function read_all is refused",
 }
@@ -73,6 +75,7 @@ WRONG = {
     "SELECT :day": "line 1, column 8: syntax error",
     "SELECT 1 / 0": "division by zero",
     "SELECT user FROM analytics_event": 'the column is "user", in quotation marks',
+    "SELECT factorial(2000)": "a whole number of over 4,000 digits",
     "SELECT repeat('x', 2000000)": "a value of over 1,048,576 bytes",
 }
 

@@ -93,7 +93,12 @@ def test_wrong_sql_is_one_sentence_with_its_place(stored: Settings, sql: str, sa
 
 @pytest.mark.parametrize(
     ("sql", "said"),
-    [("DELETE FROM dead_letter", "a change is refused"), ("SELECT", "line 1"), ("--", "has no")],
+    [
+        ("DELETE FROM dead_letter", "a change is refused"),
+        ("SELECT", "line 1"),
+        ("--", "has no"),
+        ("SELECT '\udcff'", "not UTF-8"),
+    ],
 )
 def test_what_is_wrong_with_sql_is_wrong_usage(stored: Settings, sql: str, said: str) -> None:
     """The process says it, and the command exits with 2."""
