@@ -23,18 +23,19 @@ REMEDIES: Final = {
 def parse_body(kind: type[Struct], body: bytes) -> Struct:
     """Return a body, which may be empty, as a record.
 
-    Raises `UsageError` if it does not fit the record.
+    Raises `UsageError` if it does not fit the record, or has a NUL character.
     """
     try:
-        return msgspec.json.decode(body or b"{}", type=kind)
+        record = msgspec.json.decode(body or b"{}", type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UsageError(f"The body does not fit this endpoint: {error}.") from None
+    return _without_nul(record)
 
 
 def parse_parameters(kind: type[Struct], request: Request) -> Struct:
     """Return the parameters of path and query as a record.
 
-    Raises `UsageError` if one is unknown, missing, given twice or of another type.
+    Raises `UsageError` if one is unknown, missing, given twice, of another type, or has a NUL.
     """
     values: dict[str, Any] = dict(request.path_params)
     lists = {f.encode_name for f in msgspec.structs.fields(kind) if _is_list(f.type)}
@@ -47,9 +48,19 @@ def parse_parameters(kind: type[Struct], request: Request) -> Struct:
             values[name] = value
     try:
         # Of a query everything is text, so numbers are read from it.
-        return msgspec.convert(values, kind, strict=False)
+        record = msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(_wrong_parameter(kind, values, str(error))) from None
+    return _without_nul(record)
+
+
+def _without_nul(record: Struct) -> Struct:
+    """Return the record. PostgreSQL takes no text with a NUL, and no stored one has it."""
+    for name, value in msgspec.structs.asdict(record).items():
+        texts = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(text, str) and "\0" in text for text in texts):
+            raise UsageError(f"The parameter {name} has a NUL character, which no stored text has.")
+    return record
 
 
 def _wrong_parameter(kind: type[Struct], values: Mapping[str, Any], error: str) -> str:

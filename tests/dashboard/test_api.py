@@ -76,6 +76,7 @@ def test_what_the_reader_has_is_not_sent_again(deployment: Deployment) -> None:
     [
         ("dead-letters?limit=0", 400, "limit"),
         ("dead-letters?limit=1&limit=2", 400, "twice"),
+        ("dead-letters?key=a%00b", 400, "NUL"),
         ("dead-letters?colour=red", 400, "colour"),
         ("dead-letters/nonsense", 400, "dlq list"),
         ("dead-letters/AAAAAAAAAAAAAAAAAAAAAA:0:7", 404, "dlq list"),
