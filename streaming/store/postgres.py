@@ -82,7 +82,9 @@ SELECT set_config('DateStyle', 'ISO', false), set_config('TimeZone', 'UTC', fals
   set_config('idle_in_transaction_session_timeout', %(idle)s, false),
   set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
     ELSE current_setting('synchronous_commit') END, false),
-  datcollate, pg_encoding_to_char(encoding), coalesce(to_jsonb(d) ->> 'datlocprovider', 'c')
+  concat_ws(' with ', datcollate, nullif(datctype, datcollate),
+    nullif(to_jsonb(d) ->> 'datlocale', datcollate)),
+  pg_encoding_to_char(encoding), coalesce(to_jsonb(d) ->> 'datlocprovider', 'c')
 FROM pg_database d WHERE datname = current_database()
 """
 # Also durable if the server's default is not: Kafka may delete what was stored. Who waited for a
@@ -212,7 +214,7 @@ def _begin_session(
     *_, collation, encoding, provider = row
     if collation not in {"C", "POSIX"} or encoding != "UTF8" or provider not in {"b", "c"}:
         raise PurchasesError(
-            f"{str(database).capitalize()} has the locale {collation} and the encoding {encoding},"
+            f"T{str(database)[1:]} has the locale {collation} and the encoding {encoding},"
             f" which give other ranks and digests than SQLite does; {CREATE}."
         )
     raw.adapters.register_loader("date", TextLoader)

@@ -253,11 +253,16 @@ def test_a_database_of_another_locale_is_refused(
 ) -> None:
     """The message has the statement that makes the right one."""
     with psycopg.connect(postgres_server.conninfo(), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
-    placed = settings.model_copy(update={"database_url": postgres_server.url("latin")})
-    with pytest.raises(PurchasesError, match=r"LATIN1.*TEMPLATE template0 LOCALE 'C'"):
-        open_reader(placed)
-    postgres_server.drop_database("latin")
+        for name, how, said in (
+            ("Latin", "ENCODING 'LATIN1' LOCALE 'C'", "the locale C and the encoding LATIN1"),
+            ("Letters", "LOCALE 'C' LC_CTYPE 'C.UTF-8'", r"the locale C with C\.UTF-8 and"),
+        ):
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0 {how}'.encode())
+            placed = settings.model_copy(update={"database_url": postgres_server.url(name)})
+            sentence = f"^The database {name} on .* has {said}.*TEMPLATE template0 LOCALE 'C'"
+            with pytest.raises(PurchasesError, match=sentence):
+                open_reader(placed)
+            postgres_server.drop_database(name)
 
 
 def test_a_user_without_a_schema_is_told_so(postgres: str, settings: Settings) -> None:
