@@ -12,6 +12,7 @@ from sqlalchemy import Connection, inspect
 from assets.builds.event_reader import NO_FIGURES, EventRange
 from assets.tables.calendar import day_window
 from assets.tables.sql_transform import SqlTransform
+from streaming.store.build_rows import lock_partitions
 from streaming.store.connection import StoreConnection
 from streaming.store.sql_tables import Row, SqlError, compute_day
 
@@ -49,15 +50,14 @@ def create_sql_table(connection: Connection, transform: SqlTransform) -> None:
 
     The days of the old one are gone then, with their builds.
     """
-    table, types = transform.table, transform.source.types
-    inspector = inspect(connection)
-    is_there = inspector.has_table(table)
-    columns = inspector.get_columns(table) if is_there else []
-    if [column["name"] for column in columns] == transform.columns and (
-        not types or [str(column["type"]).lower() for column in columns] == [*types]
-    ):
+    if _is_created(connection, transform):
         return
-    if is_there:
+    # Two runs may come here at once on a server: the second then finds the table of the first.
+    lock_partitions(connection, [transform.table])
+    if _is_created(connection, transform):
+        return
+    table, types = transform.table, transform.source.types
+    if inspect(connection).has_table(table):
         connection.exec_driver_sql(f'DROP TABLE "{table}"')
         connection.exec_driver_sql("DELETE FROM table_build WHERE table_name = ?", (table,))
     # Without types SQLite keeps each value as the statement gave it.
@@ -65,3 +65,15 @@ def create_sql_table(connection: Connection, transform: SqlTransform) -> None:
     names = ", ".join(f'"{name}" {kind}' for name, kind in typed)
     connection.exec_driver_sql(f'CREATE TABLE "{table}" ({names})')
     connection.exec_driver_sql(f'CREATE INDEX "ix_{table}_day" ON "{table}" (day)')
+
+
+def _is_created(connection: Connection, transform: SqlTransform) -> bool:
+    """Return whether the table is there, with the statement's columns and types."""
+    inspector = inspect(connection)
+    if not inspector.has_table(transform.table):
+        return False
+    columns = inspector.get_columns(transform.table)
+    types = transform.source.types
+    return [column["name"] for column in columns] == [*transform.columns] and (
+        not types or [str(column["type"]).lower() for column in columns] == [*types]
+    )

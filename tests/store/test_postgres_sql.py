@@ -3,12 +3,14 @@
 The connection of these tests is a superuser's, for whom the server itself refuses nothing.
 """
 
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from assets.builds.builder import open_builder
+from assets.builds.builder import Outcome, open_builder
+from assets.builds.sql_days import create_sql_table
 from assets.builds.writer import digest
 from assets.tables.sql_transform import SqlTransform
 from streaming.errors import UsageError
@@ -25,6 +27,7 @@ from streaming.store.sql_tables import SqlError, compute_day, read_sql_table, re
 from streaming.system.database import PostgresDatabase
 from tests.assets.stored import store_events, write
 from tests.store.rows import SOURCE_TOPICS, event, micros
+from tests.support import wait_until
 
 BOUNDS = Bounds(30, 100)
 NOON = micros("2024-03-01 12:00")
@@ -225,3 +228,31 @@ def test_a_table_of_a_file_has_one_digest_in_both_databases(
         assert digest(transform, rows) == outcome.build.digest
         builds.append((outcome.build.digest, rows))
     assert builds[0] == builds[1]
+
+
+def test_two_runs_make_the_table_of_a_file_at_once(stored: Settings, tmp_path: Path) -> None:
+    """The second waits for the first, and finds its table: neither fails."""
+    (tmp_path / "sql").mkdir()
+    (tmp_path / "sql" / "lines.sql").write_text(f"SELECT item {WHERE}")
+    settings = stored.model_copy(update={"sql": tmp_path / "sql"})
+    (transform,) = map(SqlTransform, read_sql_tables(settings).tables)
+    engine, outcomes = open_engine(settings), list[Outcome]()
+
+    def build() -> None:
+        with open_builder(settings, "run") as builder:
+            outcomes.extend(builder.build("2024-03-01", [transform]))
+
+    def is_waiting() -> bool:
+        with read_store(settings) as store:
+            statement = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            statement += " AND datname = current_database()"
+            return bool(store.execute(statement).fetchone() == (1,))
+
+    second = threading.Thread(target=build)
+    with closing(engine.connect()) as first, first.begin():
+        create_sql_table(first, transform)
+        second.start()
+        wait_until(is_waiting, 60, "the second waits for nothing")
+    second.join(60)
+    engine.dispose()
+    assert [(outcome.failure, outcome.computed) for outcome in outcomes] == [(None, True)]
