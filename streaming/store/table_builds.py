@@ -61,6 +61,6 @@ def _digest(store: StoreConnection, table: str, partition: str) -> str:
     ]
     names = [name for _, name in columns]
     key = ", ".join(f'"{name}"' for place, name in sorted(columns) if place)
-    where = "day = ?" if "day" in names else "? IS NOT NULL"
-    rows = store.execute(f'SELECT * FROM "{table}" WHERE {where} ORDER BY {key}', (partition,))  # noqa: S608 - the schema's
+    where, values = ("WHERE day = ?", [partition]) if "day" in names else ("", [])
+    rows = store.execute(f'SELECT * FROM "{table}" {where} ORDER BY {key}', values)  # noqa: S608 - the schema's
     return rows_digest(names, rows.fetchall())

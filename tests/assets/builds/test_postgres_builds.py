@@ -20,6 +20,7 @@ from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.settings import Settings
 from streaming.store.column_files import read_column_files
 from streaming.store.connection import read_store, write_store
+from streaming.store.erasure import erase
 from tests.assets.stored import store_events, store_example
 from tests.store.rows import Event, event, micros, year_of_days
 from tests.support import wait_until
@@ -124,6 +125,23 @@ def test_a_correction_makes_a_day_stale_and_forgets_its_files(january: Settings)
         assert date(2024, 1, 2) not in read_column_files(store)
     outcomes = build(january, JANUARY)
     assert {outcome.partition for outcome in outcomes if outcome.computed} == {"2024-01-02", WHOLE}
+    require_right(january)
+
+
+def test_an_erasure_replaces_names_in_built_rows(january: Settings) -> None:
+    """The summary of customers has the pseudonym at once, and a digest that fits."""
+    users = 'SELECT "user" FROM customer_summary'
+    with read_store(january) as store:
+        before = store.execute(users).fetchall()
+    assert ("carl",) in before
+    assert erase(january, "carl", None, apply=True).erasure.table_rows == 1
+    with read_store(january) as store:
+        after = store.execute(users).fetchall()
+        assert len(after) == len(before)
+        assert len(set(before) - set(after)) == 1
+        for transform in TABLES:
+            assert check_unchanged(store, CheckContext(january, 0), transform).passed
+    build(january, JANUARY)
     require_right(january)
 
 
