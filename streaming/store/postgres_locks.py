@@ -14,10 +14,12 @@ from streaming.system.database import PostgresDatabase
 
 HISTORY: Final = "purchases history"
 """Builds share it, because they read column files; a seal, which removes such, has it alone."""
-NOTICE_VANISHED: Final = (
-    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+HOLD_WHILE_ALIVE: Final = (
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;"
+    " SET idle_session_timeout = 0"
 )
-"""After 25 s without an answer the server ends the session of a host that is gone."""
+"""After 25 s without an answer the server ends the session of a host that is gone; never because it
+has no statement, as a server may be told to do."""
 IS_HELD: Final = (
     "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -37,13 +39,31 @@ def hold_run(
     # Not in a transaction, which would keep the server from vacuuming as long as the run lives.
     with closing(connect(database, lock_seconds=wait_seconds)) as session:
         with store_errors(database):
-            session.raw.execute(NOTICE_VANISHED)
+            session.raw.execute(HOLD_WHILE_ALIVE)
             # The run's own lock comes first: a run that waits for its turn must count as alive.
             own = session.execute("SELECT pg_try_advisory_lock(hashtextextended(?, 0))", [run_id])
             if own.fetchone() != (1,):
                 raise PurchasesError(f"The run {run_id} writes already, in another process.")
             how = "pg_advisory_lock" if alone else "pg_advisory_lock_shared"
             session.execute(f"SELECT {how}(hashtextextended(?, 0))", [HISTORY])
+        yield
+
+
+@contextmanager
+def keep_runs_out(database: PostgresDatabase) -> Iterator[None]:
+    """Hold the history's lock alone, so that runs of all hosts wait.
+
+    Raises `PurchasesError` if one has it, and what `connect` does.
+    """
+    with closing(connect(database)) as session:
+        with store_errors(database):
+            session.raw.execute(HOLD_WHILE_ALIVE)
+            taken = "SELECT pg_try_advisory_lock(hashtextextended(?, 0))"
+            if session.execute(taken, [HISTORY]).fetchone() != (1,):
+                raise PurchasesError(
+                    f"A run of Dagster writes to {database}: wait for its end, or stop it with"
+                    " `purchases down` on its host."
+                )
         yield
 
 

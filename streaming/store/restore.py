@@ -28,6 +28,7 @@ from streaming.store.kept_columns import ARCHIVE_VERSION, put_back
 from streaming.store.pseudonyms import Erasure
 from streaming.store.schema import migrate
 from streaming.store.sqlite import connect, store_errors
+from streaming.system.database import PostgresDatabase
 from streaming.system.home import Home
 from streaming.system.lease import Lease, acquire, holder
 
@@ -125,7 +126,7 @@ def _require_archive(
 def workers_stopped(settings: Settings) -> Iterator[None]:
     """Hold the leases of this home's workers and runs, so that none runs or starts.
 
-    Raises `PurchasesError` naming one that runs.
+    On a server the runs of all hosts are kept out. Raises `PurchasesError` naming one that runs.
     """
     home = Home(settings.home)
     # The configured slots too: as long as their leases are held, no supervisor starts a worker.
@@ -142,6 +143,10 @@ def workers_stopped(settings: Settings) -> Iterator[None]:
                 )
             leases.enter_context(lease)
         leases.enter_context(_lease_of_runs(home.write_lease))
+        if isinstance(settings.database, PostgresDatabase):
+            from streaming.store.postgres_locks import keep_runs_out
+
+            leases.enter_context(keep_runs_out(settings.database))
         yield
 
 

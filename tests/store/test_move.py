@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from assets.builds.locks import hold_write_lock
 from streaming.errors import Mismatch, PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
 from streaming.store import move as moving
@@ -219,6 +220,20 @@ def test_a_worker_that_runs_is_named(shop: Settings, target: str) -> None:
     assert lease is not None
     with lease, pytest.raises(PurchasesError, match="The worker analytics-0 of this home runs"):
         move(shop, target)
+
+
+def test_a_run_of_any_host_is_named(either_store: Settings, target: str, tmp_path: Path) -> None:
+    """It would write to what is left behind, or by a time zone that is being changed."""
+    is_file = isinstance(either_store.database, Path)
+    to = target if is_file else f"sqlite:///{tmp_path / 'to.db'}"
+    # With a server the run may be on another host.
+    there = either_store if is_file else either_store.model_copy(update={"home": tmp_path / "b"})
+    with (
+        hold_write_lock(there, "a-run"),
+        pytest.raises(PurchasesError, match="A run of Dagster writes to the database"),
+    ):
+        move(either_store, to)
+    move(either_store, to)
 
 
 @pytest.mark.parametrize(
