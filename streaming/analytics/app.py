@@ -37,7 +37,7 @@ from streaming.runtime.worker import Runtime, run_worker
 from streaming.settings import Settings
 from streaming.store.archive import return_days, with_rows
 from streaming.store.connection import sentence_start, store_errors
-from streaming.store.deployment import ensure_deployment
+from streaming.store.deployment import ensure_deployment, require_recorded_settings
 from streaming.store.engine import lock_store, open_engine
 from streaming.store.models import StreamOffset
 from streaming.store.pseudonyms import NO_PSEUDONYMS, read_pseudonyms
@@ -226,7 +226,9 @@ class AnalyticsConsumerApp:
             self._learn_erasures(connection)
             staged = stage_batch(connection, self._without_erased(rows), self._day_of)
             lock_store(connection)
-            # Under the lock, so that no batch misses an erasure that was committed before it.
+            # Under the lock, so that no batch cuts days in a time zone that another host changed,
+            # or misses an erasure that was committed before it.
+            require_recorded_settings(connection, self._settings)
             if self._learn_erasures(connection):
                 staged = stage_batch(connection, self._without_erased(rows), self._day_of)
             # Under the write lock, so that batches have these times in the order of their commits.

@@ -15,7 +15,7 @@ from streaming.store.connection import SCHEMA_VERSION, StoreConnection, read_sto
 from streaming.system.database import Database
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 RECORDED: Final = "SELECT deployment_id, currency, timezone FROM deployment"
 
@@ -75,6 +75,12 @@ def require_same_deployment(
                 f"{PREFIX}{name} is {given}, but {database} was started with {stored}: set"
                 f" {PREFIX}{name}={stored}, {change.get(name, f'or name another {PREFIX}HOME')}."
             )
+
+
+def require_recorded_settings(connection: "Connection", settings: Settings) -> None:
+    """Raise `Mismatch` if they were changed since `ensure_deployment`, as from another host."""
+    row = connection.exec_driver_sql(RECORDED).one()
+    require_same_deployment(DeploymentInfo(*row), settings, settings.database)
 
 
 def require_settings_of_home(settings: Settings) -> None:

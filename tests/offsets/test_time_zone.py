@@ -11,13 +11,17 @@ from zoneinfo import ZoneInfo
 import pytest
 from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
+from sqlalchemy import Engine
 
+from streaming.analytics import app as analytics
 from streaming.apps import ANALYTICS
+from streaming.errors import Mismatch
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
 from streaming.kafka.offsets import committed_offsets
 from streaming.kafka.recorded_settings import settings_in
-from streaming.settings import PROJECT
+from streaming.settings import PROJECT, Settings
+from streaming.store.deployment import DeploymentInfo, ensure_deployment
 from streaming.system.home import Home
 from streaming.system.lease import acquire
 from tests.deployment import Deployment
@@ -109,6 +113,25 @@ def test_a_change_that_is_cut_off_is_refused_on_both_sides_and_goes_on(filled: D
     after.analyze()
     after.succeed("verify")
     assert days(after) == days_of_events(after, ZONE)
+
+
+def test_a_consumer_of_another_host_stops(
+    filled: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that began before the change cuts no day in the old zone, and says why."""
+
+    def change_after(engine: Engine, settings: Settings) -> DeploymentInfo:
+        recorded = ensure_deployment(engine, settings)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE deployment SET timezone = ?", (ZONE,))
+        return recorded
+
+    filled.succeed("produce", "--rate", "max", "--count", "10")
+    filled.process()
+    monkeypatch.setattr(analytics, "ensure_deployment", change_after)
+    with pytest.raises(Mismatch, match=f"was started with {ZONE}: set PURCHASES_TIMEZONE={ZONE}"):
+        filled.analyze()
+    assert filled.count("analytics_event") == 300
 
 
 @pytest.mark.faults
