@@ -168,6 +168,7 @@ def move(
     Example: purchases db move --to postgresql+psycopg://purchases@db.example.com/purchases
     """
     from streaming.settings import PREFIX, load_settings
+    from streaming.store.connection import sentence_start
     from streaming.store.move import move as move_store
 
     settings = load_settings()
@@ -186,7 +187,7 @@ def move(
         f"Set {PREFIX}DATABASE_URL to it on all hosts, start again, and prove it against Kafka:"
         " `purchases verify`."
     )
-    print_text(f"{settings.database} stays as it is. Delete it then.")
+    print_text(f"{sentence_start(settings.database)} stays as it is. Delete it then.")
 
 
 def _path_text(path: Path | None) -> str | None:
