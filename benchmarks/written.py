@@ -97,9 +97,18 @@ counts. Nothing was sent through the stream at this size.
 | History over the year, CPU: days, hours, countries | 40, 103, 46 ms | ≤ 300 ms |
 | the same, the ranking of items | 53 to 190 ms | ≤ 300 ms |
 
-- With Dagster, and with the stream beside it: `python -m benchmarks.dagster_year 100`. That was run
-  with one million events only (`1 rows`), to try it, at a load of 13 to 26, where its seconds say
-  nothing. A hundred million in rows, and `verify` of 14 million, were not measured.
+- `python -m benchmarks.dagster_year 100`: the same year as one backfill in Dagster, and the stream
+  beside it.
+
+  | figure | measured | bar |
+  |---|---|---|
+  | each day built first, wall; CPU | 169 s; 184 s | ≤ 150 s |
+  | the same, built again, wall; CPU | 127 s; 102 s | |
+  | made → stored at 2,000 events/s alone, p50; p99 | 38 ms; 100 ms | |
+  | the same beside that backfill | 52 ms; 350 ms | p99 ≤ 300 ms |
+
+  Built again, and the stream, at a load of 3 to 11; a round at a load of 8 gave 1,051 ms.
+- A hundred million in rows were not measured.
 - Dagster is in none of the rows above. A day costs 15 ms of CPU time besides, however few events it
   has.
 - The ranking reads [months](decisions/0057-months-of-items.md), and some days at both ends.
@@ -109,7 +118,8 @@ counts. Nothing was sent through the stream at this size.
 `python -m benchmarks.today [MINUTES]`, which `make bench` leaves out. Today has 10 million events:
 9.5 million are made straight into column files, and the others are rows. Then `up` stores 2,000
 purchases a second, and builds today. Two cores with a load of 5 to 20, so CPU time counts. The
-stream ran for 8 minutes, from 9.93 to 10.89 million events, at a low priority. Two hours were not
+stream ran for 8 minutes, from 9.93 to 10.89 million events, at a low priority; another time for 11
+minutes at a load of 15 to 20, where tables were behind by 129 s at most. Two hours were not
 measured.
 
 | figure | measured | bar |
@@ -141,8 +151,9 @@ measured.
 {verify}
 
 - *First*: a whole command from the start; *again*: with nothing new. The CPU is that of its
-  processes. `python -m benchmarks.verify` measures 14 million. What was measured beside other work,
-  and at which size, is in [0061](decisions/0061-partitions-side-by-side.md).
+  processes. `python -m benchmarks.verify` measures 14 million, and was run beside other work only:
+  the first took 98 to 101 s at a load of 8 to 15 (163 CPU s; bar 90 s), again 22 s at a load of 12
+  (18 CPU s, two threads; bar 10 s). More is in [0061](decisions/0061-partitions-side-by-side.md).
 
 ## Where the time goes
 

@@ -5,7 +5,6 @@ or figures calls `lock_store`. Readers use `connection`, because they must not w
 import. No statement over a table belongs here.
 """
 
-import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +27,7 @@ def open_engine(settings: Settings) -> Engine:
     version's.
     """
     require_current_store(settings.database)
-    engine = engine_over(settings.database)
-    if isinstance(settings.database, Path):
-        event.listen(engine, "connect", _copy_pages_in_memory)
-    return engine
+    return engine_over(settings.database)
 
 
 def engine_over(
@@ -60,12 +56,6 @@ def lock_store(connection: Connection) -> None:
         from streaming.store.postgres import WRITE_LOCK
 
         connection.exec_driver_sql(WRITE_LOCK)
-
-
-def _copy_pages_in_memory(connection: sqlite3.Connection, _: object) -> None:
-    # SQLite copies the pages that a row and its triggers change, to undo that row alone. In files
-    # the copies were three quarters of what a build wrote. No engine sorts or keeps much else.
-    connection.execute("PRAGMA temp_store = MEMORY")
 
 
 def _sqlite_engine(path: Path, *, create: bool, lock_seconds: float) -> Engine:
