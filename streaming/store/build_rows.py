@@ -6,8 +6,9 @@ What is written, and when, is in `assets.builds`.
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Date, Integer
-from sqlalchemy import Table as SqlTable
+from sqlalchemy import Connection, Table
+
+from streaming.store.engine import is_postgres
 
 
 def lock_partitions(connection: Connection, partitions: Collection[str]) -> None:
@@ -15,7 +16,7 @@ def lock_partitions(connection: Connection, partitions: Collection[str]) -> None
 
     Held to the end of the transaction. On SQLite a transaction has the whole file.
     """
-    if not _is_postgres(connection):
+    if not is_postgres(connection):
         return
     from streaming.store.postgres import BUILDS
 
@@ -28,52 +29,34 @@ def lock_partitions(connection: Connection, partitions: Collection[str]) -> None
 
 
 def insert_rows(
-    connection: Connection, table: SqlTable, statement: str, rows: Sequence[tuple[Any, ...]]
+    connection: Connection, table: Table, statement: str, rows: Sequence[tuple[Any, ...]]
 ) -> None:
     """Insert rows with values for all columns, by a `statement` for one on SQLite."""
-    if not _is_postgres(connection):
+    if not is_postgres(connection):
         connection.exec_driver_sql(statement, list(rows))
         return
-    # One statement, because triggers act once a statement.
+    from streaming.store.postgres_rows import arrays, select_arrays
+
+    # One statement, because triggers act once a statement. Names in quotes, as one is `user`.
     names = ", ".join(f'"{column.name}"' for column in table.columns)
-    arrays = _arrays(table, [column.name for column in table.columns])
     connection.exec_driver_sql(
-        f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({arrays})',  # noqa: S608 - own names
-        _columns(rows),
+        f'INSERT INTO "{table.name}" ({names}) {select_arrays(table.columns)}', arrays(rows)
     )
 
 
 def delete_rows(
-    connection: Connection, table: SqlTable, key: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    connection: Connection, table: Table, key: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> None:
     """Delete the rows of these values of a key."""
-    if not _is_postgres(connection):
+    if not is_postgres(connection):
         conditions = " AND ".join(f'"{name}" = ?' for name in key)
         connection.exec_driver_sql(f'DELETE FROM "{table.name}" WHERE {conditions}', list(rows))  # noqa: S608 - own names
         return
+    from streaming.store.postgres_rows import arrays, select_arrays
+
     names = ", ".join(f'"{name}"' for name in key)
+    selected = select_arrays(table.columns[name] for name in key)
     connection.exec_driver_sql(
-        f'DELETE FROM "{table.name}" WHERE ({names}) IN'  # noqa: S608 - own names
-        f" (SELECT * FROM unnest({_arrays(table, key)}))",
-        _columns(rows),
+        f'DELETE FROM "{table.name}" WHERE ({names}) IN ({selected})',  # noqa: S608 - own names
+        arrays(rows),
     )
-
-
-def _is_postgres(connection: Connection) -> bool:
-    return connection.dialect.name == "postgresql"
-
-
-def _columns(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
-    return tuple(map(list, zip(*rows, strict=True)))
-
-
-def _arrays(table: SqlTable, names: Sequence[str]) -> str:
-    """Return a parameter for each column, as an array of its type."""
-    return ", ".join(f"?::{_type_of(table, name)}[]" for name in names)
-
-
-def _type_of(table: SqlTable, name: str) -> str:
-    kind = table.columns[name].type
-    if isinstance(kind, Date):
-        return "date"
-    return "bigint" if isinstance(kind, Integer) else "text"

@@ -1,14 +1,14 @@
-"""How PostgreSQL takes many rows at once: events by COPY, figures as arrays; for the writer alone.
+"""How PostgreSQL takes many rows at once: events by COPY, figures and built rows as arrays.
 
-Which rows these are is decided in `writer` and `figures`, for both databases.
+Which rows these are is decided in `writer`, `figures` and `build_rows`, for both databases.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects import postgresql
 
 from streaming.store.models import Table as Model
@@ -54,8 +54,19 @@ def insert_rows(
     connection: Connection, statement: str, table: Table, rows: Sequence[Sequence[object]]
 ) -> None:
     """Execute an insert of one row of `table` for all rows, by one statement."""
-    columns = tuple(map(_array, zip(*rows, strict=True)))
-    connection.exec_driver_sql(_of_arrays(statement, table), columns)
+    connection.exec_driver_sql(_of_arrays(statement, table), arrays(rows))
+
+
+def arrays(rows: Sequence[Sequence[object]]) -> tuple[str, ...]:
+    """Return the columns of rows as texts of arrays, for the parameters of `select_arrays`."""
+    return tuple(map(_array, zip(*rows, strict=True)))
+
+
+def select_arrays(columns: Iterable[Column[Any]]) -> str:
+    """Return the SELECT of rows from arrays, a parameter for each of a table's columns."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
+    types = (column.type.compile(dialect) for column in columns)
+    return f"SELECT * FROM unnest({', '.join(f'?::{one}[]' for one in types)})"
 
 
 def _array(values: Sequence[object]) -> str:
@@ -64,6 +75,8 @@ def _array(values: Sequence[object]) -> str:
 
 
 def _element(value: object) -> str:
+    if value is None:
+        return "NULL"
     if isinstance(value, int):
         return str(value)
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
@@ -73,7 +86,4 @@ def _element(value: object) -> str:
 @lru_cache(maxsize=16)
 def _of_arrays(statement: str, table: Table) -> str:
     """Return an insert of one row as one of arrays, an array for each column."""
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
-    types = (column.type.compile(dialect) for column in table.columns)
-    arrays = ", ".join(f"?::{one}[]" for one in types)
-    return re.sub(r"VALUES \([?, ]+\)", f"SELECT * FROM unnest({arrays})", statement, count=1)
+    return re.sub(r"VALUES \([?, ]+\)", select_arrays(table.columns), statement, count=1)
