@@ -57,9 +57,15 @@ def schedules(
 
     Backups of a server's database are its administrator's.
     """
-    of_file = [_backup_schedule(settings, backup)] if isinstance(settings.database, Path) else []
+    backups = _job_schedule(
+        settings,
+        "backup",
+        BACKUP,
+        backup,
+        "Backs the database up, and deletes the oldest scheduled backups.",
+    )
     return [
-        *of_file,
+        *([backups] if isinstance(settings.database, Path) else []),
         daily_close_schedule(settings),
         seal_schedule(settings),
         _check_schedule(
@@ -76,27 +82,23 @@ def schedules(
             FREQUENT,
             "Checks lag, refusals, duplicates, and late tables.",
         ),
-        ScheduleDefinition(
-            name="upkeep_schedule",
-            cron_schedule=HOURLY,
-            job=upkeep,
-            tags={REASON_TAG: "upkeep"},
-            execution_timezone=settings.timezone,
-            default_status=DefaultScheduleStatus.RUNNING,
-            description="Deletes old runs that hold nothing current.",
+        _job_schedule(
+            settings, "upkeep", HOURLY, upkeep, "Deletes old runs that hold nothing current."
         ),
     ]
 
 
-def _backup_schedule(settings: Settings, job: JobDefinition) -> ScheduleDefinition:
+def _job_schedule(
+    settings: Settings, name: str, cron: str, job: JobDefinition, description: str
+) -> ScheduleDefinition:
     return ScheduleDefinition(
-        name="backup_schedule",
-        cron_schedule=BACKUP,
+        name=f"{name}_schedule",
+        cron_schedule=cron,
         job=job,
-        tags={REASON_TAG: "backup"},
+        tags={REASON_TAG: name},
         execution_timezone=settings.timezone,
         default_status=DefaultScheduleStatus.RUNNING,
-        description="Backs the database up, and deletes the oldest scheduled backups.",
+        description=description,
     )
 
 
