@@ -51,6 +51,14 @@ ANALYTICS: Final = App(
 APPS: Final = (PROCESSOR, ANALYTICS)
 
 
+def worker_name(app: str, host: str, slot: int) -> str:
+    """Return the name of a slot's worker, which no other one of the deployment has.
+
+    Its ids on Kafka are made of it. Without a name of the host, there is one host.
+    """
+    return "-".join(part for part in (app, host, str(slot)) if part)
+
+
 def app_named(name: str) -> App | None:
     """Return the app of that name; None if there is none."""
     return next((app for app in APPS if app.name == name), None)

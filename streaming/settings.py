@@ -30,6 +30,7 @@ COLUMNS_URL = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*$"
 """A bucket, and maybe a prefix in it: no credentials, and no end with a slash."""
 CONNECT_URL = r"^https?://[A-Za-z0-9._\-\[\]:]+(/[A-Za-z0-9._/-]*)?$"
 """The REST of a Kafka Connect: no credentials, and nothing that a shell would take for its own."""
+SERVICES = r"^((dashboard|dagster)(,(dashboard|dagster))*)?$"
 LEAST_KEPT_DAYS = 35
 """What compares with last week, and what looks for late events, reads rows only."""
 PROJECT = Path(__file__).parents[1]
@@ -55,6 +56,8 @@ class Settings(BaseSettings):
     )
 
     home: Path = Path(".purchases")
+    # Part of ids of Kafka, of which a static member's has at most 249 characters.
+    host: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$")] = ""
     bootstrap_servers: str | None = None
     broker_open: bool = True
     kafka_config: Path | None = None
@@ -69,8 +72,9 @@ class Settings(BaseSettings):
     history_start: date = date(2010, 1, 1)
     # What an event can hold at all is 10⁹, see `events.fields`; a shop's lines are far below both.
     max_amount: Annotated[Decimal, Field(gt=0, le=10**9, decimal_places=6)] = Decimal(1_000_000)
-    processor_slots: Annotated[int, Field(ge=1, le=64)] = 1
-    analytics_slots: Annotated[int, Field(ge=1, le=64)] = 1
+    processor_slots: Annotated[int, Field(ge=0, le=64)] = 1
+    analytics_slots: Annotated[int, Field(ge=0, le=64)] = 1
+    services: Annotated[str, Field(pattern=SERVICES)] = "dashboard,dagster"
     refusal_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     dashboard_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     dashboard_port: Annotated[int, Field(ge=0, le=65_535)] = 0
@@ -176,6 +180,7 @@ SECRETS = {"dashboard_token", "dashboard_action_token"}
 
 VALID_VALUES = {
     "home": "a directory that may be written",
+    "host": "up to 63 letters, digits, '.', '_' or '-', such as shop-1",
     "bootstrap_servers": "host:port, several with commas between",
     "broker_open": "on or off",
     "database_url": "sqlite:/// and a file, such as sqlite:////var/lib/purchases/purchases.db, or"
@@ -189,8 +194,9 @@ VALID_VALUES = {
     "timezone": "an IANA time zone, such as Europe/London",
     "history_start": "a date, such as 2010-01-01",
     "max_amount": "a decimal above 0, up to 1000000000, with at most 6 decimals",
-    "processor_slots": "a whole number from 1 to 64",
-    "analytics_slots": "a whole number from 1 to 64",
+    "processor_slots": "a whole number from 0 to 64",
+    "analytics_slots": "a whole number from 0 to 64",
+    "services": "dashboard, dagster, both with a comma between, or empty",
     "refusal_share": "a number from 0 to 1, such as 0.05",
     "dashboard_host": "an address to listen on, such as 127.0.0.1",
     "dashboard_port": "a port, or 0 for a free one",
@@ -230,18 +236,35 @@ def load_settings() -> Settings:
     files_read = [project, home / DOTENV]
     _refuse_unread_file(files_read)
     _refuse_unknown([*os.environ, *(name for file in files_read for name in dotenv_values(file))])
-    _ = settings.database
+    _refuse_contradictions(settings)
+    return settings
+
+
+def _refuse_contradictions(settings: Settings) -> None:
+    """Raise `UsageError` if two settings exclude each other."""
+    is_file = isinstance(settings.database, Path)
+    if settings.host and is_file:
+        raise UsageError(
+            f"{PREFIX}HOST is {settings.host!r}, one of several hosts, but the events are in a"
+            f" SQLite file, which one host has. Name a PostgreSQL database in {PREFIX}DATABASE_URL,"
+            f" or unset {PREFIX}HOST."
+        )
+    for name in ("processor_slots", "analytics_slots"):
+        if getattr(settings, name) == 0 and not settings.host:
+            raise UsageError(
+                f"{PREFIX}{name.upper()} is 0, which leaves the app to other hosts, but this host"
+                f" has no name. Set {PREFIX}HOST, or at least one slot."
+            )
     if settings.keep_events is not None and settings.columns_url is not None:
         raise UsageError(
             f"{PREFIX}KEEP_EVENTS is set, and {PREFIX}COLUMNS_URL names a bucket, where another"
             " home could remove the only copy of events; unset one of them."
         )
-    if settings.keep_events is not None and not isinstance(settings.database, Path):
+    if settings.keep_events is not None and not is_file:
         raise UsageError(
             f"{PREFIX}KEEP_EVENTS is set, which deletes rows of a SQLite file, but"
             f" {PREFIX}DATABASE_URL names {settings.database}; unset {PREFIX}KEEP_EVENTS."
         )
-    return settings
 
 
 def _refuse_unknown(names: Iterable[str]) -> None:

@@ -142,3 +142,27 @@ def test_files_in_a_bucket_cannot_be_the_only_copy(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PURCHASES_DATABASE_URL", "postgresql+psycopg://ann:secret@db.shop/sales")
     with pytest.raises(UsageError, match=r"but PURCHASES_DATABASE_URL names the database sales on"):
         load_settings()
+
+
+@pytest.mark.usefixtures("project")
+def test_one_of_several_hosts_stores_into_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only then may it leave an app to others: a SQLite file is of one host."""
+    monkeypatch.setenv("PURCHASES_ANALYTICS_SLOTS", "0")
+    with pytest.raises(UsageError, match=r"ANALYTICS_SLOTS is 0, which leaves .* Set PURCHASES_HO"):
+        load_settings()
+    monkeypatch.setenv("PURCHASES_HOST", "north")
+    with pytest.raises(UsageError, match=r"HOST is 'north', .* Name a PostgreSQL database in PUR"):
+        load_settings()
+    monkeypatch.setenv("PURCHASES_DATABASE_URL", "postgresql+psycopg://ann:secret@db.shop/sales")
+    assert load_settings().analytics_slots == 0
+    monkeypatch.setenv("PURCHASES_HOST", "north/1")
+    with pytest.raises(UsageError, match=r"PURCHASES_HOST is 'north/1', but must be up to 63"):
+        load_settings()
+
+
+@pytest.mark.parametrize("value", ["dagster", "dashboard,dagster", ""])
+def test_up_runs_the_services_that_are_named(value: str) -> None:
+    """And no other word is one."""
+    assert Settings(services=value).services == value
+    with pytest.raises(ValidationError):
+        Settings(services=f"{value},broker")

@@ -199,6 +199,7 @@ def _result(
         "started": f"started a supervisor, see workers/{app.name}.log in the home",
         "wanted": f"supervised by process {supervision.pid}",
         "by_hand": f"supervised by process {supervision.pid}, which a person started",
+        "elsewhere": "run by other hosts alone",
     }[supervision.state]
     detail = f": {health.detail}" if health.detail else f", {health.lag_records} records behind"
     reason = f"{supervisor}; {health.alive} workers alive, {health.state}{detail}"

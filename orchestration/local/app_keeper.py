@@ -36,12 +36,16 @@ class AppKeeper:
         self._switched_off: list[AppName] = []
 
     def step(self) -> None:
-        """Renew the keep-alive of each app that is not switched off; look whether Dagster ticks."""
+        """Renew the keep-alive of each app that is not switched off; look whether Dagster ticks.
+
+        If Dagster runs on another host alone, nobody can switch an app of this one off there.
+        """
         now = self._clock()
         if now < self._renew_at:
             return
         self._renew_at = now + RENEW_SECONDS
-        self._watch_dagster(now)
+        if "dagster" in self._settings.services.split(","):
+            self._watch_dagster(now)
         for app in APPS:
             if app.name not in self._switched_off:
                 keep_running(self._settings, app)

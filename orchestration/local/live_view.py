@@ -77,8 +77,9 @@ def render(view: LiveView) -> RenderableType:
         Text(),
         _workers(view.workers),
         *(Text(notice, style="bold red") for notice in view.notices),
-        Text(f"The dashboard: {view.page}"),
-        Text(f"Dagster:  {view.dagster}"),
+        # Where one is empty, another host runs it.
+        *([Text(f"The dashboard: {view.page}")] if view.page else []),
+        *([Text(f"Dagster:  {view.dagster}")] if view.dagster else []),
         Text("Ctrl-C ends it; the next start continues where this one stopped.", style="dim"),
     )
 

@@ -47,33 +47,36 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        names = settings.services.split(",")
+        self._has_dagster = "dagster" in names
         # The dashboard's port is chosen before Dagster starts: its assets link to the dashboard.
-        if not dashboard_url(settings):
+        if "dashboard" in names and not dashboard_url(settings):
             bind_socket(settings).close()
         self._port = _choose_port(Home(settings.home).webserver_port)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._start_at = dict.fromkeys(SERVICES, 0.0)
+        of_page = ("page",) if "dashboard" in names else ()
+        self._start_at = dict.fromkeys([*(DAGSTER if self._has_dagster else ()), *of_page], 0.0)
         self._first_partition = self._read_first_partition()
         self._sql_tables = read_sql_tables(settings)
         self._look_at = time.monotonic() + LOOK_SECONDS
 
     @property
     def dagster_url(self) -> str:
-        """The URL of Dagster's UI, also before its first start."""
-        return f"http://{HOST}:{self._port}"
+        """The URL of Dagster's UI, also before its first start; empty if it runs elsewhere."""
+        return f"http://{HOST}:{self._port}" if self._has_dagster else ""
 
     @property
     def dashboard_url(self) -> str:
-        """The URL of the dashboard; empty before its first start."""
+        """The URL of the dashboard; empty before its first start, and if it runs elsewhere."""
         return dashboard_url(self._settings)
 
     def step(self) -> None:
         """Start what does not run, at most every five seconds."""
         now = time.monotonic()
-        if now >= self._look_at:
+        if self._has_dagster and now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             self._follow_definitions()
-        for service in SERVICES:
+        for service in self._start_at:
             process = self._processes.get(service)
             if (process is None or process.poll() is not None) and now >= self._start_at[service]:
                 self._start_at[service] = now + RESTART_SECONDS

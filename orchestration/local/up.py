@@ -21,7 +21,7 @@ from streaming.broker.keeper import BrokerKeeper
 from streaming.cli.console import PrintableConsole
 from streaming.dashboard.access import read_access, sign_in_hint
 from streaming.errors import PurchasesError, UsageError
-from streaming.kafka.acls import consumer_rules, processor_rules
+from streaming.kafka.acls import app_rules
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.names import Names
 from streaming.kafka.open_listener import start_embedded_broker
@@ -67,7 +67,7 @@ def run_up(*, demo: bool) -> None:
             f" unset {PREFIX}BOOTSTRAP_SERVERS and {PREFIX}KAFKA_CONFIG."
         )
     access = read_access(settings)
-    configure_logs()
+    configure_logs(host=settings.host)
     if hint := sign_in_hint(settings, access):
         _report(hint)
     # Until `_watch` handles signals, all end the start as Ctrl-C does: through what is entered
@@ -140,16 +140,13 @@ def _take_home(settings: Settings, ending: ExitStack) -> None:
 def _start(settings: Settings, children: Children) -> None:
     if settings.embedded_broker:
         start_embedded_broker(settings, _report)
-    names = Names.of(settings)
     preflight(settings)
     # Before the store, whose first start would record what the processor then refuses.
     require_recorded_settings(settings)
     create_topics(settings, bootstrap_servers(settings))
     deployment_id = prepare_store(settings)
-    groups = [names.analytics_group(deployment_id)]
-    slots = range(settings.processor_slots)
-    needs = [*processor_rules(names, slots), *consumer_rules(names, groups)]
-    for note in preflight(settings, needs).notes:
+    groups = [Names.of(settings).analytics_group(deployment_id)]
+    for note in preflight(settings, app_rules(settings, groups)).notes:
         _report(note)
     children.apps = AppKeeper(settings)
 

@@ -96,7 +96,7 @@ class AnalyticsConsumerApp:
         self._pseudonyms = NO_PSEUDONYMS
         self._log = RateLimitedLogger()
         self._space_checked_at = 0.0
-        servers, client = bootstrap_servers(settings), f"{ANALYTICS.name}-{runtime.status.slot}"
+        servers, client = bootstrap_servers(settings), runtime.name
         config = consumer_config(settings, servers, client, source.group, client)
         self.consumer = GroupConsumer(self.name, config, topic_ids, self._look_up)
 
@@ -283,7 +283,7 @@ def run_consumer(settings: Settings, runtime: Runtime) -> None:
     """
     names, servers = Names.of(settings), bootstrap_servers(settings)
     topics = [names.analytics, names.dead_letters]
-    client = f"{ANALYTICS.name}-{runtime.status.slot}"
+    client = runtime.name
     watch = IdentityWatch(common_config(settings, servers, f"{client}-admin"), topics)
     # Each wait below attempts its step once, even if the worker was asked to stop before.
     if not runtime.heartbeat():

@@ -10,9 +10,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from streaming.apps import ANALYTICS, PROCESSOR
+from streaming.apps import ANALYTICS, PROCESSOR, App
 from streaming.cli.output import print_text
-from streaming.errors import PurchasesError
+from streaming.errors import PurchasesError, UsageError
 from streaming.kafka.acls import consumer_rules
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster, preflight, preflight_processor
@@ -26,7 +26,7 @@ from streaming.offsets.catch_up import (
 from streaming.offsets.positions import require_positions_of_this_log
 from streaming.runtime.keep_alive import KeepAlive
 from streaming.runtime.supervisor import Supervisor
-from streaming.settings import Settings, load_settings
+from streaming.settings import PREFIX, Settings, load_settings
 from streaming.store.connection import store_exists
 from streaming.store.deployment import require_settings_of_home
 from streaming.store.preparation import prepare_store
@@ -59,7 +59,7 @@ def run_processor(
     """
     settings = load_settings()
     require_settings_of_home(settings)
-    number = slots or PROCESSOR.slots(settings)
+    number = _slots(settings, PROCESSOR, slots)
     cluster = preflight_processor(settings, range(number))
     _print_notes(cluster)
     require_recorded_settings(settings)
@@ -83,14 +83,13 @@ def run_analytics(
     With a timeout (s) only until it has caught up, with a file only while somebody touches it.
     """
     settings = load_settings()
-    names = Names.of(settings)
+    names, number = Names.of(settings), _slots(settings, ANALYTICS, slots)
     # Before the store, whose first start would record what the processor then refuses.
     if not store_exists(settings):
         require_recorded_settings(settings)
     # The store before the preflight: its first start makes the id that the group is named by.
     group = names.analytics_group(prepare_store(settings))
     cluster = preflight(settings, consumer_rules(names, [group]))
-    number = slots or ANALYTICS.slots(settings)
     if number > 1 and isinstance(settings.database, Path):
         sys.stderr.write(
             "SQLite has one writer at a time: more than one slot here is for failover, not speed.\n"
@@ -106,6 +105,17 @@ def run_analytics(
     _supervise(settings, Supervisor(settings, ANALYTICS, number), end, keep_alive)
 
 
+def _slots(settings: Settings, app: App, slots: int | None) -> int:
+    """Return how many slots run; raise `UsageError` if none does on this host."""
+    number = slots or app.slots(settings)
+    if number == 0:
+        raise UsageError(
+            f"{PREFIX}{app.name.upper()}_SLOTS is 0: the host {settings.host} does not run the"
+            f" {app.name}. Set it to at least 1, or use --slots."
+        )
+    return number
+
+
 def _print_notes(cluster: Cluster) -> None:
     for note in cluster.notes:
         print_text(note, err=True)
@@ -114,7 +124,7 @@ def _print_notes(cluster: Cluster) -> None:
 def _supervise(
     settings: Settings, supervisor: Supervisor, end: End | None, keep_alive: Path | None
 ) -> None:
-    configure_logs()
+    configure_logs(host=settings.host)
     # `down` may have removed it since this process was asked for.
     if keep_alive is not None and not keep_alive.exists():
         get_logger().info("keep_alive_gone", app=supervisor.app.name)

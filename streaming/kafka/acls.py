@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final, Literal
 
+from streaming.apps import ANALYTICS, PROCESSOR
 from streaming.kafka.names import Names
 from streaming.settings import Settings
 
@@ -86,6 +87,13 @@ def consumer_rules(names: Names, groups: Iterable[str] = ()) -> list[Rule]:
         # By prefix: the name ends with the database's id, which its first start makes.
         Rule("group", names.analytics_groups, "READ", is_prefix=True, examples=tuple(groups)),
     ]
+
+
+def app_rules(settings: Settings, groups: Iterable[str] = ()) -> list[Rule]:
+    """Return what the apps need that run on this host; of `groups` as in `consumer_rules`."""
+    names, slots = Names.of(settings), range(PROCESSOR.slots(settings))
+    processor = processor_rules(names, slots) if slots else []
+    return [*processor, *(consumer_rules(names, groups) if ANALYTICS.slots(settings) else [])]
 
 
 def reader_rules(names: Names) -> list[Rule]:

@@ -2,20 +2,24 @@
 
 from dataclasses import dataclass
 
-from streaming.apps import ANALYTICS, PROCESSOR, App
+from streaming.apps import ANALYTICS, PROCESSOR, App, worker_name
 from streaming.settings import Settings
 
 
 @dataclass(frozen=True)
 class Names:
-    """Every name that this deployment has on its cluster, prefixed if there is a namespace."""
+    """Every name that this deployment has on its cluster, prefixed if there is a namespace.
+
+    With the name of a `host`, ids of its slots are of that host alone.
+    """
 
     namespace: str = ""
+    host: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> "Names":
         """Return the names of the deployment that `settings` describe."""
-        return cls(settings.namespace)
+        return cls(settings.namespace, settings.host)
 
     @property
     def purchases(self) -> str:
@@ -58,11 +62,11 @@ class Names:
 
     def transactional_id(self, slot: int) -> str:
         """Return the static transactional id of a processor slot."""
-        return f"{self.transactional_ids}{slot}"
+        return self._prefixed(worker_name(PROCESSOR.name, self.host, slot))
 
     @property
     def transactional_ids(self) -> str:
-        """What the transactional ids of all processor slots begin with."""
+        """What the transactional ids of all processor slots begin with, on all hosts."""
         return self._prefixed(f"{PROCESSOR.name}-")
 
     def read_by(self, app: App) -> list[str]:

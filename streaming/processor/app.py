@@ -95,7 +95,7 @@ class PurchaseProcessorApp:
         self._committed: dict[TopicPartition, int] = {}
         self._aborts = 0
         self._is_recovered = False
-        servers, client = bootstrap_servers(settings), f"{PROCESSOR.name}-{runtime.status.slot}"
+        servers, client = bootstrap_servers(settings), runtime.name
         group = names.processor_group
         self._recovery = Recovery(
             common_config(settings, servers, client),
@@ -317,8 +317,7 @@ def run_processor(settings: Settings, runtime: Runtime) -> None:
     Raises what only a new process or a person can mend.
     """
     names, servers = Names.of(settings), bootstrap_servers(settings)
-    slot = runtime.status.slot
-    client = f"{PROCESSOR.name}-{slot}"
+    slot, client = runtime.status.slot, runtime.name
     common = common_config(settings, servers, client)
     # Before `fence`, which would end another host's worker of this slot (docs/decisions/0018).
     if not await_turn(runtime, common, names.processor_group, client, names.read_by(PROCESSOR)):

@@ -49,18 +49,22 @@ class KeepAlive:
 class Supervision:
     """The supervisor of an app: `started` just now, in the background, or `by_hand`.
 
-    `wanted` is the state of one in the background. `pid` is None if it was started just now.
+    `wanted` is the state of one in the background. `elsewhere` means that only other hosts run the
+    app. `pid` is None then, and if it was started just now.
     """
 
-    state: Literal["started", "wanted", "by_hand"]
+    state: Literal["started", "wanted", "by_hand", "elsewhere"]
     pid: int | None
 
 
 def keep_running(settings: Settings, app: App) -> Supervision:
     """Touch the keep-alive file of `app`, and start a supervisor if none lives; takes 20 ms.
 
-    A supervisor that runs already is found, whoever started it. Its log says how it does.
+    Does nothing if this host has no slot of it. A supervisor that runs already is found, whoever
+    started it. Its log says how it does.
     """
+    if app.slots(settings) == 0:
+        return Supervision("elsewhere", None)
     home = Home(settings.home)
     keep_alive = home.keep_alive(app.name)
     keep_alive.parent.mkdir(parents=True, exist_ok=True)

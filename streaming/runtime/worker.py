@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from streaming.apps import App
+from streaming.apps import App, worker_name
 from streaming.errors import PurchasesError
 from streaming.runtime.counters import (
     RateWindow,
@@ -51,10 +51,14 @@ EXIT_STUCK: Final = 70
 class Runtime:
     """One worker's heartbeat, state and counters, for its loop: `while runtime.heartbeat(): ...`.
 
-    A loop that does not call it for `WATCHDOG_SECONDS` is stuck, and its process is ended.
+    `name` is the worker's among all hosts. A loop that does not call it for `WATCHDOG_SECONDS` is
+    stuck, and its process is ended.
     """
 
-    def __init__(self, home: Path, app: str, slot: int, supervisor: int | None) -> None:
+    def __init__(
+        self, home: Path, app: str, slot: int, supervisor: int | None, host: str = ""
+    ) -> None:
+        self.name = worker_name(app, host, slot)
         self.path = Home(home).worker_status(app, slot)
         self.status = WorkerStatus(app, slot, os.getpid(), started_at=time.time())
         self._supervisor = supervisor
@@ -232,7 +236,7 @@ def run_worker(app: App, main: Callable[[Settings, Runtime], None]) -> int:
     structlog.contextvars.bind_contextvars(app=app.name, slot=slot, pid=os.getpid())
     try:
         settings = load_settings()
-        configure_logs(debug=settings.log_level == "debug")
+        configure_logs(debug=settings.log_level == "debug", host=settings.host)
         lease = acquire(Home(settings.home).worker_lease(app.name, slot))
     except (PurchasesError, OSError) as error:
         get_logger().error("failed", error=str(error))
@@ -244,7 +248,7 @@ def run_worker(app: App, main: Callable[[Settings, Runtime], None]) -> int:
     # A batch leaves no cycles, and searching for them in each batch takes 5 to 10 % of the CPU.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    runtime = Runtime(settings.home, app.name, slot, arguments.supervisor)
+    runtime = Runtime(settings.home, app.name, slot, arguments.supervisor, settings.host)
     runtime.start()
     with lease:
         return _run(settings, runtime, main)

@@ -21,7 +21,7 @@ from msgspec import Struct
 from streaming.broker.embedded import broker_status
 from streaming.broker.identity import read_identity
 from streaming.errors import PurchasesError, Unavailable
-from streaming.kafka.acls import consumer_rules, processor_rules
+from streaming.kafka.acls import app_rules
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster, preflight
@@ -177,7 +177,7 @@ def _sql(settings: Settings) -> Iterator[Check]:
 
 def _cluster(settings: Settings) -> Iterator[Check]:
     names = Names.of(settings)
-    needs = [*processor_rules(names, range(settings.processor_slots)), *consumer_rules(names)]
+    needs = app_rules(settings)
     try:
         cluster = preflight(settings, needs, optional=names.topics)
     except PurchasesError as error:

@@ -169,11 +169,16 @@ def _state_without_worker(
 
 
 def worst_state(slots: Sequence[SlotStatus]) -> str:
-    """Return the worst state of the slots; one that this version does not know is the worst."""
+    """Return the worst state of the slots; one that this version does not know is the worst.
+
+    Without any slot the app is stopped.
+    """
     states = [slot.state for slot in slots]
     # A worker of a newer release may write a state of its own, which must not be hidden as the
     # best.
-    return min(states, key=lambda s: WORST_FIRST.index(s) if s in WORST_FIRST else -1)
+    return min(
+        states, key=lambda s: WORST_FIRST.index(s) if s in WORST_FIRST else -1, default="stopped"
+    )
 
 
 def time_text(seconds: float) -> str | None:

@@ -27,9 +27,11 @@ LOG_INTERVAL_SECONDS: Final = 1.0
 """A state that lasts is logged once a second at most, however often a loop meets it."""
 
 
-def configure_logs(*, debug: bool = False) -> None:
-    """Set up the process's logs; `debug` lowers the level from info."""
+def configure_logs(*, debug: bool = False, host: str = "") -> None:
+    """Set up the process's logs; `debug` lowers the level from info, `host` is in each line."""
     rotate_own_log()
+    if host:
+        structlog.contextvars.bind_contextvars(host=host)
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if sys.stderr.isatty():
         renderer = structlog.dev.ConsoleRenderer()

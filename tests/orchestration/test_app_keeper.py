@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance, build_sensor_context
@@ -14,6 +15,7 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 
 from orchestration.automation.ticks import APP_SENSORS, record_tick
 from orchestration.local.app_keeper import FIRST_TICK_SECONDS, RENEW_SECONDS, AppKeeper
+from orchestration.local.services import Services
 from streaming.apps import ANALYTICS, PROCESSOR
 from streaming.runtime.keep_alive import KEEP_ALIVE_SECONDS
 from streaming.settings import Settings
@@ -88,6 +90,22 @@ def test_up_says_that_dagster_does_not_tick_and_that_it_ticks_again(deployment: 
     assert len(notices(RENEW_SECONDS)) == 1
     keeper.ask_to_stop()
     keeper.stop(5)
+
+
+def test_a_host_without_dagster_and_slots_keeps_nothing_and_misses_nothing(tmp_path: Path) -> None:
+    """What others run it neither starts nor waits for, nor takes it for switched off."""
+    now = [1_000.0]
+    settings = Settings(
+        home=tmp_path, host="north", processor_slots=0, analytics_slots=0, services=""
+    )
+    keeper, services, home = AppKeeper(settings, lambda: now[0]), Services(settings), Home(tmp_path)
+    home.switched_off("processor").touch()
+    now[0] += FIRST_TICK_SECONDS + RENEW_SECONDS
+    keeper.step()
+    services.step()
+    assert (keeper.notices(), home.list_keep_alives()) == ([], [])
+    assert (services.dagster_url, services.dashboard_url) == ("", "")
+    assert not list(home.dagster.glob("*.lock"))
 
 
 def test_an_app_that_is_switched_off_stays_off_whether_dagster_ticks_or_not(
