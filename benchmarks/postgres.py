@@ -21,12 +21,13 @@ from benchmarks.measure import Figure, machine, ratios, tell
 from benchmarks.scratch import clean
 from streaming.analytics.app import BATCH_RECORDS
 from streaming.settings import Settings
+from streaming.store.advances import Advance
 from streaming.store.engine import open_engine
 from streaming.store.postgres_rows import EVENT_COLUMNS
 from streaming.store.rows import EventRow, day_cutter
 from streaming.store.schema import upgrade
 from streaming.store.source_topics import record_source_topics
-from streaming.store.writer import Advance, BatchRows, write_batch
+from streaming.store.writer import BatchRows, write_batch
 from tests.postgres import start_postgres
 from tests.store.rows import SOURCE_TOPICS, event
 from tests.store.test_writer import SOURCE

@@ -35,6 +35,7 @@ from streaming.kafka.standby import await_turn
 from streaming.runtime.limits import WRITE_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime, run_worker
 from streaming.settings import Settings
+from streaming.store.advances import Advance, PositionTaken, Source, stored_positions
 from streaming.store.archive import return_days, with_rows
 from streaming.store.connection import sentence_start, store_errors
 from streaming.store.deployment import ensure_deployment, require_recorded_settings
@@ -43,17 +44,7 @@ from streaming.store.models import StreamOffset
 from streaming.store.pseudonyms import NO_PSEUDONYMS, read_pseudonyms
 from streaming.store.rows import SOURCE_TIMESTAMP, STORED, day_cutter
 from streaming.store.source_topics import record_source_topics
-from streaming.store.writer import (
-    Advance,
-    BatchRows,
-    PositionTaken,
-    Source,
-    StoredBatch,
-    erasure_ids,
-    stage_batch,
-    stored_positions,
-    write_staged,
-)
+from streaming.store.writer import BatchRows, StoredBatch, erasure_ids, stage_batch, write_staged
 from streaming.system.disk_space import require_space
 from streaming.system.home import Home
 from streaming.system.logs import RateLimitedLogger, get_logger

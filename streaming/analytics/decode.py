@@ -14,6 +14,7 @@ from streaming.events.analytics import StorableRules
 from streaming.events.dead_letter import DeadLetterHeaders, escaped_text, read_dead_letter_headers
 from streaming.events.record import Record, TopicPartition
 from streaming.events.refusal import RefusalError
+from streaming.store.advances import Advance
 from streaming.store.rows import (
     SOURCE_TOPIC,
     DeadLetterUpdate,
@@ -24,7 +25,6 @@ from streaming.store.rows import (
     refusal_time,
     refusal_update,
 )
-from streaming.store.writer import Advance
 from streaming.system.logs import RateLimitedLogger
 
 _topic_partition = attrgetter("topic", "partition")

@@ -6,24 +6,23 @@ is computed in `rows`; what a person changes is in `dead_letters`, `offsets` and
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, Final, cast
 
 from msgspec import Struct
-from sqlalchemy import ColumnClause, Connection, case, func, literal_column, select, tuple_, update
+from sqlalchemy import ColumnClause, Connection, case, func, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import Insert, insert
-from sqlalchemy.exc import IntegrityError
 
-from streaming.errors import PurchasesError
 from streaming.events.identifiers import event_id_text
 from streaming.events.record import TopicPartition
 from streaming.events.refusal import Reason
+from streaming.store.advances import Advance, Counts, Source, advance_positions
 from streaming.store.archived_ids import find_archived, require_rows, with_archived
 from streaming.store.column_files import FORGET_DAY
 from streaming.store.engine import is_postgres, lock_store
 from streaming.store.figures import SELECT_IDS, add_figures, compile_insert
-from streaming.store.models import StreamOffset, Table
+from streaming.store.models import Table
 from streaming.store.rows import (
     EVENT_TIME,
     ITEM,
@@ -44,31 +43,6 @@ from streaming.store.rows import (
 
 ROWS_TOGETHER: Final = 400
 """Events in one INSERT: 400 rows of 19 columns are 7,600 of SQLite's 32,766 parameters."""
-
-
-class PositionTaken(PurchasesError):
-    """Another consumer of this database advanced the position: roll back, read it, seek."""
-
-
-class Advance(Struct, frozen=True):
-    """How far a topic partition was read: from `expected` (None: no row yet) to `next_offset`.
-
-    `leader_epoch` is that of the record before `next_offset`; None if it is not known.
-    """
-
-    expected: int | None
-    next_offset: int
-    leader_epoch: int | None
-    records: int
-
-
-class Source(Struct, frozen=True):
-    """The group, its cluster and its topics' ids as text; `analytics` is the topic of events."""
-
-    group: str
-    analytics: str
-    cluster_id: str
-    topic_ids: Mapping[str, str]
 
 
 class BatchRows(Struct, frozen=True):
@@ -153,28 +127,18 @@ def write_staged(
         added = staged.added if all_new else deltas(changes.new, day_of)
         add_figures(connection, added, now)
     _upsert_dead_letters(connection, batch.dead_letters)
-    counts = {
-        "duplicates": _by_partition(source.analytics, changes.duplicates),
-        "conflicting": _by_partition(source.analytics, changes.conflicting),
-        # Read, but neither stored nor duplicate: the counts of a partition add up to its records.
-        "not_storable": Counter(
+    counts = Counts(
+        duplicates=_by_partition(source.analytics, changes.duplicates),
+        conflicting=_by_partition(source.analytics, changes.conflicting),
+        # Read, but neither stored nor duplicate: a partition's counts add up to its records.
+        not_storable=Counter(
             (row.origin.topic, row.origin.partition)
             for row in batch.dead_letters
             if row.reason == Reason.NOT_STORABLE
         ),
-    }
-    # A stored event that lost makes a duplicate of a record of a partition that was read before.
-    before = counts["duplicates"].keys() - batch.advances.keys()
-    for partition in [*batch.advances, *sorted(before)]:
-        of_partition = {name: counter[partition] for name, counter in counts.items()}
-        _count(connection, source, partition, batch.advances.get(partition), of_partition, now)
+    )
+    advance_positions(connection, source, batch.advances, counts, now)
     return StoredBatch(changes.new, len(changes.duplicates), len(changes.conflicting))
-
-
-def stored_positions(connection: Connection, group: str) -> dict[TopicPartition, StreamOffset]:
-    """Read the group's rows of `stream_offset` by topic and partition."""
-    rows = connection.execute(select(_OFFSET).where(_OFFSET.c.consumer_group == group)).mappings()
-    return {(row["topic"], row["partition"]): StreamOffset(**row) for row in rows}
 
 
 def erasure_ids(connection: Connection, known: int) -> set[str] | None:
@@ -186,7 +150,6 @@ def erasure_ids(connection: Connection, known: int) -> set[str] | None:
 
 _EVENT: Final = Table.metadata.tables["analytics_event"]
 _DEAD_LETTER: Final = Table.metadata.tables["dead_letter"]
-_OFFSET: Final = Table.metadata.tables["stream_offset"]
 
 
 def _upsert_dead_letter() -> Insert:
@@ -342,52 +305,3 @@ def _upsert_dead_letters(connection: Connection, dead_letters: list[DeadLetterUp
 
 def _by_partition(topic: str, rows: list[EventRow]) -> Counter[TopicPartition]:
     return Counter((topic, row[STREAM_PARTITION]) for row in rows)
-
-
-def _count(  # noqa: PLR0913, PLR0917 - a position and all that is counted of it
-    connection: Connection,
-    source: Source,
-    topic_partition: TopicPartition,
-    advance: Advance | None,
-    counts: Mapping[str, int],
-    now: int,
-) -> None:
-    """Count what was read of a partition, and move its position if there is an `advance`."""
-    topic, partition = topic_partition
-    key = {"consumer_group": source.group, "topic": topic, "partition": partition}
-    records = 0 if advance is None else advance.records
-    stored = records - counts["duplicates"] - counts["not_storable"]
-    counted = {"records": records, "stored": stored, **counts}
-    values: dict[str, object] = {"conflicted_at": now} if counts["conflicting"] else {}
-    if advance is not None:
-        values |= {"next_offset": advance.next_offset, "leader_epoch": advance.leader_epoch}
-        if advance.expected is None:
-            _begin(connection, source, key, {**values, **counted})
-            return
-    statement = (
-        update(_OFFSET)
-        .where(*(_OFFSET.c[name] == value for name, value in key.items()))
-        .values(**values, **{name: _OFFSET.c[name] + count for name, count in counted.items()})
-    )
-    if advance is None:
-        connection.execute(statement)
-    elif (
-        # The expected position is a condition of the update itself: between a look and a move
-        # another consumer could move it.
-        connection.execute(statement.where(_OFFSET.c.next_offset == advance.expected)).rowcount != 1
-    ):
-        raise PositionTaken(f"{topic}-{partition} is read by another consumer")
-
-
-def _begin(
-    connection: Connection, source: Source, key: Mapping[str, Any], values: Mapping[str, object]
-) -> None:
-    """Insert the first position of a partition."""
-    ids = {"topic_id": source.topic_ids[key["topic"]], "cluster_id": source.cluster_id}
-    try:
-        connection.execute(insert(_OFFSET).values(**key, **ids, **values))
-    # Two consumers began this partition at once, and the key let one of them.
-    except IntegrityError:
-        raise PositionTaken(
-            f"{key['topic']}-{key['partition']} is read by another consumer"
-        ) from None

@@ -9,8 +9,8 @@ from streaming.errors import Mismatch
 from streaming.events.analytics import MAX_EVENT_TIME, storable_rules
 from streaming.events.record import Headers, Origin, Record
 from streaming.processor.transform import transform
+from streaming.store.advances import Advance
 from streaming.store.rows import OPEN, STORED, STREAM_OFFSET, STREAM_PARTITION
-from streaming.store.writer import Advance
 from streaming.system.logs import RateLimitedLogger
 from tests.events.given import REDRIVE, RULES, TOPIC_ID, origin_fields, purchase
 from tests.events.given import record as purchase_record

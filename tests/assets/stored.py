@@ -13,12 +13,13 @@ from assets.tables.calendar import day_window
 from assets.tables.day_range import DayRange
 from streaming.producer.replay.recording import read_recording
 from streaming.settings import Settings
+from streaming.store.advances import Advance, Source, stored_positions
 from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_engine
 from streaming.store.rows import EventRow, day_cutter
 from streaming.store.schema import upgrade
 from streaming.store.source_topics import record_source_topics
-from streaming.store.writer import Advance, BatchRows, Source, stored_positions, write_batch
+from streaming.store.writer import BatchRows, write_batch
 from streaming.units import MICROS
 from tests.store.rows import GROUP, SOURCE_TOPICS, TOPIC_ID, Event
 

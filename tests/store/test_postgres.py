@@ -20,6 +20,7 @@ from sqlalchemy import event as on
 from assets.builds.writer import record_failure
 from assets.tables.models import BuildFailure
 from streaming.settings import Settings
+from streaming.store.advances import Advance, PositionTaken
 from streaming.store.column_files import read_column_files
 from streaming.store.connection import StoreConnection
 from streaming.store.dead_letters import (
@@ -49,7 +50,7 @@ from streaming.store.models import Table
 from streaming.store.offsets import next_offsets, read_offsets
 from streaming.store.rows import OPEN, PARKED, day_cutter, deltas
 from streaming.store.source_topics import record_source_topics
-from streaming.store.writer import Advance, BatchRows, PositionTaken, write_batch
+from streaming.store.writer import BatchRows, write_batch
 from streaming.totals.queries import day_sums, day_version, last_day, sums_by_quarter, sums_of_span
 from streaming.verification.database_checks import stored_days, stored_items, stored_totals
 from tests.docs.pages import ROOT

@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import Engine
 
 from streaming.settings import Settings
+from streaming.store.advances import Advance, PositionTaken
 from streaming.store.connection import read_store
 from streaming.store.engine import open_engine
 from streaming.store.live_totals import read_version
 from streaming.store.rows import day_cutter
 from streaming.store.source_topics import record_source_topics
-from streaming.store.writer import Advance, BatchRows, PositionTaken, StoredBatch, write_batch
+from streaming.store.writer import BatchRows, StoredBatch, write_batch
 from tests.store.rows import SOURCE_TOPICS, Event
 from tests.store.test_writer import AROUND_A_TRILLION, ATTEMPTS, SOURCE, UTC, contested
 

@@ -12,20 +12,13 @@ import pytest
 from streaming.events.fields import MAX_AMOUNT_MICROS
 from streaming.events.record import Origin
 from streaming.settings import Settings
+from streaming.store.advances import Advance, PositionTaken, Source
 from streaming.store.engine import open_engine
 from streaming.store.live_totals import live_figures, top_items
 from streaming.store.rebuild import rebuild
 from streaming.store.rows import OPEN, STORED, DeadLetterUpdate, day_cutter
 from streaming.store.source_topics import record_source_topics
-from streaming.store.writer import (
-    ROWS_TOGETHER,
-    Advance,
-    BatchRows,
-    PositionTaken,
-    Source,
-    StoredBatch,
-    write_batch,
-)
+from streaming.store.writer import ROWS_TOGETHER, BatchRows, StoredBatch, write_batch
 from streaming.totals.queries import sums_of_span
 from streaming.verification.database_checks import (
     check_days,
