@@ -1,6 +1,6 @@
 # What one types here. Everything stays inside this directory, but for package caches.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-faults test-batch-faults lint bench screenshots clean
+.PHONY: help setup run test test-faults test-batch-faults test-cluster lint bench screenshots clean
 
 UV := .uv/bin/uv
 PURCHASES := .venv/bin/purchases
@@ -37,6 +37,9 @@ test-faults: $(STAMP)  ## all fault injections into the stream, the long ones to
 # Alone on the machine: within how many minutes days are current again is what it judges.
 test-batch-faults: $(STAMP)  ## the long fault injections into Dagster and the batch half
 	$(PYTEST) -m faults tests/orchestration
+
+test-cluster: $(STAMP)  ## three brokers with logins, PostgreSQL, two hosts: each is killed in turn
+	$(PYTEST) -m cluster tests/cluster
 
 lint: $(STAMP)  ## ruff, mypy, import contracts
 	.venv/bin/ruff check

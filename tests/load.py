@@ -6,8 +6,10 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from types import MappingProxyType
+from typing import Final, Self
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -15,6 +17,12 @@ from tests.deployment import Deployment
 
 USER = "user-"
 """What the names of a load's users begin with."""
+NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def bought_now(_number: int) -> float:
+    """Return the present time: a purchase is sent when it is made."""
+    return time.time()
 
 
 @dataclass
@@ -34,13 +42,22 @@ class Sent:
 class Load:
     """Sends purchases at a rate from a thread; every acknowledged one is remembered."""
 
-    def __init__(
-        self, deployment: Deployment, rate: float, bad_share: float = 0.01, users: int = 50
+    def __init__(  # noqa: PLR0913 - what is sent, and as whom
+        self,
+        deployment: Deployment,
+        rate: float,
+        bad_share: float = 0.01,
+        users: int = 50,
+        *,
+        options: Mapping[str, str] = NO_OPTIONS,
+        bought_at: Callable[[int], float] = bought_now,
     ) -> None:
+        """`options` are the client's; `bought_at` is the time (epoch s) of the n-th purchase."""
         self.sent = Sent()
         self.count = 0
         self._deployment = deployment
         self._rate, self._bad_share, self._users = rate, bad_share, users
+        self._options, self._bought_at = options, bought_at
         self._random = random.Random(7)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._send, name="load")
@@ -62,6 +79,7 @@ class Load:
                 "enable.idempotence": True,
                 "partitioner": "murmur2_random",
                 "linger.ms": 5,
+                **self._options,
             }
         )
         start = time.monotonic()
@@ -83,7 +101,7 @@ class Load:
                 "event_id": event_id,
                 "user": user,
                 "item": f"item-{self._random.randrange(20)}",
-                "timestamp": int(time.time() * 1000),
+                "timestamp": int(self._bought_at(self.count) * 1000),
                 "quantity": 0 if bad else self._random.randrange(1, 5),
                 "unit_price": "1.25",
                 "order_id": f"{self._sequence[user]:09d}",

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,12 +87,25 @@ class Cluster:
         return leading[0]
 
 
+def nothing_more(_node: Node) -> dict[str, str]:
+    """Return no property beyond those that all nodes have."""
+    return {}
+
+
 @contextmanager
-def running_cluster(jars: Path, directory: Path, number: int) -> Iterator[Cluster]:
-    """Format and run brokers for as long as a test needs them; with three, everything is on all."""
+def running_cluster(
+    jars: Path,
+    directory: Path,
+    number: int,
+    more: Callable[[Node], dict[str, str]] = nothing_more,
+) -> Iterator[Cluster]:
+    """Format and run brokers for as long as a test needs them; with three, everything is on all.
+
+    `more` are properties of a node in place of the usual ones.
+    """
     directory.mkdir()
     command = [str(java()), *JAVA_OPTIONS, "-cp", class_path_in(jars)]
-    ports = _free_ports(2 * number)
+    ports = free_ports(2 * number)
     controllers = ports[number:]
     with ExitStack() as ending:
         cluster = Cluster()
@@ -100,7 +113,8 @@ def running_cluster(jars: Path, directory: Path, number: int) -> Iterator[Cluste
             proxy = ending.enter_context(Proxy(ports[index]))
             path = directory / f"node{index + 1}.properties"
             node = Node(index + 1, ports[index], controllers[index], path, command, proxy)
-            path.write_text(properties_text(_properties(node, directory, controllers)))
+            properties = _properties(node, directory, controllers) | more(node)
+            path.write_text(properties_text(properties))
             _format(node, controllers)
             cluster.nodes.append(node)
             ending.callback(_end, node)
@@ -159,7 +173,8 @@ def _end(node: Node) -> None:
         node.process.wait(20)
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """Return ports of loopback on which nobody listens."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(number)]
         for each in sockets:

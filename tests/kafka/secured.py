@@ -51,7 +51,14 @@ USERS = (
     "stranger",
     "sa-123456",
 )
+SECURITY = "org.apache.kafka.common.security"
+LISTENER = "listener.name.sasl_ssl"
 CLUSTER_ID = "c2VjdXJlZC1jbHVzdGVyLQ"
+AUTHORIZER = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "allow.everyone.if.no.acl.found": "false",
+    "super.users": "User:ANONYMOUS",
+}
 POLICY = "ManagedPolicy"
 UNKNOWN_NAME = "broker-1.elsewhere.invalid"
 
@@ -190,7 +197,7 @@ def _broker(
             | _listeners(ports)
             | _logins(tokens)
             | policy
-            | _certificate(directory, authority)
+            | certificate_properties(directory, authority)
         )
     )
     allowed = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://{tokens.keys}"
@@ -243,29 +250,32 @@ def _listeners(ports: Ports) -> dict[str, str]:
             "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT,UNKNOWN:PLAINTEXT"
             ",CLOSED:PLAINTEXT"
         ),
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "allow.everyone.if.no.acl.found": "false",
-        "super.users": "User:ANONYMOUS",
+        **AUTHORIZER,
+    }
+
+
+def plain_login() -> dict[str, str]:
+    """Return the property by which all users log in with their password."""
+    users = " ".join(f'user_{user}="{PASSWORD}"' for user in USERS)
+    return {
+        f"{LISTENER}.plain.sasl.jaas.config": (
+            f"{SECURITY}.plain.PlainLoginModule required {users};"
+        )
     }
 
 
 def _logins(tokens: Tokens) -> dict[str, str]:
-    security = "org.apache.kafka.common.security"
-    users = " ".join(f'user_{user}="{PASSWORD}"' for user in USERS)
-    listener = "listener.name.sasl_ssl"
     return {
         "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512,OAUTHBEARER",
-        f"{listener}.plain.sasl.jaas.config": (
-            f"{security}.plain.PlainLoginModule required {users};"
+        **plain_login(),
+        f"{LISTENER}.scram-sha-512.sasl.jaas.config": (
+            f"{SECURITY}.scram.ScramLoginModule required;"
         ),
-        f"{listener}.scram-sha-512.sasl.jaas.config": (
-            f"{security}.scram.ScramLoginModule required;"
+        f"{LISTENER}.oauthbearer.sasl.jaas.config": (
+            f"{SECURITY}.oauthbearer.OAuthBearerLoginModule required;"
         ),
-        f"{listener}.oauthbearer.sasl.jaas.config": (
-            f"{security}.oauthbearer.OAuthBearerLoginModule required;"
-        ),
-        f"{listener}.oauthbearer.sasl.server.callback.handler.class": (
-            f"{security}.oauthbearer.OAuthBearerValidatorCallbackHandler"
+        f"{LISTENER}.oauthbearer.sasl.server.callback.handler.class": (
+            f"{SECURITY}.oauthbearer.OAuthBearerValidatorCallbackHandler"
         ),
         "sasl.oauthbearer.jwks.endpoint.url": f"file://{tokens.keys}",
         "sasl.oauthbearer.expected.issuer": ISSUER,
@@ -273,7 +283,8 @@ def _logins(tokens: Tokens) -> dict[str, str]:
     }
 
 
-def _certificate(directory: Path, authority: Path) -> dict[str, str]:
+def certificate_properties(directory: Path, authority: Path) -> dict[str, str]:
+    """Return the properties of a certificate for `localhost`; the authority's goes to its file."""
     issuer = trustme.CA()
     issuer.cert_pem.write_to_path(str(authority))
     issued = issuer.issue_cert("localhost")
