@@ -20,7 +20,7 @@ from streaming.kafka.preflight import Cluster
 from streaming.store.connection import StoreConnection
 from streaming.store.table_dialect import dialect_of
 from streaming.verification.database_checks import Figures, Held
-from streaming.verification.dead_letter_checks import Place
+from streaming.verification.dead_letter_checks import OriginId
 from streaming.verification.positions import TopicPositions
 from streaming.verification.records import PublishedEvent, readable_origin
 from streaming.verification.topic_reader import Range
@@ -58,7 +58,7 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
     `figures` is the digest of totals, items and days, `held` what `counted_partitions` returns.
     `positions` are the offsets up to which each partition was compared, `ends` those up to which
     outputs were read, `counted` what `TopicPositions.counted` returns. `stored` are the origins of
-    the dead letters whose event was found, `not_storable` is the digest of the places on
+    the dead letters whose event was found, `not_storable` is the digest of the positions on
     `analytics` whose records could not be stored. `since` is the append time (RFC 3339) of the
     oldest purchase that was followed.
     """
@@ -146,7 +146,7 @@ def since_checkpoint(checkpoint: Checkpoint, partition: TopicPartition, bounds: 
     return min(max(first, checkpoint.positions.get(topic, {}).get(number, 0)), end), end
 
 
-def stored_places(checkpoint: Checkpoint) -> set[Place]:
+def stored_origins(checkpoint: Checkpoint) -> set[OriginId]:
     """Return the origins of the dead letters whose event was found."""
     return {
         (topic_id, number, offset)
@@ -162,7 +162,7 @@ def require_first_event(checkpoint: Checkpoint, message: Message, event: Publish
     _require_first(checkpoint, message, source, event.source_offset)
 
 
-def is_new_letter(
+def is_new_dead_letter(
     checkpoint: Checkpoint, topics: Mapping[bytes, str], message: Message, headers: Headers
 ) -> bool:
     """Return whether a dead letter was not compared yet; `topics` are the names by their ids.
@@ -220,14 +220,14 @@ def chunk_numbers(row: int) -> range:
 
 
 def not_storable_digest(connection: StoreConnection, topic_id: str, ends: Mapping[int, int]) -> str:
-    """Return the digest of the places on `analytics`, before these ends, that cannot be stored."""
+    """Return the digest of what cannot be stored: positions on `analytics` before these ends."""
     rows = connection.execute(
         "SELECT origin_partition, origin_offset FROM dead_letter"
         " WHERE origin_topic_id = ? AND reason = 'not_storable' ORDER BY 1, 2",
         (topic_id,),
     )
-    places = [(number, offset) for number, offset in rows if offset < ends.get(number, 0)]
-    return blake2b(msgspec.json.encode(places), digest_size=DIGEST_BYTES).hexdigest()
+    positions = [(number, offset) for number, offset in rows if offset < ends.get(number, 0)]
+    return blake2b(msgspec.json.encode(positions), digest_size=DIGEST_BYTES).hexdigest()
 
 
 def figures_digest(*tables: Mapping[str, Figures]) -> str:

@@ -286,16 +286,16 @@ def _figures(
     money: tuple[int, ...],
     *values: int,
 ) -> dict[str, Figures]:
-    """Read the figures by name; from the places `money` on, two columns are one sum in micros.
+    """Read the figures by name; from the indexes `money` on, two columns are one sum in micros.
 
     The first of the two columns counts what is `weight` micros.
     """
     figures = {}
     for name, *columns in connection.execute(statement, values):
-        for place in money:
-            high, low = columns[place : place + 2]
+        for index in money:
+            high, low = columns[index : index + 2]
             # The gross is NULL without any sale, and every sum is without any row.
-            columns[place : place + 2] = [(high or 0) * weight + (low or 0)]
+            columns[index : index + 2] = [(high or 0) * weight + (low or 0)]
         figures[str(name)] = tuple(columns)
     return figures
 

@@ -21,7 +21,7 @@ from streaming.verification.event_checks import RedrivenEvent
 from streaming.verification.records import headers_of, own_event_id, readable_origin, stored_id
 
 MILLISECOND: Final = timedelta(milliseconds=1)
-Place = tuple[str, int, int]
+OriginId = tuple[str, int, int]
 """The origin of a dead letter: topic id, partition, offset."""
 ORIGIN: Final = {"topic_id": str, "origin_partition": int, "origin_offset": int}
 READ_REFUSED: Final = {
@@ -32,21 +32,21 @@ READ_REFUSED: Final = {
     "event_id": bytes,
 }
 READ_REDRIVEN: Final = {"partition": int, "offset": int, **ORIGIN, "event_id": bytes}
-LETTER_EVENT: Final = {**ORIGIN, "event_id": bytes}
+DEAD_LETTER_EVENT: Final = {**ORIGIN, "event_id": bytes}
 READ_RANGE: Final = {"topic": str, "partition": int, "first": int, "following": int}
 ADD_READ_EVENTS: Final = (
-    "INSERT INTO letter_event"
+    "INSERT INTO dead_letter_event"
     " SELECT topic_id, origin_partition, origin_offset, event_id FROM read_refused"
     " UNION ALL SELECT topic_id, origin_partition, origin_offset, event_id FROM read_redriven"
 )
-FOUND_LETTERS: Final = (
-    "SELECT DISTINCT l.topic_id, l.origin_partition, l.origin_offset FROM letter_event l"
+STORED_ORIGINS: Final = (
+    "SELECT DISTINCT l.topic_id, l.origin_partition, l.origin_offset FROM dead_letter_event l"
     " JOIN analytics_event e ON e.event_id = l.event_id"
 )
 """The origins of which one of the ids that their event may have is stored."""
 
 
-class JudgedLetters(Struct, frozen=True):
+class JudgedDeadLetters(Struct, frozen=True):
     """The two checks; `stored` are the dead letters whose event was found.
 
     `rows_of_others` says that a new row is of a record that was not read.
@@ -54,7 +54,7 @@ class JudgedLetters(Struct, frozen=True):
 
     rows: Check
     events: Check
-    stored: set[Place]
+    stored: set[OriginId]
     rows_of_others: bool
 
 
@@ -72,8 +72,8 @@ class DeadLetterComparison:
     ) -> None:
         self._connection = connection
         self._dead_letters = dead_letters
-        place = ("partition", "offset")
-        self._refused = TemporaryTable(connection, "read_refused", READ_REFUSED, place)
+        key = ("partition", "offset")
+        self._refused = TemporaryTable(connection, "read_refused", READ_REFUSED, key)
         self._redriven = TemporaryTable(connection, "read_redriven", READ_REDRIVEN)
         read = TemporaryTable(connection, "read_range", READ_RANGE, ("topic", "partition"))
         for topic, ranges in (("analytics", analytics), ("dead letters", dead_letters)):
@@ -95,14 +95,16 @@ class DeadLetterComparison:
         """Take the events whose origin a dead letter names."""
         self._redriven.add_all(events)
 
-    def judge(self, since: datetime | None, proven: Collection[Place], after: int) -> JudgedLetters:
+    def judge(
+        self, since: datetime | None, proven: Collection[OriginId], after: int
+    ) -> JudgedDeadLetters:
         """Compare the dead letters with rows and events; see `check_stored` for what they mean.
 
         Rows up to `after` are held by a checkpoint.
         """
         self._refused.flush()
         self._redriven.flush()
-        return JudgedLetters(
+        return JudgedDeadLetters(
             self.check_rows(),
             self.check_stored(since, proven),
             self.stored(),
@@ -153,7 +155,7 @@ class DeadLetterComparison:
             )
         return check
 
-    def check_stored(self, since: datetime | None, proven: Collection[Place] = ()) -> Check:
+    def check_stored(self, since: datetime | None, proven: Collection[OriginId] = ()) -> Check:
         """Compare each stored dead letter with the event of its origin.
 
         Its event has the id that is derived from the origin, or that its refused value had, or that
@@ -163,19 +165,19 @@ class DeadLetterComparison:
         """
         check = Check("stored dead letters and their events")
         oldest = 0 if since is None else (since - EPOCH) // MILLISECOND
-        letters = self._connection.execute(
+        rows = self._connection.execute(
             "SELECT origin_topic_id, origin_partition, origin_offset, origin_timestamp,"
             " origin_topic FROM dead_letter WHERE state = 'stored'"
         ).fetchall()
-        check.compared = len(letters)
-        ids = TemporaryTable(self._connection, "letter_event", LETTER_EVENT)
-        ids.add_all((*letter[:3], _origin_event_id(*letter[:4])) for letter in letters)
+        check.compared = len(rows)
+        ids = TemporaryTable(self._connection, "dead_letter_event", DEAD_LETTER_EVENT)
+        ids.add_all((*row[:3], _origin_event_id(*row[:4])) for row in rows)
         ids.flush()
         self._connection.execute(ADD_READ_EVENTS)
-        found = set(self._connection.execute(FOUND_LETTERS).fetchall())
-        for *place, timestamp, topic in letters:
-            topic_id, number, offset = place
-            is_proven = tuple(place) in found or (topic_id, number, offset) in proven
+        with_event = set(self._connection.execute(STORED_ORIGINS).fetchall())
+        for *origin, timestamp, topic in rows:
+            topic_id, number, offset = origin
+            is_proven = tuple(origin) in with_event or (topic_id, number, offset) in proven
             if timestamp >= oldest and not is_proven:
                 check.differ(
                     f"dead_letter says that {topic}-{number} at {offset} is stored, but no event"
@@ -183,7 +185,7 @@ class DeadLetterComparison:
                 )
         return check
 
-    def stored(self) -> set[Place]:
+    def stored(self) -> set[OriginId]:
         """Return the origins of the dead letters that are stored."""
         return set(
             self._connection.execute(

@@ -90,8 +90,8 @@ class EventComparison:
             )
             if row[0] in ranges
         }
-        place = ("partition", "offset")
-        self._events = TemporaryTable(connection, "read_event", READ_EVENT, place)
+        key = ("partition", "offset")
+        self._events = TemporaryTable(connection, "read_event", READ_EVENT, key)
         stored = TemporaryTable(connection, "event_range", EVENT_RANGE, ["partition"])
         stored.add_all((number, *bounds) for number, bounds in ranges.items())
         stored.flush()

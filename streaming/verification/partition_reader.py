@@ -19,11 +19,11 @@ from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
 from streaming.system.home import Home
 from streaming.verification.check import Check
-from streaming.verification.checkpoint import Checkpoint, is_new_letter, require_first_event
+from streaming.verification.checkpoint import Checkpoint, is_new_dead_letter, require_first_event
 from streaming.verification.dead_letter_checks import (
     DeadLetterComparison,
-    JudgedLetters,
-    Place,
+    JudgedDeadLetters,
+    OriginId,
 )
 from streaming.verification.event_checks import EventComparison, RedrivenEvent
 from streaming.verification.outputs import Attempt, JudgedPurchases, OutputCounts, memory_bytes
@@ -52,7 +52,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     readers: int
 
 
-class LetterPlan(Struct, frozen=True, kw_only=True):
+class DeadLetterPlan(Struct, frozen=True, kw_only=True):
     """What one reader alone reads: all dead letters, because they are few.
 
     `analytics` and `stored` are first offset and position of each partition of both outputs.
@@ -75,7 +75,7 @@ class EventPlan(Struct, frozen=True, kw_only=True):
     analytics_id: str
     since: datetime | None
     checkpoint: Checkpoint | None
-    letters: LetterPlan | None
+    dead_letters: DeadLetterPlan | None
 
 
 class EventReading(Struct, frozen=True, kw_only=True):
@@ -102,16 +102,16 @@ class Question(Struct, frozen=True, kw_only=True):
     whole: Collection[int]
     redriven: list[RedrivenEvent]
     since: datetime | None
-    proven: Collection[Place]
+    proven: Collection[OriginId]
     after: int
 
 
 class Judgement(Struct, frozen=True):
-    """What one reader judged; `letters` are None unless it read them."""
+    """What one reader judged; `dead_letters` are None unless it read them."""
 
     purchases: JudgedPurchases
     events: Check
-    letters: JudgedLetters | None
+    dead_letters: JudgedDeadLetters | None
 
 
 class PartitionReader:
@@ -124,7 +124,7 @@ class PartitionReader:
         self._names = Names.of(settings)
         self._store = store
         self._memory = memory
-        self._letters: DeadLetterComparison | None = None
+        self._dead_letters: DeadLetterComparison | None = None
 
     def read_purchases(self, plan: Plan, on_records: OnRecords) -> dict[TopicPartition, int]:
         """Note every purchase of its partitions; return the least append times."""
@@ -175,8 +175,8 @@ class PartitionReader:
                     f"{message.topic()}-{number} at {offset} is no analytics"
                     f" event ({event}), and dead_letter has no row of it."
                 )
-        if plan.letters is not None:
-            self._read_letters(plan.letters, checkpoint, on_records)
+        if plan.dead_letters is not None:
+            self._read_dead_letters(plan.dead_letters, checkpoint, on_records)
         return EventReading(
             first=judged.first,
             readable=readable,
@@ -190,26 +190,28 @@ class PartitionReader:
     def judge(self, question: Question, _: OnRecords) -> Judgement:
         """Judge its purchases, once all readers have read, and compare its outputs with rows."""
         self._outputs.not_storable = set(question.not_storable)
-        letters = self._letters
-        if letters is not None:
-            letters.add_redriven(question.redriven)
+        dead_letters = self._dead_letters
+        if dead_letters is not None:
+            dead_letters.add_redriven(question.redriven)
         return Judgement(
             self._outputs.judge(question.first_offsets),
             self._events.check(question.counted, question.whole),
             None
-            if letters is None
-            else letters.judge(question.since, question.proven, question.after),
+            if dead_letters is None
+            else dead_letters.judge(question.since, question.proven, question.after),
         )
 
-    def _read_letters(
-        self, plan: LetterPlan, checkpoint: Checkpoint | None, on_records: OnRecords
+    def _read_dead_letters(
+        self, plan: DeadLetterPlan, checkpoint: Checkpoint | None, on_records: OnRecords
     ) -> None:
-        self._letters = letters = DeadLetterComparison(self._store, plan.analytics, plan.stored)
+        self._dead_letters = dead_letters = DeadLetterComparison(
+            self._store, plan.analytics, plan.stored
+        )
         for message in self._read(plan.ranges, on_records):
             headers = headers_of(message)
-            if checkpoint is None or is_new_letter(checkpoint, self._topics, message, headers):
+            if checkpoint is None or is_new_dead_letter(checkpoint, self._topics, message, headers):
                 self._outputs.add_dead_letter(headers)
-            letters.add(message)
+            dead_letters.add(message)
 
     def _read(
         self, ranges: Mapping[TopicPartition, Range], on_records: OnRecords

@@ -25,18 +25,18 @@ from streaming.verification.checkpoint import (
     StartOver,
     require_same_logs,
     since_checkpoint,
-    stored_places,
+    stored_origins,
 )
-from streaming.verification.dead_letter_checks import JudgedLetters, Place
+from streaming.verification.dead_letter_checks import JudgedDeadLetters, OriginId
 from streaming.verification.event_checks import CHECK as EVENTS
 from streaming.verification.outputs import CHECK as PURCHASES
 from streaming.verification.outputs import check_outputs
 from streaming.verification.partition_reader import (
     READABLE,
+    DeadLetterPlan,
     EventPlan,
     EventReading,
     Judgement,
-    LetterPlan,
     PartitionReader,
     Plan,
     Question,
@@ -65,7 +65,7 @@ class TopicComparison(Struct, frozen=True):
     since: str | None = None
     unreadable: list[str] = []
     positions: TopicPositions | None = None
-    stored: Collection[Place] = ()
+    stored: Collection[OriginId] = ()
 
 
 class _Run(Struct, frozen=True):
@@ -181,14 +181,16 @@ def _compare(
         if checkpoint is None
         else {one: start for one, (start, _) in purchases.items()}
     )
-    proven = set() if checkpoint is None else stored_places(checkpoint)
+    proven = set() if checkpoint is None else stored_origins(checkpoint)
     judgements = _judge(run, parts, first, judged.since, proven)
-    letters = next(part.letters for part in judgements if part.letters is not None)
-    if checkpoint is not None and (not proven <= letters.stored or letters.rows_of_others):
+    dead_letters = next(part.dead_letters for part in judgements if part.dead_letters is not None)
+    if checkpoint is not None and (
+        not proven <= dead_letters.stored or dead_letters.rows_of_others
+    ):
         raise StartOver
     oldest = [part.purchases.oldest for part in judgements if part.purchases.oldest is not None]
     return TopicComparison(
-        checks=[identity, *_checks(run, parts, judgements, letters, unreadable)],
+        checks=[identity, *_checks(run, parts, judgements, dead_letters, unreadable)],
         offsets={
             **by_topic({one: (first[one], end) for one, (_, end) in purchases.items()}),
             names.analytics: run.stored(),
@@ -197,7 +199,7 @@ def _compare(
         since=rfc_3339(time_of(min(oldest))) if oldest else None,
         unreadable=[_unreadable_text(*batch) for batch in unreadable.items()],
         positions=positions,
-        stored=letters.stored,
+        stored=dead_letters.stored,
     )
 
 
@@ -231,7 +233,7 @@ def _read_events(
     names, stored = run.names, run.stored()
     events = run.since(run.bounds(names.analytics))
     # The dead letters whole, because they are few, and no digest holds their rows.
-    letters = LetterPlan(
+    dead_letters = DeadLetterPlan(
         ranges=run.bounds(names.dead_letters),
         analytics=stored,
         stored=run.positions.stored_ranges(names.dead_letters),
@@ -244,11 +246,11 @@ def _read_events(
             analytics_id=topic_id_text(run.cluster.topics[names.analytics].topic_id),
             since=judged.since,
             checkpoint=run.checkpoint,
-            letters=None if number else letters,
+            dead_letters=None if number else dead_letters,
         )
         for number, share in enumerate(share_out(events, run.readers.number))
     ]
-    on_records = run.on_records("outputs", events | letters.ranges)
+    on_records = run.on_records("outputs", events | dead_letters.ranges)
     return run.readers.run(PartitionReader.read_events, plans, on_records)
 
 
@@ -257,7 +259,7 @@ def _judge(
     parts: list[EventReading],
     first: dict[TopicPartition, int],
     since: datetime | None,
-    proven: set[Place],
+    proven: set[OriginId],
 ) -> list[Judgement]:
     """Let each reader judge what it read, now that all have read."""
     counted, events = run.counted(), run.since(run.bounds(run.names.analytics))
@@ -285,7 +287,7 @@ def _checks(
     run: _Run,
     parts: list[EventReading],
     judgements: list[Judgement],
-    letters: JudgedLetters,
+    dead_letters: JudgedDeadLetters,
     unreadable: Unreadable,
 ) -> list[Check]:
     pseudonym_of = read_pseudonyms(run.connection, Home(run.settings.home).erasures)
@@ -295,11 +297,11 @@ def _checks(
             sum_checks(PURCHASES, [part.without_record for part in parts]),
             parts[0].refused_again,
         ),
-        letters.events,
+        dead_letters.events,
         sum_checks(READABLE, [part.readable for part in parts]),
         check_unpacked(unreadable, run.positions.passed()),
         sum_checks(EVENTS, [part.events for part in judgements]),
-        letters.rows,
+        dead_letters.rows,
         check_erased(
             run.connection, pseudonym_of, 0 if run.checkpoint is None else run.checkpoint.row
         ),

@@ -104,7 +104,7 @@ THREADS: Final = 2
 """For the database, whose statements run beside the reading of the topics."""
 FIGURES: Final = (LIVE_TOTALS, ITEMS, DAYS)
 
-_Found = tuple[list[Check], TopicComparison, Checkpoint | None]
+_Comparison = tuple[list[Check], TopicComparison, Checkpoint | None]
 
 
 class _Run(Struct, frozen=True):
@@ -145,15 +145,15 @@ def verify(settings: Settings, progress: Progress, *, full: bool = False) -> Ver
             f"{sentence_start(settings.database)} was never used by `purchases up` or `analyze`."
         )
     cluster = preflight(settings, reader_rules(names), optional=[names.redrive])
-    found = None
+    comparison = None
     if kept is not None:
         with _open_run(settings, cluster, deployment, progress, rows - kept.checkpoint.row) as run:
-            found = _go_on(run, kept.checkpoint)
-    if found is None:
+            comparison = _go_on(run, kept.checkpoint)
+    if comparison is None:
         kept = None
         with _open_run(settings, cluster, deployment, progress, rows) as run:
-            found = _begin(run)
-    checks, compared, checkpoint = found
+            comparison = _begin(run)
+    checks, compared, checkpoint = comparison
     result = VerificationReport(
         started_at=started_at,
         finished_at=time.time_ns() // 1000,
@@ -191,7 +191,7 @@ def _open_run(
         yield _Run(settings, cluster, deployment, seen, readers, progress)
 
 
-def _begin(run: _Run) -> _Found:
+def _begin(run: _Run) -> _Comparison:
     """Compare everything from the start; the database in threads, while the topics are read."""
     with _threads(run.stores) as pool:
         store, figures, rows = run.stores
@@ -207,7 +207,7 @@ def _begin(run: _Run) -> _Found:
         return all_checks, compared, _checkpoint(run, compared, row, digests.result(), held)
 
 
-def _go_on(run: _Run, checkpoint: Checkpoint) -> _Found | None:
+def _go_on(run: _Run, checkpoint: Checkpoint) -> _Comparison | None:
     """Compare what came since the checkpoint; None if it does not hold, or anything differs."""
     store, after = run.stores[0], checkpoint.row
     row = last_row(store)

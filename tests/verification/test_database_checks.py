@@ -66,7 +66,7 @@ def test_an_empty_store_agrees(either_connection: StoreConnection) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tampering", "told"),
+    ("tampering", "sentence"),
     [
         ("UPDATE live_totals SET events = 59", "live_totals: events is 59, the events say 60."),
         ("UPDATE live_totals SET items_sold = 0", "items_sold is 0"),
@@ -95,12 +95,12 @@ def test_an_empty_store_agrees(either_connection: StoreConnection) -> None:
     ],
 )
 def test_a_wrong_figure_is_named(
-    either_store: Settings, either_connection: StoreConnection, tampering: str, told: str
+    either_store: Settings, either_connection: StoreConnection, tampering: str, sentence: str
 ) -> None:
     """With its table, its name, what it is and what the events say."""
     fill(either_store, either_connection, year_of_days(60))
     either_connection.execute(tampering)
-    assert told in "\n".join(differing(either_connection))
+    assert sentence in "\n".join(differing(either_connection))
 
 
 @pytest.mark.parametrize(

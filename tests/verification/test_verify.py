@@ -256,15 +256,15 @@ TAMPERINGS = [
 ]
 
 
-@pytest.mark.parametrize(("tampering", "told"), TAMPERINGS)
+@pytest.mark.parametrize(("tampering", "sentence"), TAMPERINGS)
 def test_what_was_tampered_with_is_named(
-    copied: Deployment, database: sqlite3.Connection, tampering: str, told: str
+    copied: Deployment, database: sqlite3.Connection, tampering: str, sentence: str
 ) -> None:
     """Any change to a figure, a row or a position shows with its position, after it agreed too."""
     assert result_of(copied).examples == []
     assert database.execute(tampering).rowcount > 0
     result = result_of(copied, full=False)
-    assert told in "\n".join(result.examples)
+    assert sentence in "\n".join(result.examples)
     assert result.rests_on is None
     rows = copied.rows("SELECT agrees, differences FROM verification ORDER BY id")
     assert [row[0] for row in rows] == [1, 0]
@@ -279,9 +279,9 @@ REWRITINGS = [
 ]
 
 
-@pytest.mark.parametrize(("tampering", "told"), REWRITINGS)
+@pytest.mark.parametrize(("tampering", "sentence"), REWRITINGS)
 def test_figures_that_were_made_to_fit_do_not_help(
-    copied: Deployment, database: sqlite3.Connection, tampering: str, told: str
+    copied: Deployment, database: sqlite3.Connection, tampering: str, sentence: str
 ) -> None:
     """An event that was changed with all its figures is not what stands in Kafka."""
     one = " WHERE event_id = x'00000000000000000000000000000007'"
@@ -290,7 +290,7 @@ def test_figures_that_were_made_to_fit_do_not_help(
     rebuild(copied.settings)
     result = result_of(copied, full=False)
     assert not any(check.differing for check in result.checks[:4])
-    assert told in "\n".join(result.examples)
+    assert sentence in "\n".join(result.examples)
 
 
 @pytest.fixture
@@ -327,8 +327,8 @@ def test_what_was_tampered_with_on_a_server_is_named(
 
 ON_BOTH = (
     "dlq list --json",
-    "dlq show {letter} --json",
-    "dlq drop {letter} --because spam --yes --json",
+    "dlq show {id} --json",
+    "dlq drop {id} --because spam --yes --json",
     "dlq redrive --set quantity=1 --json",
     "dlq list --state dropped --json",
     "offsets list --json",
@@ -340,9 +340,9 @@ ON_BOTH = (
 
 def test_commands_do_the_same_on_a_server(copied: Deployment, moved: Deployment) -> None:
     """Dead letters, positions and a customer; a backup is refused, and a rebuild makes none."""
-    letter = json.loads(copied.succeed("dlq", "list", "--json"))["dead_letters"][-1]["id"]
+    dead_letter = json.loads(copied.succeed("dlq", "list", "--json"))["dead_letters"][-1]["id"]
     for line in ON_BOTH:
-        command = line.format(letter=letter).split()
+        command = line.format(id=dead_letter).split()
         assert (line, moved.succeed(*command)) == (line, copied.succeed(*command))
     assert json.loads(moved.succeed("erase", "--user", "user-3", "--yes", "--json"))["applied"]
     assert "names the user user-3" in moved.run("export-customer", "user-3").stderr
