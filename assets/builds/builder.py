@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from assets.builds.audit import Audit
 from assets.builds.computation import (
-    BuildPlace,
+    BuildContext,
     BuildRequest,
     ColumnsDiffer,
     ColumnsUnavailable,
@@ -76,7 +76,7 @@ class PartitionBuilder:
 
     source: StoreReader
     engine: Engine
-    place: BuildPlace
+    context: BuildContext
 
     def build(
         self, partition: str, transforms: Sequence[AnyTransform], *, force: bool = False
@@ -115,8 +115,8 @@ class PartitionBuilder:
                 self._mark(error.problems)
                 continue
             except ColumnsUnavailable:
-                place = replace(self.place, column_store=None)
-                return replace(self, place=place).build_days(days, transforms, force=force)
+                context = replace(self.context, column_store=None)
+                return replace(self, context=context).build_days(days, transforms, force=force)
             except NotAdded as error:
                 # Of one day: those of a longer piece are too small to be added to.
                 not_added = str(error)
@@ -149,7 +149,7 @@ class PartitionBuilder:
 
     def _compute(self, requests: Sequence[BuildRequest]) -> list[Computation]:
         with self.source.snapshot() as store:
-            return compute_piece(store, self.place, requests)
+            return compute_piece(store, self.context, requests)
 
     def _write(self, pairs: Sequence[tuple[Outcome, Computation]]) -> list[Outcome]:
         """Write in one transaction; retry while the database is locked or its disk is full."""
@@ -183,7 +183,7 @@ class PartitionBuilder:
                 raise NotAdded(f"The added rows could not be written: {error}") from error
             if computation.is_from_columns:
                 with self.source.snapshot() as store:
-                    require_sound_files(store, self.place, computation.day)
+                    require_sound_files(store, self.context, computation.day)
             return self._fail(connection, outcome, error)
         return replace(
             outcome,
@@ -209,7 +209,7 @@ class PartitionBuilder:
                 version=outcome.version,
                 attempts=1,
                 reason=reason,
-                run_id=self.place.run_id,
+                run_id=self.context.run_id,
                 failed_at=time.time_ns() // 1000,
             ),
         )
@@ -231,8 +231,8 @@ def open_builder(settings: Settings, run_id: str) -> Iterator[PartitionBuilder]:
         engine = open_engine(settings)
         try:
             spool = Home(settings.home).spool
-            place = BuildPlace(run_id, settings.zone, spool, _open_answering(settings))
-            yield PartitionBuilder(source, engine, place)
+            context = BuildContext(run_id, settings.zone, spool, _open_answering(settings))
+            yield PartitionBuilder(source, engine, context)
         finally:
             engine.dispose()
 

@@ -42,7 +42,7 @@ from streaming.totals.queries import last_row
 
 
 @dataclass(frozen=True)
-class BuildPlace:
+class BuildContext:
     """Where a run builds: the zone of its days, and its directories.
 
     `spool` has frames of a large partition. `column_store` has column files; None reads the rows.
@@ -110,7 +110,7 @@ class _Reading:
     """What is read of a partition in the snapshot; `chosen` are the tables to compute."""
 
     store: StoreConnection
-    place: BuildPlace
+    context: BuildContext
     request: BuildRequest
     events: EventRange
     figures: StreamFigures
@@ -127,34 +127,33 @@ class _StoreEnd(NamedTuple):
 
 
 def compute_piece(
-    store: StoreConnection, place: BuildPlace, requests: Sequence[BuildRequest]
+    store: StoreConnection, context: BuildContext, requests: Sequence[BuildRequest]
 ) -> list[Computation]:
     """Compute the tables of a piece of `group_days` in a snapshot, from one reading of its events.
 
-    The tables of a partition are of exactly its version then. With `force` rows that events were
-    added to are compared with the computed ones. Raises `ColumnsDiffer`, `ColumnsUnavailable` and
-    `NotAdded`.
+    The tables of a partition are of exactly its version then. With `force`, added rows are compared
+    with computed ones. Raises `ColumnsDiffer`, `ColumnsUnavailable` and `NotAdded`.
     """
     if len(requests) > 1:
         try:
-            return _compute_together(store, place, requests)
+            return _compute_together(store, context, requests)
         except Exception as error:
             # The day that is at fault fails alone. The message may have a value of an event.
             days, kind = [request.partition for request in requests], type(error).__name__
             get_logger().warning("days_computed_alone", days=days, error=kind)
-    return [_compute_alone(store, place, request) for request in requests]
+    return [_compute_alone(store, context, request) for request in requests]
 
 
 def _compute_together(
-    store: StoreConnection, place: BuildPlace, requests: Sequence[BuildRequest]
+    store: StoreConnection, context: BuildContext, requests: Sequence[BuildRequest]
 ) -> list[Computation]:
     """Compute small neighbouring days by one aggregation; nothing is added to a small day."""
-    readings = _read(store, place, requests)
+    readings = _read(store, context, requests)
     computed: Mapping[str, Mapping[str, pl.DataFrame]] = {}
     transforms = list(dict.fromkeys(chain.from_iterable(map(_choose_own, readings))))
     if transforms:
         events = readings[0].events
-        rest = (add_local_columns(frame, place.zone) for frame in events.frames)
+        rest = (add_local_columns(frame, context.zone) for frame in events.frames)
         # In memory, because they are read several times.
         frame = pl.concat([*events.sealed, *rest]).collect().lazy()
         computed = compute_days([frame], transforms, [request.partition for request in requests])
@@ -166,9 +165,11 @@ def _compute_together(
     ]
 
 
-def _compute_alone(store: StoreConnection, place: BuildPlace, request: BuildRequest) -> Computation:
+def _compute_alone(
+    store: StoreConnection, context: BuildContext, request: BuildRequest
+) -> Computation:
     """Compute a partition of any size, or add new events to its builds."""
-    [reading] = _read(store, place, [request])
+    [reading] = _read(store, context, [request])
     own = _choose_own(reading)
     addition = _add(reading, own)
     rows: dict[str, Rows | Exception] = {}
@@ -187,12 +188,12 @@ def _compute_alone(store: StoreConnection, place: BuildPlace, request: BuildRequ
 
 
 def _read(
-    store: StoreConnection, place: BuildPlace, requests: Sequence[BuildRequest]
+    store: StoreConnection, context: BuildContext, requests: Sequence[BuildRequest]
 ) -> list[_Reading]:
     """Read what a whole table is built from, or one or more days; they share their events."""
     days = [request.day for request in requests if request.day is not None]
     first, last = min(days, default=None), max(days, default=None)
-    events = read_events(store, first, last, place.zone, place.column_store)
+    events = read_events(store, first, last, context.zone, context.column_store)
     readings = []
     for request in requests:
         day = request.day
@@ -203,7 +204,7 @@ def _read(
             for transform in request.transforms
             if request.force or not _is_current(transform, figures, builds)
         ]
-        readings.append(_Reading(store, place, request, events, figures, builds, chosen))
+        readings.append(_Reading(store, context, request, events, figures, builds, chosen))
     return readings
 
 
@@ -242,18 +243,17 @@ def _finish(
     )
 
 
-def require_sound_files(store: StoreConnection, place: BuildPlace, day: date | None) -> None:
+def require_sound_files(store: StoreConnection, context: BuildContext, day: date | None) -> None:
     """Raise `Columns…` if column files may be why a partition failed; None is all days."""
-    if place.column_store is None:
+    if (column_store := context.column_store) is None:
         return
-    days = (day, day)
     try:
-        problems = find_problems(store, place.column_store, place.zone, days, contents=True)
+        problems = find_problems(store, column_store, context.zone, (day, day), contents=True)
     except Unavailable as error:
         raise ColumnsUnavailable from error
     listed = read_column_files(store, day, day)
-    known = {file.name for files in listed.values() for file in files if file.problem}
-    if problems.keys() - known:
+    listed_problems = {file.name for files in listed.values() for file in files if file.problem}
+    if problems.keys() - listed_problems:
         raise ColumnsDiffer(problems)
 
 
@@ -264,12 +264,12 @@ def _add(reading: _Reading, transforms: Sequence[Transform]) -> Addition | None:
         return None
     if request.force and not any(build.added_events for build in builds.values()):
         return None
-    place = reading.place
-    source = DaySource(reading.store, request.day, place.zone, place.column_store)
+    context = reading.context
+    source = DaySource(reading.store, request.day, context.zone, context.column_store)
     try:
         return add_to_builds(source, transforms, builds, reading.figures)
     except Exception as error:
-        require_sound_files(reading.store, place, request.day)
+        require_sound_files(reading.store, context, request.day)
         # Whatever it is, all events can still be computed; the check says that they had to be.
         raise NotAdded(f"New events could not be added: {error}") from error
 
@@ -279,18 +279,18 @@ def _compute_rows(
 ) -> dict[str, pl.DataFrame | Exception]:
     """Compute the rows of each table from all events of the partition."""
     tables = [transform.table for transform in transforms]
-    partition, place, events = reading.request.partition, reading.place, reading.events
+    partition, context, events = reading.request.partition, reading.context, reading.events
     try:
-        selected = (select_partition(frame, partition, place.zone) for frame in events.frames)
+        selected = (select_partition(frame, partition, context.zone) for frame in events.frames)
         sealed = events.sealed
         if len(sealed) == 1:
             # One frame is in memory at a time anyway, and so its file is read only once.
             sealed = [sealed[0].collect().lazy()]
-        with spool(selected, place.spool) as parts:
+        with spool(selected, context.spool) as parts:
             frames = compute([*sealed, *parts], transforms, partition)
     except Exception as error:
         if events.files:
-            require_sound_files(reading.store, place, reading.request.day)
+            require_sound_files(reading.store, context, reading.request.day)
         # Whatever a transform raises is this partition's failure, not the run's.
         return dict.fromkeys(tables, error)
     return dict(zip(tables, frames, strict=True))
@@ -301,7 +301,7 @@ def _compute_sql(
 ) -> dict[str, Rows | Exception]:
     """Compute each table of a file by itself."""
     rows: dict[str, Rows | Exception] = {}
-    partition, zone = reading.request.partition, reading.place.zone
+    partition, zone = reading.request.partition, reading.context.zone
     for each in transforms:
         if isinstance(each, SqlTransform):
             try:
@@ -328,9 +328,9 @@ def _basis(
         # The stream has no sums without guests: they are counted here, in the same snapshot.
         expected=figures
         if transform.guests
-        else count_customers(store, reading.place.column_store),
+        else count_customers(store, reading.context.column_store),
         stream_offsets=reading.events.stream_offsets,
-        run_id=reading.place.run_id,
+        run_id=reading.context.run_id,
         started=reading.request.started,
         erasures=end.erasures,
         last_row=end.last_row,

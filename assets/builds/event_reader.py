@@ -283,9 +283,9 @@ def _pieces(
     The first piece may be empty: an empty range gives one frame with the columns and no row.
     """
     names = ", ".join(f'"{name}"' for name in columns)
-    found = [is_one_of(connection, column, values) for column, values in related.items()]
-    statement = _select(names, window, rows, [condition for condition, _ in found])
-    values = [of_column for _, of_column in found]
+    alternatives = [is_one_of(connection, column, values) for column, values in related.items()]
+    statement = _select(names, window, rows, [condition for condition, _ in alternatives])
+    values = [of_column for _, of_column in alternatives]
     pieces = read_in_pieces(connection, statement, values, FETCH_ROWS)
     yield _frame(next(pieces, []), columns)
     for piece in pieces:

@@ -206,7 +206,7 @@ def _replace_changed(
     # As plain tuples: SQLAlchemy's rows compare four times as slowly.
     before = set(map(tuple, stored.all()))
     key = [transform.columns.index(name) for name in transform.key]
-    gone = [tuple(row[place] for place in key) for row in before.difference(values)]
+    gone = [tuple(row[index] for index in key) for row in before.difference(values)]
     if gone:
         delete_rows(connection, Table.metadata.tables[transform.table], transform.key, gone)
     _insert(connection, transform, [row for row in values if row not in before])

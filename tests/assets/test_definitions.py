@@ -59,8 +59,8 @@ def run(
 
 def metadata(instance: DagsterInstance, table: str, day: str) -> dict[str, object]:
     """Return what the last materialisation of a day shows."""
-    wanted = AssetRecordsFilter(AssetKey(table), [day])
-    record = instance.fetch_materializations(wanted, limit=1).records[0]
+    records_filter = AssetRecordsFilter(AssetKey(table), [day])
+    record = instance.fetch_materializations(records_filter, limit=1).records[0]
     assert record.asset_materialization is not None
     shown = record.asset_materialization.metadata
     return {name: getattr(value, "value", None) for name, value in shown.items()}
@@ -135,9 +135,11 @@ def test_a_failing_day_does_not_stop_the_others(store: Settings, instance: Dagst
     failure = result.failure_data_for_node("day_tables")
     assert failure is not None
     assert failure.user_failure_data is not None
-    told = str(failure.user_failure_data.description)
-    assert told.startswith("4 builds failed, and their old figures stay: hourly_sales of 2024")
-    assert told.endswith("daily_country_sales of 2024-01-02.")
+    description = str(failure.user_failure_data.description)
+    assert description.startswith(
+        "4 builds failed, and their old figures stay: hourly_sales of 2024"
+    )
+    assert description.endswith("daily_country_sales of 2024-01-02.")
     for table in DAY_TABLES:
         assert instance.get_materialized_partitions(AssetKey(table)) == set(DAYS) - {"2024-01-02"}
         assert evaluations(instance, table) == {
@@ -199,16 +201,16 @@ def test_a_lock_named_by_the_run_is_held_while_it_builds(
 ) -> None:
     """So that whoever looks can tell a run that works from one whose process died."""
     store_events(store, year_of_days(1))
-    found: list[tuple[str, bool]] = []
+    alive: list[tuple[str, bool]] = []
     build = PartitionBuilder.build_days
 
     def looking(shop: PartitionBuilder, *arguments: Any, **options: Any) -> list[Outcome]:  # noqa: ANN401
-        found.append((shop.place.run_id, is_run_alive(store, shop.place.run_id)))
+        alive.append((shop.context.run_id, is_run_alive(store, shop.context.run_id)))
         return build(shop, *arguments, **options)
 
     monkeypatch.setattr(PartitionBuilder, "build_days", looking)
     result = run(store, instance, days=("2024-01-01", "2024-01-01"))
-    assert found == [(result.run_id, True)]
+    assert alive == [(result.run_id, True)]
     assert not is_run_alive(store, result.run_id)
 
 
@@ -241,8 +243,8 @@ def test_a_table_links_to_the_dashboard_once_that_has_an_address(store: Settings
 
     def links() -> list[object]:
         metadata = [m for a in table_assets(store) for m in a.metadata_by_key.values()]
-        found = [m.get("dashboard") for m in metadata]
-        return [link.value if link else None for link in found]
+        links = [m.get("dashboard") for m in metadata]
+        return [link.value if link else None for link in links]
 
     assert set(links()) == {None}
     (store.home / "dashboard.port").write_text("4321\n")
@@ -252,10 +254,10 @@ def test_a_table_links_to_the_dashboard_once_that_has_an_address(store: Settings
 def test_every_column_says_what_it_is(store: Settings) -> None:
     """Its type, its meaning and its unit, from the models; lineage names columns that are there."""
     schemas = {
-        key.to_user_string(): {column.name: column for column in found.columns}
+        key.to_user_string(): {column.name: column for column in schema.columns}
         for assets in table_assets(store)
         for key, metadata in assets.metadata_by_key.items()
-        for found in [metadata["dagster/column_schema"]]
+        for schema in [metadata["dagster/column_schema"]]
     }
     [events] = [spec for spec in stream_specs(store) if spec.key == EVENTS]
     columns = events.metadata["dagster/column_schema"].columns

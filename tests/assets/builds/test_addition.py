@@ -224,9 +224,9 @@ def test_a_build_that_is_forgotten_meanwhile_is_not_added_to(
     """Who rebuilds the ledger may have changed events by hand."""
 
     def add_and_rebuild(*arguments: object) -> object:
-        found = addition.add_to_builds(*arguments)  # type: ignore[arg-type]
+        added_builds = addition.add_to_builds(*arguments)  # type: ignore[arg-type]
         execute(home, "DELETE FROM table_build")
-        return found
+        return added_builds
 
     monkeypatch.setattr(computation, "add_to_builds", add_and_rebuild)
     assert added(build(home)) == {0}

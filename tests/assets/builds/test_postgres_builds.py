@@ -82,7 +82,7 @@ def test_builds_have_the_same_digests_in_both_databases(
 ) -> None:
     """All tables of a month from rows, from column files, and with late events added to them."""
     monkeypatch.setattr(addition, "LEAST_EVENTS", 1)
-    found = []
+    after_steps = []
     for settings in (store, postgres_settings):
         store_events(settings, year_of_days(40))
         build(settings, JANUARY)
@@ -90,7 +90,7 @@ def test_builds_have_the_same_digests_in_both_databases(
         outcomes = build(settings, JANUARY, force=True)
         assert all(outcome.computed for outcome in outcomes)
         require_right(settings)
-        found.append(digests(settings))
+        after_steps.append(digests(settings))
     for settings in (store, postgres_settings):
         store_events(settings, more_events()[:1])
         # A day alone: of a piece of several each is too small to be added to.
@@ -100,9 +100,9 @@ def test_builds_have_the_same_digests_in_both_databases(
         require_right(settings)
         build(settings, JANUARY, force=True)
         require_right(settings)
-        found.append(digests(settings))
-    assert found[0] == found[1] != found[2] == found[3]
-    assert len(found[0]) == 4 * 31 + 2
+        after_steps.append(digests(settings))
+    assert after_steps[0] == after_steps[1] != after_steps[2] == after_steps[3]
+    assert len(after_steps[0]) == 4 * 31 + 2
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_the_example_year_has_the_same_digests(
     for settings in (store, postgres_settings):
         store_example(settings, year)
         build(settings, days)
-    found = digests(store)
-    assert digests(postgres_settings) == found
-    assert len(found) == 4 * len(days) + 2
+    expected = digests(store)
+    assert digests(postgres_settings) == expected
+    assert len(expected) == 4 * len(days) + 2
     require_right(postgres_settings)

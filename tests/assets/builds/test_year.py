@@ -130,8 +130,8 @@ def test_every_cell_is_what_plain_sql_says(built: Built) -> None:
 
 def with_empty_days(rows: list[tuple[object, ...]], days: DayRange) -> list[tuple[object, ...]]:
     """Add the rows of zeros of the days on which the shop was closed."""
-    known = {row[0]: row for row in rows}
-    return [known.get(day.isoformat(), (day.isoformat(), *[0] * 8)) for day in days.list_days()]
+    by_day = {row[0]: row for row in rows}
+    return [by_day.get(day.isoformat(), (day.isoformat(), *[0] * 8)) for day in days.list_days()]
 
 
 def stored(connection: sqlite3.Connection, transform: Transform) -> list[tuple[object, ...]]:
