@@ -169,15 +169,15 @@ def measure(home: Path, events: int) -> list[Figure]:
     alone, one, two, file = map(Way, ("COPY alone", "1 writer", "2 writers", "SQLite"))
     try:
         for number in range(ROUNDS):
-            place, databases = home / str(number), [server.create_database() for _ in range(2)]
-            settings = new_store(place, server.url(databases[0]))
+            directory, databases = home / str(number), [server.create_database() for _ in range(2)]
+            settings = new_store(directory, server.url(databases[0]))
             conninfo = server.conninfo(databases[0])
             alone.measure(events, postmaster, [(copy_alone, conninfo, events)])
             one.measure(events, postmaster, [(write, settings, 0, events)])
-            settings = new_store(place, server.url(databases[1]))
+            settings = new_store(directory, server.url(databases[1]))
             shares = [(write, settings, share, events // 2) for share in (0, 1)]
             two.measure(events, postmaster, shares)
-            file.measure(events, postmaster, [(write, new_store(place, None), 0, events)])
+            file.measure(events, postmaster, [(write, new_store(directory, None), 0, events)])
     finally:
         server.stop()
     return [

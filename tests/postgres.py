@@ -178,11 +178,11 @@ def translate(statement: str) -> str:
     return _PARAMETER.sub(_translate_part, statement)
 
 
-def _translate_part(found: re.Match[str]) -> str:
-    name = found[2]
+def _translate_part(match: re.Match[str]) -> str:
+    name = match[2]
     if name:
         return f"%({name})s"
-    return "%s" if found[0] == "?" else found[0].replace("%", "%%")
+    return "%s" if match[0] == "?" else match[0].replace("%", "%%")
 
 
 def connect(conninfo: str, *, begin: bool = False) -> "psycopg.Connection[tuple[Any, ...]]":

@@ -44,7 +44,13 @@ from streaming.store.models import StreamOffset
 from streaming.store.pseudonyms import NO_PSEUDONYMS, read_pseudonyms
 from streaming.store.rows import SOURCE_TIMESTAMP, STORED, day_cutter
 from streaming.store.source_topics import record_source_topics
-from streaming.store.writer import BatchRows, StoredBatch, erasure_ids, stage_batch, write_staged
+from streaming.store.writer import (
+    BatchRows,
+    StoredBatch,
+    changed_erasure_ids,
+    stage_batch,
+    write_staged,
+)
 from streaming.system.disk_space import require_space
 from streaming.system.home import Home
 from streaming.system.logs import RateLimitedLogger, get_logger
@@ -231,7 +237,7 @@ class AnalyticsConsumerApp:
 
         Raises `Mismatch` if they are not known here.
         """
-        ids = erasure_ids(connection, known=self._pseudonyms.erasures)
+        ids = changed_erasure_ids(connection, counted=self._pseudonyms.erasures)
         if ids is not None:
             self._pseudonyms = read_pseudonyms(self._erasures, ids)
         return ids is not None
@@ -241,7 +247,7 @@ class AnalyticsConsumerApp:
         if not self._pseudonyms.erased:
             return rows
         events = self._pseudonyms.replaced_rows(rows.events)
-        dead_letters = list(map(self._pseudonyms.replaced_letter, rows.dead_letters))
+        dead_letters = list(map(self._pseudonyms.replaced_dead_letter, rows.dead_letters))
         return BatchRows(events, dead_letters, rows.advances)
 
     def _require_space(self) -> None:

@@ -71,10 +71,10 @@ def column_kinds(store: StoreConnection, table: str) -> dict[str, Kind]:
         types = dict(rows.fetchall())
         columns = list(types)
         kinds = ", ".join(_KINDS_ON_POSTGRES[types[c]].format(column=c) for c in columns)
-    found = store.execute(f'SELECT {kinds} FROM "{table}"').fetchone()  # noqa: S608 - the schema's
+    kinds_of_columns = store.execute(f'SELECT {kinds} FROM "{table}"').fetchone()  # noqa: S608 - the schema's
     return {
         column: next((kind for kind in ("text", "real") if kind in (of_values or "")), "integer")
-        for column, of_values in zip(columns, found, strict=True)
+        for column, of_values in zip(columns, kinds_of_columns, strict=True)
     }
 
 

@@ -92,7 +92,7 @@ class _Event:
 
 
 @dataclass(frozen=True)
-class _Letter:
+class _DeadLetter:
     topic_id: str
     partition: int
     offset: int
@@ -104,11 +104,11 @@ class _Changes:
     """The events and dead letters as they become, and the names of tables."""
 
     events: Sequence[_Event]
-    letters: Sequence[_Letter]
+    dead_letters: Sequence[_DeadLetter]
     names: Sequence[NamedRows]
 
     def __bool__(self) -> bool:
-        return bool(self.events or self.letters or self.names)
+        return bool(self.events or self.dead_letters or self.names)
 
 
 def erase(settings: Settings, user: str | None, order: str | None, *, apply: bool) -> ErasureResult:
@@ -156,7 +156,7 @@ def _erase(
             orders=len(added) - len(users),
             events=len(changes.events),
             days=len({day_of(event.event_time) for event in changes.events}),
-            dead_letters=len(changes.letters),
+            dead_letters=len(changes.dead_letters),
             table_rows=len(changes.names),
         )
         if apply and is_new:
@@ -233,14 +233,14 @@ def _find_changes(
             store, table, ["name"], [(name,) for name in sorted(set(erased))]
         )
     events = [_Event(*[*row[:7], *pseudonyms.replaced(*row[7:])]) for row in store.execute(EVENTS)]
-    letters = [
-        _Letter(*[*row[:3], pseudonyms.of_erased_key(row[3]) or row[3]])
+    dead_letters = [
+        _DeadLetter(*[*row[:3], pseudonyms.of_erased_key(row[3]) or row[3]])
         for row in store.execute(
             "SELECT origin_topic_id, origin_partition, origin_offset, key, detail FROM dead_letter"
         )
         if pseudonyms.of_erased_key(row[3]) or pseudonyms.is_named(row[4])
     ]
-    return _Changes(events, letters, find_named_rows(store, pseudonyms))
+    return _Changes(events, dead_letters, find_named_rows(store, pseudonyms))
 
 
 def _apply(store: StoreConnection, changes: _Changes, settings: Settings) -> None:
@@ -254,7 +254,7 @@ def _apply(store: StoreConnection, changes: _Changes, settings: Settings) -> Non
         " WHERE origin_topic_id = ? AND origin_partition = ? AND origin_offset = ?",
         [
             (x.key, ERASED, STORED, ERASED, STORED, DROPPED, x.topic_id, x.partition, x.offset)
-            for x in changes.letters
+            for x in changes.dead_letters
         ],
     )
     rename_rows(store, changes.names)

@@ -71,8 +71,10 @@ class _Table:
     def select(self, condition: str = "") -> str:
         """Return the statement that reads its rows."""
         columns, key = (", ".join(f'"{name}"' for name in n) for n in (self.columns, self.key))
-        known = f"substr(table_name, 1, {len(PREFIX)}) <> '{PREFIX}'" if self.name in BUILDS else ""
-        where = " AND ".join(filter(None, [condition, known]))
+        own_builds = (
+            f"substr(table_name, 1, {len(PREFIX)}) <> '{PREFIX}'" if self.name in BUILDS else ""
+        )
+        where = " AND ".join(filter(None, [condition, own_builds]))
         filtered = f" WHERE {where}" if where else ""
         return f'SELECT {columns} FROM "{self.name}"{filtered} ORDER BY {key}'  # noqa: S608 - the schema's
 
@@ -147,12 +149,12 @@ def _tables_of(source: StoreConnection) -> list[_Table]:
     """Return the tables, events first, and last what triggers make of others."""
     columns: dict[str, list[str]] = {}
     keys: dict[str, list[tuple[int, str]]] = {}
-    for table, column, place in dialect_of(source).list_columns(source):
+    for table, column, key_position in dialect_of(source).list_columns(source):
         if table in NOT_COPIED or is_sql_table(table) or column == NUMBER:
             continue
         columns.setdefault(table, []).append(column)
-        if place:
-            keys.setdefault(table, []).append((place, column))
+        if key_position:
+            keys.setdefault(table, []).append((key_position, column))
     tables = [
         _Table(EVENTS, (NUMBER, *columns[name]), (NUMBER,))
         if name == EVENTS

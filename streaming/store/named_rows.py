@@ -75,7 +75,7 @@ def _delete_of_same_key(
 def _keys(store: StoreConnection) -> dict[str, list[str]]:
     """Return the columns of each table's key."""
     keys: dict[str, list[str]] = {}
-    for table, column, place in dialect_of(store).list_columns(store):
-        if place:
+    for table, column, key_position in dialect_of(store).list_columns(store):
+        if key_position:
             keys.setdefault(table, []).append(column)
     return keys

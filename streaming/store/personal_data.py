@@ -20,7 +20,9 @@ PersonalData = dict[str, list[dict[str, object]]]
 # The view shows guests by a word, which may be somebody's name: so the table says whose it is.
 TIMES: Final = 'SELECT event_id, event_time FROM analytics_event WHERE "user" = ?'
 EVENTS: Final = 'SELECT * FROM analytics_event_readable WHERE "user" = ?'
-LETTERS: Final = "SELECT * FROM dead_letter_readable WHERE key IS NOT NULL OR detail IS NOT NULL"
+DEAD_LETTERS: Final = (
+    "SELECT * FROM dead_letter_readable WHERE key IS NOT NULL OR detail IS NOT NULL"
+)
 
 
 def read_personal_data(settings: Settings, user: str) -> PersonalData:
@@ -35,17 +37,17 @@ def read_personal_data(settings: Settings, user: str) -> PersonalData:
         events = [event for event in _rows(store, EVENTS, user) if event["event_id"] in times]
         events.sort(key=lambda event: (times[str(event["event_id"])], event["event_id"]))
         names = {user, *(event["order_id"] for event in events)} - {None}
-        letters = [
-            letter
-            for letter in _rows(store, LETTERS)
-            if letter["key"] in names or names & words(str(letter["detail"]))
+        dead_letters = [
+            dead_letter
+            for dead_letter in _rows(store, DEAD_LETTERS)
+            if dead_letter["key"] in names or names & words(str(dead_letter["detail"]))
         ]
         tables = {
             name: _rows(store, f'SELECT * FROM "{_readable(store, name)}" WHERE "user" = ?', user)  # noqa: S608 - the schema's
             for name, column, _ in dialect_of(store).list_columns(store)
             if column == "user" and name != "analytics_event"
         }
-    data = {"analytics_event": events, "dead_letter": letters, **tables}
+    data = {"analytics_event": events, "dead_letter": dead_letters, **tables}
     if not any(data.values()):
         raise NotFound(f"Nothing that is stored names the user {user}; check how it is written.")
     return data

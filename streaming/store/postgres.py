@@ -118,11 +118,11 @@ def translate(statement: str) -> str:
     return _STRING_OR_MARK.sub(_translate_part, statement)
 
 
-def _translate_part(found: re.Match[str]) -> str:
-    part = found[0]
+def _translate_part(match: re.Match[str]) -> str:
+    part = match[0]
     if part == "?":
         return "%s"
-    return f"%({found[1]})s" if found[1] else part.replace("%", "%%")
+    return f"%({match[1]})s" if match[1] else part.replace("%", "%%")
 
 
 class PostgresConnection:

@@ -85,17 +85,17 @@ class Pseudonyms(Struct, frozen=True):
         before, between, after = row[:USER], row[USER + 1 : ORDER_ID], row[ORDER_ID + 1 :]
         return cast("EventRow", (*before, user, *between, order, *after))
 
-    def replaced_letter(self, letter: DeadLetterUpdate) -> DeadLetterUpdate:
+    def replaced_dead_letter(self, dead_letter: DeadLetterUpdate) -> DeadLetterUpdate:
         """Return a dead letter without the names that were erased; it is then dropped."""
-        key = self.of_erased_key(letter.key)
-        if key is None and not self.is_named(letter.detail):
-            return letter
-        is_stored = letter.state == STORED
+        key = self.of_erased_key(dead_letter.key)
+        if key is None and not self.is_named(dead_letter.detail):
+            return dead_letter
+        is_stored = dead_letter.state == STORED
         return structs.replace(
-            letter,
-            key=key or letter.key,
+            dead_letter,
+            key=key or dead_letter.key,
             detail=ERASED,
-            state=letter.state if is_stored else DROPPED,
+            state=dead_letter.state if is_stored else DROPPED,
             dropped_because=None if is_stored else ERASED,
         )
 

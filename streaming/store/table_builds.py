@@ -57,10 +57,12 @@ def forget_builds(store: StoreConnection) -> int:
 
 def _digest(store: StoreConnection, table: str, partition: str) -> str:
     columns = [
-        (place, name) for of, name, place in dialect_of(store).list_columns(store) if of == table
+        (key_position, name)
+        for of, name, key_position in dialect_of(store).list_columns(store)
+        if of == table
     ]
     names = [name for _, name in columns]
-    key = ", ".join(f'"{name}"' for place, name in sorted(columns) if place)
+    key = ", ".join(f'"{name}"' for key_position, name in sorted(columns) if key_position)
     where, values = ("WHERE day = ?", [partition]) if "day" in names else ("", [])
     rows = store.execute(f'SELECT * FROM "{table}" {where} ORDER BY {key}', values)  # noqa: S608 - the schema's
     return rows_digest(names, rows.fetchall())

@@ -112,10 +112,10 @@ def write_staged(
     """
     batch = staged.batch
     # Events first: which of them are new decides all figures and counts below.
-    known = find_archived(connection, batch.events)
-    changes = _insert_events(connection, [row for row in batch.events if row[0] not in known])
-    if known:
-        changes = with_archived(changes, batch.events, known)
+    archived = find_archived(connection, batch.events)
+    changes = _insert_events(connection, [row for row in batch.events if row[0] not in archived])
+    if archived:
+        changes = with_archived(changes, batch.events, archived)
     if changes.updates:
         require_rows(connection, changes, day_of)
         connection.exec_driver_sql(_UPDATE_EVENT, [(*row, row[0]) for row in changes.updates])
@@ -141,9 +141,9 @@ def write_staged(
     return StoredBatch(changes.new, len(changes.duplicates), len(changes.conflicting))
 
 
-def erasure_ids(connection: Connection, known: int) -> set[str] | None:
-    """Return the ids of the erasures, None if they are as many as are `known`: none is deleted."""
-    if connection.exec_driver_sql("SELECT count(*) FROM erasure").scalar_one() == known:
+def changed_erasure_ids(connection: Connection, counted: int) -> set[str] | None:
+    """Return the ids of the erasures, None if they are still as many: none is ever deleted."""
+    if connection.exec_driver_sql("SELECT count(*) FROM erasure").scalar_one() == counted:
         return None
     return set(connection.exec_driver_sql("SELECT id FROM erasure").scalars())
 
@@ -263,8 +263,8 @@ def _stored_rows(connection: Connection, rows: list[EventRow], last: int) -> dic
         statement = select(_EVENT).where(_EVENT.c.event_id.in_(ids), last >= _ROWID)
         # So that corrections have the same numbers in every database.
         statement = statement.order_by(_EVENT.c.event_id)
-        found = connection.execute(statement)
-        stored.update({row[0]: cast("EventRow", tuple(row)) for row in found})
+        result = connection.execute(statement)
+        stored.update({row[0]: cast("EventRow", tuple(row)) for row in result})
     return stored
 
 

@@ -47,8 +47,8 @@ def connection(store: Settings) -> Iterator[sqlite3.Connection]:
 def either_store(request: pytest.FixtureRequest) -> Settings:
     """Return settings of an empty, started store, in a file and then on a server."""
     if request.param == "sqlite":
-        found: Settings = request.getfixturevalue("store")
-        return found
+        sqlite_settings: Settings = request.getfixturevalue("store")
+        return sqlite_settings
     settings: Settings = request.getfixturevalue("postgres_settings")
     engine = open_engine(settings)
     ensure_deployment(engine, settings)

@@ -70,13 +70,13 @@ def event(number: int, time: int, quantity: int = 1, **fields: object) -> Event:
 def add_events(connection: StoreConnection, events: Iterable[Event]) -> None:
     """Insert events only: no figure knows of them."""
     rows = [row.row() for row in events]
-    places = ", ".join("?" * len(rows[0]))
+    marks = ", ".join("?" * len(rows[0]))
     with transaction(connection):
         connection.executemany(
             "INSERT INTO source_topic (name, id) VALUES (?, ?) ON CONFLICT DO NOTHING",
             [*SOURCE_TOPICS.items()],
         )
-        connection.executemany(f"INSERT INTO analytics_event VALUES ({places})", rows)
+        connection.executemany(f"INSERT INTO analytics_event VALUES ({marks})", rows)
 
 
 def add_position(connection: StoreConnection, records: int, partition: int = 0) -> None:
@@ -88,7 +88,7 @@ def add_position(connection: StoreConnection, records: int, partition: int = 0) 
     )
 
 
-def add_letter(
+def add_dead_letter(
     connection: StoreConnection, offset: int, state: str = "open", reason: str = "invalid_item"
 ) -> None:
     """Insert a dead letter of the record at `offset` of partition 0."""

@@ -13,7 +13,7 @@ from streaming.store.live_totals import (
     top_items,
 )
 from tests.deployment import Deployment
-from tests.store.rows import add_letter, event, fill, micros, year_of_days
+from tests.store.rows import add_dead_letter, event, fill, micros, year_of_days
 
 NOON = micros("2024-03-01 12:00")
 NOWHERE = "127.0.0.1:1"
@@ -80,7 +80,7 @@ def test_refused_are_those_not_stored_later(connection: sqlite3.Connection) -> N
             ("dropped", "empty"),
         ]
     ):
-        add_letter(connection, offset, state, reason)
+        add_dead_letter(connection, offset, state, reason)
     assert list(refusals(connection).items()) == [
         ("invalid_price", 2),
         ("empty", 1),

@@ -25,7 +25,7 @@ from streaming.system.lease import acquire
 from streaming.verification.database_checks import check_days, check_totals
 from tests.deployment import Deployment
 from tests.postgres import PostgresServer
-from tests.store.rows import add_letter, event, fill, micros, year_of_days
+from tests.store.rows import add_dead_letter, event, fill, micros, year_of_days
 
 CHILD = """
 import os, sys
@@ -71,7 +71,7 @@ def shop(store: Settings) -> Settings:
     """Return a store with a gap between its events, an erasure, and a row of many tables."""
     with closing(connect(store.database)) as opened:
         fill(store, opened, [*year_of_days(60), event(60, micros("2024-03-30 10:00"), user="eva")])
-        add_letter(opened, 3)
+        add_dead_letter(opened, 3)
         opened.execute("DELETE FROM analytics_event WHERE rowid = 17")
         rebuild(store)
         for statement in ROWS.split(";"):

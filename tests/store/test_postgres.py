@@ -55,7 +55,7 @@ from streaming.totals.queries import day_sums, day_version, last_day, sums_by_qu
 from streaming.verification.database_checks import stored_days, stored_items, stored_totals
 from tests.docs.pages import ROOT
 from tests.postgres import TranslatedCursor, connect, translate
-from tests.store.rows import GROUP, SOURCE_TOPICS, add_letter, year_of_days
+from tests.store.rows import GROUP, SOURCE_TOPICS, add_dead_letter, year_of_days
 from tests.store.test_writer import ATTEMPTS, DAY, NOON, SOURCE, UTC, contested, write
 
 STATEMENT = re.compile(r"\b(SELECT|UPDATE|INSERT|WHERE|FROM|SET)\b")
@@ -153,7 +153,7 @@ def test_readers_find_the_same_in_both_databases(
     write(store, events[:100], None, 100)
     write(store, events[100:], 100, len(events))
     for offset, state in enumerate((OPEN, PARKED, OPEN)):
-        add_letter(connection, offset, state, ("not_storable", "empty")[offset % 2])
+        add_dead_letter(connection, offset, state, ("not_storable", "empty")[offset % 2])
     # Its dead letter is not read yet.
     connection.execute(
         "UPDATE dead_letter SET refused_at = NULL, dlq_partition = NULL, dlq_offset = NULL"
@@ -161,9 +161,9 @@ def test_readers_find_the_same_in_both_databases(
     )
     copy_rows(connection, engine)
     for name, read in READERS.items():
-        found = read(connection)
+        rows = read(connection)
         # Of one type too: a sum that comes as a decimal is equal, and another digest.
-        assert (name, repr(read(reader))) == (name, repr(found))
+        assert (name, repr(read(reader))) == (name, repr(rows))
 
 
 def test_figures_and_positions_are_written_to_both_alike(

@@ -80,8 +80,8 @@ def test_both_databases_have_the_tables_and_indexes_of_the_models(
     assert sorted(other.get_view_names()) == sorted(one.get_view_names())
     for name in one.get_table_names():
         expected = [(column["name"], column["nullable"]) for column in one.get_columns(name)]
-        found = [(column["name"], column["nullable"]) for column in other.get_columns(name)]
-        assert found == [*expected, *([("rowid", False)] if name == "analytics_event" else [])]
+        actual = [(column["name"], column["nullable"]) for column in other.get_columns(name)]
+        assert actual == [*expected, *([("rowid", False)] if name == "analytics_event" else [])]
         keys = [each.get_pk_constraint(name)["constrained_columns"] for each in (one, other)]
         assert keys[0] == keys[1]
         indexes = [{i["name"] for i in each.get_indexes(name)} for each in (one, other)]
@@ -316,5 +316,5 @@ def test_each_error_is_one_to_wait_for_one_to_mend_or_a_bug(
     code: Callable[[str], BaseException], kind: type[PurchasesError] | None
 ) -> None:
     """By the code of its class."""
-    found = store_error(PostgresDatabase("postgresql://db/shop"), code("what it said"))
-    assert (None if found is None else type(found)) is kind
+    actual = store_error(PostgresDatabase("postgresql://db/shop"), code("what it said"))
+    assert (None if actual is None else type(actual)) is kind

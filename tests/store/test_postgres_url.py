@@ -110,6 +110,6 @@ def test_what_does_not_exist_is_told_apart(
 ) -> None:
     """A database, a user, and a file of certificates; a connection's errors have no code."""
     error = psycopg.OperationalError(f'connection to server at "db", port 5432 {said}')
-    told = store_error(PostgresDatabase("postgresql://db/shop"), error)
-    assert type(told) is kind
-    assert re.search(sentence, str(told))
+    mapped = store_error(PostgresDatabase("postgresql://db/shop"), error)
+    assert type(mapped) is kind
+    assert re.search(sentence, str(mapped))

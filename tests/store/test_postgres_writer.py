@@ -147,7 +147,7 @@ def watch(settings: Settings, is_done: Callable[[], bool]) -> int:
 
     No row may appear below a number that was seen, and no version come twice.
     """
-    last, version, found = 0, 0, 0
+    last, version, seen = 0, 0, 0
     while True:
         finished = is_done()
         with read_store(settings) as reader:
@@ -159,8 +159,8 @@ def watch(settings: Settings, is_done: Callable[[], bool]) -> int:
                 "SELECT count(*) FROM analytics_event WHERE rowid <= ?", (last,)
             ).fetchone()
             now = read_version(reader)
-        assert below == found
+        assert below == seen
         assert now >= version + count
-        last, version, found = max(last, newest), now, found + count
+        last, version, seen = max(last, newest), now, seen + count
         if finished:
-            return int(found)
+            return int(seen)

@@ -79,10 +79,10 @@ def test_a_dead_letter_is_the_persons_by_its_key_or_a_word_of_its_detail(
     """It is dropped, because it must not be sent again; one that is stored stays stored."""
     origin = Origin("purchases", b"\0" * 16, 0, 7, 0, 1)
     for state in (OPEN, STORED):
-        letter = DeadLetterUpdate(origin, state, "invalid_item", detail, key)
-        changed = erased("u1", "o1").replaced_letter(letter)
+        dead_letter = DeadLetterUpdate(origin, state, "invalid_item", detail, key)
+        changed = erased("u1", "o1").replaced_dead_letter(dead_letter)
         if not is_changed:
-            assert changed is letter
+            assert changed is dead_letter
             continue
         assert "u1" not in str(changed)
         assert changed.key is None or key is None or changed.key.startswith("erased-")

@@ -150,6 +150,6 @@ def test_an_empty_store_can_be_rebuilt(
 def test_the_command_tells_what_was_wrong(store: Settings, connection: sqlite3.Connection) -> None:
     """`db rebuild` names the backup and the number of corrections."""
     add_events(connection, year_of_days(5))
-    told = Deployment(store.home, "127.0.0.1:1", "").succeed("db", "rebuild")
-    assert "before-rebuild" in told
-    assert "OK: rebuilt from 5 events. 5 days and 3 items had other figures" in told
+    printed = Deployment(store.home, "127.0.0.1:1", "").succeed("db", "rebuild")
+    assert "before-rebuild" in printed
+    assert "OK: rebuilt from 5 events. 5 days and 3 items had other figures" in printed

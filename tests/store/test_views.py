@@ -10,7 +10,7 @@ from streaming.settings import Settings
 from streaming.store.migrations.readable import money, money_sum, utc, utc_of_milliseconds
 from streaming.store.models import Table
 from streaming.units import decimal_text, split_sum, whole_sum
-from tests.store.rows import add_letter, event, fill, micros
+from tests.store.rows import add_dead_letter, event, fill, micros
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AROUND_A_TRILLION = st.sampled_from([n * 10**18 + d for n in (-2, -1, 0, 1) for d in (-1, 0, 1)])
@@ -75,7 +75,7 @@ def test_the_views_read_like_a_report(store: Settings, connection: sqlite3.Conne
     """A guest's event, its day and the totals, as a person sees them."""
     guest = event(0, micros("2024-02-29 23:30") + 5, quantity=3, user=None, item="mug")
     fill(store, connection, [guest])
-    add_letter(connection, 8)
+    add_dead_letter(connection, 8)
     connection.row_factory = sqlite3.Row
 
     def only(view: str) -> sqlite3.Row:

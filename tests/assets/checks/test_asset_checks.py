@@ -23,7 +23,7 @@ from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
 from streaming.store.backup import scheduled_backup
 from tests.assets.stored import copy_store, store_events
-from tests.store.rows import add_letter, event, micros, year_of_days
+from tests.store.rows import add_dead_letter, event, micros, year_of_days
 
 TABLES = (*DAY_TRANSFORMS, *WHOLE_TRANSFORMS)
 DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
@@ -164,17 +164,17 @@ def test_events_out_of_range_are_counted(store: Settings, connection: sqlite3.Co
     )
 
 
-@pytest.mark.parametrize(("letters", "well"), [(5, True), (6, False)])
+@pytest.mark.parametrize(("dead_letters", "well"), [(5, True), (6, False)])
 def test_a_large_share_of_refusals_is_a_finding(
-    store: Settings, connection: sqlite3.Connection, letters: int, *, well: bool
+    store: Settings, connection: sqlite3.Connection, dead_letters: int, *, well: bool
 ) -> None:
     """5 of 100 are usual; the message names the most frequent reason."""
     store_events(store, year_of_days(95))
-    for offset in range(letters):
-        add_letter(connection, offset)
+    for offset in range(dead_letters):
+        add_dead_letter(connection, offset)
     finding = stream_health.check_refusals(connection, CheckContext(store, NOON))
     assert finding.passed is well
-    assert finding.examples == (f"invalid_item: {letters}.",)
+    assert finding.examples == (f"invalid_item: {dead_letters}.",)
 
 
 def test_only_conflicts_need_a_look(store: Settings, connection: sqlite3.Connection) -> None:

@@ -38,7 +38,7 @@ from tests.assets.stored import store_events
 from tests.browser import browser
 from tests.dashboard.served import serve_app
 from tests.postgres import PostgresServer
-from tests.store.rows import Event, add_letter, event, micros
+from tests.store.rows import Event, add_dead_letter, event, micros
 
 DAYS = ("2024-01-30", "2024-02-01", "2024-02-02", "2024-03-30")
 RANGE = {"from": "2024-01-29", "to": "2024-04-02"}
@@ -135,7 +135,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     store_events(settings, purchases())
     with closing(connect(settings.database_path)) as connection:
         for offset, state in enumerate(("open", "parked", "open", "stored")):
-            add_letter(connection, offset, state, ("not_storable", "empty")[offset % 2])
+            add_dead_letter(connection, offset, state, ("not_storable", "empty")[offset % 2])
     with open_builder(settings, "run") as builder:
         for day in DAYS:
             builder.build(day, DAY_TRANSFORMS)
@@ -202,8 +202,8 @@ def test_every_endpoint_answers_the_same(stores: tuple[Settings, Settings]) -> N
     on_sqlite, on_postgres = map(endpoints, stores)
     assert set(on_sqlite) == {*ASKED, *NOT_STORED}
     for path, parameters in ((path, one) for path, asked in ASKED.items() for one in asked):
-        expected, found = (answers[path](parameters) for answers in (on_sqlite, on_postgres))
-        assert (path, parameters, found) == (path, parameters, expected)
+        expected, actual = (answers[path](parameters) for answers in (on_sqlite, on_postgres))
+        assert (path, parameters, actual) == (path, parameters, expected)
 
 
 def test_the_page_shows_a_store_on_postgresql(stores: tuple[Settings, Settings]) -> None:
