@@ -57,8 +57,8 @@ def store_events(settings: Settings, events: Iterable[Event], now: int = 0) -> N
 def write(engine: Engine, settings: Settings, rows: list[EventRow], now: int = 0) -> None:
     """Write a batch that stands behind what partition 0 was read to."""
     with engine.begin() as connection:
-        known = stored_positions(connection, GROUP).get(("analytics", 0))
-        expected = None if known is None else known.next_offset
+        position = stored_positions(connection, GROUP).get(("analytics", 0))
+        expected = None if position is None else position.next_offset
         advance = Advance(expected, (expected or 0) + len(rows), 0, len(rows))
         batch = BatchRows(rows, [], {("analytics", 0): advance})
         write_batch(connection, batch, SOURCE, day_cutter(settings.zone), now)
@@ -66,9 +66,9 @@ def write(engine: Engine, settings: Settings, rows: list[EventRow], now: int = 0
 
 def store_example(settings: Settings, days: DayRange) -> None:
     """Store the example's purchases of some days, all but the two whose price is negative."""
-    found = example_rows(settings, days)
+    rows = example_rows(settings, days)
     with opened(settings) as engine:
-        while batch := list(islice(found, BATCH)):
+        while batch := list(islice(rows, BATCH)):
             write(engine, settings, batch)
 
 

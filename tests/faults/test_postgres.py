@@ -28,14 +28,14 @@ def server(tmp_path: Path) -> Iterator[PostgresServer]:
 
 def states(deployment: Deployment) -> list[str]:
     """Return the states of both consumers."""
-    found = [read_status(deployment.home, "analytics", slot) for slot in (0, 1)]
-    return ["" if one is None else one.state for one in found]
+    statuses = [read_status(deployment.home, "analytics", slot) for slot in (0, 1)]
+    return ["" if one is None else one.state for one in statuses]
 
 
 def stored(deployment: Deployment) -> list[int]:
     """Return how many events each consumer has stored: none before it has partitions."""
-    found = [read_status(deployment.home, "analytics", slot) for slot in (0, 1)]
-    return [0 if one is None else one.stored for one in found]
+    statuses = [read_status(deployment.home, "analytics", slot) for slot in (0, 1)]
+    return [0 if one is None else one.stored for one in statuses]
 
 
 def kill_server(deployment: Deployment, server: PostgresServer, _name: str) -> None:

@@ -90,10 +90,10 @@ def partitions(home: HomeRunner, table: str) -> list[str]:
 def materializations(home: HomeRunner, table: str, day: str) -> list[dict[str, str]]:
     """Return the builds of a table's day; none before the home's webserver answers."""
     try:
-        found = ask(url_of(home), MATERIALIZATIONS, table=table, day=day)["assetNodeOrError"]
+        answer = ask(url_of(home), MATERIALIZATIONS, table=table, day=day)["assetNodeOrError"]
     except (OSError, ValueError):
         return []
-    return list(found.get("assetMaterializations", ()))
+    return list(answer.get("assetMaterializations", ()))
 
 
 def schedules(home: HomeRunner) -> dict[str, str]:

@@ -107,8 +107,8 @@ def test_every_exact_format_has_the_rows_of_the_table_to_the_bit(
     """Commas, quotes, line ends and signs, and an empty text is not an absent one."""
     rows = stored(hostile, "analytics_event")
     assert {row[10] for row in rows} == set(TEXTS)
-    found = read_back(exported(hostile, "analytics_event", form), form, "analytics_event")
-    assert found == rows
+    exported_rows = read_back(exported(hostile, "analytics_event", form), form, "analytics_event")
+    assert exported_rows == rows
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
@@ -151,11 +151,11 @@ def test_every_table_can_be_exported_whole_and_by_days(
     if table not in CUT_BY:
         return
     first, last = date(2024, 1, 2), date(2024, 1, 3)
-    found = read_back(exported(built, table, form, first, last), form, table)
+    exported_rows = read_back(exported(built, table, form, first, last), form, table)
     column = [c.name for c in Table.metadata.tables[table].columns].index(CUT_BY[table])
     expected = [row for row in rows if day_of(row[column], UTC) in {first, last}]
-    assert found == expected
-    assert 0 < len(found) < len(rows)
+    assert exported_rows == expected
+    assert 0 < len(exported_rows) < len(rows)
 
 
 def day_of(value: object, zone: tzinfo) -> date | None:
@@ -203,7 +203,7 @@ def test_an_open_side_leaves_nothing_out(built: Settings) -> None:
 
 @pytest.mark.parametrize("form", Format)
 def test_without_rows_there_are_still_the_columns(store: Settings, form: Format) -> None:
-    """But for JSON lines, which have no place for them."""
+    """But for JSON lines, in which nothing can hold them."""
     content = exported(store, "daily_sales", form)
     if form is Format.CSV:
         assert content.startswith(b"day,events,")
@@ -219,15 +219,15 @@ def test_what_is_written_meanwhile_is_not_in_it_and_is_not_held_up(
     """The consumer's next batch is committed while an export stands in the middle."""
     with closing(connect(store.database_path)) as writer:
         add_events(writer, (event(n, n) for n in range(60_000)))
-        told: list[int] = []
+        reported: list[int] = []
 
         def write(rows: int) -> None:
-            if rows and told[-1] == 0:
+            if rows and reported[-1] == 0:
                 add_events(writer, [event(70_000, 59_999)])
-            told.append(rows)
+            reported.append(rows)
 
         content = b"".join(export_chunks(store, "analytics_event", None, None, form, write))
-    assert told == [0, 25_000, 50_000, 60_000]
+    assert reported == [0, 25_000, 50_000, 60_000]
     assert len(read_back(content, form, "analytics_event")) == 60_000
     assert len(stored(store, "analytics_event")) == 60_001
 
