@@ -68,8 +68,9 @@ def abort_over(
     """Abort a transaction over these partitions, which ends what is open of the producer's id.
 
     With `offsets` (a topic, and the metadata of the group that reads it) over its offsets too:
-    while they are undecided aborting is right, because what was published is published again.
-    With nothing to end this does nothing. Raises `KafkaException` if the abort fails.
+    that is right while they are undecided and nothing of it is committed (see
+    `published_purchases`), because what was published is published again. With nothing to end this
+    does nothing. Raises `KafkaException` if the abort fails.
     """
     names = [f"{topic}-{number}" for topic, number in partitions]
     get_logger().warning("aborting_hanging_transactions", partitions=names)
@@ -80,6 +81,19 @@ def abort_over(
         # What was added before is ended by the abort below.
         get_logger().warning("hanging_partition_not_added", error=error.args[0].str())
     producer.abort_transaction(RECOVERY_CALL_SECONDS)
+
+
+def commit_over(producer: Producer, offset: PartitionOffset, group_metadata: object) -> None:
+    """Commit a transaction over the group's offsets, which commits what is undecided of them.
+
+    `offset` is one that the group is to have: only an offset reaches the partition of the offsets.
+    Raises `KafkaException` if the commit fails.
+    """
+    at = f"{offset.topic}-{offset.partition}"
+    get_logger().warning("committing_undecided_offsets", partition=at, offset=offset.offset)
+    producer.begin_transaction()
+    producer.send_offsets_to_transaction([offset], group_metadata, RECOVERY_CALL_SECONDS)
+    producer.commit_transaction(RECOVERY_CALL_SECONDS)
 
 
 def _add_to_transaction(

@@ -6,18 +6,15 @@ would look the same. The message is the processor's; when to look is the caller'
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import Mismatch, Unavailable
 from streaming.events.provenance import read_provenance
-from streaming.events.record import Record, TopicPartition
+from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
-from streaming.kafka.consumer import PASSING
-from streaming.kafka.log_reader import read_from
+from streaming.kafka.log_reader import read_to_ends
 from streaming.kafka.offsets import committed_offsets, list_bounds
 from streaming.system.deadline import Deadline, wait_until
 
@@ -84,34 +81,14 @@ def _first_published(common: Config, group: str, bounds: Bounds) -> TopicPartiti
     What was aborted is not read, and what others wrote is passed over. Raises `Unavailable` if the
     partitions are not read to their ends in time.
     """
-    left = {partition: first for partition, (first, end) in bounds.items() if first < end}
-    if not left:
-        return None
+    starts = {partition: first for partition, (first, end) in bounds.items() if first < end}
     deadline = Deadline.after(READING_SECONDS)
-    with closing(Consumer(_reader_config(common, group))) as consumer:
-        for partition, read in read_from(consumer, dict(left), deadline):
-            if isinstance(read, Record):
-                if read_provenance(read.value, read.headers) is not None:
-                    return partition
-            elif read.code() == KafkaError._PARTITION_EOF:
-                left.pop(partition, None)
-            elif read.code() not in PASSING:
-                raise Unavailable(f"what was published cannot be read: {read.str()}")
-            if not left:
-                return None
-    raise Unavailable("the broker does not return in time what was published")
-
-
-def _reader_config(common: Config, group: str) -> Config:
-    return {
-        **common,
-        "group.id": group,
-        # Retention may delete the first record between the question for it and the reading.
-        "auto.offset.reset": "earliest",
-        "enable.auto.commit": False,
-        "enable.partition.eof": True,
-        "isolation.level": "read_committed",
-    }
+    for record in read_to_ends(common, group, starts, READING_SECONDS):
+        if read_provenance(record.value, record.headers) is not None:
+            return record.topic, record.partition
+        if deadline.is_over():
+            raise Unavailable("what others wrote to the topics takes too long to read past")
+    return None
 
 
 def _first_deleted(bounds: Bounds) -> TopicPartition | None:

@@ -160,8 +160,8 @@ class PurchaseProcessorApp:
         except KafkaException as error:
             # Offsets of a transaction that nobody ends are not answered while it is open.
             if error.args[0].code() == KafkaError._TIMED_OUT:  # noqa: SLF001 - librdkafka's name
-                metadata = self.consumer.group_metadata()
-                self._recovery.abort_with_offsets(self._names.purchases, metadata)
+                group = self.consumer.group_metadata()
+                self._recovery.end_undecided(partitions, self._offset_metadata, group)
             raise Unrecoverable(f"no answer about the offsets: {error.args[0].str()}") from None
         for offset in offsets:
             if offset.error is not None:

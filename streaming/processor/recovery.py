@@ -4,18 +4,21 @@ How that is done is in `kafka.hanging_transactions` and `kafka.missing_offsets`.
 the processor's matter.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.errors import Unavailable, Unrecoverable
 from streaming.events.record import TopicPartition
 from streaming.kafka import hanging_transactions, missing_offsets
 from streaming.kafka.config import Config
 from streaming.kafka.consume_loop import await_permissions
+from streaming.kafka.consumer import offset_at
 from streaming.kafka.names import Names
 from streaming.kafka.preflight import preflight_processor
+from streaming.kafka.published_purchases import list_published
 from streaming.runtime.limits import CALL_SECONDS, RECOVERY_WATCHDOG_SECONDS
 from streaming.runtime.worker import Runtime
 from streaming.settings import Settings
@@ -51,11 +54,30 @@ class Recovery:
             if hanging:
                 hanging_transactions.abort_over(self._producer, hanging)
 
-    def abort_with_offsets(self, topic: str, group_metadata: object) -> None:
-        """Abort what is undecided together with the offsets of `topic`."""
-        with self._published() as partitions:
-            offsets = (topic, group_metadata)
-            hanging_transactions.abort_over(self._producer, partitions, offsets)
+    def end_undecided(
+        self,
+        partitions: Sequence[PartitionOffset],
+        metadata: Mapping[str, str],
+        group_metadata: object,
+    ) -> None:
+        """End what is undecided of the offsets of `partitions`: commit it, else abort it.
+
+        `metadata` is what an offset is committed with, by topic.
+        """
+        group = [(at.topic, at.partition) for at in partitions]
+        with self._published() as written:
+            published = list_published(
+                self._common, self._group, group, written, self._runtime.heartbeat
+            )
+            if published:
+                # Their transaction was committed, and with it its offsets of all partitions, which
+                # the broker still has.
+                partition = min(published)
+                at = offset_at(partition, published[partition], None, metadata[partition[0]])
+                hanging_transactions.commit_over(self._producer, at, group_metadata)
+            else:
+                offsets = (partitions[0].topic, group_metadata)
+                hanging_transactions.abort_over(self._producer, written, offsets)
 
     def require_offsets(self) -> None:
         """Raise `Mismatch` if something was published, but the group has no offset at all."""

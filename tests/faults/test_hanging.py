@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
+from collections.abc import Iterable
 
 import pytest
 from confluent_kafka import Message
@@ -24,7 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from tests.deployment import Deployment
 from tests.faults.cluster import Cluster
 from tests.faults.test_workers import worker_of
-from tests.faults.wire import leave_open
+from tests.faults.wire import begin, leave_open
 from tests.load import Load
 from tests.oracle import require_exactly_once, wait_until_quiet
 from tests.support import wait_until
@@ -106,6 +107,51 @@ def test_what_was_left_open_is_decided_by_the_offsets(
     purchases = {event_id(message) for message in alone.read_topic("purchases")}
     assert set(records) == purchases | {event["event_id"]}
     assert ("aborting_hanging_transactions" in done.stderr) == (forgotten == "abort")
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("markers", [1, pytest.param(2, marks=pytest.mark.faults)])
+def test_offsets_follow_what_a_forgotten_commit_published(
+    alone: Deployment, cluster: Cluster, markers: int
+) -> None:
+    """If the commit reached the events, or some of them, but not the offsets: nothing comes twice.
+
+    Of two events in one transaction both or one have the marker, and the offsets have none.
+    """
+    let_producers_write_unasked(cluster)
+    alone.succeed("produce", "--rate", "max", "--count", "200")
+    alone.process()
+    events = first_by_partition(alone.read_topic("analytics"))
+    alone.succeed("produce", "--rate", "max", "--count", "100", "--seed", "2")
+    done = set(published(alone))
+    unread = first_by_partition(m for m in alone.read_topic("purchases") if event_id(m) not in done)
+    analytics, purchases = alone.topic("analytics"), alone.topic("purchases")
+    group = alone.topic("purchase-processor")
+    targets = sorted(events)[:2]
+    with begin(cluster.nodes[0].port, f"{alone.namespace}.processor-0") as transaction:
+        for target, number in zip(targets, sorted(unread)[:2], strict=True):
+            purchase, offset = unread[number], unread[number].offset() or 0
+            source = {"source_partition": number, "source_offset": offset}
+            like = json.loads(events[target].value() or b"")
+            event = like | {"event_id": event_id(purchase), **source}
+            transaction.produce(analytics, target, json.dumps(event).encode())
+            transaction.send_offset(group, purchases, number, offset + 1)
+        for target in targets[:markers]:
+            transaction.write_commit_marker(analytics, target)
+
+    ended = alone.run("process", "--until-caught-up")
+    assert "committing_undecided_offsets" in ended.stderr
+    assert "aborting_hanging_transactions" not in ended.stderr
+    assert set(published(alone).values()) == {1}
+    assert set(published(alone)) == {event_id(message) for message in alone.read_topic("purchases")}
+
+
+def first_by_partition(messages: Iterable[Message]) -> dict[int, Message]:
+    """Return the first of the messages of each partition."""
+    first: dict[int, Message] = {}
+    for message in messages:
+        first.setdefault(message.partition() or 0, message)
+    return first
 
 
 def event_id(message: Message) -> str:
