@@ -17,7 +17,7 @@ from streaming.kafka.open_listener import require_rules
 from streaming.settings import Settings
 from streaming.store.schema import upgrade
 from tests.deployment import Deployment
-from tests.java_archive import OPTIONS, make_class_archive
+from tests.java_archive import OPTIONS, archive_options
 from tests.postgres import PostgresServer, start_postgres
 from tests.support import Broker, everything, unique_namespace
 
@@ -130,9 +130,9 @@ def jars(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) 
         class_path(home, print)
         first = tmp_path_factory.mktemp("first-broker")
         bring_jars(jars, first)
-        archive = make_class_archive(home, first)
+        options = archive_options(home, first)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(OPTIONS, f"-XX:SharedArchiveFile={archive}")
+        patch.setenv(OPTIONS, options)
         yield jars
 
 
