@@ -4,7 +4,6 @@ No table has them, so every query here reads the events of its days, and refuses
 `MAX_EVENTS`. They read inside the caller's snapshot. Figures of tables are in `sales`.
 """
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -16,6 +15,7 @@ from assets.queries.records import (
     RankedFigures,
     period_figures,
     ranked_figures,
+    whole_figures,
 )
 from assets.queries.sales import SQL_ORDER, Direction, money_order
 from assets.tables.day_range import DayRange
@@ -116,7 +116,7 @@ def read_periods(
     return [
         period_figures(
             _hour_text(key, offset) if period == "hour" else str(key),
-            _whole_figures(figures),
+            whole_figures(figures),
             orders,
             None if subject.customer is not None else customers,
         )
@@ -173,7 +173,7 @@ def rank_events(  # noqa: PLR0913, PLR0917 - what a ranking is
         (*source.values, page.stop - page.start, page.start),
     )
     ranking = [
-        ranked_figures(rank, name, _whole_figures(figures), orders)
+        ranked_figures(rank, name, whole_figures(figures), orders)
         for rank, (name, *figures, orders, _) in enumerate(rows, page.start + 1)
     ]
     return total, ranking
@@ -328,12 +328,6 @@ def _local_bounds(days: DayRange) -> tuple[int, int]:
         (datetime(day.year, day.month, day.day, tzinfo=UTC) - EPOCH) // timedelta(seconds=1)
         for day in (first, after)
     )
-
-
-def _whole_figures(columns: Sequence[int]) -> tuple[int, int, int, int]:
-    """Return events, items sold, gross and net micros of the columns of `SUMS`."""
-    events, items_sold, gross, gross_rest, net, net_rest = columns
-    return events, items_sold, gross * MICROS + gross_rest, net * MICROS + net_rest
 
 
 def _hour_text(local: int, utc_offset: int) -> str:

@@ -7,11 +7,11 @@ same fields without the word exact decimal texts. The queries are in `sales` and
 from collections.abc import Sequence
 from datetime import date
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from streaming.units import decimal_text
+from streaming.units import MICROS, decimal_text
 
 
 class SalesFigures(Struct, frozen=True, kw_only=True):
@@ -257,16 +257,29 @@ class TableFreshness(Struct, frozen=True, kw_only=True):
     days: list[DayFreshness]
 
 
+class Figures(NamedTuple):
+    """The additive figures of a period or a name; money is in micros."""
+
+    events: int
+    items_sold: int
+    gross: int
+    net: int
+
+
+def whole_figures(columns: Sequence[int]) -> Figures:
+    """Join the two columns of each sum of money: its units, and the rest in micros."""
+    events, items_sold, gross, gross_rest, net, net_rest = columns
+    return Figures(events, items_sold, gross * MICROS + gross_rest, net * MICROS + net_rest)
+
+
 def sales_figures(events: int, items_sold: int, gross: int | None, net: int) -> SalesFigures:
     """Return additive figures from amounts in micros."""
     return SalesFigures(**additive_fields(events, items_sold, gross, net))
 
 
-def period_figures(
-    at: str, figures: Sequence[int], orders: int, customers: int | None
-) -> PeriodFigures:
-    """Return the figures of a time; `figures` are `sales_figures`' arguments."""
-    _, _, gross, net = figures
+def period_figures(at: str, figures: Figures, orders: int, customers: int | None) -> PeriodFigures:
+    """Return the figures of a period that begins `at`."""
+    gross, net = figures.gross, figures.net
     return PeriodFigures(
         **additive_fields(*figures),
         at=at,
@@ -296,7 +309,7 @@ def counted_figures(at: str, events: int, items_sold: int, net: int) -> PeriodFi
 
 
 def ranked_figures(
-    rank: int, name: str, figures: Sequence[int], orders: int | None = None
+    rank: int, name: str, figures: Figures, orders: int | None = None
 ) -> RankedFigures:
     """Return the figures of an item, a country or a customer, without a description."""
     fields = additive_fields(*figures)

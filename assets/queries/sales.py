@@ -16,6 +16,7 @@ from assets.queries.records import (
     period_figures,
     ranked_figures,
     sales_figures,
+    whole_figures,
 )
 from assets.tables.day_range import DayRange
 from streaming.settings import Settings
@@ -25,7 +26,7 @@ from streaming.store.connection import StoreConnection
 from streaming.store.dialect import index_hint
 from streaming.totals.queries import day_span, last_row
 from streaming.totals.queries import descriptions as read_recent_descriptions
-from streaming.units import MICROS, decimal_text, whole_sum
+from streaming.units import decimal_text, whole_sum
 
 Ordering = Literal["items_sold", "net_revenue", "gross_revenue", "events"]
 Direction = Literal["descending", "ascending"]
@@ -40,7 +41,7 @@ NET: Final = (
     "net_revenue_micros % 1000000",
 )
 ADDITIVE: Final = ", ".join(("events", "items_sold", *GROSS, *NET))
-"""The columns of `_whole_figures`: units of money and the rest (micros) stand apart, because
+"""The columns of `whole_figures`: units of money and the rest (micros) stand apart, because
 SQLite ends a sum that is beyond 64 bits with an error."""
 SUMS: Final = ", ".join(f"coalesce(sum({column}), 0)" for column in ADDITIVE.split(", "))
 DESCRIPTION_ROWS: Final = 5_000
@@ -85,7 +86,7 @@ def read_days(
         (*days.iso_bounds(), *values),
     )
     return [
-        period_figures(str(day), _whole_figures(figures), orders, buyers)
+        period_figures(str(day), whole_figures(figures), orders, buyers)
         for day, *figures, orders, buyers in rows
     ]
 
@@ -108,7 +109,7 @@ def read_hours(store: StoreConnection, days: DayRange) -> list[PeriodFigures]:
         days.iso_bounds(),
     )
     return [
-        period_figures(_local_text(hour, offset), _whole_figures(figures), orders, buyers)
+        period_figures(_local_text(hour, offset), whole_figures(figures), orders, buyers)
         for hour, offset, *figures, orders, buyers in rows
     ]
 
@@ -122,7 +123,7 @@ def read_sum(
         f"SELECT {SUMS} FROM {table} WHERE day BETWEEN ? AND ?{where}",
         (*days.iso_bounds(), *values),
     ).fetchone()
-    return sales_figures(*_whole_figures(row))
+    return sales_figures(*whole_figures(row))
 
 
 def sum_figures(points: Iterable[SalesFigures]) -> SalesFigures:
@@ -164,7 +165,7 @@ def read_ranking(  # noqa: PLR0913, PLR0917 - what a ranking is
         (*values, page.stop - page.start, page.start),
     )
     ranking = [
-        ranked_figures(rank, name, _whole_figures(figures))
+        ranked_figures(rank, name, whole_figures(figures))
         for rank, (name, *figures) in enumerate(rows, page.start + 1)
     ]
     return total, ranking
@@ -218,12 +219,6 @@ def money_order(units: str, rest: str, way: str) -> str:
     rests = f"coalesce(sum({rest}), 0)"
     micros = f"(({rests} % 1000000 + 1000000) % 1000000)"
     return f"coalesce(sum({units}), 0) + ({rests} - {micros}) / 1000000 {way}, {micros} {way}"
-
-
-def _whole_figures(columns: Sequence[int]) -> tuple[int, int, int, int]:
-    """Return events, items sold, gross and net micros of the columns of `ADDITIVE`."""
-    events, items_sold, gross, gross_rest, net, net_rest = columns
-    return events, items_sold, gross * MICROS + gross_rest, net * MICROS + net_rest
 
 
 def _customer(trillions: int, row: dict[str, Any]) -> Customer:

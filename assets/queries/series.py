@@ -31,6 +31,7 @@ from assets.queries.freshness import (
 )
 from assets.queries.records import (
     DistinctFigures,
+    Figures,
     Freshness,
     PeriodFigures,
     SalesFigures,
@@ -203,7 +204,7 @@ def _sum_period(at: str, days: list[PeriodFigures]) -> PeriodFigures:
     total = sum_figures(days)
     if total.gross_revenue_micros is None:
         return counted_figures(at, total.events, total.items_sold, total.net_revenue_micros)
-    figures = (
+    figures = Figures(
         total.events,
         total.items_sold,
         total.gross_revenue_micros,

@@ -24,7 +24,10 @@ CONTENTS: Final = (
 )
 
 Content = tuple[int, str | None, str, int, int | None, str | None, str | None, str | None]
-"""Event time (µs), user, item, quantity, price (micros), order, description and country."""
+"""Event time (µs), user, item, quantity, price (micros), order, description and country.
+
+Without names, because it is only hashed and compared as a whole, once for each stored event.
+"""
 
 
 def find_stored_ids(store: StoreConnection, ids: Sequence[str]) -> set[str]:

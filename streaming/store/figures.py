@@ -4,6 +4,7 @@ What a batch changes is computed in `rows`, and its rows are written by `writer`
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import add
 from typing import Final
 
 from sqlalchemy import Connection
@@ -14,13 +15,12 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from streaming.store.engine import is_postgres
 from streaming.store.live_totals import CORRECTIONS
 from streaming.store.models import Table
-from streaming.store.rows import Deltas, Sums
+from streaming.store.rows import NO_SUMS, Deltas, Sums
 from streaming.units import TRILLION, split_sum, whole_sum
 
 SELECT_IDS: Final = 10_000
 """Ids in one SELECT: below SQLite's limit of 32,766 parameters."""
 
-NO_SUMS: Final[Sums] = (0, 0, 0, 0)
 
 _TOTALS: Final = Table.metadata.tables["live_totals"]
 _ITEM: Final = Table.metadata.tables["live_item_totals"]
@@ -129,23 +129,19 @@ def _add_stored(
 
 
 def _add(one: Sums, other: Sums) -> Sums:
-    return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]
+    return Sums(*map(add, one, other))
 
 
 def _below_a_trillion(total: Sums) -> bool:
-    _, _, gross, net = total
-    return max(gross, gross - net) < TRILLION
+    returned = total.gross - total.net
+    return max(total.gross, returned) < TRILLION
 
 
 def _whole_sums(columns: Sequence[int]) -> Sums:
     """Return the sums of events, items sold, gross and net micros, gross and net trillions."""
     events, items_sold, gross, net, gross_trillions, net_trillions = columns
-    return (
-        events,
-        items_sold,
-        whole_sum(gross_trillions, gross),
-        whole_sum(net_trillions, net),
-    )
+    gross, net = whole_sum(gross_trillions, gross), whole_sum(net_trillions, net)
+    return Sums(events, items_sold, gross, net)
 
 
 def _split_sums(sums: Sums) -> tuple[int, int, int, int, int, int]:

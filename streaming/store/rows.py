@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
-from operator import itemgetter
-from typing import Final
+from operator import itemgetter, sub
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct, json
@@ -67,8 +67,17 @@ source_of: Final = itemgetter(SOURCE_TIMESTAMP, SOURCE_PARTITION, SOURCE_OFFSET,
 
 _counted: Final = itemgetter(EVENT_TIME, USER, ITEM, QUANTITY, AMOUNT_MICROS)
 
-Sums = tuple[int, int, int, int]
-"""The figures of some rows: events, items sold, gross revenue and net revenue in micros."""
+
+class Sums(NamedTuple):
+    """The figures of some rows; money is in micros."""
+
+    events: int
+    items_sold: int
+    gross: int
+    net: int
+
+
+NO_SUMS: Final = Sums(0, 0, 0, 0)
 
 
 class Deltas(Struct, frozen=True):
@@ -213,7 +222,7 @@ def deltas(rows: Iterable[EventRow], day_of: Callable[[int], str]) -> Deltas:
             guests += 1
     days = _by(itemgetter(1), sums_of)
     total = [sum(column) for column in zip((0, 0, 0, 0), *days.values(), strict=True)]
-    return Deltas(guests, _sums(total), _by(itemgetter(0), sums_of), days)
+    return Deltas(guests, Sums(*total), _by(itemgetter(0), sums_of), days)
 
 
 def difference(added: Deltas, removed: Deltas) -> Deltas:
@@ -227,18 +236,12 @@ def difference(added: Deltas, removed: Deltas) -> Deltas:
 
 
 def _differences(added: Mapping[str, Sums], removed: Mapping[str, Sums]) -> dict[str, Sums]:
-    nothing = (0, 0, 0, 0)
     names = [*added, *(name for name in removed if name not in added)]
-    return {name: _minus(added.get(name, nothing), removed.get(name, nothing)) for name in names}
+    return {name: _minus(added.get(name, NO_SUMS), removed.get(name, NO_SUMS)) for name in names}
 
 
 def _minus(one: Sums, other: Sums) -> Sums:
-    return one[0] - other[0], one[1] - other[1], one[2] - other[2], one[3] - other[3]
-
-
-def _sums(four: Sequence[int]) -> Sums:
-    events, items_sold, gross, net = four
-    return events, items_sold, gross, net
+    return Sums(*map(sub, one, other))
 
 
 def _by(
@@ -257,7 +260,7 @@ def _by(
             total[1] += sums[1]
             total[2] += sums[2]
             total[3] += sums[3]
-    return {name: _sums(total) for name, total in totals.items()}
+    return {name: Sums(*total) for name, total in totals.items()}
 
 
 class Resolution(Struct, frozen=True):

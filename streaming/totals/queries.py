@@ -50,9 +50,7 @@ def last_row(connection: StoreConnection) -> int:
     return int(row[0])
 
 
-def buckets(
-    connection: StoreConnection, after: int, until: int, since: int
-) -> list[tuple[int, int, int, int]]:
+def buckets(connection: StoreConnection, after: int, until: int, since: int) -> list[Group[int]]:
     """Sum the rows after one id up to another by bucket, of event times from `since` (µs) on."""
     width = BUCKET_SECONDS * MICROS
     rows = connection.execute(
@@ -63,9 +61,7 @@ def buckets(
     return _whole_groups(rows)
 
 
-def recent_buckets(
-    connection: StoreConnection, until: int, since: int
-) -> list[tuple[int, int, int, int]]:
+def recent_buckets(connection: StoreConnection, until: int, since: int) -> list[Group[int]]:
     """Sum all rows up to an id by bucket, by the index on time."""
     width = BUCKET_SECONDS * MICROS
     rows = connection.execute(
@@ -78,7 +74,7 @@ def recent_buckets(
 
 def groups(
     connection: StoreConnection, column: str, after: int, until: int, span: tuple[int, int]
-) -> list[Group]:
+) -> list[Group[str]]:
     """Sum the rows after one id up to another by `item` or `country`, within a span of time."""
     rows = connection.execute(
         f"SELECT coalesce({column}, ''), {SUMS} FROM analytics_event"
@@ -90,7 +86,7 @@ def groups(
 
 def groups_of_span(
     connection: StoreConnection, column: str, until: int, span: tuple[int, int]
-) -> list[Group]:
+) -> list[Group[str]]:
     """Sum all rows up to an id by `item` or `country`, within a span of time, by its index."""
     rows = connection.execute(
         f"SELECT coalesce({column}, ''), {SUMS}"
@@ -110,10 +106,8 @@ def sums_of_span(connection: StoreConnection, span: tuple[int, int]) -> Sums:
     return Sums(row[0], row[1], row[2] * MICROS + row[3])
 
 
-def sums_by_quarter(
-    connection: StoreConnection, day: date, zone: ZoneInfo
-) -> list[tuple[int, int, int, int]]:
-    """Sum a day by quarter of an hour: its minute of the local day, events, items, revenue."""
+def sums_by_quarter(connection: StoreConnection, day: date, zone: ZoneInfo) -> list[Group[int]]:
+    """Sum a day by quarter of an hour; the keys are minutes of the local day."""
     start, end = day_span(day, zone)
     rows = connection.execute(
         f"SELECT (event_time - ?) / ?, {SUMS} FROM analytics_event"
@@ -121,10 +115,10 @@ def sums_by_quarter(
         (start, QUARTER, start, end),
     )
     quarters = []
-    for number, events, items_sold, revenue in _whole_groups(rows):
+    for group in _whole_groups(rows):
         # By the wall clock: after a change of clocks a quarter is not as far from midnight.
-        time = datetime.fromtimestamp((start + number * QUARTER) / MICROS, zone)
-        quarters.append((time.hour * 60 + time.minute, events, items_sold, revenue))
+        time = datetime.fromtimestamp((start + group.key * QUARTER) / MICROS, zone)
+        quarters.append(group._replace(key=time.hour * 60 + time.minute))
     return quarters
 
 
@@ -199,9 +193,9 @@ def same_time(moment: datetime, days_before: int) -> tuple[int, int]:
 
 def _whole_groups(
     rows: Iterable[tuple[Any, int, int, int, int]],
-) -> list[tuple[Any, int, int, int]]:
-    """Return rows of a group and `SUMS` with the revenue in micros."""
+) -> list[Group[Any]]:
+    """Return rows of a key and `SUMS` with the revenue in micros."""
     return [
-        (group, events, items_sold, units * MICROS + rest)
-        for group, events, items_sold, units, rest in rows
+        Group(key, events, items_sold, units * MICROS + rest)
+        for key, events, items_sold, units, rest in rows
     ]

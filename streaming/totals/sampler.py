@@ -22,6 +22,7 @@ from streaming.totals.window import (
     BUCKET_SECONDS,
     BUCKETS,
     RANKS_KEPT,
+    Group,
     Sums,
     Window,
     bucket_of,
@@ -60,10 +61,6 @@ class DayFigures(Struct, frozen=True):
     net_revenue: str
 
 
-Quarter = tuple[int, int, int, int]
-"""A row of `Course`."""
-
-
 class Course(Struct, frozen=True):
     """How a day went, and the day before it, by quarter of an hour with purchases.
 
@@ -71,8 +68,8 @@ class Course(Struct, frozen=True):
     micros. Both are up to 30 seconds old; on large days up to twenty times as long as they take.
     """
 
-    day: list[Quarter] = []
-    day_before: list[Quarter] = []
+    day: list[Group[int]] = []
+    day_before: list[Group[int]] = []
 
 
 class LastVerification(Struct, frozen=True):
@@ -130,7 +127,7 @@ class Sampler:
         self._compared: tuple[Sums, Sums] = (Sums(), Sums())
         self._course = Course()
         self._course_day = ""
-        self._quarters: dict[date, tuple[int, list[Quarter]]] = {}
+        self._quarters: dict[date, tuple[int, list[Group[int]]]] = {}
         self._compare_at = self._rank_at = 0.0
         self._seen: tuple[float, int] | None = None
         self._rate = 0.0
@@ -239,7 +236,7 @@ class Sampler:
         took = time.monotonic() - started
         self._compare_at = time.monotonic() + max(COMPARE_SECONDS, COMPARE_SHARE * took)
 
-    def _courses_of(self, store: StoreConnection, *days: date) -> list[list[Quarter]]:
+    def _courses_of(self, store: StoreConnection, *days: date) -> list[list[Group[int]]]:
         """Sum days by quarter of an hour; one that did not change is not summed again."""
         kept = self._quarters
         versions = {day: queries.day_version(store, day) for day in days}

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from typing import Final
+from typing import Final, Generic, NamedTuple, TypeVar
 
 BUCKET_SECONDS: Final = 10
 """The width of a bar in the dashboard's chart of the last hour."""
@@ -20,8 +20,16 @@ RANKED_NAMES: Final = 1_000
 STALE_ENTRIES: Final = 1_000
 """Superseded entries that a small ranking may hold; a larger one holds as many as it has names."""
 
-Group = tuple[str, int, int, int]
-"""A name, then events, items sold and net revenue in micros: a row as SQLite returns it."""
+Key = TypeVar("Key")
+
+
+class Group(NamedTuple, Generic[Key]):
+    """Rows of one key, added up: of an item or country, or of the second a bucket begins at."""
+
+    key: Key
+    events: int
+    items_sold: int
+    net_revenue_micros: int
 
 
 @dataclass(slots=True)
@@ -50,7 +58,7 @@ class Ranking:
         self.sums: dict[str, Sums] = {}
         self._heap: list[tuple[int, int, str]] = []
 
-    def add(self, groups: Iterable[Group]) -> None:
+    def add(self, groups: Iterable[Group[str]]) -> None:
         """Add the figures of new rows by name."""
         for name, *figures in groups:
             # The old entry stays in the heap, because finding it there would take a search of all.
@@ -91,7 +99,7 @@ class Window:
     countries: Ranking = field(default_factory=Ranking)
     ranks: deque[dict[str, int]] = field(default_factory=lambda: deque(maxlen=RANKS_KEPT))
 
-    def add_buckets(self, groups: Iterable[tuple[int, int, int, int]]) -> None:
+    def add_buckets(self, groups: Iterable[Group[int]]) -> None:
         """Add sums by the epoch second at which their bucket begins."""
         for start, *sums in groups:
             self.buckets.setdefault(start, Sums()).add(*sums)

@@ -7,7 +7,7 @@ stays small. Everything happens inside the caller's snapshot of the database.
 from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from confluent_kafka import Message
 
@@ -51,8 +51,16 @@ SAME: Final = (
 )
 CHECK: Final = "analytics in the database"
 
-RedrivenEvent = tuple[int, int, str, int, int, bytes]
-"""Place on `analytics`, topic id, partition and offset of the origin, stored event id."""
+
+class RedrivenEvent(NamedTuple):
+    """An event on `analytics`, the origin that its record names, and the id that is stored."""
+
+    partition: int
+    offset: int
+    topic_id: str
+    origin_partition: int
+    origin_offset: int
+    event_id: bytes
 
 
 class EventComparison:
@@ -135,8 +143,8 @@ class EventComparison:
         is_redriven = event.source_topic == self._redrive
         origin = readable_origin(headers_of(message), ORIGIN) if is_redriven else None
         if origin is not None:
-            origin_key = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
-            self.redriven.append((number, offset, *origin_key, stored))
+            key = (topic_id_text(origin.topic_id), origin.partition, origin.offset)
+            self.redriven.append(RedrivenEvent(number, offset, *key, stored))
 
     def check(self, counted: Mapping[int, tuple[int, int]], whole: Collection[int]) -> Check:
         """Compare the records with the events.

@@ -11,6 +11,7 @@ from streaming.totals.window import (
     BUCKETS,
     RANKED_NAMES,
     RANKS_KEPT,
+    Group,
     Ranking,
     Sums,
     Window,
@@ -29,9 +30,9 @@ def test_sums_of_new_rows_are_added() -> None:
     """What the database summed of new rows goes on top of what is there, name by name."""
     window = Window("2024-01-01")
     for _ in range(2):
-        window.add_buckets([(NOON, 1, 2, 3)])
-        window.items.add([("lamp", 1, 2, 3), ("book", 4, 5, 6)])
-        window.countries.add([("France", 1, 2, 3)])
+        window.add_buckets([Group(NOON, 1, 2, 3)])
+        window.items.add([Group("lamp", 1, 2, 3), Group("book", 4, 5, 6)])
+        window.countries.add([Group("France", 1, 2, 3)])
     assert window.buckets == {NOON: Sums(2, 4, 6)}
     assert window.items.sums == {"lamp": Sums(2, 4, 6), "book": Sums(8, 10, 12)}
     assert window.countries.sums == {"France": Sums(2, 4, 6)}
@@ -41,7 +42,7 @@ def test_an_hour_is_kept() -> None:
     """As many buckets as an hour has stay, the current one included."""
     window = Window("2024-01-01")
     starts = [NOON - number * BUCKET_SECONDS for number in range(BUCKETS + 5)]
-    window.add_buckets((start, 1, 1, 1) for start in starts)
+    window.add_buckets(Group(start, 1, 1, 1) for start in starts)
     window.forget_before(NOON + 3.0)
     assert sorted(window.buckets, reverse=True) == starts[:BUCKETS]
 
@@ -49,7 +50,8 @@ def test_an_hour_is_kept() -> None:
 def test_items_are_ranked_by_sales_then_revenue_then_name() -> None:
     """Equals are always in the same order, so that a ranking does not flicker."""
     ranking = Ranking()
-    ranking.add([("d", 1, 5, 1), ("c", 1, 5, 1), ("b", 1, 5, 9), ("a", 1, 6, 0)])
+    sums = {"d": (5, 1), "c": (5, 1), "b": (5, 9), "a": (6, 0)}
+    ranking.add(Group(name, 1, *of_name) for name, of_name in sums.items())
     assert [name for name, _ in ranking.best(9)] == ["a", "b", "c", "d"]
     assert ranking.best(2) == [("a", Sums(1, 6, 0)), ("b", Sums(1, 5, 9))]
 
@@ -59,7 +61,7 @@ def test_a_ranking_is_right_after_any_changes(batches: list[list[tuple[str, int]
     """Also after returns, which move a name down and back to where it was."""
     ranking, sold = Ranking(), Counter[str]()
     for batch in batches:
-        ranking.add((name, 1, quantity, 0) for name, quantity in batch)
+        ranking.add(Group(name, 1, quantity, 0) for name, quantity in batch)
         for name, quantity in batch:
             sold[name] += quantity
         expected = sorted(sold, key=lambda name: (-sold[name], name))
@@ -71,10 +73,10 @@ def test_what_a_window_holds_is_bounded_by_its_names() -> None:
     window = Window("2024-01-01")
     names = [f"item {number}" for number in range(3 * RANKED_NAMES)]
     tracemalloc.start()
-    window.items.add((name, 1, 1, 1) for name in names)
+    window.items.add(Group(name, 1, 1, 1) for name in names)
     first, _ = tracemalloc.get_traced_memory()
     for _ in range(RANKS_KEPT):
-        window.items.add((name, 1, 1, 1) for name in names)
+        window.items.add(Group(name, 1, 1, 1) for name in names)
         window.remember_ranks()
     last, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -86,9 +88,9 @@ def test_a_change_of_rank_is_that_within_the_hour() -> None:
     """The oldest ranking that is kept counts; an item that was not in it is new."""
     window = Window("2024-01-01")
     assert window.change_of_rank("lamp", 1) is None
-    window.items.add([("lamp", 1, 1, 0), ("book", 1, 2, 0)])
+    window.items.add([Group("lamp", 1, 1, 0), Group("book", 1, 2, 0)])
     window.remember_ranks()
-    window.items.add([("lamp", 5, 5, 0), ("chair", 1, 1, 0)])
+    window.items.add([Group("lamp", 5, 5, 0), Group("chair", 1, 1, 0)])
     assert window.change_of_rank("lamp", 1) == 1
     assert window.change_of_rank("book", 2) == -1
     assert window.change_of_rank("chair", 3) is None
