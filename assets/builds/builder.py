@@ -48,6 +48,7 @@ from streaming.system.logs import get_logger
 RETRY_SECONDS: Final = 90.0
 """How long a write is tried: longer than a consumer's transaction or a person's cleaning up."""
 PAUSE_SECONDS: Final = 0.5
+"""Between two tries. A try waits for the lock itself, so this is for errors that come at once."""
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ FETCH_ROWS: Final = 25_000
 GROUP_ROWS: Final = 100_000
 """Rows of a Parquet row group: what a reader skips or decodes at once; polars holds one."""
 CHUNK_BYTES: Final = 1 << 20
+"""Of a finished Parquet file at once: memory stays small, and the calls are few."""
 FORMULA: Final = r"""(^|[;,|\t\r\n])([\s"']*)([=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}])"""
 """Where a cell of a spreadsheet could begin and be a formula: the last four are wide forms. Which
 character parts the cells is a setting of the country that reads, so each of the usual ones counts.

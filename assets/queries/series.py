@@ -53,6 +53,7 @@ from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
 
 DEFAULT_DAYS: Final = 30
+"""What History shows at first, and what is built first after a replay (`run_plan.RECENT_DAYS`)."""
 MAX_DAYS: Final = 10_000
 """27 years, one point a day: the longest answer has about 2 MB."""
 MAX_HOURLY_DAYS: Final = 400

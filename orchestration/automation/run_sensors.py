@@ -48,6 +48,7 @@ from streaming.system.home import Home
 from streaming.system.logs import get_logger
 
 TICK_SECONDS: Final = 15
+"""Half of Dagster's default. The queue stands still behind a dead run until a tick reports it."""
 SILENT_SECONDS: Final = 45.0
 """A started run without a lock is dead after this; its process imports Dagster first, for 10 s."""
 REASON_CHARACTERS: Final = 500

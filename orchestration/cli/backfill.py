@@ -35,6 +35,7 @@ from streaming.store.preparation import prepare_store
 from streaming.store.sql_tables import code_versions
 
 PROGRESS_SECONDS: Final = 0.5
+"""A line at a terminal that is written over: often enough to be seen moving."""
 QUIET: Final = {"console": {"config": {"log_level": "WARNING"}}}
 
 

@@ -18,8 +18,9 @@ UP_SECONDS: Final = 9.5
 LEFTOVER_SECONDS: Final = 3.0
 """What a process without its parent may take: time for a worker to drain its batch."""
 SERVICES_SECONDS: Final = 1.0
+"""Dagster's services have nothing to finish: what they know is in its storage."""
 WORKERS_SECONDS: Final = 1.0
-"""Their supervisors are gone by then and have holders them already."""
+"""Their supervisors are gone by then, and have ended theirs before."""
 
 
 def run_down() -> None:

@@ -42,8 +42,8 @@ from streaming.system.shutdown import stop_on_signals, stop_signals
 from streaming.units import decimal_text
 
 CHILDREN_STOP_SECONDS: Final = 5.0
-"""With the broker's seconds less than the ten that `up` promises."""
 BROKER_STOP_SECONDS: Final = 4.0
+"""One after the other: less than the ten seconds in which `up` promises to end."""
 STEP_SECONDS: Final = 0.1
 """How soon an ended child is noticed."""
 VIEW_SECONDS: Final = 1.0

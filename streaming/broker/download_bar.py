@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 LOOK_SECONDS: Final = 0.3
+"""Between two looks at the size of the file that is downloaded."""
 
 
 @contextmanager

@@ -50,7 +50,6 @@ POLL_SECONDS: Final = 0.05
 """Long for a poll, which returns with the first report: it ends a wait without any."""
 FLUSH_SECONDS: Final = 2.0
 """At the end of the page. A client whose request is not confirmed sends it again."""
-MAX_CONCURRENT: Final = 16
 TEST_ITEM: Final = "test-purchase"
 TEST_DESCRIPTION: Final = "sent from the dashboard to see the stream work"
 NO_TOPIC_ID: Final = bytes(16)
@@ -131,7 +130,6 @@ class PurchaseIngest:
             parameters=PurchaseFields | list[PurchaseFields],
             parse=self._read_batch,
             body_types=(JSON, *LINES),
-            max_concurrent=MAX_CONCURRENT,
             # What is switched off takes no memory either.
             max_body_bytes=MAX_BODY_BYTES if self._settings.http_in else SMALL_BODY_BYTES,
         )

@@ -25,15 +25,16 @@ from streaming.kafka.offsets import list_bounds
 from streaming.kafka.records import read_record
 from streaming.kafka.registry.schemas import schema_cache
 from streaming.kafka.retry import answer
+from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
 from streaming.store.dead_letters import StoredDeadLetter
 
 CLIENT: Final = "dead-letters"
-CALL_SECONDS: Final = 5.0
 # An election of a new leader ends before; a broker that is silent for longer is away.
 READ_SECONDS: Final = 15.0
 # Reading over a few records costs less than a seek, which discards what was fetched.
 READ_ON: Final = 1_000
+# Records that one call hands over; each may have 16 MiB.
 BATCH: Final = 500
 # Records bear the time of the broker that appended them, and the refusal that of another.
 CLOCKS_APART_MILLISECONDS: Final = 60_000

@@ -18,6 +18,8 @@ from streaming.events.record import INT32_MAX, INT64_MAX, Record
 from streaming.events.refusal import Reason, RefusalError, excerpt
 
 SCHEMA_VERSION: Final = 1
+"""A consumer stops at a later version, and an earlier one it cannot store: a version 2 needs a
+reader of both, installed before a processor writes it."""
 
 # Every time zone has a date for these: a day of the ledger must not leave the years 1 to 9999.
 MIN_EVENT_TIME: Final = units.micros_of(datetime(2, 1, 1, tzinfo=UTC))

@@ -43,6 +43,7 @@ BYTE_ORDER_MARK: Final = "\ufeff"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+# In pieces: a text that is too deep is mostly so in the first one.
 _STEPS_AT_ONCE = 4_096
 
 

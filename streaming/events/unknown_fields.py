@@ -18,6 +18,7 @@ from streaming.formatting import printable
 NAMES_OF_A_PURCHASE: Final = 50
 """A value of 256 KiB has room for 40,000: of those nobody reads more."""
 NAME_CHARACTERS: Final = 64
+"""Of a longer name so many are counted and shown: names are kept in the status file."""
 LIKENESS: Final = 0.75
 """Between `item_price`, which is meant for `unit_price`, and `discount`, which is not `country`."""
 

@@ -26,11 +26,11 @@ from streaming.kafka.names import Names
 from streaming.kafka.offsets import list_bounds
 from streaming.kafka.preflight import preflight
 from streaming.kafka.records import read_record
+from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
 from streaming.units import rfc_3339
 
 CLIENT: Final = "peek"
-CALL_SECONDS: Final = 5.0
 READ_SECONDS: Final = 10.0
 """A browser waits for longer; a search that is not done by then says so."""
 MAX_SCANNED: Final = 200_000
@@ -43,6 +43,7 @@ MAX_HEADERS: Final = 100
 MAX_START: Final = 24
 """Characters of a partition and an offset of 64 bits."""
 BATCH: Final = 500
+"""Records that one call hands over: between two calls the time is looked at."""
 
 Bounds = dict[TopicPartition, tuple[int, int]]
 

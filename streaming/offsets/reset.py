@@ -46,6 +46,7 @@ from streaming.units import micros_of
 LEAVING_SECONDS: Final = 2.0
 """For the broker to notice that a session is over."""
 RETRY_SECONDS: Final = 0.5
+"""Far below the session timeout (6 s), which is what is waited for."""
 
 
 class Move(Struct, frozen=True):

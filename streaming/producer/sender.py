@@ -24,6 +24,7 @@ STOP_SECONDS: Final = 6.0
 PURGE_SECONDS: Final = 1.0
 # How soon a signal ends a wait; librdkafka's calls do not return for one.
 SLICE_SECONDS: Final = 0.2
+# A line at a terminal that is written over: more often it would flicker.
 REPORT_SECONDS: Final = 0.2
 # Records between two polls for delivery errors; a poll for each would slow the sending down.
 TICK_EVERY: Final = 1_000

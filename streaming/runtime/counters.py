@@ -25,6 +25,7 @@ BUCKET_SECONDS: Final = 5.0
 KEYS_KEPT: Final = 20
 """In each bucket, more than are shown: a key may be frequent in sum and in no bucket the first."""
 KEYS_SHOWN: Final = 3
+"""In the status: a sender whose purchases are refused is mostly among the first."""
 KEY_BYTES: Final = 128
 """A key may be as long as a record, and all that are kept are in the status file."""
 SUSTAINED_SECONDS: Final = 600.0

@@ -18,6 +18,7 @@ from streaming.status.model import (
 )
 
 FIELDS_SHOWN: Final = 5
+"""More would take the screen from what is wrong."""
 SHORT_LAG_SECONDS: Final = 5.0
 """A lag below this comes and goes with each batch: a rate of it says nothing."""
 

@@ -26,6 +26,7 @@ READER: Final = "purchases_reader"
 It is one of the whole server, where other databases may have made it.
 """
 FETCH_ROWS: Final = 1000
+"""Of one round trip: few trips, and little of a long answer in memory at once."""
 
 _HARMLESS: Final = ("clock_timestamp", "gen_random_uuid", "random", "random_normal", "timeofday")
 """Of the functions that may give something else each time, or do something."""

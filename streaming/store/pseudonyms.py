@@ -21,6 +21,7 @@ from streaming.store.rows import ORDER_ID, STORED, USER, DeadLetterUpdate, Event
 from streaming.system.files import replace_file
 
 KEY_BYTES: Final = 32
+"""So long that nobody tries keys out, to find whose pseudonym one is."""
 DIGEST_BYTES: Final = 16
 """Of so many random bits no two names of a deployment share a pseudonym."""
 KINDS: Final = {"user": "user", "order_id": "order"}

@@ -18,6 +18,7 @@ from streaming.store.rows import day_cutter
 from streaming.units import decimal_text, rfc_3339
 
 MAX_PURCHASES: Final = 20
+"""The newest of a user: for each of them the builds of its day are looked up."""
 NEWEST: Final = 200_000
 """Purchases by event time among which a user or an order is looked for: there is no index, because
 every stored event would pay for it."""

@@ -22,6 +22,8 @@ write many of them twice."""
 CHECKPOINT_PAGES: Final = 16_000
 """64 MB of WAL; with SQLite's 1,000 pages each full batch would also be copied out at once."""
 WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
+"""Of `CHECKPOINT_PAGES`. A longer WAL, as behind a long reader, is cut to it when it begins
+again."""
 
 _LOCKED = "{path} is locked by another process."
 _READ_ONLY = "{path} or its directory may not be written by this user, or its disk is read-only."

@@ -32,6 +32,7 @@ CHUNK_ROWS: Final = 50_000
 STEP_ROWS: Final = 5_000
 """Rows of which the database makes one text: a few megabytes at most."""
 DIGEST_BYTES: Final = 16
+"""Chance makes no two contents equal, and nobody gains by making them so."""
 # What nothing compares with the topics (description, country and others) is left out.
 COLUMNS: Final = {
     "rowid": int,

@@ -13,15 +13,11 @@ from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import list_bounds
 from streaming.kafka.preflight import Cluster
+from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
 from streaming.verification.check import Check
-from streaming.verification.topic_reader import (
-    CALL_SECONDS,
-    Range,
-    TopicReader,
-    committed_offsets,
-)
+from streaming.verification.topic_reader import Range, TopicReader, committed_offsets
 
 
 class StoredPosition(Struct, frozen=True):

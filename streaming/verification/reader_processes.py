@@ -27,6 +27,7 @@ from streaming.verification.partition_reader import OnRecords, PartitionReader
 MANY_ROWS: Final = 250_000
 """Rows for which a second process pays: fewer are read before it has started."""
 STOP_SECONDS: Final = 5.0
+"""A reader has nothing to finish; what does not end by then is killed."""
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")

@@ -184,9 +184,8 @@ def _compare(
     proven = set() if checkpoint is None else stored_origins(checkpoint)
     judgements = _judge(run, parts, first, judged.since, proven)
     dead_letters = next(part.dead_letters for part in judgements if part.dead_letters is not None)
-    if checkpoint is not None and (
-        not proven <= dead_letters.stored or dead_letters.rows_of_others
-    ):
+    is_changed = not proven <= dead_letters.stored or dead_letters.rows_of_others
+    if checkpoint is not None and is_changed:
         raise StartOver
     oldest = [part.purchases.oldest for part in judgements if part.purchases.oldest is not None]
     return TopicComparison(

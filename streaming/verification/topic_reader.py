@@ -17,13 +17,13 @@ from streaming.kafka.config import Config, consumer_config
 from streaming.kafka.recorded_settings import topic_id_in
 from streaming.kafka.retry import answer
 from streaming.kafka.unreadable_batch import UNREADABLE, offset_after_batch
+from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
 
 BATCH: Final = 10_000
 """Records of one call of the client, which waits a tenth of a second for the rest."""
 PROGRESS_SECONDS: Final = 30.0
 """A partition without progress for so long is given up; a broker restarts in less."""
-CALL_SECONDS: Final = 5.0
 
 Range = tuple[int, int]
 """First offset and end of a partition."""

@@ -13,6 +13,7 @@ from streaming.producer.generator.orders import Line
 from streaming.units import micros_of
 
 ORDERS_PER_DAY: Final = 5_700
+"""About 20,000 purchases: an order has 1 / (1 - 0.72) lines on average (`orders.ANOTHER_LINE`)."""
 SECONDS_PER_DAY: Final = 86_400
 MICROS: Final = 1_000_000
 # How busy each hour of the day is against the mean of 1.

@@ -25,6 +25,7 @@ from streaming.store.connection import store_exists
 from streaming.units import decimal_text
 
 SHOWN_ROWS: Final = 3
+"""Enough to see whether each column was taken for the right field."""
 
 
 class ReplayCheck(Struct, frozen=True, kw_only=True):

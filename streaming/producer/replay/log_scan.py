@@ -17,6 +17,7 @@ from streaming.kafka.config import Config
 from streaming.kafka.consumer import PASSING, ErrorWatch
 from streaming.system.shutdown import StopRequest
 
+# For the bounds of all partitions together.
 REQUEST_SECONDS: Final = 5.0
 # The last partition still gets a moment, and one that is not ready is not asked in a busy loop.
 SHORTEST_SECONDS: Final = 0.1
