@@ -102,6 +102,8 @@ class PartitionBuilder:
         on.
         """
         started, not_added = time.monotonic(), None
+        # Each repetition is of another cause: what changed is read again, a marked file is read no
+        # more, and nothing is added twice.
         while True:
             try:
                 outcomes = self._build(

@@ -42,6 +42,7 @@ NIGHT: Final = "0 3 * * *"
 BACKUP: Final = "30 2 * * *"
 """Before the checks of the night, which restore it."""
 FREQUENTLY: Final = "*/30 * * * *"
+"""Each is a run, with a process of its own. Alarms come from `purchases status` and metrics."""
 SEAL: Final = "*/10 * * * *"
 """Between two of them today's rows stay few, at whatever rate purchases come."""
 SEAL_MINUTE: Final = 20

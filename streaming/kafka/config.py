@@ -39,6 +39,7 @@ COMMON: Final[Config] = {
 PRODUCER: Final[Config] = {
     "acks": "all",
     "enable.idempotence": True,
+    # As Java clients have it: librdkafka's own are five minutes.
     "delivery.timeout.ms": 120_000,
     # As Java clients do, so that a key has one partition whoever sends it.
     "partitioner": "murmur2_random",
@@ -58,6 +59,7 @@ TRANSACTIONAL: Final[Config] = {
 waits for one of those as coordinator never returns (#5456). `message.max.bytes` holds the largest
 dead letter (16 MiB) with its headers."""
 CONSUMER: Final[Config] = {
+    # Of `purchases` too: its senders may use transactions, and what one aborted was never bought.
     "isolation.level": "read_committed",
     "enable.auto.commit": False,
     # Positions are looked up where they are stored; Kafka never chooses one by itself.

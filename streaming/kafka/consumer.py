@@ -193,7 +193,7 @@ class GroupConsumer:
         return bounds
 
     def group_metadata(self) -> object:
-        """Return what a transaction needs to fence by this member's generation."""
+        """Return what a transaction needs to fence by this member's generation (KIP-447)."""
         return self._consumer.consumer_group_metadata()
 
     def committed(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:

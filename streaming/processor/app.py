@@ -237,6 +237,7 @@ class PurchaseProcessorApp:
     def _commit(self, offsets: list[PartitionOffset]) -> None:
         """Commit the open transaction with these offsets."""
         self._send_offsets(offsets)
+        # Flushes first, and fails if a record was not delivered: no delivery report is needed.
         self._producer.commit_transaction(CALL_SECONDS)
         self._aborts = 0
         self._committed.update({(o.topic, o.partition): o.offset for o in offsets})

@@ -182,10 +182,10 @@ class ErasureRow(Table, table=True):
 class ColumnFileRow(Table, table=True):
     """One column file: immutable Parquet with stored events of one day; written by who seals.
 
-    It holds the day's rows from `first_row` to `last_row`, by SQLite's number of the row. `problem`
-    says why it is not read any more. `archived` counts the rows that are in this file only: it has
-    all columns then, and is None for a file of purchases alone. `retired` lists the partitions of
-    `analytics` (as JSON) that were given up since.
+    It holds the day's rows from `first_row` to `last_row`, by their `rowid`. `problem` says why it
+    is not read any more. `archived` counts the rows that are in this file only: it has all columns
+    then, and is None for a file of purchases alone. `retired` lists the partitions of `analytics`
+    (as JSON) that were given up since.
     """
 
     __tablename__ = "column_file"

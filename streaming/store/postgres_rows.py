@@ -17,6 +17,7 @@ from streaming.store.rows import EventRow
 EVENT_COLUMNS: Final = ", ".join(
     f'"{column.name}"' for column in Model.metadata.tables["analytics_event"].columns
 )
+# Without key or index, so that COPY is quick: which ids are new is found out by the insert.
 _MAKE_TABLE: Final = (
     "CREATE TEMP TABLE IF NOT EXISTS new_event ON COMMIT DELETE ROWS AS"
     f" SELECT {EVENT_COLUMNS} FROM analytics_event WITH NO DATA"

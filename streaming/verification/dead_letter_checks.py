@@ -116,6 +116,7 @@ class DeadLetterComparison:
         check = Check("dead letters in the database")
         row = self._connection.execute("SELECT count(*) FROM read_refused").fetchone()
         check.compared = row[0]
+        # What was read, and has no row.
         for number, offset, partition, origin in self._connection.execute(
             'SELECT l.partition, l."offset", l.origin_partition, l.origin_offset'
             " FROM read_refused l"
@@ -127,6 +128,8 @@ class DeadLetterComparison:
                 f"The dead letter at {offset} of purchases.dlq-{number}, of purchases-{partition}"
                 f" at {origin}, has no row with its attempt in dead_letter."
             )
+        # What has a row that names its record, but was not read there. Of a missing record the
+        # comparison is NULL, which only `IS NOT TRUE` takes for a difference.
         for number, offset, partition, origin in self._connection.execute(
             "SELECT d.dlq_partition, d.dlq_offset, d.origin_partition, d.origin_offset"
             " FROM dead_letter d JOIN read_range g"
@@ -141,6 +144,7 @@ class DeadLetterComparison:
                 f"dead_letter says that purchases-{partition} at {origin} stands at {offset} of"
                 f" purchases.dlq-{number}, but it does not."
             )
+        # What is stored by now, and whose row does not say so.
         for number, offset, partition, origin in self._connection.execute(
             'SELECT r.partition, r."offset", r.origin_partition, r.origin_offset'
             " FROM read_redriven r"

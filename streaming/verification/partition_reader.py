@@ -130,6 +130,7 @@ class PartitionReader:
         """Note every purchase of its partitions; return the least append times."""
         self._servers, self._topics = plan.servers, plan.topics
         self._unreadable: Unreadable = {}
+        # Shared, because the output of a purchase may be in a partition that another reader reads.
         memory = self._memory(memory_bytes(plan.all_purchases, plan.readers))
         outputs = OutputCounts(plan.topics, plan.all_purchases, memory, plan.readers, plan.own)
         self._outputs = outputs

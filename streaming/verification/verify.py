@@ -228,6 +228,7 @@ def _go_on(run: _Run, checkpoint: Checkpoint) -> _Comparison | None:
             if part.result() != [checkpoint.chunks[number] for number in half]:
                 return None
     tables = stored_figures(store)
+    # Old rows are held by their digests, so that their sums need not be added up again.
     rest = [without(*pair) for pair in zip(tables, _counted_since(run, after), strict=True)]
     if figures_digest(*rest) != checkpoint.figures:
         return None
