@@ -28,7 +28,7 @@ def up(
         bool, typer.Option("--demo", help="Replay a recorded year, then generate purchases.")
     ] = False,
 ) -> None:
-    """Run broker, topics, processor and consumer until Ctrl-C, with a live view.
+    """Run broker, both apps, dashboard and Dagster until Ctrl-C, with a live view.
 
     Example: purchases up --demo
     """

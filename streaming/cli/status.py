@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Watch = Annotated[bool, typer.Option("--watch", help="Refresh every second, until Ctrl-C.")]
 Alone = Annotated[
     AppName | None,
-    typer.Option("--app", help="Judge this app alone, where a home runs no other."),
+    typer.Option("--app", help="Judge this app alone, if a home runs no other."),
 ]
 
 

@@ -21,14 +21,14 @@ Full = Annotated[
 
 
 def verify(as_json: AsJson = False, full: Full = False) -> None:
-    """Recount the events and compare: no figure is wrong, and no purchase is lost or twice.
+    """Recount the events and compare: no figure is wrong, and no purchase is lost or counted twice.
 
     Recounts live totals, items and days from the events, and follows every record of purchases
-    that Kafka still holds to where it went. The stream may run meanwhile. Exit code 1 where
+    that Kafka still holds to where it went. The stream may run meanwhile. Exit code 1 if
     something does not agree. The result is kept in the table verification.
 
     It goes on from the last verification that agreed: what that one compared is held to digests
-    of its rows, what came since is read. Where anything differs, it begins from the start.
+    of its rows, what came since is read. If anything differs, it begins from the start.
 
     Example: purchases verify
     """
