@@ -45,7 +45,7 @@ def build_file(rows: Sequence[Struct], kind: type[Struct], form: FileFormat, nam
     # Importing polars takes longer than most answers.
     import polars as pl
 
-    from assets.queries.export import MEDIA_TYPES, Format, without_formulas
+    from assets.queries.file_formats import MEDIA_TYPES, Format, without_formulas
 
     fields = [field for field in kind.__struct_fields__ if not field.endswith(MICROS)]
     # A sort is stable: within both halves the fields stay in their order.

@@ -199,7 +199,8 @@ def _export(settings: Settings, query: ExportQuery) -> Response:
     """Write an export into an unnamed file, and send that."""
     # Errors come before the first byte this way, and a slow client holds no snapshot: one that is
     # open for hours would keep SQLite from shortening its WAL.
-    from assets.queries.export import MEDIA_TYPES, Format, export_chunks, scratch_directory
+    from assets.queries.export import export_chunks, scratch_directory
+    from assets.queries.file_formats import MEDIA_TYPES, Format
 
     form = Format(query.format)
     chunks = export_chunks(settings, query.table, query.first, query.last, form)

@@ -1,24 +1,22 @@
-"""Exports of tables: which tables, their rows in the order of the key, and the formats.
+"""Exports of tables: which tables, and their rows in the order of the key, in constant memory.
 
-Reading and encoding only, in constant memory. Where the bytes go is in `endpoints` and in
+How rows become a file is in `file_formats`. Where the bytes go is in `endpoints` and in
 `orchestration.cli.export`.
 """
 
 import tempfile
-from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
-from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import polars as pl
-from polars.io.plugins import register_io_source
 from sqlalchemy import Column, Date, Integer
 from sqlalchemy import Table as SqlTable
 
+from assets.queries.file_formats import Format, encode
 from assets.queries.freshness import FIRST_DAY, read_days_freshness, read_whole_freshness
 from assets.queries.records import Freshness
 from assets.tables.calendar import day_window, with_local_time
@@ -30,7 +28,7 @@ from assets.tables.models import (
     TableBuild,
 )
 from assets.tables.sql_transform import is_day_table
-from streaming.errors import NotFound, PurchasesError, UsageError
+from streaming.errors import NotFound, UsageError
 from streaming.events.identifiers import event_id_text
 from streaming.settings import Settings
 from streaming.store.archive import ALWAYS, list_archive, show_archived
@@ -47,31 +45,6 @@ from streaming.store.sql_tables import (
     require_sql_table,
 )
 
-
-class Format(StrEnum):
-    """The format of an export; the value is the name that a user gives.
-
-    All are exact but `SPREADSHEET`: CSV in which no text of others is a formula, for programs that
-    compute what they open.
-    """
-
-    CSV = "csv"
-    PARQUET = "parquet"
-    JSONL = "jsonl"
-    SPREADSHEET = "spreadsheet"
-
-    @property
-    def extension(self) -> str:
-        """The end of a file's name."""
-        return "csv" if self is Format.SPREADSHEET else self.value
-
-
-MEDIA_TYPES: Final = {
-    Format.CSV: "text/csv; charset=utf-8",
-    Format.SPREADSHEET: "text/csv; charset=utf-8",
-    Format.PARQUET: "application/vnd.apache.parquet",
-    Format.JSONL: "application/jsonl",
-}
 EXPORTED: Final[tuple[type[Table], ...]] = (
     AnalyticsEventRow,
     *DAY_TABLES,
@@ -91,25 +64,9 @@ EVENT_TEXTS: Final = (ID, TOPIC)
 """The columns of events that the row holds in fewer bytes, and an export as text."""
 FETCH_ROWS: Final = 25_000
 """Rows in memory at once; as Python tuples they take several times a frame's memory."""
-GROUP_ROWS: Final = 100_000
-"""Rows of a Parquet row group: what a reader skips or decodes at once; polars holds one."""
-CHUNK_BYTES: Final = 1 << 20
-"""Of a finished Parquet file at once: memory stays small, and the calls are few."""
-FORMULA: Final = r"""(^|[;,|\t\r\n])([\s"']*)([=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}])"""
-"""Where a cell of a spreadsheet could begin and be a formula: the last four are wide forms. Which
-character parts the cells is a setting of the country that reads, so each of the usual ones counts.
-"""
 
 Progress = Callable[[int], None]
 """Called with the number of rows so far."""
-
-
-def read_format(text: str) -> Format:
-    """Return the format of a name. Raises `UsageError` naming the valid ones."""
-    named = [form for form in Format if form is not Format.SPREADSHEET]
-    if text not in named:
-        raise UsageError(f"The format {text} is unknown; name one of {', '.join(named)}.")
-    return Format(text)
 
 
 def export_chunks(  # noqa: PLR0913, PLR0917 - what an export is, and its progress
@@ -190,7 +147,7 @@ def _chunks(
 ) -> Iterator[bytes]:
     with read_store(settings) as store:
         frames = _read_frames(store, open_column_store(settings), table, days, settings.zone)
-        yield from _ENCODED[form](_report_progress(frames, progress), scratch_directory(settings))
+        yield from encode(_report_progress(frames, progress), form, scratch_directory(settings))
 
 
 def _report_progress(frames: Iterator[pl.DataFrame], progress: Progress) -> Iterator[pl.DataFrame]:
@@ -310,53 +267,3 @@ def _only_days(frame: pl.DataFrame, days: DayRange, zone: ZoneInfo) -> pl.DataFr
     """Drop the events of neighbouring days."""
     in_days = pl.col("day").is_between(days.first, days.last)
     return with_local_time(frame, zone).filter(in_days).select(frame.columns).collect()
-
-
-def _csv(frames: Iterator[pl.DataFrame], _: Path) -> Iterator[bytes]:
-    yield next(frames).write_csv().encode()
-    for frame in frames:
-        yield frame.write_csv(include_header=False).encode()
-
-
-def without_formulas(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame with an apostrophe before each text that a spreadsheet would compute."""
-    return frame.with_columns(pl.col(pl.String).str.replace_all(FORMULA, "${1}${2}'${3}"))
-
-
-def _spreadsheet(frames: Iterator[pl.DataFrame], scratch: Path) -> Iterator[bytes]:
-    """Write CSV with an apostrophe before what would be a formula, and a mark that it is UTF-8."""
-    yield BOM_UTF8
-    yield from _csv(map(without_formulas, frames), scratch)
-
-
-def _jsonl(frames: Iterator[pl.DataFrame], _: Path) -> Iterator[bytes]:
-    for frame in frames:
-        yield frame.write_ndjson().encode()
-
-
-def _parquet(frames: Iterator[pl.DataFrame], scratch: Path) -> Iterator[bytes]:
-    """Write row group by row group into an unnamed file, then yield its bytes."""
-    # Polars writes to a file, and the caller reads chunks: the disk stands between, not memory.
-    empty = next(frames)
-
-    def source(*_: object) -> Iterator[pl.DataFrame]:
-        yield empty
-        yield from frames
-
-    with tempfile.TemporaryFile(dir=scratch) as file:
-        lazy = register_io_source(source, schema=empty.schema)
-        try:
-            lazy.sink_parquet(file, row_group_size=GROUP_ROWS)
-        except pl.exceptions.ComputeError as error:
-            raise PurchasesError(f"{scratch} cannot hold the Parquet file: {error}.") from error
-        file.seek(0)
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
-
-
-_ENCODED: Final = {
-    Format.CSV: _csv,
-    Format.JSONL: _jsonl,
-    Format.PARQUET: _parquet,
-    Format.SPREADSHEET: _spreadsheet,
-}

@@ -221,7 +221,8 @@ def export(  # noqa: PLR0913 - a command's options are its parameters
 
     Example: purchases export daily_sales --from 2011-03-01 --to 2011-03-31 --format csv
     """
-    from assets.queries.export import Format, read_format, read_gap
+    from assets.queries.export import read_gap
+    from assets.queries.file_formats import Format, read_format
     from orchestration.cli.chosen_days import parse_day
     from orchestration.cli.export import export as write
     from streaming.settings import load_settings

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
-from assets.queries.export import Format, Progress, export_chunks
+from assets.queries.export import Progress, export_chunks
+from assets.queries.file_formats import Format
 from streaming.errors import UsageError
 from streaming.formatting import printable_lines
 from streaming.settings import Settings

@@ -56,9 +56,9 @@ from streaming.system.home import Home
 from streaming.system.logs import RateLimitedLogger, get_logger
 
 BATCH_RECORDS: Final = 20_000
-"""Of a backlog: the more ids go in at once, in order, the more of them share an index page."""
+"""At most in a transaction: the more ids go in at once, in order, the more share an index page."""
 BATCH_BYTES: Final = 16 * 1024 * 1024
-"""So many of the usual half KiB are never cut. It is for memory: SQLite takes any transaction."""
+"""For memory. 20,000 records of the usual half KiB fit, so that only large ones are cut."""
 DISK_SECONDS: Final = 1.0
 """A disk that fills up within a second still fails only one batch, which is rolled back."""
 

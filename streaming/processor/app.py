@@ -46,7 +46,7 @@ from streaming.system.logs import get_logger
 from streaming.units import rfc_3339
 
 BATCH_RECORDS: Final = 5_000
-"""Of a backlog: a transaction's fixed cost is small against this many, and it is repeated whole."""
+"""At most in a transaction: its fixed cost is small against so many. An abort repeats them all."""
 ABORTS_IN_TURN: Final = 5
 """After so many the worker ends, and the supervisor's delay grows: a new client may do better."""
 PERHAPS_FORBIDDEN: Final = (
@@ -54,7 +54,7 @@ PERHAPS_FORBIDDEN: Final = (
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError._STATE,  # noqa: SLF001 - librdkafka's name
 )
-"""A transaction that failed while it was still produced to does not say why: it is not open."""
+"""After these a permission may be lacking. `_STATE` says only that the transaction had failed."""
 
 
 class PurchaseProcessorApp:

@@ -16,7 +16,8 @@ from assets.builds.staleness import read_stale_partitions
 from assets.checks import reconciliation
 from assets.checks.finding import CheckContext
 from assets.lineage import column_lineage, table_schema
-from assets.queries.export import Format, export_chunks, read_gap
+from assets.queries.export import export_chunks, read_gap
+from assets.queries.file_formats import Format
 from assets.queries.freshness import read_freshness_report, read_table_freshness
 from assets.queries.status_section import read_tables_section
 from assets.tables.models import DAY_TABLE_NAMES

@@ -7,7 +7,8 @@ import psycopg
 import pytest
 
 from assets.builds.builder import open_builder
-from assets.queries.export import Format, export_chunks
+from assets.queries.export import export_chunks
+from assets.queries.file_formats import Format
 from assets.tables.sql_transform import day_transforms
 from streaming.errors import UsageError
 from streaming.settings import Settings

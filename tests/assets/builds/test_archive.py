@@ -19,7 +19,8 @@ from assets.builds.seal import seal_history
 from assets.checks.backups import check_restorable
 from assets.checks.finding import CheckContext
 from assets.queries.event_figures import Subject, rank_events, read_lines, read_orders, read_periods
-from assets.queries.export import Format, export_chunks
+from assets.queries.export import export_chunks
+from assets.queries.file_formats import Format
 from assets.tables.day_range import DayRange
 from assets.tables.models import WHOLE
 from assets.tables.transforms import WHOLE_TRANSFORMS

@@ -8,7 +8,8 @@ from datetime import date
 from assets.builds.builder import open_builder
 from assets.checks import reconciliation
 from assets.checks.finding import CheckContext
-from assets.queries.export import Format, export_chunks
+from assets.queries.export import export_chunks
+from assets.queries.file_formats import Format
 from assets.queries.sales import read_customers, read_days, read_hours, read_ranking, read_sum
 from assets.tables.day_range import DayRange
 from assets.tables.models import WHOLE

@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from assets.queries.export import CUT_BY, TABLES, Format, export_chunks
+from assets.queries.export import CUT_BY, TABLES, export_chunks
+from assets.queries.file_formats import Format
 from streaming.events.identifiers import event_id_text
 from streaming.settings import Settings
 from streaming.store.models import Table
@@ -234,7 +235,8 @@ def test_what_is_written_meanwhile_is_not_in_it_and_is_not_held_up(
 
 CHILD = """
 import resource, sys
-from assets.queries.export import Format, export_chunks
+from assets.queries.export import export_chunks
+from assets.queries.file_formats import Format
 from streaming.settings import Settings
 
 for home in sys.argv[1:3]:

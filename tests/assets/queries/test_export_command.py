@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from assets.queries.export import Format, export_chunks, read_format
+from assets.queries.export import export_chunks
+from assets.queries.file_formats import Format, read_format
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store.sqlite import connect
