@@ -57,7 +57,8 @@ class Load:
         self.count = 0
         self._deployment = deployment
         self._rate, self._bad_share, self._users = rate, bad_share, users
-        self._options, self._bought_at = options, bought_at
+        self.bought_at = bought_at
+        self._options = options
         self._random = random.Random(7)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._send, name="load")
@@ -101,7 +102,7 @@ class Load:
                 "event_id": event_id,
                 "user": user,
                 "item": f"item-{self._random.randrange(20)}",
-                "timestamp": int(self._bought_at(self.count) * 1000),
+                "timestamp": int(self.bought_at(self.count) * 1000),
                 "quantity": 0 if bad else self._random.randrange(1, 5),
                 "unit_price": "1.25",
                 "order_id": f"{self._sequence[user]:09d}",

@@ -22,10 +22,19 @@ from tests.kafka.secured import (
 )
 
 BROKERS: Final = 3
-ROLES: Final[Mapping[str, Sequence[Role]]] = {
+TIMEOUTS: Final = {
+    "broker.session.timeout.ms": "9000",
+    "controller.quorum.fetch.timeout.ms": "8000",
+    "controller.quorum.request.timeout.ms": "8000",
+}
+"""Where hosts, brokers and a load share two cores, a broker that is slow must not count as dead."""
+SERVICE_ACCOUNT: Final = "sa-123456"
+USERS: Final[Mapping[str, Sequence[Role]]] = {
     "producer": ("producer",),
+    "processor": ("processor",),
+    "consumer": ("consumer",),
     "operator": ("operator",),
-    "processor": ("processor", "consumer", "dashboard", "operator"),
+    SERVICE_ACCOUNT: ("processor", "consumer", "dashboard", "operator"),
 }
 """The roles of each user. What one `up` runs has one user, because it reads one file."""
 
@@ -55,7 +64,7 @@ class SecuredCluster:
 
     def grant_roles(self, settings: Settings) -> None:
         """Permit each user what the roles need that it has in the deployment of `settings`."""
-        for user, roles in ROLES.items():
+        for user, roles in USERS.items():
             rules = [rule for role in roles for rule in rules_of(role, settings)]
             self.access.grant(user, dict.fromkeys(rules))
 
@@ -81,6 +90,7 @@ def secured_cluster(jars: Path, directory: Path) -> Iterator[SecuredCluster]:
                 "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT"
             ),
             "sasl.enabled.mechanisms": "PLAIN",
+            **TIMEOUTS,
         }
 
     with running_cluster(jars, directory / "nodes", BROKERS, properties) as brokers:

@@ -1,7 +1,8 @@
-"""Fixtures of the cluster: three brokers with logins, a PostgreSQL server."""
+"""Brokers with logins and a PostgreSQL server for a test alone, and the table of recoveries."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -9,6 +10,7 @@ from tests.cluster.brokers import SecuredCluster, secured_cluster
 from tests.postgres import PostgresServer, start_postgres
 
 HERE = Path(__file__).parent
+COLUMNS: Final = ("after", "acknowledged", "stream current (s)", "days current (s)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,3 +33,17 @@ def server(tmp_path: Path) -> Iterator[PostgresServer]:
     made = start_postgres(tmp_path / "server")
     yield made
     made.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how long it took until everything was current, after each part was killed."""
+    rows = [
+        value
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        for name, value in report.user_properties
+        if name == "recovery" and report.when == "call"
+    ]
+    for row in [COLUMNS, *rows] if rows else []:
+        name, *figures = map(str, row)
+        terminalreporter.write_line(name.ljust(40) + "".join(each.rjust(20) for each in figures))

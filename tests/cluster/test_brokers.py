@@ -24,15 +24,15 @@ def test_a_killed_broker_costs_nothing(
     store = {"PURCHASES_DATABASE_URL": server.url(server.create_database())}
     seen = Deployment(home, cluster.access.plaintext, "c", store)
     cluster.grant_roles(seen.settings)
-    operator, apps = (
+    operator, processor, consumer = (
         replace(seen, more={**store, "PURCHASES_KAFKA_CONFIG": cluster.file(user)})
-        for user in ("operator", "processor")
+        for user in ("operator", "processor", "consumer")
     )
     operator.succeed("topics", "create")
     upgrade(seen.settings)
     with (
-        apps.running("process", "--slots", "2"),
-        apps.running("analyze", "--slots", "2"),
+        processor.running("process", "--slots", "2"),
+        consumer.running("analyze", "--slots", "2"),
     ):
         with Load(seen, 500, options=cluster.producer_options) as load:
             wait_until(lambda: seen.count("analytics_event") > 1_000, 90, "nothing is stored")
