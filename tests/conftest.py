@@ -16,6 +16,7 @@ from streaming.broker.embedded import start_broker, stop_broker
 from streaming.kafka.open_listener import require_rules
 from streaming.settings import Settings
 from streaming.store.schema import upgrade
+from tests.databases import CHOICE, CHOSEN, SERVER, drop_databases
 from tests.deployment import Deployment
 from tests.java_archive import OPTIONS, archive_options
 from tests.postgres import PostgresServer, start_postgres
@@ -53,6 +54,15 @@ LONGEST = (
 """Files that take over half a minute, the longest first: one process runs a file from end to end.
 """
 
+# It is no setting, which each command that finds it would say.
+DATABASE = os.environ.pop(CHOICE, "") or os.environ.get(CHOSEN, "sqlite")
+"""What the homes of all tests have their stores in."""
+if DATABASE not in {"sqlite", "postgres"}:
+    raise pytest.UsageError(f"{CHOICE} is {DATABASE!r}, but must be sqlite or postgres.")
+POSTGRES = DATABASE == "postgres"
+# What xdist starts inherits it.
+os.environ[CHOSEN] = DATABASE
+
 # The same examples each time: what was green stays green, until the code or the test changes.
 settings.register_profile("suite", derandomize=True, deadline=None)
 settings.load_profile("suite")
@@ -72,8 +82,14 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run long files first, then what needs a broker, so that none begins at the end."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run long files first, then what needs a broker, so that none begins at the end.
+
+    On PostgreSQL leave out what is about SQLite.
+    """
+    if POSTGRES and (left_out := [item for item in items if item.get_closest_marker("sqlite")]):
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
     ranks = {file: rank for rank, file in enumerate(LONGEST)}
 
     def rank(item: pytest.Item) -> tuple[int, bool]:
@@ -175,6 +191,16 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
             server.stop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _homes_in_postgres(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let each home of this process's tests have its store on the server, if that was chosen."""
+    with pytest.MonkeyPatch.context() as patch:
+        if POSTGRES:
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            patch.setenv(SERVER, str(server.directory))
+        yield
+
+
 @pytest.fixture
 def postgres(postgres_server: PostgresServer) -> Iterator[str]:
     """What libpq connects by to an empty database of its own on the session's server."""
@@ -229,6 +255,15 @@ def deployment(broker: Broker, namespace: str, tmp_path: Path) -> Deployment:
     made = Deployment(tmp_path, broker.bootstrap_servers, namespace)
     made.succeed("topics", "create")
     return made
+
+
+@pytest.fixture(autouse=True)
+def _drop_databases(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Drop the databases of the homes that a test has to itself."""
+    homes = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if homes is not None:
+        drop_databases(homes)
 
 
 @pytest.fixture(autouse=True)

@@ -2,24 +2,23 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from streaming.settings import Settings
-from streaming.store.connection import connect, store_errors
-from streaming.system.database import PostgresDatabase
+from streaming.store.connection import StoreConnection, store_exists
 from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests import drain
+from tests.databases import change, read_rows, store_variables
 from tests.in_process import run_here
 
 
@@ -43,13 +42,14 @@ class Deployment:
             "PURCHASES_HOME": str(self.home),
             "PURCHASES_BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "PURCHASES_NAMESPACE": self.namespace,
-            **self.more,
+            **self._variables,
         }
 
     @property
     def settings(self) -> Settings:
         """The settings that its commands read."""
-        more = {name.removeprefix("PURCHASES_").lower(): v for name, v in self.more.items()}
+        variables = self._variables.items()
+        more = {name.removeprefix("PURCHASES_").lower(): v for name, v in variables}
         return Settings.model_validate(
             {
                 "home": self.home,
@@ -58,6 +58,12 @@ class Deployment:
                 **more,
             }
         )
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        """What else its commands have in their environment: its database, and what a test added."""
+        own = {} if "PURCHASES_DATABASE_URL" in self.more else store_variables(self.home)
+        return {**own, **self.more}
 
     def whole(self) -> "Deployment":
         """Return the same, by the whole command line: the batch half too."""
@@ -129,22 +135,15 @@ class Deployment:
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
         """Query the database."""
-        if isinstance(database := self.settings.database, PostgresDatabase):
-            with closing(connect(database)) as store, store_errors(database):
-                return store.execute(statement, parameters).fetchall()
-        with closing(sqlite3.connect(f"file:{self.home / 'purchases.db'}?mode=ro", uri=True)) as c:
-            return list(c.execute(statement, parameters))
+        return read_rows(self.settings, statement, *parameters)
 
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> AbstractContextManager[StoreConnection]:
         """Change the database by hand, in a transaction."""
-        with closing(sqlite3.connect(self.home / "purchases.db")) as store, store:
-            yield store
+        return change(self.settings)
 
     def count(self, table: str) -> int:
         """Count the rows of a table; 0 before there is a database."""
-        database = self.settings.database
-        if isinstance(database, Path) and not database.exists():
+        if not store_exists(self.settings):
             return 0
         return int(str(self.rows(f"SELECT count(*) FROM {table}")[0][0]))
 

@@ -4,13 +4,13 @@ It reads the topics and the database by itself and shares no code with the apps.
 """
 
 import json
-import sqlite3
 from collections import Counter
 from typing import cast
 
 from confluent_kafka import Message
 
 from streaming.events.identifiers import event_id_text, pack_event_id
+from tests.databases import NOT_YET
 from tests.deployment import Deployment
 from tests.load import Sent
 from tests.support import wait_until
@@ -25,7 +25,7 @@ def wait_until_quiet(deployment: Deployment, sent: Sent, deadline: float = 60) -
         try:
             events = deployment.count("analytics_event")
             dead_letters = deployment.count("dead_letter")
-        except sqlite3.OperationalError:
+        except NOT_YET:
             return False
         return events >= len(sent.good) and dead_letters >= len(sent.bad)
 

@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import uuid
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -32,7 +33,7 @@ SETTINGS: Final = {
     # No test pulls the plug of the machine.
     "fsync": "off",
     "full_page_writes": "off",
-    "max_connections": "200",
+    "max_connections": "300",
     # Debezium reads what a shop writes from the log.
     "wal_level": "logical",
 }
@@ -61,18 +62,30 @@ class PostgresServer(Struct, frozen=True):
         """Return what `PURCHASES_DATABASE_URL` names a database by."""
         return f"postgresql+psycopg://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
-    def create_database(self, template: str = "template0") -> str:
+    def create_database(self, template: str = "template0", name: str | None = None) -> str:
         """Create a database with the content of another, and return its name."""
-        name = f"t{uuid.uuid4().hex[:10]}"
+        name = name or f"t{uuid.uuid4().hex[:10]}"
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
             statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
             connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
         return name
 
+    def ensure_database(self, name: str, template: str) -> None:
+        """Create a database with the content of another, unless it is there."""
+        with suppress(psycopg.errors.DuplicateDatabase):
+            self.create_database(template, name)
+
+    def end_sessions(self, name: str) -> None:
+        """End all sessions of a database: its own processes end them a moment after a client."""
+        with psycopg.connect(self.conninfo(), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+
     def drop_database(self, name: str) -> None:
         """Drop a database, and end the connections to it."""
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
-            statement = sql.SQL("DROP DATABASE {} WITH (FORCE)")
+            statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
             connection.execute(statement.format(sql.Identifier(name)))
 
     def kill(self) -> None:
@@ -97,8 +110,14 @@ def start_postgres(directory: Path) -> PostgresServer:
         if not (directory / "PG_VERSION").exists():
             _make_cluster(directory)
         _start(directory)
+    return running_postgres(directory)
+
+
+def running_postgres(directory: Path) -> PostgresServer:
+    """Return the server that runs in a directory."""
     # The file's fourth line is the port.
-    return PostgresServer(directory, int(running.read_text().splitlines()[3]))
+    lines = (directory / "postmaster.pid").read_text().splitlines()
+    return PostgresServer(directory, int(lines[3]))
 
 
 def _make_cluster(directory: Path) -> None:

@@ -4,10 +4,13 @@ import json
 import uuid
 from datetime import date
 
+import pytest
 from confluent_kafka import Producer
 
 from assets.builds.archive import archive_history
 from tests.deployment import Deployment
+
+pytestmark = pytest.mark.sqlite("PURCHASES_KEEP_EVENTS deletes rows of a file")
 
 PURCHASES = 40
 

@@ -1,9 +1,7 @@
 """Events stored as the consumer stores them: by its own writer, without a broker between."""
 
-import shutil
-import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -26,15 +24,6 @@ from tests.store.rows import GROUP, SOURCE_TOPICS, TOPIC_ID, Event
 EXAMPLE = Path(__file__).parents[2] / "examples" / "online_retail.parquet"
 BATCH = 50_000
 SOURCE = Source(GROUP, "analytics", "cluster", {"analytics": TOPIC_ID})
-
-
-def copy_store(source: Settings, target: Settings) -> None:
-    """Put a copy of a store in the place of another, which nobody has open."""
-    with closing(sqlite3.connect(source.database_path)) as store:
-        # What is committed may be in the WAL still.
-        assert store.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
-    assert not Path(f"{target.database_path}-wal").exists()
-    shutil.copy(source.database_path, target.database_path)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The assets as Dagster runs them: what a run shows of each partition, and what it leaves."""
 
-from contextlib import closing
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -26,8 +25,8 @@ from assets.partitions import day_partitions, today
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.settings import Settings
 from streaming.store.models import AnalyticsEventRow, Table, table_name
-from streaming.store.sqlite import connect
 from tests.assets.stored import store_events
+from tests.databases import look
 from tests.store.rows import event, micros, year_of_days
 
 DAYS = ["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04"]
@@ -75,7 +74,7 @@ def evaluations(instance: DagsterInstance, table: str) -> dict[str | None, str]:
 
 def break_ledger(settings: Settings, day: str, items_sold: int) -> None:
     """Make the ledger say something about a day that its events do not."""
-    with closing(connect(settings.database_path)) as connection:
+    with look(settings) as connection:
         connection.execute("UPDATE day_ledger SET items_sold = ? WHERE day = ?", (items_sold, day))
 
 
@@ -247,6 +246,7 @@ def test_a_table_links_to_the_dashboard_once_that_has_an_address(store: Settings
         return [link.value if link else None for link in links]
 
     assert set(links()) == {None}
+    store.home.mkdir(exist_ok=True)
     (store.home / "dashboard.port").write_text("4321\n")
     assert "http://127.0.0.1:4321/#verified?table=daily_sales" in links()
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from dagster import AssetCheckKey, AssetKey, DagsterInstance, ExecuteInProcessResult, materialize
 
 from assets.checks.column_files import check_unchanged_files
@@ -53,6 +54,7 @@ def test_a_run_seals_and_says_what_there_is(store: Settings, instance: DagsterIn
     assert is_sound(instance)
 
 
+@pytest.mark.sqlite("PURCHASES_KEEP_EVENTS deletes rows of a file")
 def test_a_run_archives_what_is_older_than_rows_are_kept(
     store: Settings, instance: DagsterInstance
 ) -> None:

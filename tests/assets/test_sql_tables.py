@@ -1,8 +1,6 @@
 """Tables of `.sql` files: built, audited, stale after an edit, dropped; wrong ones alone fail."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import date
 from io import BytesIO
 from pathlib import Path
@@ -36,13 +34,15 @@ from streaming.store.sql_tables import (
     drop_sql_table,
     read_sql_tables,
 )
+from streaming.store.table_dialect import dialect_of
 from tests.assets.stored import store_events
+from tests.databases import change
 from tests.store.rows import event, micros
 
 TABLE = "sql_daily_lines"
 DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
 LINES = """SELECT quantity, count(*) AS events, sum(quantity) AS items_sold,
-  sum(amount_micros) AS net_revenue_micros, max(user) AS "user"
+  sum(amount_micros) AS net_revenue_micros, max("user") AS "user"
 FROM analytics_event WHERE event_time >= :start_at AND event_time < :end_at GROUP BY quantity;
 """
 
@@ -81,8 +81,9 @@ def build(settings: Settings, *, all_tables: bool = False) -> Iterator[Outcome]:
 
 def rows(settings: Settings, statement: str, *values: object) -> list[tuple[object, ...]]:
     """Query the database, or change it."""
-    with closing(sqlite3.connect(settings.database_path)) as store, store:
-        return store.execute(statement, values).fetchall()
+    with change(settings) as store:
+        done = store.execute(statement, values)
+        return done.fetchall() if done.description else []
 
 
 def stale_days(settings: Settings) -> list[str]:
@@ -106,7 +107,7 @@ def test_a_file_is_a_table_of_days(shop: Settings) -> None:
     store_events(shop, [event(99, micros(f"{DAYS[1]} 13:00"))])
     assert stale_days(shop) == [DAYS[1]]
     list(build(shop))
-    write_file(shop, LINES.replace("max(user)", "min(user)"))
+    write_file(shop, LINES.replace('max("user")', 'min("user")'))
     assert stale_days(shop) == DAYS
     assert [one.computed for one in build(shop)] == [True] * 3
     assert stale_days(shop) == []
@@ -115,22 +116,23 @@ def test_a_file_is_a_table_of_days(shop: Settings) -> None:
 def test_another_text_may_have_other_columns(shop: Settings) -> None:
     """The build creates the table once more, and its other days count as not built."""
     list(build(shop))
-    write_file(shop, LINES.replace("max(user)", "min(item) AS item, max(user)"))
+    write_file(shop, LINES.replace('max("user")', 'min(item) AS item, max("user")'))
     with open_builder(shop, "run-2") as builder:
         (outcome,) = builder.build(DAYS[0], day_transforms(shop)[-1:])
     assert outcome.failure is None
-    columns = rows(shop, "SELECT name FROM pragma_table_info(?)", TABLE)
-    assert ("item",) in columns
+    with read_store(shop) as store:
+        assert (TABLE, "item", 0) in dialect_of(store).list_columns(store)
     assert stale_days(shop) == DAYS[1:]
     assert rows(shop, f"SELECT DISTINCT day FROM {TABLE}") == [(DAYS[0],)]
 
 
+@pytest.mark.sqlite("SQL of SQLite; for the other see test_postgres_sql")
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         (LINES.replace("sum(quantity)", "sum(quantity) + 1"), "items_sold is 8, but the stream"),
         (LINES.replace("count(*)", "abs(-9223372036854775807 - 1)"), "integer overflow"),
-        (LINES.replace("max(user)", "max(event_id)"), "show them by hex()"),
+        (LINES.replace('max("user")', "max(event_id)"), "show them by hex()"),
     ],
 )
 def test_a_wrong_day_keeps_its_old_rows(shop: Settings, text: str, said: str) -> None:
@@ -155,6 +157,7 @@ def test_days_whose_rows_were_deleted_are_refused_by_name(shop: Settings) -> Non
     assert f"of {DAYS[1]} the database has 0 of 4" in failures[1]
 
 
+@pytest.mark.sqlite("SQL of SQLite; for the other see test_postgres_sql")
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
@@ -262,8 +265,8 @@ def test_a_table_is_exported_like_the_others(shop: Settings) -> None:
     """By days, with the types of its values; days that lack are named, and so is a wrong name."""
     write_file(
         shop,
-        """SELECT quantity, max(user) AS "user", avg(quantity) AS mean,
-          CASE quantity WHEN 1 THEN 'one' ELSE quantity END AS mixed
+        """SELECT quantity, max("user") AS "user", CAST(avg(quantity) AS double precision) AS mean,
+          CASE quantity WHEN 1 THEN 'one' ELSE CAST(quantity AS text) END AS mixed
         FROM analytics_event WHERE event_time >= :start_at AND event_time < :end_at
         GROUP BY quantity""",
     )

@@ -8,8 +8,8 @@ import pytest
 from streaming.cli.replay_check import check_text
 from streaming.producer.app import ProducerApp
 from streaming.producer.replay.plan import ReplayRequest
-from streaming.settings import Settings
 from streaming.system.shutdown import StopRequest
+from tests.databases import home_settings
 from tests.in_process import run_here
 
 SALES = """user,item,timestamp,quantity,unit_price,colour
@@ -66,7 +66,7 @@ def test_names_of_a_file_steer_no_terminal(tmp_path: Path, hostile: str) -> None
     """Whether a column gives a field or none."""
     path = tmp_path / "sales.csv"
     path.write_text(f'"{hostile}",item,timestamp,"{hostile}2"\nada,tea,2024-03-01,1\n')
-    app = ProducerApp(Settings(home=tmp_path), StopRequest(), lambda _: None)
+    app = ProducerApp(home_settings(tmp_path), StopRequest(), lambda _: None)
     text = check_text(app.check_replay(ReplayRequest(path, {"user": hostile})))
     assert "\x1b" not in text
     assert "\nFORGED" not in text

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from streaming.settings import Settings
 from tests.assets.stored import store_events
+from tests.databases import home_settings, store_variables
 from tests.in_process import run_here
 from tests.store.rows import event, micros
 
@@ -16,7 +16,7 @@ ITEMS = "SELECT item, quantity, order_id FROM analytics_event ORDER BY quantity"
 
 def ask(home: Path, *arguments: str) -> tuple[int, str, str]:
     """Run `sql` in a home."""
-    environment = {"PURCHASES_HOME": str(home), "PATH": "/usr/bin:/bin"}
+    environment = {"PURCHASES_HOME": str(home), **store_variables(home)}
     done = run_here("streaming", ["sql", *arguments], environment)
     return done.returncode, done.stdout, done.stderr
 
@@ -27,7 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sql") / "home"
     noon = micros("2024-03-01 12:00")
     rows = [event(0, noon, 12), event(1, noon, 2, item="=1+1", order_id=None)]
-    store_events(Settings(home=path), rows)
+    store_events(home_settings(path), rows)
     return path
 
 

@@ -1,8 +1,8 @@
 """The dashboard's address is a link that opens."""
 
 from streaming.dashboard.address import dashboard_url
-from streaming.settings import Settings
 from tests.dashboard.served import code_of
+from tests.databases import home_settings
 from tests.deployment import Deployment
 from tests.support import wait_until
 
@@ -10,7 +10,7 @@ from tests.support import wait_until
 def test_the_link_to_an_ipv6_address_opens(deployment: Deployment) -> None:
     """An IPv6 address stands in brackets, so that its colons are not the port's."""
     deployment.more["PURCHASES_DASHBOARD_HOST"] = "::1"
-    settings = Settings(home=deployment.home, dashboard_host="::1")
+    settings = home_settings(deployment.home, dashboard_host="::1")
     with deployment.running("dashboard"):
         wait_until(lambda: dashboard_url(settings), 60, "the dashboard has no address")
         url = dashboard_url(settings)

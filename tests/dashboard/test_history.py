@@ -5,12 +5,10 @@ The tables are built by the assets' own builder; what they must say is computed 
 
 import json
 import re
-import sqlite3
 import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import date, timedelta
 from decimal import Decimal
 from io import BytesIO
@@ -27,9 +25,11 @@ from assets.tables.day_range import DayRange
 from assets.tables.models import WHOLE
 from assets.tables.sql_transform import day_transforms
 from assets.tables.transforms import WHOLE_TRANSFORMS
+from streaming.store.dialect import start_of_period
 from tests.assets.stored import store_events
 from tests.browser import chromium, open_page
 from tests.dashboard.served import get, serve_dashboard
+from tests.databases import look
 from tests.deployment import Deployment
 from tests.store.rows import event, micros, year_of_days
 from tests.support import Broker
@@ -40,7 +40,8 @@ LATE = ("2024-01-05", LAST.isoformat())
 LOW_CONTROLS = """() => [...document.querySelectorAll("button, select, input, .button, nav a")]
   .filter((node) => node.offsetParent && node.getBoundingClientRect().height < 43.5)
   .map((node) => node.outerHTML)"""
-BASKETS = """SELECT item, count(*) AS lines, total(amount_micros) / 1e6 AS revenue
+BASKETS = """SELECT item, count(*) AS lines,
+ CAST(sum(amount_micros) AS double precision) / 1000000 AS revenue
 FROM analytics_event WHERE event_time >= :start_at AND event_time < :end_at GROUP BY item
 """
 VIEWS = ("now", "history", "stream", "rejected", "sql", "verified")
@@ -88,11 +89,11 @@ def running() -> Iterator[Browser]:
 
 def rows(shop: Deployment, first: date, last: date) -> list[tuple[Any, ...]]:
     """Return the events of days: day, item, country, user, quantity, amount; not the late."""
-    with closing(sqlite3.connect(f"file:{shop.home}/purchases.db?mode=ro", uri=True)) as store:
+    with look(shop.settings) as store:
+        day = start_of_period(store, "day", "event_time / 1000000")
         return store.execute(
-            "SELECT date(event_time / 1000000, 'unixepoch'), item, country, user, quantity,"
-            " amount_micros FROM analytics_event WHERE item <> 'late<b>'"
-            " AND date(event_time / 1000000, 'unixepoch') BETWEEN ? AND ?",
+            f'SELECT {day}, item, country, "user", quantity, amount_micros FROM analytics_event'
+            f" WHERE item <> 'late<b>' AND {day} BETWEEN ? AND ?",
             (first.isoformat(), last.isoformat()),
         ).fetchall()
 
@@ -157,7 +158,7 @@ def test_items_are_ranked_page_by_page(shop: Deployment, base: str, order: str) 
 def test_customers_are_those_of_the_summary(shop: Deployment, base: str) -> None:
     """All of them, guests are none."""
     answer = get(f"{base}/api/v1/customers")
-    expected = shop.rows('SELECT user, orders FROM customer_summary ORDER BY orders DESC, "user"')
+    expected = shop.rows('SELECT "user", orders FROM customer_summary ORDER BY orders DESC, "user"')
     assert {(c["user"], c["orders"]) for c in answer["customers"]} == set(expected)
     assert answer["total"] == 2
 

@@ -2,11 +2,9 @@
 
 import json
 import random
-import sqlite3
 import subprocess
 import sys
 import uuid
-from contextlib import closing
 from typing import Any
 
 from confluent_kafka import Producer
@@ -19,6 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from tests.databases import forget_store
 from tests.deployment import Deployment
 from tests.support import wait_until
 
@@ -188,9 +187,7 @@ def test_what_is_refused_five_times_is_parked_until_forced(deployment: Deploymen
         await_states(deployment, [("invalid_quantity", "stored", 5)])
         wait_until(lambda: deployment.count("analytics_event") == 2, 60, "not stored")
     before = deployment.rows("SELECT * FROM dead_letter")
-    (deployment.home / "purchases.db").rename(deployment.home / "before.db")
-    for more in ("-wal", "-shm"):
-        (deployment.home / f"purchases.db{more}").unlink(missing_ok=True)
+    forget_store(deployment.settings)
     deployment.succeed("db", "upgrade")
     deployment.analyze()
     assert deployment.rows("SELECT * FROM dead_letter") == before
@@ -268,9 +265,8 @@ def test_what_the_topic_no_longer_holds_or_cut_is_said(deployment: Deployment) -
     send(deployment, purchase(unit_price=-1))
     drain(deployment)
     assert redriven(deployment)["left"] == {"cut": 1}
-    with closing(sqlite3.connect(deployment.home / "purchases.db")) as store:
+    with deployment.writing() as store:
         store.execute("UPDATE dead_letter SET dlq_offset = 10000 WHERE reason = 'invalid_price'")
-        store.commit()
     printed = deployment.succeed("dlq", "redrive")
     assert "no longer has them" in printed
     assert "too large to be kept whole" in printed

@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import dedent
 
 from tests.conftest import bring_jars
+from tests.databases import store_variables
 from tests.in_process import run_here
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +88,8 @@ def new_home(jars: Path, home: Path) -> Iterator[dict[str, str]]:
     purchases.write_text(f'#!/bin/sh\nexec {shlex.join(PURCHASES)} "$@"\n')
     purchases.chmod(0o755)
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
-    environment = {**clean, "PURCHASES_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    own = {"PURCHASES_HOME": str(home), **store_variables(home)}
+    environment = {**clean, **own, "PYTHONPATH": str(ROOT)}
     environment["PATH"] = f"{programs}:{Path(sys.executable).parent}:{environment['PATH']}"
     try:
         yield environment

@@ -23,6 +23,14 @@ CLOUD_PAGE = "docs/how-to/connect-confluent-cloud.md"
 README = "README.md"
 """It is followed in `test_readme`."""
 TUTORIAL = "docs/tutorial.md"
+MARKS = {
+    # In short it is in `tests.kafka.test_cloud`.
+    CLOUD_PAGE: [pytest.mark.faults],
+    "docs/how-to/ask-in-sql.md": [pytest.mark.sqlite("SQL of SQLite")],
+    "docs/how-to/back-up-and-restore.md": [pytest.mark.sqlite("backups of the file")],
+    "docs/how-to/export-figures.md": [pytest.mark.sqlite("other programs open the file")],
+    "docs/how-to/upgrade.md": [pytest.mark.sqlite("a backup of the file")],
+}
 LANGUAGES = {"console", "output", "python", "sql", "text"}
 """`sql` is for people with a server; the test that runs it names the page."""
 
@@ -81,8 +89,7 @@ def environment(page: str, request: pytest.FixtureRequest) -> Iterator[dict[str,
 @pytest.mark.parametrize(
     "page",
     [
-        # In short it is in `tests.kafka.test_cloud`.
-        pytest.param(page, marks=[pytest.mark.faults] if page == CLOUD_PAGE else [])
+        pytest.param(page, marks=MARKS.get(page, []))
         for page in PAGES
         if is_run(page) and page != README
     ],

@@ -1,5 +1,6 @@
 """The pages about the tables: the columns are the models', and the example is a table."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE_TABLE_NAMES
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from tests.assets.table_reference import reference
+from tests.databases import store_variables
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tables.md"
@@ -20,7 +22,7 @@ from assets.builds.builder import open_builder
 from assets.checks.finding import CheckContext
 from assets.checks.reconciliation import check_parity, check_unchanged
 from streaming.settings import Settings
-from streaming.store.sqlite import connect
+from streaming.store.connection import connect
 from tests.assets.stored import opened, store_events
 from tests.store.rows import year_of_days
 
@@ -32,7 +34,7 @@ store_events(settings, year_of_days(3))
 with open_builder(settings, "run") as builder:
     outcomes = builder.build("2024-01-02", [TRANSFORM])
 assert [(o.computed, o.failure) for o in outcomes] == [(True, None)], outcomes
-connection = connect(settings.database_path)
+connection = connect(settings.database)
 rows = connection.execute("SELECT * FROM daily_line_sales_readable").fetchall()
 assert rows == [("2024-01-02", 2, 1, "5.00")], rows
 for check in (check_parity, check_unchanged):
@@ -47,11 +49,12 @@ def test_the_columns_are_the_models() -> None:
 
 def test_a_table_is_added_as_the_page_says(tmp_path: Path) -> None:
     """In under 60 lines: after its migration it is built, audited and checked like the others."""
-    text = HOW_TO.read_text()
+    text, home = HOW_TO.read_text(), tmp_path / "home"
     example = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[0]
     assert len(example.splitlines()) < 60
     done = subprocess.run(
-        [sys.executable, "-c", example + FOLLOW, str(tmp_path / "home")],
+        [sys.executable, "-c", example + FOLLOW, str(home)],
+        env={**os.environ, **store_variables(home)},
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -5,6 +5,7 @@ import threading
 from contextlib import closing, suppress
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Connection
 from sqlalchemy.event import listen
 
@@ -20,6 +21,7 @@ EVENTS = 5_000
 SUMS = "SELECT coalesce(sum(events), 0) FROM {}"
 
 
+@pytest.mark.sqlite("the disk of a file")
 def test_the_disk_fills_while_a_day_is_built(small_disk: Path, tmp_path: Path) -> None:
     """Old figures stand until there is room; then all tables have the new ones."""
     path = small_disk / "purchases.db"

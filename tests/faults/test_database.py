@@ -35,21 +35,19 @@ def test_another_writer_locks_the_database(
     deployment: Deployment, request: pytest.FixtureRequest, seconds: float
 ) -> None:
     """The worker lives and waits: no restart, no batch lost."""
-    path = deployment.home / "purchases.db"
 
     def lock() -> None:
         worker = deployment.worker_pid("analytics")
-        with closing(sqlite3.connect(path, isolation_level=None)) as writer:
-            writer.execute("BEGIN IMMEDIATE")
+        with deployment.writing():
             wait_until(lambda: state(deployment).startswith("paused"), 60, state(deployment))
             wait(seconds - 6)
-            writer.execute("ROLLBACK")
         assert deployment.worker_pid("analytics") == worker
 
     with injected(deployment, request) as injection:
         injection.strike(lock, 60)
 
 
+@pytest.mark.sqlite("the disk of a file")
 @pytest.mark.timeout(200)
 def test_the_disk_under_the_database_fills_and_is_freed(
     deployment: Deployment, small_disk: Path, request: pytest.FixtureRequest
@@ -70,6 +68,7 @@ def test_the_disk_under_the_database_fills_and_is_freed(
         injection.strike(fill, 60)
 
 
+@pytest.mark.sqlite("the disk of a file")
 def test_a_read_only_database_stops_the_store_and_says_so(
     deployment: Deployment, small_disk: Path
 ) -> None:
@@ -88,6 +87,7 @@ def test_a_read_only_database_stops_the_store_and_says_so(
     placed.succeed("verify")
 
 
+@pytest.mark.sqlite("what may be wrong with a file")
 @pytest.mark.parametrize(
     "what", [pytest.param("text", marks=ALSO), pytest.param("page", marks=LONG)]
 )

@@ -39,7 +39,9 @@ def test_a_header_name_that_is_not_utf_8_is_refused_and_all_behind_it_goes_on(
     deployment.succeed("dlq", "redrive", "--reason", "invalid_origin", "--yes")
     deployment.process()
     deployment.analyze()
-    assert deployment.rows("SELECT quantity FROM analytics_event WHERE user = 'ada'") == [(2,)]
+    assert deployment.rows("""SELECT quantity FROM analytics_event WHERE "user" = 'ada'""") == [
+        (2,)
+    ]
     assert deployment.rows("SELECT DISTINCT state FROM dead_letter WHERE reason IS NULL") == []
     deployment.succeed("verify")
 

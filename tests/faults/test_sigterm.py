@@ -2,12 +2,11 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from confluent_kafka import Consumer
 
 from streaming.system.disk_space import free_bytes
+from tests.databases import change
 from tests.deployment import Deployment
 from tests.faults.cluster import Cluster
 from tests.faults.table import Injection, keep
@@ -64,11 +64,8 @@ def network_cut(_deployment: Deployment, cluster: Cluster) -> Iterator[None]:
 @contextmanager
 def database_locked(deployment: Deployment, _cluster: Cluster | None = None) -> Iterator[None]:
     """Another program writes, and does not end."""
-    path = deployment.home / "purchases.db"
-    with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as writer:
-        writer.execute("BEGIN IMMEDIATE")
+    with change(deployment.settings, 30):
         yield
-        writer.execute("ROLLBACK")
 
 
 @contextmanager

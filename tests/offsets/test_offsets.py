@@ -70,6 +70,7 @@ def test_partitions_that_were_added_are_read_from_their_beginning(deployment: De
     deployment.succeed("verify")
 
 
+@pytest.mark.sqlite("a backup of the file")
 def test_yesterdays_backup_is_caught_up_exactly(deployment: Deployment) -> None:
     """The database says where to go on, and Kafka still holds the difference."""
     produce(deployment)

@@ -24,6 +24,7 @@ from streaming.settings import PROJECT, Settings
 from streaming.store.deployment import DeploymentInfo, ensure_deployment
 from streaming.system.home import Home
 from streaming.system.lease import acquire
+from tests.databases import allow_updates, refuse_updates
 from tests.deployment import Deployment
 
 ZONE = "Asia/Kolkata"
@@ -90,15 +91,13 @@ def test_a_change_that_is_cut_off_is_refused_on_both_sides_and_goes_on(filled: D
     """Between Kafka and the database each zone is refused by one of them, naming the command."""
     before, offsets = days(filled), committed(filled)
     with filled.writing() as store:
-        store.execute(
-            "CREATE TRIGGER stop BEFORE UPDATE ON deployment BEGIN SELECT raise(ABORT, 'stop'); END"
-        )
+        refuse_updates(store, "deployment")
     assert "stop" in refusal(filled, *CHANGE)
     assert (zones(filled), days(filled)) == ({ZONE, "UTC"}, before)
     assert COMMAND in refusal(moved(filled), "analyze", "--until-caught-up")
     assert f"TIMEZONE={ZONE}, or change it" in refusal(filled, "process", "--until-caught-up")
     with filled.writing() as store:
-        store.execute("DROP TRIGGER stop")
+        allow_updates(store, "deployment")
     said = filled.succeed(*CHANGE)
     assert f"OK: 300 events are cut in days of {ZONE}" in said
     assert f"Set PURCHASES_TIMEZONE={ZONE} on all hosts" in said

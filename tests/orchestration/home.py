@@ -2,17 +2,20 @@
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from orchestration.local.services import SERVICES
 from streaming.apps import APPS
+from streaming.settings import Settings
+from streaming.store.connection import store_exists
 from streaming.system.home import Home
+from tests.databases import NOT_YET, home_settings, read_rows, store_variables
 from tests.in_process import run_here
 
 
@@ -23,7 +26,7 @@ class HomeRunner:
         self.path = path
         self.log = path / "up.log"
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
-        self.environment = {**clean, "PURCHASES_HOME": str(path)}
+        self.environment = {**clean, "PURCHASES_HOME": str(path), **store_variables(path)}
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of `purchases`."""
@@ -75,16 +78,26 @@ class HomeRunner:
 
         Asked for again and again: the command `totals` would connect to Kafka each time.
         """
-        url = f"file:{self.path / 'purchases.db'}?mode=ro"
-        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(url, uri=True)) as store:
-            return int(store.execute("SELECT sum(events) FROM live_totals").fetchone()[0] or 0)
+        if not store_exists(self.settings):
+            return 0
+        with suppress(*NOT_YET):
+            return int(self.rows("SELECT sum(events) FROM live_totals")[0][0] or 0)
         return 0
 
     def days_with_events(self) -> list[str]:
         """Return the days of the ledger that have events."""
-        with closing(sqlite3.connect(f"file:{self.path}/purchases.db?mode=ro", uri=True)) as store:
-            rows = store.execute("SELECT day FROM day_ledger WHERE events > 0 ORDER BY day")
-            return [day for (day,) in rows]
+        return [
+            day for (day,) in self.rows("SELECT day FROM day_ledger WHERE events > 0 ORDER BY day")
+        ]
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of the home, by which a test looks into its store."""
+        return home_settings(self.path)
+
+    def rows(self, statement: str, *values: object) -> list[Any]:
+        """Query the database."""
+        return read_rows(self.settings, statement, *values)
 
     def processes(self) -> list[psutil.Process]:
         """Return all processes that have this home in their environment."""

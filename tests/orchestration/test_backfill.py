@@ -1,8 +1,6 @@
 """`backfill` of the command line: which days and tables it builds, and what it says."""
 
 import json
-import sqlite3
-from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -30,9 +28,7 @@ def home(store: Settings) -> HomeRunner:
 
 def builds(home: HomeRunner) -> dict[str, int]:
     """Return how many partitions of each table are built."""
-    with closing(sqlite3.connect(home.path / "purchases.db")) as store:
-        rows = "SELECT table_name, count(*) FROM table_build GROUP BY table_name"
-        return dict(store.execute(rows).fetchall())
+    return dict(home.rows("SELECT table_name, count(*) FROM table_build GROUP BY table_name"))
 
 
 def test_it_builds_days_and_summaries_and_says_nothing_like_a_failure(
@@ -81,8 +77,7 @@ def test_days_are_named_from_today(
     today = datetime.now(UTC).date()
     done = home.run("backfill", *options, "--table", "daily_sales")
     assert done.returncode == 0, done.stderr
-    with closing(sqlite3.connect(home.path / "purchases.db")) as store:
-        built = store.execute("SELECT min(partition), max(partition) FROM table_build").fetchone()
+    (built,) = home.rows("SELECT min(partition), max(partition) FROM table_build")
     # Midnight may have passed meanwhile.
     expected = [
         tuple(str(day - timedelta(ago)) for ago in (first, last))

@@ -6,12 +6,11 @@ current again within two minutes, and today with the summaries within twelve.
 
 import os
 import signal
-import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +20,7 @@ import pytest
 from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.conftest import bring_jars
+from tests.databases import change, look
 from tests.faults.test_workers import wait
 from tests.orchestration.home import HomeRunner
 from tests.support import wait_until
@@ -55,7 +55,7 @@ class Reader:
     def __init__(self, home: HomeRunner) -> None:
         self.half: list[tuple[object, ...]] = []
         self.looks = 0
-        self._path = home.path / "purchases.db"
+        self._settings = home.settings
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, name="reader")
 
@@ -68,7 +68,7 @@ class Reader:
         self._thread.join(60)
 
     def _look(self) -> None:
-        with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=30)) as store:
+        with look(self._settings, 30) as store:
             while not self._stop.wait(0.1):
                 for table in DAY_TABLES:
                     self.half += store.execute(HALF.format(table=table)).fetchall()
@@ -77,8 +77,7 @@ class Reader:
 
 def figure(home: HomeRunner, statement: str) -> int:
     """Return the one figure of a statement."""
-    with closing(sqlite3.connect(f"file:{home.path}/purchases.db?mode=ro", uri=True)) as store:
-        return int(store.execute(statement).fetchone()[0] or 0)
+    return int(home.rows(statement)[0][0] or 0)
 
 
 def behind(home: HomeRunner, which: str = "<") -> int:
@@ -178,10 +177,8 @@ def stop_code_servers(home: HomeRunner) -> None:
 
 def lock_database(home: HomeRunner) -> None:
     """Hold the right to write for a minute."""
-    with closing(sqlite3.connect(home.path / "purchases.db", timeout=60)) as writer:
-        writer.execute("BEGIN IMMEDIATE")
+    with change(home.settings, 60):
         wait(60)
-        writer.rollback()
 
 
 FAULTS: list[Callable[[HomeRunner], None]] = [

@@ -1,8 +1,6 @@
 """The clock goes over midnight and over a change of hour: every local day is closed, and whole."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import takewhile
 from zoneinfo import ZoneInfo
@@ -23,8 +21,9 @@ from assets.tables.day_range import DayRange
 from orchestration.automation.schedules import CLOSE, daily_close_schedule, seal_schedule
 from orchestration.build import build_defs
 from streaming.settings import Settings
-from streaming.store.sqlite import connect
+from streaming.store.connection import StoreConnection
 from tests.assets.stored import store_events
+from tests.databases import look
 from tests.store.rows import event, micros
 
 EVE = date(2023, 12, 31)
@@ -109,7 +108,7 @@ def test_the_close_builds_all_hours_of_a_day_and_none_of_its_neighbours(
         instance=instance, tags=request.tags, run_config=request.run_config
     )
     assert done.success
-    with closing(connect(settings.database_path, read_only=True)) as connection:
+    with look(settings) as connection:
         rows = connection.execute(
             "SELECT hour, events FROM hourly_sales WHERE day = ? ORDER BY hour", (day.isoformat(),)
         ).fetchall()
@@ -121,7 +120,7 @@ def test_the_close_builds_all_hours_of_a_day_and_none_of_its_neighbours(
 
 
 def test_at_local_midnight_tomorrow_becomes_a_day_to_build(
-    store: Settings, connection: sqlite3.Connection
+    store: Settings, connection: StoreConnection
 ) -> None:
     """An event that is early waits for its day, which begins in summer at 23:00 UTC."""
     settings = store.model_copy(update={"timezone": LONDON.key})

@@ -5,9 +5,8 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlencode
@@ -36,8 +35,7 @@ OLDEST_DAY = "2012-02-01"
 
 def figures(home: HomeRunner, statement: str) -> list[tuple[object, ...]]:
     """Query the home's database."""
-    with closing(sqlite3.connect(f"file:{home.path / 'purchases.db'}?mode=ro", uri=True)) as store:
-        return list(store.execute(statement))
+    return home.rows(statement)
 
 
 def ticked(home: HomeRunner) -> bool:

@@ -1,11 +1,9 @@
 """What looks after runs: dead ones are reported, failed ones recorded, the next ones asked for."""
 
 import os
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from dagster import (
 )
 
 from assets.builds.builder import open_builder
-from assets.builds.locks import hold_write_lock
+from assets.builds.locks import hold_write_lock, is_run_alive
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES
 from assets.tables.transforms import DAY_TRANSFORMS
@@ -48,10 +46,11 @@ from orchestration.automation.schedules import daily_close_schedule
 from orchestration.build import build_defs
 from orchestration.instance import open_instance
 from streaming.settings import Settings
-from streaming.store.sqlite import connect
+from streaming.store.connection import StoreConnection
 from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.assets.stored import store_events
+from tests.databases import home_settings, look, store_variables
 from tests.orchestration.home import HomeRunner
 from tests.store.rows import event, micros, year_of_days
 from tests.support import wait_until
@@ -91,20 +90,29 @@ def test_a_run_whose_process_was_killed_is_reported_at_once(
 ) -> None:
     """The kernel freed its lock; a living one is left alone."""
     run = started(store, instance, DagsterRunStatus.STARTED)
-    holding = subprocess.Popen([sys.executable, "-c", HOLD, str(store.home), run.run_id])
-    lock = Home(store.home).run_lease(run.run_id)
-    wait_until(lambda: list(report_dead_runs(store, instance, 0)) == [] and lock.exists(), 60, "-")
+    instance.report_engine_event("starting", run)
+    holding = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(store.home), run.run_id],
+        env={**os.environ, **store_variables(store.home)},
+    )
+    wait_until(lambda: is_run_alive(store, run.run_id), 60, "the run does not begin")
+    assert list(report_dead_runs(store, instance, 0)) == []
     time_of_day = time.time() + 10 * SILENT_SECONDS
     assert list(report_dead_runs(store, instance, time_of_day)) == []
     holding.kill()
     holding.wait()
-    assert list(report_dead_runs(store, instance, time.time())) == [run.run_id]
+    # A server ends the session of a run a moment after its client.
+    wait_until(lambda: not is_run_alive(store, run.run_id), 30, "its lock stays")
+    # A kill leaves the file of the lock; on a server only the silence shows it.
+    now = time.time() if isinstance(store.database, Path) else time_of_day
+    assert list(report_dead_runs(store, instance, now)) == [run.run_id]
     reported = instance.get_run_by_id(run.run_id)
     assert reported is not None
     assert reported.status == DagsterRunStatus.FAILURE
-    assert not lock.exists()
+    assert not Home(store.home).run_lease(run.run_id).exists()
 
 
+@pytest.mark.sqlite("the file of a lock, which a kill leaves")
 @pytest.mark.timeout(180)
 def test_a_backfill_of_the_command_line_that_was_killed_is_reported_and_recorded(
     store: Settings,
@@ -139,10 +147,11 @@ def test_a_backfill_of_the_command_line_that_was_killed_is_reported_and_recorded
 
 def count(settings: Settings, table: str) -> int:
     """Count the rows of a table."""
-    with closing(connect(settings.database_path, read_only=True)) as database:
+    with look(settings) as database:
         return int(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
+@pytest.mark.sqlite("the file of a lock, which a kill leaves")
 def test_a_seal_whose_process_was_killed_is_reported_too(
     store: Settings, instance: DagsterInstance
 ) -> None:
@@ -199,7 +208,7 @@ def test_the_close_builds_yesterday_of_the_deployments_zone() -> None:
 
 
 def test_the_close_computes_older_days_that_were_added_to(
-    store: Settings, connection: sqlite3.Connection
+    store: Settings, connection: StoreConnection
 ) -> None:
     """After yesterday, and not today, which is added to all day."""
     with open_builder(store, "run") as builder:
@@ -213,9 +222,10 @@ def test_the_close_computes_older_days_that_were_added_to(
     assert config["days"] == ["2011-10-30", "2011-10-26"]
 
 
+@pytest.mark.sqlite("the lock is a file")
 def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
     """The lock of a run is its own, and gone afterwards."""
-    with hold_write_lock(Settings(home=tmp_path), "a"):
+    with hold_write_lock(home_settings(tmp_path), "a"):
         assert Home(tmp_path).run_lease("a").exists()
     assert not Home(tmp_path).run_lease("a").exists()
 

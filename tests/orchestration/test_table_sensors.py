@@ -1,6 +1,5 @@
 """The sensor of stale days on a real instance: what comes at any moment is in the tables then."""
 
-import sqlite3
 from collections.abc import Callable
 from datetime import date, timedelta
 
@@ -26,8 +25,9 @@ from orchestration.automation.run_requests import days_request, late_days_reques
 from orchestration.automation.table_sensors import stale_days_sensor
 from orchestration.build import build_defs
 from streaming.settings import Settings
-from streaming.store.sqlite import connect
+from streaming.store.connection import StoreConnection
 from tests.assets.stored import store_events
+from tests.databases import look
 from tests.store.rows import event, micros
 
 DAY = date(2024, 3, 1)
@@ -76,13 +76,10 @@ def execute_request(
 
 def stale(settings: Settings) -> set[str]:
     """Return the days whose tables are not what the stream counted."""
-    connection = connect(settings.database_path, read_only=True)
-    try:
+    with look(settings) as connection:
         return {
             d.partition for d in read_stale_partitions(connection, {}) if d.table in DAY_TABLE_NAMES
         }
-    finally:
-        connection.close()
 
 
 def test_without_a_database_it_waits(settings: Settings, instance: DagsterInstance) -> None:
@@ -185,7 +182,7 @@ def test_an_event_stored_between_a_runs_read_and_its_write_is_there_in_the_end(
 
 
 def test_the_start_of_history_moves_either_way_and_no_day_is_lost(
-    store: Settings, instance: DagsterInstance, connection: sqlite3.Connection
+    store: Settings, instance: DagsterInstance, connection: StoreConnection
 ) -> None:
     """Days before it are counted and left alone; taken in again they are asked for, and built."""
     later = store.model_copy(update={"history_start": DAY + timedelta(1)})

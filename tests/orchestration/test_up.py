@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import sqlite3
 from urllib.error import HTTPError
 
 import pytest
@@ -14,6 +13,7 @@ from streaming.broker.embedded import broker_status
 from streaming.system.lease import holder
 from tests.browser import browser
 from tests.dashboard.served import get
+from tests.databases import NOT_YET
 from tests.orchestration.home import HomeRunner, leases
 from tests.support import wait_until
 from tests.terminal import in_terminal
@@ -90,7 +90,7 @@ def true_events(home: HomeRunner) -> int:
         items = get(f"{dashboard_of(home)}/api/v1/items?from={days['first']}&to={days['last']}")
     except HTTPError:
         raise
-    except (OSError, ValueError, sqlite3.OperationalError):
+    except (OSError, ValueError, *NOT_YET):
         return 0
     expected = [day for day in ledger if days["first"] <= day <= days["last"]]
     shown = {point["at"]: point["events"] for point in days["points"]}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.build import build_defs
-from streaming.settings import Settings
+from tests.databases import home_settings
 from tests.orchestration.graphql import sensors_at
 from tests.orchestration.home import HomeRunner
 from tests.support import free_port, wait_until
@@ -43,7 +43,7 @@ def test_dagsters_own_commands_serve_all_sensors_and_let_them_tick(
             stderr=log,
             start_new_session=True,
         )
-    repository = build_defs(Settings(home=home.path)).get_repository_def()
+    repository = build_defs(home_settings(home.path)).get_repository_def()
     names = {sensor.name for sensor in repository.sensor_defs}
 
     def all_ticked() -> bool:

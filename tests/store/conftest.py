@@ -1,34 +1,35 @@
 """Fixtures of the store's tests: a home of its own, and a store in it."""
 
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
-from streaming.store.connection import connect as open_connection
 from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_engine
 from streaming.store.schema import upgrade
-from streaming.store.sqlite import connect
+from tests.databases import chosen_server, home_settings, look
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """Return settings of a new home, without a database."""
-    return Settings(home=tmp_path / "home")
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Return settings of a new home, without a store."""
+    if chosen_server() is None or "store" not in request.fixturenames:
+        return home_settings(tmp_path / "home")
+    template: str = request.getfixturevalue("postgres_template")
+    return home_settings(tmp_path / "home", template=template)
 
 
 @pytest.fixture
-def store(settings: Settings, empty_database: Path) -> Settings:
-    """Return settings of a home with an empty, started database."""
-    settings.database_path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(empty_database, settings.database_path)
+def store(settings: Settings, request: pytest.FixtureRequest) -> Settings:
+    """Return settings of a home with an empty, started store."""
+    if isinstance(settings.database, Path):
+        settings.database.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(request.getfixturevalue("empty_database"), settings.database)
     upgrade(settings)
     engine = open_engine(settings)
     ensure_deployment(engine, settings)
@@ -37,13 +38,13 @@ def store(settings: Settings, empty_database: Path) -> Settings:
 
 
 @pytest.fixture
-def connection(store: Settings) -> Iterator[sqlite3.Connection]:
-    """Return a connection that may write to the store."""
-    with closing(connect(store.database_path)) as opened:
+def connection(store: Settings) -> Iterator[StoreConnection]:
+    """Return a connection that may write to the store, outside any transaction."""
+    with look(store) as opened:
         yield opened
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.sqlite), "postgres"])
 def either_store(request: pytest.FixtureRequest) -> Settings:
     """Return settings of an empty, started store, in a file and then on a server."""
     if request.param == "sqlite":
@@ -59,7 +60,7 @@ def either_store(request: pytest.FixtureRequest) -> Settings:
 @pytest.fixture
 def either_connection(either_store: Settings) -> Iterator[StoreConnection]:
     """Return a connection that may write to that store, outside any transaction."""
-    with closing(open_connection(either_store.database)) as opened:
+    with look(either_store) as opened:
         yield opened
 
 

@@ -8,11 +8,14 @@ from typing import cast
 from streaming.events.identifiers import pack_event_id
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, transaction
+from streaming.store.models import AnalyticsEventRow
 from streaming.store.rebuild import rebuild
 from streaming.store.rows import EventRow
 
 GROUP = "analytics-consumer-test"
 TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+EVENT_COLUMNS = ", ".join(f'"{name}"' for name in AnalyticsEventRow.model_fields)
+"""On a server there is the number of the row too."""
 SOURCE_TOPICS = {"purchases": 1, "purchases.redrive": 2}
 
 

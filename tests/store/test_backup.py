@@ -11,10 +11,13 @@ from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store import backup as copying
 from streaming.store.backup import backup, newest_backup, scheduled_backup
+from streaming.store.connection import StoreConnection
 from streaming.store.sqlite import connect
 from tests.deployment import Deployment
 from tests.store.rows import add_events, fill, year_of_days
 from tests.store.users import unprivileged
+
+pytestmark = pytest.mark.sqlite("a backup is a copy of the file")
 
 
 def rows_of(path: Path) -> list[tuple[object, ...]]:
@@ -23,7 +26,7 @@ def rows_of(path: Path) -> list[tuple[object, ...]]:
         return copy.execute("SELECT * FROM analytics_event ORDER BY event_id").fetchall()
 
 
-def test_a_backup_is_one_whole_file(store: Settings, connection: sqlite3.Connection) -> None:
+def test_a_backup_is_one_whole_file(store: Settings, connection: StoreConnection) -> None:
     """What is still in the WAL is in the copy, and nothing lies beside it."""
     add_events(connection, year_of_days(100))
     assert Path(f"{store.database_path}-wal").stat().st_size > 0
@@ -64,7 +67,7 @@ def test_a_backup_overwrites_nothing(store: Settings, tmp_path: Path) -> None:
 
 
 def test_a_backup_sees_one_moment(
-    store: Settings, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    store: Settings, connection: StoreConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A writer that never rests neither damages the copy nor makes it start again without end."""
     monkeypatch.setattr(copying, "PAGES_PER_STEP", 1)
@@ -92,7 +95,7 @@ def test_a_backup_sees_one_moment(
 
 
 def test_a_damaged_database_is_not_taken_for_a_backup(
-    store: Settings, connection: sqlite3.Connection
+    store: Settings, connection: StoreConnection
 ) -> None:
     """The copy is checked whole; a bad one does not stay."""
     add_events(connection, year_of_days(3000))
@@ -123,7 +126,7 @@ def test_a_directory_that_may_not_be_written_is_named(
 
 
 def test_the_command_says_where_the_backup_is(
-    store: Settings, connection: sqlite3.Connection, tmp_path: Path
+    store: Settings, connection: StoreConnection, tmp_path: Path
 ) -> None:
     """`db backup`, and its refusal of a taken name with exit code 2."""
     fill(store, connection, year_of_days(3))

@@ -1,10 +1,10 @@
 """The figures as they are read, and `totals` without a broker."""
 
 import json
-import sqlite3
 from collections import Counter
 
 from streaming.settings import Settings
+from streaming.store.connection import StoreConnection
 from streaming.store.live_totals import (
     ItemFigures,
     distinct_figures,
@@ -19,7 +19,7 @@ NOON = micros("2024-03-01 12:00")
 NOWHERE = "127.0.0.1:1"
 
 
-def test_an_empty_store_has_figures_of_zero(connection: sqlite3.Connection) -> None:
+def test_an_empty_store_has_figures_of_zero(connection: StoreConnection) -> None:
     """Before the first event there is no row, and no most popular product."""
     figures = live_figures(connection)
     assert (figures.events, figures.items_sold, figures.refused) == (0, 0, 0)
@@ -27,7 +27,7 @@ def test_an_empty_store_has_figures_of_zero(connection: sqlite3.Connection) -> N
     assert distinct_figures(connection).orders == 0
 
 
-def test_figures_are_those_of_the_events(store: Settings, connection: sqlite3.Connection) -> None:
+def test_figures_are_those_of_the_events(store: Settings, connection: StoreConnection) -> None:
     """Sales and a return, an unknown price, a guest, and an order of two lines."""
     fill(
         store,
@@ -48,7 +48,7 @@ def test_figures_are_those_of_the_events(store: Settings, connection: sqlite3.Co
 
 
 def test_between_equals_revenue_and_then_the_name_decides(
-    store: Settings, connection: sqlite3.Connection
+    store: Settings, connection: StoreConnection
 ) -> None:
     """The most popular product is one, always the same."""
     dear = {"unit_price_micros": 9_000_000, "amount_micros": 18_000_000}
@@ -69,7 +69,7 @@ def test_between_equals_revenue_and_then_the_name_decides(
     ]
 
 
-def test_refused_are_those_not_stored_later(connection: sqlite3.Connection) -> None:
+def test_refused_are_those_not_stored_later(connection: StoreConnection) -> None:
     """A dead letter that was redriven and stored counts no more; the top reason comes first."""
     for offset, (state, reason) in enumerate(
         [
@@ -89,7 +89,7 @@ def test_refused_are_those_not_stored_later(connection: sqlite3.Connection) -> N
     assert live_figures(connection).refused == 4
 
 
-def test_totals_without_a_broker(store: Settings, connection: sqlite3.Connection) -> None:
+def test_totals_without_a_broker(store: Settings, connection: StoreConnection) -> None:
     """All figures of the contract; the lag is null, and why is said beside it."""
     events = year_of_days(40)
     fill(store, connection, events)
@@ -119,5 +119,5 @@ def test_totals_without_a_database(settings: Settings) -> None:
     """One sentence with the commands that make one, and exit code 1."""
     done = Deployment(settings.home, NOWHERE, "").run("totals")
     assert done.returncode == 1
-    assert "There is no database" in done.stderr
+    assert "purchases db upgrade" in done.stderr
     assert len(done.stderr.splitlines()) == 1

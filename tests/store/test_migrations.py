@@ -1,5 +1,6 @@
 """The schema's history: it equals the models, runs whole or not at all, and never goes back."""
 
+import os
 import re
 import shutil
 import sqlite3
@@ -21,8 +22,11 @@ from assets.tables.models import DailySales
 from streaming.errors import Mismatch, PurchasesError
 from streaming.settings import Settings
 from streaming.store import connection as opening
-from streaming.store import deployment, schema
+from streaming.store import deployment, postgres_schema, schema
+from streaming.store.connection import StoreConnection, store_exists
 from streaming.store.engine import engine_over, open_engine
+from streaming.store.table_dialect import dialect_of
+from tests.databases import change, home_settings, look, read_rows, store_variables
 from tests.store.rows import add_events, year_of_days
 
 # Importing the tables of `assets` puts them beside those of `streaming`.
@@ -48,12 +52,12 @@ def upgrade() -> None:
 @pytest.fixture
 def future(store: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """After the store was made, the program needs one revision more; gives the history."""
-    assert store.database_path.exists()
+    assert store_exists(store)
     history = tmp_path / "history"
     shutil.copytree(schema.MIGRATIONS, history, ignore=shutil.ignore_patterns("__pycache__"))
     write_revision(history, "UPDATE deployment SET nickname = 'shop'")
     monkeypatch.setattr(schema, "MIGRATIONS", history)
-    for module in (schema, opening):
+    for module in (schema, opening, postgres_schema):
         monkeypatch.setattr(module, "SCHEMA_VERSION", FOLLOWING)
     return history
 
@@ -64,12 +68,18 @@ def write_revision(history: Path, more: str) -> None:
     (history / "versions" / "future.py").write_text(text)
 
 
-def columns(path: Path, table: str) -> list[str]:
+def at(settings: Settings, path: Path) -> Settings:
+    """Return settings of the same home with another file."""
+    return settings.model_copy(update={"database_url": f"sqlite:///{path}"})
+
+
+def columns(settings: Settings, table: str) -> list[str]:
     """Return the names of a table's columns."""
-    with closing(sqlite3.connect(path)) as connection:
-        return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+    with look(settings) as store:
+        return [column for of, column, _ in dialect_of(store).list_columns(store) if of == table]
 
 
+@pytest.mark.sqlite("the history of a file")
 def test_the_migrations_give_the_models(store: Settings) -> None:
     """Alembic finds nothing to do between a migrated database and the models' metadata."""
     engine = open_engine(store)
@@ -81,6 +91,7 @@ def test_the_migrations_give_the_models(store: Settings) -> None:
     engine.dispose()
 
 
+@pytest.mark.sqlite("the history of a file")
 def test_the_migrations_give_the_models_constraints(store: Settings) -> None:
     """Alembic does not compare CHECK constraints and keys, so their text is compared here."""
     engine = open_engine(store)
@@ -121,6 +132,7 @@ def test_the_first_upgrade_makes_the_database_without_a_backup(settings: Setting
     assert not (settings.home / "backups").exists()
 
 
+@pytest.mark.sqlite("the history of a file")
 def test_a_current_database_is_left_alone(store: Settings) -> None:
     """A second upgrade changes no byte."""
     before = store.database_path.read_bytes()
@@ -134,29 +146,37 @@ def test_several_processes_may_upgrade_at_once(settings: Settings) -> None:
         "from streaming.settings import Settings; from streaming.store.schema import upgrade;"
         f"upgrade(Settings(home={str(settings.home)!r}))"
     )
-    processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
+    environment = {**os.environ, **store_variables(settings.home)}
+    command = [sys.executable, "-c", script]
+    processes = [subprocess.Popen(command, env=environment) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
     open_engine(settings).dispose()
 
 
 @pytest.mark.usefixtures("future")
-def test_an_older_schema_is_migrated_after_a_backup(store: Settings) -> None:
-    """The database has the new column and its data, the backup is what it was before."""
-    with closing(sqlite3.connect(store.database_path)) as connection:
-        connection.isolation_level = None
-        add_events(connection, year_of_days(30))
-        kept = schema.upgrade(store)
+def test_an_older_schema_is_migrated_after_a_backup(
+    store: Settings, connection: StoreConnection
+) -> None:
+    """The database has the new column and its data, the backup is what it was before.
+
+    A server's backups are its administrator's.
+    """
+    add_events(connection, year_of_days(30))
+    kept = schema.upgrade(store)
+    assert "nickname" in columns(store, "deployment")
+    stores = [store]
+    if isinstance(store.database, Path):
         assert kept is not None
         assert kept.parent == store.home / "backups"
-    assert "nickname" in columns(store.database_path, "deployment")
-    assert "nickname" not in columns(kept, "deployment")
-    for path in (store.database_path, kept):
-        with closing(sqlite3.connect(path)) as connection:
-            assert connection.execute("SELECT count(*) FROM analytics_event").fetchone() == (30,)
+        stores.append(at(store, kept))
+        assert "nickname" not in columns(stores[-1], "deployment")
+    for each in stores:
+        assert read_rows(each, "SELECT count(*) FROM analytics_event") == [(30,)]
     assert schema.upgrade(store) is None
     open_engine(store).dispose()
 
 
+@pytest.mark.sqlite("the history of a file")
 def test_the_first_schema_is_brought_up(settings: Settings) -> None:
     """A database of the first version gets the aggregate tables, and keeps what it stored."""
     settings.home.mkdir()
@@ -172,11 +192,11 @@ def test_the_first_schema_is_brought_up(settings: Settings) -> None:
         marks = ", ".join("?" * len(rows[0]))
         connection.executemany(f"INSERT INTO analytics_event VALUES ({marks})", rows)
         events = connection.execute(READABLE).fetchall()
-    assert columns(settings.database_path, "daily_sales") == []
+    assert columns(settings, "daily_sales") == []
     kept = schema.upgrade(settings)
     assert kept is not None
-    assert columns(kept, "daily_sales") == []
-    assert columns(settings.database_path, "daily_sales")[:2] == ["day", "events"]
+    assert columns(at(settings, kept), "daily_sales") == []
+    assert columns(settings, "daily_sales")[:2] == ["day", "events"]
     for path in (settings.database_path, kept):
         with closing(sqlite3.connect(path)) as connection:
             assert connection.execute(READABLE).fetchall() == events
@@ -195,17 +215,15 @@ def test_a_migration_that_fails_changes_nothing(store: Settings, future: Path) -
     write_revision(future, "UPDATE no_such_table SET x = 1")
     with pytest.raises(Exception, match="no_such_table"):
         schema.upgrade(store)
-    assert "nickname" not in columns(store.database_path, "deployment")
-    with closing(sqlite3.connect(store.database_path)) as connection:
-        stays = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    assert stays == (f"{CURRENT:04d}",)
+    assert "nickname" not in columns(store, "deployment")
+    stays = read_rows(store, "SELECT version_num FROM alembic_version")
+    assert stays == [(f"{CURRENT:04d}",)]
 
 
 def test_a_newer_schema_is_refused(store: Settings) -> None:
     """Neither opened nor migrated; the message names both versions and the ways out."""
-    with closing(sqlite3.connect(store.database_path)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '0997'")
-        connection.commit()
+    with change(store) as opened:
+        opened.execute("UPDATE alembic_version SET version_num = '0997'")
     message = rf"schema version 997, newer than this program's {CURRENT}"
     for attempt in (schema.upgrade, open_engine):
         with pytest.raises(Mismatch, match=message):
@@ -215,19 +233,22 @@ def test_a_newer_schema_is_refused(store: Settings) -> None:
 def test_a_database_of_another_program_is_not_migrated(settings: Settings) -> None:
     """`PURCHASES_DATABASE_URL` may name a wrong file; nothing is added to it."""
     settings.home.mkdir()
-    with closing(sqlite3.connect(settings.database_path)) as other:
-        other.execute("CREATE TABLE bookmarks (url)")
+    engine = engine_over(settings.database, create=True)
+    with engine.begin() as other:
+        other.exec_driver_sql("CREATE TABLE bookmarks (url text)")
+    engine.dispose()
     with pytest.raises(PurchasesError, match="not one of purchases"):
         schema.upgrade(settings)
-    assert columns(settings.database_path, "bookmarks") == ["url"]
-    assert columns(settings.database_path, "deployment") == []
+    assert columns(settings, "bookmarks") == ["url"]
+    assert columns(settings, "deployment") == []
 
 
+@pytest.mark.sqlite("the history of a file")
 def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A file in the way of the home's directory is named."""
     (tmp_path / "file").write_text("")
     with pytest.raises(PurchasesError, match=r"file.* cannot be used: "):
-        schema.upgrade(Settings(home=tmp_path / "file" / "home"))
+        schema.upgrade(home_settings(tmp_path / "file" / "home"))
 
 
 def test_the_deployment_is_recorded_once(store: Settings) -> None:

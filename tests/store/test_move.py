@@ -27,6 +27,8 @@ from tests.deployment import Deployment
 from tests.postgres import PostgresServer
 from tests.store.rows import add_dead_letter, event, fill, micros, year_of_days
 
+pytestmark = pytest.mark.sqlite("a file beside a server")
+
 CHILD = """
 import os, sys
 from streaming.settings import Settings

@@ -20,7 +20,10 @@ from streaming.store.connection import read_store
 from streaming.store.engine import engine_over
 from streaming.store.migrations import move_events
 from streaming.store.restore import restore
+from tests.databases import home_settings
 from tests.store.rows import Event, year_of_days
+
+pytestmark = pytest.mark.sqlite("no release stored into a server before schema 9")
 
 READABLE = "SELECT * FROM analytics_event_readable ORDER BY stream_offset"
 KILLED_AT = """
@@ -78,7 +81,7 @@ def old_events() -> list[Event]:
 def home(old_home: Path, tmp_path: Path) -> Settings:
     """Return settings of a copy of that home."""
     shutil.copytree(old_home, tmp_path / "home")
-    return Settings(home=tmp_path / "home")
+    return home_settings(tmp_path / "home")
 
 
 def events_as_read(path: Path) -> list[tuple[object, ...]]:

@@ -1,9 +1,8 @@
 """Positions moved by a person: what came from a log that is no more is marked."""
 
-import sqlite3
-
 import pytest
 
+from streaming.store.connection import StoreConnection
 from streaming.store.offsets import StoredOffset, move_offsets
 from tests.store.rows import GROUP
 
@@ -16,7 +15,7 @@ DEAD_LETTER = (
 
 @pytest.mark.parametrize(("topic_id", "offsets"), [("same", [40, 41]), ("other", [None, None])])
 def test_dead_letters_of_a_topic_that_was_created_again_have_no_offset_any_more(
-    connection: sqlite3.Connection, topic_id: str, offsets: list[int | None]
+    connection: StoreConnection, topic_id: str, offsets: list[int | None]
 ) -> None:
     """So the new topic's dead letter of the same origin describes it, and `verify` agrees."""
     for number in range(2):

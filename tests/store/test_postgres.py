@@ -5,7 +5,6 @@ Both databases hold the same rows here; no command stores into PostgreSQL.
 
 import ast
 import re
-import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import date
 from itertools import permutations
@@ -145,8 +144,9 @@ def reader(postgres: str) -> Iterator[StoreConnection]:
         yield cast("StoreConnection", opened)
 
 
+@pytest.mark.sqlite("a file beside a server")
 def test_readers_find_the_same_in_both_databases(
-    store: Settings, connection: sqlite3.Connection, engine: Engine, reader: StoreConnection
+    store: Settings, connection: StoreConnection, engine: Engine, reader: StoreConnection
 ) -> None:
     """Figures, ledger, dead letters and positions, of the same type down to each value."""
     events = contested(40)
@@ -166,8 +166,9 @@ def test_readers_find_the_same_in_both_databases(
         assert (name, repr(read(reader))) == (name, repr(rows))
 
 
+@pytest.mark.sqlite("a file beside a server")
 def test_figures_and_positions_are_written_to_both_alike(
-    store: Settings, connection: sqlite3.Connection, engine: Engine, reader: StoreConnection
+    store: Settings, connection: StoreConnection, engine: Engine, reader: StoreConnection
 ) -> None:
     """A batch's dead letters, counts and positions, the figures of events, and failed builds."""
     record_source_topics(engine, SOURCE_TOPICS)
@@ -219,7 +220,7 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-def copy_rows(connection: sqlite3.Connection, engine: Engine) -> None:
+def copy_rows(connection: StoreConnection, engine: Engine) -> None:
     """Copy the rows of all tables of the models."""
     with engine.begin() as target:
         for table in Table.metadata.sorted_tables:

@@ -26,6 +26,7 @@ from streaming.store.sql_query import Bounds, run_query
 from streaming.store.sql_tables import SqlError, compute_day, read_sql_table, read_sql_tables
 from streaming.system.database import PostgresDatabase
 from tests.assets.stored import store_events, write
+from tests.databases import home_settings
 from tests.store.rows import SOURCE_TOPICS, event, micros
 from tests.support import wait_until
 
@@ -206,6 +207,7 @@ def test_an_unreachable_server_is_said(stored: Settings) -> None:
         read_sql_table(file, away)
 
 
+@pytest.mark.sqlite("a file beside a server")
 def test_a_table_of_a_file_has_one_digest_in_both_databases(
     stored: Settings, tmp_path: Path
 ) -> None:
@@ -215,7 +217,7 @@ def test_a_table_of_a_file_has_one_digest_in_both_databases(
         'SELECT item, max("user") AS buyer, sum(amount_micros) AS total, avg(quantity) AS mean,'
         f" 1.0 * sum(quantity) / 7 AS seventh {WHERE} GROUP BY item"
     )
-    on_sqlite = Settings(home=tmp_path / "on-sqlite", sql=tmp_path / "sql")
+    on_sqlite = home_settings(tmp_path / "on-sqlite", sql=tmp_path / "sql")
     store_events(on_sqlite, [event(0, NOON), event(1, NOON, 2)])
     builds = []
     for settings in (on_sqlite, stored.model_copy(update={"sql": on_sqlite.sql})):

@@ -70,6 +70,7 @@ def url_of(conninfo: str) -> str:
     return "postgresql+psycopg://{user}:{password}@{host}:{port}/{dbname}".format(**parts)
 
 
+@pytest.mark.sqlite("a file beside a server")
 def test_both_databases_have_the_tables_and_indexes_of_the_models(
     store: Settings, postgres_settings: Settings
 ) -> None:
@@ -134,6 +135,7 @@ def odd_value(column: Column[Any], number: int) -> object:
     return "conflict" if column.name == "kind" else f"text {number}"
 
 
+@pytest.mark.sqlite("a file beside a server")
 def test_views_show_the_same_in_both_databases(
     store: Settings, postgres_settings: Settings
 ) -> None:

@@ -43,6 +43,7 @@ def engine(postgres_settings: Settings) -> Iterator[Engine]:
     made.dispose()
 
 
+@pytest.mark.sqlite("a file beside a server")
 @pytest.mark.parametrize("amounts", [False, True])
 def test_both_databases_hold_the_same(
     store: Settings, postgres_settings: Settings, engine: Engine, *, amounts: bool

@@ -11,11 +11,14 @@ import pytest
 from streaming.errors import Mismatch, PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store.backup import backup
+from streaming.store.connection import StoreConnection
 from streaming.store.restore import restore
 from streaming.store.sqlite import connect, snapshot
 from streaming.system.lease import acquire
 from tests.deployment import Deployment
 from tests.store.rows import add_events, fill, year_of_days
+
+pytestmark = pytest.mark.sqlite("a restore replaces the file")
 
 
 def count(path: Path) -> int:
@@ -24,7 +27,7 @@ def count(path: Path) -> int:
         return int(connection.execute("SELECT count(*) FROM analytics_event").fetchone()[0])
 
 
-def test_restore_brings_back_and_keeps(store: Settings, connection: sqlite3.Connection) -> None:
+def test_restore_brings_back_and_keeps(store: Settings, connection: StoreConnection) -> None:
     """The database is the backup again, and what was there lies in `backups`."""
     events = year_of_days(30)
     fill(store, connection, events[:20])
@@ -37,7 +40,7 @@ def test_restore_brings_back_and_keeps(store: Settings, connection: sqlite3.Conn
 
 
 def test_a_reader_meanwhile_sees_the_one_or_the_other(
-    store: Settings, connection: sqlite3.Connection
+    store: Settings, connection: StoreConnection
 ) -> None:
     """An open connection stays good: its snapshot first, then the restored content."""
     events = year_of_days(30)
@@ -54,7 +57,7 @@ def test_a_reader_meanwhile_sees_the_one_or_the_other(
 
 
 def test_restore_into_an_empty_home(
-    store: Settings, connection: sqlite3.Connection, tmp_path: Path
+    store: Settings, connection: StoreConnection, tmp_path: Path
 ) -> None:
     """On a new machine there is nothing to keep; a WAL without its database is not replayed."""
     fill(store, connection, year_of_days(20))
@@ -67,7 +70,7 @@ def test_restore_into_an_empty_home(
     assert count(new.database_path) == 20
 
 
-def test_a_damaged_database_is_moved_aside(store: Settings, connection: sqlite3.Connection) -> None:
+def test_a_damaged_database_is_moved_aside(store: Settings, connection: StoreConnection) -> None:
     """What cannot be copied is kept as it is, and the backup takes its place."""
     fill(store, connection, year_of_days(20))
     connection.close()
@@ -145,7 +148,7 @@ def test_a_backup_of_another_deployment_is_refused(store: Settings, tmp_path: Pa
             restore(store, copy)
 
 
-def test_a_damaged_backup_is_refused(store: Settings, connection: sqlite3.Connection) -> None:
+def test_a_damaged_backup_is_refused(store: Settings, connection: StoreConnection) -> None:
     """The backup is checked whole before anything is replaced."""
     fill(store, connection, year_of_days(3000))
     copy = backup(store)
@@ -157,9 +160,7 @@ def test_a_damaged_backup_is_refused(store: Settings, connection: sqlite3.Connec
     assert count(store.database_path) == 3000
 
 
-def test_the_command_says_what_is_kept_where(
-    store: Settings, connection: sqlite3.Connection
-) -> None:
+def test_the_command_says_what_is_kept_where(store: Settings, connection: StoreConnection) -> None:
     """`db restore`, and its refusal of a wrong file with exit code 2 and one sentence."""
     fill(store, connection, year_of_days(3))
     copy = backup(store)

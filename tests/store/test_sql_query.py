@@ -15,8 +15,11 @@ from streaming.store.sql_access import ReadOnlyAccess
 from streaming.store.sql_query import Bounds, run_query
 from streaming.store.sqlite import connect
 from tests.assets.stored import store_events
+from tests.databases import home_settings
 from tests.store.rows import event, micros
 from tests.support import wait_until
+
+pytestmark = pytest.mark.sqlite("SQL of SQLite; for the other see test_postgres_sql")
 
 BOUNDS = Bounds(30, 100)
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -26,7 +29,7 @@ NUMBERS = ENDLESS.replace("FROM n)", "FROM n LIMIT 2000)").partition(" SELECT co
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Return settings of a store with two events."""
-    settings = Settings(home=tmp_path_factory.mktemp("sql") / "home")
+    settings = home_settings(tmp_path_factory.mktemp("sql") / "home")
     noon = micros("2024-03-01 12:00")
     store_events(settings, [event(0, noon), event(1, noon, 2)])
     return settings

@@ -24,6 +24,8 @@ from streaming.verification.database_checks import (
 )
 from tests.deployment import Deployment
 
+pytestmark = pytest.mark.sqlite("that release stored into a file only")
+
 RELEASED = Path(__file__).parent / "data" / "home-0.1.0"
 ZONE = "Europe/London"
 

@@ -2,14 +2,17 @@
 
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.settings import Settings
+from streaming.store.connection import StoreConnection
 from streaming.store.migrations.readable import money, money_sum, utc, utc_of_milliseconds
 from streaming.store.models import Table
 from streaming.units import decimal_text, split_sum, whole_sum
+from tests.databases import read_named
 from tests.store.rows import add_dead_letter, event, fill, micros
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,25 +66,21 @@ def test_nothing_stays_nothing() -> None:
         assert evaluated(expression, None) is None
 
 
-def test_every_table_has_a_readable_view(connection: sqlite3.Connection) -> None:
-    """Who opens the file finds for each table the view by its name, and it can be read."""
-    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'")
-    assert {row[0] for row in rows} == {f"{name}_readable" for name in Table.metadata.tables}
+def test_every_table_has_a_readable_view(connection: StoreConnection) -> None:
+    """Who opens the store finds for each table the view by its name, and it can be read."""
     for name in Table.metadata.tables:
         connection.execute(f"SELECT * FROM {name}_readable").fetchall()
 
 
-def test_the_views_read_like_a_report(store: Settings, connection: sqlite3.Connection) -> None:
+def test_the_views_read_like_a_report(store: Settings, connection: StoreConnection) -> None:
     """A guest's event, its day and the totals, as a person sees them."""
     guest = event(0, micros("2024-02-29 23:30") + 5, quantity=3, user=None, item="mug")
     fill(store, connection, [guest])
     add_dead_letter(connection, 8)
-    connection.row_factory = sqlite3.Row
 
-    def only(view: str) -> sqlite3.Row:
-        rows: list[sqlite3.Row] = connection.execute(f"SELECT * FROM {view}_readable").fetchall()
-        assert len(rows) == 1
-        return rows[0]
+    def only(view: str) -> dict[str, Any]:
+        (row,) = read_named(connection, f"SELECT * FROM {view}_readable")
+        return row
 
     row = only("analytics_event")
     assert row["event_time_utc"] == "2024-02-29 23:30:00.000005"

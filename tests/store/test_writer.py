@@ -1,6 +1,5 @@
 """The writer of a batch: each event once, whatever the batches repeat, and figures that agree."""
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import permutations
@@ -13,6 +12,7 @@ from streaming.events.fields import MAX_AMOUNT_MICROS
 from streaming.events.record import Origin
 from streaming.settings import Settings
 from streaming.store.advances import Advance, PositionTaken, Source
+from streaming.store.connection import StoreConnection
 from streaming.store.engine import open_engine
 from streaming.store.live_totals import live_figures, top_items
 from streaming.store.rebuild import rebuild
@@ -26,12 +26,13 @@ from streaming.verification.database_checks import (
     check_positions,
     check_totals,
 )
-from tests.store.rows import GROUP, SOURCE_TOPICS, TOPIC_ID, Event, event, micros
+from tests.store.rows import EVENT_COLUMNS, GROUP, SOURCE_TOPICS, TOPIC_ID, Event, event, micros
 
 SOURCE = Source(GROUP, "analytics", "cluster", {"analytics": TOPIC_ID})
 NOON = micros("2024-03-01 12:00")
 DAY = 86_400_000_000
 UTC = ZoneInfo("UTC")
+EVENTS = f"SELECT {EVENT_COLUMNS} FROM analytics_event ORDER BY event_id"
 SUMMED = ("live_totals", "live_item_totals", "day_ledger")
 SUMS = "sum(events), sum(items_sold), sum(net_revenue_micros)"
 
@@ -53,7 +54,7 @@ def write(
 
 @pytest.mark.parametrize("size", [1, ROWS_TOGETHER - 1, ROWS_TOGETHER, 3 * ROWS_TOGETHER + 7])
 def test_whatever_batches_repeat_each_event_is_stored_once(
-    store: Settings, connection: sqlite3.Connection, size: int
+    store: Settings, connection: StoreConnection, size: int
 ) -> None:
     """The first of several counts, also in one batch; other content is not a duplicate."""
     chance, offset = Random(size), 0
@@ -77,7 +78,7 @@ def test_whatever_batches_repeat_each_event_is_stored_once(
         start = offset - size
         written = write(store, batch, start or None, offset)
         assert written.new == [each.row() for each in new]
-    stored = connection.execute("SELECT * FROM analytics_event ORDER BY event_id").fetchall()
+    stored = connection.execute(EVENTS).fetchall()
     assert stored == sorted(each.row() for each in first.values())
     sums = "count(*), sum(quantity), sum(amount_micros)"
     expected = connection.execute(f"SELECT {sums} FROM analytics_event").fetchall()
@@ -90,7 +91,7 @@ def test_whatever_batches_repeat_each_event_is_stored_once(
 
 
 def test_the_same_offsets_read_again_add_nothing(
-    store: Settings, connection: sqlite3.Connection
+    store: Settings, connection: StoreConnection
 ) -> None:
     """After a reset to the earliest offset even the places of the rows are the same."""
     events = [event(number, NOON) for number in range(2 * ROWS_TOGETHER + 1)]
@@ -103,7 +104,7 @@ def test_the_same_offsets_read_again_add_nothing(
 
 
 def test_a_position_that_another_moved_stores_nothing(
-    store: Settings, connection: sqlite3.Connection
+    store: Settings, connection: StoreConnection
 ) -> None:
     """Whoever comes second has to look up the position again."""
     write(store, [event(0, NOON)], None, 1)
@@ -119,7 +120,7 @@ AROUND_A_TRILLION = (10**18 - 1, 10**18, 10**18 + 1, 6 * 10**18, 10**15, 2_500_0
 
 @pytest.mark.parametrize("seed", range(6))
 def test_sums_beyond_64_bits_are_exact_however_the_events_are_cut(
-    store: Settings, connection: sqlite3.Connection, seed: int
+    store: Settings, connection: StoreConnection, seed: int
 ) -> None:
     """Totals, items and days are the events' sums, up and down across the carry, in any batches.
 
@@ -153,7 +154,7 @@ def test_sums_beyond_64_bits_are_exact_however_the_events_are_cut(
 
 
 def test_more_of_the_largest_sales_than_64_bits_add_up_are_stored(
-    store: Settings, connection: sqlite3.Connection
+    store: Settings, connection: StoreConnection
 ) -> None:
     """What a hostile producer can send at most, all in one batch, then honest sales and returns."""
     most = replace(event(0, NOON), amount_micros=MAX_AMOUNT_MICROS)
@@ -192,7 +193,7 @@ ATTEMPTS = [FIRST, SECOND, THIRD, DeadLetterUpdate(THIRD.origin, STORED)]
 
 @pytest.mark.parametrize("number", [2, 3, 4])
 def test_the_last_attempt_describes_an_origin_whatever_partition_it_stands_in(
-    store: Settings, connection: sqlite3.Connection, number: int
+    store: Settings, connection: StoreConnection, number: int
 ) -> None:
     """An offset says what came later in its own partition only; any order of reading does."""
     source = Source(GROUP, "analytics", "cluster", {})
@@ -209,7 +210,7 @@ def test_the_last_attempt_describes_an_origin_whatever_partition_it_stands_in(
 
 
 SAME_FOR_ANY_ORDER = (
-    "SELECT * FROM analytics_event ORDER BY event_id",
+    EVENTS,
     (
         "SELECT events, items_sold, gross_revenue_micros, net_revenue_micros, guest_events"
         " FROM live_totals"
@@ -242,7 +243,7 @@ def contested(ids: int) -> list[Event]:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_any_order_of_reading_gives_the_same_database(
-    store: Settings, connection: sqlite3.Connection, seed: int
+    store: Settings, connection: StoreConnection, seed: int
 ) -> None:
     """The lowest source wins, in one batch or in many, and all figures are those of the events."""
     chance, events = Random(seed), contested(60)
@@ -275,7 +276,7 @@ def test_any_order_of_reading_gives_the_same_database(
 
 
 def test_a_winner_from_another_partition_takes_the_count_with_it(
-    store: Settings, connection: sqlite3.Connection
+    store: Settings, connection: StoreConnection
 ) -> None:
     """The loser becomes the duplicate of its own partition, which is not read in this batch."""
     write(store, [event(1, NOON, source_timestamp=5)], None, 1)

@@ -14,10 +14,11 @@ from streaming.analytics.app import AnalyticsConsumerApp
 from streaming.store.rebuild import rebuild
 from streaming.verification.verify import verify
 from tests.deployment import Deployment
+from tests.store.rows import EVENT_COLUMNS
 
 LONG = pytest.mark.faults
 SAME = (
-    "SELECT * FROM analytics_event ORDER BY event_id",
+    f"SELECT {EVENT_COLUMNS} FROM analytics_event ORDER BY event_id",
     (
         "SELECT events, items_sold, gross_revenue_micros, net_revenue_micros, guest_events"
         " FROM live_totals"

@@ -25,7 +25,7 @@ def test_what_plain_clients_send_is_stored(deployment: Deployment) -> None:
     assert compressed.flush(60) == 0
     deployment.process()
     deployment.analyze()
-    rows = deployment.rows("SELECT user, item, amount_micros FROM analytics_event ORDER BY item")
+    rows = deployment.rows('SELECT "user", item, amount_micros FROM analytics_event ORDER BY item')
     assert rows == [
         ("eabara", "alarm clock", 9_990_000),
         ("htanaka", "batteries", None),

@@ -11,9 +11,9 @@ from confluent_kafka import Producer
 
 from streaming.errors import Mismatch
 from streaming.events.identifiers import event_id_text
-from streaming.store.backup import backup
 from streaming.system.home import Home
 from streaming.verification.verify import verify
+from tests.databases import copy_store, parts_with
 from tests.deployment import Deployment
 from tests.support import Broker, wait_until
 
@@ -25,8 +25,8 @@ FIGURES = (
     ),
     "SELECT * FROM live_item_totals ORDER BY item",
     "SELECT day, events, items_sold, net_revenue_micros FROM day_ledger ORDER BY day",
-    "SELECT count(DISTINCT user), count(DISTINCT order_id) FROM analytics_event",
-    "SELECT item, count(DISTINCT user), count(DISTINCT order_id) FROM analytics_event GROUP BY 1",
+    'SELECT count(DISTINCT "user"), count(DISTINCT order_id) FROM analytics_event',
+    'SELECT item, count(DISTINCT "user"), count(DISTINCT order_id) FROM analytics_event GROUP BY 1',
     "SELECT reason, count(*) FROM dead_letter WHERE state <> 'stored' GROUP BY 1",
 )
 ROWS = (
@@ -92,8 +92,8 @@ def stocked(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deploym
 @pytest.fixture
 def erased(stocked: Deployment, tmp_path: Path) -> Deployment:
     """Return a copy of it with a home of its own, of which a customer was erased."""
-    backup(stocked.settings, tmp_path / "purchases.db")
     copy = replace(stocked, home=tmp_path)
+    copy_store(stocked.settings, copy.settings)
     copy.succeed("erase", "--user", ANNA, "--yes")
     return copy
 
@@ -108,15 +108,6 @@ def differences(deployment: Deployment) -> list[str]:
     return verify(deployment.settings, lambda _what, _done, _total: None).examples
 
 
-def files_with(deployment: Deployment, *names: str) -> list[str]:
-    """Return the files of the database that hold one of the names."""
-    return [
-        path.name
-        for path in deployment.home.glob("purchases.db*")
-        if any(name.encode() in path.read_bytes() for name in names)
-    ]
-
-
 def test_what_is_read_again_stays_erased(shop: Deployment, tmp_path: Path) -> None:
     """Topics read again, by this database and by a new one, and the same purchases sent again."""
     before = read(shop, FIGURES)
@@ -127,7 +118,7 @@ def test_what_is_read_again_stays_erased(shop: Deployment, tmp_path: Path) -> No
     assert ANNA not in printed
     for name in ("purchases", "purchases.redrive", "analytics", "purchases.dlq"):
         assert f"The topic {shop.topic(name)} holds what was written until now until " in printed
-    assert files_with(shop, ANNA, ORDER) == []
+    assert parts_with(shop.settings, ANNA, ORDER) == []
     assert read(shop, FIGURES) == before
     assert differences(shop) == []
     erased = read(shop, ROWS)
@@ -148,7 +139,7 @@ def test_what_is_read_again_stays_erased(shop: Deployment, tmp_path: Path) -> No
     shop.analyze()
     assert read(shop, FIGURES[:-1]) == before[:-1]
     for each in (shop, new):
-        assert files_with(each, ANNA, ORDER) == []
+        assert parts_with(each.settings, ANNA, ORDER) == []
         assert differences(each) == []
 
 
@@ -168,15 +159,17 @@ def test_a_file_that_is_imported_again_brings_no_name_back(deployment: Deploymen
     for checkpoint in (deployment.home / "replays").glob("*.json"):
         checkpoint.unlink()
     assert import_file() == before
-    assert deployment.rows("SELECT count(*) FROM analytics_event WHERE user = 'ada'") == [(0,)]
-    assert files_with(deployment, "R-1001", "R-1005") == []
+    assert deployment.rows("""SELECT count(*) FROM analytics_event WHERE "user" = 'ada'""") == [
+        (0,)
+    ]
+    assert parts_with(deployment.settings, "R-1001", "R-1005") == []
     assert differences(deployment) == []
 
 
 def test_a_running_consumer_takes_the_erasure(shop: Deployment) -> None:
     """Purchases that come later are stored under the same pseudonym, and the log names nobody."""
     shop.succeed("erase", "--user", ANNA, "--yes")
-    customers = "SELECT count(DISTINCT user) FROM analytics_event"
+    customers = 'SELECT count(DISTINCT "user") FROM analytics_event'
     (before,) = shop.rows(customers)
     stored = shop.count("analytics_event")
     with shop.running("analyze"):
@@ -188,8 +181,8 @@ def test_a_running_consumer_takes_the_erasure(shop: Deployment) -> None:
         shop.process()
     shop.analyze()
     assert shop.rows(customers) == [before]
-    assert files_with(shop, ANNA) == []
-    assert shop.rows("SELECT count(*) FROM analytics_event WHERE user = 'bert'") == [(0,)]
+    assert parts_with(shop.settings, ANNA) == []
+    assert shop.rows("""SELECT count(*) FROM analytics_event WHERE "user" = 'bert'""") == [(0,)]
     log = (shop.home / "analyze.log").read_text()
     assert [name for name in (ANNA, "bert", ORDER, "item-") if name in log] == []
     assert differences(shop) == []
@@ -210,9 +203,9 @@ def test_verify_finds_a_name_that_was_not_erased(erased: Deployment) -> None:
     """By code of its own: in a row that was stored past the consumer."""
     with erased.writing() as store:
         (event_id,) = store.execute(
-            "SELECT event_id FROM analytics_event WHERE user LIKE 'erased-%' LIMIT 1"
+            """SELECT event_id FROM analytics_event WHERE "user" LIKE 'erased-%' LIMIT 1"""
         ).fetchone()
-        store.execute("UPDATE analytics_event SET user = ? WHERE event_id = ?", (ANNA, event_id))
+        store.execute('UPDATE analytics_event SET "user" = ? WHERE event_id = ?', (ANNA, event_id))
     named = differences(erased)
     assert len(named) == 2
     assert any(
@@ -236,7 +229,7 @@ def test_a_consumer_without_the_list_stops(erased: Deployment) -> None:
     Home(erased.home).erasures.unlink()
     with pytest.raises(Mismatch, match="from the home that erased"):
         erased.analyze()
-    assert files_with(erased, ANNA) == []
+    assert parts_with(erased.settings, ANNA) == []
 
 
 def test_a_persons_data_is_handed_out(stocked: Deployment, tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
 """Whatever is killed: acknowledged = stored ∪ dead-lettered, disjoint, each once, in order."""
 
 import json
-import sqlite3
 from collections import Counter
-from contextlib import closing
 
 import pytest
 
+from tests.databases import change
 from tests.deployment import Deployment
 from tests.kills import kill_workers
 from tests.load import Load
@@ -43,11 +42,10 @@ def test_a_batch_whose_position_another_consumer_moved_is_dropped_and_read_again
         with Load(deployment, rate=500) as load:
             wait_until(lambda: deployment.count("analytics_event") > 100, 60, "nothing is stored")
             worker = deployment.worker_pid("analytics")
-            with closing(sqlite3.connect(deployment.home / "purchases.db", timeout=30)) as other:
-                other.execute("BEGIN IMMEDIATE")
+            with change(deployment.settings, 30) as other:
                 wait_until(lambda: "paused" in logged(deployment), 60, "it does not wait")
-                other.execute("UPDATE stream_offset SET next_offset = max(next_offset - 1, 0)")
-                other.commit()
+                earlier = "UPDATE stream_offset SET next_offset = next_offset - 1"
+                other.execute(f"{earlier} WHERE next_offset > 0")
             wait_until(lambda: "position_taken" in logged(deployment), 60, "it does not notice")
         wait_until_quiet(deployment, load.sent)
         assert deployment.worker_pid("analytics") == worker

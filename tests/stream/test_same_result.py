@@ -23,7 +23,7 @@ from tests.support import Broker, wait_until
 EVENTS = 200
 """More than a batch of 100, and few: batches of 1 take two transactions each."""
 COMPARED = {
-    "analytics_event": "event_id, event_time, kind, user, item, quantity, unit_price_micros,"
+    "analytics_event": 'event_id, event_time, kind, "user", item, quantity, unit_price_micros,'
     " amount_micros, currency, order_id, description, country",
     "live_totals": "events, items_sold, gross_revenue_micros, net_revenue_micros, guest_events",
     "live_item_totals": "item, events, items_sold, gross_revenue_micros, net_revenue_micros",

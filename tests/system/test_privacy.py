@@ -20,6 +20,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.sqlite("permissions of the file, and a backup of it")
 def test_a_command_makes_files_that_are_its_users_alone(tmp_path: Path) -> None:
     """Also SQLite's, although the shell's umask lets others read, and the home was open."""
     home = tmp_path / "home"

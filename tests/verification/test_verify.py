@@ -10,7 +10,6 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -30,19 +29,19 @@ from confluent_kafka.admin import AdminClient
 
 from assets.builds.archive import archive_history
 from streaming.errors import PurchasesError
-from streaming.store.backup import copy_database
-from streaming.store.connection import write_store
+from streaming.store.connection import StoreConnection, write_store
 from streaming.store.move import move
 from streaming.store.rebuild import rebuild
-from streaming.store.sqlite import connect
 from streaming.system.home import Home
 from streaming.verification import reader_processes, retention
 from streaming.verification.records import headers_of
 from streaming.verification.verify import VerificationReport, verify
+from tests.databases import NOT_YET, copy_store, look
 from tests.deployment import Deployment
 from tests.load import Load
 from tests.oracle import wait_until_quiet
 from tests.postgres import PostgresServer
+from tests.store.rows import EVENT_COLUMNS
 from tests.support import Broker, wait_until
 
 GOOD, BAD = 300, 10
@@ -72,15 +71,15 @@ def finished(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deploy
 @pytest.fixture
 def copied(finished: Deployment, tmp_path: Path) -> Deployment:
     """Return the finished deployment with a database of its own, to tamper with."""
-    with closing(connect(finished.settings.database_path)) as source:
-        copy_database(source, finished.settings.database_path, tmp_path / "purchases.db")
-    return replace(finished, home=tmp_path)
+    copied = replace(finished, home=tmp_path)
+    copy_store(finished.settings, copied.settings)
+    return copied
 
 
 @pytest.fixture
-def database(copied: Deployment) -> Iterator[sqlite3.Connection]:
+def database(copied: Deployment) -> Iterator[StoreConnection]:
     """Return a connection that may write to the copy."""
-    with closing(connect(copied.settings.database_path)) as opened:
+    with look(copied.settings) as opened:
         yield opened
 
 
@@ -169,12 +168,12 @@ def test_the_verdict_is_kept_and_shown(copied: Deployment) -> None:
 
 
 def test_processes_find_what_one_finds(
-    copied: Deployment, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    copied: Deployment, database: StoreConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Partitions that are read side by side give the same report: two differences, no other."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     for statement, _ in TAMPERINGS[3:5]:
-        database.execute(statement)
+        alter(database, statement)
     here = result_of(copied)
     monkeypatch.setattr(reader_processes, "MANY_ROWS", 0)
     shown = set[str]()
@@ -258,11 +257,11 @@ TAMPERINGS = [
 
 @pytest.mark.parametrize(("tampering", "sentence"), TAMPERINGS)
 def test_what_was_tampered_with_is_named(
-    copied: Deployment, database: sqlite3.Connection, tampering: str, sentence: str
+    copied: Deployment, database: StoreConnection, tampering: str, sentence: str
 ) -> None:
     """Any change to a figure, a row or a position shows with its position, after it agreed too."""
     assert result_of(copied).examples == []
-    assert database.execute(tampering).rowcount > 0
+    assert alter(database, tampering) > 0
     result = result_of(copied, full=False)
     assert sentence in "\n".join(result.examples)
     assert result.rests_on is None
@@ -274,19 +273,19 @@ def test_what_was_tampered_with_is_named(
 REWRITINGS = [
     ("UPDATE analytics_event SET quantity = quantity + 1", "is stored otherwise than it stands"),
     ("UPDATE analytics_event SET event_time = event_time + 1", "is stored otherwise"),
-    ("UPDATE analytics_event SET user = 'nobody'", "is stored otherwise"),
+    ("""UPDATE analytics_event SET "user" = 'nobody'""", "is stored otherwise"),
     ("UPDATE analytics_event SET event_id = CAST('forged' AS BLOB)", "does not hold it"),
 ]
 
 
 @pytest.mark.parametrize(("tampering", "sentence"), REWRITINGS)
 def test_figures_that_were_made_to_fit_do_not_help(
-    copied: Deployment, database: sqlite3.Connection, tampering: str, sentence: str
+    copied: Deployment, database: StoreConnection, tampering: str, sentence: str
 ) -> None:
     """An event that was changed with all its figures is not what stands in Kafka."""
     one = " WHERE event_id = x'00000000000000000000000000000007'"
     assert result_of(copied).examples == []
-    assert database.execute(tampering + one).rowcount == 1
+    assert alter(database, tampering + one) == 1
     rebuild(copied.settings)
     result = result_of(copied, full=False)
     assert not any(check.differing for check in result.checks[:4])
@@ -302,6 +301,7 @@ def moved(copied: Deployment, postgres_server: PostgresServer) -> Iterator[Deplo
     postgres_server.drop_database(name)
 
 
+@pytest.mark.sqlite("a file beside a server")
 def test_what_was_tampered_with_on_a_server_is_named(
     copied: Deployment, moved: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,6 +338,7 @@ ON_BOTH = (
 )
 
 
+@pytest.mark.sqlite("a file beside a server")
 def test_commands_do_the_same_on_a_server(copied: Deployment, moved: Deployment) -> None:
     """Dead letters, positions and a customer; a backup is refused, and a rebuild makes none."""
     dead_letter = json.loads(copied.succeed("dlq", "list", "--json"))["dead_letters"][-1]["id"]
@@ -354,23 +355,29 @@ def test_commands_do_the_same_on_a_server(copied: Deployment, moved: Deployment)
 
 
 def on_server(statement: str) -> str:
-    """Return a statement with PostgreSQL's own way to write bytes and keywords."""
-    named = re.sub(r"\buser\b", '"user"', statement)
+    """Return a statement with PostgreSQL's own way to write bytes."""
     return re.sub(
         r"x'(\w+)'|CAST\('(\w+)' AS BLOB\)",
         lambda m: f"'\\x{m[1] or m[2].encode().hex()}'::bytea",
-        named,
+        statement,
     )
 
 
+def alter(store: StoreConnection, statement: str) -> int:
+    """Execute a statement of SQLite's; return how many rows it changed."""
+    is_file = isinstance(store, sqlite3.Connection)
+    return store.execute(statement if is_file else on_server(statement)).rowcount
+
+
 def test_an_event_that_was_added_with_its_figures_is_named(
-    copied: Deployment, database: sqlite3.Connection
+    copied: Deployment, database: StoreConnection
 ) -> None:
     """Its row says that it was read before, and the consumer's counts were made to fit."""
     assert result_of(copied).examples == []
-    database.execute("CREATE TEMP TABLE forged AS SELECT * FROM analytics_event LIMIT 1")
-    database.execute("UPDATE forged SET event_id = CAST('forged' AS BLOB)")
-    database.execute("INSERT INTO analytics_event SELECT * FROM forged")
+    one = f"SELECT {EVENT_COLUMNS} FROM analytics_event LIMIT 1"
+    database.execute(f"CREATE TEMP TABLE forged AS {one}")
+    database.execute("UPDATE forged SET event_id = ?", (b"forged",))
+    database.execute(f"INSERT INTO analytics_event ({EVENT_COLUMNS}) SELECT * FROM forged")
     database.execute(
         "UPDATE stream_offset SET stored = stored + 1, records = records + 1"
         " WHERE topic LIKE '%analytics' AND partition = (SELECT stream_partition FROM forged)"
@@ -381,7 +388,7 @@ def test_an_event_that_was_added_with_its_figures_is_named(
 
 
 def test_the_command_fails_when_something_differs(
-    copied: Deployment, database: sqlite3.Connection
+    copied: Deployment, database: StoreConnection
 ) -> None:
     """Exit code 1, one sentence on stderr with the count and the first difference."""
     database.execute("UPDATE live_totals SET events = 1")
@@ -399,7 +406,7 @@ def test_a_database_that_is_behind_agrees(copied: Deployment, finished: Deployme
     fresh.succeed("db", "upgrade")
     assert "never used" in fresh.run("verify").stderr
     fresh.succeed("db", "upgrade")
-    with closing(connect(fresh.settings.database_path)) as own:
+    with look(fresh.settings) as own:
         own.execute("INSERT INTO deployment VALUES (1, 'ffffffffffff', 'GBP', 'UTC', 1, 0)")
     result = result_of(fresh)
     assert result.examples == []
@@ -476,6 +483,7 @@ def test_rows_that_a_correction_changed_are_compared_again(deployment: Deploymen
     assert (again.examples, again.rests_on_events) == ([], 20)
 
 
+@pytest.mark.sqlite("PURCHASES_KEEP_EVENTS deletes rows of a file")
 def test_archived_events_are_compared_like_rows(copied: Deployment) -> None:
     """What was compared before is held to the same digests; a lost id or file is named.
 
@@ -488,7 +496,7 @@ def test_archived_events_are_compared_like_rows(copied: Deployment) -> None:
     again, full = result_of(copied, full=False), result_of(copied)
     assert (again.examples, again.rests_on_events > archived) == ([], True)
     assert full.examples == []
-    with closing(connect(kept.database_path)) as opened:
+    with look(kept) as opened:
         for change in ("epoch_day = epoch_day + 1", "content = x'00'"):
             opened.execute(
                 f"UPDATE archived_event SET {change} WHERE epoch_day ="
@@ -514,7 +522,7 @@ def stored(deployment: Deployment) -> int:
     """Return how many events the consumer has stored; 0 before its first batch."""
     try:
         return deployment.count("analytics_event")
-    except sqlite3.OperationalError:
+    except NOT_YET:
         return 0
 
 

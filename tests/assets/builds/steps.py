@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from streaming.settings import Settings
+from tests.databases import copy_store, drop_databases, home_settings
 
 
 def forked(do: Callable[[], Any]) -> tuple[int, Any]:
@@ -65,7 +66,10 @@ def kill_at_each(
     def copied(name: str) -> Settings:
         copy = home.with_name(name)
         shutil.copytree(home, copy)
-        return Settings.model_validate({"home": copy, **changed})
+        settings = home_settings(copy).model_copy(update=changed)
+        if not isinstance(settings.database, Path):
+            copy_store(home_settings(home), settings)
+        return settings
 
     def attempt(name: str, step: int) -> int:
         settings = copied(name)
@@ -74,6 +78,7 @@ def kill_at_each(
         sys.stdout.write(json.dumps([signalled, judgement]) + "\n")
         sys.stdout.flush()
         shutil.rmtree(settings.home)
+        drop_databases(settings.home)
         return int(steps or 0)
 
     steps = attempt("whole", 0)

@@ -26,6 +26,7 @@ from streaming.store.table_builds import record_digests
 from tests.assets.builds import test_columns
 from tests.assets.builds.test_columns import build_from_rows, change, files, late
 from tests.assets.stored import store_events
+from tests.databases import copy_store, home_settings
 from tests.store.rows import event, micros
 
 DAY = "2024-01-02"
@@ -248,7 +249,7 @@ def test_a_damaged_file_is_marked_and_the_rows_are_read(home: Settings) -> None:
 
 def test_days_with_a_change_of_clocks_are_added_to(tmp_path: Path) -> None:
     """The hour that comes twice has a row for each time, and the window of a neighbour's events."""
-    settings = Settings(home=tmp_path / "home", timezone="America/Havana")
+    settings = home_settings(tmp_path / "home", timezone="America/Havana")
     start = micros("2024-11-03 03:00")
     events = [event(n, start + n * 900_000_000, order_id=f"o-{n // 2}") for n in range(40)]
     store_events(settings, events[::2])
@@ -279,7 +280,8 @@ STEPS = st.lists(
 def first_event(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with one event, which each example copies."""
     home = tmp_path_factory.mktemp("first") / "home"
-    store_events(Settings(home=home), [late(0, 2)])
+    home.mkdir(mode=0o700)
+    store_events(home_settings(home), [late(0, 2)])
     return home
 
 
@@ -303,8 +305,10 @@ def require_digests_of_one_build(
     steps: list[tuple[str, int | str, int]],
 ) -> None:
     """In the end the tables of all days are those of the rows, without column files."""
-    settings = Settings(home=tmp_path_factory.mktemp("any") / "home")
+    settings = home_settings(tmp_path_factory.mktemp("any") / "home")
     shutil.copytree(first_event, settings.home)
+    if not isinstance(settings.database, Path):
+        copy_store(home_settings(first_event), settings)
     for number, (step, what, more) in enumerate(steps, 1):
         if step == "build":
             build(settings)

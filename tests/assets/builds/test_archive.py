@@ -4,7 +4,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,10 @@ from streaming.store.rebuild import rebuild
 from streaming.system.home import Home
 from tests.assets.builds.test_columns import build, late
 from tests.assets.stored import store_events
+from tests.databases import home_settings, look
 from tests.store.rows import GROUP, Event, year_of_days
+
+pytestmark = pytest.mark.sqlite("PURCHASES_KEEP_EVENTS deletes rows of a file")
 
 DAYS = 6
 TODAY = date(2024, 3, 1)
@@ -236,7 +239,7 @@ def test_no_statement_loses_the_only_copy(archived: Settings) -> None:
         assert forget_all(store) == 0
     assert remove_unlisted(archived) == 0
     with (
-        closing(sqlite3.connect(archived.database_path)) as opened,
+        look(archived) as opened,
         pytest.raises(sqlite3.IntegrityError, match="only copy"),
     ):
         opened.execute("DELETE FROM column_file")
@@ -470,7 +473,7 @@ def test_whatever_happens_is_the_same_as_without_an_archive(
     for seed in seeds:
         answers: list[list[Any]] = []
         for name in ("with", "without"):
-            settings = Settings(home=tmp_path / f"{name}-{seed}", keep_events=40)
+            settings = home_settings(tmp_path / f"{name}-{seed}", keep_events=40)
             settings.home.mkdir(mode=0o700)
             # Pseudonyms of one key are the same.
             write_erasure_list(Home(settings.home).erasures, ErasureList("ab" * 32, []))

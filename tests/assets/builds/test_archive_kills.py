@@ -12,6 +12,8 @@ from tests.assets.builds.test_columns import late
 from tests.assets.stored import store_events
 from tests.store.rows import year_of_days
 
+pytestmark = pytest.mark.sqlite("PURCHASES_KEEP_EVENTS deletes rows of a file")
+
 STEP_FILES = (
     "assets/builds/archive.py",
     "assets/builds/columns.py",

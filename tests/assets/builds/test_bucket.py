@@ -28,6 +28,7 @@ from streaming.system.home import Home
 from tests.assets.builds.test_archive import exported
 from tests.assets.builds.test_columns import TODAY, build, build_from_rows, late, listed
 from tests.assets.stored import store_events
+from tests.databases import home_settings
 from tests.store.rows import year_of_days
 
 URL = "s3://shop/history"
@@ -66,7 +67,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadedMotoServer]:
 def sealed(server: ThreadedMotoServer, tmp_path: Path) -> Settings:
     """Return a home with five days of one event, sealed in the bucket."""
     assert server
-    settings = Settings(home=tmp_path / "home", columns_url=URL)
+    settings = home_settings(tmp_path / "home", columns_url=URL)
     prepare_store(settings)
     store_events(settings, year_of_days(5))
     assert seal_history(settings, TODAY) == SealResult(days=5, files=5, events=5)
@@ -158,6 +159,7 @@ def test_days_are_sealed_again_in_the_bucket_after_the_setting_changed(
     assert len(objects()) == len(OTHERS) + 2
 
 
+@pytest.mark.sqlite("PURCHASES_KEEP_EVENTS deletes rows of a file")
 @pytest.mark.usefixtures("server")
 def test_an_archive_is_not_looked_for_in_a_bucket_that_is_named_later(store: Settings) -> None:
     """One sentence says what to do; without the setting nothing is lost or marked."""

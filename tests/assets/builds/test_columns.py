@@ -1,7 +1,6 @@
 """Column files: whatever is sealed, changed or lost, tables are those of the stored events."""
 
-import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -20,15 +19,15 @@ from streaming.settings import Settings
 from streaming.store.backup import backup
 from streaming.store.column_files import forget_all
 from streaming.store.column_store import open_column_store
-from streaming.store.connection import read_store, write_store
+from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.erasure import erase
 from streaming.store.free_space import overwrite_free_space
 from streaming.store.rebuild import rebuild
 from streaming.store.restore import restore
-from streaming.store.sqlite import connect
 from streaming.system.home import Home
 from streaming.system.lease import acquire
 from tests.assets.stored import store_events
+from tests.databases import home_settings, look
 from tests.store.rows import Event, event, micros, year_of_days
 
 TODAY = date(2024, 2, 1)
@@ -68,7 +67,7 @@ def problems(settings: Settings) -> dict[str, str]:
 
 def listed(settings: Settings) -> list[tuple[object, ...]]:
     """Return day, events and problem of each listed file."""
-    with closing(sqlite3.connect(settings.database_path)) as opened:
+    with look(settings) as opened:
         return opened.execute(LIST).fetchall()
 
 
@@ -91,7 +90,7 @@ def sealed(store: Settings) -> Settings:
 
 
 def test_tables_come_from_columns_and_the_rows_beyond(
-    sealed: Settings, connection: sqlite3.Connection
+    sealed: Settings, connection: StoreConnection
 ) -> None:
     """What is sealed is not read from the rows, which an edit of them shows; what is late is."""
     connection.execute("UPDATE analytics_event SET item = 'edited'")
@@ -151,7 +150,7 @@ def test_files_hold_bounded_frames(store: Settings, monkeypatch: pytest.MonkeyPa
 
 def test_a_day_is_cut_as_in_the_ledger(tmp_path: Path) -> None:
     """Also where clocks go back over midnight, so that a window holds moments of two days."""
-    settings = Settings(home=tmp_path / "home", timezone="America/Havana")
+    settings = home_settings(tmp_path / "home", timezone="America/Havana")
     midnight = micros("2024-11-03 04:00")
     times = [midnight + minutes * 60_000_000 for minutes in range(-90, 150, 10)]
     store_events(settings, [event(number, time) for number, time in enumerate(times)])
@@ -230,6 +229,7 @@ def test_a_seal_ends_after_its_time(store: Settings) -> None:
     assert seal_history(store, TODAY, limit_seconds=0.0).days == 0
 
 
+@pytest.mark.sqlite("a backup of the file")
 def test_a_restored_database_has_the_files_of_its_own_list(sealed: Settings) -> None:
     """Days whose files are gone are read from the rows, and nothing of later is read."""
     kept = backup(sealed, None)
@@ -248,6 +248,7 @@ def test_a_restored_database_has_the_files_of_its_own_list(sealed: Settings) -> 
     assert build(sealed) == build_from_rows(sealed)
 
 
+@pytest.mark.sqlite("a backup of the file")
 def test_a_restore_waits_for_no_run(sealed: Settings) -> None:
     """A run that writes would name files, and build figures, of the replaced database."""
     kept = backup(sealed, None)
@@ -263,13 +264,14 @@ def test_a_rebuild_starts_all_days_again(sealed: Settings) -> None:
     assert listed(sealed) == []
 
 
-def test_rows_keep_their_numbers(sealed: Settings, connection: sqlite3.Connection) -> None:
+@pytest.mark.sqlite("free pages of the file")
+def test_rows_keep_their_numbers(sealed: Settings, connection: StoreConnection) -> None:
     """Also when the file is written again, and when rows are missing between others."""
     connection.execute("DELETE FROM analytics_event WHERE rowid = 2")
     before = connection.execute("SELECT rowid, event_id FROM analytics_event").fetchall()
     connection.close()
     assert overwrite_free_space(sealed.database_path)
-    with closing(connect(sealed.database_path)) as opened:
+    with look(sealed) as opened:
         after = opened.execute("SELECT rowid, event_id FROM analytics_event").fetchall()
     assert sorted(after) == sorted(before)
 
@@ -298,7 +300,7 @@ def test_a_lost_or_damaged_file_is_marked_and_the_rows_are_read(
 
 
 def test_files_that_contradict_the_ledger_are_marked(
-    sealed: Settings, connection: sqlite3.Connection
+    sealed: Settings, connection: StoreConnection
 ) -> None:
     """A file with another content is found by the audit, and the rows give the right figures."""
     right = build(sealed)
@@ -311,7 +313,7 @@ def test_files_that_contradict_the_ledger_are_marked(
 
 
 def test_a_ledger_that_contradicts_the_rows_is_not_sealed(
-    store: Settings, connection: sqlite3.Connection
+    store: Settings, connection: StoreConnection
 ) -> None:
     """The seal says so, and leaves no file."""
     store_events(store, year_of_days(2))

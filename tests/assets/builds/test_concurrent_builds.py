@@ -1,9 +1,8 @@
 """Builds beside the stream and each other: of one moment, bounded, and never half seen."""
 
-import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import date
 
 import pytest
@@ -17,8 +16,7 @@ from assets.builds.writer import digest
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.errors import Mismatch, Unavailable
 from streaming.settings import Settings
-from streaming.store.connection import read_store
-from streaming.store.sqlite import connect, snapshot
+from streaming.store.connection import StoreConnection, read_store, snapshot
 from tests.assets.builds.test_builder import (
     DAILY,
     DAY,
@@ -28,6 +26,7 @@ from tests.assets.builds.test_builder import (
     table,
 )
 from tests.assets.stored import store_events
+from tests.databases import home_settings, look
 from tests.store.rows import event, micros, year_of_days
 
 
@@ -46,14 +45,15 @@ def test_a_snapshot_is_of_one_moment(store: Settings) -> None:
 
 
 def test_frames_are_bounded(
-    store: Settings, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    store: Settings, connection: StoreConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many events there are, a frame has at most so many rows."""
     monkeypatch.setattr(event_reader, "FRAME_ROWS", 10)
     monkeypatch.setattr(event_reader, "FETCH_ROWS", 4)
     store_events(store, year_of_days(31))
-    events = read_events(connection, None, None, store.zone)
-    heights = [frame.height for frame in events.frames]
+    with snapshot(connection):
+        events = read_events(connection, None, None, store.zone)
+        heights = [frame.height for frame in events.frames]
     assert sum(heights) == 31
     assert max(heights) <= 10
 
@@ -95,7 +95,7 @@ def test_a_reader_never_sees_half_a_day(
             done.set()
 
     thread = threading.Thread(target=build)
-    with storing(store), closing(connect(store.database_path, read_only=True)) as reader:
+    with storing(store), look(store) as reader:
         thread.start()
         while not done.is_set():
             for transform in (ITEMS, DAILY):
@@ -115,8 +115,9 @@ def test_a_reader_never_sees_half_a_day(
     assert looks > rounds
 
 
+@pytest.mark.sqlite("the lock of a file")
 def test_a_locked_database_is_waited_for(
-    builder: PartitionBuilder, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    builder: PartitionBuilder, connection: StoreConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another writer may take longer than SQLite waits; only in the end the run gives up."""
     connection.execute("PRAGMA busy_timeout = 0")
@@ -141,14 +142,14 @@ def test_another_time_zone_is_refused(store: Settings) -> None:
 
 def test_days_are_those_of_the_zone(tmp_path_factory: pytest.TempPathFactory) -> None:
     """An event at half past eleven at night in UTC is of the next day in London's summer."""
-    settings = Settings(home=tmp_path_factory.mktemp("london"), timezone="Europe/London")
+    settings = home_settings(tmp_path_factory.mktemp("london"), timezone="Europe/London")
     store_events(
         settings, [event(0, micros("2024-07-01 23:30")), event(1, micros("2024-07-01 22:30"))]
     )
     with open_builder(settings, "run-1") as builder:
         for day in ("2024-07-01", "2024-07-02"):
             assert states(builder.build(day, DAY_TRANSFORMS)) == [(True, False)] * 4
-    with closing(connect(settings.database_path)) as connection:
+    with look(settings) as connection:
         assert [row[:2] for row in table(connection, DAILY)] == [
             ("2024-07-01", 1),
             ("2024-07-02", 1),

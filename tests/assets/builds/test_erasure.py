@@ -1,6 +1,5 @@
 """Erasing and the aggregate tables: the name leaves them at once, and no build brings it back."""
 
-import sqlite3
 from collections.abc import Iterator
 
 import polars as pl
@@ -14,7 +13,7 @@ from assets.tables.models import WHOLE
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, compute
 from streaming.settings import Settings
 from streaming.store import free_space
-from streaming.store.connection import read_store
+from streaming.store.connection import StoreConnection, read_store
 from streaming.store.erasure import erase
 from tests.assets.stored import store_events
 from tests.store.rows import year_of_days
@@ -48,7 +47,7 @@ def stale_days(settings: Settings) -> set[str]:
 
 
 def test_the_name_leaves_the_tables_and_every_row_keeps_its_figures(
-    store: Settings, connection: sqlite3.Connection, builder: PartitionBuilder
+    store: Settings, connection: StoreConnection, builder: PartitionBuilder
 ) -> None:
     """At once and after the builds, for which the days with the customer's events are stale."""
     context = CheckContext(store, 0)
@@ -76,10 +75,10 @@ def test_the_days_of_the_customer_and_of_shared_orders_are_built_again(
 
 @pytest.mark.usefixtures("builder")
 def test_a_table_that_somebody_edited_is_still_found(
-    store: Settings, connection: sqlite3.Connection
+    store: Settings, connection: StoreConnection
 ) -> None:
     """An erasure writes the digest of its own change only, not of anybody else's."""
-    connection.execute("UPDATE customer_summary SET events = events + 1 WHERE user = 'bert'")
+    connection.execute("""UPDATE customer_summary SET events = events + 1 WHERE "user" = 'bert'""")
     erase(store, "anna", None, apply=True)
     context = CheckContext(store, 0)
     assert not check_unchanged(connection, context, WHOLE_TRANSFORMS[0]).passed
@@ -87,7 +86,7 @@ def test_a_table_that_somebody_edited_is_still_found(
 
 def test_a_build_under_way_does_not_bring_the_name_back(
     store: Settings,
-    connection: sqlite3.Connection,
+    connection: StoreConnection,
     builder: PartitionBuilder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -106,5 +105,5 @@ def test_a_build_under_way_does_not_bring_the_name_back(
     monkeypatch.setattr("assets.builds.computation.compute", compute_and_erase)
     (outcome, _) = builder.build(WHOLE, WHOLE_TRANSFORMS, force=True)
     assert (calls, outcome.computed, outcome.failure) == (2, True, None)
-    names = {row[0] for row in connection.execute("SELECT user FROM customer_summary")}
+    names = {row[0] for row in connection.execute('SELECT "user" FROM customer_summary')}
     assert {name[:7] for name in names} == {"bert", "erased-"}

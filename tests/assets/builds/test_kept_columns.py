@@ -31,6 +31,8 @@ from tests.assets.builds.test_archive import TODAY, archived, exported, holding,
 from tests.assets.builds.test_columns import late
 from tests.assets.stored import store_events
 
+pytestmark = pytest.mark.sqlite("PURCHASES_KEEP_EVENTS deletes rows of a file")
+
 __all__ = ["archived", "kept"]
 
 

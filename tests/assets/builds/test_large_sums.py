@@ -1,7 +1,6 @@
 """Days whose money is beyond 64 bits: built, checked, read and exported as exactly as any other."""
 
 import json
-import sqlite3
 from dataclasses import replace
 from datetime import date
 
@@ -16,7 +15,7 @@ from assets.tables.models import WHOLE
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.events.fields import MAX_AMOUNT_MICROS
 from streaming.settings import Settings
-from streaming.store.connection import read_store
+from streaming.store.connection import StoreConnection, read_store
 from streaming.units import decimal_text
 from tests.assets.stored import store_events
 from tests.store.rows import event, micros
@@ -26,7 +25,7 @@ DAYS = DayRange(date(2024, 3, 1), date(2024, 3, 2))
 
 
 def test_a_day_of_the_largest_sales_and_a_day_of_their_returns(
-    store: Settings, connection: sqlite3.Connection
+    store: Settings, connection: StoreConnection
 ) -> None:
     """Both are built beside honest sales; every reader gives the whole sums, ranked as such."""
     sale = replace(event(0, micros("2024-03-01 12:00")), amount_micros=MAX_AMOUNT_MICROS)

@@ -26,7 +26,7 @@ with hold_write_lock(Settings(home=home, database_url=url or None), "other", alo
 """
 
 
-@pytest.fixture(params=["settings", "postgres_settings"])
+@pytest.fixture(params=[pytest.param("settings", marks=pytest.mark.sqlite), "postgres_settings"])
 def shop(request: pytest.FixtureRequest) -> Settings:
     """A deployment whose store is a SQLite file, or a PostgreSQL database."""
     settings = request.getfixturevalue(request.param)
@@ -62,6 +62,7 @@ def test_a_run_is_alive_as_long_as_its_process(shop: Settings) -> None:
         wait_until(lambda: not is_writing(shop), 30, "the lock to write stays")
 
 
+@pytest.mark.sqlite("the lock is a file")
 def test_a_run_that_ended_leaves_no_file(settings: Settings) -> None:
     """Runs are many; the write lock alone stays."""
     home = Home(settings.home)

@@ -1,6 +1,5 @@
 """Pieces: days that are written together give what each day gives alone."""
 
-import sqlite3
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,8 +17,10 @@ from assets.builds.seal import seal_history
 from assets.tables.models import WHOLE
 from assets.tables.transforms import DAY_TRANSFORMS, Figures
 from streaming.settings import Settings
+from streaming.store.connection import StoreConnection
 from tests.assets.builds.test_builder import DAILY, FAILURES, HOURLY, everything, states
 from tests.assets.stored import store_events
+from tests.databases import home_settings
 from tests.store.rows import Event, event, micros, year_of_days
 
 FIRST = date(2024, 1, 1)
@@ -52,7 +53,7 @@ def test_neighbours_are_a_piece_until_they_have_too_many_events() -> None:
 
 
 def test_days_built_together_are_those_built_alone(
-    store: Settings, connection: sqlite3.Connection
+    store: Settings, connection: StoreConnection
 ) -> None:
     """From rows and from column files; a day without events is among them, and a current one."""
     store_events(store, [*year_of_days(2), *some_of(DAYS[3]), *some_of(DAYS[4])])
@@ -106,7 +107,7 @@ def test_a_piece_is_read_once_from_rows_files_or_both(
 
 def test_days_whose_clocks_change_at_midnight_are_those_built_alone(tmp_path: Path) -> None:
     """The hour before midnight comes twice, so the windows of two neighbours share events."""
-    settings = Settings(home=tmp_path / "home", timezone="America/Havana")
+    settings = home_settings(tmp_path / "home", timezone="America/Havana")
     days = [f"2024-11-0{number}" for number in (2, 3, 4)]
     start = micros("2024-11-02 20:00")
     store_events(
@@ -124,7 +125,7 @@ def test_days_whose_clocks_change_at_midnight_are_those_built_alone(tmp_path: Pa
 
 
 def test_a_day_that_cannot_be_computed_fails_alone(
-    builder: PartitionBuilder, connection: sqlite3.Connection
+    builder: PartitionBuilder, connection: StoreConnection
 ) -> None:
     """The days that were to be computed with it are built."""
 
@@ -140,7 +141,7 @@ def test_a_day_that_cannot_be_computed_fails_alone(
 
 
 def test_a_day_that_fails_its_audit_leaves_the_others(
-    builder: PartitionBuilder, connection: sqlite3.Connection
+    builder: PartitionBuilder, connection: StoreConnection
 ) -> None:
     """Its old figures stay, and its neighbours are replaced in the same transaction."""
     builder.build_days(DAYS[:3], DAY_TRANSFORMS)

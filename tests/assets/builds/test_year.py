@@ -3,12 +3,11 @@
 `make test` builds its first month, and `make test-faults` all of it.
 """
 
+import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 
@@ -17,11 +16,14 @@ import pytest
 from assets.builds.builder import Outcome, open_builder
 from assets.checks.finding import CheckContext, Finding
 from assets.checks.reconciliation import check_parity, check_unchanged
+from assets.tables.aggregate import EVENT_COLUMNS
 from assets.tables.day_range import DayRange
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
+from streaming.store.connection import StoreConnection
 from tests.assets import oracle
 from tests.assets.stored import store_example
+from tests.databases import home_settings, look, read_named, store_variables
 from tests.store.rows import micros
 
 pytestmark = pytest.mark.timeout(600)
@@ -30,10 +32,12 @@ MONTH = DayRange(date(2010, 12, 1), date(2010, 12, 31))
 YEAR = DayRange(date(2010, 12, 1), date(2011, 12, 9))
 LONG = pytest.param(YEAR, marks=pytest.mark.faults, id="year")
 AFTER = micros("2011-12-10 12:00")
+EVENTS = "SELECT {} FROM analytics_event".format(", ".join(f'"{name}"' for name in EVENT_COLUMNS))
 BUILDS = "SELECT table_name || ' of ' || partition, digest FROM table_build"
 CHILD = """
 import os, signal, sys, threading
 from datetime import date
+from assets.tables.aggregate import EVENT_COLUMNS
 from assets.tables.day_range import DayRange
 from streaming.settings import Settings
 from tests.assets.builds.test_year import build
@@ -74,7 +78,7 @@ def build(settings: Settings, days: DayRange, *, force: bool = False) -> Iterato
 def run_checks(settings: Settings) -> list[Finding]:
     """Run parity and digest checks over every table."""
     context = CheckContext(settings, AFTER)
-    with closing(sqlite3.connect(settings.database_path)) as connection:
+    with look(settings) as connection:
         return [
             check(connection, context, table)
             for table in TABLES
@@ -84,7 +88,7 @@ def run_checks(settings: Settings) -> list[Finding]:
 
 def digests(settings: Settings) -> dict[str, str]:
     """Read the digest of each partition."""
-    with closing(sqlite3.connect(settings.database_path)) as connection:
+    with look(settings) as connection:
         return dict(connection.execute(BUILDS).fetchall())
 
 
@@ -92,10 +96,12 @@ def digests(settings: Settings) -> dict[str, str]:
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Build the days in a process that is killed after a quarter, and all of them again."""
     days: DayRange = request.param
-    settings = Settings(home=tmp_path_factory.mktemp("days"))
+    settings = home_settings(tmp_path_factory.mktemp("days"))
     store_example(settings, days)
     words = [sys.executable, "-c", CHILD, str(settings.home), *days.iso_bounds(), str(len(days))]
-    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+    environment = {**os.environ, **store_variables(settings.home)}
+    killed = subprocess.run(words, check=False, env=environment)
+    assert killed.returncode == -signal.SIGKILL
     left, findings = digests(settings), run_checks(settings)
     return Built(settings, days, left, findings, list(build(settings, days, force=True)))
 
@@ -119,10 +125,11 @@ def test_a_second_build_gives_the_same_rows(built: Built) -> None:
 
 def test_every_cell_is_what_plain_sql_says(built: Built) -> None:
     """All rows of all tables, computed a second way from the same events."""
-    with closing(sqlite3.connect(built.settings.database_path)) as connection:
-        oracle.prepare(connection, built.settings.zone, "analytics_event")
+    with look(built.settings) as connection:
+        events = connection.execute(EVENTS).fetchall()
+        tables = oracle.run_tables(events, built.settings.zone)
         for transform in TABLES:
-            expected = oracle.rows(connection, transform.table)
+            expected = tables[transform.table]
             if transform.table == "daily_sales":
                 expected = with_empty_days(expected, built.days)
             assert stored(connection, transform) == expected, transform.table
@@ -134,18 +141,18 @@ def with_empty_days(rows: list[tuple[object, ...]], days: DayRange) -> list[tupl
     return [by_day.get(day.isoformat(), (day.isoformat(), *[0] * 8)) for day in days.list_days()]
 
 
-def stored(connection: sqlite3.Connection, transform: Transform) -> list[tuple[object, ...]]:
+def stored(connection: StoreConnection, transform: Transform) -> list[tuple[object, ...]]:
     """Read a table by its key."""
     order = ", ".join(f'"{name}"' for name in transform.key)
-    return connection.execute(f"SELECT * FROM {transform.table} ORDER BY {order}").fetchall()
+    rows = connection.execute(f"SELECT * FROM {transform.table} ORDER BY {order}")
+    return list(rows)
 
 
 @pytest.mark.parametrize("built", [LONG], indirect=True)
 def test_the_summary_has_the_published_totals(built: Built) -> None:
     """As examples/README.md has them, without the two lines that are refused."""
-    with closing(sqlite3.connect(built.settings.database_path)) as connection:
-        connection.row_factory = sqlite3.Row
-        row = connection.execute("SELECT * FROM sales_summary_readable").fetchone()
+    with look(built.settings) as connection:
+        (row,) = read_named(connection, "SELECT * FROM sales_summary_readable")
     assert (row["events"], row["items_sold"], row["net_revenue"]) == (
         541907,
         5176448,
@@ -160,6 +167,7 @@ def test_built_again_nothing_is_computed(built: Built) -> None:
     assert not any(outcome.computed for outcome in build(built.settings, built.days))
 
 
+@pytest.mark.sqlite("its pages")
 @pytest.mark.parametrize("built", [LONG], indirect=True)
 def test_an_event_takes_at_most_195_bytes(built: Built) -> None:
     """The table of events with its two indexes, in pages, as the consumer's writer leaves them."""
@@ -167,6 +175,6 @@ def test_an_event_takes_at_most_195_bytes(built: Built) -> None:
         "SELECT sum(pgsize) FROM dbstat"
         " WHERE name IN (SELECT name FROM sqlite_master WHERE tbl_name = 'analytics_event')"
     )
-    with closing(sqlite3.connect(built.settings.database_path)) as connection:
+    with look(built.settings) as connection:
         (size,) = connection.execute(statement).fetchone()
     assert size / 541_907 <= 195

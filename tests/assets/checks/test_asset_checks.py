@@ -4,6 +4,7 @@ import sqlite3
 import time
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance, Definitions, define_asset_job, in_process_executor
@@ -22,7 +23,9 @@ from assets.definitions import history_asset, stream_specs, table_assets
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
 from streaming.store.backup import scheduled_backup
-from tests.assets.stored import copy_store, store_events
+from streaming.store.connection import StoreConnection
+from tests.assets.stored import store_events
+from tests.databases import copy_store, home_settings
 from tests.store.rows import add_dead_letter, event, micros, year_of_days
 
 TABLES = (*DAY_TRANSFORMS, *WHOLE_TRANSFORMS)
@@ -43,7 +46,7 @@ def build_all(settings: Settings) -> None:
 @pytest.fixture(scope="module")
 def built_once(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A store in which three days are stored, and built."""
-    settings = Settings(home=tmp_path_factory.mktemp("built"))
+    settings = home_settings(tmp_path_factory.mktemp("built"))
     store_events(settings, year_of_days(3), now=NOON)
     build_all(settings)
     return settings
@@ -58,7 +61,7 @@ def built(store: Settings, built_once: Settings) -> Settings:
 
 @by_table
 def test_what_was_built_agrees(
-    built: Settings, connection: sqlite3.Connection, transform: Transform
+    built: Settings, connection: StoreConnection, transform: Transform
 ) -> None:
     """Every partition equals the stream's figures, and nobody changed it."""
     context = CheckContext(built, NOON)
@@ -75,7 +78,7 @@ def test_what_was_built_agrees(
 
 @by_table
 def test_what_is_behind_is_pending(
-    built: Settings, connection: sqlite3.Connection, transform: Transform
+    built: Settings, connection: StoreConnection, transform: Transform
 ) -> None:
     """A late event makes its partition pending, which is no difference."""
     store_events(built, [event(7, micros("2024-01-02 09:00"))], now=NOON)
@@ -87,7 +90,7 @@ def test_what_is_behind_is_pending(
 
 @by_table
 def test_a_changed_row_is_found(
-    built: Settings, connection: sqlite3.Connection, transform: Transform
+    built: Settings, connection: StoreConnection, transform: Transform
 ) -> None:
     """A figure that the ledger has too differs from it; any other one from its digest."""
     context = CheckContext(built, NOON)
@@ -102,7 +105,7 @@ def test_a_changed_row_is_found(
 
 
 def test_rows_of_a_day_that_never_was_are_found(
-    built: Settings, connection: sqlite3.Connection
+    built: Settings, connection: StoreConnection
 ) -> None:
     """The stream counted nothing of it."""
     connection.execute("INSERT INTO daily_sales VALUES ('2023-07-07', 1, 1, 1, 1, 1, 1, 0, 0)")
@@ -120,7 +123,7 @@ def test_rows_of_a_day_that_never_was_are_found(
     ],
 )
 def test_an_event_may_wait_ten_minutes_and_today_thirty(
-    built: Settings, connection: sqlite3.Connection, day: str, minutes: int, *, well: bool
+    built: Settings, connection: StoreConnection, day: str, minutes: int, *, well: bool
 ) -> None:
     """What counts is when the first event was processed that the build does not have."""
     connection.execute("UPDATE table_build SET built_at = ?", (NOON - 200 * MINUTE,))
@@ -135,9 +138,7 @@ def test_an_event_may_wait_ten_minutes_and_today_thirty(
     assert finding.is_warning
 
 
-def test_figures_of_the_stream_are_recomputed(
-    built: Settings, connection: sqlite3.Connection
-) -> None:
+def test_figures_of_the_stream_are_recomputed(built: Settings, connection: StoreConnection) -> None:
     """A ledger that is not what the events say is named with its day."""
     context = CheckContext(built, NOON)
     assert reconciliation.check_recomputed(connection, context).passed
@@ -147,7 +148,7 @@ def test_figures_of_the_stream_are_recomputed(
     assert "2024-01-03" in finding.examples[0]
 
 
-def test_events_out_of_range_are_counted(store: Settings, connection: sqlite3.Connection) -> None:
+def test_events_out_of_range_are_counted(store: Settings, connection: StoreConnection) -> None:
     """Before the start of history and after today; moving the start takes them in."""
     times = ["2009-12-31 23:00", "2024-01-03 10:00", "2024-01-04 01:00"]
     store_events(store, [event(number, micros(time)) for number, time in enumerate(times)])
@@ -166,7 +167,7 @@ def test_events_out_of_range_are_counted(store: Settings, connection: sqlite3.Co
 
 @pytest.mark.parametrize(("dead_letters", "well"), [(5, True), (6, False)])
 def test_a_large_share_of_refusals_is_a_finding(
-    store: Settings, connection: sqlite3.Connection, dead_letters: int, *, well: bool
+    store: Settings, connection: StoreConnection, dead_letters: int, *, well: bool
 ) -> None:
     """5 of 100 are usual; the message names the most frequent reason."""
     store_events(store, year_of_days(95))
@@ -177,7 +178,7 @@ def test_a_large_share_of_refusals_is_a_finding(
     assert finding.examples == (f"invalid_item: {dead_letters}.",)
 
 
-def test_only_conflicts_need_a_look(store: Settings, connection: sqlite3.Connection) -> None:
+def test_only_conflicts_need_a_look(store: Settings, connection: StoreConnection) -> None:
     """An event that comes again is nothing; with another content it is."""
     store_events(store, year_of_days(3))
     store_events(store, year_of_days(2))
@@ -189,7 +190,8 @@ def test_only_conflicts_need_a_look(store: Settings, connection: sqlite3.Connect
     assert (finding.passed, finding.numbers) == (False, {"duplicates": 3, "conflicting": 1})
 
 
-def test_a_damaged_database_is_a_finding(built: Settings, connection: sqlite3.Connection) -> None:
+@pytest.mark.sqlite("the pages of a file")
+def test_a_damaged_database_is_a_finding(built: Settings, connection: StoreConnection) -> None:
     """An index that does not fit its table is finding."""
     context = CheckContext(built, NOON)
     assert stream_health.check_integrity(connection, context).passed
@@ -207,8 +209,9 @@ def test_a_damaged_database_is_a_finding(built: Settings, connection: sqlite3.Co
     assert "damaged" in finding.description
 
 
+@pytest.mark.sqlite("a backup of the file")
 def test_the_newest_backup_is_restored_and_counted(
-    built: Settings, connection: sqlite3.Connection
+    built: Settings, connection: StoreConnection
 ) -> None:
     """One that lacks events, or is none, fails; what is there now stays as it is."""
     now = CheckContext(built, time.time_ns() // 1000)
@@ -228,7 +231,7 @@ def test_the_newest_backup_is_restored_and_counted(
     assert "cannot be restored" in backups.check_restorable(connection, now).description
 
 
-def test_a_lag_that_is_unknown_is_no_pass(store: Settings, connection: sqlite3.Connection) -> None:
+def test_a_lag_that_is_unknown_is_no_pass(store: Settings, connection: StoreConnection) -> None:
     """Without a broker the check says why it does not know."""
     finding = stream_health.check_lag(connection, CheckContext(store, NOON))
     assert (finding.passed, finding.is_warning) == (False, True)
@@ -237,7 +240,8 @@ def test_a_lag_that_is_unknown_is_no_pass(store: Settings, connection: sqlite3.C
 
 def test_dagster_runs_every_check(built: Settings, instance: DagsterInstance) -> None:
     """By their names each is selected once; all but the lag, for want of a broker, pass."""
-    scheduled_backup(built)
+    if isinstance(built.database, Path):
+        scheduled_backup(built)
     checks = asset_checks(built)
     every = check_selection(built, [*NIGHTLY, *RECONCILIATION, *FREQUENT])
     definitions = Definitions(

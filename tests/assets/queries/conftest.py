@@ -5,7 +5,8 @@ import pytest
 from assets.builds.builder import open_builder
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.settings import Settings
-from tests.assets.stored import copy_store, store_events
+from tests.assets.stored import store_events
+from tests.databases import copy_store, home_settings
 from tests.store.rows import year_of_days
 
 DAYS = ("2024-01-02", "2024-01-03", "2024-01-04")
@@ -14,7 +15,7 @@ DAYS = ("2024-01-02", "2024-01-03", "2024-01-04")
 @pytest.fixture(scope="session")
 def built_once(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A store with five days of events, of which three and the whole tables are built."""
-    settings = Settings(home=tmp_path_factory.mktemp("built"))
+    settings = home_settings(tmp_path_factory.mktemp("built"))
     store_events(settings, year_of_days(5))
     with open_builder(settings, "run") as builder:
         for day in DAYS:

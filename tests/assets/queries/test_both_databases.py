@@ -40,6 +40,8 @@ from tests.dashboard.served import serve_app
 from tests.postgres import PostgresServer
 from tests.store.rows import Event, add_dead_letter, event, micros
 
+pytestmark = pytest.mark.sqlite("a file beside a server")
+
 DAYS = ("2024-01-30", "2024-02-01", "2024-02-02", "2024-03-30")
 RANGE = {"from": "2024-01-29", "to": "2024-04-02"}
 TRILLION = 10**18

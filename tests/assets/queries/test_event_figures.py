@@ -16,6 +16,7 @@ from streaming.errors import UsageError
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
 from tests.assets.stored import store_events
+from tests.databases import home_settings
 from tests.store.rows import Event, event, micros
 
 ZONE = ZoneInfo("Europe/London")
@@ -50,7 +51,7 @@ def purchases() -> Iterator[Event]:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A store with a summer of purchases."""
-    settings = Settings(home=tmp_path_factory.mktemp("shop"), timezone="Europe/London")
+    settings = home_settings(tmp_path_factory.mktemp("shop"), timezone="Europe/London")
     store_events(settings, purchases())
     return settings
 

@@ -3,10 +3,8 @@
 import csv
 import io
 import json
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -19,9 +17,9 @@ from assets.queries.file_formats import Format
 from streaming.events.identifiers import event_id_text
 from streaming.settings import Settings
 from streaming.store.models import Table
-from streaming.store.sqlite import connect
-from tests.assets.stored import copy_store, store_events
-from tests.store.rows import SOURCE_TOPICS, add_events, event, micros
+from tests.assets.stored import store_events
+from tests.databases import copy_store, home_settings, look
+from tests.store.rows import EVENT_COLUMNS, SOURCE_TOPICS, add_events, event, micros
 
 ROOT = Path(__file__).parents[3]
 TEXTS = [
@@ -48,8 +46,9 @@ def stored(settings: Settings, table: str) -> Rows:
     """Return the rows as the database has them, but events with texts, in the order of the key."""
     key = ", ".join(f'"{c.name}"' for c in Table.metadata.tables[table].primary_key)
     order = f"event_time, {key}" if table == "analytics_event" else key
-    with closing(sqlite3.connect(settings.database_path)) as store:
-        rows = store.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
+    with look(settings) as store:
+        columns = EVENT_COLUMNS if table == "analytics_event" else "*"
+        rows = store.execute(f"SELECT {columns} FROM {table} ORDER BY {order}").fetchall()
     if table != "analytics_event":
         return rows
     topics = {number: name for name, number in SOURCE_TOPICS.items()}
@@ -218,7 +217,7 @@ def test_what_is_written_meanwhile_is_not_in_it_and_is_not_held_up(
     store: Settings, form: Format
 ) -> None:
     """The consumer's next batch is committed while an export stands in the middle."""
-    with closing(connect(store.database_path)) as writer:
+    with look(store) as writer:
         add_events(writer, (event(n, n) for n in range(60_000)))
         reported: list[int] = []
 
@@ -239,9 +238,10 @@ from assets.queries.export import export_chunks
 from assets.queries.file_formats import Format
 from streaming.settings import Settings
 
-for home in sys.argv[1:3]:
-    for form in map(Format, sys.argv[3:]):
-        for _ in export_chunks(Settings(home=home), "analytics_event", None, None, form):
+for home, url in zip(sys.argv[1:3], sys.argv[3:5]):
+    settings = Settings(home=home, database_url=url)
+    for form in map(Format, sys.argv[5:]):
+        for _ in export_chunks(settings, "analytics_event", None, None, form):
             pass
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
@@ -251,15 +251,16 @@ for home in sys.argv[1:3]:
 @pytest.mark.faults
 def test_memory_does_not_grow_with_the_rows(store: Settings, tmp_path: Path) -> None:
     """Three times the events, and no more than a few frames of them in memory."""
-    few = Settings(home=tmp_path / "few")
+    few = home_settings(tmp_path / "few")
     few.home.mkdir(mode=0o700)
     text = "d" * 1_000
-    with closing(connect(store.database_path)) as writer:
+    with look(store) as writer:
         add_events(writer, (event(n, n, description=text) for n in range(100_000)))
         copy_store(store, few)
         add_events(writer, (event(n, n, description=text) for n in range(100_000, 300_000)))
+    urls = [each.database_url or "" for each in (few, store)]
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(few.home), str(store.home), *EXACT],
+        [sys.executable, "-c", CHILD, *map(str, (few.home, store.home)), *urls, *EXACT],
         cwd=ROOT,
         capture_output=True,
         text=True,

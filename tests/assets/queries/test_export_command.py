@@ -15,9 +15,9 @@ from assets.queries.export import export_chunks
 from assets.queries.file_formats import Format, read_format
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
-from streaming.store.sqlite import connect
 from tests.assets.queries.test_export import exported
 from tests.assets.stored import store_events
+from tests.databases import look, store_variables
 from tests.in_process import run_here
 from tests.store.rows import add_events, event, micros
 
@@ -31,7 +31,11 @@ def run(
     """Run the command."""
     return subprocess.run(
         [*PURCHASES, "export", *arguments],
-        env={"PURCHASES_HOME": str(settings.home), "PATH": "/usr/bin:/bin"},
+        env={
+            "PURCHASES_HOME": str(settings.home),
+            "PATH": "/usr/bin:/bin",
+            **store_variables(settings.home),
+        },
         cwd=ROOT,
         stdout=stdout,
         stderr=subprocess.PIPE,
@@ -58,7 +62,7 @@ def test_the_command_writes_to_standard_output_or_into_a_file(
 
 def test_a_reader_that_leaves_early_is_no_error(store: Settings) -> None:
     """`purchases export analytics_event | head -1` says nothing of a broken pipe."""
-    with closing(connect(store.database_path)) as writer:
+    with look(store) as writer:
         add_events(writer, (event(n, n) for n in range(60_000)))
     reading, writing = os.pipe()
     os.close(reading)
@@ -86,7 +90,7 @@ WRONG = {
 @pytest.mark.parametrize("line", WRONG)
 def test_a_wrong_request_is_refused_with_a_sentence(store: Settings, line: str) -> None:
     """With what would be right, and exit code 2."""
-    environment = {"PURCHASES_HOME": str(store.home)}
+    environment = {"PURCHASES_HOME": str(store.home), **store_variables(store.home)}
     done = run_here("orchestration.cli.main", ("export", *line.split()), environment)
     said = done.stderr
     assert done.returncode == 2, said
@@ -100,7 +104,7 @@ def test_without_a_database_it_is_said_who_makes_one(settings: Settings) -> None
     """And no file is left where the export would have been."""
     done = run(settings, "daily_sales", "--output", str(settings.home.parent / "out.csv"))
     assert done.returncode == 1
-    assert b"There is no database at" in done.stderr
+    assert b"purchases db upgrade" in done.stderr
     assert not (settings.home.parent / "out.csv").exists()
 
 
@@ -144,10 +148,11 @@ def test_a_wrong_format_is_a_usage_error() -> None:
         read_format("CSV")
 
 
+@pytest.mark.sqlite("how its file is opened")
 def test_a_live_file_is_read_with_mode_ro_and_not_as_immutable(store: Settings) -> None:
     """As docs/how-to/export-figures.md says: `immutable=1` does not see what the WAL holds."""
     counts = {}
-    with closing(connect(store.database_path)) as writer:
+    with look(store) as writer:
         writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         add_events(writer, [event(1, 1)])
         for mode in ("mode=ro", "mode=ro&immutable=1"):

@@ -1,9 +1,7 @@
 """Rankings over the aggregate tables: exact, and a page of many names in bounded memory."""
 
 import random
-import sqlite3
 import tracemalloc
-from contextlib import closing
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -12,9 +10,9 @@ import pytest
 from assets.queries.sales import read_ranking
 from assets.tables.day_range import DayRange
 from streaming.settings import Settings
-from streaming.store.connection import read_store
-from streaming.store.sqlite import connect
+from streaming.store.connection import StoreConnection, read_store
 from streaming.units import split_sum
+from tests.databases import look
 from tests.store.conftest import settings, store
 
 __all__ = ["settings", "store"]
@@ -31,12 +29,12 @@ ADD_DAY = (
 @pytest.fixture
 def crowded(store: Settings) -> Settings:
     """A store with two days of very many items; the later one sold each once more."""
-    with closing(connect(store.database_path)) as connection:
+    with look(store) as connection:
         add_items(connection)
     return store
 
 
-def add_items(connection: sqlite3.Connection) -> None:
+def add_items(connection: StoreConnection) -> None:
     """Insert the days as a build would, with ten items of each number sold."""
     connection.execute("BEGIN")
     connection.executemany(
@@ -72,7 +70,7 @@ def test_a_page_of_very_many_items_is_read_in_bounded_memory(crowded: Settings, 
 def test_months_are_the_sums_of_their_days(store: Settings) -> None:
     """Days are built, built again and changed: a ranking of any range is the sum of its days."""
     chance = random.Random(20)
-    with closing(connect(store.database_path)) as connection:
+    with look(store) as connection:
         for _ in range(150):
             day = (date(2024, 1, 20) + timedelta(chance.randrange(80))).isoformat()
             connection.execute("DELETE FROM daily_item_sales WHERE day = ?", (day,))
