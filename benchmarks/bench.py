@@ -1,8 +1,8 @@
 """`make bench`: the year from file to figures, commands, memory, speed, Dagster, the dashboard.
 
-Prints the figures and writes benchmarks/results.json and docs/benchmarks.md; `python -m
-benchmarks.bench speed` (or `everyday`, `storing`, `dagster`, `dashboard`, `verify`) measures that
-part only.
+Prints the figures and writes benchmarks/results.json, docs/benchmarks.md and docs/scale.md.
+`python -m benchmarks.bench speed` measures that part only (or `everyday`, `storing`, `postgres`,
+`dagster`, `dashboard`, `verify`).
 Everything runs in a scratch home, with an embedded broker of its own (`scratch`); how a process is
 measured lives in `measure`, what is written in `written`.
 """
@@ -17,6 +17,8 @@ from typing import Final
 from benchmarks.beside import measure_beside
 from benchmarks.dashboard import measure_dashboard
 from benchmarks.measure import Figure, fixed_loop, import_seconds, machine, rounds
+from benchmarks.postgres import measure_postgres
+from benchmarks.scale import SCALE, scale_page
 from benchmarks.scratch import ROOT, Bench, scratch
 from benchmarks.sensors import measure_sensors
 from benchmarks.speed import measure_speed
@@ -144,6 +146,7 @@ PARTS: Final = {
     "everyday": measure_everyday,
     "speed": measure_speed,
     "storing": measure_storing,
+    "postgres": measure_postgres,
     "dagster": measure_dagster,
     "dashboard": measure_looks,
     "verify": measure_verify,
@@ -152,9 +155,11 @@ PARTS: Final = {
 
 def main() -> None:
     """Measure what the arguments name, or everything; print, and write the page."""
-    text = page(measure_parts(sys.argv[1:] or list(PARTS)))
+    results = measure_parts(sys.argv[1:] or list(PARTS))
+    text = page(results)
     print(text)
     (ROOT / "docs" / "benchmarks.md").write_text(text)
+    SCALE.write_text(scale_page(results))
 
 
 if __name__ == "__main__":

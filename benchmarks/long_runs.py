@@ -3,10 +3,10 @@
 Measured from outside, as a reader of the database sees it.
 """
 
-import sqlite3
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from typing import Final, NamedTuple
 
@@ -15,6 +15,7 @@ from benchmarks.measure import Figure, tell
 from benchmarks.scratch import PURCHASES, Bench
 from benchmarks.storing import store
 from streaming.kafka.names import Names
+from streaming.store.connection import connect
 from streaming.system.disk_space import free_bytes
 
 ROUNDS: Final = 3
@@ -46,7 +47,7 @@ def waits(deployment: Bench, rate: Rate) -> list[float]:
     seconds: list[float] = []
     count = rate.events * rate.seconds
     command = [*PURCHASES, "produce", "--rate", str(rate.events), "--count", str(count)]
-    with closing(sqlite3.connect(f"file:{deployment.database}?mode=ro", uri=True)) as reader:
+    with closing(connect(deployment.settings.database, read_only=True)) as reader:
         (last,) = reader.execute("SELECT max(rowid) FROM analytics_event").fetchone()
         with deployment.process(command, "produce"):
             while len(seconds) < count:
@@ -60,13 +61,13 @@ def waits(deployment: Bench, rate: Rate) -> list[float]:
     return seconds[rate.events :]
 
 
-def measure_latency(deployment: Bench) -> list[Figure]:
+def measure_latency(deployment: Bench, rates: Sequence[Rate] = RATES) -> list[Figure]:
     """Measure how long a purchase takes from being made to being seen in the database."""
     figures = []
     with deployment.running("process"), deployment.running("analyze"):
         deployment.run("produce", "--rate", "max", "--count", str(WARM_UP))
         deployment.wait_until_stored(WARM_UP)
-        for rate in RATES:
+        for rate in rates:
             cuts = []
             for _ in range(ROUNDS):
                 cuts.append(statistics.quantiles(waits(deployment, rate), n=100))

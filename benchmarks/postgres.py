@@ -1,7 +1,8 @@
 """The writer on PostgreSQL with one and two processes, beside SQLite and beside COPY alone.
 
-`python -m benchmarks.postgres [EVENTS]`, which `make bench` leaves out: a server of its own from
-the tests' wheel, with `fsync`. The same events go into the same table each time, in full batches.
+A server of its own from the tests' wheel, with `fsync`. The same events go into the same table each
+time, in full batches; then purchases go through the stream, to see what one waits.
+`python -m benchmarks.postgres [EVENTS]` prints the first half alone.
 """
 
 import os
@@ -9,6 +10,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -17,8 +19,9 @@ from typing import Any, Final
 import psutil
 import psycopg
 
+from benchmarks.long_runs import Rate, measure_latency
 from benchmarks.measure import Figure, machine, ratios, tell
-from benchmarks.scratch import clean
+from benchmarks.scratch import Bench, clean
 from streaming.analytics.app import BATCH_RECORDS
 from streaming.settings import Settings
 from streaming.store.advances import Advance
@@ -28,7 +31,7 @@ from streaming.store.rows import EventRow, day_cutter
 from streaming.store.schema import upgrade
 from streaming.store.source_topics import record_source_topics
 from streaming.store.writer import BatchRows, write_batch
-from tests.postgres import start_postgres
+from tests.postgres import PostgresServer, start_postgres
 from tests.store.rows import SOURCE_TOPICS, event
 from tests.store.test_writer import SOURCE
 
@@ -37,6 +40,7 @@ ROUNDS: Final = 3
 ITEMS: Final = 3_000
 USERS: Final = 5_000
 MILLION: Final = 1_000_000
+RATE: Final = Rate(2_000, 60, "≤ 80", "")
 PROCESSES: Final = get_context("spawn")
 
 
@@ -75,7 +79,7 @@ def write(settings: Settings, share: int, events: int, ready: Barrier) -> None:
         with engine.begin() as connection:
             write_batch(connection, moved, SOURCE, day_of, time.time_ns() // 1000)
         done += len(batch)
-    ready.wait()
+    wait_until_measured(ready)
     engine.dispose()
 
 
@@ -90,7 +94,13 @@ def copy_alone(conninfo: str, events: int, ready: Barrier) -> None:
             with connection.cursor().copy(copied) as copy:
                 for row in batch:
                     copy.write_row(row)
-        ready.wait()
+        wait_until_measured(ready)
+
+
+def wait_until_measured(ready: Barrier) -> None:
+    """Keep the session until its CPU time was looked at: with it that of the server would go."""
+    ready.wait()
+    ready.wait()
 
 
 class Way:
@@ -118,6 +128,7 @@ class Way:
         self.rates.append(events / (time.perf_counter() - start))
         self.writers.append((sum(map(cpu, pids)) - used) / events * MILLION)
         self.server.append((cpu_of_all(server) - served) / events * MILLION)
+        ready.wait()
         for process in running:
             process.join()
         tell(
@@ -158,28 +169,34 @@ def new_store(home: Path, url: str | None) -> Settings:
     return settings
 
 
-def measure(home: Path, events: int) -> list[Figure]:
-    """Measure all four ways in turns."""
-    server = start_postgres(home / "server")
-    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
-        for name in ("fsync", "full_page_writes"):
-            connection.execute(f"ALTER SYSTEM SET {name} = on")
-        connection.execute("SELECT pg_reload_conf()")
-    postmaster = int((server.directory / "postmaster.pid").read_text().split()[0])
-    alone, one, two, file = map(Way, ("COPY alone", "1 writer", "2 writers", "SQLite"))
+@contextmanager
+def serving(directory: Path) -> Iterator[PostgresServer]:
+    """Run a server that loses nothing by a power failure, as a shop's."""
+    server = start_postgres(directory)
     try:
-        for number in range(ROUNDS):
-            directory, databases = home / str(number), [server.create_database() for _ in range(2)]
-            settings = new_store(directory, server.url(databases[0]))
-            conninfo = server.conninfo(databases[0])
-            alone.measure(events, postmaster, [(copy_alone, conninfo, events)])
-            one.measure(events, postmaster, [(write, settings, 0, events)])
-            settings = new_store(directory, server.url(databases[1]))
-            shares = [(write, settings, share, events // 2) for share in (0, 1)]
-            two.measure(events, postmaster, shares)
-            file.measure(events, postmaster, [(write, new_store(directory, None), 0, events)])
+        with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+            for name in ("fsync", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {name} = on")
+            connection.execute("SELECT pg_reload_conf()")
+        yield server
     finally:
         server.stop()
+
+
+def measure_rows(server: PostgresServer, home: Path, events: int) -> list[Figure]:
+    """Measure all four ways in turns."""
+    postmaster = int((server.directory / "postmaster.pid").read_text().split()[0])
+    alone, one, two, file = map(Way, ("COPY alone", "1 writer", "2 writers", "SQLite"))
+    for number in range(ROUNDS):
+        directory, databases = home / str(number), [server.create_database() for _ in range(2)]
+        settings = new_store(directory, server.url(databases[0]))
+        conninfo = server.conninfo(databases[0])
+        alone.measure(events, postmaster, [(copy_alone, conninfo, events)])
+        one.measure(events, postmaster, [(write, settings, 0, events)])
+        settings = new_store(directory, server.url(databases[1]))
+        shares = [(write, settings, share, events // 2) for share in (0, 1)]
+        two.measure(events, postmaster, shares)
+        file.measure(events, postmaster, [(write, new_store(directory, None), 0, events)])
     return [
         *(figure for way in (alone, one, two, file) for figure in way.figures()),
         Figure("1 writer ÷ COPY alone", "", ratios(one.rates, alone.rates), "≥ 0.5"),
@@ -187,8 +204,20 @@ def measure(home: Path, events: int) -> list[Figure]:
     ]
 
 
+def measure_postgres(bench: Bench) -> list[Figure]:
+    """Measure the writers, and then what a purchase waits until it is stored on the server."""
+    with serving(bench.home / "server") as server:
+        deployment = bench.deployment("postgres").with_database(
+            server.url(server.create_database())
+        )
+        rows = measure_rows(server, deployment.home, EVENTS)
+        return [*rows, *measure_latency(deployment, [RATE])]
+
+
 if __name__ == "__main__":
     print(machine())
-    with clean() as bench:
-        for figure in measure(bench.home, int(sys.argv[1]) if sys.argv[1:] else EVENTS):
+    with clean() as bench, serving(bench.home / "server") as server:
+        for figure in measure_rows(
+            server, bench.home, int(sys.argv[1]) if sys.argv[1:] else EVENTS
+        ):
             print(figure.row())

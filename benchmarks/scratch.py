@@ -5,19 +5,20 @@ What is measured in it lives in `bench` and `speed`.
 
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.measure import command_seconds, peak_mebibytes
+from streaming.errors import PurchasesError
 from streaming.kafka.open_listener import require_rules
 from streaming.settings import Settings
+from streaming.store.connection import read_store
 from streaming.system.lease import holder
 from tests.support import everything
 
@@ -40,8 +41,12 @@ class Bench:
     @property
     def settings(self) -> Settings:
         """The settings that its commands read."""
-        namespace = self.environment.get("PURCHASES_NAMESPACE", "")
-        return Settings(home=self.home, bootstrap_servers=self.servers, namespace=namespace)
+        return Settings(
+            home=self.home,
+            bootstrap_servers=self.servers,
+            namespace=self.environment.get("PURCHASES_NAMESPACE", ""),
+            database_url=self.environment.get("PURCHASES_DATABASE_URL"),
+        )
 
     def deployment(self, name: str) -> "Bench":
         """Return a deployment of its own on this broker, its topics created."""
@@ -59,6 +64,10 @@ class Bench:
         )
         made.run("topics", "create")
         return made
+
+    def with_database(self, url: str) -> "Bench":
+        """Return the same with a server's database in place of the file."""
+        return replace(self, environment={**self.environment, "PURCHASES_DATABASE_URL": url})
 
     def beside(self, name: str) -> "Bench":
         """Return another home over the same topics."""
@@ -102,9 +111,10 @@ class Bench:
     def stored(self) -> int:
         """Return the number of stored events."""
         try:
-            with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as c:
-                row = c.execute("SELECT coalesce(sum(events), 0) FROM live_totals").fetchone()
-        except sqlite3.OperationalError:
+            with read_store(self.settings) as store:
+                row = store.execute("SELECT coalesce(sum(events), 0) FROM live_totals").fetchone()
+        # There are no tables before the consumer's first start.
+        except PurchasesError:
             return 0
         return int(row[0])
 

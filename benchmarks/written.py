@@ -70,6 +70,18 @@ have none), not with another part's or machine's seconds. Bars are for the media
   indexes, WAL and `synchronous=FULL`, else as SQLite comes, and nothing else: no reading, no
   decoding, no figures, no positions.
 
+## PostgreSQL
+
+{postgres}
+
+- The consumer's writer in one and two processes, on a server of version 18 with `fsync`: 20,000
+  events a batch, with random ids, of 3,000 items. *Writers* is their CPU time, *server* that of all
+  processes of the server. All share the two cores.
+- *`COPY` alone*: the same rows into the same table with its indexes, a commit for each batch: no
+  duplicates, no figures, no positions.
+- *SQLite*: the same writer and the same rows, into a file.
+- *Made → stored*: as under *Speed*, with the database on this server.
+
 ## Dagster
 
 {dagster}
@@ -234,6 +246,7 @@ def page(results: Results) -> str:
         everyday=tables.get("everyday", NONE),
         speed=tables.get("speed", NONE),
         storing=tables.get("storing", NONE),
+        postgres=tables.get("postgres", NONE),
         dagster=tables.get("dagster", NONE),
         dashboard=tables.get("dashboard", NONE),
         verify=tables.get("verify", NONE),
