@@ -4,10 +4,12 @@ How rows are computed is in `computation`. Nothing of Dagster is here: assets, b
 call this alike.
 """
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, Engine
@@ -24,6 +26,7 @@ from assets.builds.computation import (
     require_sound_files,
 )
 from assets.builds.event_reader import read_ledger
+from assets.builds.locks import is_run_alive
 from assets.builds.pieces import group_days
 from assets.builds.writer import (
     AuditFailure,
@@ -37,7 +40,7 @@ from streaming.errors import Unavailable
 from streaming.settings import Settings
 from streaming.store.build_rows import lock_partitions
 from streaming.store.column_files import MARK_FILE
-from streaming.store.column_store import ColumnStore, open_column_store
+from streaming.store.column_store import ColumnStore, has_column_files, open_column_store
 from streaming.store.connection import StoreReader, open_reader
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.engine import open_engine
@@ -233,8 +236,9 @@ def open_builder(settings: Settings, run_id: str) -> Iterator[PartitionBuilder]:
             require_same_deployment(recorded, settings, settings.database)
         engine = open_engine(settings)
         try:
-            spool = Home(settings.home).spool
-            context = BuildContext(run_id, settings.zone, spool, _open_answering(settings))
+            context = BuildContext(
+                run_id, settings.zone, _spool(settings, run_id), _open_answering(settings)
+            )
             yield PartitionBuilder(source, engine, context)
         finally:
             engine.dispose()
@@ -252,8 +256,26 @@ def _share_time(computations: Sequence[Computation], begun: float) -> list[Compu
     ]
 
 
+def _spool(settings: Settings, run_id: str) -> Path:
+    """Return the run's own directory of frames, and remove those of runs that were killed."""
+    spool = Home(settings.home).spool
+    for left in spool.glob("*"):
+        if left.name != run_id and not is_run_alive(settings, left.name):
+            # An earlier release had files in their place; another run may remove them as well.
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+    return spool / run_id
+
+
 def _open_answering(settings: Settings) -> ColumnStore | None:
-    """Return the store of column files, or None if a bucket does not answer: rows are read then."""
+    """Return the store of column files, None if there is none or it does not answer.
+
+    Then rows are read.
+    """
+    if not has_column_files(settings):
+        return None
     column_store = open_column_store(settings)
     try:
         column_store.has("answers")

@@ -29,7 +29,7 @@ from streaming.store.column_files import (
     read_column_files,
     replace_column_files,
 )
-from streaming.store.column_store import ColumnStore, open_column_store
+from streaming.store.column_store import ColumnStore, has_column_files, open_column_store
 from streaming.store.connection import StoreConnection, StoreReader, open_reader, write_store
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.kept_columns import remove_unlisted
@@ -77,6 +77,8 @@ def seal_history(settings: Settings, today: date, limit_seconds: float = math.in
     after the limit. Only who holds the write lock may do it. Raises what `open_reader` and
     `write_store` do, `Mismatch` if the deployment has other settings, and what `ColumnStore` does.
     """
+    if not has_column_files(settings):
+        return SealResult()
     limit = Deadline.after(limit_seconds)
     sealed: list[_Sealed] = []
     joined: list[_Sealed] = []
@@ -107,6 +109,8 @@ def seal_history(settings: Settings, today: date, limit_seconds: float = math.in
 
 def needs_seal(settings: Settings, today: date, events: int = 1) -> bool:
     """Return whether a day lacks at least so many sealed events, or has many small files."""
+    if not has_column_files(settings):
+        return False
     with closing(open_reader(settings)) as reader:
         return bool(_list_days(reader, settings, today, events)) or any(_list_small(reader))
 
@@ -205,7 +209,7 @@ def _record(settings: Settings, result: _Sealed) -> bool:
             store.executemany(MARK_FILE, [(result.problem, file.name) for file in result.basis])
             return False
         # Read again under the write lock: from here nobody corrects an event before this commits.
-        if count_corrections(store) != result.corrections or not _are_there(
+        if count_corrections(store) != result.corrections or not _is_current(
             store, column_store, result
         ):
             return False
@@ -213,12 +217,17 @@ def _record(settings: Settings, result: _Sealed) -> bool:
     return bool(result.new)
 
 
-def _are_there(store: StoreConnection, column_store: ColumnStore, result: _Sealed) -> bool:
-    """Return whether the new files are on the disk still, and those of the basis in the list.
+def _is_current(store: StoreConnection, column_store: ColumnStore, result: _Sealed) -> bool:
+    """Return whether the new files are there still, and the list is the one that they are for.
 
-    An erasure removes what no row names, and `purchases db columns rebuild` forgets all.
+    An erasure removes what no row names, and `purchases db columns rebuild` forgets all. Another
+    host whose seal lost its lock may have sealed the same day: its events must not count twice.
     """
-    names = {row[0] for row in store.execute("SELECT name FROM column_file")}
-    return all(column_store.has(file.name) for file in result.new) and all(
-        file.name in names for file in result.basis
-    )
+    basis = {file.name for file in result.basis}
+    listed = {
+        file.name
+        for day in {date.fromisoformat(file.day) for file in result.new}
+        for file in read_column_files(store, day, day).get(day, ())
+    }
+    is_basis = basis <= listed if result.is_joined else basis == listed
+    return is_basis and all(column_store.has(file.name) for file in result.new)

@@ -16,8 +16,7 @@ import polars as pl
 def spool(frames: Iterator[pl.LazyFrame], directory: Path) -> Iterator[list[pl.LazyFrame]]:
     """Make frames readable more than once: a single one in memory, several from files.
 
-    The directory is emptied first, of what a killed run left, and removed at the end: only who
-    holds the write lock may use it.
+    The directory is emptied first, and removed at the end: each run has one of its own.
     """
     start = [frame.collect().lazy() for frame in islice(frames, 1)]
     # Most partitions are one frame, which needs no file: only a second one says that there are

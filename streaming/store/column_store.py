@@ -69,6 +69,14 @@ class ColumnStore(Protocol):
         ...
 
 
+def has_column_files(settings: Settings) -> bool:
+    """Return whether there are column files: one of several hosts has them in a bucket only.
+
+    What is in the directory of a home the other hosts would take for lost.
+    """
+    return settings.columns_url is not None or not settings.host
+
+
 def open_column_store(settings: Settings) -> ColumnStore:
     """Return the store of a deployment's column files, without a look at it.
 
@@ -162,40 +170,40 @@ class BucketStore:
 
     def write(self, name: str, content: bytes) -> None:
         """Put an object."""
-        import obstore
-
         with self._errors() as bucket:
+            import obstore
+
             obstore.put(bucket, name, content, use_multipart=False)
 
     def read(self, name: str) -> bytes:
         """Get an object. Raises `UsageError` for a file of the archive."""
-        import obstore
-
         with self._errors() as bucket:
+            import obstore
+
             return bytes(obstore.get(bucket, _require_copy(name)).bytes())
 
     def has(self, name: str) -> bool:
         """Return whether there is such an object."""
-        import obstore
-
         with suppress(FileNotFoundError), self._errors() as bucket:
+            import obstore
+
             obstore.head(bucket, name)
             return True
         return False
 
     def sizes(self) -> dict[str, int]:
         """List the objects whose names are those of column files."""
-        import obstore
-
         with self._errors() as bucket:
+            import obstore
+
             objects = [each for part in obstore.list(bucket) for each in part]
         return {each["path"]: each["size"] for each in objects if OWN_NAME.fullmatch(each["path"])}
 
     def remove(self, names: Collection[str]) -> None:
         """Delete objects, a thousand with one request."""
-        import obstore
-
         with self._errors() as bucket:
+            import obstore
+
             if names:
                 obstore.delete(bucket, list(names))
 

@@ -48,6 +48,17 @@ def test_the_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     assert not directory.exists()
 
 
+def test_a_run_removes_what_killed_runs_left(store: Settings) -> None:
+    """Users and orders stay on the disk no longer than to the next run; its own stay."""
+    spool, own = Home(store.home).spool, Home(store.home).spool / "own"
+    for directory in (spool / "killed", own):
+        directory.mkdir(parents=True)
+        (directory / "0.parquet").write_bytes(b"half a file")
+    (spool / "0.parquet").write_bytes(b"of an earlier release")
+    with open_builder(store, "own"):
+        assert list(spool.glob("*")) == [own]
+
+
 def test_a_partition_of_many_frames_has_the_rows_of_one_frame(
     store: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,4 +81,4 @@ def test_a_partition_of_many_frames_has_the_rows_of_one_frame(
     monkeypatch.setattr(event_reader, "FETCH_ROWS", 10)
     assert digests() == whole
     assert len(whole) == len([*DAY_TRANSFORMS, *WHOLE_TRANSFORMS])
-    assert not Home(store.home).spool.exists()
+    assert not list(Home(store.home).spool.glob("*"))
