@@ -16,7 +16,7 @@ from assets.queries.records import (
     Freshness,
     FreshnessReport,
     TableFreshness,
-    VerificationResult,
+    VerificationRun,
 )
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE, WHOLE_TABLE_NAMES
@@ -48,7 +48,7 @@ def read_freshness_report(
             *(read_whole_freshness(store, name) for name in WHOLE_TABLE_NAMES),
         ],
         verifications=[
-            VerificationResult(
+            VerificationRun(
                 utc_text(at), bool(agrees), msgspec.json.decode(differences, type=list[str])
             )
             for at, agrees, differences in store.execute(

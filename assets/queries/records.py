@@ -232,7 +232,7 @@ class DayFreshness(Struct, frozen=True, kw_only=True):
     failure: str | None
 
 
-class VerificationResult(Struct, frozen=True):
+class VerificationRun(Struct, frozen=True):
     """A run of `verify`: its end (RFC 3339 in UTC), and the first differences that it found."""
 
     finished_at: str
@@ -246,7 +246,7 @@ class FreshnessReport(Struct, frozen=True, kw_only=True):
     as_of: str
     events: int
     tables: list[Freshness]
-    verifications: list[VerificationResult]
+    verifications: list[VerificationRun]
     dagster: str | None
 
 
@@ -257,7 +257,7 @@ class TableFreshness(Struct, frozen=True, kw_only=True):
     days: list[DayFreshness]
 
 
-class Figures(NamedTuple):
+class AdditiveFigures(NamedTuple):
     """The additive figures of a period or a name; money is in micros."""
 
     events: int
@@ -266,10 +266,10 @@ class Figures(NamedTuple):
     net: int
 
 
-def whole_figures(columns: Sequence[int]) -> Figures:
+def whole_figures(columns: Sequence[int]) -> AdditiveFigures:
     """Join the two columns of each sum of money: its units, and the rest in micros."""
     events, items_sold, gross, gross_rest, net, net_rest = columns
-    return Figures(events, items_sold, gross * MICROS + gross_rest, net * MICROS + net_rest)
+    return AdditiveFigures(events, items_sold, gross * MICROS + gross_rest, net * MICROS + net_rest)
 
 
 def sales_figures(events: int, items_sold: int, gross: int | None, net: int) -> SalesFigures:
@@ -277,7 +277,9 @@ def sales_figures(events: int, items_sold: int, gross: int | None, net: int) -> 
     return SalesFigures(**additive_fields(events, items_sold, gross, net))
 
 
-def period_figures(at: str, figures: Figures, orders: int, customers: int | None) -> PeriodFigures:
+def period_figures(
+    at: str, figures: AdditiveFigures, orders: int, customers: int | None
+) -> PeriodFigures:
     """Return the figures of a period that begins `at`."""
     gross, net = figures.gross, figures.net
     return PeriodFigures(
@@ -309,7 +311,7 @@ def counted_figures(at: str, events: int, items_sold: int, net: int) -> PeriodFi
 
 
 def ranked_figures(
-    rank: int, name: str, figures: Figures, orders: int | None = None
+    rank: int, name: str, figures: AdditiveFigures, orders: int | None = None
 ) -> RankedFigures:
     """Return the figures of an item, a country or a customer, without a description."""
     fields = additive_fields(*figures)

@@ -30,8 +30,8 @@ from assets.queries.freshness import (
     utc_text,
 )
 from assets.queries.records import (
+    AdditiveFigures,
     DistinctFigures,
-    Figures,
     Freshness,
     PeriodFigures,
     SalesFigures,
@@ -205,7 +205,7 @@ def _sum_period(at: str, days: list[PeriodFigures]) -> PeriodFigures:
     total = sum_figures(days)
     if total.gross_revenue_micros is None:
         return counted_figures(at, total.events, total.items_sold, total.net_revenue_micros)
-    figures = Figures(
+    figures = AdditiveFigures(
         total.events,
         total.items_sold,
         total.gross_revenue_micros,

@@ -36,7 +36,7 @@ class RepairError(Exception):
         self.code = code
 
 
-class Correction(Struct, forbid_unknown_fields=True):
+class CorrectedValue(Struct, forbid_unknown_fields=True):
     """A line of the file of corrected values."""
 
     id: str
@@ -122,7 +122,7 @@ def read_edits(path: Path) -> dict[str, bytes]:
         if not line.strip():
             continue
         try:
-            edit = msgspec.json.decode(line, type=Correction)
+            edit = msgspec.json.decode(line, type=CorrectedValue)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UsageError(
                 f'--edit {path}:{number} is not {{"id": …, "value": …}} on one line: {error}.'

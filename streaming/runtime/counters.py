@@ -80,7 +80,7 @@ class WorkerPosition(Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Sample:
+class CounterSample:
     """The counters at a moment (monotonic s)."""
 
     at: float
@@ -95,9 +95,9 @@ class RateWindow:
     """Rates from samples of the counters, taken about once a second."""
 
     def __init__(self) -> None:
-        self._samples: deque[Sample] = deque()
+        self._samples: deque[CounterSample] = deque()
 
-    def add(self, sample: Sample) -> Rates:
+    def add(self, sample: CounterSample) -> Rates:
         """Add the newest sample; return the rates since the oldest one within `RATE_SECONDS`."""
         samples = self._samples
         samples.append(sample)

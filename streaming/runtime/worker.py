@@ -20,10 +20,10 @@ import structlog
 from streaming.apps import App, worker_name
 from streaming.errors import PurchasesError
 from streaming.runtime.counters import (
+    CounterSample,
     RateWindow,
     ReadPositions,
     RecentWindow,
-    Sample,
     SustainedRate,
     is_caught_up,
     list_positions,
@@ -197,7 +197,7 @@ class Runtime:
         status.recent = self._recent.current(now)
         if status.progressed_at:
             counters = (status.records, status.stored, status.refused, status.duplicates)
-            status.rates = self._rates.add(Sample(now, *counters, status.lag_records))
+            status.rates = self._rates.add(CounterSample(now, *counters, status.lag_records))
             status.stored_per_second = self._sustained.add(now, status.stored)
         replace_json(self.path, status)
 

@@ -43,7 +43,7 @@ from streaming.status.estimates import (
 )
 from streaming.status.model import (
     Broker,
-    Database,
+    DatabaseStatus,
     Disk,
     PartitionStatus,
     Problem,
@@ -56,7 +56,7 @@ from streaming.store.archive import count_archived
 from streaming.store.connection import StoreConnection, read_store, used_bytes
 from streaming.store.deployment import recorded_deployment
 from streaming.store.live_totals import count_not_storable, live_figures
-from streaming.system.database import Database as StoreDatabase
+from streaming.system.database import Database
 from streaming.system.deadline import Deadline
 from streaming.system.disk_space import free_bytes
 from streaming.system.home import Home
@@ -75,7 +75,7 @@ LOCK_SECONDS: Final = 0.2
 class _Stored:
     """The database, and the positions of the consumer's group by topic partition."""
 
-    database: Database
+    database: DatabaseStatus
     positions: Mapping[TopicPartition, int]
 
 
@@ -129,7 +129,7 @@ def collect_status(
     return with_problems(status if app is None else status_of_app(status, app))
 
 
-def _disk(settings: Settings, database: Database, stored_per_second: float | None) -> Disk:
+def _disk(settings: Settings, database: DatabaseStatus, stored_per_second: float | None) -> Disk:
     # They may be on two disks, of which the fuller one stops the stream first.
     free, path = free_bytes(settings.home), settings.database
     if isinstance(path, Path):
@@ -145,7 +145,7 @@ def _read_database(settings: Settings) -> _Stored:
             return _stored(settings, store)
     except PurchasesError as error:
         name = str(settings.database)
-        nothing = Database("unreadable", str(error), name, None, None, None, None, None)
+        nothing = DatabaseStatus("unreadable", str(error), name, None, None, None, None, None)
         return _Stored(nothing, {})
 
 
@@ -161,7 +161,7 @@ def _stored(settings: Settings, store: StoreConnection) -> _Stored:
         (group,),
     ).fetchall()
     used = used_bytes(store)
-    database = Database(
+    database = DatabaseStatus(
         state="ok",
         detail="",
         path=str(settings.database),
@@ -181,7 +181,7 @@ def _stored(settings: Settings, store: StoreConnection) -> _Stored:
     return _Stored(database, {(row[0], row[1]): row[2] for row in rows})
 
 
-def _bytes_on_disk(database: StoreDatabase, used: int) -> int:
+def _bytes_on_disk(database: Database, used: int) -> int:
     if not isinstance(database, Path):
         return used
     # Up to 64 MB of a file are in its WAL before a checkpoint (docs/decisions/0026).

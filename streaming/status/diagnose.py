@@ -14,7 +14,7 @@ from streaming.kafka.lag import LONG_TRANSACTION_SECONDS
 from streaming.status.model import (
     AppStatus,
     Broker,
-    Database,
+    DatabaseStatus,
     PartitionStatus,
     Problem,
     SlotStatus,
@@ -230,7 +230,7 @@ def _open_transaction(partition: PartitionStatus, servers: str) -> Problem:
     )
 
 
-def _content_problems(database: Database, as_of: str) -> Iterator[Problem]:
+def _content_problems(database: DatabaseStatus, as_of: str) -> Iterator[Problem]:
     if database.state == "ok" and database.not_storable:
         yield Problem(
             "not_storable",
@@ -249,7 +249,7 @@ def _content_problems(database: Database, as_of: str) -> Iterator[Problem]:
         )
 
 
-def _is_recent(database: Database, as_of: str) -> bool:
+def _is_recent(database: DatabaseStatus, as_of: str) -> bool:
     since = datetime.fromisoformat(as_of) - CONFLICT_SHOWN
     return datetime.fromisoformat(database.conflicted_at or as_of) > since
 

@@ -11,7 +11,7 @@ from msgspec import structs
 from streaming.kafka.lag import PartitionLag
 from streaming.kafka.topic_options import Retention
 from streaming.runtime.status_file import WorkerStatus
-from streaming.status.model import AppStatus, Database, Disk, PartitionStatus
+from streaming.status.model import AppStatus, DatabaseStatus, Disk, PartitionStatus
 from streaming.system.disk_space import LEAST_FREE_BYTES
 
 DAY_SECONDS: Final = 86_400
@@ -77,7 +77,7 @@ def sustained_rate(workers: Sequence[WorkerStatus]) -> float | None:
     return round(sum(measured), 1) if measured and len(measured) == len(rates) else None
 
 
-def disk_forecast(free: int, database: Database, stored_per_second: float | None) -> Disk:
+def disk_forecast(free: int, database: DatabaseStatus, stored_per_second: float | None) -> Disk:
     """Return the disk's state: how long `free` bytes last until the store pauses.
 
     An event's size is what the database holds by its rows. Without a rate there is no end.

@@ -36,7 +36,7 @@ class Broker(Struct, frozen=True):
     unverified_options: tuple[str, ...] = ()
 
 
-class Database(Struct, frozen=True):
+class DatabaseStatus(Struct, frozen=True):
     """Whether the database is `ok`, `unreadable` or `not_asked`, and what it counted so far.
 
     `bytes` is what its files take on the disk, `used_bytes` what they hold: without free pages, and
@@ -198,7 +198,7 @@ class Status(Struct, frozen=True, kw_only=True):
     as_of: str
     home: str
     broker: Broker
-    database: Database
+    database: DatabaseStatus
     apps: tuple[AppStatus, ...]
     partitions: tuple[PartitionStatus, ...]
     refusals: RefusalShare

@@ -28,7 +28,7 @@ COLUMNS: Final = (
 )
 
 
-class TableBuild(Struct, frozen=True):
+class BuildOfDay(Struct, frozen=True):
     """The build of a table that has the purchase's day; not `current` if the day has changed."""
 
     table: str
@@ -59,7 +59,7 @@ class PurchasePath(Struct, frozen=True):
     stream_partition: int
     stream_offset: int
     day: str
-    builds: tuple[TableBuild, ...]
+    builds: tuple[BuildOfDay, ...]
 
 
 class PurchasePaths(Struct, frozen=True):
@@ -126,14 +126,14 @@ def _path(store: StoreConnection, zone: ZoneInfo, row: tuple[Any, ...]) -> Purch
     )
 
 
-def _builds(store: StoreConnection, day: str) -> tuple[TableBuild, ...]:
+def _builds(store: StoreConnection, day: str) -> tuple[BuildOfDay, ...]:
     rows = store.execute(
         "SELECT b.table_name, b.version = l.version, b.built_at FROM table_build b"
         " JOIN day_ledger l ON l.day = ? WHERE b.partition = ? ORDER BY b.table_name",
         # Twice, because a day is a date there and the name of a partition here.
         (day, day),
     )
-    return tuple(TableBuild(name, bool(current), _time_text(at)) for name, current, at in rows)
+    return tuple(BuildOfDay(name, bool(current), _time_text(at)) for name, current, at in rows)
 
 
 def _time_text(micros: int) -> str:

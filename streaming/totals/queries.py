@@ -15,7 +15,7 @@ from msgspec import Struct
 from streaming.events.identifiers import event_id_text
 from streaming.store.connection import StoreConnection
 from streaming.store.dialect import index_hint
-from streaming.totals.window import BUCKET_SECONDS, Group, Sums
+from streaming.totals.window import BUCKET_SECONDS, Group, RunningSums
 from streaming.units import MICROS, micros_of, whole_sum
 
 LATEST: Final = 12
@@ -98,12 +98,12 @@ def groups_of_span(
     return _whole_groups(rows)
 
 
-def sums_of_span(connection: StoreConnection, span: tuple[int, int]) -> Sums:
+def sums_of_span(connection: StoreConnection, span: tuple[int, int]) -> RunningSums:
     """Sum what happened within a span of time."""
     row = connection.execute(
         f"SELECT {SUMS} FROM analytics_event WHERE event_time >= ? AND event_time < ?", span
     ).fetchone()
-    return Sums(row[0], row[1], row[2] * MICROS + row[3])
+    return RunningSums(row[0], row[1], row[2] * MICROS + row[3])
 
 
 def sums_by_quarter(connection: StoreConnection, day: date, zone: ZoneInfo) -> list[Group[int]]:
@@ -130,14 +130,14 @@ def day_version(connection: StoreConnection, day: date) -> int:
     return 0 if row is None else int(row[0])
 
 
-def day_sums(connection: StoreConnection, day: str) -> Sums | None:
+def day_sums(connection: StoreConnection, day: str) -> RunningSums | None:
     """Read a day of the ledger; None if it has none."""
     row = connection.execute(
         "SELECT events, items_sold, net_revenue_trillions, net_revenue_micros FROM day_ledger"
         " WHERE day = ?",
         (day,),
     ).fetchone()
-    return None if row is None else Sums(row[0], row[1], whole_sum(*row[2:]))
+    return None if row is None else RunningSums(row[0], row[1], whole_sum(*row[2:]))
 
 
 def last_day(connection: StoreConnection, until: str) -> str | None:

@@ -23,7 +23,7 @@ from streaming.totals.window import (
     BUCKETS,
     RANKS_KEPT,
     Group,
-    Sums,
+    RunningSums,
     Window,
     bucket_of,
 )
@@ -124,7 +124,7 @@ class Sampler:
         self._corrections = 0
         self._described: dict[str, str] = {}
         self._ever: deque[dict[str, int]] = deque(maxlen=RANKS_KEPT)
-        self._compared: tuple[Sums, Sums] = (Sums(), Sums())
+        self._compared: tuple[RunningSums, RunningSums] = (RunningSums(), RunningSums())
         self._course = Course()
         self._course_day = ""
         self._quarters: dict[date, tuple[int, list[Group[int]]]] = {}
@@ -158,7 +158,7 @@ class Sampler:
         day = queries.last_day(store, today) or today
         window = self._advanced(store, day, moment)
         # From the ledger, which all other readers of a day's figures ask too.
-        sums = queries.day_sums(store, day) or Sums()
+        sums = queries.day_sums(store, day) or RunningSums()
         live = live_figures(store)
         reasons = refusals(store)
         self._compare(store, moment, day)
@@ -297,7 +297,7 @@ class Sampler:
             self._described.update(queries.descriptions(store, unknown, self._row))
 
 
-def _figures(day: str, sums: Sums) -> DayFigures:
+def _figures(day: str, sums: RunningSums) -> DayFigures:
     micros = sums.net_revenue_micros
     return DayFigures(day, sums.events, sums.items_sold, micros, decimal_text(micros))
 
@@ -309,7 +309,7 @@ def _before(moment: datetime, days: int) -> str:
 def _last_hour(window: Window, now: float) -> list[tuple[int, int, int]]:
     end = bucket_of(now)
     starts = range(end - (BUCKETS - 1) * BUCKET_SECONDS, end + 1, BUCKET_SECONDS)
-    none = Sums()
+    none = RunningSums()
     # Also those without purchases: the chart has a bar for every ten seconds.
     buckets = [(start, window.buckets.get(start, none)) for start in starts]
     return [(start, sums.events, sums.net_revenue_micros) for start, sums in buckets]

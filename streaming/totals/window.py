@@ -33,7 +33,7 @@ class Group(NamedTuple, Generic[Key]):
 
 
 @dataclass(slots=True)
-class Sums:
+class RunningSums:
     """Additive figures: events, items_sold, net revenue in micros."""
 
     events: int = 0
@@ -55,20 +55,20 @@ class Ranking:
     """
 
     def __init__(self) -> None:
-        self.sums: dict[str, Sums] = {}
+        self.sums: dict[str, RunningSums] = {}
         self._heap: list[tuple[int, int, str]] = []
 
     def add(self, groups: Iterable[Group[str]]) -> None:
         """Add the figures of new rows by name."""
         for name, *figures in groups:
             # The old entry stays in the heap, because finding it there would take a search of all.
-            self.sums.setdefault(name, Sums()).add(*figures)
+            self.sums.setdefault(name, RunningSums()).add(*figures)
             heappush(self._heap, self._entry(name))
         if len(self._heap) > 2 * len(self.sums) + STALE_ENTRIES:
             self._heap = [self._entry(name) for name in self.sums]
             heapify(self._heap)
 
-    def best(self, limit: int) -> list[tuple[str, Sums]]:
+    def best(self, limit: int) -> list[tuple[str, RunningSums]]:
         """Return the first names with their sums."""
         best: list[tuple[int, int, str]] = []
         while self._heap and len(best) < limit:
@@ -94,7 +94,7 @@ class Window:
     """
 
     day: str
-    buckets: dict[int, Sums] = field(default_factory=dict)
+    buckets: dict[int, RunningSums] = field(default_factory=dict)
     items: Ranking = field(default_factory=Ranking)
     countries: Ranking = field(default_factory=Ranking)
     ranks: deque[dict[str, int]] = field(default_factory=lambda: deque(maxlen=RANKS_KEPT))
@@ -102,7 +102,7 @@ class Window:
     def add_buckets(self, groups: Iterable[Group[int]]) -> None:
         """Add sums by the epoch second at which their bucket begins."""
         for start, *sums in groups:
-            self.buckets.setdefault(start, Sums()).add(*sums)
+            self.buckets.setdefault(start, RunningSums()).add(*sums)
 
     def forget_before(self, now: float) -> None:
         """Drop the buckets that are over an hour old; `now` is in epoch seconds."""

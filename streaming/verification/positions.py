@@ -20,7 +20,7 @@ from streaming.verification.check import Check
 from streaming.verification.topic_reader import Range, TopicReader, committed_offsets
 
 
-class StoredPosition(Struct, frozen=True):
+class ConsumerPosition(Struct, frozen=True):
     """A row of `stream_offset`: the next offset, how many records were read, and of which topic.
 
     Of the records `read_again` may have been read twice, after a person moved the position back.
@@ -40,7 +40,7 @@ class TopicPositions(Struct, frozen=True):
     is the topic's id; `bounds` are first and end offset of each log.
     """
 
-    stored: dict[TopicPartition, StoredPosition]
+    stored: dict[TopicPartition, ConsumerPosition]
     committed: dict[TopicPartition, tuple[int, str]]
     bounds: dict[TopicPartition, Range]
 
@@ -93,7 +93,7 @@ def read_positions(
         " cluster_id FROM stream_offset WHERE consumer_group = ?",
         (group,),
     )
-    stored = {(row[0], row[1]): StoredPosition(*row[2:]) for row in rows}
+    stored = {(row[0], row[1]): ConsumerPosition(*row[2:]) for row in rows}
     read = Names.of(settings).read_by(PROCESSOR)
     partitions = [
         (name, number)

@@ -9,9 +9,9 @@ from streaming.runtime.counters import (
     OTHER_FIELDS,
     SUSTAINED_SECONDS,
     UNKNOWN_FIELDS_KEPT,
+    CounterSample,
     RateWindow,
     RecentWindow,
-    Sample,
     SustainedRate,
     sum_unknown_fields,
 )
@@ -25,17 +25,17 @@ from streaming.system.home import Home
 def test_rates_are_of_the_last_ten_seconds() -> None:
     """What was before does not count: a burst a minute ago is no rate now."""
     window = RateWindow()
-    window.add(Sample(0, 0, 0, 0, 0, 9_000))
-    assert window.add(Sample(1, 5_000, 5_000, 0, 0, 4_000)).records == 5_000
+    window.add(CounterSample(0, 0, 0, 0, 0, 9_000))
+    assert window.add(CounterSample(1, 5_000, 5_000, 0, 0, 4_000)).records == 5_000
     for second in range(2, 13):
-        rates = window.add(Sample(second, 5_000 + second, 5_000, second, 0, 4_000 - second))
+        rates = window.add(CounterSample(second, 5_000 + second, 5_000, second, 0, 4_000 - second))
     assert rates.records == rates.refused == rates.closing == 1
     assert rates.stored == 0
 
 
 def test_one_sample_is_no_rate() -> None:
     """Nothing is divided by no time."""
-    assert RateWindow().add(Sample(5, 100, 100, 0, 0, 0)).records == 0
+    assert RateWindow().add(CounterSample(5, 100, 100, 0, 0, 0)).records == 0
 
 
 def test_a_rate_is_sustained_after_ten_minutes() -> None:

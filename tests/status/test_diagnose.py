@@ -14,7 +14,7 @@ from streaming.status.diagnose import FINE, status_of_app, with_problems
 from streaming.status.model import (
     AppStatus,
     Broker,
-    Database,
+    DatabaseStatus,
     Disk,
     PartitionStatus,
     PriceShare,
@@ -144,7 +144,7 @@ def status(**more: object) -> Status:
         as_of="2011-01-01T00:00:00Z",
         home="/home",
         broker=Broker("answering", "localhost:9092", ""),
-        database=Database("ok", "", "/home/purchases.db", 1, 0, 0, 0, 1),
+        database=DatabaseStatus("ok", "", "/home/purchases.db", 1, 0, 0, 0, 1),
         apps=(app("processor"), app("analytics")),
         partitions=(),
         refusals=sum_refusals([], 0.05),
@@ -194,7 +194,7 @@ OPEN = PartitionStatus("processor", "purchases", 0, 1, 1, 0, 0.0, 5, 80.0)
         ),
         (
             "database_unreadable",
-            {"database": Database("unreadable", "no file", "/x", *[None] * 5)},
+            {"database": DatabaseStatus("unreadable", "no file", "/x", *[None] * 5)},
             "no file",
         ),
         ("disk_full", {"disk": Disk(1024, None, None)}, "256 MiB"),
@@ -292,7 +292,7 @@ def test_a_few_refused_records_exceed_nothing() -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [Status, Broker, Database, AppStatus, SlotStatus, PartitionStatus, Disk, Section],
+    [Status, Broker, DatabaseStatus, AppStatus, SlotStatus, PartitionStatus, Disk, Section],
     ids=lambda r: r.__name__,
 )
 def test_every_field_of_the_json_is_documented(record: type[Struct]) -> None:
@@ -302,7 +302,7 @@ def test_every_field_of_the_json_is_documented(record: type[Struct]) -> None:
         assert f"`{name}`" in page, name
 
 
-UNREADABLE = Database("unreadable", "no file", "/x", *[None] * 5)
+UNREADABLE = DatabaseStatus("unreadable", "no file", "/x", *[None] * 5)
 FAILED = Section({}, (Problem("build_failed", "it failed", "look"),))
 SILENT = Section({}, (Problem("registry_down", "it does not answer", "start it"),))
 

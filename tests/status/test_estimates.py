@@ -14,7 +14,7 @@ from streaming.status.estimates import (
     unread_share,
     with_lag,
 )
-from streaming.status.model import Database, Disk, PartitionStatus
+from streaming.status.model import DatabaseStatus, Disk, PartitionStatus
 from streaming.system.disk_space import LEAST_FREE_BYTES
 from tests.status.test_diagnose import app
 
@@ -58,7 +58,9 @@ def test_an_age_that_one_partition_does_not_tell_is_unknown() -> None:
 
 def test_the_disk_lasts_until_the_store_pauses() -> None:
     """At 400 bytes an event and 1,000 events/s a day takes 34.56 GB, whatever the WAL holds."""
-    database = Database("ok", "", "purchases.db", 1_000_000, 0, 0, 0, 10**9, used_bytes=400_000_000)
+    database = DatabaseStatus(
+        "ok", "", "purchases.db", 1_000_000, 0, 0, 0, 10**9, used_bytes=400_000_000
+    )
     free = LEAST_FREE_BYTES + 10 * 34_560_000_000
     assert disk_forecast(free, database, 1_000.0) == Disk(free, 400_000_000, 10.0, 1_000.0)
     assert disk_forecast(LEAST_FREE_BYTES - 1, database, 1_000.0).days_until_full == 0.0
@@ -71,13 +73,17 @@ def test_the_disk_is_projected_from_a_sustained_rate() -> None:
     assert sustained_rate([long, long]) == 41.0
     assert sustained_rate([long, short]) is None
     assert sustained_rate([]) is None
-    database = Database("ok", "", "purchases.db", 1_000_000, 0, 0, 0, 10**9, used_bytes=400_000_000)
+    database = DatabaseStatus(
+        "ok", "", "purchases.db", 1_000_000, 0, 0, 0, 10**9, used_bytes=400_000_000
+    )
     assert disk_forecast(10**12, database, None) == Disk(10**12, 400_000_000, None, None)
 
 
 def test_of_a_few_events_no_size_is_estimated() -> None:
     """The pages of an empty database would count as theirs."""
-    database = Database("ok", "", "purchases.db", 9_999, 0, 0, 0, 10**9, used_bytes=400_000_000)
+    database = DatabaseStatus(
+        "ok", "", "purchases.db", 9_999, 0, 0, 0, 10**9, used_bytes=400_000_000
+    )
     assert disk_forecast(10**12, database, 1_000.0) == Disk(10**12, None, None, 1_000.0)
 
 

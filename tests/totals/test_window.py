@@ -13,7 +13,7 @@ from streaming.totals.window import (
     RANKS_KEPT,
     Group,
     Ranking,
-    Sums,
+    RunningSums,
     Window,
     bucket_of,
 )
@@ -33,9 +33,9 @@ def test_sums_of_new_rows_are_added() -> None:
         window.add_buckets([Group(NOON, 1, 2, 3)])
         window.items.add([Group("lamp", 1, 2, 3), Group("book", 4, 5, 6)])
         window.countries.add([Group("France", 1, 2, 3)])
-    assert window.buckets == {NOON: Sums(2, 4, 6)}
-    assert window.items.sums == {"lamp": Sums(2, 4, 6), "book": Sums(8, 10, 12)}
-    assert window.countries.sums == {"France": Sums(2, 4, 6)}
+    assert window.buckets == {NOON: RunningSums(2, 4, 6)}
+    assert window.items.sums == {"lamp": RunningSums(2, 4, 6), "book": RunningSums(8, 10, 12)}
+    assert window.countries.sums == {"France": RunningSums(2, 4, 6)}
 
 
 def test_an_hour_is_kept() -> None:
@@ -53,7 +53,7 @@ def test_items_are_ranked_by_sales_then_revenue_then_name() -> None:
     sums = {"d": (5, 1), "c": (5, 1), "b": (5, 9), "a": (6, 0)}
     ranking.add(Group(name, 1, *of_name) for name, of_name in sums.items())
     assert [name for name, _ in ranking.best(9)] == ["a", "b", "c", "d"]
-    assert ranking.best(2) == [("a", Sums(1, 6, 0)), ("b", Sums(1, 5, 9))]
+    assert ranking.best(2) == [("a", RunningSums(1, 6, 0)), ("b", RunningSums(1, 5, 9))]
 
 
 @given(st.lists(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(-3, 3)), max_size=9)))
