@@ -38,7 +38,8 @@ test-faults: $(STAMP)  ## all fault injections into the stream, the long ones to
 test-batch-faults: $(STAMP)  ## the long fault injections into Dagster and the batch half
 	$(PYTEST) -m faults tests/orchestration
 
-test-cluster: $(STAMP)  ## three brokers with logins, PostgreSQL, two hosts: each is killed in turn
+# Alone on the machine, as within three minutes all is current; on a busy one with TESTS_RATE=300.
+test-cluster: $(STAMP)  ## two hosts on three brokers with logins, and PostgreSQL: each part is killed
 	$(PYTEST) -m cluster tests/cluster
 
 lint: $(STAMP)  ## ruff, mypy, import contracts
