@@ -6,7 +6,7 @@ else out of it.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -105,11 +105,12 @@ def move(settings: Settings, url: str, progress: UpgradeProgress = show_nothing)
     Tables of `.sql` files are left out, because their texts are those of one database: Dagster
     builds them again. Archived events are rows again before. Raises `UsageError` for a target of
     the same kind, or with other data; `PurchasesError` while a worker or a run of this home runs,
-    or if the copy differs; and what `write_store` does for either database.
+    while another home moves into the target, or if the copy differs; and what `write_store` does
+    for either database.
     """
     target = settings.model_copy(update={"database_url": url})
     _require_other_kind(settings, target)
-    with workers_stopped(settings):
+    with workers_stopped(settings), _alone(target):
         return_days(settings)
         # Whoever writes from elsewhere waits, so that the target lacks nothing at the end.
         with write_store(settings) as lock, read_store(settings) as source:
@@ -134,6 +135,17 @@ def _require_other_kind(settings: Settings, target: Settings) -> None:
             f"--to names {target.database}, but a move is from a file of SQLite to PostgreSQL or"
             f" back; `{instead}` copies {settings.database}."
         )
+
+
+def _alone(target: Settings) -> AbstractContextManager[None]:
+    """Let no other home move into the server's database. Raises `PurchasesError` if one does."""
+    database = target.database
+    # A file is that of this home, whose leases are held.
+    if isinstance(database, Path):
+        return nullcontext()
+    from streaming.store.postgres_locks import keep_moves_out
+
+    return keep_moves_out(database)
 
 
 def _state_of(source: StoreConnection) -> str:

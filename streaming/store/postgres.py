@@ -58,7 +58,7 @@ _WAITING_HELPS: Final = {
     "40": "{database} ended a transaction in favour of another one.",
     "53": "{database} lacks memory, disk or connections.",
     "55P03": "{database} is locked by another transaction.",
-    "57014": "{database} cancelled a statement that took too long.",
+    "57014": "{database} ended a statement; ALTER ROLE … SET statement_timeout = 0 lets it end.",
     "57P": "{database} is being shut down or started.",
     "58": "The disk of {database} does not read or write; is it full or failing?",
 }

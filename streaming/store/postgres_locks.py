@@ -5,7 +5,7 @@ dies. What a transaction locks is in `postgres`.
 """
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Final
 
 from streaming.errors import PurchasesError
@@ -14,6 +14,8 @@ from streaming.system.database import PostgresDatabase
 
 HISTORY: Final = "purchases history"
 """Builds share it, because they read column files; a seal, which removes such, has it alone."""
+MOVE: Final = "purchases move"
+"""Of two homes that move into one database, the second is refused."""
 HOLD_WHILE_ALIVE: Final = (
     "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;"
     " SET idle_session_timeout = 0"
@@ -49,21 +51,34 @@ def hold_run(
         yield
 
 
-@contextmanager
-def keep_runs_out(database: PostgresDatabase) -> Iterator[None]:
+def keep_runs_out(database: PostgresDatabase) -> AbstractContextManager[None]:
     """Hold the history's lock alone, so that runs of all hosts wait.
 
     Raises `PurchasesError` if one has it, and what `connect` does.
     """
+    return _hold_alone(
+        database,
+        HISTORY,
+        f"A run of Dagster writes to {database}: wait for its end, or stop it with `purchases down`"
+        " on its host.",
+    )
+
+
+def keep_moves_out(database: PostgresDatabase) -> AbstractContextManager[None]:
+    """Hold the lock of moves into a database. Raises as `keep_runs_out` does."""
+    return _hold_alone(
+        database, MOVE, f"Another `purchases db move` fills {database}: wait for its end."
+    )
+
+
+@contextmanager
+def _hold_alone(database: PostgresDatabase, name: str, refusal: str) -> Iterator[None]:
     with closing(connect(database)) as session:
         with store_errors(database):
             session.raw.execute(HOLD_WHILE_ALIVE)
             taken = "SELECT pg_try_advisory_lock(hashtextextended(?, 0))"
-            if session.execute(taken, [HISTORY]).fetchone() != (1,):
-                raise PurchasesError(
-                    f"A run of Dagster writes to {database}: wait for its end, or stop it with"
-                    " `purchases down` on its host."
-                )
+            if session.execute(taken, [name]).fetchone() != (1,):
+                raise PurchasesError(refusal)
         yield
 
 

@@ -27,6 +27,8 @@ It is one of the whole server, where other databases may have made it.
 """
 FETCH_ROWS: Final = 1000
 """Of one round trip: few trips, and little of a long answer in memory at once."""
+CHECK_SECONDS: Final = 10.0
+"""How long the server may parse a text, which takes milliseconds unless somebody wants it long."""
 
 _HARMLESS: Final = ("clock_timestamp", "gen_random_uuid", "random", "random_normal", "timeofday")
 """Of the functions that may give something else each time, or do something."""
@@ -132,11 +134,21 @@ def check_sql(
 ) -> list[tuple[str, str]]:
     """Return the columns of a statement, each with the type that keeps its values in a table.
 
-    Raises `SqlTextError` if it is not valid, does more than read, or reads what is not in `tables`
-    (None: any of ours). The connection must be outside of a transaction.
+    Raises `SqlTextError` if it is not valid, does more than read, reads what is not in `tables`
+    (None: any of ours), or takes too long to say so. The connection must be outside of a
+    transaction.
     """
+    try:
+        return _check(raw, statement, tables)
+    except psycopg.errors.QueryCanceled:
+        raise SqlTextError(f"The SQL takes over {CHECK_SECONDS:g} s to be checked.") from None
+
+
+def _check(raw: Raw, statement: Statement, tables: Collection[str] | None) -> list[tuple[str, str]]:
     with raw.transaction(force_rollback=True):
         _become_reader(raw)
+        limit = f"{CHECK_SECONDS * 1000:.0f}ms"
+        raw.execute("SELECT set_config('statement_timeout', %s, true)", [limit])
         try:
             _require_success(raw.pgconn.prepare(b"", statement.filled.encode()))
         except psycopg.Error as error:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -17,9 +18,12 @@ from streaming.store.column_files import read_column_files
 from streaming.store.connection import MOVE_TABLE, connect, read_store, write_store
 from streaming.store.erasure import erase
 from streaming.store.move import move
+from streaming.store.postgres_locks import keep_moves_out
+from streaming.store.preparation import prepare_store
 from streaming.store.rebuild import rebuild
 from streaming.store.schema import upgrade
 from streaming.store.table_dialect import dialect_of
+from streaming.system.database import PostgresDatabase
 from streaming.system.home import Home
 from streaming.system.lease import acquire
 from streaming.verification.database_checks import check_days, check_totals
@@ -214,6 +218,34 @@ def test_a_target_with_rows_is_refused(shop: Settings, target: str) -> None:
         move(shop, target)
     with read_store(there) as store:
         assert store.execute("SELECT name FROM source_topic").fetchall() == [("mine",)]
+
+
+def test_of_two_homes_that_move_into_one_database_one_is_refused(
+    shop: Settings, target: str, tmp_path: Path
+) -> None:
+    """The rows of the two would be mixed. While one moves, and after it, the other is refused."""
+    other = Settings(home=tmp_path / "other")
+    prepare_store(other)
+    with closing(connect(other.database)) as opened:
+        fill(other, opened, year_of_days(20))
+    database = at(shop, target).database
+    assert isinstance(database, PostgresDatabase)
+    with (
+        keep_moves_out(database),
+        pytest.raises(PurchasesError, match="Another `purchases db move` fills the database"),
+    ):
+        move(other, target)
+
+    def tried(settings: Settings) -> Settings | None:
+        try:
+            move(settings, target)
+        except PurchasesError:
+            return None
+        return settings
+
+    with ThreadPoolExecutor(2) as pool:
+        (moved,) = filter(None, pool.map(tried, (shop, other)))
+    assert content(at(shop, target)) == content(moved)
 
 
 def test_a_worker_that_runs_is_named(shop: Settings, target: str) -> None:

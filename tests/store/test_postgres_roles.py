@@ -10,9 +10,9 @@ from assets.builds.builder import open_builder
 from assets.queries.export import export_chunks
 from assets.queries.file_formats import Format
 from assets.tables.sql_transform import day_transforms
-from streaming.errors import UsageError
+from streaming.errors import PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
-from streaming.store.connection import read_store
+from streaming.store.connection import read_store, store_errors
 from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_engine
 from streaming.store.source_topics import record_source_topics
@@ -132,3 +132,20 @@ def test_each_role_can_do_its_work_and_nothing_else(
                 connection.rollback()
     with read_store(page) as store:
         assert store.execute("SELECT sum(events) FROM daily_sales").fetchone()[0]
+
+    # What an administrator may have done is one sentence too.
+    with psycopg.connect(postgres_server.conninfo(name), autocommit=True) as connection:
+        connection.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC".encode())
+        connection.execute(b"ALTER ROLE shop_builds SET statement_timeout = 1")
+    engine = open_engine(stream)
+    with (
+        pytest.raises(PurchasesError, match="lacks a permission: permission denied to create tem"),
+        store_errors(stream.database),
+    ):
+        write(engine, stream, [EVENTS[0].row()])
+    engine.dispose()
+    with (
+        pytest.raises(Unavailable, match="ended a statement; ALTER ROLE … SET statement_timeout"),
+        read_store(builds) as store,
+    ):
+        store.execute("SELECT pg_sleep(1)")

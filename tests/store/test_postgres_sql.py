@@ -15,6 +15,7 @@ from assets.builds.writer import digest
 from assets.tables.sql_transform import SqlTransform
 from streaming.errors import UsageError
 from streaming.settings import Settings
+from streaming.store import postgres_sql
 from streaming.store.connection import read_store, write_store
 from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_engine
@@ -131,6 +132,20 @@ def test_wrong_sql_is_one_sentence_with_its_place(stored: Settings) -> None:
     for sql, said in WRONG.items():
         answer = explain(stored, sql)
         assert (sql, answer, said in answer) == (sql, answer, True)
+
+
+def test_a_text_that_takes_long_to_parse_is_refused(
+    stored: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even a check holds the server, or who waits for it, for long."""
+    monkeypatch.setattr(postgres_sql, "CHECK_SECONDS", 0.001)
+    assert isinstance(stored.database, PostgresDatabase)
+    text = f"SELECT 1 IN ({', '.join(map(str, range(200_000)))}) AS a"
+    with (
+        closing(connect(stored.database)) as connection,
+        pytest.raises(SqlTextError, match=r"^The SQL takes over 0\.001 s to be checked\.$"),
+    ):
+        check_sql(connection.raw, Statement(text))
 
 
 def test_values_and_bounds_are_those_of_sqlite(stored: Settings) -> None:
