@@ -23,8 +23,10 @@ _MAKE_TABLE: Final = (
     f" SELECT {EVENT_COLUMNS} FROM analytics_event WITH NO DATA"
 )
 _INSERT: Final = (
+    # Sorted here, in the order of the index: a client that copies rows in the order of their ids
+    # takes twice the CPU time, because they lie scattered in its memory.
     f"INSERT INTO analytics_event ({EVENT_COLUMNS}) SELECT {EVENT_COLUMNS} FROM new_event"
-    " ON CONFLICT (event_id) DO NOTHING"
+    " ORDER BY event_id, ctid ON CONFLICT (event_id) DO NOTHING"
 )
 
 
@@ -44,9 +46,9 @@ def copy_events(connection: Connection, rows: Sequence[EventRow]) -> None:
 
 
 def insert_copied(connection: Connection) -> int:
-    """Insert the copied events whose ids are new, in their order; return how many were.
+    """Insert the copied events whose ids are new, in the order of their ids; return how many were.
 
-    Of several of one id it is the first.
+    Of several of one id it is the first that was copied.
     """
     return connection.exec_driver_sql(_INSERT).rowcount
 

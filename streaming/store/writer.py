@@ -94,7 +94,7 @@ def stage_batch(
     if is_postgres(connection):
         from streaming.store.postgres_rows import copy_events
 
-        copy_events(connection, sorted(batch.events, key=_event_id))
+        copy_events(connection, batch.events)
     return StagedBatch(batch, deltas(batch.events, day_of))
 
 
