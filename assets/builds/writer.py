@@ -7,7 +7,6 @@ build of a higher version. How rows are computed is in `assets.tables.transforms
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final
 
 import polars as pl
@@ -24,7 +23,6 @@ from assets.tables.transforms import Transform
 from streaming.errors import PurchasesError
 from streaming.store.build_rows import delete_rows, insert_rows
 from streaming.store.connection import StoreConnection
-from streaming.store.figures import compile_insert
 from streaming.store.models import Table
 from streaming.store.sql_tables import sort_rows
 from streaming.store.table_builds import rows_digest
@@ -216,26 +214,17 @@ def _insert(connection: Connection, transform: AnyTransform, values: list[tuple[
     # An empty list would be executed once, without parameters.
     if not values:
         return
-    statement = _insert_statement(transform)
     if isinstance(transform, SqlTransform):
+        marks = ", ".join("?" * len(transform.columns))
+        statement = f'INSERT INTO "{transform.table}" VALUES ({marks})'  # noqa: S608 - checked name
         connection.exec_driver_sql(statement, values)
     else:
-        insert_rows(connection, Table.metadata.tables[transform.table], statement, values)
+        insert_rows(connection, Table.metadata.tables[transform.table], values)
 
 
 def _record_build(connection: Connection, build: TableBuild) -> None:
     connection.execute(_UPSERT_BUILD, build.model_dump())
     connection.exec_driver_sql(_DELETE_FAILURE, (build.table_name, build.partition))
-
-
-@cache
-def _insert_statement(transform: AnyTransform) -> str:
-    """Return the text of the statement, for rows as tuples in the order of the table's columns."""
-    if isinstance(transform, SqlTransform):
-        marks = ", ".join("?" * len(transform.columns))
-        return f'INSERT INTO "{transform.table}" VALUES ({marks})'  # noqa: S608 - a checked name
-    # SQLAlchemy's own `insert` would make a dict of every row, and compile for every batch.
-    return compile_insert(insert(Table.metadata.tables[transform.table]))
 
 
 def _upsert_build() -> Insert:

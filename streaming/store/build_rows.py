@@ -4,11 +4,15 @@ What is written, and when, is in `assets.builds`.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, Final
 
 from sqlalchemy import Connection, Table
 
 from streaming.store.engine import is_postgres
+
+ROWS_TOGETHER: Final = 400
+"""Rows in one statement: 400 of 13 columns are 5,200 of SQLite's 32,766 parameters."""
 
 
 def lock_partitions(connection: Connection, partitions: Collection[str]) -> None:
@@ -28,35 +32,46 @@ def lock_partitions(connection: Connection, partitions: Collection[str]) -> None
         )
 
 
-def insert_rows(
-    connection: Connection, table: Table, statement: str, rows: Sequence[tuple[Any, ...]]
-) -> None:
-    """Insert rows with values for all columns, by a `statement` for one on SQLite."""
+def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows with values for all columns; if that fails, the caller's savepoint undoes it."""
+    # Names in quotes, as one is `user`.
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
+    into = f'INTO "{table.name}" ({names})'
     if not is_postgres(connection):
-        connection.exec_driver_sql(statement, list(rows))
+        # What a failed statement did is left to the savepoint: `ABORT` would copy pages for it.
+        _execute_together(connection, f"INSERT OR FAIL {into}", rows)
         return
     from streaming.store.postgres_rows import arrays, select_arrays
 
-    # One statement, because triggers act once a statement. Names in quotes, as one is `user`.
-    names = ", ".join(f'"{column.name}"' for column in table.columns)
-    connection.exec_driver_sql(
-        f'INSERT INTO "{table.name}" ({names}) {select_arrays(table.columns)}', arrays(rows)
-    )
+    # One statement, because triggers act once a statement.
+    connection.exec_driver_sql(f"INSERT {into} {select_arrays(table.columns)}", arrays(rows))
 
 
 def delete_rows(
     connection: Connection, table: Table, key: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> None:
     """Delete the rows of these values of a key."""
+    names = ", ".join(f'"{name}"' for name in key)
+    delete = f'DELETE FROM "{table.name}" WHERE ({names}) IN'  # noqa: S608 - own names
     if not is_postgres(connection):
-        conditions = " AND ".join(f'"{name}" = ?' for name in key)
-        connection.exec_driver_sql(f'DELETE FROM "{table.name}" WHERE {conditions}', list(rows))  # noqa: S608 - own names
+        _execute_together(connection, f"{delete} (", rows, ")")
         return
     from streaming.store.postgres_rows import arrays, select_arrays
 
-    names = ", ".join(f'"{name}"' for name in key)
     selected = select_arrays(table.columns[name] for name in key)
-    connection.exec_driver_sql(
-        f'DELETE FROM "{table.name}" WHERE ({names}) IN ({selected})',  # noqa: S608 - own names
-        arrays(rows),
-    )
+    connection.exec_driver_sql(f"{delete} ({selected})", arrays(rows))
+
+
+def _execute_together(
+    connection: Connection, head: str, rows: Sequence[tuple[Any, ...]], tail: str = ""
+) -> None:
+    """Execute a statement of SQLite with hundreds of rows as its VALUES, between head and tail.
+
+    If triggers act, SQLite copies each page that a statement changes into a file, to undo that
+    statement alone. With a statement for each row, these copies were most of a build's writes.
+    """
+    for start in range(0, len(rows), ROWS_TOGETHER):
+        part = rows[start : start + ROWS_TOGETHER]
+        row = f"({', '.join('?' * len(part[0]))})"
+        values = tuple(chain.from_iterable(part))
+        connection.exec_driver_sql(f"{head} VALUES {', '.join([row] * len(part))}{tail}", values)

@@ -18,6 +18,7 @@ from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE, WHOLE_TABLE_NAMES
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Figures, Transform
 from streaming.settings import Settings
+from streaming.store.build_rows import ROWS_TOGETHER
 from streaming.store.connection import StoreConnection
 from tests.assets.stored import store_events
 from tests.databases import read_named
@@ -123,6 +124,25 @@ def test_rows_that_are_equal_are_not_written_again(
     assert all(audit is not None and not audit.problems for audit in audits)
 
 
+def test_more_rows_than_a_statement_takes_are_replaced(
+    store: Settings, builder: PartitionBuilder, connection: StoreConnection
+) -> None:
+    """All of them first, then those whose rank moves; the month's sums follow both times."""
+    day, noon = "2024-02-02", micros("2024-02-02 12:00")
+    items = range(ROWS_TOGETHER + 1)
+    store_events(store, [event(100 + n, noon, item=f"item {n:04d}") for n in items])
+    assert states(builder.build(day, [ITEMS])) == [(True, False)]
+    store_events(store, [event(999, noon, 2, item=f"item {items[-1]:04d}")])
+    assert states(builder.build(day, [ITEMS])) == [(True, False)]
+    rows = connection.execute(
+        "SELECT item, items_sold, rank FROM daily_item_sales WHERE day = ? ORDER BY rank", (day,)
+    ).fetchall()
+    names = [f"item {n:04d}" for n in (items[-1], *items[:-1])]
+    assert rows == [(name, 3 if rank == 1 else 1, rank) for rank, name in enumerate(names, 1)]
+    months = connection.execute("SELECT item, items_sold FROM monthly_item_sales").fetchall()
+    assert dict(months) == {name: sold for name, sold, _ in rows}
+
+
 def test_an_empty_day_is_built_once(builder: PartitionBuilder, connection: StoreConnection) -> None:
     """Its version is 0; then it is current."""
     assert states(builder.build("2024-03-03", DAY_TRANSFORMS)) == [(True, False)] * 4
@@ -202,6 +222,7 @@ def test_a_mistake_in_a_transform_does_not_get_through(
     assert states(outcomes) == [(True, True), (True, False)]
     assert re.search(sentence, str(outcomes[0].failure), re.IGNORECASE)
     assert table(connection, transform) == []
+    assert connection.execute("SELECT * FROM monthly_item_sales").fetchall() == []
     assert len(table(connection, COUNTRIES)) == 1
 
 
