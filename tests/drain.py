@@ -81,9 +81,8 @@ def process(settings: Settings) -> None:
     names = Names.of(settings)
     group, topics = names.processor_group, names.read_by(PROCESSOR)
     with reader_of(settings, group) as reader:
-        runtime = UntilCaughtUp(
-            settings, PROCESSOR.name, reader.ends(topics), lambda: reader.committed(topics)
-        )
+        ends = reader.ends(topics)
+        runtime = UntilCaughtUp(settings, PROCESSOR.name, ends, lambda: reader.committed(ends))
         run_as_supervised(lambda: run_processor(settings, runtime))
         runtime.set_state("stopped")
 

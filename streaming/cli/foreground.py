@@ -70,7 +70,8 @@ def run_processor(
         group, topics = names.processor_group, names.read_by(PROCESSOR)
         reader = GroupReader(settings, cluster.bootstrap_servers, group)
         # The ends are measured before a worker starts: what comes later is not waited for.
-        end = End(reader.ends(topics), lambda: reader.committed(topics), caught_up_timeout)
+        ends = reader.ends(topics)
+        end = End(ends, lambda: reader.committed(ends), caught_up_timeout)
     supervisor = Supervisor(settings, PROCESSOR, number)
     _supervise(settings, supervisor, end, keep_alive)
 

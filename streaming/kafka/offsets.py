@@ -47,15 +47,12 @@ def list_bounds(
     return {partition: (begins[partition], ends[partition]) for partition in listed}
 
 
-def committed_offsets(
-    common: Config, group: str, partitions: Iterable[TopicPartition], timeout: float
-) -> dict[TopicPartition, PartitionOffset]:
-    """Return what the group has committed of the partitions, with its metadata.
+def group_reader(common: Config, group: str) -> Consumer:
+    """Return a consumer that never joins, to ask for the group's offsets.
 
-    An open transaction changes nothing of it. Raises `KafkaException` if no answer comes within
-    `timeout` seconds.
+    The admin client of librdkafka 2.16 ends the process if the group's coordinator is just moving
+    (docs/postmortems/0014-admin-client-of-a-moving-group.md).
     """
-    asked = [PartitionOffset(*partition) for partition in partitions]
     config: Config = {
         **common,
         "group.id": group,
@@ -63,11 +60,28 @@ def committed_offsets(
         # Under `read_committed` the answer would wait until an open transaction is decided.
         "isolation.level": "read_uncommitted",
     }
-    # By a consumer that never joins: the admin client of librdkafka 2.16 ends the process if the
-    # group's coordinator is just moving (docs/postmortems/0014-admin-client-of-a-moving-group.md).
-    with closing(Consumer(config)) as consumer:
-        committed = consumer.committed(asked, timeout=timeout) if asked else []
+    return Consumer(config)
+
+
+def read_group_offsets(
+    reader: Consumer, partitions: Iterable[TopicPartition], timeout: float
+) -> dict[TopicPartition, PartitionOffset]:
+    """Return what the group of `reader` has committed of the partitions, with its metadata.
+
+    An open transaction changes nothing of it. Raises `KafkaException` if no answer comes within
+    `timeout` seconds.
+    """
+    asked = [PartitionOffset(*partition) for partition in partitions]
+    committed = reader.committed(asked, timeout=timeout) if asked else []
     return {(p.topic, p.partition): p for p in committed if p.error is None and p.offset >= 0}
+
+
+def committed_offsets(
+    common: Config, group: str, partitions: Iterable[TopicPartition], timeout: float
+) -> dict[TopicPartition, PartitionOffset]:
+    """Return what `read_group_offsets` does, asked once by a reader of its own."""
+    with closing(group_reader(common, group)) as reader:
+        return read_group_offsets(reader, partitions, timeout)
 
 
 def commit_offsets(

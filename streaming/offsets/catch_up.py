@@ -4,16 +4,14 @@ The processor's positions are its group's committed offsets, the consumer's are 
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from confluent_kafka import Consumer
-from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 
 from streaming.errors import PurchasesError, Unavailable
 from streaming.events.record import TopicPartition
-from streaming.kafka.config import common_config, consumer_config
-from streaming.kafka.offsets import committed_offsets, list_bounds
+from streaming.kafka.config import common_config
+from streaming.kafka.offsets import group_reader, list_bounds, read_group_offsets
 from streaming.kafka.retry import ANSWER_SECONDS, answer
 from streaming.settings import Settings
 from streaming.store.connection import read_store
@@ -26,52 +24,35 @@ class GroupReader:
     """A reader of a group's offsets and its topics' ends that does not join the group."""
 
     def __init__(self, settings: Settings, servers: str, group: str) -> None:
-        self._group = group
-        self._consumer = Consumer(consumer_config(settings, servers, "catch-up", group))
-        self._common = common_config(settings, servers, "catch-up")
-        self._admin = AdminClient(self._common)
+        common = common_config(settings, servers, "catch-up")
+        self._consumer = group_reader(common, group)
+        self._admin = AdminClient(common)
 
     def ends(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
         """Return the high watermark of every partition that holds something.
 
         What is behind an open transaction is below it. Raises `Unavailable` if no broker answers.
         """
-        partitions = [(p.topic, p.partition) for p in self._partitions(topics)]
-        bounds = list_bounds(self._admin, partitions, stable=False, timeout=ANSWER_SECONDS)
-        # A partition that holds nothing has no position to wait for.
-        return {partition: end for partition, (first, end) in bounds.items() if first < end}
-
-    def committed(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
-        """Return the group's committed offset of each partition; else its first offset."""
-        partitions = self._partitions(topics)
-        asked = [(at.topic, at.partition) for at in partitions]
-        offsets = answer(
-            lambda seconds: committed_offsets(self._common, self._group, asked, seconds)
-        )
-        committed = {}
-        for at in partitions:
-            offset = offsets.get((at.topic, at.partition))
-            first = self._watermarks(at)[0] if offset is None else 0
-            committed[at.topic, at.partition] = first if offset is None else offset.offset
-        return committed
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._consumer.close()
-
-    def _partitions(self, topics: Sequence[str]) -> list[PartitionOffset]:
         described = answer(lambda seconds: self._consumer.list_topics(timeout=seconds)).topics
-        return [
-            PartitionOffset(topic, number)
+        partitions = [
+            (topic, number)
             for topic in topics
             if topic in described
             for number in described[topic].partitions
         ]
+        bounds = list_bounds(self._admin, partitions, stable=False, timeout=ANSWER_SECONDS)
+        # A partition that holds nothing has no position to wait for.
+        return {partition: end for partition, (first, end) in bounds.items() if first < end}
 
-    def _watermarks(self, partition: PartitionOffset) -> tuple[int, int]:
-        return answer(
-            lambda seconds: self._consumer.get_watermark_offsets(partition, timeout=seconds)
-        )
+    def committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the group's committed offset of each of the partitions that has one."""
+        asked = list(partitions)
+        offsets = answer(lambda seconds: read_group_offsets(self._consumer, asked, seconds))
+        return {partition: committed.offset for partition, committed in offsets.items()}
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
 
 
 def database_positions(settings: Settings, group: str) -> dict[TopicPartition, int]:
