@@ -3,6 +3,7 @@
 They are the real apps with real clients. Their processes, supervisors and signals are left out.
 """
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -11,7 +12,7 @@ import pytest
 
 from streaming.analytics.app import run_consumer
 from streaming.apps import ANALYTICS, PROCESSOR
-from streaming.errors import Unrecoverable
+from streaming.errors import PurchasesError, Unrecoverable
 from streaming.events.record import TopicPartition
 from streaming.kafka import consume_loop
 from streaming.kafka.bootstrap import bootstrap_servers
@@ -67,13 +68,22 @@ def reader_of(settings: Settings, group: str) -> Iterator[GroupReader]:
 
 
 def run_as_supervised(work: Callable[[], None]) -> None:
-    """Run an app, and again if it ends by what only a new process mends, as a supervisor does."""
-    for _ in range(STARTS - 1):
+    """Run an app, and again if it ends by what only a new process mends, as a supervisor does.
+
+    The clients of a process end with it. Here those of a failed app would stay members of their
+    groups until garbage is collected: app and consumer refer to each other.
+    """
+    for _ in range(STARTS):
         try:
             return work()
-        except Unrecoverable:
-            continue
-    return work()
+        except PurchasesError as error:
+            # Without the frames that hold the app.
+            failed = error.with_traceback(None)
+            failed.__cause__ = failed.__context__ = None
+        gc.collect()
+        if not isinstance(failed, Unrecoverable):
+            break
+    raise failed
 
 
 def process(settings: Settings) -> None:
