@@ -110,7 +110,7 @@ def send_hostile(deployment: Deployment) -> None:
             HOSTILE.encode(),
             headers=[(HOSTILE, HOSTILE.encode())],
         )
-    producer.flush(30)
+    assert producer.flush(60) == 0
 
 
 def test_no_command_prints_what_steers_a_terminal(deployment: Deployment) -> None:

@@ -130,7 +130,7 @@ def send(deployment: Deployment, *items: str, **more: object) -> None:
     for item in items:
         event = {"user": "ada", "item": item, "timestamp": int(time.time() * 1000), **more}
         producer.produce(deployment.topic("purchases"), json.dumps(event).encode(), b"ada")
-    producer.flush(60)
+    assert producer.flush(60) == 0
 
 
 def upgrade(base: str, **headers: str) -> int:

@@ -30,7 +30,7 @@ def send(deployment: Deployment, *values: object, key: bytes = b"ada") -> None:
     for value in values:
         content = value if isinstance(value, bytes) else json.dumps(value).encode()
         producer.produce(deployment.topic("purchases"), content, key, headers=[("till", b"7")])
-    producer.flush(60)
+    assert producer.flush(60) == 0
 
 
 def purchase(**fields: object) -> dict[str, object]:
@@ -120,7 +120,7 @@ def test_every_header_is_shown_and_a_marked_value_is_repaired(deployment: Deploy
     ]
     producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
     producer.produce(deployment.topic("purchases"), value, b"ada", headers=route)
-    producer.flush(60)
+    assert producer.flush(60) == 0
     drain(deployment)
     (dead_letter,) = listed(deployment)
     shown = json.loads(deployment.succeed("dlq", "show", dead_letter["id"], "--json"))
@@ -261,7 +261,7 @@ def test_what_the_topic_no_longer_holds_or_cut_is_said(deployment: Deployment) -
     admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
     set_limit(admin, topic, len(large) + 2_000)
     producer.produce(topic, large, b"ada")
-    producer.flush(30)
+    assert producer.flush(60) == 0
     send(deployment, purchase(unit_price=-1))
     drain(deployment)
     assert redriven(deployment)["left"] == {"cut": 1}
@@ -280,7 +280,7 @@ def test_what_is_still_too_large_is_left_and_holds_up_no_other(deployment: Deplo
     )
     noise = random.Random(1).randbytes(2**20 - 100)
     producer.produce(topic, noise, b"ada")
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     send(deployment, purchase(unit_price=-1))
     drain(deployment)
     assert [reason for reason, _, _ in states(deployment)] == ["too_large", "invalid_price"]

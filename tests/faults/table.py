@@ -57,7 +57,7 @@ def injected(
     deployment: Deployment,
     request: pytest.FixtureRequest,
     rate: float = 300,
-    deadline: float = 90,
+    deadline: float = 180,
 ) -> Iterator[Injection]:
     """Run both apps under load; at the end judge by the oracle, and keep the row of the table."""
     deployment.succeed("db", "upgrade")

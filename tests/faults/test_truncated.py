@@ -44,7 +44,7 @@ def test_a_transaction_that_outlived_its_leader_is_no_cut(
     for name in ("purchases", "analytics"):
         for partition in range(4):
             producer.produce(alone.topic(name), b"{}", partition=partition)
-    producer.flush(30)
+    assert producer.flush(60) == 0
     node = cluster.nodes[0]
     node.kill()
     node.start()

@@ -89,7 +89,7 @@ def sold(deployment: Deployment) -> dict[str, int]:
             producer.produce(
                 deployment.topic("purchases"), json.dumps(purchase), str(purchase["user"])
             )
-    producer.flush(60)
+    assert producer.flush(60) == 0
     deployment.process()
     deployment.analyze()
     totals: dict[str, int] = json.loads(deployment.succeed("totals", "--json"))

@@ -26,7 +26,7 @@ def open_transaction(deployment: Deployment, topic: str) -> Producer:
     producer.init_transactions(30)
     producer.begin_transaction()
     producer.produce(topic, b"x", partition=0, timestamp=int((time.time() - 100) * 1000))
-    producer.flush(30)
+    assert producer.flush(60) == 0
     return producer
 
 

@@ -19,7 +19,7 @@ def test_a_look_finds_records_by_key_time_and_offset(deployment: Deployment) -> 
     for number in range(30):
         key = b"ada" if number % 10 == 0 else b"\xff%d" % number
         producer.produce(topic, b"\x1b[2J\xfe%d" % number, key, 0, headers=[("trace", b"\xfd")])
-    producer.flush(30)
+    assert producer.flush(60) == 0
     newest = peek(settings, PeekRequest(topic, limit=2))
     assert [record.value for record in newest.records] == ["\x1b[2J\\xfe28", "\x1b[2J\\xfe29"]
     assert newest.records[0].key == "\\xff28"
@@ -45,7 +45,7 @@ def test_a_look_finds_records_by_key_time_and_offset(deployment: Deployment) -> 
     def send_until_seen() -> None:
         while not done.wait(0.1):
             producer.produce(topic, b"later", b"ada", 0)
-            producer.flush(30)
+            assert producer.flush(60) == 0
 
     sending = threading.Thread(target=send_until_seen)
     sending.start()

@@ -163,7 +163,7 @@ def test_what_stands_behind_an_open_transaction_is_waited_for_and_named(
     producer.init_transactions(60)
     producer.begin_transaction()
     producer.produce(topic, b"{}", partition=0)
-    producer.flush(60)
+    assert producer.flush(60) == 0
     group = Consumer(
         {"bootstrap.servers": servers, "group.id": deployment.topic("purchase-processor")}
     )

@@ -144,7 +144,7 @@ def test_what_others_wrote_and_what_was_aborted_is_no_sign_of_deleted_positions(
     producer.begin_transaction()
     event = b'{"source_topic": "purchases", "source_partition": 0, "source_offset": 0}'
     producer.produce(deployment.topic("analytics"), event, partition=0)
-    producer.flush(60)
+    assert producer.flush(60) == 0
     producer.abort_transaction(60)
     producer.begin_transaction()
     producer.produce(deployment.topic("purchases.dlq"), b"a stranger's")
