@@ -21,6 +21,9 @@ STANDBY_SECONDS: Final = 2.0
 """Between two questions: the other host's slot is taken over so long after its session ended."""
 PROBE_SECONDS: Final = 1.0
 """Shorter than the pause, so that a silent broker delays the takeover by little."""
+RESULT_SECONDS: Final = CALL_SECONDS + 1
+"""Longer than the request's own timeout: a client that is dropped with a request under way ended
+the process by an assertion (librdkafka 2.16). With the probe it is shorter than the watchdog."""
 ADDED: Final = "partitions were added; the group forgets who left before within its session timeout"
 
 
@@ -66,13 +69,13 @@ def _ask(
         # the process (an assertion in rd_kafka_enq_once_del_source_return). So probe first.
         topics_now = admin.list_topics(timeout=PROBE_SECONDS).topics
         futures = admin.describe_consumer_groups([group], request_timeout=CALL_SECONDS)
-        described = futures[group].result(CALL_SECONDS)
+        described = futures[group].result(RESULT_SECONDS)
     except (KafkaException, TimeoutError) as error:
         if _is_forbidden(error):
             raise Unavailable(
                 f"This user lacks the permission READ on the group {group}; grant it."
             ) from None
-        raise Unavailable(f"the broker does not answer: {error}") from None
+        raise Unavailable(f"the broker does not answer: {str(error) or 'timed out'}") from None
     stable = described.state == ConsumerGroupState.STABLE
     partitions = {
         (topic, number)
