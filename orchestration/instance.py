@@ -1,4 +1,7 @@
-"""Dagster's instance in the home: its configuration, its storages, and its environment.
+"""Dagster's instance of a home: its configuration, its storages, and its environment.
+
+Storages are files of the home, or a PostgreSQL database that several hosts share. What executes
+runs on other hosts is in `local.run_worker`.
 
 Dagster is imported only where a storage is opened: importing it takes seconds that the command line
 must not take.
@@ -7,12 +10,13 @@ must not take.
 import os
 import shutil
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from assets.builds.locks import WRITE_POOL
-from streaming.errors import PurchasesError
-from streaming.settings import Settings, worker_environment
+from streaming.errors import PurchasesError, UsageError
+from streaming.settings import PREFIX, Settings, worker_environment
 from streaming.system.deadline import Deadline
 from streaming.system.home import Home
 from streaming.system.lease import Lease, holder, wait_to_acquire
@@ -22,6 +26,19 @@ if TYPE_CHECKING:
     from dagster._core.instance import InstanceRef
 
 TEMPLATE: Final = Path(__file__).parent / "dagster.yaml"
+POSTGRES_URL: Final = "DAGSTER_POSTGRES_URL"
+REDIS_URL: Final = "DAGSTER_REDIS_URL"
+"""The variables that `dagster.yaml` names, so that no password is in it."""
+SECTIONS: Final = {
+    "storage": (
+        POSTGRES_URL,
+        "DAGSTER_DATABASE_URL",
+        TEMPLATE.with_name("dagster-postgres.yaml"),
+    ),
+    "run_launcher": (REDIS_URL, "DAGSTER_REDIS_URL", TEMPLATE.with_name("dagster-celery.yaml")),
+}
+"""What `dagster.yaml` has in addition where several hosts share a database and Redis: by section
+the variable that it names, the setting that fills it, and its text."""
 EVENT_LOG: Final = {
     "module": "orchestration.local.event_log",
     "class": "PooledSqliteEventLogStorage",
@@ -42,8 +59,17 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
         **worker_environment(settings),
         **EVENT_BATCH,
         **_short_temporary_directory(),
+        **_engine_environment(settings),
         "DAGSTER_HOME": os.fspath(Home(settings.home).dagster),
     }
+
+
+def _engine_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables of the URLs that `dagster.yaml` names; none for files in the home."""
+    database, redis = settings.dagster_database, settings.dagster_redis_url
+    # With SQLAlchemy's default driver, which is psycopg 3, Dagster's NOTIFY fails.
+    storage = {POSTGRES_URL: database.sqlalchemy_url("psycopg2")} if database else {}
+    return storage | ({REDIS_URL: redis} if redis else {})
 
 
 def _short_temporary_directory() -> dict[str, str]:
@@ -58,31 +84,66 @@ def _short_temporary_directory() -> dict[str, str]:
 def prepare_instance(settings: Settings) -> None:
     """Create the instance if there is none, and migrate an older one to this Dagster's schema.
 
-    Raises `PurchasesError` if another process prepares it and does not finish.
+    Raises `PurchasesError` if another process prepares it and does not finish, and `UsageError` if
+    its configuration names what no setting does, or the extra `celery` is not installed.
     """
-    home = Home(settings.home)
-    if _prepared(home.dagster_version) == version("dagster"):
+    home, preparation = Home(settings.home), _preparation(settings)
+    if _prepared(home.dagster_version) == preparation:
         return
     # All storages are opened under a lock: a webserver and a daemon that open an empty home at once
     # leave two migration heads, and neither ever starts again.
     with _lock(home.dagster_opening_lease):
         # Another process may have done it during the wait for the lock.
-        if _prepared(home.dagster_version) == version("dagster"):
+        if _prepared(home.dagster_version) == preparation:
             return
         if not home.dagster_config.exists():
             shutil.copyfile(TEMPLATE, home.dagster_config)
+        _name_engines(settings, home.dagster_config)
         with open_instance(settings) as instance:
-            if _prepared(home.dagster_version) is not None:
+            if _prepared(home.dagster_version) is not None or settings.dagster_database:
                 instance.upgrade()
             _open_storages(instance)
         # At last: a preparation that died in between is done again.
-        home.dagster_version.write_text(version("dagster"))
+        home.dagster_version.write_text(preparation)
+
+
+def _preparation(settings: Settings) -> str:
+    """Return what is prepared: this Dagster's storages, and in which database they are."""
+    database = settings.dagster_database
+    return version("dagster") + (f" in {database}" if database else "")
+
+
+def _name_engines(settings: Settings, config: Path) -> None:
+    """Add the sections of the database and of Redis to `dagster.yaml`, unless it has its own."""
+    from dagster_shared.yaml_utils import load_yaml_from_path
+
+    text = config.read_text()
+    present = load_yaml_from_path(os.fspath(config))
+    given = _engine_environment(settings)
+    for section, (variable, setting, template) in SECTIONS.items():
+        if variable in given and not (isinstance(present, dict) and section in present):
+            _require_extra()
+            text += "\n" + template.read_text()
+        elif variable not in given and variable in text:
+            raise UsageError(
+                f"{config} has the section {section} of several hosts, but {PREFIX}{setting} is"
+                " not set: set it, or remove the section."
+            )
+    config.write_text(text)
+
+
+def _require_extra() -> None:
+    if find_spec("dagster_celery") is None or find_spec("dagster_postgres") is None:
+        raise UsageError(
+            "Dagster on several hosts needs the extra `celery`: pip install 'purchases[celery]'."
+        )
 
 
 def open_instance(settings: Settings) -> "DagsterInstance":
     """Open the home's instance, as a context manager."""
     from dagster import DagsterInstance
 
+    os.environ.update(_engine_environment(settings))
     return DagsterInstance.from_ref(read_instance_ref(settings))
 
 

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streaming.errors import UsageError
-from streaming.system.database import POSTGRES_SCHEME, Database, parse_database
+from streaming.system.database import POSTGRES_SCHEME, Database, PostgresDatabase, parse_database
 from streaming.system.home import Home
 from streaming.system.privacy import require_own
 from streaming.units import MICROS
@@ -30,7 +30,7 @@ COLUMNS_URL = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*$"
 """A bucket, and maybe a prefix in it: no credentials, and no end with a slash."""
 CONNECT_URL = r"^https?://[A-Za-z0-9._\-\[\]:]+(/[A-Za-z0-9._/-]*)?$"
 """The REST of a Kafka Connect: no credentials, and nothing that a shell would take for its own."""
-SERVICES = r"^((dashboard|dagster)(,(dashboard|dagster))*)?$"
+SERVICES = r"^((dashboard|dagster|runs)(,(dashboard|dagster|runs))*)?$"
 LEAST_KEPT_DAYS = 35
 """What compares with last week, and what looks for late events, reads rows only."""
 PROJECT = Path(__file__).parents[1]
@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(default=None, repr=False)
     columns_url: Annotated[str | None, Field(pattern=COLUMNS_URL)] = None
     connect_url: Annotated[str | None, Field(pattern=CONNECT_URL)] = None
+    # Either may have a password.
+    dagster_database_url: str | None = Field(default=None, repr=False)
+    dagster_redis_url: str | None = Field(default=None, repr=False)
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "GBP"
     timezone: str = "UTC"
@@ -74,7 +77,7 @@ class Settings(BaseSettings):
     max_amount: Annotated[Decimal, Field(gt=0, le=10**9, decimal_places=6)] = Decimal(1_000_000)
     processor_slots: Annotated[int, Field(ge=0, le=64)] = 1
     analytics_slots: Annotated[int, Field(ge=0, le=64)] = 1
-    services: Annotated[str, Field(pattern=SERVICES)] = "dashboard,dagster"
+    services: Annotated[str, Field(pattern=SERVICES)] = "dashboard,dagster,runs"
     refusal_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     dashboard_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     dashboard_port: Annotated[int, Field(ge=0, le=65_535)] = 0
@@ -102,6 +105,8 @@ class Settings(BaseSettings):
         "database_url",
         "columns_url",
         "connect_url",
+        "dagster_database_url",
+        "dagster_redis_url",
         "keep_events",
         "dashboard_token",
         "dashboard_action_token",
@@ -152,12 +157,20 @@ class Settings(BaseSettings):
             return Home(self.home).database
         database = parse_database(self.database_url)
         if database is None:
-            # Without the rest, which may have a password.
-            kind = self.database_url.partition(":")[0]
-            raise UsageError(
-                f"{PREFIX}DATABASE_URL begins with {kind!r}, but must be"
-                f" {VALID_VALUES['database_url']}."
-            )
+            raise _wrong_url("database_url", self.database_url)
+        return database
+
+    @property
+    def dagster_database(self) -> PostgresDatabase | None:
+        """The database of Dagster's own storage; None if that is files in the home.
+
+        Raises `UsageError` if `dagster_database_url` names none.
+        """
+        if self.dagster_database_url is None:
+            return None
+        database = parse_database(self.dagster_database_url)
+        if not isinstance(database, PostgresDatabase):
+            raise _wrong_url("dagster_database_url", self.dagster_database_url)
         return database
 
     @property
@@ -186,6 +199,9 @@ VALID_VALUES = {
     "database_url": "sqlite:/// and a file, such as sqlite:////var/lib/purchases/purchases.db, or"
     f" {POSTGRES_SCHEME} with user, host and database, in which a password's / @ % are %2F %40 %25",
     "columns_url": "a bucket that speaks S3, such as s3://shop-history or s3://shop/history",
+    "dagster_database_url": f"{POSTGRES_SCHEME} with user, host and database",
+    "dagster_redis_url": "redis:// or rediss:// with host, port and number, such as"
+    " redis://127.0.0.1:6379/0",
     "connect_url": "the address of Kafka Connect's REST, such as http://127.0.0.1:8083",
     "kafka_config": "the path of a client.properties file",
     "schema_registry_url": "the http or https address of a schema registry",
@@ -196,7 +212,7 @@ VALID_VALUES = {
     "max_amount": "a decimal above 0, up to 1000000000, with at most 6 decimals",
     "processor_slots": "a whole number from 0 to 64",
     "analytics_slots": "a whole number from 0 to 64",
-    "services": "dashboard, dagster, both with a comma between, or empty",
+    "services": "dashboard, dagster, runs, several with commas between, or empty",
     "refusal_share": "a number from 0 to 1, such as 0.05",
     "dashboard_host": "an address to listen on, such as 127.0.0.1",
     "dashboard_port": "a port, or 0 for a free one",
@@ -243,6 +259,14 @@ def load_settings() -> Settings:
 def _refuse_contradictions(settings: Settings) -> None:
     """Raise `UsageError` if two settings exclude each other."""
     is_file = isinstance(settings.database, Path)
+    storage, queue = settings.dagster_database, settings.dagster_redis_url
+    if queue is not None and not queue.startswith(("redis://", "rediss://")):
+        raise _wrong_url("dagster_redis_url", queue)
+    if queue is not None and (storage is None or is_file):
+        raise UsageError(
+            f"{PREFIX}DAGSTER_REDIS_URL hands runs to several hosts, which share their databases:"
+            f" {PREFIX}DATABASE_URL and {PREFIX}DAGSTER_DATABASE_URL must name PostgreSQL's."
+        )
     if settings.host and is_file:
         raise UsageError(
             f"{PREFIX}HOST is {settings.host!r}, one of several hosts, but the events are in a"
@@ -265,6 +289,14 @@ def _refuse_contradictions(settings: Settings) -> None:
             f"{PREFIX}KEEP_EVENTS is set, which deletes rows of a SQLite file, but"
             f" {PREFIX}DATABASE_URL names {settings.database}; unset {PREFIX}KEEP_EVENTS."
         )
+
+
+def _wrong_url(name: str, url: str) -> UsageError:
+    # Without the rest, which may have a password.
+    kind = url.partition(":")[0]
+    return UsageError(
+        f"{PREFIX}{name.upper()} begins with {kind!r}, but must be {VALID_VALUES[name]}."
+    )
 
 
 def _refuse_unknown(names: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from streaming import settings as module
 from streaming.errors import UsageError
 from streaming.settings import Settings, load_settings, secret_environment, worker_environment
 from streaming.system.child_process import start_child
+from streaming.system.database import PostgresDatabase, parse_database
 from streaming.system.lease import acquire
 
 ODD_ZONES = ["posix/Europe/London", "right/UTC", "localtime", "Factory", "posixrules", "tzdata.zi"]
@@ -160,9 +161,48 @@ def test_one_of_several_hosts_stores_into_a_server(monkeypatch: pytest.MonkeyPat
         load_settings()
 
 
-@pytest.mark.parametrize("value", ["dagster", "dashboard,dagster", ""])
+@pytest.mark.parametrize("value", ["dagster", "dashboard,dagster,runs", ""])
 def test_up_runs_the_services_that_are_named(value: str) -> None:
     """And no other word is one."""
     assert Settings(services=value).services == value
     with pytest.raises(ValidationError):
         Settings(services=f"{value},broker")
+
+
+def test_what_hands_runs_to_several_hosts_needs_databases_that_they_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A file of SQLite is on one of them; and no message shows a password."""
+    monkeypatch.setenv("PURCHASES_DAGSTER_DATABASE_URL", "mysql://ann:secret@db.shop/dagster")
+    with pytest.raises(UsageError, match=r"URL begins with 'mysql', but must be postgresql"):
+        load_settings()
+    url = "postgresql+psycopg://ann:secret@db.shop/dagster"
+    monkeypatch.setenv("PURCHASES_DAGSTER_DATABASE_URL", url)
+    assert str(load_settings().dagster_database) == "the database dagster on db.shop"
+    monkeypatch.setenv("PURCHASES_DAGSTER_REDIS_URL", "http://:secret@redis.shop")
+    with pytest.raises(UsageError, match=r"REDIS_URL begins with 'http', but must be redis://"):
+        load_settings()
+    monkeypatch.setenv("PURCHASES_DAGSTER_REDIS_URL", "rediss://:secret@redis.shop/0")
+    with pytest.raises(UsageError, match="hands runs to several hosts, which share their data"):
+        load_settings()
+    monkeypatch.setenv("PURCHASES_DATABASE_URL", url)
+    assert "secret" not in repr(load_settings())
+    monkeypatch.delenv("PURCHASES_DAGSTER_DATABASE_URL")
+    with pytest.raises(UsageError, match=r"PURCHASES_DAGSTER_DATABASE_URL must name PostgreSQL's"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("ann:s%2Fs@db:5433/shop?sslmode=require", "ann:s%2Fs@db:5433/shop?sslmode=require"),
+        ("?service=shop", "?service=shop"),
+        ("ann@db1:5433,db2/shop", "ann@/shop?host=db1:5433&host=db2"),
+        ("db1,db2?sslmode=require", "/?host=db1&host=db2&sslmode=require"),
+    ],
+)
+def test_sqlalchemy_gets_the_same_database(url: str, expected: str) -> None:
+    """It reads no list of hosts as libpq does."""
+    database = parse_database(f"postgresql+psycopg://{url}")
+    assert isinstance(database, PostgresDatabase)
+    assert database.sqlalchemy_url("psycopg2") == f"postgresql+psycopg2://{expected}"

@@ -1,5 +1,7 @@
 """The locks of runs that write: which run is alive, and what may be written at a time.
 
+That of Dagster's one daemon is here too.
+
 With a SQLite file they are file locks of the home, and one run writes at a time. With a PostgreSQL
 database they are its advisory locks, on whatever host a run is: builds write side by side, and a
 seal alone. Either lock is freed when its process dies, so a started run whose lock is free is dead.
@@ -7,7 +9,7 @@ What follows for a dead run is in `orchestration.automation.run_sensors`.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +55,19 @@ def is_writing(settings: Settings) -> bool:
 
         return is_history_held(database)
     return holder(Home(settings.home).write_lease) is not None
+
+
+def hold_daemon_lock(settings: Settings) -> AbstractContextManager[None]:
+    """Hold the lock of the one daemon of all hosts; in a home of its own a daemon is alone.
+
+    Raises `PurchasesError` if another host's daemon has it, and what `store_errors` does.
+    """
+    database = settings.database
+    if isinstance(database, PostgresDatabase) and settings.dagster_database is not None:
+        from streaming.store.postgres_locks import hold_daemon
+
+        return hold_daemon(database)
+    return nullcontext()
 
 
 def hold_write_lock(

@@ -1,4 +1,6 @@
-"""A process of Dagster over this home: `webserver DAY PORT` or `daemon DAY`, the first partition.
+"""A process of Dagster over this home: `webserver DAY PORT`, `daemon DAY`, or `worker`.
+
+`DAY` is the first partition; a worker knows all of history, as runs of any day come to it.
 
 It prepares the instance first, because this process has imported Dagster anyway and `up` has not.
 """
@@ -6,33 +8,44 @@ It prepares the instance first, because this process has imported Dagster anyway
 import os
 import sys
 
+from assets.builds.locks import hold_daemon_lock
 from assets.tables.first_partition import FIRST_PARTITION
 from orchestration.instance import dagster_environment, prepare_instance, read_instance_ref
-from streaming.settings import load_settings
+from streaming.settings import Settings, load_settings
 from streaming.system.log_rotation import rotate_own_log
 
 
 def main(part: str, arguments: list[str]) -> None:
-    """Run the webserver or the daemon until SIGTERM."""
+    """Run the webserver, the daemon or the worker until SIGTERM."""
     rotate_own_log()
     settings = load_settings()
     environment = dagster_environment(settings)
     # Without the secrets, which the webserver has read by now and its children must not have.
     os.environ.clear()
     os.environ.update(environment)
-    first_partition, *more = arguments
-    os.environ[FIRST_PARTITION] = first_partition
+    if arguments:
+        os.environ[FIRST_PARTITION] = arguments[0]
     prepare_instance(settings)
     if part == "webserver":
         from orchestration.local.webserver import serve_webserver
 
-        serve_webserver(settings, int(more[0]))
-    else:
-        from dagster._daemon.cli import run_command
-        from dagster_shared.serdes import serialize_value
+        serve_webserver(settings, int(arguments[1]))
+    elif part == "worker":
+        from orchestration.local.run_worker import serve_worker
 
-        instance = ["--instance-ref", serialize_value(read_instance_ref(settings))]
-        command = ["-m", "orchestration.definitions", *instance, "--log-level", "warning"]
+        serve_worker(settings)
+    else:
+        _serve_daemon(settings)
+
+
+def _serve_daemon(settings: Settings) -> None:
+    """Run Dagster's daemon; with a database that several hosts share, the only one of all."""
+    from dagster._daemon.cli import run_command
+    from dagster_shared.serdes import serialize_value
+
+    instance = ["--instance-ref", serialize_value(read_instance_ref(settings))]
+    command = ["-m", "orchestration.definitions", *instance, "--log-level", "warning"]
+    with hold_daemon_lock(settings):
         run_command(command, prog_name="dagster-daemon")
 
 

@@ -37,7 +37,9 @@ RESTART_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 1.0
 """Less than they need to stop by themselves, so that all of `up` ends within its ten seconds."""
 DAGSTER: Final = ("webserver", "daemon")
-SERVICES: Final = (*DAGSTER, "page")
+WORKER: Final = "worker"
+SERVICES: Final = (*DAGSTER, WORKER, "page")
+"""All that a host can run; which of them it does is in the settings."""
 LOOK_SECONDS: Final = 10.0
 """How soon what Dagster has to load again is noticed; a look reads a row and the `.sql` files."""
 
@@ -54,8 +56,7 @@ class Services:
             bind_socket(settings).close()
         self._port = _choose_port(Home(settings.home).webserver_port)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        of_page = ("page",) if "dashboard" in names else ()
-        self._start_at = dict.fromkeys([*(DAGSTER if self._has_dagster else ()), *of_page], 0.0)
+        self._start_at = dict.fromkeys(chosen_services(settings), 0.0)
         self._first_partition = self._read_first_partition()
         self._sql_tables = read_sql_tables(settings)
         self._look_at = time.monotonic() + LOOK_SECONDS
@@ -76,9 +77,9 @@ class Services:
         if self._has_dagster and now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             self._follow_definitions()
-        for service in self._start_at:
+        for service, start_at in self._start_at.items():
             process = self._processes.get(service)
-            if (process is None or process.poll() is not None) and now >= self._start_at[service]:
+            if (process is None or process.poll() is not None) and now >= start_at:
                 self._start_at[service] = now + RESTART_SECONDS
                 self._processes[service] = self._start(service)
 
@@ -144,11 +145,12 @@ class Services:
         command = {
             "webserver": ["orchestration.local.serve", "webserver", first, str(self._port)],
             "daemon": ["orchestration.local.serve", "daemon", first],
+            WORKER: ["orchestration.local.serve", WORKER],
             "page": ["orchestration.cli.main", "dashboard"],
         }[service]
         environment = dagster_environment(self._settings)
-        if service != "daemon":
-            # The daemon shows nothing to anybody, so it has no use for a token.
+        if service not in {"daemon", WORKER}:
+            # These show nothing to anybody, so they have no use for a token.
             environment |= secret_environment(self._settings)
         with lease:
             return start_child(
@@ -158,6 +160,16 @@ class Services:
                 lease,
                 own_session=True,
             )
+
+
+def chosen_services(settings: Settings) -> list[str]:
+    """Return which services this host runs; no worker, if runs do not go through Redis."""
+    names = settings.services.split(",")
+    return [
+        *(DAGSTER if "dagster" in names else ()),
+        *([WORKER] if "runs" in names and settings.dagster_redis_url else []),
+        *(["page"] if "dashboard" in names else []),
+    ]
 
 
 def read_dagster_url(settings: Settings) -> str | None:

@@ -23,7 +23,8 @@ App = Annotated[
     str | None,
     typer.Argument(
         metavar="APP",
-        help="processor, analytics, broker, dashboard, dagster, daemon or demo. Default: all.",
+        help="processor, analytics, broker, dashboard, dagster, daemon, runs or demo."
+        " Default: all.",
     ),
 ]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")]
@@ -69,6 +70,7 @@ def log_files(home: Path) -> dict[str, Path]:
         "dashboard": files.service_log("page"),
         "dagster": files.service_log("webserver"),
         "daemon": files.service_log("daemon"),
+        "runs": files.service_log("worker"),
         "demo": files.feeder_log,
     }
 

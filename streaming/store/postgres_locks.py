@@ -1,4 +1,4 @@
-"""PostgreSQL's advisory locks of runs that write: who lives, and who writes alone.
+"""PostgreSQL's advisory locks of all hosts: which run lives, who writes alone, whose daemon runs.
 
 A run holds them by a session of its own, so the server frees them when the run's process or host
 dies. What a transaction locks is in `postgres`.
@@ -16,6 +16,7 @@ HISTORY: Final = "purchases history"
 """Builds share it, because they read column files; a seal, which removes such, has it alone."""
 MOVE: Final = "purchases move"
 """Of two homes that move into one database, the second is refused."""
+DAEMON: Final = "purchases dagster daemon"
 HOLD_WHILE_ALIVE: Final = (
     "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;"
     " SET idle_session_timeout = 0"
@@ -68,6 +69,19 @@ def keep_moves_out(database: PostgresDatabase) -> AbstractContextManager[None]:
     """Hold the lock of moves into a database. Raises as `keep_runs_out` does."""
     return _hold_alone(
         database, MOVE, f"Another `purchases db move` fills {database}: wait for its end."
+    )
+
+
+def hold_daemon(database: PostgresDatabase) -> AbstractContextManager[None]:
+    """Hold the lock of Dagster's one daemon.
+
+    Raises `PurchasesError` if another host's daemon has it, and what `connect` does.
+    """
+    return _hold_alone(
+        database,
+        DAEMON,
+        f"Dagster's daemon runs on another host already, by a lock in {database}. There can be one"
+        " only: on all other hosts leave `dagster` out of PURCHASES_SERVICES.",
     )
 
 

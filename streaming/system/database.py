@@ -45,6 +45,17 @@ class PostgresDatabase:
         named = f"the database {name}" if name else "the database"
         return named + (f" on {hosts}" if hosts else f" of service {service}" if service else "")
 
+    def sqlalchemy_url(self, driver: str) -> str:
+        """Return the URL by which SQLAlchemy connects with a driver of libpq, such as psycopg2."""
+        rest = self.conninfo.removeprefix(_URI_SCHEME)
+        uri = _URI.fullmatch(rest)
+        if uri is not None and "," in uri["hosts"]:
+            # SQLAlchemy takes one host there, and several as options.
+            options = [*(f"host={host}" for host in uri["hosts"].split(",")), uri["given"]]
+            given = "&".join(filter(None, options))
+            rest = f"{rest[: uri.start('hosts')]}/{uri['name'] or ''}?{given}"
+        return f"postgresql+{driver}://{rest}"
+
 
 Database = Path | PostgresDatabase
 """A file of SQLite, or a database on a server."""

@@ -219,11 +219,11 @@ class Home:
         return self.dagster / "webserver.port"
 
     def service_lease(self, service: str) -> Path:
-        """Return the lease of a child of `up`: `webserver`, `daemon` or `page`."""
+        """Return the lease of a child of `up`: `webserver`, `daemon`, `worker` or `page`."""
         return self.dagster / f"{service}.lock"
 
     def service_log(self, service: str) -> Path:
-        """Return the log of a child of `up`: `webserver`, `daemon` or `page`."""
+        """Return the log of a child of `up`: `webserver`, `daemon`, `worker` or `page`."""
         return self.dagster / f"{service}.log"
 
     def list_supervisor_leases(self) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from orchestration.local.services import SERVICES
+from orchestration.local.services import chosen_services
 from streaming.apps import APPS
 from streaming.settings import Settings
 from streaming.store.connection import store_exists
@@ -112,7 +112,8 @@ class HomeRunner:
 
 
 def leases(home: HomeRunner) -> list[Path]:
-    """Return the leases of all that `up` runs beside the broker: apps and services."""
+    """Return the leases of all that `up` runs on one host beside the broker: apps and services."""
     files = Home(home.path)
+    services = chosen_services(Settings(home=home.path))
     workers = [files.worker_lease(app.name, 0) for app in APPS]
-    return [*workers, *(files.service_lease(service) for service in SERVICES)]
+    return [*workers, *map(files.service_lease, services)]

@@ -1,0 +1,128 @@
+"""Dagster on several hosts: its storage in PostgreSQL, its runs through Redis to workers."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, DagsterInstance, DagsterRun
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.launcher import LaunchRunContext
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+
+from assets.builds.locks import hold_daemon_lock
+from assets.tables.models import WHOLE_TABLE_NAMES
+from orchestration.build import build_defs
+from orchestration.instance import TEMPLATE, dagster_environment, open_instance, prepare_instance
+from streaming.errors import PurchasesError, UsageError
+from streaming.settings import Settings
+from streaming.store.connection import read_store
+from streaming.system.home import Home
+from tests.postgres import PostgresServer
+from tests.redis import running_redis
+from tests.support import wait_until
+
+
+@pytest.fixture
+def host(
+    postgres_settings: Settings, postgres_server: PostgresServer, tmp_path: Path
+) -> Iterator[Settings]:
+    """Settings of one of several hosts, whose databases and Redis are there."""
+    database = postgres_server.create_database()
+    with running_redis(tmp_path) as redis:
+        yield postgres_settings.model_copy(
+            update={
+                "dagster_database_url": postgres_server.url(database),
+                "dagster_redis_url": redis,
+            }
+        )
+    postgres_server.drop_database(database)
+
+
+@contextmanager
+def running_worker(settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run the worker of a host."""
+    with Home(settings.home).service_log("worker").open("ab") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "orchestration.local.serve", "worker"],
+            env=dagster_environment(settings),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield worker
+    finally:
+        worker.terminate()
+        worker.wait(60)
+
+
+def launch(settings: Settings, instance: DagsterInstance, tables: tuple[str, ...]) -> DagsterRun:
+    """Launch a run that builds whole tables, as the daemon does with one from its queue."""
+    job = build_defs(settings).resolve_implicit_global_asset_job_def()
+    subset = job.get_subset(asset_selection=frozenset(AssetKey(table) for table in tables))
+    # Another host has its code elsewhere: only the module's name counts.
+    code = ModuleCodePointer("orchestration.definitions", "defs", "/of/another/host")
+    origin = JobPythonOrigin(
+        subset.name, RepositoryPythonOrigin("/of/another/host/python", code, None, None, None)
+    )
+    run = instance.create_run_for_job(
+        subset, asset_selection=subset.asset_selection, job_code_origin=origin
+    )
+    instance.run_launcher.launch_run(LaunchRunContext(run, None))
+    return run
+
+
+def test_a_host_executes_a_run_that_comes_through_redis(host: Settings) -> None:
+    """Its build is in the store, and the run in the database that all hosts share."""
+    prepare_instance(host)
+    config = Home(host.home).dagster_config.read_text()
+    assert config.startswith(TEMPLATE.read_text())
+    assert "of-the-tests" not in config, "the password of the database"
+    prepare_instance(host)
+    assert Home(host.home).dagster_config.read_text() == config
+    with open_instance(host) as instance, running_worker(host):
+        run = launch(host, instance, WHOLE_TABLE_NAMES)
+        wait_until(lambda: finished(instance, run), 120, "the run does not end")
+        assert instance.get_run_by_id(run.run_id).is_success, [  # type: ignore[union-attr]
+            event.user_message for event in instance.all_logs(run.run_id)
+        ]
+        with read_store(host) as store:
+            built = store.execute("SELECT run_id FROM table_build").fetchall()
+    assert built == [(run.run_id,)] * len(WHOLE_TABLE_NAMES)
+
+
+def finished(instance: DagsterInstance, run: DagsterRun) -> bool:
+    """Return whether a run has ended."""
+    recorded = instance.get_run_by_id(run.run_id)
+    return recorded is not None and recorded.is_finished
+
+
+def test_a_second_daemon_is_refused(host: Settings) -> None:
+    """Two would both launch what is queued, and tick every sensor."""
+    with (
+        hold_daemon_lock(host),
+        pytest.raises(PurchasesError, match="daemon runs on another host already"),
+        hold_daemon_lock(host.model_copy(update={"home": host.home / "other"})),
+    ):
+        pass
+    with hold_daemon_lock(host):
+        pass
+
+
+def test_what_an_operator_wrote_into_the_configuration_stays(host: Settings) -> None:
+    """Such as a launcher of Kubernetes; and what no setting fills any more is refused by name."""
+    own = "\nrun_launcher:\n  module: dagster\n  class: DefaultRunLauncher\n"
+    config = Home(host.home).dagster_config
+    config.parent.mkdir(parents=True)
+    config.write_text(TEMPLATE.read_text() + own)
+    prepare_instance(host)
+    text = config.read_text()
+    assert text.startswith(TEMPLATE.read_text() + own)
+    assert "DAGSTER_POSTGRES_URL" in text
+    assert "Celery" not in text
+    alone = host.model_copy(update={"dagster_database_url": None, "dagster_redis_url": None})
+    with pytest.raises(UsageError, match="section storage of several hosts, but PURCHASES_DAGSTER"):
+        prepare_instance(alone)
