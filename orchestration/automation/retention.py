@@ -1,8 +1,8 @@
-"""Retention of Dagster's instance: old finished runs are deleted with all their files.
+"""Retention of Dagster's instance: old finished runs are deleted with all that they left.
 
 Of a run that holds the latest materialisation of a partition or table only the log is deleted, so
 that nothing that is built shows as missing. Dagster's own retention purges ticks. The statements
-on Dagster's files are in `assets.queries.dagster_storage`.
+on Dagster's storage are in `assets.queries.dagster_storage`.
 """
 
 import shutil
@@ -26,14 +26,17 @@ from dagster import (
     op,
 )
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 
 from assets.queries.dagster_storage import (
     delete_check_rows,
+    delete_log_rows,
     delete_runless_events,
     read_needed_runs,
     vacuum,
 )
 from orchestration.automation.run_requests import REASON_TAG
+from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.system.home import Home
 from streaming.system.logs import get_logger
@@ -79,20 +82,29 @@ def upkeep_job(settings: Settings) -> JobDefinition:
 
 
 def apply_retention(settings: Settings, instance: DagsterInstance, now: float) -> RetentionResult:
-    """Delete what is old at `now` (epoch s) and not needed, then vacuum files with free pages."""
-    home = Home(settings.home).dagster
+    """Delete what is old at `now` (epoch s) and not needed, then vacuum files with free pages.
+
+    Raises `PurchasesError` if Dagster's storage is one that has no SQL.
+    """
+    home, log, old = Home(settings.home).dagster, instance.event_log_storage, RUN_DAYS * DAY_SECONDS
+    if not isinstance(log, SqlEventLogStorage):
+        raise PurchasesError(
+            f"Old runs in Dagster's {type(log).__name__} are its administrator's to delete."
+        )
     bytes_before = _read_size(home)
     # All before the first is deleted, because the cursor of the reading is a run.
     finished = list(_read_finished_runs(instance))
     # Deleting a run deletes its materialisations: partitions would show as missing.
-    deleted = _expired_runs(finished, now) - read_needed_runs(home)
+    deleted = _expired_runs(finished, now) - read_needed_runs(log)
     for run_id in deleted:
         instance.delete_run(run_id)
-    for run_id in deleted | _ended_before(finished, now - RUN_DAYS * DAY_SECONDS):
+    for run_id in deleted | _ended_before(finished, now - old):
         # Of runs that stay for their materialisations the files go too.
         _delete_run_files(home, run_id)
-    delete_check_rows(home, deleted)
-    delete_runless_events(home, now - RUN_DAYS * DAY_SECONDS)
+    delete_check_rows(log, deleted)
+    delete_runless_events(log, now - old)
+    if not isinstance(log, SqliteEventLogStorage):
+        delete_log_rows(log, now - old)
     for path in home.rglob("*.db"):
         # A deletion only leaves free pages in a file; the disk gets nothing back without this.
         vacuum(path)
@@ -141,7 +153,7 @@ def _delete_run_files(home: Path, run_id: str) -> None:
     """Delete a run's own files, which `delete_run` leaves: its log, and its processes' output."""
     log = home / "history" / "runs" / f"{run_id}.db"
     # Runs that stay for their materialisation come here every hour, and have files only once.
-    if not log.exists():
+    if not log.exists() and not (home / "storage" / run_id).exists():
         return
     for path in (log, log.with_suffix(".db-wal"), log.with_suffix(".db-shm")):
         path.unlink(missing_ok=True)

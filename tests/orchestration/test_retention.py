@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -24,10 +25,23 @@ from orchestration.instance import open_instance, prepare_instance
 from streaming.settings import Settings
 from streaming.system.home import Home
 from tests.assets.stored import store_events
+from tests.postgres import PostgresServer
 from tests.store.rows import event, micros
 
 FIRST = date(2024, 3, 1)
 LATER = RUN_DAYS * DAY_SECONDS + 60
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def either_storage(request: pytest.FixtureRequest, store: Settings) -> Iterator[Settings]:
+    """Settings of a store, with Dagster's own storage in files or in a PostgreSQL database."""
+    if request.param == "sqlite":
+        yield store
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    database = server.create_database()
+    yield store.model_copy(update={"dagster_database_url": server.url(database)})
+    server.drop_database(database)
 
 
 def built(instance: DagsterInstance) -> int:
@@ -65,6 +79,29 @@ def test_old_runs_go_with_their_files_and_no_partition_is_forgotten(
         assert apply_retention(store, instance, time.time() + LATER).runs == 0
 
 
+def test_in_a_database_the_log_goes_of_what_stays(
+    store: Settings, postgres_server: PostgresServer
+) -> None:
+    """The last run of each day stays with its materialisations, and with nothing else."""
+    database = postgres_server.create_database()
+    store = store.model_copy(update={"dagster_database_url": postgres_server.url(database)})
+    days = DayRange(FIRST, FIRST + timedelta(9))
+    runs = [backfill(store, days, ["daily_sales"], force=True).run_ids[0] for _ in range(2)]
+    with open_instance(store) as instance:
+        log = len(instance.all_logs(runs[1]))
+        assert apply_retention(store, instance, time.time()).runs == 0
+        assert len(instance.all_logs(runs[1])) == log
+        done = apply_retention(store, instance, time.time() + LATER)
+        assert done.runs == 1
+        assert built(instance) == 10
+        assert [run.run_id for run in instance.get_runs()] == runs[1:]
+        left = {event.dagster_event_type for event in instance.all_logs(runs[1])}
+        assert DagsterEventType.ASSET_MATERIALIZATION in left
+        assert DagsterEventType.STEP_START not in left
+        assert not (Home(store.home).dagster / "storage" / runs[1]).exists()
+    postgres_server.drop_database(database)
+
+
 def finished(instance: DagsterInstance, reason: str, ending: str) -> str:
     """Make a run that has just ended; give its id."""
     run = DagsterRun("a_job", run_id=str(uuid.uuid4()), tags={REASON_TAG: reason})
@@ -75,9 +112,12 @@ def finished(instance: DagsterInstance, reason: str, ending: str) -> str:
     return run.run_id
 
 
-def test_of_frequent_runs_the_newest_stay(store: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_frequent_runs_the_newest_stay(
+    either_storage: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However many late events there are; a failed one, or a backfill's, stays for its month."""
     monkeypatch.setattr("orchestration.automation.retention.FREQUENT_RUNS", 3)
+    store = either_storage
     prepare_instance(store)
     with open_instance(store) as instance:
         kept = [finished(instance, "late", "FAILURE"), finished(instance, "backfill", "SUCCESS")]
@@ -92,8 +132,9 @@ def test_of_frequent_runs_the_newest_stay(store: Settings, monkeypatch: pytest.M
         assert {run.run_id for run in instance.get_runs()} == set(kept)
 
 
-def test_of_what_sensors_reported_the_latest_stays(store: Settings) -> None:
+def test_of_what_sensors_reported_the_latest_stays(either_storage: Settings) -> None:
     """Of each day and each app, however long ago it was; Dagster's own copy goes with it."""
+    store = either_storage
     prepare_instance(store)
     with open_instance(store) as instance:
         for day in ("2024-03-01", "2024-03-02", "2024-03-01"):
