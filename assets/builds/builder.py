@@ -6,11 +6,11 @@ call this alike.
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -49,9 +49,11 @@ from streaming.system.home import Home
 from streaming.system.logs import get_logger
 
 RETRY_SECONDS: Final = 90.0
-"""How long a write is tried: longer than a consumer's transaction or a person's cleaning up."""
+"""How long reading and writing are tried: longer than a consumer's transaction, the restart of a
+server, or a person's cleaning up."""
 PAUSE_SECONDS: Final = 0.5
 """Between two tries. A try waits for the lock itself, so this is for errors that come at once."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -154,21 +156,23 @@ class PartitionBuilder:
         return [outcome for outcome, _ in pairs]
 
     def _compute(self, requests: Sequence[BuildRequest]) -> list[Computation]:
-        with self.source.snapshot() as store:
-            return compute_piece(store, self.context, requests)
+        """Compute in one snapshot; again, if the server of the database ended it."""
+
+        def compute() -> list[Computation]:
+            with self.source.snapshot() as store:
+                return compute_piece(store, self.context, requests)
+
+        return _retry(compute)
 
     def _write(self, pairs: Sequence[tuple[Outcome, Computation]]) -> list[Outcome]:
         """Write in one transaction; retry while the database is locked or its disk is full."""
-        deadline = Deadline.after(RETRY_SECONDS)
-        while True:
-            try:
-                with self.engine.begin() as connection:
-                    lock_partitions(connection, {outcome.partition for outcome, _ in pairs})
-                    return [self._write_table(connection, *pair) for pair in pairs]
-            except Unavailable:
-                if deadline.is_over():
-                    raise
-                time.sleep(PAUSE_SECONDS)
+
+        def write() -> list[Outcome]:
+            with self.engine.begin() as connection:
+                lock_partitions(connection, {outcome.partition for outcome, _ in pairs})
+                return [self._write_table(connection, *pair) for pair in pairs]
+
+        return _retry(write)
 
     def _write_table(
         self, connection: Connection, outcome: Outcome, computation: Computation
@@ -244,6 +248,18 @@ def open_builder(settings: Settings, run_id: str) -> Iterator[PartitionBuilder]:
             yield PartitionBuilder(source, engine, context)
         finally:
             engine.dispose()
+
+
+def _retry(action: Callable[[], T]) -> T:
+    """Return what an action returns, tried again for `RETRY_SECONDS` while it is `Unavailable`."""
+    deadline = Deadline.after(RETRY_SECONDS)
+    while True:
+        try:
+            return action()
+        except Unavailable:
+            if deadline.is_over():
+                raise
+            time.sleep(PAUSE_SECONDS)
 
 
 def _share_time(computations: Sequence[Computation], begun: float) -> list[Computation]:

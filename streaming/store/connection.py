@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from streaming.errors import Mismatch, PurchasesError
+from streaming.errors import Mismatch, PurchasesError, Unavailable
 from streaming.settings import Settings
 from streaming.store import sqlite
 from streaming.store.sqlite import LOCK_SECONDS
@@ -61,11 +61,15 @@ class StoreConnection(Protocol):
 
 
 class StoreReader:
-    """The store, open for a series of snapshots; close it at the end."""
+    """The store, open for a series of snapshots; close it at the end.
 
-    def __init__(self, database: Database, connection: StoreConnection) -> None:
-        self._database = database
-        self._connection = connection
+    After an `Unavailable` the next snapshot connects again: a server that was away has ended the
+    session.
+    """
+
+    def __init__(self, database: Database, lock_seconds: float) -> None:
+        self._database, self._lock_seconds = database, lock_seconds
+        self._connection: StoreConnection | None = self._connect()
 
     @contextmanager
     def snapshot(self, *, temporary: bool = False) -> Iterator[StoreConnection]:
@@ -73,12 +77,23 @@ class StoreReader:
 
         Raises what `store_errors` does.
         """
-        with store_errors(self._database), snapshot(self._connection, temporary=temporary):
-            yield self._connection
+        connection = self._connection = self._connection or self._connect()
+        try:
+            with store_errors(self._database), snapshot(connection, temporary=temporary):
+                yield connection
+        except Unavailable:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> StoreConnection:
+        lock_seconds = self._lock_seconds
+        return _connect_current(self._database, read_only=True, lock_seconds=lock_seconds)
 
 
 def store_errors(database: Database) -> AbstractContextManager[None]:
@@ -98,10 +113,7 @@ def open_reader(settings: Settings, lock_seconds: float = LOCK_SECONDS) -> Store
 
     Raises `Mismatch` naming both schema versions and the remedy, and what `store_errors` does.
     """
-    database = settings.database
-    return StoreReader(
-        database, _connect_current(database, read_only=True, lock_seconds=lock_seconds)
-    )
+    return StoreReader(settings.database, lock_seconds)
 
 
 @contextmanager

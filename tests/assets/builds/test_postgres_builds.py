@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,9 @@ from streaming.settings import Settings
 from streaming.store.column_files import read_column_files
 from streaming.store.connection import read_store, write_store
 from streaming.store.erasure import erase
+from streaming.store.schema import upgrade
 from tests.assets.stored import store_events, store_example
+from tests.postgres import PostgresServer, start_postgres
 from tests.store.rows import Event, event, micros, year_of_days
 from tests.support import wait_until
 
@@ -189,6 +192,31 @@ def test_a_killed_build_leaves_whole_days(january: Settings) -> None:
     assert digests(january) == before
     assert all(outcome.computed for outcome in build(january, JANUARY, force=True))
     assert digests(january) == before
+
+
+def test_a_build_goes_on_when_the_server_was_restarted(tmp_path: Path) -> None:
+    """Between two days; what was built before is not built again."""
+    server = start_postgres(tmp_path / "server")
+    try:
+        database = server.url(server.create_database())
+        settings = Settings(home=tmp_path / "home", database_url=database)
+        upgrade(settings)
+        store_events(settings, year_of_days(20))
+        with open_builder(settings, "a-run") as builder:
+            for day in JANUARY[:2]:
+                outcomes = builder.build_days([day], DAY_TRANSFORMS)
+                assert [each.failure for each in outcomes] == [None] * len(DAY_TRANSFORMS)
+                _restart(server)
+        assert {outcome.computed for outcome in build(settings, JANUARY[:2])[:8]} == {False}
+        build(settings, JANUARY)
+        require_right(settings)
+    finally:
+        server.stop()
+
+
+def _restart(server: PostgresServer) -> None:
+    server.kill()
+    server.start_again()
 
 
 def test_an_erasure_meanwhile_makes_a_build_read_again(
