@@ -36,6 +36,7 @@ SECTIONS: Final = {
         TEMPLATE.with_name("dagster-postgres.yaml"),
     ),
     "run_launcher": (REDIS_URL, "DAGSTER_REDIS_URL", TEMPLATE.with_name("dagster-celery.yaml")),
+    "compute_logs": (REDIS_URL, "DAGSTER_REDIS_URL", TEMPLATE.with_name("dagster-logs.yaml")),
 }
 """What `dagster.yaml` has in addition where several hosts share a database and Redis: by section
 the variable that it names, the setting that fills it, and its text."""

@@ -35,9 +35,9 @@ def takes_several_writers(settings: Settings) -> bool:
 
 
 def is_run_alive(settings: Settings, run_id: str) -> bool:
-    """Return whether a process holds the run's lock: of this host, or of any with PostgreSQL.
+    """Return whether a process holds a run's lock: of this host, or of any with PostgreSQL.
 
-    Raises what `store_errors` does.
+    With the id of a task, whether a worker executes that. Raises what `store_errors` does.
     """
     database = settings.database
     if isinstance(database, PostgresDatabase):
@@ -67,6 +67,19 @@ def hold_daemon_lock(settings: Settings) -> AbstractContextManager[None]:
         from streaming.store.postgres_locks import hold_daemon
 
         return hold_daemon(database)
+    return nullcontext()
+
+
+def hold_task_lock(settings: Settings, task_id: str) -> AbstractContextManager[None]:
+    """Hold the lock of a task by which a worker executes a run, of any kind.
+
+    Raises `PurchasesError` if another process has it, and what `store_errors` does.
+    """
+    database = settings.database
+    if isinstance(database, PostgresDatabase):
+        from streaming.store.postgres_locks import hold_task
+
+        return hold_task(database, task_id)
     return nullcontext()
 
 

@@ -36,6 +36,8 @@ from assets.tables.day_range import DayRange
 from assets.tables.models import WHOLE_TABLE_NAMES
 from assets.tables.sql_transform import is_day_table
 
+TASK_TAG: Final = "dagster-celery/task_id"
+"""Dagster's own: the task by which a worker executes a run, if one does."""
 REASON_TAG: Final = "purchases/reason"
 VERSION_TAG: Final = "purchases/version"
 TABLES_TAG: Final = "purchases/tables"

@@ -34,6 +34,7 @@ from assets.tables.models import WHOLE_TABLE_NAMES
 from assets.tables.sql_transform import day_table_names
 from orchestration.automation.run_requests import (
     REASON_TAG,
+    TASK_TAG,
     asset_keys,
     audit_keys,
     is_writing_run,
@@ -150,14 +151,17 @@ def dead_runs_sensor(settings: Settings) -> SensorDefinition:
 
 
 def report_dead_runs(settings: Settings, instance: DagsterInstance, now: float) -> Iterator[str]:
-    """Report started runs that write and have no process as failed; yield their ids.
+    """Report started runs that have no process as failed; yield their ids.
 
-    A live run takes its lock in its first seconds and removes it at its end. `now` is in epoch s.
+    These are runs that write, and all that a worker executes: of a killed worker nothing else tells
+    it. A live run takes its lock in its first seconds and removes it at its end. `now` is in
+    epoch s.
     """
     for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED])):
-        if not is_writing_run(run):
+        task = run.tags.get(TASK_TAG)
+        if task is None and not is_writing_run(run):
             continue
-        if is_run_alive(settings, run.run_id):
+        if is_run_alive(settings, task or run.run_id):
             continue
         path = Home(settings.home).run_lease(run.run_id)
         # A lock file that nobody holds was left by a kill. Without one the run has not begun, or

@@ -62,7 +62,7 @@ def stream_sensors(settings: Settings, first_partition: date) -> list[SensorDefi
         name=APP_SENSORS[PROCESSOR],
         minimum_interval_seconds=TICK_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
-        description="Keeps PurchaseProcessorApp running and reports it. Off: its workers stop.",
+        description=_description(settings, "PurchaseProcessorApp", settings.processor_slots),
     )
     def purchase_processor_sensor(context: SensorEvaluationContext) -> SensorResult:
         # Before all else: an error in a report must not stop the app.
@@ -77,7 +77,7 @@ def stream_sensors(settings: Settings, first_partition: date) -> list[SensorDefi
         name=APP_SENSORS[ANALYTICS],
         minimum_interval_seconds=TICK_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
-        description="Keeps AnalyticsConsumerApp running and reports it. Off: its workers stop.",
+        description=_description(settings, "AnalyticsConsumerApp", settings.analytics_slots),
     )
     def analytics_consumer_sensor(context: SensorEvaluationContext) -> SensorResult:
         supervision = keep_running(settings, ANALYTICS)
@@ -91,6 +91,21 @@ def stream_sensors(settings: Settings, first_partition: date) -> list[SensorDefi
         return _result(ANALYTICS, supervision, health, [*events, *days], cursor)
 
     return [purchase_processor_sensor, analytics_consumer_sensor]
+
+
+def _description(settings: Settings, app: str, slots: int) -> str:
+    """Return what a sensor does; of several hosts, which workers are its own."""
+    if not settings.host:
+        return f"Keeps {app} running and reports it. Off: its workers stop."
+    # The daemon reaches the processes of its own host only; a setting says which that is.
+    others = "The workers of other hosts are kept by their `purchases up`, and not by this switch."
+    if not slots:
+        return f"Reports {app}, of which host {settings.host} runs no worker. {others}"
+    workers = "1 worker" if slots == 1 else f"{slots} workers"
+    return (
+        f"Keeps {workers} of {app} running on host {settings.host}, and reports it."
+        f" Off: these stop. {others}"
+    )
 
 
 @dataclass(frozen=True)

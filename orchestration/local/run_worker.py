@@ -1,15 +1,17 @@
 """The worker of a host that executes Dagster's runs, which the daemon hands out through Redis.
 
-Each run is in a process of its own, as without Redis. What a run does is in `assets`; whether it
-lives is known by its lock (`assets.builds.locks`), because Celery cannot tell a killed worker.
+Each run is in a process of its own, as without Redis. What a run does is in `assets`. Whether it
+lives is known by the lock of its task, because Celery goes on to say that a killed one runs.
 """
 
 import socket
 from typing import Final
 
+from celery import Task
 from dagster_celery.launcher import CeleryRunLauncher
-from dagster_celery.tasks import create_execute_job_task, create_resume_job_task
+from dagster_celery.tasks import create_execute_job_task
 
+from assets.builds.locks import hold_task_lock
 from orchestration.instance import open_instance
 from streaming.errors import UsageError
 from streaming.settings import Settings
@@ -33,11 +35,22 @@ def serve_worker(settings: Settings) -> None:
             )
         queue = instance.get_concurrency_config().run_queue_config
     app = launcher.celery
+    app.Task = _locked_task(settings)
     create_execute_job_task(app)
-    create_resume_job_task(app)
     name = f"{settings.host or 'purchases'}@{socket.gethostname()}"
     # Without a limit as many as the host has cores, which is Celery's own choice.
     runs = queue.max_concurrent_runs if queue else 0
     limit = ["--concurrency", str(runs)] if runs > 0 else []
     queues = ["--queues", launcher.default_queue, "--hostname", name]
     app.worker_main(["worker", *queues, *limit, *OPTIONS])
+
+
+def _locked_task(settings: Settings) -> type[Task]:
+    """Return the class of tasks that hold a lock: whether a run lives is known on all hosts."""
+
+    class LockedTask(Task):  # type: ignore[misc]  # it has no types
+        def __call__(self, *args: object, **kwargs: object) -> object:
+            with hold_task_lock(settings, self.request.id):
+                return super().__call__(*args, **kwargs)
+
+    return LockedTask

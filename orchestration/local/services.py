@@ -79,9 +79,16 @@ class Services:
             self._follow_definitions()
         for service, start_at in self._start_at.items():
             process = self._processes.get(service)
+            if service == WORKER and self._is_executing():
+                continue
             if (process is None or process.poll() is not None) and now >= start_at:
                 self._start_at[service] = now + RESTART_SECONDS
                 self._processes[service] = self._start(service)
+
+    def _is_executing(self) -> bool:
+        """Return whether a worker works, or runs that one left when it was killed."""
+        # The processes of its runs hold its lease too, until they end by themselves.
+        return holder(Home(self._settings.home).service_lease(WORKER)) is not None
 
     def _follow_definitions(self) -> None:
         """Let Dagster start again if days before its first partition, or other `.sql` files, came.

@@ -85,6 +85,15 @@ def hold_daemon(database: PostgresDatabase) -> AbstractContextManager[None]:
     )
 
 
+def hold_task(database: PostgresDatabase, task_id: str) -> AbstractContextManager[None]:
+    """Hold the lock of a task that executes a run.
+
+    Raises `PurchasesError` if another process has it, and what `connect` does.
+    """
+    refusal = f"The task {task_id} is executed already, in another process."
+    return _hold_alone(database, task_id, refusal)
+
+
 @contextmanager
 def _hold_alone(database: PostgresDatabase, name: str, refusal: str) -> Iterator[None]:
     with closing(connect(database)) as session:

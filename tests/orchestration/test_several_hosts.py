@@ -2,23 +2,36 @@
 
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterInstance, DagsterRun
+from dagster import (
+    AssetKey,
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+)
 from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.launcher import LaunchRunContext
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 
-from assets.builds.locks import hold_daemon_lock
+from assets.builds.locks import hold_daemon_lock, hold_task_lock
 from assets.tables.models import WHOLE_TABLE_NAMES
+from orchestration.automation.run_requests import TASK_TAG
+from orchestration.automation.run_sensors import SILENT_SECONDS, report_dead_runs
 from orchestration.build import build_defs
 from orchestration.instance import TEMPLATE, dagster_environment, open_instance, prepare_instance
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store.connection import read_store
+from streaming.store.postgres_locks import keep_runs_out
+from streaming.system.database import PostgresDatabase
 from streaming.system.home import Home
 from tests.postgres import PostgresServer
 from tests.redis import running_redis
@@ -94,6 +107,26 @@ def test_a_host_executes_a_run_that_comes_through_redis(host: Settings) -> None:
     assert built == [(run.run_id,)] * len(WHOLE_TABLE_NAMES)
 
 
+def test_a_run_whose_worker_died_is_reported_whatever_it_did(
+    host: Settings, tmp_path: Path
+) -> None:
+    """Celery goes on to say that its task runs; a run that is executed now is left alone."""
+    prepare_instance(host)
+    with open_instance(host) as instance:
+        for task in ("alive", "dead"):
+            tags = {TASK_TAG: task}
+            run = DagsterRun("upkeep", run_id=str(uuid.uuid4()), tags=tags)
+            instance.add_run(run)
+            started = DagsterEvent("PIPELINE_START", run.job_name, message="started")
+            instance.report_dagster_event(started, run.run_id)
+        now = time.time()
+        with hold_task_lock(host, "alive"):
+            elsewhere = host.model_copy(update={"home": tmp_path / "another-host"})
+            assert list(report_dead_runs(elsewhere, instance, now)) == []
+            later = now + SILENT_SECONDS + 1
+            assert list(report_dead_runs(elsewhere, instance, later)) == [run.run_id]
+
+
 def finished(instance: DagsterInstance, run: DagsterRun) -> bool:
     """Return whether a run has ended."""
     recorded = instance.get_run_by_id(run.run_id)
@@ -115,6 +148,7 @@ def test_a_second_daemon_is_refused(host: Settings) -> None:
 def test_what_an_operator_wrote_into_the_configuration_stays(host: Settings) -> None:
     """Such as a launcher of Kubernetes; and what no setting fills any more is refused by name."""
     own = "\nrun_launcher:\n  module: dagster\n  class: DefaultRunLauncher\n"
+    own += "compute_logs:\n  module: dagster\n  class: LocalComputeLogManager\n"
     config = Home(host.home).dagster_config
     config.parent.mkdir(parents=True)
     config.write_text(TEMPLATE.read_text() + own)
@@ -122,7 +156,29 @@ def test_what_an_operator_wrote_into_the_configuration_stays(host: Settings) -> 
     text = config.read_text()
     assert text.startswith(TEMPLATE.read_text() + own)
     assert "DAGSTER_POSTGRES_URL" in text
-    assert "Celery" not in text
+    assert "HostsRunLauncher" not in text
+    assert "NoOp" not in text
     alone = host.model_copy(update={"dagster_database_url": None, "dagster_redis_url": None})
     with pytest.raises(UsageError, match="section storage of several hosts, but PURCHASES_DAGSTER"):
         prepare_instance(alone)
+
+
+@pytest.mark.faults
+def test_a_run_that_a_person_terminates_is_canceled(host: Settings) -> None:
+    """It has not failed, so that Dagster does not launch it again."""
+    prepare_instance(host)
+    assert isinstance(host.database, PostgresDatabase)
+    with (
+        open_instance(host) as instance,
+        running_worker(host),
+        keep_runs_out(host.database),
+    ):
+        run = launch(host, instance, WHOLE_TABLE_NAMES)
+        begun = {DagsterEventType.STEP_START}
+        wait_until(lambda: instance.all_logs(run.run_id, begun), 120, "the run does not start")
+        assert instance.run_launcher.terminate(run.run_id)
+        wait_until(lambda: finished(instance, run), 60, "the run does not end")
+        recorded = instance.get_run_by_id(run.run_id)
+        assert recorded is not None
+        assert recorded.status is DagsterRunStatus.CANCELED
+        assert not instance.run_launcher.terminate(run.run_id)
