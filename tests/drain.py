@@ -38,7 +38,7 @@ class UntilCaughtUp(Runtime):
         ends: Mapping[TopicPartition, int],
         read_stored: Callable[[], Mapping[TopicPartition, int]],
     ) -> None:
-        super().__init__(settings.home, app, 0, None)
+        super().__init__(settings.home, app, 0, None, settings.host)
         self._ends = ends
         self._read_stored = read_stored
         self._looked = time.monotonic()

@@ -18,13 +18,15 @@ from psycopg.adapt import Loader
 from psycopg.conninfo import make_conninfo
 from psycopg.types.string import TextLoader
 
-from tests.support import free_port
+from tests.support import free_port, wait_until
 
 if TYPE_CHECKING:
     from psycopg.abc import Buffer
 
 USER: Final = "postgres"
 PASSWORD: Final = "of-the-tests"
+STANDBY: Final = "standby"
+"""By which name the primary knows the one that follows it."""
 TRIES: Final = 5
 """A port that was free may be taken a moment later."""
 SETTINGS: Final = {
@@ -118,6 +120,44 @@ def running_postgres(directory: Path) -> PostgresServer:
     # The file's fourth line is the port.
     lines = (directory / "postmaster.pid").read_text().splitlines()
     return PostgresServer(directory, int(lines[3]))
+
+
+def start_standby(primary: PostgresServer, directory: Path) -> PostgresServer:
+    """Start a server on a copy of another one's files, which then follows that one."""
+    own = f"{primary.conninfo()} application_name={STANDBY}"
+    _run(
+        "pg_basebackup",
+        "--write-recovery-conf",
+        f"--pgdata={directory}",
+        f"--dbname={own}",
+        "--checkpoint=fast",
+        "--no-sync",
+    )
+    return start_postgres(directory)
+
+
+def let_commits_wait(primary: PostgresServer) -> None:
+    """Let each commit wait until the standby has it on its disk."""
+    with psycopg.connect(primary.conninfo(), autocommit=True) as connection:
+        connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'")
+        connection.execute("SELECT pg_reload_conf()")
+        state = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"
+        wait_until(lambda: connection.execute(state).fetchone() is not None, 60, "not followed")
+
+
+def stop_following(standby: PostgresServer) -> None:
+    """Let a standby get nothing more from its primary."""
+    with psycopg.connect(standby.conninfo(), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        connection.execute("SELECT pg_reload_conf()")
+        state = "SELECT 1 FROM pg_stat_wal_receiver"
+        wait_until(lambda: connection.execute(state).fetchone() is None, 60, "it still follows")
+
+
+def promote(standby: PostgresServer) -> None:
+    """Make a standby a primary, with all that it has got."""
+    with psycopg.connect(standby.conninfo(), autocommit=True) as connection:
+        connection.execute("SELECT pg_promote()")
 
 
 def _make_cluster(directory: Path) -> None:

@@ -26,7 +26,7 @@ from orchestration.automation.ticks import APP_SENSORS, record_tick
 from streaming.apps import ANALYTICS, PROCESSOR, App
 from streaming.runtime.keep_alive import Supervision, keep_running
 from streaming.settings import Settings
-from streaming.status.slots import read_app
+from streaming.status.hosts import read_app_of_hosts
 from streaming.store.connection import read_store, store_exists
 from streaming.store.live_totals import changed_days, read_version
 
@@ -125,8 +125,8 @@ class AppHealth:
 
 
 def read_health(settings: Settings, app: App) -> AppHealth:
-    """Read the health of an app from its status files and leases alone."""
-    status, workers = read_app(settings, app)
+    """Read the health of an app: from files and leases, or from all hosts if there are several."""
+    status, workers = read_app_of_hosts(settings, app)
     working = status.state in {"running", "caught_up"}
     return AppHealth(
         state="running" if working else status.state,

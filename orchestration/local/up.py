@@ -29,6 +29,7 @@ from streaming.kafka.preflight import preflight
 from streaming.kafka.recorded_settings import require_recorded_settings
 from streaming.kafka.topics import create_topics
 from streaming.settings import PREFIX, Settings, load_settings
+from streaming.status.hosts import require_free_name
 from streaming.status.slots import read_app
 from streaming.store.connection import read_store
 from streaming.store.live_totals import live_figures, refusals, top_items
@@ -145,6 +146,8 @@ def _start(settings: Settings, children: Children) -> None:
     require_recorded_settings(settings)
     create_topics(settings, bootstrap_servers(settings))
     deployment_id = prepare_store(settings)
+    # After the first start made the table in which hosts say their names.
+    require_free_name(settings)
     groups = [Names.of(settings).analytics_group(deployment_id)]
     for note in preflight(settings, app_rules(settings, groups)).notes:
         _report(note)

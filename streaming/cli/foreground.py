@@ -27,6 +27,7 @@ from streaming.offsets.positions import require_positions_of_this_log
 from streaming.runtime.keep_alive import KeepAlive
 from streaming.runtime.supervisor import Supervisor
 from streaming.settings import PREFIX, Settings, load_settings
+from streaming.status.hosts import report_app, require_free_name
 from streaming.store.connection import store_exists
 from streaming.store.deployment import require_settings_of_home
 from streaming.store.preparation import prepare_store
@@ -130,26 +131,30 @@ def _supervise(
     if keep_alive is not None and not keep_alive.exists():
         get_logger().info("keep_alive_gone", app=supervisor.app.name)
         return
+    require_free_name(settings)
     kept = None if keep_alive is None else KeepAlive(keep_alive)
     # The keep-alive's lease before the supervisor's: a supervisor without it counts as started by
     # hand.
     lease = Home(settings.home).keep_alive_lease(supervisor.app.name)
     with stop_on_signals() as stop, nullcontext() if keep_alive is None else _take(lease):
         supervisor.start()
+        # Around the supervisor's end, which is reported too.
+        with report_app(settings, supervisor.app) as require_own_name:
 
-        def keep_going() -> bool:
-            supervisor.step()
-            return not stop.is_set() and (kept is None or kept.is_fresh())
+            def keep_going() -> bool:
+                require_own_name()
+                supervisor.step()
+                return not stop.is_set() and (kept is None or kept.is_fresh())
 
-        try:
-            if end is None:
-                while keep_going():
-                    stop.wait(STEP_SECONDS)
-            elif wait_until_caught_up(end.targets, end.stored, keep_going, end.timeout):
-                get_logger().info("caught_up", app=supervisor.app.name)
-        # However this ends: a worker whose supervisor is gone leaves late, and by itself.
-        finally:
-            supervisor.stop(STOP_SECONDS)
+            try:
+                if end is None:
+                    while keep_going():
+                        stop.wait(STEP_SECONDS)
+                elif wait_until_caught_up(end.targets, end.stored, keep_going, end.timeout):
+                    get_logger().info("caught_up", app=supervisor.app.name)
+            # However this ends: a worker whose supervisor is gone leaves late, and by itself.
+            finally:
+                supervisor.stop(STOP_SECONDS)
 
 
 def _take(path: Path) -> Lease:

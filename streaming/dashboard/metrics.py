@@ -125,20 +125,22 @@ def _store(status: Status) -> Iterator[Metric]:
 
 def _apps(status: Status) -> Iterator[Metric]:
     up = GaugeMetricFamily(
-        "purchases_slot_up", "1 if a slot works or stands by.", labels=["app", "slot"]
+        "purchases_slot_up", "1 if a slot works or stands by.", labels=["app", "host", "slot"]
     )
     restarts = CounterMetricFamily(
-        "purchases_slot_restarts", "Restarts of a worker by its supervisor.", labels=["app", "slot"]
+        "purchases_slot_restarts",
+        "Restarts of a worker by its supervisor.",
+        labels=["app", "host", "slot"],
     )
     records = CounterMetricFamily(
         "purchases_slot_records",
         "Records since the worker's start.",
-        labels=["app", "slot", "outcome"],
+        labels=["app", "host", "slot", "outcome"],
     )
     unknown = CounterMetricFamily(
         "purchases_unknown_fields",
         "Purchases with a field of this unknown name, since the worker's start.",
-        labels=["slot", "field"],
+        labels=["host", "slot", "field"],
     )
     lag = GaugeMetricFamily(
         "purchases_lag_seconds", "Age of the oldest unread record.", labels=["app"]
@@ -147,7 +149,7 @@ def _apps(status: Status) -> Iterator[Metric]:
         if app.lag_seconds is not None:
             lag.add_metric([app.app], app.lag_seconds)
         for slot in app.slots:
-            labels = [app.app, str(slot.slot)]
+            labels = [app.app, slot.host, str(slot.slot)]
             up.add_metric(labels, float(slot.state in UP_STATES))
             restarts.add_metric(labels, slot.restarts or 0)
             for outcome, count in (
@@ -157,7 +159,7 @@ def _apps(status: Status) -> Iterator[Metric]:
             ):
                 records.add_metric([*labels, outcome], count)
             for name, count in slot.unknown_fields.items():
-                unknown.add_metric([str(slot.slot), name], count)
+                unknown.add_metric([slot.host, str(slot.slot), name], count)
     yield from (up, restarts, records, unknown, lag)
 
 
@@ -166,14 +168,14 @@ def _latencies(status: Status) -> Iterator[Metric]:
     seconds = HistogramMetricFamily(
         "purchases_produced_to_stored_seconds",
         "From the producer's record to the database, of events stored since the worker's start.",
-        labels=["slot"],
+        labels=["host", "slot"],
     )
     for app in status.apps:
         for slot in app.slots if app.app == ANALYTICS.name else ():
             latencies = slot.latencies
             buckets = [(name, float(latencies.within.get(name, 0))) for name in NAMES]
             buckets.append(("+Inf", float(latencies.events)))
-            seconds.add_metric([str(slot.slot)], buckets, latencies.seconds)
+            seconds.add_metric([slot.host, str(slot.slot)], buckets, latencies.seconds)
     yield seconds
 
 

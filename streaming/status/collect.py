@@ -41,6 +41,7 @@ from streaming.status.estimates import (
     unread_share,
     with_lag,
 )
+from streaming.status.hosts import reports_of
 from streaming.status.model import (
     Broker,
     DatabaseStatus,
@@ -51,10 +52,11 @@ from streaming.status.model import (
     Status,
 )
 from streaming.status.registry import read_registry_section
-from streaming.status.slots import read_app, time_text
+from streaming.status.slots import SlotReport, read_app, time_text
 from streaming.store.archive import count_archived
 from streaming.store.connection import StoreConnection, read_store, used_bytes
 from streaming.store.deployment import recorded_deployment
+from streaming.store.host_status import HostStatus, list_host_statuses
 from streaming.store.live_totals import count_not_storable, live_figures
 from streaming.system.database import Database
 from streaming.system.deadline import Deadline
@@ -73,10 +75,11 @@ LOCK_SECONDS: Final = 0.2
 
 @dataclass(frozen=True)
 class _Stored:
-    """The database, and the positions of the consumer's group by topic partition."""
+    """The database, the positions of the consumer's group by topic partition, and all hosts."""
 
     database: DatabaseStatus
     positions: Mapping[TopicPartition, int]
+    hosts: Sequence[HostStatus] | None = None
 
 
 def collect_status(
@@ -92,10 +95,10 @@ def collect_status(
     with ThreadPoolExecutor(3) as background:
         # What is asked over the network takes longest: files and sections are read meanwhile.
         asked = background.submit(_ask_broker, settings, stored.positions, app)
-        processor, writers = read_app(settings, PROCESSOR)
+        processor, writers = read_app(settings, PROCESSOR, _reports(settings, PROCESSOR, stored))
         registry = background.submit(read_registry_section, settings, writers)
         connectors = background.submit(read_connectors_section, settings)
-        analytics, readers = read_app(settings, ANALYTICS)
+        analytics, readers = read_app(settings, ANALYTICS, _reports(settings, ANALYTICS, stored))
         added = {name: _section(settings, section) for name, section in sections.items()}
         for name, asking in {"connectors": connectors, "registry": registry}.items():
             if (section := asking.result()) is not None:
@@ -178,7 +181,13 @@ def _stored(settings: Settings, store: StoreConnection) -> _Stored:
         archived=count_archived(store),
         keep_events=settings.keep_events,
     )
-    return _Stored(database, {(row[0], row[1]): row[2] for row in rows})
+    hosts = list_host_statuses(store) if settings.host else None
+    return _Stored(database, {(row[0], row[1]): row[2] for row in rows}, hosts)
+
+
+def _reports(settings: Settings, app: App, stored: _Stored) -> list[SlotReport] | None:
+    """Return the slots of all hosts; None if this is the only one, or the database is away."""
+    return None if stored.hosts is None else reports_of(settings, app, stored.hosts)
 
 
 def _bytes_on_disk(database: Database, used: int) -> int:

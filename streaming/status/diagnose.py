@@ -3,7 +3,7 @@
 A problem's `code` is stable, so that an alert can name it (docs/status.md lists them).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -84,6 +84,7 @@ def _problems(status: Status) -> Iterator[Problem]:
         )
     for app in status.apps:
         yield from _app_problems(app)
+    yield from _host_problems(status.apps)
     yield from _log_problems(status)
     yield from _content_problems(status.database, status.as_of)
     yield from _slow_problems(status)
@@ -132,7 +133,7 @@ def _broker_problems(broker: Broker) -> Iterator[Problem]:
 
 def _app_problems(app: AppStatus) -> Iterator[Problem]:
     # One problem for the whole app, instead of the same one for each slot.
-    if all(slot.state in {"stopped", "failed"} for slot in app.slots):
+    if all(slot.state in {"stopped", "failed", "lost"} for slot in app.slots):
         named = app_named(app.app)
         alone = "" if named is None else f" or `purchases {named.command}`"
         last = next(
@@ -150,10 +151,23 @@ def _app_problems(app: AppStatus) -> Iterator[Problem]:
             yield problem
 
 
+def _host_problems(apps: Iterable[AppStatus]) -> Iterator[Problem]:
+    lost = {slot.host: slot.detail for app in apps for slot in app.slots if slot.state == "lost"}
+    for host, since in lost.items():
+        yield Problem(
+            "host_lost",
+            f"Of the host {host} {since}. Kafka gives its partitions to other hosts.",
+            "Start it again. docs/how-to/run-on-several-hosts.md has how to forget one for good.",
+        )
+
+
 def _slot_problem(app: str, slot: SlotStatus) -> Problem | None:
-    name = f"{app}-{slot.slot}"
+    name = slot.name
     log = f"Its log says more (workers/{app}.log in the home, or where its supervisor writes)."
     match slot.state:
+        case "stopped" if slot.host:
+            # Ended in order, and not the last of the app: other hosts have its partitions.
+            return None
         case "failing":
             return Problem(
                 "crash_loop",

@@ -1,6 +1,7 @@
 """The last hour of both apps: how many records they read a second, and how far they lagged.
 
-Sampled from the workers' status files, so that neither broker nor database is asked. What is not
+Sampled from the workers' status files, so that no broker is asked, and a database only for other
+hosts. What is not
 sampled because nobody served it, as before a start, is not known.
 """
 
@@ -12,7 +13,7 @@ from msgspec import Struct
 
 from streaming.apps import APPS
 from streaming.settings import Settings
-from streaming.status.slots import read_app
+from streaming.status.hosts import read_app_of_hosts
 
 SAMPLE_SECONDS: Final = 10.0
 SAMPLES: Final = 360
@@ -53,7 +54,7 @@ def add_sample(settings: Settings, samples: Samples) -> None:
     """Add the state of now."""
     apps = []
     for app in APPS:
-        status, workers = read_app(settings, app)
+        status, workers = read_app_of_hosts(settings, app)
         lag = sum(worker.lag_records for worker in workers)
         seconds = max((worker.lag_seconds for worker in workers), default=0.0)
         apps.append(AppSample(app.name, status.in_per_second, lag, round(seconds, 1)))

@@ -62,9 +62,12 @@ class DatabaseStatus(Struct, frozen=True):
 class SlotStatus(Struct, frozen=True, kw_only=True):
     """One slot of an app, from the files of its worker and supervisor, and from its lease.
 
+    `name` is its worker's, and has the name of the `host`, which is empty if there is one host.
     Counters are since the start of the process; without a living worker they are 0.
     """
 
+    name: str
+    host: str
     slot: int
     state: str
     detail: str

@@ -53,7 +53,7 @@ def _slots(apps: tuple[AppStatus, ...]) -> Table:
     for app in apps:
         for slot in app.slots:
             state = slot.state.replace("_", " ") + (f": {slot.detail}" if slot.detail else "")
-            table.add_row(f"{app.app}-{slot.slot}", Text(printable(state)), *_figures(slot))
+            table.add_row(slot.name, Text(printable(state)), *_figures(slot))
     return table
 
 

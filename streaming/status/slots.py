@@ -1,5 +1,7 @@
 """The state of a slot and of an app, from leases, heartbeats and status files alone.
 
+What other hosts see of theirs is in `hosts`.
+
 A process lives while it holds its lease, and a status file counts only if the holder wrote it
 (`kill -0` would also succeed for a zombie). Neither broker nor database is asked.
 """
@@ -9,7 +11,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from streaming.apps import App
+from msgspec import Struct
+
+from streaming.apps import App, worker_name
 from streaming.runtime.crash_loop import SlotRestarts, SupervisorStatus, read_supervisor_status
 from streaming.runtime.limits import SUSPECT_SECONDS
 from streaming.runtime.status_file import WorkerStatus, read_status
@@ -28,6 +32,7 @@ WAITING: Final = frozenset({"paused", "standby"})
 WORST_FIRST: Final = (
     "failing",
     "failed",
+    "lost",
     "silent",
     "stopped",
     "paused",
@@ -39,11 +44,41 @@ WORST_FIRST: Final = (
 )
 
 
-def read_app(settings: Settings, app: App) -> tuple[AppStatus, list[WorkerStatus]]:
-    """Return an app's status without its lag, and the status files of its living workers."""
+class SlotReport(Struct, frozen=True, kw_only=True):
+    """A slot as its host sees it at a moment: `at`, in epoch seconds by the host's clock.
+
+    `pid` holds its lease, `worker` is its status file, and `restarts` is of its supervisor.
+    `lost_since` is since when (epoch s) nothing was heard of the host, if that is too long.
+    """
+
+    host: str
+    slot: int
+    at: float
+    pid: int | None = None
+    worker: WorkerStatus | None = None
+    restarts: SlotRestarts | None = None
+    lost_since: float | None = None
+
+    @property
+    def living(self) -> WorkerStatus | None:
+        """The status file, if the holder of the lease wrote it, and the host lives."""
+        alive = self.worker is not None and self.worker.pid == self.pid and self.lost_since is None
+        return self.worker if alive else None
+
+
+def read_app(
+    settings: Settings, app: App, reports: Sequence[SlotReport] | None = None
+) -> tuple[AppStatus, list[WorkerStatus]]:
+    """Return an app's status without its lag, and the status files of its living workers.
+
+    Those of this home, unless the `reports` of all hosts are given.
+    """
     home = Home(settings.home)
     supervisor = _read_live_supervisor(home, app)
-    slots, living = _read_slots(home, app, app.slots(settings), supervisor)
+    if reports is None:
+        reports = _read_reports(settings, app, supervisor)
+    slots = [slot_status(app.name, report) for report in reports]
+    living = [report.living for report in reports if report.living is not None]
     committed = max((worker.committed_at for worker in living), default=0.0)
     return AppStatus(
         app=app.name,
@@ -63,6 +98,11 @@ def read_app(settings: Settings, app: App) -> tuple[AppStatus, list[WorkerStatus
     ), living
 
 
+def read_reports(settings: Settings, app: App) -> list[SlotReport]:
+    """Return each slot of this home that is supervised (else configured) or at work."""
+    return _read_reports(settings, app, _read_live_supervisor(Home(settings.home), app))
+
+
 def _read_live_supervisor(home: Home, app: App) -> SupervisorStatus | None:
     """Return the status file of the app's supervisor; None if no supervisor lives."""
     pid = holder(home.supervisor_lease(app.name))
@@ -70,51 +110,44 @@ def _read_live_supervisor(home: Home, app: App) -> SupervisorStatus | None:
     return status if pid is not None and status is not None and status.pid == pid else None
 
 
-def _read_slots(
-    home: Home, app: App, configured: int, supervisor: SupervisorStatus | None
-) -> tuple[list[SlotStatus], list[WorkerStatus]]:
-    """Return each slot that is supervised (else configured) or at work.
-
-    The second list holds the status files of the living workers.
-    """
+def _read_reports(
+    settings: Settings, app: App, supervisor: SupervisorStatus | None
+) -> list[SlotReport]:
+    home = Home(settings.home)
     # A running supervisor has its own number of slots, and the settings may have changed since.
     supervised = {} if supervisor is None else {s.slot: s for s in supervisor.slots}
-    numbers = set(supervised or range(configured)) | _leased_slots(home, app.name)
-    slots, living = [], []
-    for number in sorted(numbers):
-        # A worker that is replaced between these two reads has another id in its file, and shows as
-        # starting.
-        pid = holder(home.worker_lease(app.name, number))
-        written = read_status(home.path, app.name, number)
-        slots.append(slot_status(number, pid, written, supervised.get(number), time.time()))
-        if written is not None and written.pid == pid:
-            living.append(written)
-    return slots, living
+    numbers = set(supervised or range(app.slots(settings))) | _leased_slots(home, app.name)
+    return [
+        SlotReport(
+            host=settings.host,
+            slot=number,
+            at=time.time(),
+            # A worker that is replaced between these two reads has another id in its file, and
+            # shows as starting.
+            pid=holder(home.worker_lease(app.name, number)),
+            worker=read_status(home.path, app.name, number),
+            restarts=supervised.get(number),
+        )
+        for number in sorted(numbers)
+    ]
 
 
-def slot_status(
-    number: int,
-    pid: int | None,
-    written: WorkerStatus | None,
-    supervised: SlotRestarts | None,
-    now: float,
-) -> SlotStatus:
-    """Return one slot's status from its lease's holder, its file and its supervisor.
-
-    `pid` is the holder of the lease, if any; `now` is in epoch seconds.
-    """
-    state, detail = slot_state(pid, written, supervised, now)
-    alive = written is not None and written.pid == pid
-    worker = written if written is not None and alive else WorkerStatus("", number, 0)
-    rates = worker.rates
+def slot_status(app: str, report: SlotReport) -> SlotStatus:
+    """Return the status of an app's slot from what its host sees."""
+    state, detail = _state(report)
+    living, supervised = report.living, report.restarts
+    worker = living or WorkerStatus("", report.slot, 0)
+    rates, is_lost = worker.rates, report.lost_since is not None
     return SlotStatus(
-        slot=number,
+        name=worker_name(app, report.host, report.slot),
+        host=report.host,
+        slot=report.slot,
         state=state,
         detail=detail,
-        pid=pid,
+        pid=None if is_lost else report.pid,
         # The host's clock may have been set back since.
-        uptime_seconds=round(max(now - worker.started_at, 0.0), 1) if alive else None,
-        heartbeat_seconds=round(max(now - worker.updated_at, 0.0), 1) if alive else None,
+        uptime_seconds=round(max(report.at - worker.started_at, 0.0), 1) if living else None,
+        heartbeat_seconds=round(max(report.at - worker.updated_at, 0.0), 1) if living else None,
         # It is -1 until the first start, which is no restart.
         restarts=None if supervised is None else max(supervised.restarts, 0),
         last_exit_code=None if supervised is None else supervised.last_exit_code,
@@ -135,6 +168,12 @@ def slot_status(
         partitions=tuple(f"{p.topic}-{p.partition}" for p in worker.positions),
         unknown_fields=worker.unknown_fields,
     )
+
+
+def _state(report: SlotReport) -> tuple[str, str]:
+    if report.lost_since is not None:
+        return "lost", f"nothing was heard since {time_text(report.lost_since)}"
+    return slot_state(report.pid, report.worker, report.restarts, report.at)
 
 
 def slot_state(
@@ -171,9 +210,9 @@ def _state_without_worker(
 def worst_state(slots: Sequence[SlotStatus]) -> str:
     """Return the worst state of the slots; one that this version does not know is the worst.
 
-    Without any slot the app is stopped.
+    Without any slot the app is stopped. A host that ended in order is not counted among others.
     """
-    states = [slot.state for slot in slots]
+    states = [slot.state for slot in slots if not (slot.host and slot.state == "stopped")]
     # A worker of a newer release may write a state of its own, which must not be hidden as the
     # best.
     return min(

@@ -20,7 +20,7 @@ from streaming.system.database import Database, PostgresDatabase
 if TYPE_CHECKING:
     from streaming.store.postgres import PostgresConnection
 
-SCHEMA_VERSION: Final = 15
+SCHEMA_VERSION: Final = 16
 """The number of the last migration; each release can read its own schema only."""
 MOVE_TABLE: Final = "purchases_move"
 """A table that is there only while `store.move` fills the database."""
@@ -93,7 +93,7 @@ class StoreReader:
 
     def _connect(self) -> StoreConnection:
         lock_seconds = self._lock_seconds
-        return _connect_current(self._database, read_only=True, lock_seconds=lock_seconds)
+        return connect_current(self._database, read_only=True, lock_seconds=lock_seconds)
 
 
 def store_errors(database: Database) -> AbstractContextManager[None]:
@@ -146,7 +146,7 @@ def read_store_together(
     database = settings.database
     with store_errors(database), ExitStack() as opened:
         stores = [
-            opened.enter_context(closing(_connect_current(database, read_only=True)))
+            opened.enter_context(closing(connect_current(database, read_only=True)))
             for _ in range(number)
         ]
         # A snapshot is of the last commit before it, and nobody else commits meanwhile.
@@ -165,7 +165,7 @@ def write_store(settings: Settings) -> Iterator[StoreConnection]:
     """
     database = settings.database
     with (
-        closing(_connect_current(database, read_only=False)) as store,
+        closing(connect_current(database, read_only=False)) as store,
         store_errors(database),
         transaction(store),
     ):
@@ -186,7 +186,7 @@ def store_exists(settings: Settings) -> bool:
 
 def require_current_store(database: Database) -> None:
     """Raise what `open_reader` does, unless the database can be written and has this schema."""
-    _connect_current(database, read_only=False).close()
+    connect_current(database, read_only=False).close()
 
 
 def connect(
@@ -203,9 +203,10 @@ def connect(
     return postgres.connect(database, lock_seconds=lock_seconds)
 
 
-def _connect_current(
+def connect_current(
     database: Database, *, read_only: bool, lock_seconds: float = LOCK_SECONDS
 ) -> StoreConnection:
+    """Connect to a database of this version's schema. Raises what `open_reader` does."""
     connection = connect(database, read_only=read_only, lock_seconds=lock_seconds)
     try:
         with store_errors(database):

@@ -286,6 +286,23 @@ class Deployment(Table, table=True):
     created_at: int = big()
 
 
+class HostStatusRow(Table, table=True):
+    """What the supervisor of an app last said of its slots, on one of several hosts.
+
+    `home` is its machine and directory, `state` that of the worst slot, or `ended`; `content` is
+    JSON. `heard_at` is by the server's clock.
+    """
+
+    __tablename__ = "host_status"
+
+    host: str = Field(primary_key=True)
+    app: str = Field(primary_key=True)
+    home: str
+    state: str
+    content: str
+    heard_at: int = big()
+
+
 class Verification(Table, table=True):
     """One run of `verify`: its times, the offsets it compared and its differences (as JSON).
 

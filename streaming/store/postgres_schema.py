@@ -78,7 +78,7 @@ def upgrade_schema(database: PostgresDatabase) -> None:
 def create_schema(connection: Connection) -> None:
     """Make all tables, views and triggers in the caller's transaction, and record the version."""
     views = _copy_tables(connection)
-    for statement in [*map(_translate_view, views), *_triggers()]:
+    for statement in [*map(translate_view, views), *_triggers()]:
         connection.exec_driver_sql(statement)
     connection.exec_driver_sql(
         "INSERT INTO alembic_version (version_num) VALUES (?)", (f"{SCHEMA_VERSION:04d}",)
@@ -113,7 +113,7 @@ def _adapt(table: Table) -> None:
         table.append_column(Column("rowid", BigInteger, Identity(always=False), unique=True))
 
 
-def _translate_view(statement: str) -> str:
+def translate_view(statement: str) -> str:
     """Return a view of SQLite in PostgreSQL's functions: its helpers' text is exchanged."""
     for name in sorted(set(re.findall(r"[a-z_]+", statement)), key=len, reverse=True):
         for on_sqlite, here in (

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from streaming.settings import Settings
 from streaming.system.home import Home
 from tests.docs.pages import PAGES, ROOT, blocks, follow, is_run, new_home, run_command
 from tests.kafka.secured import secured_broker
 
 CLOUD_PAGE = "docs/how-to/connect-confluent-cloud.md"
+HOSTS_PAGE = "docs/how-to/run-on-several-hosts.md"
 README = "README.md"
 """It is followed in `test_readme`."""
 TUTORIAL = "docs/tutorial.md"
@@ -75,6 +77,18 @@ def cloud(jars: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
+def north(deployment: dict[str, str], postgres_settings: Settings) -> dict[str, str]:
+    """One of several hosts: a home of its own on the Kafka of that deployment, and a server."""
+    login = Home(Path(deployment["PURCHASES_HOME"])).broker_client_properties
+    return deployment | {
+        "PURCHASES_HOME": str(postgres_settings.home),
+        "PURCHASES_KAFKA_CONFIG": str(login),
+        "PURCHASES_DATABASE_URL": str(postgres_settings.database_url),
+        "PURCHASES_HOST": "north",
+    }
+
+
+@pytest.fixture
 def environment(page: str, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """The environment of a page: most share a deployment; the tutorial begins with nothing."""
     if page == TUTORIAL:
@@ -82,7 +96,8 @@ def environment(page: str, request: pytest.FixtureRequest) -> Iterator[dict[str,
         with new_home(jars, home) as environment:
             yield environment
     else:
-        yield request.getfixturevalue("cloud" if page == CLOUD_PAGE else "deployment")
+        special = {CLOUD_PAGE: "cloud", HOSTS_PAGE: "north"}
+        yield request.getfixturevalue(special.get(page, "deployment"))
 
 
 @pytest.mark.timeout(600)

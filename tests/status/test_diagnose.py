@@ -24,7 +24,7 @@ from streaming.status.model import (
     Status,
     UnknownField,
 )
-from streaming.status.slots import slot_state, slot_status, worst_state
+from streaming.status.slots import SlotReport, slot_state, slot_status, worst_state
 from tests.docs.pages import ROOT
 
 NOW = 1_000_000.0
@@ -88,13 +88,18 @@ def test_a_slot_is_what_its_lease_and_its_file_say_together(case: Case) -> None:
     assert state == (case.state, case.detail)
 
 
+def report(written: WorkerStatus, pid: int | None = 7, slot: int = 0) -> SlotReport:
+    """Return what the one host sees of a slot without a supervisor."""
+    return SlotReport(host="", slot=slot, at=NOW, pid=pid, worker=written)
+
+
 def test_a_stale_file_gives_no_figures() -> None:
     """The counters of a dead process are not shown as if somebody worked."""
     written = worker(
         records=500, rates=Rates(records=9.0), positions=[WorkerPosition("t", 0, 1, 2)]
     )
-    assert slot_status(0, 7, written, None, NOW).records_in == 500
-    dead = slot_status(0, None, written, None, NOW)
+    assert slot_status("processor", report(written)).records_in == 500
+    dead = slot_status("processor", report(written, pid=None))
     assert (dead.records_in, dead.in_per_second, dead.partitions) == (0, 0.0, ())
     assert dead.heartbeat_seconds is None
 
@@ -102,14 +107,15 @@ def test_a_stale_file_gives_no_figures() -> None:
 def test_a_state_of_a_newer_version_is_the_worst() -> None:
     """What is not known is not taken for fine."""
     slots = [
-        slot_status(n, 7, worker(state), None, NOW) for n, state in enumerate(("running", "new"))
+        slot_status("processor", report(worker(state), slot=n))
+        for n, state in enumerate(("running", "new"))
     ]
     assert worst_state(slots) == "new"
 
 
 def slot(state: str, detail: str = "", pid: int | None = 7) -> SlotStatus:
     """Return a slot in a state."""
-    made = slot_status(0, 7, worker(), None, NOW)
+    made = slot_status("processor", report(worker()))
     return structs.replace(made, state=state, detail=detail, pid=pid)
 
 

@@ -46,6 +46,21 @@ def test_a_new_database_is_of_this_schema(postgres_settings: Settings) -> None:
     assert store_exists(postgres_settings)
 
 
+def test_a_database_of_the_release_before_is_upgraded(postgres_settings: Settings) -> None:
+    """A migration makes on a server what a new database has."""
+    with write_store(postgres_settings) as store:
+        store.execute("DROP VIEW host_status_readable")
+        store.execute("DROP TABLE host_status")
+        store.execute("UPDATE alembic_version SET version_num = '0015'")
+    upgrade(postgres_settings)
+    with write_store(postgres_settings) as store:
+        row = ("north", "processor", "machine:/home", "running", "[]", 1_700_000_000_000_000)
+        store.execute("INSERT INTO host_status VALUES (?, ?, ?, ?, ?, ?)", row)
+    with read_store(postgres_settings) as store:
+        shown = store.execute("SELECT * FROM host_status_readable").fetchall()
+    assert shown == [(*row[:4], "2023-11-14 22:13:20.000000")]
+
+
 def test_who_only_reads_may_pause_for_long(postgres_settings: Settings) -> None:
     """`verify` reads Kafka between two statements; who writes holds others up, and may not."""
     ask = "SELECT current_setting('idle_in_transaction_session_timeout')"

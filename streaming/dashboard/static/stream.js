@@ -135,7 +135,7 @@ function showVerdict({ verdict, healthy, problems }) {
 function showWorkers({ apps }) {
   const slots = apps.flatMap((app) => app.slots.map((slot) => ({ app: app.app, ...slot })));
   fillRows("slots", slots, (slot) => [
-    make("td", `${slot.app}-${slot.slot}`),
+    make("td", slot.name),
     make("td", words(slot.state) + (slot.detail ? `: ${slot.detail}` : "")),
     numberCell(decimal(slot.in_per_second)),
     numberCell(slot.restarts ?? "–"),
