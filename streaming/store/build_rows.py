@@ -4,15 +4,12 @@ What is written, and when, is in `assets.builds`.
 """
 
 from collections.abc import Collection, Sequence
-from itertools import chain
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, Table
 
 from streaming.store.engine import is_postgres
-
-ROWS_TOGETHER: Final = 400
-"""Rows in one statement: 400 of 13 columns are 5,200 of SQLite's 32,766 parameters."""
+from streaming.store.sqlite_tables import values_together
 
 
 def lock_partitions(connection: Connection, partitions: Collection[str]) -> None:
@@ -70,8 +67,5 @@ def _execute_together(
     If triggers act, SQLite copies each page that a statement changes into a file, to undo that
     statement alone. With a statement for each row, these copies were most of a build's writes.
     """
-    for start in range(0, len(rows), ROWS_TOGETHER):
-        part = rows[start : start + ROWS_TOGETHER]
-        row = f"({', '.join('?' * len(part[0]))})"
-        values = tuple(chain.from_iterable(part))
-        connection.exec_driver_sql(f"{head} VALUES {', '.join([row] * len(part))}{tail}", values)
+    for text, values in values_together(rows):
+        connection.exec_driver_sql(f"{head} {text}{tail}", values)

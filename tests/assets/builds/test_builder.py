@@ -18,8 +18,8 @@ from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES, WHOLE, WHOLE_TABLE_NAMES
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Figures, Transform
 from streaming.settings import Settings
-from streaming.store.build_rows import ROWS_TOGETHER
 from streaming.store.connection import StoreConnection
+from streaming.store.sqlite_tables import ROWS_TOGETHER
 from tests.assets.stored import store_events
 from tests.databases import read_named
 from tests.store.rows import Event, event, micros, year_of_days
