@@ -80,6 +80,11 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
     not_storable: str
     since: str | None
 
+    @property
+    def row_of_logs(self) -> int:
+        """The last row up to which none is of a log that was given up; 0 if there may be one."""
+        return 0 if min(self.held, default=0) < 0 else self.row
+
 
 class KeptCheckpoint(Struct, frozen=True):
     """A checkpoint, with the end (µs) of the verification that left it."""

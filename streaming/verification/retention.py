@@ -51,11 +51,12 @@ class FirstJudged:
 
 
 def deleted_until(
-    reader: TopicReader, connection: StoreConnection, analytics: str, ranges: Ranges
+    reader: TopicReader, connection: StoreConnection, analytics: str, ranges: Ranges, after: int
 ) -> datetime | None:
     """Return a time after which no output was deleted from `ranges`; None if none was at all.
 
-    For a partition that is empty now, the database knows when its last record was made.
+    For a partition that is empty now, the database knows when its last record was made. Rows up to
+    `after` are known to be of logs that were not given up.
     """
     times = [
         _first_time(reader, connection, analytics, partition, first)
@@ -63,7 +64,8 @@ def deleted_until(
         if first > 0
     ]
     retired = connection.execute(
-        "SELECT max(processed_at) FROM analytics_event WHERE stream_partition < 0"
+        "SELECT max(processed_at) FROM analytics_event WHERE stream_partition < 0 AND rowid > ?",
+        (after,),
     ).fetchone()[0]
     if retired is not None:  # of a log that was given up, see `store.offsets`
         times.append(EPOCH + timedelta(microseconds=retired))

@@ -160,9 +160,9 @@ def check_topics(  # noqa: PLR0913, PLR0917 - what is compared, by whom, and fro
 
 
 def _deleted_until(run: _Run, reader: TopicReader) -> datetime | None:
-    topics = {run.names.analytics, run.names.dead_letters}
-    outputs = {one: bounds for one, bounds in run.positions.bounds.items() if one[0] in topics}
-    return deleted_until(reader, run.connection, run.names.analytics, outputs)
+    outputs = run.bounds(run.names.analytics) | run.bounds(run.names.dead_letters)
+    after = 0 if run.checkpoint is None else run.checkpoint.row_of_logs
+    return deleted_until(reader, run.connection, run.names.analytics, outputs, after)
 
 
 def _compare(
