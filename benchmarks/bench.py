@@ -2,7 +2,7 @@
 
 Prints the figures and writes benchmarks/results.json, docs/benchmarks.md and docs/scale.md.
 `python -m benchmarks.bench speed` measures that part only (or `everyday`, `storing`, `postgres`,
-`dagster`, `dashboard`, `verify`).
+`dagster`, `dashboard`, `verify`, `history`).
 Everything runs in a scratch home, with an embedded broker of its own (`scratch`); how a process is
 measured lives in `measure`, what is written in `written`.
 """
@@ -16,6 +16,7 @@ from typing import Final
 
 from benchmarks.beside import measure_beside
 from benchmarks.dashboard import measure_dashboard
+from benchmarks.history import measure_history
 from benchmarks.measure import Figure, fixed_loop, import_seconds, machine, rounds
 from benchmarks.postgres import measure_postgres
 from benchmarks.scale import SCALE, scale_page
@@ -150,6 +151,7 @@ PARTS: Final = {
     "dagster": measure_dagster,
     "dashboard": measure_looks,
     "verify": measure_verify,
+    "history": measure_history,
 }
 
 

@@ -27,7 +27,7 @@ from benchmarks.history import (
     count_files,
     make_events,
     make_history,
-    print_sizes,
+    sizes,
 )
 from benchmarks.long_runs import WARM_UP, Rate, waits
 from benchmarks.measure import children_cpu_seconds, machine, tell
@@ -40,6 +40,7 @@ from tests.assets.stored import opened, write
 LAST: Final = FIRST + timedelta(DAYS - 1)
 RATE: Final = Rate(2_000, 60, "", "≤ 300")
 ROUNDS: Final = 2
+FIRST_BAR: Final = " (bar: ≤ 150 s)"
 BACKFILL: Final = (
     *("backfill", "--from", str(FIRST), "--to", str(LAST), "--force"),
     *(word for table in DAY_TABLE_NAMES for word in ("--table", table)),
@@ -67,7 +68,8 @@ def make(settings: Settings, events: int, kind: str) -> None:
         make_rows(settings, events)
     else:
         count_files(settings, make_history(settings, events))
-    print_sizes(settings)
+    for figure in sizes(settings):
+        print(figure.row(), flush=True)
     with read_store(settings) as store:
         stored = used_bytes(store) / events
     tell(f"make: {time.perf_counter() - start:.0f} s, {stored:.0f} bytes per event in the database")
@@ -82,7 +84,9 @@ def measure(bench: Bench, millions: int, kind: str) -> None:
         before = children_cpu_seconds()
         seconds = year.run(*BACKFILL)
         cpu = children_cpu_seconds() - before
-        tell(f"backfill, {which}: {seconds:.1f} s, {cpu:.1f} CPU s; load {os.getloadavg()[0]:.1f}")
+        bar = FIRST_BAR if (which, millions) == ("first", 100) else ""
+        load = os.getloadavg()[0]
+        tell(f"backfill, {which}: {seconds:.1f} s{bar}, {cpu:.1f} CPU s; load {load:.1f}")
     with year.running("process"), year.running("analyze"):
         stored = year.stored()
         year.run("produce", "--rate", "max", "--count", str(WARM_UP))
@@ -98,7 +102,7 @@ def print_waits(year: Bench, how: str) -> None:
     cuts = statistics.quantiles(waits(year, RATE), n=100)
     tell(
         f"made → stored at {RATE.events:,} events/s {how}: p50 {cuts[49]:.0f} ms,"
-        f" p99 {cuts[98]:.0f} ms; load {os.getloadavg()[0]:.1f}"
+        f" p99 {cuts[98]:.0f} ms (bar: {RATE.p99}); load {os.getloadavg()[0]:.1f}"
     )
 
 

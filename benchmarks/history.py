@@ -1,26 +1,26 @@
 """A year of events in column files: its four day tables without Dagster, and its History.
 
 The events are made straight into files, because the stream is not the point here: the database has
-the ledger and the list of files, and no row of an event. This is no part of `make bench`:
-`python -m benchmarks.history [MILLIONS [HOME]]` measures it alone, with 10 million events by
-default. Each step is a process of its own. The home is kept if it is named, and a step that it has
-behind it is not done again.
+the ledger and the list of files, and no row of an event. `make bench` measures it with 10 million
+events, and `python -m benchmarks.history [MILLIONS [HOME]]` alone, with as many by default. Each
+step is a process of its own. The home is kept if it is named, and a step that it has behind it is
+not done again.
 """
 
 import os
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+import msgspec
 import polars as pl
 
 from assets.builds.builder import open_builder
@@ -30,7 +30,8 @@ from assets.queries.series import DaysQuery, RangeQuery, answer_days, answer_hou
 from assets.tables.aggregate import EVENT_COLUMNS
 from assets.tables.calendar import day_window
 from assets.tables.transforms import DAY_TRANSFORMS, compute
-from benchmarks.measure import peak_mebibytes, rounds, tell
+from benchmarks.measure import HEAD, Figure, machine, peak_mebibytes, rounds
+from benchmarks.scratch import Bench
 from streaming.settings import Settings
 from streaming.store.column_files import ColumnFile, read_column_files, replace_column_files
 from streaming.store.column_store import open_column_store
@@ -45,6 +46,15 @@ MILLION: Final = 1_000_000
 ITEMS, USERS, COUNTRIES = 5_000, 500_000, 38
 ORDER_EVENTS: Final = 4
 STEPS: Final = ("make", "compute", "build", "page")
+NAMES: Final = {
+    "make": "column files and ledger of a year, made",
+    "compute": "four tables of each day from the columns",
+    "build": "the same, audited and written into the database",
+}
+FEW: Final = 10
+"""Millions of events, which `make bench` has time and disk for."""
+PAGE: Final = "≤ 300"
+BARS: Final = {("compute", 100): ("≤ 90", "≤ 1024")}
 
 
 def make_events(day: date, number: int, events: int) -> pl.DataFrame:
@@ -120,13 +130,13 @@ def count_files(settings: Settings, files: list[ColumnFile]) -> None:
         )
 
 
-def compute_days(settings: Settings) -> None:
+def compute_days(settings: Settings) -> list[Figure]:
     """Compute the four tables of each day from its files.
 
-    Print what a million costs after a hundredth, a tenth and all of the days: the growth with the
+    Return what a million costs after a hundredth, a tenth and all of the days: the growth with the
     number of events, at the same size of a day.
     """
-    events, cpu = 0, time.process_time()
+    events, cpu, figures = 0, time.process_time(), []
     column_store = open_column_store(settings)
     with read_store(settings) as store:
         listed = read_column_files(store)
@@ -135,7 +145,9 @@ def compute_days(settings: Settings) -> None:
         events += sum_files(files).events
         if number in {DAYS // 100 + 1, DAYS // 10 + 1, DAYS}:
             per_million = (time.process_time() - cpu) / events * MILLION
-            tell(f"compute, {number} days: {per_million:.2f} CPU s per million")
+            name = f"the same after {number} days"
+            figures.append(Figure(name, "CPU s per million", (per_million,)))
+    return figures
 
 
 def build_days(settings: Settings) -> int:
@@ -154,8 +166,8 @@ def build_days(settings: Settings) -> int:
     return len(outcomes)
 
 
-def time_page(settings: Settings) -> None:
-    """Print what each request of the History page over the year takes, in the median."""
+def time_page(settings: Settings) -> list[Figure]:
+    """Return what each request of the History page over the year takes."""
     first, last = FIRST, FIRST + timedelta(DAYS - 1)
     ranking = RankingQuery(first=first, last=last)
     requests: dict[str, Callable[[], object]] = {
@@ -164,26 +176,26 @@ def time_page(settings: Settings) -> None:
         "items": lambda: _endpoint("items")(settings, ranking),
         "countries": lambda: _endpoint("countries")(settings, ranking),
     }
-    for name, request in requests.items():
-        wall, cpu = (
-            statistics.median(rounds(5, partial(_time, request, clock))) * 1000
-            for clock in (time.perf_counter, time.process_time)
+    return [
+        Figure(
+            f"History over the year, {name}", "ms", rounds(5, partial(_milliseconds, request)), PAGE
         )
-        tell(f"page, {name}: {wall:.0f} ms, {cpu:.0f} CPU ms")
+        for name, request in requests.items()
+    ]
 
 
 def _endpoint(path: str) -> Callable[[Settings, Any], object]:
     return next(each.handle for each in history_endpoints(lambda _: None) if each.path == path)
 
 
-def _time(request: Callable[[], object], clock: Callable[[], float]) -> float:
-    start = clock()
+def _milliseconds(request: Callable[[], object]) -> float:
+    start = time.perf_counter()
     request()
-    return clock() - start
+    return (time.perf_counter() - start) * 1000
 
 
-def print_sizes(settings: Settings) -> None:
-    """Print the bytes per event of the files, and of the columns that aggregates need."""
+def sizes(settings: Settings) -> list[Figure]:
+    """Return the bytes per event of the files, and of the columns that aggregates need."""
     with read_store(settings) as store:
         files = [file for of_day in read_column_files(store).values() for file in of_day]
     directory = Home(settings.home).columns
@@ -193,47 +205,61 @@ def print_sizes(settings: Settings) -> None:
         frame.write_parquet(target, compression="zstd", compression_level=3)
         of_aggregates = target.tell() / frame.height
     size = sum(file.bytes for file in files) / sum_files(files).events
-    tell(f"{size:.1f} bytes per event, {of_aggregates:.1f} for aggregates")
+    return [
+        Figure("column files", "bytes per event", (size,), "≤ 35"),
+        Figure("of that, columns for aggregates", "bytes per event", (of_aggregates,), "≤ 16"),
+    ]
 
 
-def run(step: str, settings: Settings, millions: int) -> None:
-    """Run one step in this process, and print what it took."""
+def run(step: str, settings: Settings, millions: int) -> list[Figure]:
+    """Run one step in this process; return what it took."""
     start, cpu = time.perf_counter(), time.process_time()
+    if step == "page":
+        return [*time_page(settings), *sizes(settings)]
+    more: list[Figure] = []
     if step == "make":
         count_files(settings, make_history(settings, millions * MILLION))
     elif step == "compute":
-        compute_days(settings)
-    elif step == "build":
+        more = compute_days(settings)
+    else:
         build_days(settings)
     seconds, used = time.perf_counter() - start, time.process_time() - cpu
-    if step in {"make", "compute", "build"}:
-        tell(
-            f"{step}: {seconds:.1f} s, {used:.1f} CPU s, {used / millions:.2f} CPU s per million,"
-            f" peak {peak_mebibytes(os.getpid()):.0f} MiB"
-        )
-    if step == "page":
-        time_page(settings)
-        print_sizes(settings)
+    time_bar, memory_bar = BARS.get((step, millions), ("", ""))
+    return [
+        Figure(NAMES[step], "s", (seconds,), time_bar),
+        Figure("the same, CPU", "s", (used,)),
+        Figure("the same, peak memory", "MiB", (peak_mebibytes(os.getpid()),), memory_bar),
+        *more,
+    ]
 
 
-def run_steps(home: Path, millions: int) -> None:
-    """Run each step in a process of its own."""
+def run_steps(home: Path, millions: int) -> Iterator[Figure]:
+    """Run each step in a process of its own; yield what they took."""
     is_made = (home / "purchases.db").exists()
     for step in STEPS[is_made:]:
         words = [sys.executable, "-m", "benchmarks.history", step, str(millions), str(home)]
-        subprocess.run(words, check=True)
+        done = subprocess.run(words, check=True, stdout=subprocess.PIPE)
+        yield from msgspec.json.decode(done.stdout, type=list[Figure])
+
+
+def measure_history(bench: Bench) -> list[Figure]:
+    """Measure the year of as many events as `make bench` has time for."""
+    home = bench.home / "history"
+    home.mkdir()
+    return list(run_steps(home, FEW))
 
 
 def main(words: list[str]) -> None:
     """Run one step, or all of them in the named home or in one that is removed."""
     if words and words[0] in STEPS:
-        step, millions, home = words
-        run(step, Settings(home=Path(home), currency="GBP", timezone=ZONE.key), int(millions))
-    elif len(words) > 1:
-        run_steps(Path(words[1]), int(words[0]))
-    else:
-        with tempfile.TemporaryDirectory(prefix="purchases-history-") as directory:
-            run_steps(Path(directory), int(words[0]) if words else 10)
+        settings = Settings(home=Path(words[2]), currency="GBP", timezone=ZONE.key)
+        sys.stdout.buffer.write(msgspec.json.encode(run(words[0], settings, int(words[1]))))
+        return
+    millions = int(words[0]) if words else FEW
+    print(f"{millions} million events, {machine()}\n{HEAD}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="purchases-history-") as directory:
+        for figure in run_steps(Path(words[1] if words[1:] else directory), millions):
+            print(figure.row(), flush=True)
 
 
 if __name__ == "__main__":

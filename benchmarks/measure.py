@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+HEAD = "| figure | unit | min | median | max | bar |\n|---|---|---|---|---|---|"
 LOOP_STEPS = 5_000_000
 DECIMALS_BELOW = 1_000
 HOLDS: Mapping[str, Callable[[float, float], bool]] = {

@@ -49,6 +49,8 @@ READY_SECONDS: Final = 600.0
 SAMPLE_SECONDS: Final = 1.0
 EVERY: Final = 60
 STEPS: Final = ("make", "compute", "store", "add", "compare")
+ADD_BARS: Final = " (bars: ≤ 5 s, ≤ 400 MiB)"
+LAG_BAR: Final = " (bar: ≤ 120 s)"
 
 
 def make_part(day: date, number: int, events: int) -> pl.DataFrame:
@@ -131,7 +133,8 @@ def run_step(step: str, home: Path, day: date) -> None:
         done = build(settings, day, force=step == "compare")
     seconds, used = time.perf_counter() - start, time.process_time() - cpu
     peak = peak_mebibytes(os.getpid())
-    tell(f"{step}: {done}, {seconds:.1f} s, {used:.1f} CPU s, peak {peak:.0f} MiB")
+    bars = ADD_BARS if step == "add" else ""
+    tell(f"{step}: {done}, {seconds:.1f} s, {used:.1f} CPU s, peak {peak:.0f} MiB{bars}")
 
 
 def measure_builds(home: Path) -> None:
@@ -166,7 +169,7 @@ def _sample_lag(bench: Bench, minutes: int) -> Iterator[str]:
             yield (
                 f"{second // EVERY} min: {events:,} stored, {len(builds) - 1} builds, the last took"
                 f" {cost / 1e6:.1f} CPU s; behind by at most {worst_of_minute:.0f} s,"
-                f" ever {worst:.0f} s"
+                f" ever {worst:.0f} s{LAG_BAR}"
             )
             worst_of_minute = 0.0
 
