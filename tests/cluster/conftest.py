@@ -8,6 +8,7 @@ import pytest
 
 from tests.cluster.brokers import SecuredCluster, secured_cluster
 from tests.postgres import PostgresServer, start_postgres
+from tests.redis import running_redis
 
 HERE = Path(__file__).parent
 COLUMNS: Final = ("after", "acknowledged", "stream current (s)", "days current (s)")
@@ -47,3 +48,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for row in [COLUMNS, *rows] if rows else []:
         name, *figures = map(str, row)
         terminalreporter.write_line(name.ljust(40) + "".join(each.rjust(20) for each in figures))
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[str]:
+    """The URL of a Redis server that only this test uses."""
+    with running_redis(tmp_path) as url:
+        yield url

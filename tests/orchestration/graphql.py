@@ -27,7 +27,7 @@ mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillPara
 """
 RUNS = """
 query ($id: String!) { runsOrError(filter: { tags: [{ key: "dagster/backfill", value: $id }] }) {
-  ... on Runs { results { status } }
+  ... on Runs { results { runId status } }
 } }
 """
 PARTITIONS = """
@@ -115,5 +115,10 @@ def launch_backfill(home: HomeRunner, tables: list[str], days: list[str]) -> str
 
 def backfill_runs(home: HomeRunner, backfill_id: str) -> set[str]:
     """Return the statuses of a backfill's runs; the daemon sums them up half a minute later."""
+    return set(backfill_run_statuses(home, backfill_id).values())
+
+
+def backfill_run_statuses(home: HomeRunner, backfill_id: str) -> dict[str, str]:
+    """Return the status of each run of a backfill, by its id."""
     runs = ask(url_of(home), RUNS, id=backfill_id)["runsOrError"]["results"]
-    return {str(run["status"]) for run in runs}
+    return {str(run["runId"]): str(run["status"]) for run in runs}
