@@ -18,9 +18,13 @@ from streaming.units import MICROS
 ADDITIVE: Final = ("events", "items_sold", "net_revenue_micros")
 REVENUE: Final = "net_revenue_micros"
 TRILLIONS: Final = "net_revenue_trillions"
-UNITS_ALONE: Final = f"{REVENUE} / 1000000"
-UNITS: Final = f"{TRILLIONS} * 1000000000000 + {UNITS_ALONE}"
+UNITS: Final = f"{TRILLIONS} * 1000000000000 + {REVENUE} / 1000000"
 REST: Final = f"{REVENUE} % 1000000"
+# In a table of a file it is of the type that the statement gives: on PostgreSQL a sum is numeric,
+# of which a quotient has a fraction.
+_WHOLE: Final = f"CAST({REVENUE} AS BIGINT)"
+UNITS_OF_FILE: Final = f"{_WHOLE} / 1000000"
+REST_OF_FILE: Final = f"{_WHOLE} % 1000000"
 NEVER_NEGATIVE: Final = ("events", "gross_revenue_micros", "orders", "customers")
 
 
@@ -77,13 +81,14 @@ def _measure(connection: Connection, transform: AnyTransform, partition: str) ->
     nulls = " OR ".join(f'"{name}" IS NULL' for name in transform.key)
     negative = " OR ".join(f"{name} < 0" for name in NEVER_NEGATIVE if name in transform.columns)
     # Units and the rest are added up apart: SQLite ends a sum beyond 64 bits with an error.
-    units = UNITS if TRILLIONS in transform.columns else UNITS_ALONE
+    is_ours = TRILLIONS in transform.columns
+    units, rest = (UNITS, REST) if is_ours else (UNITS_OF_FILE, REST_OF_FILE)
     measures: dict[str, str] = {
         "rows": "count(*)",
         "without_grain": f"count(*) FILTER (WHERE {nulls})",
         "negative": f"count(*) FILTER (WHERE {negative or 'false'})",
         **{
-            name: f"coalesce(sum({REST if name == REVENUE else name}), 0)"
+            name: f"coalesce(sum({rest if name == REVENUE else name}), 0)"
             for name in ADDITIVE
             if name in transform.columns
         },

@@ -90,7 +90,7 @@ def stale_days(settings: Settings) -> list[str]:
     """Return the days of the table that are stale."""
     with read_store(settings) as store:
         partitions = read_stale_partitions(store, code_versions(settings))
-    return [one.partition for one in partitions if one.table == TABLE]
+    return sorted(one.partition for one in partitions if one.table == TABLE)
 
 
 def test_a_file_is_a_table_of_days(shop: Settings) -> None:
@@ -111,6 +111,15 @@ def test_a_file_is_a_table_of_days(shop: Settings) -> None:
     assert stale_days(shop) == DAYS
     assert [one.computed for one in build(shop)] == [True] * 3
     assert stale_days(shop) == []
+
+
+def test_revenue_may_be_of_any_type(shop: Settings) -> None:
+    """It is audited to the micro as an integer, a sum of the database's, or a float."""
+    store_events(shop, [event(99, micros(f"{DAYS[1]} 13:00"))])
+    for kind in ("bigint", "numeric", "double precision"):
+        revenue = f"CAST(sum(amount_micros) AS {kind})"
+        write_file(shop, LINES.replace("sum(amount_micros)", revenue))
+        assert [one.failure for one in build(shop)] == [None] * 3, kind
 
 
 def test_another_text_may_have_other_columns(shop: Settings) -> None:
