@@ -246,7 +246,6 @@ def test_a_table_links_to_the_dashboard_once_that_has_an_address(store: Settings
         return [link.value if link else None for link in links]
 
     assert set(links()) == {None}
-    store.home.mkdir(exist_ok=True)
     (store.home / "dashboard.port").write_text("4321\n")
     assert "http://127.0.0.1:4321/#verified?table=daily_sales" in links()
 

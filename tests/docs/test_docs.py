@@ -31,6 +31,7 @@ MARKS = {
     "docs/how-to/ask-in-sql.md": [pytest.mark.sqlite("SQL of SQLite")],
     "docs/how-to/back-up-and-restore.md": [pytest.mark.sqlite("backups of the file")],
     "docs/how-to/export-figures.md": [pytest.mark.sqlite("other programs open the file")],
+    "docs/how-to/read-the-columns.md": [pytest.mark.sqlite("the file has the list")],
     "docs/how-to/upgrade.md": [pytest.mark.sqlite("a backup of the file")],
 }
 LANGUAGES = {"console", "output", "python", "sql", "text"}

@@ -30,6 +30,8 @@ def store(settings: Settings, request: pytest.FixtureRequest) -> Settings:
     if isinstance(settings.database, Path):
         settings.database.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(request.getfixturevalue("empty_database"), settings.database)
+    # With its store on a server a home is made when something is first written there.
+    settings.home.mkdir(mode=0o700, exist_ok=True)
     upgrade(settings)
     engine = open_engine(settings)
     ensure_deployment(engine, settings)
