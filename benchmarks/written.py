@@ -121,12 +121,13 @@ counts. Nothing was sent through the stream at this size.
 
   | figure | measured | bar |
   |---|---|---|
-  | each day built first, wall; CPU | 169 s; 184 s | ≤ 150 s |
-  | the same, built again, wall; CPU | 127 s; 102 s | |
-  | made → stored at 2,000 events/s alone, p50; p99 | 38 ms; 100 ms | |
-  | the same beside that backfill | 52 ms; 350 ms | p99 ≤ 300 ms |
+  | each day built first, wall; CPU | 108 s; 120 s | ≤ 150 s |
+  | the same, built again, wall; CPU | 76 s; 96 s | |
+  | made → stored at 2,000 events/s alone, p50; p99 | 34 ms; 94 ms | |
+  | the same beside that backfill | 44 ms; 155 ms | p99 ≤ 300 ms |
 
-  Built again, and the stream, at a load of 3 to 11; a round at a load of 8 gave 1,051 ms.
+  Measured with nothing else on the machine. Beside other work, at a load of 5 and of 8, the p99
+  beside that backfill was 350 and 1,051 ms.
 - A hundred million in rows were not measured.
 - Dagster is in none of the rows above. A day costs 15 ms of CPU time besides, however few events it
   has.
