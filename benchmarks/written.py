@@ -171,9 +171,10 @@ measured.
 {verify}
 
 - *First*: a whole command from the start; *again*: with nothing new. The CPU is that of its
-  processes. `python -m benchmarks.verify` measures 14 million, and was run beside other work only:
-  the first took 98 to 101 s at a load of 8 to 15 (163 CPU s; bar 90 s), again 22 s at a load of 12
-  (18 CPU s, two threads; bar 10 s). More is in [0061](decisions/0061-partitions-side-by-side.md).
+  processes. `python -m benchmarks.verify` measures 14 million. With nothing else on two cores the
+  first took 78 s (147 CPU s; bar 90 s), and again 10.6 s (20 CPU s, two threads; bar 10 s: missed).
+  Beside other work, at a load of 8 to 15, it was 98 to 101 s, and 22 s. More is in
+  [0061](decisions/0061-partitions-side-by-side.md).
 
 ## Where the time goes
 
