@@ -18,6 +18,7 @@ from assets.builds.locks import WRITE_POOL
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import PREFIX, Settings, worker_environment
 from streaming.system.deadline import Deadline
+from streaming.system.files import replace_file
 from streaming.system.home import Home
 from streaming.system.lease import Lease, holder, wait_to_acquire
 
@@ -109,16 +110,20 @@ def prepare_instance(settings: Settings) -> None:
 
 
 def _preparation(settings: Settings) -> str:
-    """Return what is prepared: this Dagster's storages, and in which database they are."""
+    """Return what is prepared: this Dagster's storages, where they are, and how runs are launched.
+
+    Another one than before means that the configuration lacks a section, or has one too many.
+    """
     database = settings.dagster_database
-    return version("dagster") + (f" in {database}" if database else "")
+    storages = version("dagster") + (f" in {database}" if database else "")
+    return storages + (", runs through Redis" if settings.dagster_redis_url else "")
 
 
 def _name_engines(settings: Settings, config: Path) -> None:
     """Add the sections of the database and of Redis to `dagster.yaml`, unless it has its own."""
     from dagster_shared.yaml_utils import load_yaml_from_path
 
-    text = config.read_text()
+    text = before = config.read_text()
     present = load_yaml_from_path(os.fspath(config))
     given = _engine_environment(settings)
     for section, (variable, setting, template) in SECTIONS.items():
@@ -130,7 +135,9 @@ def _name_engines(settings: Settings, config: Path) -> None:
                 f"{config} has the section {section} of several hosts, but {PREFIX}{setting} is"
                 " not set: set it, or remove the section."
             )
-    config.write_text(text)
+    if text != before:
+        with replace_file(config) as file:
+            file.write(text.encode())
 
 
 def _require_extra() -> None:

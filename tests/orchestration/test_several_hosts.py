@@ -163,6 +163,21 @@ def test_what_an_operator_wrote_into_the_configuration_stays(host: Settings) -> 
         prepare_instance(alone)
 
 
+def test_a_home_that_had_the_database_alone_gets_the_launcher_with_redis(host: Settings) -> None:
+    """A prepared home is prepared again for what its settings name since, or do not name any more.
+
+    A section without its setting is refused by name, instead of by Dagster.
+    """
+    database_alone = host.model_copy(update={"dagster_redis_url": None})
+    prepare_instance(database_alone)
+    config = Home(host.home).dagster_config
+    assert "HostsRunLauncher" not in config.read_text()
+    prepare_instance(host)
+    assert "HostsRunLauncher" in config.read_text()
+    with pytest.raises(UsageError, match="section run_launcher of several hosts, but PURCHASES_DA"):
+        prepare_instance(database_alone)
+
+
 @pytest.mark.faults
 def test_a_run_that_a_person_terminates_is_canceled(host: Settings) -> None:
     """It has not failed, so that Dagster does not launch it again."""
