@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from orchestration.local.down import end_supervisors
+from orchestration.local.services import chosen_services
 from streaming.apps import APPS, AppName
 from streaming.runtime.keep_alive import KeepAlive, keep_running
 from streaming.settings import Settings
@@ -44,7 +45,7 @@ class AppKeeper:
         if now < self._renew_at:
             return
         self._renew_at = now + RENEW_SECONDS
-        if "dagster" in self._settings.services.split(","):
+        if "daemon" in chosen_services(self._settings):
             self._watch_dagster(now)
         for app in APPS:
             if app.name not in self._switched_off:

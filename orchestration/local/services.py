@@ -49,14 +49,14 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        names = settings.services.split(",")
-        self._has_dagster = "dagster" in names
+        services = chosen_services(settings)
+        self._has_dagster = "daemon" in services
         # The dashboard's port is chosen before Dagster starts: its assets link to the dashboard.
-        if "dashboard" in names and not dashboard_url(settings):
+        if "page" in services and not dashboard_url(settings):
             bind_socket(settings).close()
         self._port = _choose_port(Home(settings.home).webserver_port)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._start_at = dict.fromkeys(chosen_services(settings), 0.0)
+        self._start_at = dict.fromkeys(services, 0.0)
         self._first_partition = self._read_first_partition()
         self._sql_tables = read_sql_tables(settings)
         self._look_at = time.monotonic() + LOOK_SECONDS

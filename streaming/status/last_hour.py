@@ -1,8 +1,7 @@
 """The last hour of both apps: how many records they read a second, and how far they lagged.
 
 Sampled from the workers' status files, so that no broker is asked, and a database only for other
-hosts. What is not
-sampled because nobody served it, as before a start, is not known.
+hosts. What is not sampled because nobody served it, as before a start, is not known.
 """
 
 import time
