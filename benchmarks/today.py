@@ -3,6 +3,8 @@
 This is no part of `make bench`: `python -m benchmarks.today [MINUTES]` measures it alone, in a
 scratch home. It adds 70,000 new events to the last build, and computes all for comparison. Then
 `up` builds today's tables for so many minutes, by default ten, while 2,000 purchases come a second.
+`python -m benchmarks.today MINUTES empty` measures the latter alone, on a day that has no event
+yet.
 
 The events before are made straight into column files and into rows after them, because the stream
 is not the point there. Each step is a process of its own.
@@ -201,13 +203,15 @@ def _wait_until_ready(bench: Bench, up: "subprocess.Popen[bytes]") -> None:
 def main() -> None:
     """Measure the builds, then the lag behind a stream."""
     minutes = int(sys.argv[1]) if sys.argv[1:] else MINUTES
-    with clean() as bench:
-        measure_builds(bench.home)
+    is_empty = sys.argv[2:] == ["empty"]
+    if not is_empty:
+        with clean() as bench:
+            measure_builds(bench.home)
     if minutes:
         with clean() as bench:
             today = str(datetime.now(UTC).date())
             # The last build is an added one then, as it is all day long.
-            for step in STEPS[:-1]:
+            for step in () if is_empty else STEPS[:-1]:
                 words = [sys.executable, "-m", "benchmarks.today", step, str(bench.home), today]
                 subprocess.run(words, check=True)
             for line in measure_lag(bench, minutes):

@@ -34,8 +34,8 @@ def add_events(
     """Add the new events of a day to its rows in each table; return what `compute` does of all.
 
     All transforms are `additive`. `new` has the columns of `add_local_columns`, and so have the
-    frames of `earlier`: at least all earlier events of the day that `select_related` selects. They
-    are read once, and memory is needed for the new events and one frame.
+    frames of `earlier`: at least all earlier events of the day that share an order or a customer
+    with new ones. Memory is needed for the new events and one frame.
     """
     grains = [transform.grains[0] for transform in transforms]
     _, sums = sum_frames([new.lazy()], grains)
@@ -45,12 +45,6 @@ def add_events(
         for table, grain in zip(tables, grains, strict=True)
     }
     return [table_rows(transform, figures, partition) for transform in transforms]
-
-
-def select_related(events: pl.LazyFrame, values: Mapping[str, pl.Series]) -> pl.LazyFrame:
-    """Select the events that share an order or a customer; `values` has them by column."""
-    related = [pl.col(name).is_in(of_column.implode()) for name, of_column in values.items()]
-    return events.filter(pl.any_horizontal(related))
 
 
 def related_values(new: pl.DataFrame) -> dict[str, pl.Series]:
@@ -71,33 +65,34 @@ def _find_new_pairs(
         for metric in grain.distinct
     }
     new_pairs = dict(zip(pairs, pl.collect_all(pairs.values()), strict=True))
-    values = related_values(new)
-    columns = {*DISTINCT.values(), *(name for grain in grains for name in grain.columns)}
-    related = (select_related(frame, values).select(*sorted(columns)) for frame in earlier)
     # Each frame of earlier events strikes out what it has, so no more than one is in memory.
-    for events in _join_small(related):
+    for metric, events in _collect_related(earlier, related_values(new), grains):
+        of_metric = [pair for pair in new_pairs if pair[0] == metric]
         remaining = [
-            pairs_of.lazy().join(
-                events.lazy().rename({DISTINCT[metric]: metric}),
-                on=[*grain.columns, metric],
-                how="anti",
-            )
-            for (metric, grain), pairs_of in new_pairs.items()
+            new_pairs[pair].lazy().join(events.lazy(), on=[*pair[1].columns, metric], how="anti")
+            for pair in of_metric
         ]
-        new_pairs = dict(zip(new_pairs, pl.collect_all(remaining), strict=True))
+        new_pairs |= zip(of_metric, pl.collect_all(remaining), strict=True)
     return new_pairs
 
 
-def _join_small(frames: Iterable[pl.LazyFrame]) -> Iterator[pl.DataFrame]:
-    """Join small frames, because each joined one is compared with all pairs."""
-    waiting: list[pl.DataFrame] = []
-    for frame in frames:
-        waiting.append(frame.collect())
-        if sum(each.height for each in waiting) >= MERGE_ROWS:
-            yield pl.concat(waiting)
-            waiting = []
-    if waiting:
-        yield pl.concat(waiting)
+def _collect_related(
+    earlier: Iterable[pl.LazyFrame], values: Mapping[str, pl.Series], grains: Sequence[Grain]
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Collect, by metric, the events that have one of its values, with the columns of grains."""
+    columns = sorted({name for grain in grains for name in grain.columns})
+    related: dict[str, list[pl.DataFrame]] = {metric: [] for metric in DISTINCT}
+    for frame in earlier:
+        # One by one: a condition about both columns is read in twice the time, as a file's limits
+        # then rule out nothing, and each related event is compared with the pairs of both.
+        for metric, name in DISTINCT.items():
+            chosen = frame.filter(pl.col(name).is_in(values[name].implode()))
+            related[metric].append(chosen.select(*columns, pl.col(name).alias(metric)).collect())
+            # Small ones are joined, because each joined one is compared with all pairs.
+            if sum(each.height for each in related[metric]) >= MERGE_ROWS:
+                yield metric, pl.concat(related[metric])
+                related[metric] = []
+    yield from ((metric, pl.concat(frames)) for metric, frames in related.items() if frames)
 
 
 def _count_pairs(pairs: Pairs) -> dict[tuple[str, Grain], pl.DataFrame]:
