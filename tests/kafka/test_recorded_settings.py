@@ -24,6 +24,7 @@ from streaming.kafka.recorded_settings import (
     settings_in,
     topic_id_in,
 )
+from streaming.store.connection import store_exists
 from tests.deployment import Deployment
 
 REPLAY = (
@@ -84,7 +85,7 @@ def test_other_settings_are_refused_on_a_host_without_the_database(
             assert f"started with {right}" in said
             assert f"set PURCHASES_{name}={right}" in said
             assert len(said.splitlines()) == 1
-    assert not other.settings.database_path.exists()
+    assert not store_exists(other.settings)
     assert other.run(*PRODUCE).returncode == 0
     deployment.process()
     deployment.succeed("db", "upgrade")
