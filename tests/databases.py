@@ -147,6 +147,17 @@ def allow_updates(store: StoreConnection, table: str) -> None:
     store.execute(f"DROP TRIGGER stop{of_table}")
 
 
+def on_insert(store: StoreConnection, table: str, statement: str) -> None:
+    """Let each insert of a row into a table execute a statement, in which the row is `new`."""
+    if isinstance(store, sqlite3.Connection):
+        body = f"BEGIN {statement} END"
+    else:
+        function = "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
+        store.execute(f"{function} $$ BEGIN {statement} RETURN new; END $$")
+        body = "FOR EACH ROW EXECUTE FUNCTION note()"
+    store.execute(f"CREATE TRIGGER note AFTER INSERT ON {table} {body}")
+
+
 def read_named(store: StoreConnection, statement: str, *values: object) -> list[dict[str, Any]]:
     """Return the rows of a statement, each by the names of its columns."""
     rows = store.execute(statement, values)

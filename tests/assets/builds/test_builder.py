@@ -21,7 +21,7 @@ from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
 from streaming.store.sqlite_tables import ROWS_TOGETHER
 from tests.assets.stored import store_events
-from tests.databases import read_named
+from tests.databases import on_insert, read_named
 from tests.store.rows import Event, event, micros, year_of_days
 
 DAY = "2024-01-02"
@@ -104,17 +104,13 @@ def test_one_table_of_a_day_is_built_alone(
     assert [len(table(connection, transform)) for transform in DAY_TRANSFORMS] == [0, 0, 0, 1]
 
 
-@pytest.mark.sqlite("a trigger of SQLite")
 def test_rows_that_are_equal_are_not_written_again(
     store: Settings, builder: PartitionBuilder, connection: StoreConnection
 ) -> None:
     """A late event changes the rows of its item and of those whose rank moves; no other day's."""
     builder.build_days([DAY, "2024-01-03"], DAY_TRANSFORMS)
-    connection.execute("CREATE TABLE written (item, day)")
-    connection.execute(
-        f"CREATE TRIGGER note AFTER INSERT ON {ITEMS.table}"
-        " BEGIN INSERT INTO written VALUES (new.item, new.day); END"
-    )
+    connection.execute("CREATE TABLE written (item TEXT, day TEXT)")
+    on_insert(connection, ITEMS.table, "INSERT INTO written VALUES (new.item, new.day);")
     builder.build_days([DAY, "2024-01-03"], DAY_TRANSFORMS, force=True)
     assert connection.execute("SELECT * FROM written").fetchall() == []
     store_events(store, late())

@@ -2,8 +2,10 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.event import listen
@@ -26,7 +28,7 @@ from tests.assets.builds.test_builder import (
     table,
 )
 from tests.assets.stored import store_events
-from tests.databases import home_settings, look
+from tests.databases import change, home_settings, look
 from tests.store.rows import event, micros, year_of_days
 
 
@@ -115,19 +117,24 @@ def test_a_reader_never_sees_half_a_day(
     assert looks > rounds
 
 
-@pytest.mark.sqlite("the lock of a file")
 def test_a_locked_database_is_waited_for(
-    builder: PartitionBuilder, connection: StoreConnection, monkeypatch: pytest.MonkeyPatch
+    store: Settings, builder: PartitionBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another writer may take longer than SQLite waits; only in the end the run gives up."""
-    connection.execute("PRAGMA busy_timeout = 0")
-    listen(builder.engine, "connect", lambda own, _: own.execute("PRAGMA busy_timeout = 50"))
-    connection.execute("BEGIN IMMEDIATE")
+    """Another writer may take longer than a statement waits; only in the end the run gives up."""
+
+    def wait_shortly(own: Any, _: object) -> None:  # noqa: ANN401 - the driver's own
+        on_file = isinstance(store.database, Path)
+        own.execute("PRAGMA busy_timeout = 50" if on_file else "SET lock_timeout = 50")
+        own.commit()
+
+    listen(builder.engine, "connect", wait_shortly)
+    writing = ExitStack()
+    writing.enter_context(change(store))
     monkeypatch.setattr(building, "RETRY_SECONDS", 0.0)
     with pytest.raises(Unavailable, match="locked"):
         builder.build(DAY, [DAILY])
     monkeypatch.setattr(building, "RETRY_SECONDS", 60.0)
-    release = threading.Timer(1.0, lambda: connection.execute("ROLLBACK"))
+    release = threading.Timer(1.0, writing.close)
     release.start()
     assert states(builder.build(DAY, [DAILY])) == [(True, False)]
     release.join()
