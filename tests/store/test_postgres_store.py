@@ -272,7 +272,7 @@ def test_a_database_of_another_locale_is_refused(
     with psycopg.connect(postgres_server.conninfo(), autocommit=True) as connection:
         for name, how, said in (
             ("Latin", "ENCODING 'LATIN1' LOCALE 'C'", "the locale C and the encoding LATIN1"),
-            ("Letters", "LOCALE 'C' LC_CTYPE 'C.UTF-8'", r"the locale C with C\.UTF-8 and"),
+            ("Letters", "LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'", r"the locale C with C\.UTF-8 and"),
         ):
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0 {how}'.encode())
             placed = settings.model_copy(update={"database_url": postgres_server.url(name)})
