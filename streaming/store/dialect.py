@@ -117,6 +117,8 @@ def read_in_pieces(
         while piece := cursor.fetchmany(rows):
             yield piece
         return
-    from streaming.store import postgres
+    from streaming.store import postgres_rows
 
-    yield from postgres.read_in_pieces(cast("PostgresConnection", store), statement, values, rows)
+    yield from postgres_rows.read_in_pieces(
+        cast("PostgresConnection", store), statement, values, rows
+    )

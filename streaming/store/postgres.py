@@ -6,7 +6,6 @@ a database. What only PostgreSQL can say of a table is in `postgres_schema` and 
 """
 
 import re
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -27,6 +26,8 @@ except ImportError as error:
         "PostgreSQL needs the extra `postgres`: pip install 'purchases[postgres]'."
     ) from error
 
+OLDEST_VERSION: Final = 14
+"""The oldest server that the store's tests pass on; 13 has no `idle_session_timeout`."""
 LOCK_SECONDS: Final = 5.0
 """How long a statement waits for another transaction's lock, as on SQLite."""
 CONNECT_SECONDS: Final = 10
@@ -169,8 +170,8 @@ def connect(
 ) -> PostgresConnection:
     """Connect to a database of any schema; transactions are begun by `transaction` and `snapshot`.
 
-    A statement waits `lock_seconds` for another transaction's lock. Raises `Mismatch` if texts
-    compare otherwise there than on SQLite, and what `store_errors` does.
+    A statement waits `lock_seconds` for another transaction's lock. Raises `PurchasesError` if the
+    server is too old or compares texts otherwise than SQLite, and what `store_errors` does.
     """
     with store_errors(database):
         try:
@@ -207,7 +208,13 @@ def _conninfo(database: PostgresDatabase, lock_seconds: float) -> str:
 def _begin_session(
     database: PostgresDatabase, raw: "psycopg.Connection[tuple[Any, ...]]", lock_seconds: float
 ) -> None:
-    """Set what statements rely on, and refuse a database that compares texts by a language."""
+    """Set what statements rely on, and refuse an old server, or texts compared by a language."""
+    # Reported at login, without a round trip.
+    if (version := raw.info.server_version // 10_000) < OLDEST_VERSION:
+        raise PurchasesError(
+            f"T{str(database)[1:]} is on a server of PostgreSQL {version}, but the store needs"
+            f" {OLDEST_VERSION} or newer; upgrade the server."
+        )
     limits = {"lock": f"{lock_seconds * 1000:.0f}ms", "idle": f"{IDLE_SECONDS}s"}
     row = raw.execute(_BEGIN_SESSION, limits).fetchone()
     assert row is not None  # noqa: S101 - one is connected to a database
@@ -336,15 +343,3 @@ def used_bytes(connection: PostgresConnection) -> int:
     """Return how many bytes the database takes on the server's disk."""
     row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
     return int(row[0]) if row else 0
-
-
-def read_in_pieces(
-    connection: PostgresConnection, statement: str, values: Sequence[Any], rows: int
-) -> Iterator[list[Any]]:
-    """Yield the rows of a statement so many at a time, while the server keeps the others."""
-    # Several may be open in one snapshot.
-    name = f"pieces_{uuid.uuid4().hex}"
-    with connection.raw.cursor(name=name, scrollable=False) as cursor:
-        cursor.execute(translate(statement).encode(), values)
-        while piece := cursor.fetchmany(rows):
-            yield piece

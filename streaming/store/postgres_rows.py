@@ -1,10 +1,11 @@
-"""How PostgreSQL takes many rows at once: events by COPY, figures and built rows as arrays.
+"""Many rows at once on PostgreSQL: events by COPY, others as arrays, and out in pieces.
 
 Which rows these are is decided in `writer`, `figures` and `build_rows`, for both databases.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects import postgresql
 
 from streaming.store.models import Table as Model
+from streaming.store.postgres import PostgresConnection, translate
 from streaming.store.rows import EventRow
 
 EVENT_COLUMNS: Final = ", ".join(
@@ -90,3 +92,15 @@ def _element(value: object) -> str:
 def _of_arrays(statement: str, table: Table) -> str:
     """Return an insert of one row as one of arrays, an array for each column."""
     return re.sub(r"VALUES \([?, ]+\)", select_arrays(table.columns), statement, count=1)
+
+
+def read_in_pieces(
+    connection: PostgresConnection, statement: str, values: Sequence[Any], rows: int
+) -> Iterator[list[Any]]:
+    """Yield the rows of a statement so many at a time, while the server keeps the others."""
+    # Several may be open in one snapshot.
+    name = f"pieces_{uuid.uuid4().hex}"
+    with connection.raw.cursor(name=name, scrollable=False) as cursor:
+        cursor.execute(translate(statement).encode(), values)
+        while piece := cursor.fetchmany(rows):
+            yield piece

@@ -7,6 +7,7 @@ import pytest
 
 from streaming.errors import PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
+from streaming.store import postgres
 from streaming.store.connection import open_reader
 from streaming.store.postgres import store_error
 from streaming.system.database import PostgresDatabase, parse_database
@@ -113,3 +114,12 @@ def test_what_does_not_exist_is_told_apart(
     mapped = store_error(PostgresDatabase("postgresql://db/shop"), error)
     assert type(mapped) is kind
     assert re.search(sentence, str(mapped))
+
+
+def test_a_server_that_is_too_old_is_refused(
+    postgres_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence names both versions; nothing is asked of the server before."""
+    monkeypatch.setattr(postgres, "OLDEST_VERSION", 99)
+    with pytest.raises(PurchasesError, match=r"PostgreSQL \d\d, but the store needs 99 or newer"):
+        open_reader(postgres_settings)
