@@ -27,7 +27,7 @@ run: $(STAMP)  ## set up if needed, then the demonstration, until Ctrl-C
 # Six processes keep two cores busy: most tests wait for processes of their own.
 # With COVERAGE=1 it takes half as long again, so by itself it measures nothing.
 test: $(STAMP)  ## the whole test suite; COVERAGE=1 requires its branch coverage too, PURCHASES_TEST_DATABASE=postgres stores into PostgreSQL
-	@sh scripts/need-packages chromium=chromium mount=mount nginx=nginx promtool=prometheus redis-server=redis-server
+	@sh scripts/need-packages chromium=chromium mount=mount nginx=nginx pg_ctlcluster=postgresql promtool=prometheus redis-server=redis-server
 	$(PYTEST) $(FILES) -n 6 $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 test-faults: $(STAMP)  ## all fault injections into the stream, the long ones too

@@ -64,7 +64,7 @@ _WAITING_HELPS: Final = {
     "58": "The disk of {database} does not read or write; is it full or failing?",
 }
 _FINAL: Final = {
-    "28": "{database} refuses this user; check user and password.",
+    "28": "{database} refuses this user; check user, password, sslmode and client certificate.",
     "3D": f"{{database}} does not exist; {CREATE}.",
     "3F": "{database} has no schema that its user may use; grant CREATE and USAGE on one.",
     "42501": "The user of {database} lacks a permission: {detail}.",
@@ -262,7 +262,7 @@ def store_error(database: PostgresDatabase, error: BaseException) -> PurchasesEr
 
 _BAD: Final = "connection is bad: "
 _SIGNS: Final = (
-    ("28", "authentication failed|no password supplied|no pg_hba.conf entry"),
+    ("28", "authentication failed|no password supplied|no pg_hba.conf entry|valid client cert"),
     ("28", 'role ".*" does not exist|is not permitted to log in|permission denied for database'),
     ("3D", 'database ".*" does not exist'),
 )
