@@ -15,7 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -27,10 +27,11 @@ from assets.builds.builder import open_builder
 from assets.builds.columns import FILE_ROWS, sum_files, write_file
 from assets.tables.models import DAY_TABLE_NAMES
 from assets.tables.transforms import DAY_TRANSFORMS
-from benchmarks.history import USERS, make_events
+from benchmarks.history import make_events
 from benchmarks.measure import peak_mebibytes, tell
 from benchmarks.scratch import PURCHASES, Bench, clean
 from streaming.events.identifiers import pack_event_id
+from streaming.producer.generator.orders import COUNTRIES, CUSTOMERS, FIRST_CUSTOMER, catalogue
 from streaming.settings import Settings
 from streaming.store.column_files import replace_column_files
 from streaming.store.column_store import open_column_store
@@ -56,11 +57,19 @@ LAG_BAR: Final = " (bar: ≤ 120 s)"
 
 
 def make_part(day: date, number: int, events: int) -> pl.DataFrame:
-    """Make events of a day, whose customers are any of all of them."""
-    customer = pl.col("order_id").hash(7) % USERS
-    text = pl.concat_str(pl.lit("customer-"), customer.cast(pl.String))
+    """Make events of a day, of the customers, items and countries that `produce` sends.
+
+    So each of them is related to new ones, as it is in a shop with few customers.
+    """
+
+    def one_of(values: Sequence[str], column: str) -> pl.Expr:
+        return pl.lit(pl.Series(values)).gather(pl.col(column).hash(7) % len(values))
+
+    customers = [str(FIRST_CUSTOMER + number) for number in range(CUSTOMERS)]
     return make_events(day, number, events).with_columns(
-        user=pl.when(pl.col("user").is_not_null()).then(text)
+        user=pl.when(pl.col("user").is_not_null()).then(one_of(customers, "order_id")),
+        item=one_of([item.code for item in catalogue()], "item"),
+        country=one_of(COUNTRIES, "country"),
     )
 
 

@@ -5,7 +5,8 @@ only earlier events of the new events' orders and customers can have them. Pure.
 added to is in `assets.builds.addition`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -20,8 +21,17 @@ from assets.tables.aggregate import (
 from assets.tables.transforms import Transform, table_rows
 from streaming.units import TRILLION
 
-Pairs = dict[tuple[str, Grain], pl.DataFrame]
-"""The values of a metric in each row of a grain: one row for each value, by metric and grain."""
+
+@dataclass(frozen=True)
+class NewPairs:
+    """The values of a metric in the rows of each grain: one row of a frame for each value.
+
+    `values` are all of them.
+    """
+
+    metric: str
+    by_grain: Mapping[Grain, pl.DataFrame]
+    values: pl.Series
 
 
 def add_events(
@@ -54,51 +64,68 @@ def related_values(new: pl.DataFrame) -> dict[str, pl.Series]:
 
 def _find_new_pairs(
     new: pl.DataFrame, earlier: Iterable[pl.LazyFrame], grains: Sequence[Grain]
-) -> Pairs:
-    """Return the values of the new events that no earlier event of the same row has."""
-    pairs = {
-        (metric, grain): new.lazy()
-        .select(*grain.columns, pl.col(DISTINCT[metric]).alias(metric))
-        .drop_nulls()
-        .unique()
-        for grain in grains
-        for metric in grain.distinct
-    }
-    new_pairs = dict(zip(pairs, pl.collect_all(pairs.values()), strict=True))
-    # Each frame of earlier events strikes out what it has, so no more than one is in memory.
-    for metric, events in _collect_related(earlier, related_values(new), grains):
-        of_metric = [pair for pair in new_pairs if pair[0] == metric]
-        remaining = [
-            new_pairs[pair].lazy().join(events.lazy(), on=[*pair[1].columns, metric], how="anti")
-            for pair in of_metric
-        ]
-        new_pairs |= zip(of_metric, pl.collect_all(remaining), strict=True)
-    return new_pairs
-
-
-def _collect_related(
-    earlier: Iterable[pl.LazyFrame], values: Mapping[str, pl.Series], grains: Sequence[Grain]
-) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Collect, by metric, the events that have one of its values, with the columns of grains."""
-    columns = sorted({name for grain in grains for name in grain.columns})
-    related: dict[str, list[pl.DataFrame]] = {metric: [] for metric in DISTINCT}
+) -> list[NewPairs]:
+    """Return the values of the new events that no earlier event of the same row has, by metric."""
+    counted = [metric for metric in DISTINCT if any(metric in grain.distinct for grain in grains)]
+    new_pairs = [_list_pairs(new, metric, grains) for metric in counted]
+    related: list[list[pl.DataFrame]] = [[] for _ in new_pairs]
     for frame in earlier:
-        # One by one: a condition about both columns is read in twice the time, as a file's limits
-        # then rule out nothing, and each related event is compared with the pairs of both.
-        for metric, name in DISTINCT.items():
-            chosen = frame.filter(pl.col(name).is_in(values[name].implode()))
-            related[metric].append(chosen.select(*columns, pl.col(name).alias(metric)).collect())
+        # Metric by metric: a file's limits rule out nothing if a condition is about both columns.
+        for number, (pairs, waiting) in enumerate(zip(new_pairs, related, strict=True)):
+            if not pairs.values.is_empty():
+                waiting.append(_select_related(frame, pairs).collect())
             # Small ones are joined, because each joined one is compared with all pairs.
-            if sum(each.height for each in related[metric]) >= MERGE_ROWS:
-                yield metric, pl.concat(related[metric])
-                related[metric] = []
-    yield from ((metric, pl.concat(frames)) for metric, frames in related.items() if frames)
+            if sum(events.height for events in waiting) >= MERGE_ROWS:
+                new_pairs[number] = _strike_out(pairs, waiting)
+                waiting.clear()
+    return list(map(_strike_out, new_pairs, related))
 
 
-def _count_pairs(pairs: Pairs) -> dict[tuple[str, Grain], pl.DataFrame]:
+def _list_pairs(new: pl.DataFrame, metric: str, grains: Sequence[Grain]) -> NewPairs:
+    value = pl.col(DISTINCT[metric]).alias(metric)
+    counted = [grain for grain in grains if metric in grain.distinct]
+    pairs = [new.lazy().select(*grain.columns, value).drop_nulls().unique() for grain in counted]
+    return _with_values(metric, dict(zip(counted, pl.collect_all(pairs), strict=True)))
+
+
+def _with_values(metric: str, by_grain: Mapping[Grain, pl.DataFrame]) -> NewPairs:
+    values = [pairs[metric].unique() for pairs in by_grain.values()]
+    return NewPairs(metric, by_grain, pl.concat(values).unique())
+
+
+def _remaining(pairs: NewPairs) -> dict[Grain, pl.DataFrame]:
+    """Return the pairs of the grains that have any left: the others need nothing more."""
+    return {grain: of_grain for grain, of_grain in pairs.by_grain.items() if of_grain.height}
+
+
+def _select_related(events: pl.LazyFrame, pairs: NewPairs) -> pl.LazyFrame:
+    """Select the events that have one of the values, with the columns of the pairs."""
+    value = pl.col(DISTINCT[pairs.metric])
+    columns = sorted({name for grain in _remaining(pairs) for name in grain.columns})
+    related = events.filter(value.is_in(pairs.values.implode()))
+    return related.select(*columns, value.alias(pairs.metric))
+
+
+def _strike_out(pairs: NewPairs, related: Sequence[pl.DataFrame]) -> NewPairs:
+    """Return the pairs that no related event has."""
+    if not related:
+        return pairs
+    events, remaining = pl.concat(related).lazy(), _remaining(pairs)
+    left = [
+        of_grain.lazy().join(events, on=[*grain.columns, pairs.metric], how="anti")
+        for grain, of_grain in remaining.items()
+    ]
+    struck_out = dict(zip(remaining, pl.collect_all(left), strict=True))
+    return _with_values(pairs.metric, {**pairs.by_grain, **struck_out})
+
+
+def _count_pairs(new_pairs: Iterable[NewPairs]) -> dict[tuple[str, Grain], pl.DataFrame]:
     return {
-        (metric, grain): of_grain.group_by(grain.columns).agg(pl.len().cast(pl.Int64).alias(metric))
-        for (metric, grain), of_grain in pairs.items()
+        (pairs.metric, grain): of_grain.group_by(grain.columns).agg(
+            pl.len().cast(pl.Int64).alias(pairs.metric)
+        )
+        for pairs in new_pairs
+        for grain, of_grain in pairs.by_grain.items()
     }
 
 
