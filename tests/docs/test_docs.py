@@ -29,7 +29,7 @@ MARKS = {
     # In short it is in `tests.kafka.test_cloud`.
     CLOUD_PAGE: [pytest.mark.faults],
     "docs/how-to/ask-in-sql.md": [pytest.mark.sqlite("SQL of SQLite")],
-    "docs/how-to/back-up-and-restore.md": [pytest.mark.sqlite("backups of the file")],
+    "docs/how-to/back-up-and-restore.md": [pytest.mark.sqlite("a backup of the file")],
     "docs/how-to/export-figures.md": [pytest.mark.sqlite("other programs open the file")],
     "docs/how-to/read-the-columns.md": [pytest.mark.sqlite("the file has the list")],
     "docs/how-to/upgrade.md": [pytest.mark.sqlite("a backup of the file")],

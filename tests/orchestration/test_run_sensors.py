@@ -222,7 +222,7 @@ def test_the_close_computes_older_days_that_were_added_to(
     assert config["days"] == ["2011-10-30", "2011-10-26"]
 
 
-@pytest.mark.sqlite("the lock is a file")
+@pytest.mark.sqlite("the file of a lock")
 def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
     """The lock of a run is its own, and gone afterwards."""
     with hold_write_lock(home_settings(tmp_path), "a"):

@@ -168,7 +168,7 @@ def test_values_and_bounds_are_those_of_sqlite(stored: Settings) -> None:
         run_query(stored, ENDLESS, Bounds(0.5, 1))
     large = "SELECT repeat('x', 1000000) FROM generate_series(1, 1000)"
     with pytest.raises(UsageError, match="MiB of memory"):
-        run_query(stored, large, Bounds(30, 1000, memory_bytes=200 * 1024 * 1024))
+        run_query(stored, large, Bounds(120, 1000, memory_bytes=200 * 1024 * 1024))
 
 
 def test_a_text_is_filled_without_changing_what_is_no_parameter() -> None:

@@ -62,7 +62,7 @@ def test_a_run_is_alive_as_long_as_its_process(shop: Settings) -> None:
         wait_until(lambda: not is_writing(shop), 30, "the lock to write stays")
 
 
-@pytest.mark.sqlite("the lock is a file")
+@pytest.mark.sqlite("the file of a lock")
 def test_a_run_that_ended_leaves_no_file(settings: Settings) -> None:
     """Runs are many; the write lock alone stays."""
     home = Home(settings.home)

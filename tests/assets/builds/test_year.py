@@ -167,7 +167,7 @@ def test_built_again_nothing_is_computed(built: Built) -> None:
     assert not any(outcome.computed for outcome in build(built.settings, built.days))
 
 
-@pytest.mark.sqlite("its pages")
+@pytest.mark.sqlite("the pages of a file")
 @pytest.mark.parametrize("built", [LONG], indirect=True)
 def test_an_event_takes_at_most_195_bytes(built: Built) -> None:
     """The table of events with its two indexes, in pages, as the consumer's writer leaves them."""
