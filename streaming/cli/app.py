@@ -12,6 +12,7 @@ from streaming.cli import (
     db,
     dlq,
     doctor,
+    hosts,
     logs,
     offsets,
     produce,
@@ -63,6 +64,7 @@ _UPKEEP: Final[Commands] = {
     "doctor": ("Check the host and the cluster.", doctor.doctor),
     "erase": ("Replace a customer by a pseudonym.", customer.erase),
     "export-customer": ("Write all that is stored of a customer.", customer.export_customer),
+    "forget-host": ("Forget a host that is gone for good.", hosts.forget_host),
     "db": ("The database: schema, backups, rebuild.", db.app),
 }
 

@@ -157,7 +157,7 @@ def _host_problems(apps: Iterable[AppStatus]) -> Iterator[Problem]:
         yield Problem(
             "host_lost",
             f"Of the host {host} {since}. Kafka gives its partitions to other hosts.",
-            "Start it again. docs/how-to/run-on-several-hosts.md has how to forget one for good.",
+            f"Start it again. If it is gone for good, run `purchases forget-host {host}`.",
         )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import structs
 
 from streaming.apps import App
-from streaming.errors import PurchasesError, UsageError
+from streaming.errors import NotFound, PurchasesError, UsageError
 from streaming.runtime.limits import STATUS_SECONDS, SUSPECT_SECONDS
 from streaming.runtime.status_file import WorkerStatus
 from streaming.settings import PREFIX, Settings
@@ -25,10 +25,12 @@ from streaming.store.host_status import (
     ENDED,
     LOCK_SECONDS,
     HostStatus,
+    forget_host_statuses,
     list_host_statuses,
     open_host_statuses,
     record_host_status,
 )
+from streaming.system.database import PostgresDatabase
 from streaming.system.deadline import Deadline
 from streaming.system.logs import get_logger
 
@@ -153,6 +155,30 @@ def read_app_of_hosts(settings: Settings, app: App) -> tuple[AppStatus, list[Wor
         with suppress(PurchasesError), read_store(settings, LOCK_SECONDS) as store:
             reports = reports_of(settings, app, list_host_statuses(store))
     return read_app(settings, app, reports)
+
+
+def forget_host(settings: Settings, host: str) -> None:
+    """Forget a host that ended or is lost: no status shows it any longer, unless it comes back.
+
+    Raises `UsageError` if the events are in a file, `NotFound` naming the hosts if it is none of
+    them, `PurchasesError` while it lives, and what `open_reader` does.
+    """
+    if not isinstance(settings.database, PostgresDatabase):
+        raise UsageError(
+            f"The events are in {settings.database}, which is of this host alone: there is no other"
+            " host to forget."
+        )
+    with open_host_statuses(settings) as connection:
+        if forget_host_statuses(connection, host, LOST_SECONDS):
+            return
+        heard = {status.host: status.home for status in list_host_statuses(connection)}
+    if host not in heard:
+        hosts = ", ".join(sorted(heard)) or "none"
+        raise NotFound(f"There is no host {host!r} in {settings.database}; there are: {hosts}.")
+    raise PurchasesError(
+        f"The host {host} runs, in {heard[host]}: stop it there first. If it was lost just now,"
+        f" wait for {LOST_SECONDS:.0f} s."
+    )
 
 
 def _is_lost(status: HostStatus) -> bool:

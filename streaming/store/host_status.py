@@ -27,6 +27,11 @@ ON CONFLICT (host, app) DO UPDATE SET
   heard_at = excluded.heard_at
 WHERE known.home = excluded.home OR known.state = ? OR known.heard_at < excluded.heard_at - ?
 """
+_FORGET: Final = """
+DELETE FROM host_status WHERE host = ? AND NOT EXISTS (
+  SELECT 1 FROM host_status AS row WHERE row.host = ? AND row.state <> ?
+  AND row.heard_at >= CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint) - ?)
+"""
 _READ: Final = """
 SELECT host, app, home, state, content, heard_at,
   extract(epoch FROM clock_timestamp()) - heard_at / 1000000.0
@@ -70,6 +75,15 @@ def record_host_status(
     own = (status.host, status.app, status.home, status.state, status.content)
     changed = connection.execute(_RECORD, (*own, ENDED, int(lost_seconds * 1e6)))
     return changed.rowcount > 0
+
+
+def forget_host_statuses(connection: StoreConnection, host: str, lost_seconds: float) -> bool:
+    """Delete the rows of a host, unless one of its apps lives; return whether any was deleted.
+
+    An app lives until it has ended in order, or nothing was heard of it for `lost_seconds`.
+    """
+    lost = int(lost_seconds * 1e6)
+    return connection.execute(_FORGET, (host, host, ENDED, lost)).rowcount > 0
 
 
 def list_host_statuses(store: StoreConnection) -> list[HostStatus]:

@@ -61,6 +61,7 @@ LINES = (
     "export-customer nobody-{hostile}",
     "erase --user {hostile}",
     "erase --order nobody-{hostile}",
+    "forget-host {hostile}",
     "offsets list",
     "offsets list --json",
     "offsets reset {hostile} --to earliest",

@@ -4,17 +4,19 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from streaming.apps import ANALYTICS, APPS, PROCESSOR, worker_name
-from streaming.errors import UsageError
+from streaming.errors import NotFound, PurchasesError, UsageError
 from streaming.runtime.counters import RecentRecords
 from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings
 from streaming.status.collect import collect_status
 from streaming.status.hosts import (
     LOST_SECONDS,
+    forget_host,
     host_status,
     read_app_of_hosts,
     report_app,
@@ -25,6 +27,7 @@ from streaming.store.connection import connect
 from streaming.store.host_status import open_host_statuses, record_host_status
 from streaming.system.home import Home
 from streaming.system.lease import acquire, holder
+from tests.deployment import Deployment
 from tests.support import wait_until
 
 
@@ -161,3 +164,41 @@ def test_a_host_without_a_name_reports_nothing(postgres_settings: Settings) -> N
         assert threading.active_count() == before
     assert connect(postgres_settings.database).execute("SELECT * FROM host_status").fetchall() == []
     assert worker_name("processor", postgres_settings.host, 0) == "processor-0"
+
+
+def test_a_host_that_is_gone_is_forgotten_and_one_that_lives_is_not(
+    postgres_settings: Settings,
+) -> None:
+    """Lost or ended, nobody shows it any longer; it is no problem, and may come back."""
+    north, south = host(postgres_settings, "north"), host(postgres_settings, "south")
+    report(north)
+    report(south)
+    with pytest.raises(PurchasesError, match=r"The host south runs, in .*/south: stop it there"):
+        forget_host(north, "south")
+    age(south, "south")
+    # One app of it that lives is enough.
+    with open_host_statuses(south) as connection:
+        record_host_status(connection, host_status(south, ANALYTICS), LOST_SECONDS)
+    with pytest.raises(PurchasesError, match="The host south runs"):
+        forget_host(north, "south")
+    assert "host_lost" in codes(seen_by(north))
+    age(south, "south")
+    url = {"PURCHASES_DATABASE_URL": str(postgres_settings.database_url)}
+    command = Deployment(north.home, "127.0.0.1:9", "", url)
+    (problem,) = [one for one in seen_by(north).problems if one.code == "host_lost"]
+    assert "`purchases forget-host south`" in problem.remedy
+    assert command.succeed("forget-host", "south") == "OK: the host south is forgotten.\n"
+    assert {slot.host for slot in slots_of(seen_by(north)).values()} == {"north"}
+    assert "host_lost" not in codes(seen_by(north))
+    with pytest.raises(NotFound, match=r"no host 'south' in the database .*; there are: north\."):
+        forget_host(north, "south")
+    assert command.run("forget-host", "south").returncode == 2
+    report(south, is_ended=True)
+    assert {slot.host for slot in slots_of(seen_by(north)).values()} == {"north", "south"}
+    forget_host(north, "south")
+
+
+def test_the_one_host_of_a_file_has_no_other_to_forget(tmp_path: Path) -> None:
+    """It is said before a file is looked for."""
+    with pytest.raises(UsageError, match=r"purchases\.db, which is of this host alone"):
+        forget_host(Settings(home=tmp_path), "south")
