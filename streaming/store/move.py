@@ -6,7 +6,7 @@ else out of it.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -37,6 +37,8 @@ from streaming.store.restore import workers_stopped
 from streaming.store.schema import UpgradeProgress, show_nothing, upgrade
 from streaming.store.sql_tables import PREFIX, is_sql_table
 from streaming.store.table_dialect import dialect_of
+from streaming.system.home import Home
+from streaming.system.lease import acquire
 
 CHUNK_ROWS: Final = 50_000
 """Rows of a transaction, which a kill takes back; about a second's work."""
@@ -137,12 +139,16 @@ def _require_other_kind(settings: Settings, target: Settings) -> None:
         )
 
 
-def _alone(target: Settings) -> AbstractContextManager[None]:
-    """Let no other home move into the server's database. Raises `PurchasesError` if one does."""
+def _alone(target: Settings) -> AbstractContextManager[object]:
+    """Let no other home move into the target. Raises `PurchasesError` if one does."""
     database = target.database
-    # A file is that of this home, whose leases are held.
     if isinstance(database, Path):
-        return nullcontext()
+        # Another home may name the same file by another path.
+        file = database.resolve()
+        lease = acquire(Home(file.parent).move_lease(file.name))
+        if lease is None:
+            raise PurchasesError(f"Another `purchases db move` fills {database}: wait for its end.")
+        return lease
     from streaming.store.postgres_locks import keep_moves_out
 
     return keep_moves_out(database)

@@ -19,6 +19,10 @@ class Home:
         """The event store: SQLite's file, beside which `-wal` and `-shm` appear."""
         return self.path / "purchases.db"
 
+    def move_lease(self, database: str) -> Path:
+        """Return the lease of the move that fills a file of SQLite, beside it."""
+        return self.path / f"{database}.move.lock"
+
     @property
     def backups(self) -> Path:
         """The directory of backups, each named after its time and its reason."""

@@ -58,6 +58,20 @@ for number, url in enumerate(urls[1:]):
     print(signalled, judgement)
 """
 
+MOVE = """
+import sys
+from streaming.settings import Settings
+from streaming.store.move import move
+
+def wait(step, _done, _total):
+    print(step, flush=True)
+    sys.stdin.read()
+
+home, source, target = sys.argv[1:]
+move(Settings(home=home, database_url=source), target, wait)
+"""
+"""A move that stands still at its first step, until it is killed."""
+
 
 ROWS = """
 INSERT INTO daily_item_sales SELECT day, 'lamp', 1, 2, 5, 5, 1, 1, 1, 0, 0 FROM day_ledger;
@@ -246,6 +260,32 @@ def test_of_two_homes_that_move_into_one_database_one_is_refused(
     with ThreadPoolExecutor(2) as pool:
         (moved,) = filter(None, pool.map(tried, (shop, other)))
     assert content(at(shop, target)) == content(moved)
+
+
+def test_of_two_processes_that_move_into_one_file_one_is_refused(
+    shop: Settings, target: str, postgres_settings: Settings, tmp_path: Path
+) -> None:
+    """By whatever path they name it. When the first is killed, the other moves all of its own."""
+    move(shop, target)
+    prepare_store(postgres_settings)
+    with closing(connect(postgres_settings.database)) as opened:
+        fill(postgres_settings, opened, year_of_days(20))
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "shared")
+    first, second = (f"sqlite:///{tmp_path / name / 'to.db'}" for name in ("shared", "linked"))
+    with subprocess.Popen(
+        [sys.executable, "-c", MOVE, str(shop.home), target, first],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as moving_there:
+        assert moving_there.stdout is not None
+        assert moving_there.stdout.readline() == "Copying events\n"
+        with pytest.raises(PurchasesError, match=r"Another `purchases db move` fills .*/to.db"):
+            move(postgres_settings, second)
+        moving_there.kill()
+    move(postgres_settings, second)
+    assert content(at(postgres_settings, second)) == content(postgres_settings)
 
 
 def test_a_worker_that_runs_is_named(shop: Settings, target: str) -> None:
