@@ -1,5 +1,7 @@
 """Column files of several hosts: one database and one bucket, with a home on each host."""
 
+import os
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -24,10 +26,12 @@ from streaming.system.home import Home
 from tests.assets.builds.test_bucket import OTHERS, URL, objects, server
 from tests.assets.builds.test_columns import TODAY, build, build_from_rows, late
 from tests.assets.stored import store_events
+from tests.docs.pages import blocks, run
 from tests.store.rows import year_of_days
 
 __all__ = ["server"]
 DAYS = 3
+PAGE = "docs/how-to/read-the-columns.md"
 
 
 @pytest.fixture
@@ -108,6 +112,29 @@ def test_an_erasure_on_one_host_reaches_the_files_of_all(hosts: tuple[Settings, 
     assert before - objects()
     seal_history(other, TODAY)
     require_one_set_of_files(other)
+
+
+@pytest.mark.parametrize("columns_url", [URL, None])
+def test_another_program_reads_the_files_that_the_server_lists(
+    hosts: tuple[Settings, Settings], columns_url: str | None
+) -> None:
+    """As docs/how-to/read-the-columns.md shows: from a bucket or a home, and no others."""
+    reader = hosts[0].model_copy(update={"host": "", "columns_url": columns_url})
+    seal_history(reader, TODAY)
+    with write_store(reader) as store:
+        store.execute("UPDATE column_file SET problem = 'lost' WHERE day = '2024-01-02'")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PURCHASES_")},
+        "AWS_ALLOW_HTTP": "true",
+        "PURCHASES_HOME": str(reader.home),
+        "PURCHASES_DATABASE_URL": str(reader.database_url),
+        **({"PURCHASES_COLUMNS_URL": columns_url} if columns_url else {}),
+    }
+    lines = [line for _, text in blocks(PAGE) for line in text.splitlines()]
+    (command,) = [line for line in lines if "with_polars_on_postgresql.py" in line]
+    printed = run(["bash", "-c", command], environment)
+    # Of three days the first and the third, with an event of one and of three pieces at 2.50.
+    assert re.search(r"│ +┆ 2 +┆ 10\.0 +│", printed), printed
 
 
 def test_a_host_without_a_bucket_reads_rows(hosts: tuple[Settings, Settings]) -> None:
