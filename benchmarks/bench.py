@@ -19,13 +19,13 @@ from benchmarks.dashboard import measure_dashboard
 from benchmarks.history import measure_history
 from benchmarks.measure import Figure, fixed_loop, import_seconds, machine, rounds
 from benchmarks.postgres import measure_postgres
+from benchmarks.results import BACKLOG, Part, Results, page, read_results, write_results
 from benchmarks.scale import SCALE, scale_page
 from benchmarks.scratch import ROOT, Bench, scratch
 from benchmarks.sensors import measure_sensors
 from benchmarks.speed import measure_speed
 from benchmarks.storing import measure_storing
 from benchmarks.verify import measure_verify
-from benchmarks.written import BACKLOG, Part, Results, page, read_results, write_results
 
 EXAMPLE = ROOT / "examples" / "online_retail.parquet"
 EXAMPLE_EVENTS = 541_907

@@ -35,7 +35,7 @@ from benchmarks.scratch import Bench, scratch
 from benchmarks.today import event_rows
 from streaming.settings import Settings, load_settings
 from streaming.store.connection import read_store, used_bytes
-from tests.assets.stored import opened, write
+from tests.assets.event_store import opened, write
 
 LAST: Final = FIRST + timedelta(DAYS - 1)
 RATE: Final = Rate(2_000, 60, "", "≤ 300")

@@ -8,8 +8,8 @@ import statistics
 from collections.abc import Callable
 from typing import Final
 
+from benchmarks.results import Results
 from benchmarks.scratch import ROOT
-from benchmarks.written import Results
 
 SCALE: Final = ROOT / "docs" / "scale.md"
 TEMPLATE: Final = ROOT / "benchmarks" / "scale_template.md"

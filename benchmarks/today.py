@@ -40,7 +40,7 @@ from streaming.store.rows import EventRow
 from streaming.system.home import Home
 from streaming.system.lease import holder
 from streaming.units import split_sum
-from tests.assets.stored import opened, write
+from tests.assets.event_store import opened, write
 
 EVENTS: Final = 10_000_000
 NEW: Final = 70_000

@@ -25,7 +25,7 @@ from assets.partitions import day_partitions, today
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.settings import Settings
 from streaming.store.models import AnalyticsEventRow, Table, table_name
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import look
 from tests.store.rows import event, micros, year_of_days
 

@@ -11,7 +11,7 @@ from assets.definitions import history_asset, stream_specs
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 from streaming.system.home import Home
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.deployment import Deployment
 from tests.store.rows import year_of_days
 

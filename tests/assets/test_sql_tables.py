@@ -35,7 +35,7 @@ from streaming.store.sql_tables import (
     read_sql_tables,
 )
 from streaming.store.table_dialect import dialect_of
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import change
 from tests.store.rows import event, micros
 

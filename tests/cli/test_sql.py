@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import home_settings, store_variables
 from tests.in_process import run_here
 from tests.store.rows import event, micros

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dashboard.served import serve_dashboard
+from tests.dashboard.server import serve_dashboard
 from tests.deployment import Deployment
 from tests.store.conftest import settings, store
 from tests.support import Broker, unique_namespace

@@ -22,7 +22,7 @@ from streaming.dashboard.sessions import SALT, SESSION_SECONDS
 from streaming.errors import UsageError
 from streaming.settings import Settings
 from tests.browser import browser
-from tests.dashboard.served import answer_to, answer_to_nobody, code_of, serve_app
+from tests.dashboard.server import answer_to, answer_to_nobody, code_of, serve_app
 from tests.deployment import Deployment
 from tests.store.users import only_root
 from tests.support import wait_until

@@ -1,7 +1,7 @@
 """The dashboard's address is a link that opens."""
 
 from streaming.dashboard.address import dashboard_url
-from tests.dashboard.served import code_of
+from tests.dashboard.server import code_of
 from tests.databases import home_settings
 from tests.deployment import Deployment
 from tests.support import wait_until

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from streaming.api.endpoint import bounded_handler
-from tests.dashboard.served import code_of, get, send, serve_dashboard
+from tests.dashboard.server import code_of, get, send, serve_dashboard
 from tests.deployment import Deployment
 
 BY_DESIGN = "positive_data_acceptance,negative_data_rejection"

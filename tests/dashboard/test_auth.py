@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.dashboard.served import answer_to, code_of, serve_dashboard
+from tests.dashboard.server import answer_to, code_of, serve_dashboard
 from tests.deployment import Deployment
 from tests.foreign_page import Attack, attack_from_other_origins
 from tests.support import Broker, unique_namespace

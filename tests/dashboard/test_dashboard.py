@@ -21,7 +21,7 @@ from assets.tables.models import WHOLE
 from assets.tables.transforms import WHOLE_TRANSFORMS
 from streaming.dashboard.app import STATIC
 from tests.browser import browser
-from tests.dashboard.served import code_of, get, post, send, serve_dashboard
+from tests.dashboard.server import code_of, get, post, send, serve_dashboard
 from tests.deployment import Deployment
 from tests.registry.test_client import answer, answering
 from tests.support import wait_until

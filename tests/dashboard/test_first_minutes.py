@@ -11,9 +11,9 @@ from playwright.sync_api import Page, expect
 from assets.builds.builder import open_builder
 from assets.tables.models import WHOLE
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.browser import browser
-from tests.dashboard.served import get, serve_dashboard
+from tests.dashboard.server import get, serve_dashboard
 from tests.deployment import Deployment
 from tests.store.rows import event, micros
 

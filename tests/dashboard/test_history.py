@@ -26,9 +26,9 @@ from assets.tables.models import WHOLE
 from assets.tables.sql_transform import day_transforms
 from assets.tables.transforms import WHOLE_TRANSFORMS
 from streaming.store.dialect import start_of_period
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.browser import chromium, open_page
-from tests.dashboard.served import get, serve_dashboard
+from tests.dashboard.server import get, serve_dashboard
 from tests.databases import look
 from tests.deployment import Deployment
 from tests.store.rows import event, micros, year_of_days

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.dashboard.served import get, serve_dashboard
+from tests.dashboard.server import get, serve_dashboard
 from tests.deployment import Deployment
 from tests.registry.test_client import answering
 

@@ -8,7 +8,7 @@ from streaming.dashboard.access import read_access
 from streaming.dashboard.app import Extension, build_dashboard
 from streaming.settings import Settings
 from tests.browser import browser
-from tests.dashboard.served import serve_app
+from tests.dashboard.server import serve_app
 from tests.support import wait_until
 
 HIDE = """seen => {

@@ -16,7 +16,7 @@ from streaming.dashboard.metrics import metrics_text
 from streaming.status.collect import collect_status
 from streaming.store.connection import read_store
 from streaming.store.live_totals import live_figures
-from tests.dashboard.served import send, serve_dashboard
+from tests.dashboard.server import send, serve_dashboard
 from tests.deployment import Deployment
 from tests.support import Broker, unique_namespace, wait_until
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.dashboard.served import answer_to, serve_dashboard
+from tests.dashboard.server import answer_to, serve_dashboard
 from tests.deployment import Deployment
 from tests.support import free_port, wait_until
 

@@ -23,7 +23,7 @@ from streaming.dashboard.connections import Limits, raise_file_limit
 from streaming.dashboard.ingest import MAX_BODY_BYTES
 from streaming.dashboard.ingest_records import MAX_RECORDS, read_batch
 from streaming.errors import TooLarge
-from tests.dashboard.served import answer_to, code_of, serve_app, serve_dashboard
+from tests.dashboard.server import answer_to, code_of, serve_app, serve_dashboard
 from tests.deployment import Deployment
 from tests.support import wait_until
 

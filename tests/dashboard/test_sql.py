@@ -15,7 +15,7 @@ from streaming.dashboard.record_endpoints import MAX_CONCURRENT, SQL_BOUNDS, rec
 from streaming.settings import Settings
 from streaming.status.last_hour import new_samples
 from streaming.store.sql_query import Bounds
-from tests.dashboard.served import serve_app
+from tests.dashboard.server import serve_app
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 

@@ -1,7 +1,7 @@
 """docs/benchmarks.md and docs/scale.md against what was measured."""
 
+from benchmarks.results import page, read_results
 from benchmarks.scale import SCALE, scale_page
-from benchmarks.written import page, read_results
 from tests.docs.pages import ROOT
 
 

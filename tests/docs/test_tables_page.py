@@ -23,7 +23,7 @@ from assets.checks.finding import CheckContext
 from assets.checks.reconciliation import check_parity, check_unchanged
 from streaming.settings import Settings
 from streaming.store.connection import connect
-from tests.assets.stored import opened, store_events
+from tests.assets.event_store import opened, store_events
 from tests.store.rows import year_of_days
 
 settings = Settings(home=sys.argv[1])

@@ -12,7 +12,7 @@ from sqlalchemy.event import listen
 from assets.builds.builder import Outcome, open_builder
 from assets.tables.transforms import DAY_TRANSFORMS
 from streaming.settings import Settings
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.store.rows import event, micros
 from tests.support import wait_until
 

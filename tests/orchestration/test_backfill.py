@@ -11,7 +11,7 @@ from assets.tables.models import DAY_TABLE_NAMES
 from orchestration.automation.run_requests import run_days, run_tables
 from orchestration.instance import open_instance
 from streaming.settings import Settings
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.orchestration.home import HomeRunner
 from tests.store.rows import year_of_days
 

@@ -22,7 +22,7 @@ from orchestration.automation.schedules import CLOSE, daily_close_schedule, seal
 from orchestration.build import build_defs
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import look
 from tests.store.rows import event, micros
 

@@ -19,7 +19,7 @@ from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.browser import browser
 from tests.conftest import bring_jars
-from tests.dashboard.served import answer_to, answer_to_nobody
+from tests.dashboard.server import answer_to, answer_to_nobody
 from tests.foreign_page import Attack, attack_from_other_origins
 from tests.orchestration import graphql
 from tests.orchestration.home import HomeRunner, leases

@@ -10,7 +10,7 @@ from orchestration.build import build_defs
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 from streaming.store.live_totals import read_first_day
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.store.rows import event, micros
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)

@@ -24,7 +24,7 @@ from orchestration.cli.backfill import backfill
 from orchestration.instance import open_instance, prepare_instance
 from streaming.settings import Settings
 from streaming.system.home import Home
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.postgres import PostgresServer
 from tests.store.rows import event, micros
 

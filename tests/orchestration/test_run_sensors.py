@@ -49,7 +49,7 @@ from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
 from streaming.system.home import Home
 from streaming.system.lease import holder
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import home_settings, look, store_variables
 from tests.orchestration.home import HomeRunner
 from tests.store.rows import event, micros, year_of_days

@@ -18,7 +18,7 @@ from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings
 from streaming.system.home import Home
 from streaming.system.lease import acquire
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.store.rows import event, micros, year_of_days
 
 

@@ -26,7 +26,7 @@ from orchestration.automation.table_sensors import stale_days_sensor
 from orchestration.build import build_defs
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import look
 from tests.store.rows import event, micros
 

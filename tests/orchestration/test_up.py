@@ -12,7 +12,7 @@ from orchestration.local.up import BROKER_STOP_SECONDS, CHILDREN_STOP_SECONDS
 from streaming.broker.embedded import broker_status
 from streaming.system.lease import holder
 from tests.browser import browser
-from tests.dashboard.served import get
+from tests.dashboard.server import get
 from tests.databases import NOT_YET
 from tests.orchestration.home import HomeRunner, leases
 from tests.support import wait_until

@@ -9,7 +9,7 @@ from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 
 from streaming.dashboard.access import read_access
 from streaming.settings import Settings
-from tests.dashboard.served import (
+from tests.dashboard.server import (
     HANDSHAKE,
     answer_to,
     answer_to_nobody,

@@ -7,7 +7,7 @@ import sys
 from contextlib import closing
 from typing import Any
 
-from tests.dashboard.served import send
+from tests.dashboard.server import send
 from tests.deployment import Deployment
 from tests.support import wait_until
 

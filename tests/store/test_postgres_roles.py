@@ -19,7 +19,7 @@ from streaming.store.source_topics import record_source_topics
 from streaming.store.sql_query import Bounds, run_query
 from streaming.totals.report import read_report
 from streaming.totals.sampler import Sampler
-from tests.assets.stored import write
+from tests.assets.event_store import write
 from tests.docs.pages import ROOT
 from tests.postgres import PostgresServer
 from tests.store.rows import SOURCE_TOPICS

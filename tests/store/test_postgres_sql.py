@@ -26,7 +26,7 @@ from streaming.store.sql_access import SqlTextError
 from streaming.store.sql_query import Bounds, run_query
 from streaming.store.sql_tables import SqlError, compute_day, read_sql_table, read_sql_tables
 from streaming.system.database import PostgresDatabase
-from tests.assets.stored import store_events, write
+from tests.assets.event_store import store_events, write
 from tests.databases import home_settings
 from tests.store.rows import SOURCE_TOPICS, event, micros
 from tests.support import wait_until

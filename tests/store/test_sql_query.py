@@ -14,7 +14,7 @@ from streaming.store.connection import write_store
 from streaming.store.sql_access import ReadOnlyAccess
 from streaming.store.sql_query import Bounds, run_query
 from streaming.store.sqlite import connect
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import home_settings
 from tests.store.rows import event, micros
 from tests.support import wait_until

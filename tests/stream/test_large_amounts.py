@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from confluent_kafka import Producer
 
-from tests.dashboard.served import get, serve_dashboard
+from tests.dashboard.server import get, serve_dashboard
 from tests.deployment import Deployment
 
 SALES, RETURNS = 9_300, 30

@@ -8,7 +8,7 @@ from rich.console import Console
 from streaming.settings import Settings
 from streaming.totals.render import render
 from streaming.totals.sampler import Sampler
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.store.rows import event
 
 HOSTILE = "\x1b[2Jlamp"

@@ -4,7 +4,7 @@ import time
 
 from streaming.settings import Settings
 from streaming.totals.sampler import Sampler
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.store.rows import event, micros
 
 

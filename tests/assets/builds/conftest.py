@@ -6,7 +6,7 @@ import pytest
 
 from assets.builds.builder import PartitionBuilder, open_builder
 from streaming.settings import Settings
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.store.rows import year_of_days
 
 

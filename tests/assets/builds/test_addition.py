@@ -25,7 +25,7 @@ from streaming.store.erasure import erase
 from streaming.store.table_builds import record_digests
 from tests.assets.builds import test_columns
 from tests.assets.builds.test_columns import build_from_rows, change, files, late
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import copy_store, home_settings
 from tests.store.rows import event, micros
 

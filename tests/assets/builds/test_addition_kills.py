@@ -9,7 +9,7 @@ import pytest
 from streaming.settings import Settings
 from tests.assets.builds.test_addition import store_and_build
 from tests.assets.builds.test_columns import late
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 
 STEP_FILES = (
     "assets/builds/addition.py",

@@ -43,7 +43,7 @@ from streaming.store.purchase_path import find_paths
 from streaming.store.rebuild import rebuild
 from streaming.system.home import Home
 from tests.assets.builds.test_columns import build, late
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import home_settings, look
 from tests.store.rows import GROUP, Event, year_of_days
 

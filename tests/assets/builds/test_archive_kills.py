@@ -9,7 +9,7 @@ import pytest
 from streaming.settings import Settings
 from tests.assets.builds.test_archive import DAYS, shown
 from tests.assets.builds.test_columns import late
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.store.rows import year_of_days
 
 pytestmark = pytest.mark.sqlite("PURCHASES_KEEP_EVENTS deletes rows of a file")

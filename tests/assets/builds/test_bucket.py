@@ -27,7 +27,7 @@ from streaming.store.preparation import prepare_store
 from streaming.system.home import Home
 from tests.assets.builds.test_archive import exported
 from tests.assets.builds.test_columns import TODAY, build, build_from_rows, late, listed
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import home_settings
 from tests.store.rows import year_of_days
 

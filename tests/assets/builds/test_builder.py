@@ -20,7 +20,7 @@ from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Figures, 
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
 from streaming.store.sqlite_tables import ROWS_TOGETHER
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import on_insert, read_named
 from tests.store.rows import Event, event, micros, year_of_days
 

@@ -26,7 +26,7 @@ from streaming.store.rebuild import rebuild
 from streaming.store.restore import restore
 from streaming.system.home import Home
 from streaming.system.lease import acquire
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import home_settings, look
 from tests.store.rows import Event, event, micros, year_of_days
 

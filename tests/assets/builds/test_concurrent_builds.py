@@ -27,7 +27,7 @@ from tests.assets.builds.test_builder import (
     states,
     table,
 )
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import change, home_settings, look
 from tests.store.rows import event, micros, year_of_days
 

@@ -15,7 +15,7 @@ from streaming.settings import Settings
 from streaming.store import free_space
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.erasure import erase
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.store.rows import year_of_days
 
 DAYS = [f"2024-01-{day:02d}" for day in range(1, 10)]

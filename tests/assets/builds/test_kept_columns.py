@@ -29,7 +29,7 @@ from streaming.system.home import Home
 from streaming.system.lease import acquire
 from tests.assets.builds.test_archive import TODAY, archived, exported, holding, kept
 from tests.assets.builds.test_columns import late
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 
 pytestmark = pytest.mark.sqlite("PURCHASES_KEEP_EVENTS deletes rows of a file")
 

@@ -17,7 +17,7 @@ from streaming.events.fields import MAX_AMOUNT_MICROS
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
 from streaming.units import decimal_text
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.store.rows import event, micros
 
 SOLD, HONEST = 9_300, 5_000_000

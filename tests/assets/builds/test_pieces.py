@@ -19,7 +19,7 @@ from assets.tables.transforms import DAY_TRANSFORMS, Figures
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
 from tests.assets.builds.test_builder import DAILY, FAILURES, HOURLY, everything, states
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import home_settings
 from tests.store.rows import Event, event, micros, year_of_days
 

@@ -23,7 +23,7 @@ from streaming.store.column_files import read_column_files
 from streaming.store.connection import read_store, write_store
 from streaming.store.erasure import erase
 from streaming.store.schema import upgrade
-from tests.assets.stored import store_events, store_example
+from tests.assets.event_store import store_events, store_example
 from tests.postgres import PostgresServer, start_postgres
 from tests.store.rows import Event, event, micros, year_of_days
 from tests.support import wait_until

@@ -9,7 +9,7 @@ import pytest
 from assets.builds.seal import seal_history
 from streaming.settings import Settings
 from tests.assets.builds.test_columns import TODAY, build_from_rows, late
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.store.rows import year_of_days
 
 STEP_FILES = (

@@ -25,7 +25,7 @@ from streaming.store.preparation import prepare_store
 from streaming.system.home import Home
 from tests.assets.builds.test_bucket import OTHERS, URL, objects, server
 from tests.assets.builds.test_columns import TODAY, build, build_from_rows, late
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.docs.pages import blocks, run
 from tests.store.rows import year_of_days
 

@@ -12,7 +12,7 @@ from assets.builds.spool import spool
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.settings import Settings
 from streaming.system.home import Home
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.store.rows import event, micros
 
 DAY = "2024-01-02"

@@ -25,7 +25,7 @@ from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
 from streaming.store.engine import open_engine
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.store.rows import event, micros, year_of_days
 
 FIRST = date(2024, 1, 1)

@@ -22,7 +22,7 @@ from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
 from tests.assets import oracle
-from tests.assets.stored import store_example
+from tests.assets.event_store import store_example
 from tests.databases import home_settings, look, read_named, store_variables
 from tests.store.rows import micros
 

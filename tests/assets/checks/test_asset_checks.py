@@ -24,7 +24,7 @@ from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
 from streaming.store.backup import scheduled_backup
 from streaming.store.connection import StoreConnection
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import copy_store, home_settings
 from tests.store.rows import add_dead_letter, event, micros, year_of_days
 

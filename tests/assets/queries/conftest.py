@@ -5,7 +5,7 @@ import pytest
 from assets.builds.builder import open_builder
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.settings import Settings
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import copy_store, home_settings
 from tests.store.rows import year_of_days
 

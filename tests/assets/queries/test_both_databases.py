@@ -34,9 +34,9 @@ from streaming.status.last_hour import new_samples
 from streaming.store.models import Table
 from streaming.store.sqlite import connect
 from streaming.totals.sampler import Sampler
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.browser import browser
-from tests.dashboard.served import serve_app
+from tests.dashboard.server import serve_app
 from tests.postgres import PostgresServer
 from tests.store.rows import Event, add_dead_letter, event, micros
 

@@ -15,7 +15,7 @@ from assets.tables.day_range import DayRange
 from streaming.errors import UsageError
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection, read_store
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import home_settings
 from tests.store.rows import Event, event, micros
 

@@ -17,7 +17,7 @@ from assets.queries.file_formats import Format
 from streaming.events.identifiers import event_id_text
 from streaming.settings import Settings
 from streaming.store.models import Table
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.databases import copy_store, home_settings, look
 from tests.store.rows import EVENT_COLUMNS, SOURCE_TOPICS, add_events, event, micros
 

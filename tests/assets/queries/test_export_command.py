@@ -15,8 +15,8 @@ from assets.queries.export import export_chunks
 from assets.queries.file_formats import Format, read_format
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
+from tests.assets.event_store import store_events
 from tests.assets.queries.test_export import exported
-from tests.assets.stored import store_events
 from tests.databases import look, store_variables
 from tests.in_process import run_here
 from tests.store.rows import add_events, event, micros

@@ -9,7 +9,7 @@ from assets.queries.status_section import read_tables_section
 from assets.tables.day_range import DayRange
 from assets.tables.transforms import DAY_TRANSFORMS
 from streaming.settings import Settings
-from tests.assets.stored import store_events
+from tests.assets.event_store import store_events
 from tests.store.rows import event, micros
 
 DAY: Final = "2024-03-01"
