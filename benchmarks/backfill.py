@@ -42,7 +42,7 @@ from streaming.store.engine import open_engine
 FIRST, LAST = date(2010, 12, 1), date(2011, 12, 9)
 
 
-def empty(tables: AssetsDefinition) -> AssetsDefinition:
+def empty_assets(tables: AssetsDefinition) -> AssetsDefinition:
     """Return assets of the same shape whose bodies do nothing: what Dagster itself needs."""
 
     @multi_asset(
@@ -123,7 +123,7 @@ def write_rows(connection: Connection, table: str, day: str, rows: pl.DataFrame)
         connection.exec_driver_sql(f"INSERT INTO {table} {names}", values)
 
 
-def alone(settings: Settings) -> float:
+def build_without_dagster(settings: Settings) -> float:
     """Read, compute and write the year without Dagster."""
     start = time.perf_counter()
     with open_builder(settings, "bench") as builder:
@@ -137,11 +137,11 @@ def main(kind: str) -> None:
     settings = load_settings()
     tables = table_assets(settings)[0]
     if kind == "alone":
-        seconds = alone(settings)
+        seconds = build_without_dagster(settings)
     elif kind == "polars":
         seconds = polars(settings)
     else:
-        seconds = in_dagster(settings, tables if kind == "full" else empty(tables))
+        seconds = in_dagster(settings, tables if kind == "full" else empty_assets(tables))
     print(seconds, time.process_time(), peak_mebibytes(os.getpid()))
 
 

@@ -117,7 +117,7 @@ def work_off(bench: Bench, group: str, commands: Sequence[list[str]]) -> Run:
     ]
     total = sum(consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions)
 
-    def committed() -> int:
+    def count_committed() -> int:
         try:
             return sum(max(p.offset, 0) for p in consumer.committed(partitions, timeout=10))
         except KafkaException:
@@ -126,7 +126,7 @@ def work_off(bench: Bench, group: str, commands: Sequence[list[str]]) -> Run:
     try:
         with ExitStack() as running:
             processes = [running.enter_context(bench.process(c, group)) for c in commands]
-            return watch([process.pid for process in processes], committed, total)
+            return watch([process.pid for process in processes], count_committed, total)
     finally:
         consumer.close()
 

@@ -29,17 +29,17 @@ DAY: Final = timedelta(days=1)
 Output = tuple[bytes | None, bytes | None, str | None]
 
 
-def copied(message: Message) -> Output:
+def copy_message(message: Message) -> Output:
     """Return key and value as they came."""
     return message.key(), message.value(), None
 
 
-def validated(message: Message) -> Output:
+def validate_message(message: Message) -> Output:
     """Return the enriched event, or the value as it came and why it is refused."""
     try:
         purchase = json.loads(message.value() or b"")
         appended_at = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
-        event = enriched(purchase, appended_at)
+        event = enrich_purchase(purchase, appended_at)
     except (ValueError, KeyError, TypeError, ArithmeticError) as error:
         return message.key(), message.value(), str(error)
     event["source_topic"] = message.topic()
@@ -50,13 +50,13 @@ def validated(message: Message) -> Output:
     return key.encode() if key else message.key(), json.dumps(event).encode(), None
 
 
-def enriched(purchase: dict[str, Any], appended_at: datetime) -> dict[str, Any]:
+def enrich_purchase(purchase: dict[str, Any], appended_at: datetime) -> dict[str, Any]:
     """Check each field of a purchase and give the event that is published.
 
     Raises `ValueError` and its kin for what is refused.
     """
-    require(purchase["user"] is None or named(purchase["user"]), "user")
-    require(named(purchase["item"]), "item")
+    require(purchase["user"] is None or is_name(purchase["user"]), "user")
+    require(is_name(purchase["item"]), "item")
     time = datetime.fromisoformat(purchase["timestamp"]).astimezone(UTC)
     require(datetime(2010, 1, 1, tzinfo=UTC) <= time <= appended_at + DAY, "timestamp")
     quantity = purchase.get("quantity", 1)
@@ -86,7 +86,7 @@ def enriched(purchase: dict[str, Any], appended_at: datetime) -> dict[str, Any]:
     return event
 
 
-def named(text: object) -> bool:
+def is_name(text: object) -> bool:
     """Return whether a text can be a user or an item."""
     return isinstance(text, str) and 0 < len(text) <= 128 and "\0" not in text
 
@@ -132,7 +132,7 @@ def main() -> None:
     """Be the contender that the argument names."""
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    work(sys.argv[1], {"raw": copied, "one_by_one": validated}[sys.argv[1]], stop)
+    work(sys.argv[1], {"raw": copy_message, "one_by_one": validate_message}[sys.argv[1]], stop)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from benchmarks.scratch import Bench, scratch
 from benchmarks.today import event_rows
 from streaming.settings import Settings, load_settings
 from streaming.store.connection import read_store, used_bytes
-from tests.assets.event_store import opened, write
+from tests.assets.event_store import open_store, write
 
 LAST: Final = FIRST + timedelta(DAYS - 1)
 RATE: Final = Rate(2_000, 60, "", "≤ 300")
@@ -50,7 +50,7 @@ BACKFILL: Final = (
 def make_rows(settings: Settings, events: int) -> None:
     """Make a deployment with a year of so many events in rows and in column files."""
     per_day, offset = events // DAYS, 0
-    with opened(settings) as engine:
+    with open_store(settings) as engine:
         for day in (FIRST + timedelta(number) for number in range(DAYS)):
             for number, start in enumerate(range(0, per_day, FILE_ROWS)):
                 made = make_events(day, number, min(FILE_ROWS, per_day - start))
@@ -88,7 +88,7 @@ def measure(bench: Bench, millions: int, kind: str) -> None:
         load = os.getloadavg()[0]
         tell(f"backfill, {which}: {seconds:.1f} s{bar}, {cpu:.1f} CPU s; load {load:.1f}")
     with year.running("process"), year.running("analyze"):
-        stored = year.stored()
+        stored = year.count_stored()
         year.run("produce", "--rate", "max", "--count", str(WARM_UP))
         year.wait_until_stored(stored + WARM_UP)
         for _ in range(ROUNDS):

@@ -59,9 +59,9 @@ def measure_dashboard(bench: Bench) -> list[Figure]:
         bench.wait_until_stored(1_000)
         server = running.enter_context(bench.process([*PURCHASES, "dashboard"], "dashboard"))
         port = port_of(bench)
-        nobody, _ = looked_at(bench, server.pid, port, 0)
-        waited, one = looked_at(bench, server.pid, port, 1)
-        waited_many, many = looked_at(bench, server.pid, port, DASHBOARDS)
+        nobody, _ = measure_readers(bench, server.pid, port, 0)
+        waited, one = measure_readers(bench, server.pid, port, 1)
+        waited_many, many = measure_readers(bench, server.pid, port, DASHBOARDS)
         figures = [
             Figure("server, one open dashboard", "% of a core", (one,), "< 2"),
             Figure(f"server, {DASHBOARDS} open dashboards", "% of a core", (many,), "< 100"),
@@ -84,7 +84,7 @@ def port_of(bench: Bench) -> int:
     raise TimeoutError("the dashboard does not answer")
 
 
-def looked_at(bench: Bench, pid: int, port: int, dashboards: int) -> tuple[float, float]:
+def measure_readers(bench: Bench, pid: int, port: int, dashboards: int) -> tuple[float, float]:
     """Return p99 of made → stored (ms) and the server's share of a core (%) under readers."""
     with readers(port, dashboards):
         started, cpu = time.monotonic(), cpu_seconds(pid)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from benchmarks.scratch import PURCHASES, Bench, clean
+from benchmarks.scratch import PURCHASES, Bench, clean_home
 from streaming.system.home import Home
 
 MINUTES: Final = 130
@@ -64,13 +64,20 @@ def _line(bench: Bench, minute: int) -> str:
     figures = [round(size / MIB, 2) for size in (sum(sizes.values()), *parts)]
     with closing(sqlite3.connect(f"file:{_runs_file(bench)}?mode=ro", uri=True)) as c:
         (runs,) = c.execute("SELECT count(*) FROM runs").fetchone()
-    values = (time.strftime("%H:%M:%S"), minute, *figures, runs, bench.stored(), LATE * minute)
+    values = (
+        time.strftime("%H:%M:%S"),
+        minute,
+        *figures,
+        runs,
+        bench.count_stored(),
+        LATE * minute,
+    )
     return ",".join(map(str, values))
 
 
 def main() -> None:
     """Measure, and print each line when it is there."""
-    with clean() as bench:
+    with clean_home() as bench:
         for line in measure_growth(bench, int(sys.argv[1]) if sys.argv[1:] else MINUTES):
             print(line, flush=True)
 

@@ -38,7 +38,7 @@ class Figure:
     bar: str = ""
     aim: float | None = None
 
-    def missed(self) -> bool:
+    def is_missed(self) -> bool:
         """Return whether the median is on the wrong side of the bar."""
         if not self.rounds or not self.bar:
             return False
@@ -54,7 +54,7 @@ class Figure:
             for value in (min(self.rounds), statistics.median(self.rounds), max(self.rounds))
         )
         aim = "" if self.aim is None else f", aim {self.aim:g}"
-        bar = f"{self.bar}{aim}{': **missed**' if self.missed() else ''}"
+        bar = f"{self.bar}{aim}{': **missed**' if self.is_missed() else ''}"
         return f"| {self.name} | {self.unit} | {low} | {middle} | {high} | {bar} |"
 
 

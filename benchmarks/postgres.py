@@ -21,7 +21,7 @@ import psycopg
 
 from benchmarks.long_runs import Rate, measure_latency
 from benchmarks.measure import Figure, machine, ratios, tell
-from benchmarks.scratch import Bench, clean
+from benchmarks.scratch import Bench, clean_home
 from streaming.analytics.app import BATCH_RECORDS
 from streaming.settings import Settings
 from streaming.store.advances import Advance
@@ -216,7 +216,7 @@ def measure_postgres(bench: Bench) -> list[Figure]:
 
 if __name__ == "__main__":
     print(machine())
-    with clean() as bench, serving(bench.home / "server") as server:
+    with clean_home() as bench, serving(bench.home / "server") as server:
         for figure in measure_rows(
             server, bench.home, int(sys.argv[1]) if sys.argv[1:] else EVENTS
         ):

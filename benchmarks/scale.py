@@ -65,7 +65,7 @@ def _fields(median: Callable[[str, str], float]) -> dict[str, object]:
             f"{app}_growth": median("speed", f"{behind[app]}: the last three ÷ the first three")
             for app in apps
         },
-        **_worked_out(
+        **_derived_figures(
             median("speed", "processor"),
             median("speed", f"{behind['consumer']}: each million"),
             median("postgres", "1 writer: writers"),
@@ -75,7 +75,7 @@ def _fields(median: Callable[[str, str], float]) -> dict[str, object]:
     }
 
 
-def _worked_out(
+def _derived_figures(
     processor: float, consumer: float, writer: float, server: float, file: float
 ) -> dict[str, object]:
     """Return what follows from CPU seconds per million."""

@@ -20,7 +20,7 @@ from streaming.kafka.open_listener import require_rules
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 from streaming.system.lease import holder
-from tests.support import everything
+from tests.support import allow_everything
 
 ROOT = Path(__file__).parents[1]
 PURCHASES = [sys.executable, "-c", "from orchestration.cli.main import run; run()"]
@@ -69,7 +69,7 @@ class Bench:
         """Return the same with a server's database in place of the file."""
         return replace(self, environment={**self.environment, "PURCHASES_DATABASE_URL": url})
 
-    def beside(self, name: str) -> "Bench":
+    def make_other_home(self, name: str) -> "Bench":
         """Return another home over the same topics."""
         home = self.home / name
         home.mkdir()
@@ -108,7 +108,7 @@ class Bench:
                 process.terminate()
                 process.wait()
 
-    def stored(self) -> int:
+    def count_stored(self) -> int:
         """Return the number of stored events."""
         try:
             with read_store(self.settings) as store:
@@ -121,7 +121,7 @@ class Bench:
     def wait_until_stored(self, events: int) -> None:
         """Wait for the number of stored events, at most ten minutes."""
         deadline = time.monotonic() + 600
-        while self.stored() < events:
+        while self.count_stored() < events:
             if time.monotonic() > deadline:
                 raise TimeoutError(events)
             time.sleep(0.05)
@@ -132,7 +132,7 @@ class Bench:
 
 
 @contextmanager
-def clean() -> Iterator[Bench]:
+def clean_home() -> Iterator[Bench]:
     """Return a scratch home in which nothing runs, and remove it in the end."""
     home = Path(tempfile.mkdtemp(prefix="purchases-bench-"))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PURCHASES_")}
@@ -145,11 +145,11 @@ def clean() -> Iterator[Bench]:
 @contextmanager
 def scratch() -> Iterator[Bench]:
     """Start an embedded broker in a scratch home, and remove all of it in the end."""
-    with clean() as bench:
+    with clean_home() as bench:
         try:
             bench.run("broker", "start")
             # The deployments have namespaces, which the open listener does not permit.
-            require_rules(Settings(home=bench.home), everything())
+            require_rules(Settings(home=bench.home), allow_everything())
             status = subprocess.run(
                 [*PURCHASES, "broker", "status"],
                 env=bench.environment,

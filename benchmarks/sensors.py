@@ -123,11 +123,11 @@ def _man(leases: ExitStack, home: Path, app: str) -> None:
     """Hold all leases of an app in this process, and write what its supervisor and workers say."""
     now, pid = time.time(), os.getpid()
     for path in (Home(home).supervisor_lease(app), Home(home).keep_alive(app)):
-        leases.enter_context(_held(path))
+        leases.enter_context(_acquire(path))
     slots = [SlotRestarts(slot, pid) for slot in range(SLOTS)]
     replace_json(Home(home).supervisor_status(app), SupervisorStatus(app, pid, now, now, slots))
     for slot in range(SLOTS):
-        leases.enter_context(_held(Home(home).worker_lease(app, slot)))
+        leases.enter_context(_acquire(Home(home).worker_lease(app, slot)))
         positions = [WorkerPosition("purchases", slot, 1_000_000, 1_000_010)]
         status = WorkerStatus(
             app, slot, pid, "running", records=10**6, positions=positions, updated_at=now
@@ -135,7 +135,7 @@ def _man(leases: ExitStack, home: Path, app: str) -> None:
         replace_json(Home(home).worker_status(app, slot), status)
 
 
-def _held(path: Path) -> Lease:
+def _acquire(path: Path) -> Lease:
     lease = acquire(path)
     if lease is None:
         raise RuntimeError(path)

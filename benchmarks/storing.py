@@ -22,7 +22,7 @@ def store(home: Bench, events: int) -> Run:
     """Let the consumer store a backlog of `events` in a new home."""
     home.run("db", "upgrade")
     with home.process(ANALYTICS, "analytics") as process:
-        return watch([process.pid], home.stored, events)
+        return watch([process.pid], home.count_stored, events)
 
 
 def bare_rows_per_second(stored: Bench, home: Bench) -> float:
@@ -55,9 +55,9 @@ def measure_storing(bench: Bench) -> list[Figure]:
     runs: list[Run] = []
     bare: list[float] = []
     for number in range(ROUNDS):
-        home = backlog.beside(f"stored{number}")
+        home = backlog.make_other_home(f"stored{number}")
         runs.append(store(home, MILLION))
-        bare.append(bare_rows_per_second(home, backlog.beside(f"bare{number}")))
+        bare.append(bare_rows_per_second(home, backlog.make_other_home(f"bare{number}")))
         tell(f"consumer: {runs[-1].records_per_second():,.0f} rows/s, bare {bare[-1]:,.0f}")
     rates = tuple(run.records_per_second() for run in runs)
     return [

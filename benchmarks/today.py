@@ -29,7 +29,7 @@ from assets.tables.models import DAY_TABLE_NAMES
 from assets.tables.transforms import DAY_TRANSFORMS
 from benchmarks.history import make_events
 from benchmarks.measure import peak_mebibytes, tell
-from benchmarks.scratch import PURCHASES, Bench, clean
+from benchmarks.scratch import PURCHASES, Bench, clean_home
 from streaming.events.identifiers import pack_event_id
 from streaming.producer.generator.orders import COUNTRIES, CUSTOMERS, FIRST_CUSTOMER, catalogue
 from streaming.settings import Settings
@@ -40,7 +40,7 @@ from streaming.store.rows import EventRow
 from streaming.system.home import Home
 from streaming.system.lease import holder
 from streaming.units import split_sum
-from tests.assets.event_store import opened, write
+from tests.assets.event_store import open_store, write
 
 EVENTS: Final = 10_000_000
 NEW: Final = 70_000
@@ -86,7 +86,7 @@ def event_rows(events: pl.DataFrame, first: int) -> list[EventRow]:
 def make_today(settings: Settings, day: date) -> None:
     """Store all events but the new ones: most in column files, the last ones in rows."""
     column_store, sealed = open_column_store(settings), SEALED_FILES * FILE_ROWS
-    with opened(settings) as engine:
+    with open_store(settings) as engine:
         files = [
             write_file(make_part(day, n, FILE_ROWS), column_store, str(day), (1, sealed))
             for n in range(SEALED_FILES)
@@ -115,7 +115,7 @@ def make_today(settings: Settings, day: date) -> None:
 
 def store_new(settings: Settings, day: date) -> None:
     """Store the new events, as the consumer does."""
-    with opened(settings) as engine:
+    with open_store(settings) as engine:
         write(engine, settings, event_rows(make_part(day, SEALED_FILES + 1, NEW), EVENTS - NEW))
 
 
@@ -214,10 +214,10 @@ def main() -> None:
     minutes = int(sys.argv[1]) if sys.argv[1:] else MINUTES
     is_empty = sys.argv[2:] == ["empty"]
     if not is_empty:
-        with clean() as bench:
+        with clean_home() as bench:
             measure_builds(bench.home)
     if minutes:
-        with clean() as bench:
+        with clean_home() as bench:
             today = str(datetime.now(UTC).date())
             # The last build is an added one then, as it is all day long.
             for step in () if is_empty else STEPS[:-1]:

@@ -90,19 +90,22 @@ def prepare_instance(settings: Settings) -> None:
     its configuration names what no setting does, or the extra `celery` is not installed.
     """
     home, preparation = Home(settings.home), _preparation(settings)
-    if _prepared(home.dagster_version) == preparation:
+    if _read_prepared_version(home.dagster_version) == preparation:
         return
     # All storages are opened under a lock: a webserver and a daemon that open an empty home at once
     # leave two migration heads, and neither ever starts again.
     with _lock(home.dagster_opening_lease):
         # Another process may have done it during the wait for the lock.
-        if _prepared(home.dagster_version) == preparation:
+        if _read_prepared_version(home.dagster_version) == preparation:
             return
         if not home.dagster_config.exists():
             shutil.copyfile(TEMPLATE, home.dagster_config)
         _name_engines(settings, home.dagster_config)
         with open_instance(settings) as instance:
-            if _prepared(home.dagster_version) is not None or settings.dagster_database:
+            if (
+                _read_prepared_version(home.dagster_version) is not None
+                or settings.dagster_database
+            ):
                 instance.upgrade()
             _open_storages(instance)
         # At last: a preparation that died in between is done again.
@@ -180,7 +183,7 @@ def _open_storages(instance: "DagsterInstance") -> None:
     instance.event_log_storage.set_concurrency_slots(WRITE_POOL, 1)
 
 
-def _prepared(path: Path) -> str | None:
+def _read_prepared_version(path: Path) -> str | None:
     """Return the version of Dagster that last opened all storages; None if none did."""
     try:
         return path.read_text()

@@ -16,14 +16,14 @@ _FORMULA: Final = re.compile(r"(^|[;,|\s])([\s\"']*)([=+\-@\uff1d\uff0b\uff0d\uf
 """Where a cell of a spreadsheet could begin and be a formula, as in `assets.queries.export`."""
 
 
-def grouped(amount: str) -> str:
+def group_thousands(amount: str) -> str:
     """Write a decimal with commas between thousands, exactly."""
     whole, _, decimals = amount.partition(".")
     sign = "-" if whole.startswith("-") else ""
     return f"{sign}{int(whole.lstrip('-')):,}.{decimals}"
 
 
-def printable(text: str) -> str:
+def printable_text(text: str) -> str:
     """Escape all that does not print: an item comes from anyone and must not steer a terminal.
 
     These are control characters, line ends, marks that turn the direction of text, and spaces that
@@ -34,12 +34,12 @@ def printable(text: str) -> str:
 
 def printable_lines(text: str) -> str:
     """Escape what does not print, but for the line ends."""
-    return "\n".join(map(printable, text.split("\n")))
+    return "\n".join(map(printable_text, text.split("\n")))
 
 
 def harmless_cell(text: str) -> str:
     """Return a text as a cell that a spreadsheet shows and does not compute, on one line."""
-    return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1\2'\3", printable(text))
+    return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1\2'\3", printable_text(text))
 
 
 def spreadsheet(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

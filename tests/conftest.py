@@ -21,7 +21,7 @@ from tests.databases import CHOICE, CHOSEN, SERVER, drop_databases
 from tests.deployment import Deployment
 from tests.java_archive import OPTIONS, archive_options
 from tests.postgres import PostgresServer, start_postgres
-from tests.support import Broker, everything, unique_namespace
+from tests.support import Broker, allow_everything, unique_namespace
 
 LOG_TAIL_BYTES = 4_000
 LONGEST = (
@@ -184,7 +184,7 @@ def broker(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
             flock(starting, LOCK_EX)
             bring_jars(jars, home)
             status = start_broker(home, print)
-            require_rules(Settings(home=home), everything())
+            require_rules(Settings(home=home), allow_everything())
         assert status.bootstrap_servers is not None
         yield Broker(home, status.bootstrap_servers)
         with suppress(BlockingIOError):

@@ -21,7 +21,7 @@ IDS_AT_ONCE = 500
 def wait_until_quiet(deployment: Deployment, sent: Sent, deadline: float = 60) -> None:
     """Wait until the database has as many events and dead letters as were acknowledged."""
 
-    def arrived() -> bool:
+    def have_arrived() -> bool:
         try:
             events = deployment.count("analytics_event")
             dead_letters = deployment.count("dead_letter")
@@ -29,14 +29,14 @@ def wait_until_quiet(deployment: Deployment, sent: Sent, deadline: float = 60) -
             return False
         return events >= len(sent.good) and dead_letters >= len(sent.bad)
 
-    wait_until(arrived, deadline, "not all acknowledged purchases arrived in the database")
+    wait_until(have_arrived, deadline, "not all acknowledged purchases arrived in the database")
 
 
 def wait_until_stored(deployment: Deployment, sent: Sent, deadline: float = 60) -> None:
     """Wait until each acknowledged purchase is stored as its user's, whatever others sent."""
     missing = dict(sent.good)
 
-    def arrived() -> bool:
+    def have_arrived() -> bool:
         ids = list(missing)
         for start in range(0, len(ids), IDS_AT_ONCE):
             asked = ids[start : start + IDS_AT_ONCE]
@@ -49,7 +49,7 @@ def wait_until_stored(deployment: Deployment, sent: Sent, deadline: float = 60) 
                     del missing[event_id]
         return not missing
 
-    wait_until(arrived, deadline, "not all acknowledged purchases are stored")
+    wait_until(have_arrived, deadline, "not all acknowledged purchases are stored")
 
 
 def require_exactly_once(deployment: Deployment, sent: Sent, *, alone: bool = True) -> None:

@@ -19,7 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from streaming.kafka.open_listener import ANYBODY
 
 
-def everything() -> list[AclBinding]:
+def allow_everything() -> list[AclBinding]:
     """Return rules of an open listener by which anybody may do everything."""
     anything = ResourcePatternType.LITERAL, ANYBODY, "*", AclOperation.ALL, AclPermissionType.ALLOW
     kinds = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID

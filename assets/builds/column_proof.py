@@ -81,5 +81,5 @@ def _add_rows(
     store: StoreConnection, day: date, zone: ZoneInfo, files: list[ColumnFile], sums: FileSums
 ) -> FileSums:
     for frame in read_rows_beyond(store, EVENT_COLUMNS, day, zone, files):
-        sums = sums.added(frame)
+        sums = sums.add_events(frame)
     return sums

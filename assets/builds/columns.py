@@ -60,7 +60,7 @@ class FileSums:
     items_sold: int
     net_revenue_micros: int
 
-    def added(self, events: pl.DataFrame) -> "FileSums":
+    def add_events(self, events: pl.DataFrame) -> "FileSums":
         """Return the sums with those of events."""
         # A few thousand of the largest amounts are beyond 64 bits, and polars would wrap their sum.
         net = events["amount_micros"].cast(pl.Int128).sum()
@@ -100,7 +100,7 @@ def write_file(
     # too.
     content = written.getvalue()
     column_store.write(name, content)
-    sums = FileSums(0, 0, 0).added(events)
+    sums = FileSums(0, 0, 0).add_events(events)
     trillions, micros = split_sum(sums.net_revenue_micros)
     return ColumnFile(
         name=name,

@@ -248,7 +248,7 @@ def count_customers(connection: StoreConnection, column_store: ColumnStore | Non
     if column_store is not None:
         for file in list_archive(connection):
             archived = read_archived(connection, file, column_store)
-            sums = sums.added(archived.filter(pl.col("user").is_not_null()))
+            sums = sums.add_events(archived.filter(pl.col("user").is_not_null()))
     return StreamFigures(sums.events, sums.events, sums.items_sold, sums.net_revenue_micros)
 
 

@@ -45,7 +45,7 @@ def build_file(rows: Sequence[Struct], kind: type[Struct], form: FileFormat, nam
     # Importing polars takes longer than most answers.
     import polars as pl
 
-    from assets.queries.file_formats import MEDIA_TYPES, Format, without_formulas
+    from assets.queries.file_formats import MEDIA_TYPES, Format, escape_formulas
 
     fields = [field for field in kind.__struct_fields__ if not field.endswith(MICROS)]
     # A sort is stable: within both halves the fields stay in their order.
@@ -63,7 +63,7 @@ def build_file(rows: Sequence[Struct], kind: type[Struct], form: FileFormat, nam
     )
     if form == "csv":
         chosen = Format.SPREADSHEET
-        body = BOM_UTF8 + without_formulas(frame).write_csv().encode()
+        body = BOM_UTF8 + escape_formulas(frame).write_csv().encode()
     else:
         chosen, buffer = Format.PARQUET, BytesIO()
         frame.write_parquet(buffer)

@@ -61,7 +61,7 @@ class Subject(NamedTuple):
     customer: str | None = None
     order: str | None = None
 
-    def tabled(self) -> tuple[tuple[str, str | None], ...]:
+    def table_columns(self) -> tuple[tuple[str, str | None], ...]:
         """Return the columns by which a table of days exists, each with its name."""
         return ("item", self.item), ("country", self.country)
 

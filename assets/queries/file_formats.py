@@ -74,7 +74,7 @@ def _csv(frames: Iterator[pl.DataFrame], _: Path) -> Iterator[bytes]:
         yield frame.write_csv(include_header=False).encode()
 
 
-def without_formulas(frame: pl.DataFrame) -> pl.DataFrame:
+def escape_formulas(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a frame with an apostrophe before each text that a spreadsheet would compute."""
     return frame.with_columns(pl.col(pl.String).str.replace_all(FORMULA, "${1}${2}'${3}"))
 
@@ -82,7 +82,7 @@ def without_formulas(frame: pl.DataFrame) -> pl.DataFrame:
 def _spreadsheet(frames: Iterator[pl.DataFrame], scratch: Path) -> Iterator[bytes]:
     """Write CSV with an apostrophe before what would be a formula, and a mark that it is UTF-8."""
     yield BOM_UTF8
-    yield from _csv(map(without_formulas, frames), scratch)
+    yield from _csv(map(escape_formulas, frames), scratch)
 
 
 def _jsonl(frames: Iterator[pl.DataFrame], _: Path) -> Iterator[bytes]:

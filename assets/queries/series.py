@@ -126,7 +126,7 @@ def answer_hours(settings: Settings, query: RangeQuery) -> Series | Response:
             series = _series_of_events(store, settings, days, query.subject, "hour")
         else:
             points = read_hours(store, days)
-            before = _read_built_sum(store, settings, "hourly_sales", days.preceding())
+            before = _read_built_sum(store, settings, "hourly_sales", days.preceding_range())
             series = _series_of_table(store, settings, "hourly_sales", days, points, before)
         series = _with_distinct(store, settings, days, query.subject, series, "hour")
     return _answer(series, query, "hour")
@@ -169,7 +169,7 @@ def _with_new(point: PeriodFigures, new: dict[str, int] | None) -> PeriodFigures
 def _series_of_days(
     store: StoreConnection, settings: Settings, days: DayRange, subject: Subject, by: Period
 ) -> Series:
-    names = [(column, name) for column, name in subject.tabled() if name is not None]
+    names = [(column, name) for column, name in subject.table_columns() if name is not None]
     has_table = len(names) <= 1 and subject.customer is None
     # Orders and customers of a week are no sums of its days'.
     if not has_table or (by != "day" and has_few_events(store, days, subject)):
@@ -177,11 +177,11 @@ def _series_of_days(
     if names:
         table = f"daily_{names[0][0]}_sales"
         points = read_days(store, table, days, names[0])
-        before = _read_built_sum(store, settings, table, days.preceding(), names[0])
+        before = _read_built_sum(store, settings, table, days.preceding_range(), names[0])
     else:
         table = "daily_sales"
         points = read_days_of_shop(store, days)
-        before = sum_figures(read_days_of_shop(store, days.preceding()))
+        before = sum_figures(read_days_of_shop(store, days.preceding_range()))
     return _series_of_table(store, settings, table, days, group_days(points, by), before)
 
 
@@ -218,7 +218,7 @@ def _series_of_events(
     store: StoreConnection, settings: Settings, days: DayRange, subject: Subject, by: Period
 ) -> Series:
     points = read_periods(store, days, settings, subject, by)
-    before = days.preceding()
+    before = days.preceding_range()
     sum_before = (
         sum_figures(read_periods(store, before, settings, subject, "month"))
         if has_few_events(store, before, subject)

@@ -25,7 +25,7 @@ class DayRange:
         """Return every day, oldest first."""
         return [self.first + timedelta(number) for number in range(len(self))]
 
-    def preceding(self) -> "DayRange":
+    def preceding_range(self) -> "DayRange":
         """Return the range of the same length that ends on the day before this one begins."""
         return DayRange(self.first - timedelta(len(self)), self.first - timedelta(1))
 
@@ -39,9 +39,9 @@ class DayRange:
             return None
         begin, end = _near_month(self.first), _near_month(self.last + timedelta(1))
         months = DayRange(begin, end - timedelta(1))
-        return months, self._without(months), months._without(self)
+        return months, self._subtract(months), months._subtract(self)
 
-    def _without(self, other: "DayRange") -> "list[DayRange]":
+    def _subtract(self, other: "DayRange") -> "list[DayRange]":
         """Return what is before and after the other range, which has days of this one."""
         before = DayRange(self.first, other.first - timedelta(1))
         after = DayRange(other.last + timedelta(1), self.last)

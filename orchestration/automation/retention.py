@@ -98,7 +98,7 @@ def apply_retention(settings: Settings, instance: DagsterInstance, now: float) -
     deleted = _expired_runs(finished, now) - read_needed_runs(log)
     for run_id in deleted:
         instance.delete_run(run_id)
-    for run_id in deleted | _ended_before(finished, now - old):
+    for run_id in deleted | _list_runs_before(finished, now - old):
         # Of runs that stay for their materialisations the files go too.
         _delete_run_files(home, run_id)
     delete_check_rows(log, deleted)
@@ -121,9 +121,9 @@ def _expired_runs(finished: Sequence[RunRecord], now: float) -> set[str]:
     """
     frequent = [record for record in finished if _is_frequent(record.dagster_run)]
     return {
-        *_ended_before(finished, now - RUN_DAYS * DAY_SECONDS),
-        *_ended_before(frequent, now - FREQUENT_DAYS * DAY_SECONDS),
-        *_ended_before(frequent[FREQUENT_RUNS:], now),
+        *_list_runs_before(finished, now - RUN_DAYS * DAY_SECONDS),
+        *_list_runs_before(frequent, now - FREQUENT_DAYS * DAY_SECONDS),
+        *_list_runs_before(frequent[FREQUENT_RUNS:], now),
     }
 
 
@@ -132,7 +132,7 @@ def _is_frequent(run: DagsterRun) -> bool:
     return succeeded and run.tags.get(REASON_TAG) in FREQUENT_REASONS
 
 
-def _ended_before(finished: Iterable[RunRecord], moment: float) -> set[str]:
+def _list_runs_before(finished: Iterable[RunRecord], moment: float) -> set[str]:
     return {
         record.dagster_run.run_id
         for record in finished

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streaming.formatting import grouped, printable
+from streaming.formatting import group_thousands, printable_text
 from streaming.runtime.status_file import WorkerStatus
 
 
@@ -62,7 +62,7 @@ def render(view: LiveView) -> RenderableType:
     figures.add_column(style="dim")
     figures.add_column(justify="right", min_width=14)
     refused = f"{view.refused:,}" + (f" ({view.top_reason})" if view.top_reason else "")
-    revenue = f"{grouped(view.net_revenue)} {view.currency}"
+    revenue = f"{group_thousands(view.net_revenue)} {view.currency}"
     rate = f"{view.events_per_second:,.0f}"
     figures.add_row("items sold", f"{view.items_sold:,}", "events/s", rate)
     figures.add_row("net revenue", revenue, "lag records", f"{view.lag_records:,}")
@@ -89,7 +89,7 @@ def _most_popular(top: Sequence[tuple[str, int]]) -> RenderableType:
     table.add_column("most popular", min_width=24, max_width=40, no_wrap=True)
     table.add_column("items sold", justify="right")
     for item, items_sold in top:
-        table.add_row(Text(printable(item)), f"{items_sold:,}")
+        table.add_row(Text(printable_text(item)), f"{items_sold:,}")
     return table
 
 
@@ -101,5 +101,5 @@ def _workers(workers: Sequence[WorkerStatus]) -> RenderableType:
     for worker in workers:
         state = f"{worker.state}: {worker.detail}" if worker.detail else worker.state
         name, records = f"{worker.app}-{worker.slot}", f"{worker.records:,}"
-        table.add_row(name, Text(printable(state)), str(worker.pid), records)
+        table.add_row(name, Text(printable_text(state)), str(worker.pid), records)
     return table

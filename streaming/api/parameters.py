@@ -29,7 +29,7 @@ def parse_body(kind: type[Struct], body: bytes) -> Struct:
         record = msgspec.json.decode(body or b"{}", type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UsageError(f"The body does not fit this endpoint: {error}.") from None
-    return _without_nul(record)
+    return _require_no_nul(record)
 
 
 def parse_parameters(kind: type[Struct], request: Request) -> Struct:
@@ -51,10 +51,10 @@ def parse_parameters(kind: type[Struct], request: Request) -> Struct:
         record = msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(_wrong_parameter(kind, values, str(error))) from None
-    return _without_nul(record)
+    return _require_no_nul(record)
 
 
-def _without_nul(record: Struct) -> Struct:
+def _require_no_nul(record: Struct) -> Struct:
     """Return the record. PostgreSQL takes no text with a NUL, and no stored one has it."""
     for name, value in msgspec.structs.asdict(record).items():
         texts = value if isinstance(value, list | tuple) else [value]

@@ -27,7 +27,7 @@ from streaming.cli.dlq_options import (
 from streaming.cli.dlq_output import print_list, redrive_summary
 from streaming.cli.output import AsJson, print_json, print_text
 from streaming.errors import UsageError
-from streaming.formatting import printable
+from streaming.formatting import printable_text
 
 if TYPE_CHECKING:
     from streaming.dead_letters.repair import Repair
@@ -100,7 +100,7 @@ def show(
     cluster = preflight(settings, redrive_rules(Names.of(settings), send=False))
     with closing(DeadLetterReader(settings, cluster.bootstrap_servers)) as reader:
         last = reader.find(dead_letter)
-        shown = details(dead_letter, last, reader.attempts(dead_letter), reader.decoded(last))
+        shown = details(dead_letter, last, reader.attempts(dead_letter), reader.read_json(last))
     if as_json:
         print_json(shown)
     else:
@@ -193,7 +193,7 @@ def drop(
             dropped = mark_dropped(
                 store, list(find_dead_letters(store, dead_letter_filter)), because
             )
-        text = f"OK: {dropped:,} dropped: {printable(because)}"
+        text = f"OK: {dropped:,} dropped: {printable_text(because)}"
     else:
         with read_store(settings) as store:
             dropped = sum(1 for _ in find_dead_letters(store, dead_letter_filter))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from streaming.cli.output import print_text
-from streaming.formatting import printable
+from streaming.formatting import printable_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -90,5 +90,5 @@ def _table(dead_letters: "Sequence[StoredDeadLetter]") -> "Table":
         )
         at = (summary(dead_letter).refused_at or "")[:19].replace("T", " ")
         name = f"{dead_letter.partition}:{dead_letter.offset}" if short else dead_letter.id
-        table.add_row(name, at, *(Text(printable(cell or "")) for cell in cells))
+        table.add_row(name, at, *(Text(printable_text(cell or "")) for cell in cells))
     return table

@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 from streaming.errors import PurchasesError
-from streaming.formatting import printable, printable_lines
+from streaming.formatting import printable_lines, printable_text
 from streaming.system.privacy import UMASK
 
 INTERRUPTED = 130
@@ -66,5 +66,5 @@ def _print_error(error: Exception) -> int:
         )
     else:
         message = f"Unexpected {type(error).__name__}: {error}. Run it with --debug for details."
-    sys.stderr.write(f"{printable(' '.join(message.split()))}\n")
+    sys.stderr.write(f"{printable_text(' '.join(message.split()))}\n")
     return code

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from streaming.errors import PurchasesError
-from streaming.formatting import printable
+from streaming.formatting import printable_text
 from streaming.system.home import Home
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def produce_summary(result: "ProduceResult", count: int | None, home: Path) -> s
     acknowledgement, in a file of `home` if they are many.
     """
     if result.unacknowledged:
-        names = _named(result.unacknowledged, home)
-        raise PurchasesError(f"{_unacknowledged(result)}: {names}.")
+        names = _list_names(result.unacknowledged, home)
+        raise PurchasesError(f"{_unacknowledged_sentence(result)}: {names}.")
     if result.failure:
         raise PurchasesError(f"{result.failure}. {result.sent:,} purchases were sent before.")
     if count is not None and result.sent < count:
@@ -61,7 +61,7 @@ def replay_summary(result: "ReplayResult", file: Path) -> str:
             f" nothing was sent{_dates(result)}."
         )
     if result.unacknowledged:
-        raise PurchasesError(f"{_unacknowledged(result)}; {again}.")
+        raise PurchasesError(f"{_unacknowledged_sentence(result)}; {again}.")
     if result.done < result.rows:
         why = result.failure or "Stopped"
         raise PurchasesError(
@@ -86,7 +86,7 @@ def replay_summary(result: "ReplayResult", file: Path) -> str:
 
 def statuses(unpaid: Mapping[str, int]) -> str:
     """Return rows of which nothing was paid, by status: `2 Status is Refunded`."""
-    return ", ".join(f"{count:,} {printable(status)}" for status, count in unpaid.items())
+    return ", ".join(f"{count:,} {printable_text(status)}" for status, count in unpaid.items())
 
 
 def _dates(result: "ReplayResult") -> str:
@@ -98,7 +98,7 @@ def _dates(result: "ReplayResult") -> str:
     return f": {span}, {'shifted' if result.shift_micros else 'as recorded'}"
 
 
-def _unacknowledged(result: "ProduceResult | ReplayResult") -> str:
+def _unacknowledged_sentence(result: "ProduceResult | ReplayResult") -> str:
     reason = f"{result.failure}. " if result.failure else ""
     return (
         f"{reason}{len(result.unacknowledged):,} of the {result.sent:,} purchases sent were not"
@@ -106,7 +106,7 @@ def _unacknowledged(result: "ProduceResult | ReplayResult") -> str:
     )
 
 
-def _named(names: list[str], home: Path) -> str:
+def _list_names(names: list[str], home: Path) -> str:
     """Name all, or the first and a file with all of them."""
     first = ", ".join(names[:NAMED])
     if len(names) <= NAMED:

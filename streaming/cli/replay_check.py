@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from streaming.cli.progress import statuses
-from streaming.formatting import grouped, printable
+from streaming.formatting import group_thousands, printable_text
 
 if TYPE_CHECKING:
     from streaming.producer.replay.check import ReplayCheck
@@ -17,7 +17,7 @@ def check_text(check: "ReplayCheck") -> str:
 
     refused, unpaid = sum(check.refused.values()), sum(check.unpaid.values())
     judged = check.rows - unpaid
-    file = printable(check.file)
+    file = printable_text(check.file)
     verdict = (
         f"FAILED: {refused:,} of the {judged:,} rows of {file} would be refused"
         if refused
@@ -40,10 +40,11 @@ def check_text(check: "ReplayCheck") -> str:
 def _columns(check: "ReplayCheck") -> list[str]:
     width = max(map(len, check.columns))
     lines = [
-        f"{INDENT}{field:<{width}}  {printable(column)}" for field, column in check.columns.items()
+        f"{INDENT}{field:<{width}}  {printable_text(column)}"
+        for field, column in check.columns.items()
     ]
     if check.unused_columns:
-        lines.append(f"Not used: {', '.join(map(printable, check.unused_columns))}")
+        lines.append(f"Not used: {', '.join(map(printable_text, check.unused_columns))}")
     return ["Fields, and the columns that give them:", *lines]
 
 
@@ -63,12 +64,12 @@ def _figures(check: "ReplayCheck") -> list[str]:
         f"Dates       {days if check.first_day else 'none that can be read'}",
         f"Purchases   {valid:,}" + (f", {', '.join(odd)}" if odd else ""),
         f"Items       {check.quantity:,}",
-        f"Money       {grouped(check.net_revenue)} {check.currency}",
-        f"Sent before {_sent_before(check)}",
+        f"Money       {group_thousands(check.net_revenue)} {check.currency}",
+        f"Sent before {_earlier_replay(check)}",
     ]
 
 
-def _sent_before(check: "ReplayCheck") -> str:
+def _earlier_replay(check: "ReplayCheck") -> str:
     if check.sent_at:
         file = f"all of this file, by {check.sent_at}"
     elif check.begun_at:

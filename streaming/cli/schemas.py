@@ -9,7 +9,7 @@ import typer
 
 from streaming.cli.output import AsJson, print_json, print_text
 from streaming.errors import UsageError
-from streaming.formatting import printable
+from streaming.formatting import printable_text
 
 app = typer.Typer(help="The schemas of the topics.", no_args_is_help=True)
 
@@ -81,6 +81,6 @@ def check(as_json: AsJson = False) -> None:
         for one in checks:
             print_text(f"{one.subject} {verdicts[one.compatible]}")
             for message in one.messages:
-                print_text(f"  {printable(message)}")
+                print_text(f"  {printable_text(message)}")
     if wrong:
         raise typer.Exit(1)

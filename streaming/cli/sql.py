@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from streaming.cli.output import print_json, print_text
-from streaming.formatting import printable, spreadsheet
+from streaming.formatting import printable_text, spreadsheet
 
 if TYPE_CHECKING:
     from streaming.store.sql_query import Cell, QueryResult
@@ -115,7 +115,7 @@ def _what_was_cut(cut: Literal["rows", "bytes"], rows: int) -> str:
 def _table(result: "QueryResult") -> str:
     """Return lines of columns as wide as their longest cell; numbers stand to the right."""
     texts = [[_text(cell) for cell in row] for row in result.rows]
-    heads = list(map(printable, result.columns))
+    heads = list(map(printable_text, result.columns))
     widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
     numbers = [
         any(cell is not None for cell in column)
@@ -135,4 +135,4 @@ def _table(result: "QueryResult") -> str:
 
 
 def _text(cell: "Cell") -> str:
-    return "" if cell is None else printable(str(cell))
+    return "" if cell is None else printable_text(str(cell))

@@ -8,7 +8,7 @@ import typer
 from streaming.cli.output import print_json, print_text
 from streaming.cli.times import read_time
 from streaming.errors import UsageError
-from streaming.formatting import printable
+from streaming.formatting import printable_text
 
 if TYPE_CHECKING:
     from streaming.kafka.peek import PeekedRecord
@@ -187,10 +187,12 @@ def _print_record(record: "PeekedRecord", *, as_json: bool) -> None:
     if as_json:
         print_json(record)
         return
-    key = "none" if record.key is None else printable(record.key)
-    value = "no value" if record.value is None else printable(record.value)
+    key = "none" if record.key is None else printable_text(record.key)
+    value = "no value" if record.value is None else printable_text(record.value)
     position = f"{record.topic}-{record.partition} @ {record.offset}"
     print_text(f"{record.timestamp or 'no time'}  {position}  key {key}")
     for header, content in record.headers:
-        print_text(f"  {printable(header)}: {'none' if content is None else printable(content)}")
+        print_text(
+            f"  {printable_text(header)}: {'none' if content is None else printable_text(content)}"
+        )
     print_text(f"  {value}")

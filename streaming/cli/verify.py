@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streaming.cli.output import AsJson, print_json, print_text
-from streaming.formatting import printable
+from streaming.formatting import printable_text
 from streaming.units import EPOCH, rfc_3339
 
 if TYPE_CHECKING:
@@ -81,6 +81,6 @@ def _text(result: "VerificationReport") -> str:
             f"Rests on the verification of {moment} UTC for the {result.rests_on_events:,} events"
             " that it compared; --full reads all again."
         )
-    lines += [printable(text) for text in result.unreadable if text not in result.examples]
-    lines += map(printable, result.examples)
+    lines += [printable_text(text) for text in result.unreadable if text not in result.examples]
+    lines += map(printable_text, result.examples)
     return "\n".join(lines)

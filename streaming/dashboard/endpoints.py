@@ -181,7 +181,7 @@ def _dead_letter(settings: Settings, query: DeadLetterId) -> DeadLetterDetails:
     cluster = preflight(settings, redrive_rules(Names.of(settings), send=False))
     with closing(DeadLetterReader(settings, cluster.bootstrap_servers)) as reader:
         last = reader.find(dead_letter)
-        return details(dead_letter, last, reader.attempts(dead_letter), reader.decoded(last))
+        return details(dead_letter, last, reader.attempts(dead_letter), reader.read_json(last))
 
 
 def _redrive(settings: Settings, options: RedriveOptions) -> RedriveResult:

@@ -88,7 +88,7 @@ class DeadLetterReader:
                 return read_attempt(record, dead_letter) if record.offset == offset else None
         return None
 
-    def plain(self, record: Record) -> Record:
+    def read_unframed(self, record: Record) -> Record:
         """Return a record with its value as JSON, if it is framed and its schema is known.
 
         Raises `Unavailable` if the schema registry does not answer.
@@ -99,13 +99,13 @@ class DeadLetterReader:
         unframed = unframe(record, self.schemas.readers)
         return record if isinstance(unframed, Refusal) else unframed
 
-    def decoded(self, last: DeadLetterRecord | None) -> bytes | None:
+    def read_json(self, last: DeadLetterRecord | None) -> bytes | None:
         """Return the JSON of a framed value; None if it has none that can be read now."""
         if last is None:
             return None
         # What is kept is shown also while the registry is away.
         with suppress(Unavailable):
-            plain = self.plain(last.record)
+            plain = self.read_unframed(last.record)
             return None if plain is last.record else plain.value
         return None
 
@@ -122,12 +122,12 @@ class DeadLetterReader:
         attempts = [
             attempt
             for partition in self._bounds
-            for record in self._between(partition, since, until)
+            for record in self._read_between(partition, since, until)
             if (attempt := read_attempt(record, dead_letter)) is not None
         ]
         return sorted(attempts, key=lambda attempt: attempt.headers.origin.attempt)
 
-    def _between(self, partition: TopicPartition, since: int, until: int) -> Iterator[Record]:
+    def _read_between(self, partition: TopicPartition, since: int, until: int) -> Iterator[Record]:
         """Yield what was appended to a partition between two times (ms)."""
         start, end = self._offset_at(partition, since), self._offset_at(partition, until)
         if start >= end:

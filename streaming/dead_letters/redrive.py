@@ -186,7 +186,7 @@ def _repair_all(
         if record is None:
             count.left[GONE] += 1
             continue
-        plain = reader.plain(record.record)
+        plain = reader.read_unframed(record.record)
         if pseudonyms.erased and _is_of_erased(plain, pseudonyms):
             count.left[ERASED] += 1
             continue

@@ -14,7 +14,7 @@ from streaming.events.dead_letter import escaped_text
 from streaming.events.framing import read_framing
 from streaming.events.record import DEAD_LETTER, Headers
 from streaming.events.refusal import Reason
-from streaming.formatting import printable
+from streaming.formatting import printable_text
 from streaming.store.dead_letters import StoredDeadLetter
 from streaming.units import rfc_3339
 
@@ -136,7 +136,7 @@ def details(
         in_topic=record is not None,
         truncated_bytes=None if truncated is None else int(truncated),
         key=dead_letter.key if record is None else escaped_text(record.key),
-        headers=_foreign(headers),
+        headers=_other_headers(headers),
         value=None if value is None else value.decode(errors="backslashreplace"),
         value_hex=None if value is None else value.hex(),
         framing=None if framing is None else framing.text,
@@ -163,9 +163,9 @@ def lines(dead_letter: DeadLetterDetails) -> str:
         *([("framing", dead_letter.framing)] if dead_letter.framing else []),
         *([("by schema", dead_letter.decoded[:SHOWN_BYTES])] if dead_letter.decoded else []),
     ]
-    text = [f"{printable(name):<13} {printable(value)}".rstrip() for name, value in named]
+    text = [f"{printable_text(name):<13} {printable_text(value)}".rstrip() for name, value in named]
     text += [
-        f"attempt {a.attempt:<5} {a.refused_at} {printable(a.reason)}: {printable(a.detail)}"
+        f"attempt {a.attempt:<5} {a.refused_at} {printable_text(f'{a.reason}: {a.detail}')}"
         for a in dead_letter.refusals
     ]
     if dead_letter.reason == Reason.NOT_STORABLE:
@@ -182,7 +182,7 @@ def lines(dead_letter: DeadLetterDetails) -> str:
         return "\n".join([*text, "", "It has no value."])
     content = bytes.fromhex(dead_letter.value_hex)
     more = [] if len(content) <= SHOWN_BYTES else [f"… {len(content):,} bytes in all"]
-    value = printable(content[:SHOWN_BYTES].decode(errors="backslashreplace"))
+    value = printable_text(content[:SHOWN_BYTES].decode(errors="backslashreplace"))
     return "\n".join([*text, "", value, "", *_hex_lines(content[:SHOWN_BYTES]), *more])
 
 
@@ -207,7 +207,7 @@ def _attempt(attempt: DeadLetterRecord) -> Attempt:
     )
 
 
-def _foreign(headers: Headers) -> tuple[TextHeader, ...]:
+def _other_headers(headers: Headers) -> tuple[TextHeader, ...]:
     return tuple(
         TextHeader(name, escaped_text(value))
         for name, value in headers

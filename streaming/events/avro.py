@@ -114,7 +114,7 @@ def _record_reader(schema: Any) -> ValueReader:  # noqa: ANN401 - JSON of any fo
     if not isinstance(schema, dict) or schema["type"] not in RECORDS:
         raise UnreadableSchemaError("is no record, and no union of records")
     # We convert the few fields that matter: fastavro's own logical types take twice as long.
-    copy = _copied(schema, count())
+    copy = _copy_type(schema, count())
     if copy.nodes > MAX_NODES:
         raise UnreadableSchemaError(TOO_LARGE)
     plain = parse_schema(copy.schema)
@@ -153,7 +153,7 @@ class _Copy(NamedTuple):
 _Copier = Callable[[Any], _Copy]
 
 
-def _copied(
+def _copy_type(
     schema: Any,  # noqa: ANN401 - JSON of any form
     numbers: Iterator[int],
     depth: int = 0,
@@ -169,7 +169,7 @@ def _copied(
         raise UnreadableSchemaError(TOO_LARGE)
     if depth > MAX_DEPTH:
         raise UnreadableSchemaError("is nested too deep")
-    copied = partial(_copied, numbers=numbers, depth=depth + 1)
+    copied = partial(_copy_type, numbers=numbers, depth=depth + 1)
     if isinstance(schema, list):
         return _union(list(map(copied, schema)))
     kind = schema["type"] if isinstance(schema, dict) else schema
@@ -254,11 +254,11 @@ def _converter(schema: Any) -> tuple[type, Converter]:  # noqa: ANN401 - JSON of
     if kind in {"int", "long"}:
         return int, TIMES.get(logical, _as_it_is)
     if kind in {"float", "double"}:
-        return float, _finite
+        return float, _number_or_text
     if kind in {"bytes", "fixed"}:
         if logical == "decimal":
             return bytes, partial(_decimal, int(schema.get("scale", 0)))
-        return bytes, _uuid if logical == "uuid" else _described
+        return bytes, _uuid if logical == "uuid" else _byte_count
     return object, _as_it_is
 
 
@@ -266,12 +266,12 @@ def _as_it_is(value: Any) -> Any:  # noqa: ANN401 - of any type
     return value
 
 
-def _finite(value: float) -> float | str:
+def _number_or_text(value: float) -> float | str:
     """Return a number, but NaN and infinity as text, which JSON would otherwise have as null."""
     return value if isfinite(value) else str(value)
 
 
-def _described(value: bytes) -> dict[str, int]:
+def _byte_count(value: bytes) -> dict[str, int]:
     """Return what no field of a purchase takes: bytes as text would be taken for a name."""
     return {"bytes": len(value)}
 

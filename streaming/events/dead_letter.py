@@ -68,7 +68,7 @@ def dead_letter(record: Record, origin: Origin, refusal: Refusal, maximum_bytes:
     carried = forwarded_headers(record.headers)
     refused = _refusal_headers(origin, refusal)
     few = carried[:MAX_HEADERS]
-    marks = _cut_mark(".headers", _packed(carried)) if len(few) < len(carried) else []
+    marks = _cut_mark(".headers", _pack_headers(carried)) if len(few) < len(carried) else []
     whole = DeadLetter(record.key, record.value, [*few, *refused, *marks])
     if size_in_bytes(whole) <= maximum_bytes:
         return whole
@@ -136,7 +136,7 @@ def _refusal_headers(origin: Origin, refusal: Refusal) -> list[Header]:
 
 def _cut_marks(record: Record, carried: list[Header], kept: int) -> list[Header]:
     """Return the size and the SHA-256 of each part that is cut to `kept` bytes."""
-    parts = {"": record.value or b"", ".key": record.key or b"", ".headers": _packed(carried)}
+    parts = {"": record.value or b"", ".key": record.key or b"", ".headers": _pack_headers(carried)}
     marks: list[Header] = []
     for part, content in parts.items():
         if len(content) > kept or (part == ".headers" and len(carried) > MAX_HEADERS):
@@ -156,14 +156,14 @@ def _leading_headers(headers: Iterable[Header], kept: int) -> list[Header]:
     """Return the leading headers that take at most `kept` bytes; each is whole."""
     leading: list[Header] = []
     for header in headers:
-        kept -= len(_pack(header))
+        kept -= len(_pack_header(header))
         if kept < 0:
             break
         leading.append(header)
     return leading
 
 
-def _packed(headers: Iterable[Header]) -> bytes:
+def _pack_headers(headers: Iterable[Header]) -> bytes:
     """Return all headers packed; a record may have 100,000, so no function is called for each."""
     length = _LENGTH.pack
     parts: list[bytes] = []
@@ -178,6 +178,6 @@ def _packed(headers: Iterable[Header]) -> bytes:
     return b"".join(parts)
 
 
-def _pack(header: Header) -> bytes:
+def _pack_header(header: Header) -> bytes:
     """Return a header as int32 length ‖ name ‖ int32 length ‖ value, big-endian; -1 is no value."""
-    return _packed([header])
+    return _pack_headers([header])

@@ -114,7 +114,7 @@ def name(field: str, value: str, reason: Reason) -> str:
     """Accept a user or item of 1 to 128 characters that UTF-8 can hold; refuses as `reason`."""
     if not 0 < len(value) <= MAX_NAME:
         raise RefusalError(reason, f"{field} has {len(value)} characters, not 1 to {MAX_NAME}")
-    return encodable(field, value)
+    return require_encodable(field, value)
 
 
 def text(field: str, value: str | None) -> str | None:
@@ -125,10 +125,10 @@ def text(field: str, value: str | None) -> str | None:
         raise RefusalError(
             Reason.INVALID_TEXT, f"{field} has {len(value)} characters, over {MAX_TEXT}"
         )
-    return encodable(field, value)
+    return require_encodable(field, value)
 
 
-def encodable(field: str, value: str) -> str:
+def require_encodable(field: str, value: str) -> str:
     """Accept a text without U+0000 and without lone surrogates; refuses as `invalid_text`."""
     if value.isascii() and "\0" not in value:
         return value

@@ -36,7 +36,7 @@ def derived_id(milliseconds: int, content: bytes) -> str:
     # A record's own time may be any number of 64 bits, and UUIDv8 has room for 48.
     time = min(max(milliseconds, 0), 2**48 - 1)
     number = time << 80 | 0x8 << 76 | (digest >> 62) << 64 | 0b10 << 62 | digest & (2**62 - 1)
-    return _hyphenated(f"{number:032x}")
+    return _insert_hyphens(f"{number:032x}")
 
 
 def has_uuid_form(text: bytes) -> bool:
@@ -57,10 +57,10 @@ def pack_event_id(event_id: str) -> bytes:
 
 def event_id_text(packed: bytes) -> str:
     """Return the event id that `pack_event_id` packed."""
-    return _hyphenated(packed.hex()) if len(packed) == _UUID_BYTES else packed.decode()
+    return _insert_hyphens(packed.hex()) if len(packed) == _UUID_BYTES else packed.decode()
 
 
-def _hyphenated(digits: str) -> str:
+def _insert_hyphens(digits: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 

@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from streaming.events.purchase import FIELDS, REQUIRED, PurchaseFields, json_object
 from streaming.events.refusal import RefusalError
-from streaming.formatting import printable
+from streaming.formatting import printable_text
 
 NAMES_OF_A_PURCHASE: Final = 50
 """A value of 256 KiB has room for 40,000: of those nobody reads more."""
@@ -64,7 +64,7 @@ def unknown_names(value: bytes) -> list[str]:
     names = [name for name in members if name not in _FIELDS]
     # One look at all together: hardly any name is odd.
     if len(names) > NAMES_OF_A_PURCHASE or not _is_plain("".join(names)):
-        return [_plain(name) for name in names[:NAMES_OF_A_PURCHASE]]
+        return [_escape_name(name) for name in names[:NAMES_OF_A_PURCHASE]]
     return names
 
 
@@ -84,5 +84,5 @@ def _is_plain(name: str) -> bool:
     return len(name) <= NAME_CHARACTERS and name.isprintable()
 
 
-def _plain(name: str) -> str:
-    return name if _is_plain(name) else printable(name[:NAME_CHARACTERS])[:NAME_CHARACTERS]
+def _escape_name(name: str) -> str:
+    return name if _is_plain(name) else printable_text(name[:NAME_CHARACTERS])[:NAME_CHARACTERS]

@@ -94,8 +94,8 @@ def _operation(action: str, channel: str, group: str | None = None) -> dict[str,
 
 
 def _messages() -> dict[str, Any]:
-    trace = {"traceparent": _described(TEXT, "A W3C trace context, which goes along.")}
-    schema_id = _described(TEXT, "The id of a schema in the registry; then the value is of it.")
+    trace = {"traceparent": _describe(TEXT, "A W3C trace context, which goes along.")}
+    schema_id = _describe(TEXT, "The id of a schema in the registry; then the value is of it.")
     refusal = {
         f"{DEAD_LETTER}reason": {"type": "string", "enum": _reasons()},
         f"{DEAD_LETTER}detail": TEXT,
@@ -128,7 +128,7 @@ def _message(
     schema = {"type": "object", "properties": dict(headers)}
     if required:
         schema["required"] = list(required)
-    return {"headers": schema, "bindings": {"kafka": BINDING | {"key": _described(TEXT, key)}}}
+    return {"headers": schema, "bindings": {"kafka": BINDING | {"key": _describe(TEXT, key)}}}
 
 
 def _payload(topic: str) -> dict[str, Any]:
@@ -147,5 +147,5 @@ def _reasons() -> list[str]:
     return [reason.value for reason in Reason if reason is not Reason.NOT_STORABLE]
 
 
-def _described(schema: Mapping[str, Any], description: str) -> dict[str, Any]:
+def _describe(schema: Mapping[str, Any], description: str) -> dict[str, Any]:
     return {**schema, "description": description}

@@ -196,7 +196,9 @@ class GroupConsumer:
         """Return what a transaction needs to fence by this member's generation (KIP-447)."""
         return self._consumer.consumer_group_metadata()
 
-    def committed(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
+    def read_committed_offsets(
+        self, partitions: Sequence[PartitionOffset]
+    ) -> list[PartitionOffset]:
         """Return the group's committed offsets, asked of the broker; blocks for 5 s at most."""
         return self._consumer.committed(list(partitions), timeout=CALL_SECONDS)
 

@@ -109,7 +109,7 @@ class IdentityWatch:
         topic_ids = {}
         for name, future in pending.items():
             try:
-                topic_ids[name] = topic_id_of(_described(name, future, timeout))
+                topic_ids[name] = topic_id_of(_read_description(name, future, timeout))
             except Unavailable:
                 if name not in self._optional:
                     raise
@@ -132,7 +132,7 @@ class IdentityWatch:
         raise Mismatch(difference(self.expected, now, app, read))
 
 
-def _described(name: str, future: "Future[Any]", timeout: float) -> Any:  # noqa: ANN401 - untyped
+def _read_description(name: str, future: "Future[Any]", timeout: float) -> Any:  # noqa: ANN401 - untyped
     """Return a topic's description. Raises `Unavailable` if it is missing or may not be seen."""
     try:
         return future.result(timeout)

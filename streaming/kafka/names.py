@@ -24,22 +24,22 @@ class Names:
     @property
     def purchases(self) -> str:
         """The topic of raw purchases."""
-        return self._prefixed("purchases")
+        return self._add_namespace("purchases")
 
     @property
     def redrive(self) -> str:
         """The topic of redriven purchases, where alone the headers `origin.*` count."""
-        return self._prefixed("purchases.redrive")
+        return self._add_namespace("purchases.redrive")
 
     @property
     def analytics(self) -> str:
         """The topic of valid, enriched events."""
-        return self._prefixed("analytics")
+        return self._add_namespace("analytics")
 
     @property
     def dead_letters(self) -> str:
         """The topic of refused records."""
-        return self._prefixed("purchases.dlq")
+        return self._add_namespace("purchases.dlq")
 
     @property
     def topics(self) -> list[str]:
@@ -49,7 +49,7 @@ class Names:
     @property
     def processor_group(self) -> str:
         """The processor's consumer group."""
-        return self._prefixed(PROCESSOR.group)
+        return self._add_namespace(PROCESSOR.group)
 
     def analytics_group(self, deployment_id: str) -> str:
         """Return the consumer group of one database, so that each receives everything."""
@@ -58,20 +58,20 @@ class Names:
     @property
     def analytics_groups(self) -> str:
         """What the consumer groups of all databases begin with."""
-        return self._prefixed(f"{ANALYTICS.group}-")
+        return self._add_namespace(f"{ANALYTICS.group}-")
 
     def transactional_id(self, slot: int) -> str:
         """Return the static transactional id of a processor slot."""
-        return self._prefixed(worker_name(PROCESSOR.name, self.host, slot))
+        return self._add_namespace(worker_name(PROCESSOR.name, self.host, slot))
 
     @property
     def transactional_ids(self) -> str:
         """What the transactional ids of all processor slots begin with, on all hosts."""
-        return self._prefixed(f"{PROCESSOR.name}-")
+        return self._add_namespace(f"{PROCESSOR.name}-")
 
     def read_by(self, app: App) -> list[str]:
         """Return the topics that an app reads."""
-        return [self._prefixed(topic) for topic in app.reads]
+        return [self._add_namespace(topic) for topic in app.reads]
 
-    def _prefixed(self, name: str) -> str:
+    def _add_namespace(self, name: str) -> str:
         return f"{self.namespace}.{name}" if self.namespace else name

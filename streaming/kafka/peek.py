@@ -143,10 +143,10 @@ def follow(
         while goes_on():
             for message in consumer.consume(BATCH, 0.2):
                 if message.error() is None and _fits(record := read_record(message), key):
-                    yield shown(record)
+                    yield peeked_record(record)
 
 
-def shown(record: Record) -> PeekedRecord:
+def peeked_record(record: Record) -> PeekedRecord:
     """Return a record as text."""
     value = record.value
     cut = None if value is None else value[:MAX_VALUE_BYTES].decode(errors="backslashreplace")
@@ -218,7 +218,7 @@ def _scan(
             here = fitting[record.partition]
             has_room = not request.goes_forward or len(here) < request.limit
             if has_room and _fits(record, request.key):
-                here.append((record.timestamp, shown(record)))
+                here.append((record.timestamp, peeked_record(record)))
         # What was committed after the ends were asked for is not waited for.
         if all(
             at.offset >= bounds[at.topic, at.partition][1] for at in consumer.position(partitions)

@@ -42,7 +42,7 @@ def list_published(
     purchases. Raises `Unavailable` if it says to stop, that or `KafkaException` if the brokers do
     not answer.
     """
-    first = _first_times(common, group, _unread(common, group, read), heartbeat)
+    first = _first_times(common, group, _list_unread(common, group, read), heartbeat)
     if not first:
         return {}
     since = min(time for _, time in first.values()) - CLOCK_SKEW_MILLISECONDS
@@ -61,7 +61,7 @@ def list_published(
     return published
 
 
-def _unread(
+def _list_unread(
     common: Config, group: str, read: Sequence[TopicPartition]
 ) -> dict[TopicPartition, int]:
     """Return the group's offset of each partition that has something at or behind it."""

@@ -55,7 +55,7 @@ def settings_in(metadata: str | None) -> RecordedSettings | None:
     return RecordedSettings(*words[1:]) if len(words) == 3 else None
 
 
-def recorded_in(offsets: Mapping[TopicPartition, PartitionOffset]) -> RecordedSettings | None:
+def agreed_settings(offsets: Mapping[TopicPartition, PartitionOffset]) -> RecordedSettings | None:
     """Return the settings that the group's offsets record: those of the lowest partition.
 
     Two hosts that start for the first time at once may record two. Then all hosts agree on these.
@@ -115,6 +115,6 @@ def _read_recorded(settings: Settings) -> RecordedSettings | None:
         read = [
             (n, p) for n in names.read_by(PROCESSOR) if n in listed for p in listed[n].partitions
         ]
-        return recorded_in(committed_offsets(common, group, read, deadline.left(LEAST)))
+        return agreed_settings(committed_offsets(common, group, read, deadline.left(LEAST)))
     except (KafkaException, TimeoutError):
         return None

@@ -50,7 +50,7 @@ def await_turn(
         other = next((str(m.client_id) for m in holders if m.client_id != own), None)
         if other is not None:
             runtime.stand_by(f"of {other}", STANDBY_SECONDS)
-        elif holders and partitions - _assigned(members):
+        elif holders and partitions - _assigned_partitions(members):
             runtime.pause(ADDED)
         else:
             return True
@@ -93,7 +93,7 @@ def _is_forbidden(error: Exception) -> bool:
     )
 
 
-def _assigned(members: Sequence[MemberDescription]) -> set[TopicPartition]:
+def _assigned_partitions(members: Sequence[MemberDescription]) -> set[TopicPartition]:
     return {
         (partition.topic, partition.partition)
         for member in members

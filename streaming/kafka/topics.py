@@ -64,11 +64,17 @@ def topic_definitions(names: Names) -> dict[str, tuple[int, dict[str, str]]]:
     return {
         names.purchases: (
             4,
-            _retained(7) | APPEND_TIME | UNPACKED | {"retention.bytes": str(PARTITION_BYTES)},
+            _retention_options(7)
+            | APPEND_TIME
+            | UNPACKED
+            | {"retention.bytes": str(PARTITION_BYTES)},
         ),
-        names.redrive: (4, _retained(7) | APPEND_TIME),
-        names.analytics: (4, _retained(7)),
-        names.dead_letters: (1, _retained(30) | {"max.message.bytes": str(DEAD_LETTER_BYTES)}),
+        names.redrive: (4, _retention_options(7) | APPEND_TIME),
+        names.analytics: (4, _retention_options(7)),
+        names.dead_letters: (
+            1,
+            _retention_options(30) | {"max.message.bytes": str(DEAD_LETTER_BYTES)},
+        ),
     }
 
 
@@ -223,5 +229,5 @@ def _try_to_create(
     return None
 
 
-def _retained(days: int) -> dict[str, str]:
+def _retention_options(days: int) -> dict[str, str]:
     return NOT_COMPACTED | {"retention.ms": str(days * DAY_MILLISECONDS)}

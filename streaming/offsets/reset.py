@@ -24,7 +24,7 @@ from streaming.kafka.consumer import offset_at
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import commit_offsets, committed_offsets
 from streaming.kafka.preflight import Cluster
-from streaming.kafka.recorded_settings import RecordedSettings, offset_metadata, recorded_in
+from streaming.kafka.recorded_settings import RecordedSettings, agreed_settings, offset_metadata
 from streaming.kafka.retry import answer
 from streaming.offsets.positions import (
     CLIENT,
@@ -203,7 +203,7 @@ def _commit(settings: Settings, cluster: Cluster, moves: Sequence[Move]) -> None
     ids = {name: topic_id_text(topic.topic_id) for name, topic in cluster.topics.items()}
     # What was recorded stays: a reset from a host with other settings must not change them for all
     # hosts.
-    recorded = recorded_in(read_committed(settings, cluster)) or RecordedSettings.of(settings)
+    recorded = agreed_settings(read_committed(settings, cluster)) or RecordedSettings.of(settings)
     offsets = [
         offset_at(
             (at.topic, at.partition), at.after, None, offset_metadata(ids[at.topic], recorded)

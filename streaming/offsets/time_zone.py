@@ -13,8 +13,8 @@ from streaming.kafka.names import Names
 from streaming.kafka.preflight import Cluster, preflight
 from streaming.kafka.recorded_settings import (
     RecordedSettings,
+    agreed_settings,
     offset_metadata,
-    recorded_in,
     topic_id_in,
 )
 from streaming.offsets.reset import commit_for_processor, read_committed
@@ -70,7 +70,9 @@ def change_time_zone(
 def _record_with_offsets(settings: Settings, cluster: Cluster, timezone: str) -> None:
     """Commit the processor's offsets where they are, with the new zone beside them."""
     before = read_committed(settings, cluster)
-    recorded = (recorded_in(before) or RecordedSettings.of(settings))._replace(timezone=timezone)
+    recorded = (agreed_settings(before) or RecordedSettings.of(settings))._replace(
+        timezone=timezone
+    )
     offsets = [
         offset_at(partition, at.offset, None, offset_metadata(topic_id_in(at.metadata), recorded))
         for partition, at in before.items()

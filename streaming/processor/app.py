@@ -156,7 +156,7 @@ class PurchaseProcessorApp:
     def _look_up(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
         """Look up the group's committed offsets, refusing those of another topic of this name."""
         try:
-            offsets = self.consumer.committed(partitions)
+            offsets = self.consumer.read_committed_offsets(partitions)
         except KafkaException as error:
             # Offsets of a transaction that nobody ends are not answered while it is open.
             if error.args[0].code() == KafkaError._TIMED_OUT:  # noqa: SLF001 - librdkafka's name

@@ -47,7 +47,7 @@ class Recovery:
 
     def abort_hanging(self) -> None:
         """Abort what a forgotten abort left open: our next commit would publish it too."""
-        with self._published() as partitions:
+        with self._recovery() as partitions:
             hanging = hanging_transactions.list_hanging(
                 self._common, partitions, self._group, self._partitions(self._read)
             )
@@ -65,7 +65,7 @@ class Recovery:
         `metadata` is what an offset is committed with, by topic.
         """
         group = [(at.topic, at.partition) for at in partitions]
-        with self._published() as written:
+        with self._recovery() as written:
             published = list_published(
                 self._common, self._group, group, written, self._runtime.heartbeat
             )
@@ -81,13 +81,13 @@ class Recovery:
 
     def require_offsets(self) -> None:
         """Raise `Mismatch` if something was published, but the group has no offset at all."""
-        with self._published() as partitions:
+        with self._recovery() as partitions:
             # What was published proves that the group had offsets once.
             read = self._partitions(self._read)
             missing_offsets.require_offsets(self._common, self._group, read, partitions)
 
     @contextmanager
-    def _published(self) -> Iterator[list[TopicPartition]]:
+    def _recovery(self) -> Iterator[list[TopicPartition]]:
         """Provide all partitions that are written, and let the watchdog bear with a recovery."""
         self._runtime.heartbeat()
         try:

@@ -178,7 +178,7 @@ class RecentWindow:
         """Count purchases without a price among the records that were added last."""
         self._buckets[-1].without_price += purchases
 
-    def current(self, now: float) -> RecentRecords:
+    def count_recent(self, now: float) -> RecentRecords:
         """Return what the window holds at `now` (monotonic s), most frequent first."""
         self._forget(now)
         reasons: Counter[str] = Counter()

@@ -106,7 +106,7 @@ class Supervisor:
 
     def ask_to_stop(self) -> None:
         """Ask the workers to drain and leave; a stopped one is continued, or it would not hear."""
-        for process in self._running():
+        for process in self._list_running():
             # In this order, so that the signal is there when a stopped process goes on.
             process.terminate()
             process.send_signal(signal.SIGCONT)
@@ -115,7 +115,7 @@ class Supervisor:
         """Let the workers drain for at most `seconds`, kill the rest, and release the lease."""
         self.ask_to_stop()
         deadline = time.monotonic() + seconds
-        for process in self._running():
+        for process in self._list_running():
             try:
                 process.wait(max(deadline - time.monotonic(), 0.01))
             except subprocess.TimeoutExpired:
@@ -125,7 +125,7 @@ class Supervisor:
         if self._lease is not None:
             self._lease.close()
 
-    def _running(self) -> list[subprocess.Popen[bytes]]:
+    def _list_running(self) -> list[subprocess.Popen[bytes]]:
         return [slot.process for slot in self.slots if slot.process is not None]
 
     def _spawn(self, slot: SupervisedSlot, now: float) -> None:

@@ -194,7 +194,7 @@ class Runtime:
         self._written_at = now = time.monotonic()
         status = self.status
         status.updated_at = time.time()
-        status.recent = self._recent.current(now)
+        status.recent = self._recent.count_recent(now)
         if status.progressed_at:
             counters = (status.records, status.stored, status.refused, status.duplicates)
             status.rates = self._rates.add(CounterSample(now, *counters, status.lag_records))

@@ -145,14 +145,14 @@ def _disk(settings: Settings, database: DatabaseStatus, stored_per_second: float
 def _read_database(settings: Settings) -> _Stored:
     try:
         with read_store(settings, LOCK_SECONDS) as store:
-            return _stored(settings, store)
+            return _read_stored(settings, store)
     except PurchasesError as error:
         name = str(settings.database)
         nothing = DatabaseStatus("unreadable", str(error), name, None, None, None, None, None)
         return _Stored(nothing, {})
 
 
-def _stored(settings: Settings, store: StoreConnection) -> _Stored:
+def _read_stored(settings: Settings, store: StoreConnection) -> _Stored:
     figures = live_figures(store)
     deployment = recorded_deployment(store)
     # Before the first start there is no deployment: a group of this name has no rows.
@@ -282,9 +282,9 @@ def _partitions(
             position=lag.position,
             end=lag.end,
             lag_records=lag.records,
-            lag_seconds=_rounded(lag.seconds),
+            lag_seconds=_round_seconds(lag.seconds),
             hidden_records=lag.hidden_records,
-            hidden_seconds=_rounded(lag.hidden_seconds),
+            hidden_seconds=_round_seconds(lag.hidden_seconds),
             hidden_producer=lag.hidden_producer,
             unread_share=unread_share(lag, kept),
             seconds_until_deleted=seconds_until_deleted(lag, kept),
@@ -307,5 +307,5 @@ def _partitions_of_workers(app: App, workers: Sequence[WorkerStatus]) -> list[Pa
     ]
 
 
-def _rounded(seconds: float | None) -> float | None:
+def _round_seconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)

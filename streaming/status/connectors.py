@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from streaming.errors import Unavailable
-from streaming.formatting import printable
+from streaming.formatting import printable_text
 from streaming.settings import Settings
 from streaming.status.model import Problem, Section
 from streaming.system.http_exchange import HttpRequest, exchange
@@ -65,7 +65,7 @@ def read_connectors_section(settings: Settings) -> Section | None:
     try:
         states = _read_states(url)
     except Unavailable as error:
-        return Section({"answers": False}, (_silent(url, error),))
+        return Section({"answers": False}, (_connect_down(url, error),))
     tasks = [task for state in states for task in state.tasks]
     failures = [problem for state in states for problem in _failures(state, url)]
     figures = {"connectors": len(states), "tasks": len(tasks), "failed_tasks": len(failures)}
@@ -92,7 +92,7 @@ def _failures(state: _State, url: str) -> Iterator[Problem]:
         failed.append(("The connector", state.connector.trace))
     for what, trace in failed:
         # The rest of it is Java's stack.
-        reason = printable(trace.strip().partition("\n")[0][:MOST_CHARACTERS]) or NO_REASON
+        reason = printable_text(trace.strip().partition("\n")[0][:MOST_CHARACTERS]) or NO_REASON
         path = f"connectors/{quote(state.name, safe='')}/restart?includeTasks=true&onlyFailed=true"
         yield Problem(
             "connector_failed",
@@ -101,7 +101,7 @@ def _failures(state: _State, url: str) -> Iterator[Problem]:
         )
 
 
-def _silent(url: str, error: Unavailable) -> Problem:
+def _connect_down(url: str, error: Unavailable) -> Problem:
     return Problem(
         "connect_down",
         f"Kafka Connect does not say at {url} how its connectors are: {error}",

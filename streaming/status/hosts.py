@@ -117,7 +117,7 @@ class HostReporter(threading.Thread):
 
 def host_status(settings: Settings, app: App, *, is_ended: bool = False) -> HostStatus:
     """Return what this host has to say of an app: its slots, without keys of records."""
-    reports = [_without_keys(report) for report in read_reports(settings, app)]
+    reports = [_drop_keys(report) for report in read_reports(settings, app)]
     state = worst_state([slot_status(app.name, report) for report in reports])
     return HostStatus(
         host=settings.host,
@@ -144,7 +144,7 @@ def reports_of(
         for report in _decode(status.content)
     ]
     if all(status.host != settings.host for status in reported):
-        reports += [_without_keys(report) for report in read_reports(settings, app)]
+        reports += [_drop_keys(report) for report in read_reports(settings, app)]
     return reports
 
 
@@ -185,7 +185,7 @@ def _is_lost(status: HostStatus) -> bool:
     return status.state != ENDED and status.heard_seconds > LOST_SECONDS
 
 
-def _without_keys(report: SlotReport) -> SlotReport:
+def _drop_keys(report: SlotReport) -> SlotReport:
     """Return the report without what senders named: in a database it would stay, as of a person."""
     if report.worker is None:
         return report

@@ -29,7 +29,7 @@ def read_registry_section(settings: Settings, workers: Sequence[WorkerStatus]) -
             return None
         _require_answer(address)
     except PurchasesError as error:
-        problems = (_silent(error),)
+        problems = (_registry_down(error),)
     lookups = [worker.lookups for worker in workers if worker.lookups is not None]
     return Section(
         {
@@ -50,7 +50,7 @@ def _require_answer(address: RegistryAddress) -> None:
         raise no_registry(address, TYPES, answer.status)
 
 
-def _silent(error: PurchasesError) -> Problem:
+def _registry_down(error: PurchasesError) -> Problem:
     return Problem(
         "registry_down",
         str(error),

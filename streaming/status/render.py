@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streaming.formatting import printable
+from streaming.formatting import printable_text
 from streaming.status.model import (
     AppStatus,
     PartitionStatus,
@@ -27,11 +27,11 @@ def render(status: Status) -> RenderableType:
     """Return a status as a renderable for 80 columns or more: the verdict first, then its basis."""
     style = "bold green" if status.healthy else "bold red"
     # Sentences quote keys and errors of others, which must not steer the terminal.
-    parts: list[RenderableType] = [Text(printable(status.verdict), style=style)]
+    parts: list[RenderableType] = [Text(printable_text(status.verdict), style=style)]
     for problem in status.problems:
         if problem.sentence != status.verdict:
-            parts.append(Text(printable(problem.sentence), style="red"))
-        parts.append(Text(f"  {printable(problem.remedy)}", style="dim"))
+            parts.append(Text(printable_text(problem.sentence), style="red"))
+        parts.append(Text(f"  {printable_text(problem.remedy)}", style="dim"))
     parts += [Text(), _slots(status.apps), Text(), _partitions(status.partitions), Text()]
     parts.append(_other_figures(status))
     parts += [_section(name, section) for name, section in status.sections.items()]
@@ -53,7 +53,7 @@ def _slots(apps: tuple[AppStatus, ...]) -> Table:
     for app in apps:
         for slot in app.slots:
             state = slot.state.replace("_", " ") + (f": {slot.detail}" if slot.detail else "")
-            table.add_row(slot.name, Text(printable(state)), *_figures(slot))
+            table.add_row(slot.name, Text(printable_text(state)), *_figures(slot))
     return table
 
 
@@ -117,7 +117,7 @@ def _unknown_fields(fields: Sequence[UnknownField]) -> Iterator[str]:
     """Yield a sentence for each of the most frequent fields, and the number of the others."""
     for field in fields[:FIELDS_SHOWN]:
         meant = "" if field.meant is None else f"; did you mean `{field.meant}`?"
-        yield f"`{printable(field.name)}`, sent {field.purchases:,} times, is no field{meant}"
+        yield f"`{printable_text(field.name)}`, sent {field.purchases:,} times, is no field{meant}"
     if len(fields) > FIELDS_SHOWN:
         yield f"and {len(fields) - FIELDS_SHOWN} more; see `purchases status --json`"
 
@@ -139,7 +139,7 @@ def _section(name: str, section: Section) -> Table:
     table = Table.grid(padding=(0, 3))
     table.add_column(style="dim")
     for figure, value in section.figures.items():
-        table.add_row(f"{name} {figure.replace('_', ' ')}", printable(str(value)))
+        table.add_row(f"{name} {figure.replace('_', ' ')}", printable_text(str(value)))
     return table
 
 

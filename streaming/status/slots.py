@@ -60,7 +60,7 @@ class SlotReport(Struct, frozen=True, kw_only=True):
     lost_since: float | None = None
 
     @property
-    def living(self) -> WorkerStatus | None:
+    def live_status(self) -> WorkerStatus | None:
         """The status file, if the holder of the lease wrote it, and the host lives."""
         alive = self.worker is not None and self.worker.pid == self.pid and self.lost_since is None
         return self.worker if alive else None
@@ -78,7 +78,7 @@ def read_app(
     if reports is None:
         reports = _read_reports(settings, app, supervisor)
     slots = [slot_status(app.name, report) for report in reports]
-    living = [report.living for report in reports if report.living is not None]
+    living = [report.live_status for report in reports if report.live_status is not None]
     committed = max((worker.committed_at for worker in living), default=0.0)
     return AppStatus(
         app=app.name,
@@ -135,7 +135,7 @@ def _read_reports(
 def slot_status(app: str, report: SlotReport) -> SlotStatus:
     """Return the status of an app's slot from what its host sees."""
     state, detail = _state(report)
-    living, supervised = report.living, report.restarts
+    living, supervised = report.live_status, report.restarts
     worker = living or WorkerStatus("", report.slot, 0)
     rates, is_lost = worker.rates, report.lost_since is not None
     return SlotStatus(

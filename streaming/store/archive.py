@@ -87,9 +87,9 @@ def read_archived_file(
             raise Unavailable(
                 f"Events of {file.day} became rows again meanwhile: try again."
             ) from error
-        raise _lost(file, error.strerror or str(error)) from error
+        raise _lost_file_error(file, error.strerror or str(error)) from error
     if not is_sound:
-        raise _lost(file, "its content was changed")
+        raise _lost_file_error(file, "its content was changed")
     rows = pl.read_parquet(BytesIO(content)).sort(ROW)
     retired = json.loads(file.retired or "[]")
     partition = pl.col("stream_partition")
@@ -224,7 +224,7 @@ def return_days(
             return returned
         file = listed[-1]
         if last == (file, returned):
-            raise _differing(file)
+            raise _differing_rows_error(file)
         last = (file, returned)
         frame = read_archived_file(file, column_store, settings.database_path)
         for chunk in in_chunks(row_tuples(frame)):
@@ -287,13 +287,13 @@ def _return_rows(store: StoreConnection, file: ColumnFile, rows: list[Row]) -> i
         (count, file.name),
     ).fetchone()
     if left < 0:
-        raise _differing(file)
+        raise _differing_rows_error(file)
     if left == 0:
         forget_after(store, file.day, file.last_row)
     return count
 
 
-def _differing(file: ColumnFile) -> PurchasesError:
+def _differing_rows_error(file: ColumnFile) -> PurchasesError:
     return PurchasesError(
         f"{file.name} counts {file.archived:,} events that are in no row, but they are not those"
         " of archived_event: restore a backup with `purchases db restore`."
@@ -307,7 +307,7 @@ def _is_listed(file: ColumnFile, database: Path) -> bool:
         return bool(now.execute(statement, (file.name,)).fetchone()[0])
 
 
-def _lost(file: ColumnFile, why: str) -> PurchasesError:
+def _lost_file_error(file: ColumnFile, why: str) -> PurchasesError:
     return PurchasesError(
         f"The column file {file.name} has the only copy of {file.archived:,} events of {file.day},"
         f" and it cannot be used: {why}. Put it back from backups/columns of the home, or a copy of"

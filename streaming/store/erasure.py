@@ -182,7 +182,7 @@ def apply_again(settings: Settings) -> list[Erasure]:
     `write_store` does.
     """
     erasures = read_erasure_list(Home(settings.home).erasures)
-    if erasures is None or not _missing(settings, erasures):
+    if erasures is None or not _has_missing_erasures(settings, erasures):
         return []
     missing = with_rows(settings, lambda: _apply_missing(settings, erasures))
     overwrite_free_space(settings.database)
@@ -218,7 +218,7 @@ def erasure_ids(store: StoreConnection) -> set[str]:
     return {row[0] for row in store.execute("SELECT id FROM erasure")}
 
 
-def _missing(settings: Settings, erasures: ErasureList) -> bool:
+def _has_missing_erasures(settings: Settings, erasures: ErasureList) -> bool:
     with read_store(settings) as store:
         return not {each.erasure.id for each in erasures.erasures} <= erasure_ids(store)
 

@@ -41,8 +41,10 @@ def remove_unlisted(settings: Settings) -> int:
     there = column_store.sizes()
     # Nobody can name a file meanwhile: a seal looks for its files in the transaction that does.
     with write_store(settings) as store:
-        unlisted = there.keys() - _listed(store)
-        kept = _without_erased(home, {name for name in unlisted if name.endswith(ARCHIVE_END)})
+        unlisted = there.keys() - _list_names(store)
+        kept = _drop_files_of_erased(
+            home, {name for name in unlisted if name.endswith(ARCHIVE_END)}
+        )
         for name in kept:
             _move(home.columns / name, home.kept_columns / name)
         column_store.remove(unlisted - kept)
@@ -74,7 +76,7 @@ def destroy_named(store: StoreConnection, home: Home, pseudonyms: Pseudonyms) ->
     In the transaction of an erasure, before it commits: who is killed has it to do again. Files
     that a row names have no such name then, or they would have been brought back.
     """
-    listed, destroyed = _listed(store), 0
+    listed, destroyed = _list_names(store), 0
     for directory in (home.columns, home.kept_columns):
         for path in sorted(directory.rglob(f"*{ARCHIVE_END}")):
             is_listed = path.relative_to(directory).as_posix() in listed
@@ -85,11 +87,11 @@ def destroy_named(store: StoreConnection, home: Home, pseudonyms: Pseudonyms) ->
     return destroyed
 
 
-def _listed(store: StoreConnection) -> set[str]:
+def _list_names(store: StoreConnection) -> set[str]:
     return {name for (name,) in store.execute("SELECT name FROM column_file")}
 
 
-def _without_erased(home: Home, names: set[str]) -> set[str]:
+def _drop_files_of_erased(home: Home, names: set[str]) -> set[str]:
     """Return the files that do not name who was erased."""
     # Read under the write lock, so that no erasure comes in between.
     erasures = read_erasure_list(home.erasures) if names else None

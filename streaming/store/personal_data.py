@@ -43,7 +43,7 @@ def read_personal_data(settings: Settings, user: str) -> PersonalData:
             if dead_letter["key"] in names or names & words(str(dead_letter["detail"]))
         ]
         tables = {
-            name: _rows(store, f'SELECT * FROM "{_readable(store, name)}" WHERE "user" = ?', user)  # noqa: S608 - the schema's
+            name: _rows(store, f'SELECT * FROM "{_view(store, name)}" WHERE "user" = ?', user)  # noqa: S608 - the schema's
             for name, column, _ in dialect_of(store).list_columns(store)
             if column == "user" and name != "analytics_event"
         }
@@ -59,7 +59,7 @@ def _rows(store: StoreConnection, statement: str, *values: object) -> list[dict[
     return [dict(zip(columns, row, strict=True)) for row in cursor]
 
 
-def _readable(store: StoreConnection, table: str) -> str:
+def _view(store: StoreConnection, table: str) -> str:
     """Return the table's readable view, or the table itself if it has none."""
     view = f"{table}_readable"
     return view if dialect_of(store).has_view(store, view) else table

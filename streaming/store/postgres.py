@@ -178,7 +178,7 @@ def connect(
             raw = psycopg.connect(_conninfo(database, lock_seconds), autocommit=True)
         # Before anybody is asked: a name or a value that is none.
         except psycopg.ProgrammingError as error:
-            raise UsageError(_about(_WRONG_URL, database, error)) from None
+            raise UsageError(_fill_sentence(_WRONG_URL, database, error)) from None
         try:
             _begin_session(database, raw, lock_seconds)
         # Also after Ctrl-C.
@@ -252,11 +252,11 @@ def store_error(database: PostgresDatabase, error: BaseException) -> PurchasesEr
         return None
     code = error.sqlstate
     if code is None:
-        return _without_code(database, error)
+        return _connection_error(database, error)
     for length in (5, 3, 2):
         for sentences, kind in ((_FINAL, PurchasesError), (_WAITING_HELPS, Unavailable)):
             if sentence := sentences.get(code[:length]):
-                return kind(_about(sentence, database, error))
+                return kind(_fill_sentence(sentence, database, error))
     return None
 
 
@@ -268,21 +268,21 @@ _SIGNS: Final = (
 )
 
 
-def _without_code(database: PostgresDatabase, error: psycopg.Error) -> PurchasesError | None:
+def _connection_error(database: PostgresDatabase, error: psycopg.Error) -> PurchasesError | None:
     """Return the sentence about a connection that was lost or not made, which has no SQLSTATE."""
     if not isinstance(error, psycopg.OperationalError):
         return None
     text = str(error)
     for code, sign in _SIGNS:
         if re.search(sign, text):
-            return PurchasesError(_about(_FINAL[code], database, error))
+            return PurchasesError(_fill_sentence(_FINAL[code], database, error))
     # A value that libpq refuses before it asks any server.
     if text.startswith(_BAD) and " failed: " not in text:
-        return UsageError(_about(_WRONG_URL, database, error))
-    return Unavailable(_about(_UNREACHABLE, database, error))
+        return UsageError(_fill_sentence(_WRONG_URL, database, error))
+    return Unavailable(_fill_sentence(_UNREACHABLE, database, error))
 
 
-def _about(sentence: str, database: PostgresDatabase, error: psycopg.Error) -> str:
+def _fill_sentence(sentence: str, database: PostgresDatabase, error: psycopg.Error) -> str:
     first = str(error).partition("\n")[0]
     said = first.removeprefix(_BAD).rpartition(" failed: ")[2].removeprefix("FATAL:  ")
     detail = error.diag.message_primary or said

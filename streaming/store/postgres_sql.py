@@ -107,13 +107,13 @@ class Statement:
     @property
     def filled(self) -> str:
         """The statement with the literals: views and cursors have no parameters."""
-        return _PART.sub(self._filled, self.text)
+        return _PART.sub(self._fill_literal, self.text)
 
     def locate(self, position: int) -> str:
         """Return line and column, as the user wrote it, of a character of the filled text."""
         longer = 0
         for part in _PART.finditer(self.text):
-            literal = self._filled(part)
+            literal = self._fill_literal(part)
             if position < part.start() + longer + len(literal):
                 position = min(position, part.start() + longer)
                 break
@@ -121,7 +121,7 @@ class Statement:
         line, column = line_and_column(self.text, position - longer)
         return f"line {line}, column {column}"
 
-    def _filled(self, part: re.Match[str]) -> str:
+    def _fill_literal(self, part: re.Match[str]) -> str:
         return dict(self.literals).get(part["name"] or "", part[0])
 
 
@@ -237,20 +237,20 @@ def _check_tree(raw: Raw, tables: Collection[str] | None) -> None:
             ' the column is "user", in quotation marks.'
         )
     if ":hasForUpdate true" in tree:
-        raise SqlTextError(_refused("FOR UPDATE", tables))
+        raise SqlTextError(_refusal_sentence("FOR UPDATE", tables))
     functions = {"oids": _oids(_NAMED, tree), "harmful": _HARMFUL, "harmless": list(_HARMLESS)}
     for (name,) in raw.execute(_BAD_FUNCTIONS, functions):
-        raise SqlTextError(_refused(f"the function {name}", tables))
+        raise SqlTextError(_refusal_sentence(f"the function {name}", tables))
     relations = {"oids": _oids(_RELATIONS, tree), "tables": list(tables or ())}
     for (name,) in raw.execute(_BAD_TABLES, {**relations, "all": tables is None}):
-        raise SqlTextError(_refused(f"the table {name}", tables))
+        raise SqlTextError(_refusal_sentence(f"the table {name}", tables))
 
 
 def _oids(pattern: re.Pattern[str], tree: str) -> list[int]:
     return sorted({int(oid) for oid in pattern.findall(tree)})
 
 
-def _refused(what: str, tables: Collection[str] | None) -> str:
+def _refusal_sentence(what: str, tables: Collection[str] | None) -> str:
     return f"SQL may only read {', '.join(tables or ('the database',))}: {what} is refused."
 
 
@@ -281,11 +281,11 @@ def _explain_other(error: psycopg.Error, tables: Collection[str] | None) -> SqlT
     if message == "syntax error at end of input":
         return SqlTextError("The SQL has no statement; begin with SELECT.")
     if (word := _NEAR.fullmatch(message)) is not None:
-        return SqlTextError(_refused(word[1].upper(), tables))
+        return SqlTextError(_refusal_sentence(word[1].upper(), tables))
     if message.startswith("views must not contain"):
-        return SqlTextError(_refused("a change", tables))
+        return SqlTextError(_refusal_sentence("a change", tables))
     if message.endswith("has pseudo-type void"):
-        return SqlTextError(_refused("a function without a value", tables))
+        return SqlTextError(_refusal_sentence("a function without a value", tables))
     return None
 
 

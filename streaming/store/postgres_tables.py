@@ -29,7 +29,7 @@ def create_temporary(
     """Create a temporary table."""
     parts = [f'"{column}" {_TYPES[kind]}' for column, kind in columns.items()]
     if key:
-        parts.append(f"PRIMARY KEY ({_quoted(key)})")
+        parts.append(f"PRIMARY KEY ({_quote_names(key)})")
     connection.execute(f"CREATE TEMP TABLE {name} ({', '.join(parts)})")
 
 
@@ -37,7 +37,7 @@ def fill_table(
     connection: PostgresConnection, name: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]
 ) -> None:
     """Insert rows, whose values are in the order of the columns."""
-    statement = f"COPY {name} ({_quoted(columns)}) FROM STDIN"
+    statement = f"COPY {name} ({_quote_names(columns)}) FROM STDIN"
     with connection.raw.cursor() as cursor, cursor.copy(statement.encode()) as copy:
         for row in rows:
             copy.write_row(row)
@@ -56,7 +56,7 @@ def finish_load(connection: PostgresConnection) -> None:
 def text_of_rows(columns: Mapping[str, type], rest: str) -> str:
     """Return the SELECT of one text that differs if a value of the columns does."""
     # A row as text has quotes around what would be read as another one.
-    row = f"ROW({_quoted(columns)})::text"
+    row = f"ROW({_quote_names(columns)})::text"
     return f"SELECT string_agg(one, chr(10)) FROM (SELECT {row} AS one {rest}) AS ordered"  # noqa: S608 - own text
 
 
@@ -71,5 +71,5 @@ def has_view(connection: PostgresConnection, name: str) -> bool:
     return connection.execute(statement, (name,)).fetchone() is not None
 
 
-def _quoted(names: Iterable[str]) -> str:
+def _quote_names(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)

@@ -17,7 +17,7 @@ def create_temporary(
     # They have a file of their own, so that a read transaction of the database may fill them.
     parts = [f'"{column}" {_TYPES[kind]}' for column, kind in columns.items()]
     if key:
-        parts.append(f"PRIMARY KEY ({', '.join(map(_quoted, key))})")
+        parts.append(f"PRIMARY KEY ({', '.join(map(_quote_name, key))})")
     options = " WITHOUT ROWID" if key else ""
     connection.execute(f"CREATE TEMP TABLE {name} ({', '.join(parts)}){options}")
 
@@ -26,7 +26,7 @@ def fill_table(
     connection: sqlite3.Connection, name: str, columns: Iterable[str], rows: Sequence[Sequence[Any]]
 ) -> None:
     """Insert rows, whose values are in the order of the columns."""
-    names = ", ".join(map(_quoted, columns))
+    names = ", ".join(map(_quote_name, columns))
     for text, values in values_together(rows):
         connection.execute(f"INSERT INTO {name} ({names}) {text}", values)
 
@@ -50,7 +50,7 @@ def text_of_rows(columns: Mapping[str, type], rest: str) -> str:
     """Return the SELECT of one text that differs if a value of the columns does."""
     # JSON, so that no two rows give the same text; it holds no bytes.
     values = [
-        f"hex({_quoted(name)})" if kind is bytes else _quoted(name)
+        f"hex({_quote_name(name)})" if kind is bytes else _quote_name(name)
         for name, kind in columns.items()
     ]
     row = f"json_array({', '.join(values)})"
@@ -71,5 +71,5 @@ def has_view(connection: sqlite3.Connection, name: str) -> bool:
     return connection.execute(statement, (name,)).fetchone() is not None
 
 
-def _quoted(name: str) -> str:
+def _quote_name(name: str) -> str:
     return f'"{name}"'

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from streaming.errors import Unavailable
-from streaming.formatting import printable
+from streaming.formatting import printable_text
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection
@@ -77,7 +77,7 @@ def exchange(
         return _in_time(connection, ask, seconds)
     except (OSError, HTTPException) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        text = printable(str(reason))[:SHOWN] or f"no whole answer in {seconds:g} s"
+        text = printable_text(str(reason))[:SHOWN] or f"no whole answer in {seconds:g} s"
         raise Unavailable(f"{text}.") from None
 
 

@@ -20,7 +20,7 @@ else:
     finally:
         del sys.modules["rich"]
 
-from streaming.formatting import printable, printable_lines
+from streaming.formatting import printable_lines, printable_text
 from streaming.system.log_rotation import rotate_own_log
 
 LOG_INTERVAL_SECONDS: Final = 1.0
@@ -58,7 +58,7 @@ def _escape_texts(
     """Escape what does not print, in every text of an event; a traceback keeps its line ends."""
     for name, value in event.items():
         if isinstance(value, str):
-            event[name] = printable_lines(value) if name == "exception" else printable(value)
+            event[name] = printable_lines(value) if name == "exception" else printable_text(value)
     return event
 
 

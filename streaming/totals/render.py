@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streaming.formatting import grouped, printable
+from streaming.formatting import group_thousands, printable_text
 from streaming.totals.sampler import DayFigures, Now, Ranked
 
 BARS: Final = " ▁▂▃▄▅▆▇█"
@@ -24,12 +24,14 @@ def render(now: Now) -> RenderableType:
     figures.add_column(style="bold", justify="right")
     figures.add_column(style="dim")
     figures.add_column(style="dim")
-    ever = f"{grouped(now.net_revenue)} {now.currency}"
-    figures.add_row(f"items sold {day}", f"{now.day.items_sold:,}", *_compared(now, "items_sold"))
+    ever = f"{group_thousands(now.net_revenue)} {now.currency}"
+    figures.add_row(
+        f"items sold {day}", f"{now.day.items_sold:,}", *_comparisons(now, "items_sold")
+    )
     figures.add_row(
         f"net revenue {day}",
-        f"{grouped(now.day.net_revenue)} {now.currency}",
-        *_compared(now, "net_revenue_micros"),
+        f"{group_thousands(now.day.net_revenue)} {now.currency}",
+        *_comparisons(now, "net_revenue_micros"),
     )
     figures.add_row("all time", f"{now.items_sold:,} items", ever, "")
     figures.add_row("purchases/s", f"{now.events_per_second:,.1f}", "", "")
@@ -53,7 +55,7 @@ def render(now: Now) -> RenderableType:
     )
 
 
-def _compared(now: Now, name: str) -> tuple[str, str]:
+def _comparisons(now: Now, name: str) -> tuple[str, str]:
     """Return by how much today is above or below the same time of yesterday and of last week."""
     if not now.is_today:
         return "", ""
@@ -86,7 +88,7 @@ def _ranking(title: str, items: Sequence[Ranked]) -> Table:
     table.add_column("in an hour", justify="right")
     for item in items[:SHOWN]:
         described = f"{item.item} {item.description or ''}".strip()
-        table.add_row(Text(printable(described)), f"{item.items_sold:,}", _change(item.change))
+        table.add_row(Text(printable_text(described)), f"{item.items_sold:,}", _change(item.change))
     return table
 
 
@@ -105,5 +107,7 @@ def _latest(now: Now) -> Table:
         what = f"{purchase.quantity:,} of {purchase.description or purchase.item}"
         amount = purchase.amount_micros
         shown = "price unknown" if amount is None else f"{amount / 1e6:,.2f}"
-        table.add_row(Text(printable(what)), Text(printable(purchase.country or "")), shown)
+        table.add_row(
+            Text(printable_text(what)), Text(printable_text(purchase.country or "")), shown
+        )
     return table

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import UNSET, Struct, UnsetType
 
 from streaming.errors import PurchasesError
-from streaming.formatting import grouped, printable
+from streaming.formatting import group_thousands, printable_text
 from streaming.kafka.lag import Lag, read_lag
 from streaming.kafka.names import Names
 from streaming.settings import Settings
@@ -109,13 +109,13 @@ def read_report(settings: Settings, *, distinct: bool) -> tuple[Report, str]:
 def text_lines(report: Report, unknown: str) -> str:
     """Write the report as lines of a name and a figure; `unknown` says why the lag is."""
     best = report.most_popular_item
-    popular = f"{printable(best.item)} ({best.items_sold:,} sold)" if best else "nothing yet"
+    popular = f"{printable_text(best.item)} ({best.items_sold:,} sold)" if best else "nothing yet"
     age = "" if report.lag_seconds is None else f" ({report.lag_seconds:,.1f} s)"
     lines = {
         "Items sold": f"{report.items_sold:,}",
         "Most popular": popular,
-        "Net revenue": f"{grouped(report.net_revenue)} {report.currency}",
-        "Gross revenue": f"{grouped(report.gross_revenue)} {report.currency}",
+        "Net revenue": f"{group_thousands(report.net_revenue)} {report.currency}",
+        "Gross revenue": f"{group_thousands(report.gross_revenue)} {report.currency}",
         "Orders": report.orders,
         "Customers": report.customers,
         "Events": f"{report.events:,} ({report.guest_events:,} by guests)",

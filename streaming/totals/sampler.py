@@ -156,7 +156,7 @@ class Sampler:
         today = moment.date().isoformat()
         # In the early morning a day without purchases would show nothing but zeros.
         day = queries.last_day(store, today) or today
-        window = self._advanced(store, day, moment)
+        window = self._advance_window(store, day, moment)
         # From the ledger, which all other readers of a day's figures ask too.
         sums = queries.day_sums(store, day) or RunningSums()
         live = live_figures(store)
@@ -190,10 +190,10 @@ class Sampler:
                 if name
             ],
             latest=queries.latest(store),
-            verified=_verified(store),
+            verified=_read_last_verification(store),
         )
 
-    def _advanced(self, store: StoreConnection, day: str, moment: datetime) -> Window:
+    def _advance_window(self, store: StoreConnection, day: str, moment: datetime) -> Window:
         """Bring the window up to the last row: by the new rows, or all for another day."""
         last = queries.last_row(store)
         span = queries.day_span(date.fromisoformat(day), self._settings.zone)
@@ -264,7 +264,7 @@ class Sampler:
         top = window.items.best(10)
         self._describe(store, [item for item, _ in top])
         return [
-            self._ranked(
+            self._ranked_item(
                 item, s.items_sold, s.net_revenue_micros, window.change_of_rank(item, rank)
             )
             for rank, (item, s) in enumerate(top, 1)
@@ -276,7 +276,7 @@ class Sampler:
         # The oldest ranking that is kept: of an hour ago, or of the start if that is nearer.
         before = self._ever[0] if self._ever else {}
         return [
-            self._ranked(
+            self._ranked_item(
                 f.item,
                 f.items_sold,
                 f.net_revenue_micros,
@@ -285,7 +285,7 @@ class Sampler:
             for rank, f in enumerate(top, 1)
         ]
 
-    def _ranked(self, item: str, sold: int, micros: int, change: int | None) -> Ranked:
+    def _ranked_item(self, item: str, sold: int, micros: int, change: int | None) -> Ranked:
         described = self._described.get(item) or None
         return Ranked(item, described, sold, decimal_text(micros), change)
 
@@ -315,7 +315,7 @@ def _last_hour(window: Window, now: float) -> list[tuple[int, int, int]]:
     return [(start, sums.events, sums.net_revenue_micros) for start, sums in buckets]
 
 
-def _verified(store: StoreConnection) -> LastVerification | None:
+def _read_last_verification(store: StoreConnection) -> LastVerification | None:
     row = store.execute(
         "SELECT finished_at, agrees FROM verification ORDER BY id DESC LIMIT 1"
     ).fetchone()

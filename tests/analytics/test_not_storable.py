@@ -46,7 +46,7 @@ def attacks(event: dict[str, Any]) -> list[tuple[bytes | None, list[Any]]]:
     """
     redriven = f"{event['source_topic']}.redrive"
 
-    def changed(**fields: object) -> bytes:
+    def change_event(**fields: object) -> bytes:
         return json.dumps({**event, "event_id": str(uuid.uuid4()), **fields}).encode()
 
     values: list[bytes | None] = [
@@ -55,29 +55,32 @@ def attacks(event: dict[str, Any]) -> list[tuple[bytes | None, list[Any]]]:
         b"\xff\xfe\x00garbage",
         b"[" * 100_000,
         b"[1]",
-        changed(quantity="2"),
-        changed(schema_version=0),
-        changed(schema_version=2**64),
-        changed(quantity=2**64),
-        changed(source_offset=-(2**64)),
-        changed(amount_micros=10**30),
-        changed(amount_micros=-5_000_000),
-        changed(kind="return"),
-        changed(quantity=0),
-        changed(unit_price_micros=None),
-        changed(currency="EUR"),
-        changed(source_topic="another.purchases"),
-        changed(event_time="9999-12-31T23:59:59.999999Z"),
-        changed(event_time="yesterday"),
-        changed(processed_at="2024-03-27T10:15:00"),
-        changed(description="d" * 900_000),
-        changed(item="i" * 129),
-        changed(item="a\0b"),
-        changed(user="\ud800"),
+        change_event(quantity="2"),
+        change_event(schema_version=0),
+        change_event(schema_version=2**64),
+        change_event(quantity=2**64),
+        change_event(source_offset=-(2**64)),
+        change_event(amount_micros=10**30),
+        change_event(amount_micros=-5_000_000),
+        change_event(kind="return"),
+        change_event(quantity=0),
+        change_event(unit_price_micros=None),
+        change_event(currency="EUR"),
+        change_event(source_topic="another.purchases"),
+        change_event(event_time="9999-12-31T23:59:59.999999Z"),
+        change_event(event_time="yesterday"),
+        change_event(processed_at="2024-03-27T10:15:00"),
+        change_event(description="d" * 900_000),
+        change_event(item="i" * 129),
+        change_event(item="a\0b"),
+        change_event(user="\ud800"),
     ]
     return [
         *((value, []) for value in values),
-        (changed(source_topic=redriven), [("origin.topic", b"purchases"), ("origin.offset", b"x")]),
+        (
+            change_event(source_topic=redriven),
+            [("origin.topic", b"purchases"), ("origin.offset", b"x")],
+        ),
     ]
 
 

@@ -27,7 +27,7 @@ SOURCE = Source(GROUP, "analytics", "cluster", {"analytics": TOPIC_ID})
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Engine]:
+def open_store(settings: Settings) -> Iterator[Engine]:
     """Open the store of a home, which is created if it does not exist."""
     upgrade(settings)
     engine = open_engine(settings)
@@ -39,7 +39,7 @@ def opened(settings: Settings) -> Iterator[Engine]:
 
 def store_events(settings: Settings, events: Iterable[Event], now: int = 0) -> None:
     """Store events as one batch of partition 0, with all the figures that belong to them."""
-    with opened(settings) as engine:
+    with open_store(settings) as engine:
         write(engine, settings, [event.row() for event in events], now)
 
 
@@ -56,7 +56,7 @@ def write(engine: Engine, settings: Settings, rows: list[EventRow], now: int = 0
 def store_example(settings: Settings, days: DayRange) -> None:
     """Store the example's purchases of some days, all but the two whose price is negative."""
     rows = example_rows(settings, days)
-    with opened(settings) as engine:
+    with open_store(settings) as engine:
         while batch := list(islice(rows, BATCH)):
             write(engine, settings, batch)
 

@@ -218,17 +218,17 @@ def test_the_sensor_requests_the_table_with_the_others(
     """Also if it alone is stale; a file that has gone since the code was loaded is left out."""
     defs, sensor = build_defs(shop), stale_days_sensor(shop)
 
-    def requested() -> set[str]:
+    def requested_keys() -> set[str]:
         with build_sensor_context(instance=instance, definitions=defs) as context:
             result = sensor(context)
         assert isinstance(result, SensorResult)
         (request, *_) = result.run_requests or []
         return {key.to_user_string() for key in request.asset_selection or []}
 
-    assert requested() == {*DAY_TABLE_NAMES, TABLE}
+    assert requested_keys() == {*DAY_TABLE_NAMES, TABLE}
     assert shop.sql
     (shop.sql / "daily_lines.sql").unlink()
-    assert requested() == set(DAY_TABLE_NAMES)
+    assert requested_keys() == set(DAY_TABLE_NAMES)
 
 
 def test_lineage_and_schema_come_from_the_statement(shop: Settings) -> None:

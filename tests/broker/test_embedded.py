@@ -63,7 +63,7 @@ class BrokerHome:
             check=False,
         )
 
-    def refused(self, *arguments: str, **more: str) -> str:
+    def expect_refusal(self, *arguments: str, **more: str) -> str:
         """Run a command that must fail with exit code 1 and one sentence; give that."""
         return sentence_of(self.run(*arguments, **more))
 
@@ -124,7 +124,7 @@ def test_it_keeps_what_was_acknowledged_its_address_and_its_cluster_through_sigk
     pid, file = int(str(first["pid"])), Path(str(first["client_properties"]))
     assert home.run("broker", "start", PURCHASES_BROKER_OPEN="off").returncode == 0
     assert home.status() == first, "a second start is not harmless"
-    assert "PURCHASES_BROKER_OPEN" in home.refused("broker", "start")
+    assert "PURCHASES_BROKER_OPEN" in home.expect_refusal("broker", "start")
     servers = bootstrap_servers(settings)
     require_only_by_login(pid, servers)
     assert home.run("topics", "create").returncode == 0
@@ -135,7 +135,7 @@ def test_it_keeps_what_was_acknowledged_its_address_and_its_cluster_through_sigk
 
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: home.status()["state"] == "stopped", 60, "SIGKILL did not end it")
-    assert "No broker runs" in home.refused("topics", "list")
+    assert "No broker runs" in home.expect_refusal("topics", "list")
     assert home.run("broker", "start").returncode == 0
     again = home.status()
     assert again["pid"] != pid
@@ -188,7 +188,7 @@ def test_a_port_that_is_taken_is_named_with_its_remedy(home: BrokerHome) -> None
         port = taken.getsockname()[1]
         remembered = BrokerIdentity("x" * 22, port, other.getsockname()[1])
         (home.path / "broker" / "broker.json").write_bytes(msgspec.json.encode(remembered))
-        sentence = home.refused("broker", "start")
+        sentence = home.expect_refusal("broker", "start")
     assert f"Port {port}" in sentence
     assert "broker.json" in sentence
 
@@ -206,7 +206,7 @@ def test_data_of_another_cluster_is_refused(home: BrokerHome) -> None:
     data = home.path / "broker" / "data"
     data.mkdir()
     (data / "meta.properties").write_text("cluster.id=BBBBBBBBBBBBBBBBBBBBBB\n")
-    sentence = home.refused("broker", "start")
+    sentence = home.expect_refusal("broker", "start")
     assert "AAAAAAAAAAAAAAAAAAAAAA" in sentence
     assert "BBBBBBBBBBBBBBBBBBBBBB" in sentence
 
@@ -224,7 +224,9 @@ def test_a_disk_with_too_little_space_is_refused_before_anything_is_written(
 def test_without_a_registry_the_first_start_says_what_it_needs(home: BrokerHome) -> None:
     """No jars, and no way to fetch them."""
     (home.path / "broker" / "jars").unlink()
-    sentence = home.refused("broker", "start", **WITHOUT_NETWORK, XDG_CACHE_HOME=str(home.path))
+    sentence = home.expect_refusal(
+        "broker", "start", **WITHOUT_NETWORK, XDG_CACHE_HOME=str(home.path)
+    )
     assert "Maven Central" in sentence
     assert "PURCHASES_BOOTSTRAP_SERVERS" in sentence
 
@@ -239,7 +241,7 @@ def test_a_jar_that_was_changed_is_not_used(home: BrokerHome) -> None:
     content = bytearray(jar.read_bytes())
     content[len(content) // 2] ^= 1
     jar.write_bytes(content)
-    home.refused("broker", "start", **WITHOUT_NETWORK, XDG_CACHE_HOME=str(home.path))
+    home.expect_refusal("broker", "start", **WITHOUT_NETWORK, XDG_CACHE_HOME=str(home.path))
     assert home.status()["state"] == "stopped"
 
 

@@ -48,8 +48,8 @@ from streaming.system.home import Home
 from tests.conftest import bring_jars
 from tests.deployment import read_topic
 from tests.java_archive import class_path_in
-from tests.store.users import unprivileged
-from tests.support import everything, wait_until
+from tests.store.users import drop_privileges
+from tests.support import allow_everything, wait_until
 
 CLUSTER_ID = "c3RyYW5nZXJzLWNsdXN0ZX"
 NAMES = Names()
@@ -163,7 +163,7 @@ def attempts(servers: str) -> dict[str, Callable[[], object]]:
         "delete records": lambda: result(admin.delete_records([position])),
         "alter a topic": lambda: result(admin.incremental_alter_configs([topic])),
         "see the broker's options": lambda: result(admin.describe_configs([broker])),
-        "make rules": lambda: result(admin.create_acls(everything())),
+        "make rules": lambda: result(admin.create_acls(allow_everything())),
         "delete a group": lambda: result(admin.delete_consumer_groups([NAMES.processor_group])),
         "move the processor": move,
         "begin a transaction": begin_transaction,
@@ -251,7 +251,7 @@ def require_private(home: Path) -> None:
     secrets = [files.broker_identity, files.broker_properties, files.broker_client_properties]
     assert {*secrets, files.broker_lease} < set(paths)
     assert [path.stat().st_mode & 0o077 for path in secrets] == [0, 0, 0]
-    with unprivileged():
+    with drop_privileges():
         assert os.geteuid() != 0
         for path in paths:
             with pytest.raises(PermissionError), path.open("rb") as file:

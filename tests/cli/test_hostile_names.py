@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 from rich.text import Text
 
 from streaming.cli.console import PrintableConsole
-from streaming.formatting import printable, printable_json
+from streaming.formatting import printable_json, printable_text
 from streaming.system.logs import configure_logs, get_logger
 from tests.deployment import Deployment
 from tests.docs.cli_reference import commands
@@ -183,4 +183,4 @@ def test_escaped_json_says_the_same() -> None:
     text = json.dumps({"item": HOSTILE + "🫖é"}, ensure_ascii=False)
     assert json.loads(printable_json(text)) == json.loads(text)
     assert printable_json(text).isprintable()
-    assert printable("🫖 tea, 5 £") == "🫖 tea, 5 £"
+    assert printable_text("🫖 tea, 5 £") == "🫖 tea, 5 £"

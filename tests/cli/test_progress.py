@@ -23,12 +23,12 @@ from tests.support import Broker
 FILE = Path("shop.csv")
 
 
-def produced(unacknowledged: int = 0, failure: str | None = None) -> ProduceResult:
+def produce_result(unacknowledged: int = 0, failure: str | None = None) -> ProduceResult:
     """Return a result of 500 purchases sent."""
     return ProduceResult(500, 5.0, [f"id-{n}" for n in range(unacknowledged)], failure)
 
 
-def replayed(done: int, unacknowledged: int = 0, failure: str | None = None) -> ReplayResult:
+def replay_result(done: int, unacknowledged: int = 0, failure: str | None = None) -> ReplayResult:
     """Return a result of a run that found 100 of 600 purchases there."""
     names = [f"id-{n}" for n in range(unacknowledged)]
     days = date(2024, 3, 1), date(2024, 3, 3)
@@ -37,10 +37,10 @@ def replayed(done: int, unacknowledged: int = 0, failure: str | None = None) -> 
 
 def test_success_is_one_sentence(tmp_path: Path) -> None:
     """With how many, that all are acknowledged, and what was there before."""
-    assert produce_summary(produced(), 500, tmp_path) == (
+    assert produce_summary(produce_result(), 500, tmp_path) == (
         "500 purchases sent, all acknowledged, in 5.0 s."
     )
-    assert replay_summary(replayed(600), FILE) == (
+    assert replay_summary(replay_result(600), FILE) == (
         "500 purchases of shop.csv sent, all acknowledged, in 5.0 s; 100 were there before:"
         " 2024-03-01 to 2024-03-03, as recorded."
     )
@@ -49,10 +49,10 @@ def test_success_is_one_sentence(tmp_path: Path) -> None:
 def test_a_replay_says_which_days_it_sent() -> None:
     """Whether they are the file's; one day is one date, and rows without a time have none."""
     day = date(2026, 11, 29)
-    shifted = replace(replayed(600), shift_micros=1, days=(day, day))
+    shifted = replace(replay_result(600), shift_micros=1, days=(day, day))
     assert replay_summary(shifted, FILE).endswith("before: 2026-11-29, shifted.")
     assert replay_summary(replace(shifted, days=None), FILE).endswith("were there before.")
-    before = replace(replayed(600), finished_before="2026-11-29T17:00:00+00:00")
+    before = replace(replay_result(600), finished_before="2026-11-29T17:00:00+00:00")
     assert replay_summary(before, FILE).endswith(
         "nothing was sent: 2024-03-01 to 2024-03-03, as recorded."
     )
@@ -63,14 +63,14 @@ def test_few_unacknowledged_purchases_are_named(tmp_path: Path) -> None:
     with pytest.raises(
         PurchasesError, match=r"2 of the 500 .*may be in Kafka or not: id-0, id-1\.$"
     ):
-        produce_summary(produced(2), None, tmp_path)
+        produce_summary(produce_result(2), None, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_many_unacknowledged_purchases_are_named_in_a_file(tmp_path: Path) -> None:
     """All of them, one a line."""
     with pytest.raises(PurchasesError, match=r"^Too large\. 200 of the 500 .*id-4 and the others"):
-        produce_summary(produced(200, "Too large"), None, tmp_path)
+        produce_summary(produce_result(200, "Too large"), None, tmp_path)
     (path,) = (tmp_path / "unacknowledged").iterdir()
     assert path.read_text().splitlines() == [f"id-{n}" for n in range(200)]
 
@@ -78,17 +78,17 @@ def test_many_unacknowledged_purchases_are_named_in_a_file(tmp_path: Path) -> No
 def test_a_count_that_was_not_reached_is_a_failure(tmp_path: Path) -> None:
     """Whether told to stop or kept from it."""
     with pytest.raises(PurchasesError, match="Stopped: 500 of 1,000"):
-        produce_summary(produced(), 1_000, tmp_path)
+        produce_summary(produce_result(), 1_000, tmp_path)
     with pytest.raises(PurchasesError, match=r"No more\. 500 purchases were sent before"):
-        produce_summary(produced(failure="No more"), None, tmp_path)
+        produce_summary(produce_result(failure="No more"), None, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("result", "said"),
     [
-        (replayed(400), "Stopped, after 400 of the 600 purchases of shop.csv"),
-        (replayed(400, failure="No more"), "No more, after 400 of the 600"),
-        (replayed(600, 7), "7 of the 500 purchases sent were not acknowledged"),
+        (replay_result(400), "Stopped, after 400 of the 600 purchases of shop.csv"),
+        (replay_result(400, failure="No more"), "No more, after 400 of the 600"),
+        (replay_result(600, 7), "7 of the 500 purchases sent were not acknowledged"),
     ],
 )
 def test_an_unfinished_replay_says_that_it_can_be_run_again(

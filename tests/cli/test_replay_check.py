@@ -20,7 +20,7 @@ bob,mug,2024-03-02 10:01,1,"9,90",
 """
 
 
-def checked(path: Path, *options: str) -> tuple[int, str]:
+def run_check(path: Path, *options: str) -> tuple[int, str]:
     """Return exit code and output of a check in a home where nothing ever ran."""
     environment = {"PURCHASES_HOME": str(path.parent / "home")}
     done = run_here("streaming", ("replay", str(path), "--check", *options), environment)
@@ -32,7 +32,7 @@ def test_a_check_says_what_a_file_would_become(tmp_path: Path) -> None:
     """Columns, first rows, refusals by the processor's rules, dates and money; it sends nothing."""
     path = tmp_path / "sales.csv"
     path.write_text(SALES)
-    code, said = checked(path)
+    code, said = run_check(path)
     assert code == 1
     assert said.startswith(f"FAILED: 2 of the 4 rows of {path} would be refused. Nothing was sent.")
     for line in (
@@ -54,10 +54,10 @@ def test_a_valid_file_exits_with_0(tmp_path: Path) -> None:
     """And in JSON nothing else is printed."""
     path = tmp_path / "sales.csv"
     path.write_text("\n".join(SALES.splitlines()[:3]) + "\n")
-    code, said = checked(path)
+    code, said = run_check(path)
     assert code == 0
     assert said.startswith(f"OK: all rows of {path} would be stored, 2 in all. Nothing was sent.")
-    code, said = checked(path, "--json")
+    code, said = run_check(path, "--json")
     assert (code, json.loads(said)["refused"]) == (0, {})
 
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from streaming.dashboard.connections import Limits, bounded_config
 from tests.deployment import Deployment
-from tests.store.users import unprivileged
+from tests.store.users import drop_privileges
 from tests.support import wait_until
 
 HANDSHAKE: Final = {
@@ -84,7 +84,7 @@ def answer_to_nobody(
 ) -> http.client.HTTPResponse:
     """Return the answer to a request of another user of the machine."""
     connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=30)
-    with unprivileged():
+    with drop_privileges():
         connection.connect()
     return _answer(connection, (method, path, None, headers or {}))
 

@@ -315,14 +315,14 @@ def redrive_on_the_page(page: Page) -> None:
 def test_the_first_load_is_small(deployment: Deployment) -> None:
     """All that a browser loads before the first figure, as it is sent: under 300 KB."""
     with serve_dashboard(deployment) as base:
-        html = compressed(f"{base}/")
+        html = read_compressed(f"{base}/")
         named = re.findall(r'(?:src|href)="(/static/[^"]+)"', gzip.decompress(html).decode())
         assert len(named) > 8
-        sizes = [len(html), *(len(compressed(base + path)) for path in set(named))]
+        sizes = [len(html), *(len(read_compressed(base + path)) for path in set(named))]
     assert sum(sizes) < 300_000
 
 
-def compressed(url: str) -> bytes:
+def read_compressed(url: str) -> bytes:
     """Return what a browser that takes gzip gets; what is not compressed, compressed."""
     asked = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})  # noqa: S310 - ours
     with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310

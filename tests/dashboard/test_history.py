@@ -98,7 +98,7 @@ def rows(shop: Deployment, first: date, last: date) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-def summed(events: list[tuple[Any, ...]], column: int) -> dict[str, tuple[int, int, int]]:
+def sum_events(events: list[tuple[Any, ...]], column: int) -> dict[str, tuple[int, int, int]]:
     """Sum events by a column: events, items sold, net revenue."""
     sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for row in events:
@@ -118,7 +118,7 @@ def test_days_and_hours_are_those_of_the_events(shop: Deployment, base: str, pat
     answer = get(f"{base}/api/v1/{path}?from=2024-01-15&to=2024-01-24")
     events = rows(shop, date(2024, 1, 15), date(2024, 1, 24))
     by_day: dict[str, tuple[int, int, int]] = {p["at"][:10]: figures(p) for p in answer["points"]}
-    assert by_day == summed(events, 0)
+    assert by_day == sum_events(events, 0)
     before = rows(shop, date(2024, 1, 5), date(2024, 1, 14))
     for total, of in ((answer["total"], events), (answer["before"], before)):
         assert total["items_sold"] == sum(row[4] for row in of)
@@ -135,7 +135,7 @@ def test_one_item_or_customer_is_followed_over_time(
     """Only its own events, day by day."""
     answer = get(f"{base}/api/v1/days?from={FIRST}&to={LAST}&{subject}={name}")
     events = [row for row in rows(shop, FIRST, LAST) if row[column] == name]
-    assert {p["at"]: figures(p) for p in answer["points"]} == summed(events, 0)
+    assert {p["at"]: figures(p) for p in answer["points"]} == sum_events(events, 0)
 
 
 @pytest.mark.parametrize("order", ["items_sold", "net_revenue", "events"])
@@ -148,7 +148,7 @@ def test_items_are_ranked_page_by_page(shop: Deployment, base: str, order: str) 
         page = get(f"{base}/api/v1/items?{query}")
         ranked += page["ranked"]
         offset = page["next_offset"]
-    assert {one["name"]: figures(one) for one in ranked} == summed(rows(shop, FIRST, LAST), 1)
+    assert {one["name"]: figures(one) for one in ranked} == sum_events(rows(shop, FIRST, LAST), 1)
     assert [one["rank"] for one in ranked] == [1, 2, 3]
     assert ranked == sorted(
         ranked, key=lambda one: -one[order.replace("revenue", "revenue_micros")]
@@ -264,7 +264,7 @@ def test_filters_together_are_those_of_the_events(shop: Deployment, base: str) -
     """An item of a customer: neither has a table of its own with the other."""
     answer = get(f"{base}/api/v1/days?from={FIRST}&to={LAST}&item=lamp&customer=anna")
     events = [row for row in rows(shop, FIRST, LAST) if row[1] == "lamp" and row[3] == "anna"]
-    assert {p["at"]: figures(p) for p in answer["points"]} == summed(events, 0)
+    assert {p["at"]: figures(p) for p in answer["points"]} == sum_events(events, 0)
     assert answer["standing"]["behind"] == 0
 
 

@@ -28,7 +28,7 @@ def batch(body: bytes, kind: str = "application/json", **headers: str) -> Ingest
     return read_batch(Request({"type": "http", "headers": raw}), body)
 
 
-def derived(key: str, index: int, milliseconds: int = MILLISECONDS) -> str:
+def derive_id(key: str, index: int, milliseconds: int = MILLISECONDS) -> str:
     """Derive an id by hand: 48 bits of time, version 8, 74 bits of a SHA-256."""
     digest = hashlib.sha256(key.encode() + struct.pack(">i", index)).digest()
     bits = f"{int.from_bytes(digest, 'big'):0256b}"[:74]
@@ -39,16 +39,16 @@ def derived(key: str, index: int, milliseconds: int = MILLISECONDS) -> str:
 def test_ids_are_those_of_time_key_and_position() -> None:
     """So that a retry, to whichever server, has the same."""
     made = batch(json.dumps([LAMP, {**LAMP, "event_id": None}]).encode(), idempotency_key="k-1")
-    assert [r.event_id for r in made.records] == [derived("k-1", 0), derived("k-1", 1)]
+    assert [r.event_id for r in made.records] == [derive_id("k-1", 0), derive_id("k-1", 1)]
     assert [json.loads(r.value)["event_id"] for r in made.records] == [
-        derived("k-1", 0),
-        derived("k-1", 1),
+        derive_id("k-1", 0),
+        derive_id("k-1", 1),
     ]
     again = batch(json.dumps(LAMP).encode(), idempotency_key="k-1").records[0]
-    assert again.event_id == derived("k-1", 0)
+    assert again.event_id == derive_id("k-1", 0)
     late = {**LAMP, "timestamp": MILLISECONDS + 7}
     other = batch(json.dumps(late).encode(), idempotency_key="k-2").records[0]
-    assert other.event_id == derived("k-2", 0, MILLISECONDS + 7)
+    assert other.event_id == derive_id("k-2", 0, MILLISECONDS + 7)
 
 
 def test_an_id_of_its_own_is_kept_and_the_bytes_too() -> None:
@@ -71,7 +71,7 @@ def test_an_id_is_added_to_any_object_and_nothing_else_is_changed(
     """Whatever its fields are, and with none at all but the time."""
     purchase = {**fields, "timestamp": TIME}
     record = batch(json.dumps(purchase).encode(), idempotency_key="k").records[0]
-    assert json.loads(record.value) == {**purchase, "event_id": derived("k", 0)}
+    assert json.loads(record.value) == {**purchase, "event_id": derive_id("k", 0)}
 
 
 @pytest.mark.parametrize("timestamp", ["yesterday", None, True, 1.5, {}, 10**30])
@@ -101,9 +101,9 @@ def test_lines_are_split_and_one_that_is_no_json_goes_as_it_is() -> None:
 def test_what_only_the_slow_reader_takes_has_an_id_too(line: bytes) -> None:
     """Else the processor would give it another one each time that it is sent."""
     record = batch(line, "application/x-ndjson", idempotency_key="k").records[0]
-    assert (record.event_id, record.key) == (derived("k", 0), b"ada")
+    assert (record.event_id, record.key) == (derive_id("k", 0), b"ada")
     read = decode_any(record.value.decode())
-    assert (read.event_id, read.item) == (derived("k", 0), "lamp")
+    assert (read.event_id, read.item) == (derive_id("k", 0), "lamp")
     with pytest.raises(UsageError, match="has no event_id"):
         batch(line, "application/x-ndjson")
 

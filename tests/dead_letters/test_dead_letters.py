@@ -44,7 +44,7 @@ def drain(deployment: Deployment) -> None:
     deployment.analyze()
 
 
-def listed(deployment: Deployment, *options: str) -> list[dict[str, Any]]:
+def list_dead_letters(deployment: Deployment, *options: str) -> list[dict[str, Any]]:
     """Return what `dlq list --json` prints."""
     listing = json.loads(deployment.succeed("dlq", "list", "--json", *options))
     dead_letters: list[dict[str, Any]] = listing["dead_letters"]
@@ -52,7 +52,7 @@ def listed(deployment: Deployment, *options: str) -> list[dict[str, Any]]:
     return dead_letters
 
 
-def redriven(deployment: Deployment, *options: str) -> dict[str, Any]:
+def redrive(deployment: Deployment, *options: str) -> dict[str, Any]:
     """Return what `dlq redrive --json` prints."""
     result: dict[str, Any] = json.loads(deployment.succeed("dlq", "redrive", "--json", *options))
     return result
@@ -75,24 +75,26 @@ def test_the_three_ways_to_repair_store_each_purchase_once(deployment: Deploymen
     old = purchase(item="old", timestamp="1999-12-31T00:00:00Z")
     send(deployment, old, purchase(item="cheap", unit_price=-5), b'{"user": "ada", "item"')
     drain(deployment)
-    reasons = {dead_letter["reason"]: dead_letter["id"] for dead_letter in listed(deployment)}
+    reasons = {
+        dead_letter["reason"]: dead_letter["id"] for dead_letter in list_dead_letters(deployment)
+    }
     assert reasons.keys() == {"timestamp_too_old", "invalid_price", "malformed_json"}
 
-    assert redriven(deployment)["outcomes"] == dict.fromkeys(reasons, 1)
+    assert redrive(deployment)["outcomes"] == dict.fromkeys(reasons, 1)
     deployment.more["PURCHASES_HISTORY_START"] = "1999-01-01"
     plain = ("--reason", "timestamp_too_old")
-    assert redriven(deployment, *plain) == {"sent": False, "outcomes": {"stored": 1}, "left": {}}
+    assert redrive(deployment, *plain) == {"sent": False, "outcomes": {"stored": 1}, "left": {}}
     assert deployment.count("analytics_event") == 0
-    redriven(deployment, *plain, "--yes")
+    redrive(deployment, *plain, "--yes")
 
     rule = ("--reason", "invalid_price", "--set", "unit_price=5")
-    assert redriven(deployment, *rule)["outcomes"] == {"stored": 1}
-    redriven(deployment, *rule, "--yes")
+    assert redrive(deployment, *rule)["outcomes"] == {"stored": 1}
+    redrive(deployment, *rule, "--yes")
 
     edits = deployment.home / "edits.jsonl"
     corrected = {"id": reasons["malformed_json"], "value": purchase(item="broken")}
     edits.write_text(json.dumps(corrected))
-    assert redriven(deployment, "--edit", str(edits), "--yes")["outcomes"] == {"stored": 1}
+    assert redrive(deployment, "--edit", str(edits), "--yes")["outcomes"] == {"stored": 1}
     assert {row[1] for row in states(deployment)} == {"redriven"}
 
     drain(deployment)
@@ -122,7 +124,7 @@ def test_every_header_is_shown_and_a_marked_value_is_repaired(deployment: Deploy
     producer.produce(deployment.topic("purchases"), value, b"ada", headers=route)
     assert producer.flush(60) == 0
     drain(deployment)
-    (dead_letter,) = listed(deployment)
+    (dead_letter,) = list_dead_letters(deployment)
     shown = json.loads(deployment.succeed("dlq", "show", dead_letter["id"], "--json"))
     assert [(h["name"], h["value"]) for h in shown["headers"]] == [
         ("route", "till-3"),
@@ -131,7 +133,7 @@ def test_every_header_is_shown_and_a_marked_value_is_repaired(deployment: Deploy
         ("route", ""),
     ]
     assert deployment.succeed("dlq", "show", dead_letter["id"]).count("header route") == 3
-    redriven(deployment, "--set", "unit_price=2.50", "--yes")
+    redrive(deployment, "--set", "unit_price=2.50", "--yes")
     drain(deployment)
     assert deployment.rows("SELECT unit_price_micros FROM analytics_event") == [(2_500_000,)]
 
@@ -170,17 +172,17 @@ def test_what_is_refused_five_times_is_parked_until_forced(deployment: Deploymen
         send(deployment, purchase(quantity=0), purchase(item="fine"))
         for attempt in range(1, 5):
             await_states(deployment, [("invalid_quantity", "open", attempt)])
-            assert redriven(deployment, "--yes")["outcomes"] == {"invalid_quantity": 1}
+            assert redrive(deployment, "--yes")["outcomes"] == {"invalid_quantity": 1}
         await_states(deployment, [("invalid_quantity", "parked", 5)])
         left = {"sent": True, "outcomes": {}, "left": {"parked": 1}}
-        assert redriven(deployment, "--yes") == left
-        name = listed(deployment)[0]["id"]
-        assert redriven(deployment, name, "--yes") == left
+        assert redrive(deployment, "--yes") == left
+        name = list_dead_letters(deployment)[0]["id"]
+        assert redrive(deployment, name, "--yes") == left
         deployment.succeed("dlq", "drop", name, "--because", "a test", "--yes")
-        assert redriven(deployment, "--state", "dropped", "--yes") == left
+        assert redrive(deployment, "--state", "dropped", "--yes") == left
         shown = json.loads(deployment.succeed("dlq", "show", name, "--json"))
         assert [refusal["attempt"] for refusal in shown["refusals"]] == [1, 2, 3, 4, 5]
-        forced = redriven(
+        forced = redrive(
             deployment, "--state", "dropped", "--force", "--set", "quantity=2", "--yes"
         )
         assert forced["outcomes"] == {"stored": 1}
@@ -198,7 +200,7 @@ def test_a_record_is_shown_with_all_that_is_kept_of_it(deployment: Deployment) -
     """Bytes that are no text are escaped, so that they steer no terminal; ids may be short."""
     send(deployment, b"{\x1b[31m\xff\x00", key=b"\x1bkey")
     drain(deployment)
-    dead_letter = listed(deployment, "--key", "\x1bkey")[0]
+    dead_letter = list_dead_letters(deployment, "--key", "\x1bkey")[0]
     short = ":".join(dead_letter["id"].rsplit(":", 2)[1:])
     text = deployment.succeed("dlq", "show", short)
     assert "\x1b" not in text
@@ -219,9 +221,9 @@ def test_every_attempt_is_shown_whatever_partition_it_went_to(deployment: Deploy
     admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
     admin.create_partitions([NewPartitions(topic, 4)])[topic].result(60)
     for _ in range(3):
-        redriven(deployment, "--force", "--yes")
+        redrive(deployment, "--force", "--yes")
         drain(deployment)
-    (dead_letter,) = listed(deployment, "--state", "open", "--state", "parked")
+    (dead_letter,) = list_dead_letters(deployment, "--state", "open", "--state", "parked")
     shown = json.loads(deployment.succeed("dlq", "show", dead_letter["id"], "--json"))
     assert [refusal["attempt"] for refusal in shown["refusals"]] == [1, 2, 3, 4]
 
@@ -232,17 +234,17 @@ def test_a_dropped_dead_letter_keeps_its_reason_and_its_record(deployment: Deplo
     drain(deployment)
     drop = ("dlq", "drop", "--reason", "invalid_quantity", "--because", "a test till")
     assert deployment.succeed(*drop).startswith("Dry run: 1 would be dropped")
-    assert listed(deployment, "--state", "dropped") == []
+    assert list_dead_letters(deployment, "--state", "dropped") == []
     deployment.succeed(*drop, "--yes")
-    dropped = listed(deployment, "--state", "dropped")
+    dropped = list_dead_letters(deployment, "--state", "dropped")
     assert [dead_letter["dropped_because"] for dead_letter in dropped] == ["a test till"]
-    assert redriven(deployment)["outcomes"] == {"invalid_price": 1}
-    named = redriven(deployment, dropped[0]["id"], "--yes")
+    assert redrive(deployment)["outcomes"] == {"invalid_price": 1}
+    named = redrive(deployment, dropped[0]["id"], "--yes")
     assert named == {"sent": True, "outcomes": {}, "left": {"dropped": 1}}
     assert "given up; send them with --state dropped" in deployment.succeed(
         "dlq", "redrive", dropped[0]["id"]
     )
-    fixed = redriven(deployment, "--state", "dropped", "--set", "quantity=1", "--yes")
+    fixed = redrive(deployment, "--state", "dropped", "--set", "quantity=1", "--yes")
     assert fixed["outcomes"] == {"stored": 1}
     drain(deployment)
     assert {row[:2] for row in states(deployment)} == {
@@ -264,7 +266,7 @@ def test_what_the_topic_no_longer_holds_or_cut_is_said(deployment: Deployment) -
     assert producer.flush(60) == 0
     send(deployment, purchase(unit_price=-1))
     drain(deployment)
-    assert redriven(deployment)["left"] == {"cut": 1}
+    assert redrive(deployment)["left"] == {"cut": 1}
     with deployment.writing() as store:
         store.execute("UPDATE dead_letter SET dlq_offset = 10000 WHERE reason = 'invalid_price'")
     printed = deployment.succeed("dlq", "redrive")
@@ -285,7 +287,7 @@ def test_what_is_still_too_large_is_left_and_holds_up_no_other(deployment: Deplo
     drain(deployment)
     assert [reason for reason, _, _ in states(deployment)] == ["too_large", "invalid_price"]
     left = {"sent": True, "outcomes": {"invalid_price": 1}, "left": {"too_large": 1}}
-    assert redriven(deployment, "--yes") == left
+    assert redrive(deployment, "--yes") == left
     assert "larger than a purchase may be" in deployment.succeed("dlq", "redrive")
 
 

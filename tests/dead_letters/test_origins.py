@@ -50,7 +50,7 @@ def dead_letter_of(deployment: Deployment, reason: str) -> dict[str, Any]:
     return named
 
 
-def forged(deployment: Deployment, reason: str, attempt: int = 1) -> list[Header]:
+def forge_headers(deployment: Deployment, reason: str, attempt: int = 1) -> list[Header]:
     """Return the headers of a redrive of the dead letter of this reason, as anybody writes them."""
     (row,) = deployment.rows(
         "SELECT origin_topic, origin_topic_id, origin_partition, origin_offset, origin_timestamp"
@@ -91,9 +91,9 @@ def test_a_forged_origin_hides_replaces_and_parks_nothing(deployment: Deployment
     drain(deployment)
     redrive(deployment, "--reason", "invalid_price", "--set", "unit_price=1")
     drain(deployment)
-    of_open = forged(deployment, "invalid_quantity")
-    of_stored = forged(deployment, "invalid_price")
-    highest = forged(deployment, "invalid_quantity", INT32_MAX)
+    of_open = forge_headers(deployment, "invalid_quantity")
+    of_stored = forge_headers(deployment, "invalid_price")
+    highest = forge_headers(deployment, "invalid_quantity", INT32_MAX)
     send(
         deployment,
         (purchase("forged", event_id=str(uuid.uuid4())), of_open),
@@ -131,8 +131,8 @@ def test_what_an_earlier_release_sent_again_is_neither_lost_nor_stored_twice(
     drain(deployment)
     send(
         deployment,
-        (purchase("derived"), forged(deployment, "invalid_price")),
-        (purchase("own", event_id=own), forged(deployment, "invalid_quantity")),
+        (purchase("derived"), forge_headers(deployment, "invalid_price")),
+        (purchase("own", event_id=own), forge_headers(deployment, "invalid_quantity")),
     )
     drain(deployment)
     assert items(deployment) == ["own"]

@@ -18,7 +18,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| (.*?) ?\| .+\.\ \|$", re.MULTILINE)
 Event = tuple[str, str]
 
 
-def logged() -> Iterator[tuple[Event, set[str], str]]:
+def list_log_calls() -> Iterator[tuple[Event, set[str], str]]:
     """Return each call that logs: (event, level), the names of its fields, and its line."""
     for package in ("streaming", "assets", "orchestration"):
         for path in sorted((ROOT / package).rglob("*.py")):
@@ -38,7 +38,7 @@ def test_the_log_events_of_the_docs_are_those_of_the_code() -> None:
     """Who alerts on an event finds it in the list, under its name."""
     in_code: dict[Event, set[str]] = {}
     sources: dict[Event, str] = {}
-    for event, fields, source in logged():
+    for event, fields, source in list_log_calls():
         in_code.setdefault(event, set()).update(fields)
         sources.setdefault(event, source)
     rows = ROW.findall((ROOT / "docs" / "log-events.md").read_text())

@@ -23,11 +23,11 @@ from assets.checks.finding import CheckContext
 from assets.checks.reconciliation import check_parity, check_unchanged
 from streaming.settings import Settings
 from streaming.store.connection import connect
-from tests.assets.event_store import opened, store_events
+from tests.assets.event_store import open_store, store_events
 from tests.store.rows import year_of_days
 
 settings = Settings(home=sys.argv[1])
-with opened(settings) as engine, engine.begin() as connection:
+with open_store(settings) as engine, engine.begin() as connection:
     with Operations.context(MigrationContext.configure(connection)):
         upgrade()
 store_events(settings, year_of_days(3))

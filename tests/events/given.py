@@ -31,7 +31,7 @@ def purchase(**fields: str | None) -> bytes:
     return f"{{{','.join(members)}}}".encode()
 
 
-def then(text: str) -> bytes:
+def purchase_at(text: str) -> bytes:
     """Write a purchase with the timestamp `text`."""
     return purchase(timestamp=f'"{text}"')
 

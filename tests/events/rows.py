@@ -39,7 +39,7 @@ def amount(micros: int | None) -> Fields:
     return {"amount_micros": micros}
 
 
-def typed(purchase: PurchaseFields) -> Fields:
+def typed_fields(purchase: PurchaseFields) -> Fields:
     """Return the fields of a purchase with their types, as 1, 1.0 and True are equal."""
     return {name: (type(value), repr(value)) for name, value in asdict(purchase).items()}
 

@@ -71,7 +71,7 @@ def well_formed(draw: st.DrawFn) -> str:
 
 
 @st.composite
-def broken(draw: st.DrawFn) -> str:
+def broken_json(draw: st.DrawFn) -> str:
     """Return such JSON with one part that is not JSON, or may not be."""
     text = draw(well_formed())
     at = draw(st.integers(0, len(text)))
@@ -81,11 +81,11 @@ def broken(draw: st.DrawFn) -> str:
 
 def json_like() -> st.SearchStrategy[str]:
     """Return JSON that is a purchase, or nearly one."""
-    return well_formed() | well_formed() | broken()
+    return well_formed() | well_formed() | broken_json()
 
 
 @st.composite
-def damaged(draw: st.DrawFn) -> bytes:
+def damaged_json(draw: st.DrawFn) -> bytes:
     """Return such JSON as bytes, some of them changed to any others."""
     value = bytearray(draw(well_formed()).encode())
     for at in draw(st.lists(st.integers(0, len(value)), max_size=2)):
@@ -96,8 +96,8 @@ def damaged(draw: st.DrawFn) -> bytes:
 PAYLOADS = st.one_of(
     st.none() | st.binary() | st.text().map(str.encode),
     well_formed().map(str.encode),
-    broken().map(str.encode),
-    damaged(),
+    broken_json().map(str.encode),
+    damaged_json(),
 )
 TOPICS = st.from_regex(r"[A-Za-z0-9._-]{1,249}", fullmatch=True)
 ORIGINS = st.builds(

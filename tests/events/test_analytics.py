@@ -28,14 +28,14 @@ STORABLE = storable_rules("GBP", {"purchases": 1})
 PROCESSED = "2025-11-24T16:00:01.000002Z"
 
 
-def enriched(value: bytes) -> AnalyticsEvent:
+def enrich_value(value: bytes) -> AnalyticsEvent:
     """Return the analytics event of a valid purchase."""
     event = read(value)[1]
     assert isinstance(event, PurchaseEvent)
     return enrich(event, record(value), PROCESSED)
 
 
-LEAST = enriched(purchase(user="null"))
+LEAST = enrich_value(purchase(user="null"))
 WHOLE = {
     "event_id": "0193bd4e-8f0e-8abc-9def-0123456789ab",
     "event_time": "2025-11-24T12:00:00.500000Z",
@@ -69,7 +69,7 @@ def test_the_json_is_what_the_contract_says() -> None:
         description='"d"',
         country='"c"',
     )
-    assert json.loads(encode_analytics(enriched(value))) == WHOLE
+    assert json.loads(encode_analytics(enrich_value(value))) == WHOLE
 
 
 def test_absent_fields_are_left_out() -> None:
@@ -89,7 +89,7 @@ def test_an_encoded_event_is_decoded_as_itself(event: PurchaseEvent, processed: 
     assert time_micros(decoded.processed_at) == units.micros_of(processed)
 
 
-def changed(**fields: object) -> bytes:
+def change_fields(**fields: object) -> bytes:
     """Write the whole event with some fields changed."""
     return json.dumps(WHOLE | fields).encode()
 
@@ -106,32 +106,32 @@ def changed(**fields: object) -> bytes:
         (b"[" * 100_000, "no analytics event"),
         (b'{"x":' + b"[" * 100_000, "no analytics event"),
         (purchase(), "no analytics event"),
-        (changed(kind="gift"), "no analytics event"),
-        (changed(user=1), "no analytics event"),
-        (changed(quantity=2**63), "no analytics event"),
-        (changed(amount_micros=-(2**63) - 1), "no analytics event"),
-        (changed(source_offset=2**64), "no analytics event"),
-        (changed(quantity=1.5), "no analytics event"),
-        (changed(schema_version="1"), "no analytics event"),
-        (changed(schema_version=0), "schema version 0"),
-        (changed(schema_version=2**64), "no analytics event"),
-        (changed(currency="EUR"), "currency is 'EUR', not GBP"),
-        (changed(quantity=6), "quantity and its kind, return, contradict"),
-        (changed(quantity=0), "quantity and its kind, return, contradict"),
-        (changed(kind="sale"), "quantity and its kind, sale, contradict"),
-        (changed(amount_micros=None), "one of price and amount"),
-        (changed(unit_price_micros=None), "one of price and amount"),
-        (changed(quantity=-(10**6) - 1), "no analytics event"),
-        (changed(unit_price_micros=-1), "no analytics event"),
-        (changed(amount_micros=10**15 + 1), "no analytics event"),
-        (changed(amount_micros=-15_300_001), "amount is not quantity times price"),
-        (changed(source_topic="other.purchases"), "made of a record of 'other.purchases'"),
-        (changed(event_id="7"), "no analytics event"),
-        (changed(item=""), "no analytics event"),
-        (changed(description="d" * 1025), "no analytics event"),
-        (changed(country="\0"), "holds U\\+0000"),
-        (changed(user="\ud800"), "no analytics event"),
-        (changed(source_partition=-1), "no analytics event"),
+        (change_fields(kind="gift"), "no analytics event"),
+        (change_fields(user=1), "no analytics event"),
+        (change_fields(quantity=2**63), "no analytics event"),
+        (change_fields(amount_micros=-(2**63) - 1), "no analytics event"),
+        (change_fields(source_offset=2**64), "no analytics event"),
+        (change_fields(quantity=1.5), "no analytics event"),
+        (change_fields(schema_version="1"), "no analytics event"),
+        (change_fields(schema_version=0), "schema version 0"),
+        (change_fields(schema_version=2**64), "no analytics event"),
+        (change_fields(currency="EUR"), "currency is 'EUR', not GBP"),
+        (change_fields(quantity=6), "quantity and its kind, return, contradict"),
+        (change_fields(quantity=0), "quantity and its kind, return, contradict"),
+        (change_fields(kind="sale"), "quantity and its kind, sale, contradict"),
+        (change_fields(amount_micros=None), "one of price and amount"),
+        (change_fields(unit_price_micros=None), "one of price and amount"),
+        (change_fields(quantity=-(10**6) - 1), "no analytics event"),
+        (change_fields(unit_price_micros=-1), "no analytics event"),
+        (change_fields(amount_micros=10**15 + 1), "no analytics event"),
+        (change_fields(amount_micros=-15_300_001), "amount is not quantity times price"),
+        (change_fields(source_topic="other.purchases"), "made of a record of 'other.purchases'"),
+        (change_fields(event_id="7"), "no analytics event"),
+        (change_fields(item=""), "no analytics event"),
+        (change_fields(description="d" * 1025), "no analytics event"),
+        (change_fields(country="\0"), "holds U\\+0000"),
+        (change_fields(user="\ud800"), "no analytics event"),
+        (change_fields(source_partition=-1), "no analytics event"),
     ],
 )
 def test_what_nobody_can_store_is_refused(value: bytes | None, message: str) -> None:
@@ -141,7 +141,9 @@ def test_what_nobody_can_store_is_refused(value: bytes | None, message: str) -> 
     assert refused.value.refusal.reason is Reason.NOT_STORABLE
 
 
-@pytest.mark.parametrize("value", [changed(schema_version=2), b'{"schema_version":2,"event":{}}'])
+@pytest.mark.parametrize(
+    "value", [change_fields(schema_version=2), b'{"schema_version":2,"event":{}}']
+)
 def test_a_newer_schema_is_a_mismatch(value: bytes) -> None:
     """An upgrade can read it, so it is not refused, whatever else it says."""
     with pytest.raises(Mismatch, match="schema version 2"):
@@ -150,11 +152,11 @@ def test_a_newer_schema_is_a_mismatch(value: bytes) -> None:
 
 def test_unknown_fields_of_the_same_schema_are_ignored() -> None:
     """A field that was added without a new schema version does not stop the store."""
-    assert asdict(decode_analytics(changed(added=[1]), STORABLE)) == WHOLE
+    assert asdict(decode_analytics(change_fields(added=[1]), STORABLE)) == WHOLE
 
 
 @thorough
-@given(st.binary() | well_formed().map(str.encode) | st.builds(changed, quantity=INT64))
+@given(st.binary() | well_formed().map(str.encode) | st.builds(change_fields, quantity=INT64))
 def test_any_bytes_are_an_event_or_a_refusal(value: bytes) -> None:
     """Whatever stands on the topic, nothing else is raised."""
     try:

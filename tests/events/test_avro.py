@@ -42,7 +42,7 @@ def schema_of(*fields: Json, **types: object) -> dict[str, Any]:
     return {"type": "record", "name": "Sale", "fields": [*members, *fields]}
 
 
-def written(schema: object, value: object) -> bytes:
+def write_avro(schema: object, value: object) -> bytes:
     """Write a value by a schema, as a producer does."""
     file = io.BytesIO()
     schemaless_writer(file, parse_schema(json.loads(json.dumps(schema))), value)
@@ -88,7 +88,7 @@ def test_a_purchase_in_avro_is_an_event() -> None:
         unit_price=["null", "bytes"],
         country={"type": "enum", "name": "Country", "symbols": ["GB", "FR"]},
     )
-    value = written(
+    value = write_avro(
         raw | {},
         sale(event_id=guid, quantity=-2, unit_price=(12_340_000_000).to_bytes(8), country="FR")
         | {"timestamp": NOON},
@@ -118,7 +118,7 @@ def test_a_time_is_a_moment_or_refused(kind: str | None, number: int, time: str)
     """A local time names no moment, and no number is taken for one of another unit."""
     logical = {"logicalType": kind} if kind else {}
     of = "int" if kind == "date" else "long"
-    value = written(schema_of(timestamp=of), sale(timestamp=number))
+    value = write_avro(schema_of(timestamp=of), sale(timestamp=number))
     event = outcome_of(schema_of(timestamp={"type": of, **logical}), value)
     assert (event["event_time"] if isinstance(event, dict) else event) == time
 
@@ -144,7 +144,7 @@ def test_what_no_field_takes_is_refused(
         {k: v for k, v in kind.items() if k != "logicalType"} if isinstance(kind, dict) else kind
     )
     plain = "bytes" if kind is DECIMAL else plain
-    sent = written(schema_of(**{field: plain}), sale(**{field: value}))
+    sent = write_avro(schema_of(**{field: plain}), sale(**{field: value}))
     assert outcome_of(schema_of(**{field: kind}), sent) == reason
 
 
@@ -162,7 +162,7 @@ def test_unknown_fields_of_any_type_are_passed_over() -> None:
         },
     }
     schema = schema_of(nested)
-    value = written(schema, sale(basket={"lines": ["a", "b"], "notes": {"x": 1.5, "y": None}}))
+    value = write_avro(schema, sale(basket={"lines": ["a", "b"], "notes": {"x": 1.5, "y": None}}))
     assert isinstance(outcome_of(schema, value), dict)
 
 
@@ -173,7 +173,7 @@ def test_any_bytes_give_an_event_or_a_refusal() -> None:
         quantity=["null", "long"],
         unit_price=["null", DECIMAL, "double", "string"],
     )
-    whole = written(
+    whole = write_avro(
         schema_of({"name": "tags", "type": {"type": "array", "items": "string"}}), sale(tags=[])
     )
     chance = random.Random(7)
@@ -182,10 +182,10 @@ def test_any_bytes_give_an_event_or_a_refusal() -> None:
         changed[chance.randrange(len(changed))] = chance.randrange(256)
         outcome_of(schema, bytes(changed))
     assert outcome_of(schema, b"") == outcome_of(schema, b"\xff" * 50) == "schema_mismatch"
-    assert outcome_of(schema_of(), written(schema_of(), sale()) + b"\0") == "schema_mismatch"
+    assert outcome_of(schema_of(), write_avro(schema_of(), sale()) + b"\0") == "schema_mismatch"
 
 
-def named(name: str, *types: object) -> dict[str, Any]:
+def record_schema(name: str, *types: object) -> dict[str, Any]:
     """Write a record with fields of these types."""
     fields = [{"name": f"f{number}", "type": kind} for number, kind in enumerate(types)]
     return {"type": "record", "name": name, "fields": fields}
@@ -193,7 +193,7 @@ def named(name: str, *types: object) -> dict[str, Any]:
 
 def array_of(items: object) -> dict[str, Any]:
     """Write a record with an array."""
-    return named("S", {"type": "array", "items": items})
+    return record_schema("S", {"type": "array", "items": items})
 
 
 def long_named(length: int) -> dict[str, Any]:
@@ -201,11 +201,11 @@ def long_named(length: int) -> dict[str, Any]:
     return {"type": "record", "name": "Long", "fields": [{"name": "n" * length, "type": "int"}]}
 
 
-def doubled(depth: int) -> dict[str, Any]:
+def doubled_schema(depth: int) -> dict[str, Any]:
     """Write a schema of 2^depth types in a few bytes."""
-    schema = named("D0", "int")
+    schema = record_schema("D0", "int")
     for number in range(1, depth):
-        schema = named(f"D{number}", schema, f"D{number - 1}")
+        schema = record_schema(f"D{number}", schema, f"D{number - 1}")
     return schema
 
 
@@ -213,15 +213,18 @@ def doubled(depth: int) -> dict[str, Any]:
     ("schema", "why"),
     [
         # A value of 256 KiB would be nested 262,144 deep, and end the process by its stack.
-        (named("Node", ["null", "Node"]), "refers to itself in 'Node'"),
-        (named("Tree", {"type": "array", "items": "Tree"}), "refers to itself in 'Tree'"),
-        (named("A", ["null", named("B", ["null", "A"])]), "refers to itself in 'A'"),
+        (record_schema("Node", ["null", "Node"]), "refers to itself in 'Node'"),
+        (record_schema("Tree", {"type": "array", "items": "Tree"}), "refers to itself in 'Tree'"),
+        (
+            record_schema("A", ["null", record_schema("B", ["null", "A"])]),
+            "refers to itself in 'A'",
+        ),
         # Elements without bytes: a count of ten bytes is a loop without end.
         (array_of("null"), "elements that take too few bytes"),
-        (array_of(named("Nothing")), "elements that take too few bytes"),
+        (array_of(record_schema("Nothing")), "elements that take too few bytes"),
         (array_of({"type": "fixed", "name": "F", "size": 0}), "elements that take too few bytes"),
         (
-            named("M", {"type": "map", "values": named("N", *["null"] * 20)}),
+            record_schema("M", {"type": "map", "values": record_schema("N", *["null"] * 20)}),
             "elements that take too few bytes",
         ),
         # A name of each element: 100 KB of them would be 500 MB of JSON.
@@ -230,19 +233,22 @@ def doubled(depth: int) -> dict[str, Any]:
             "elements that take too few bytes for their types and names",
         ),
         (array_of(long_named(5_000)), "elements that take too few bytes for their types and names"),
-        (named("L", long_named(100_000)), "too long names"),
+        (record_schema("L", long_named(100_000)), "too long names"),
         # An error is a record too.
-        ({**named("Node", ["null", "Node"]), "type": "error"}, "refers to itself in 'Node'"),
+        (
+            {**record_schema("Node", ["null", "Node"]), "type": "error"},
+            "refers to itself in 'Node'",
+        ),
         (
             {
-                **named("Node", ["null", "Other"]),
+                **record_schema("Node", ["null", "Other"]),
                 "__fastavro_parsed": True,
-                "__named_schemas": {"Other": named("O", ["null", "Other"])},
+                "__named_schemas": {"Other": record_schema("O", ["null", "Other"])},
             },
             "refers to itself in 'Other'",
         ),
-        (doubled(14), f"has over {MAX_NODES:,} types"),
-        (named("Wide", *["null"] * (MAX_NODES + 1)), f"has over {MAX_NODES:,} types"),
+        (doubled_schema(14), f"has over {MAX_NODES:,} types"),
+        (record_schema("Wide", *["null"] * (MAX_NODES + 1)), f"has over {MAX_NODES:,} types"),
         ("[" * 200_000, "nested too deep"),
         ("{", "is no JSON"),
         ("{}", "is no Avro schema"),
@@ -250,14 +256,17 @@ def doubled(depth: int) -> dict[str, Any]:
         ("null", "is no Avro schema"),
         ([], "is a union of none, or of over 64 records"),
         (
-            [named(f"R{number}") for number in range(65)],
+            [record_schema(f"R{number}") for number in range(65)],
             "is a union of none, or of over 64 records",
         ),
-        (["null", named("S")], "is no record, and no union of records"),
+        (["null", record_schema("S")], "is no record, and no union of records"),
         ({"type": "map", "values": "string"}, "is no record, and no union of records"),
-        (named("S", []), "has a union of no types"),
-        (named("S", {"type": "fixed", "name": "F", "size": "abc"}), "has a type of 'abc' bytes"),
-        (named("S", {"type": "fixed", "name": "F", "size": -5}), "has a type of -5 bytes"),
+        (record_schema("S", []), "has a union of no types"),
+        (
+            record_schema("S", {"type": "fixed", "name": "F", "size": "abc"}),
+            "has a type of 'abc' bytes",
+        ),
+        (record_schema("S", {"type": "fixed", "name": "F", "size": -5}), "has a type of -5 bytes"),
         (schema_of(item={"type": "long", "logicalType": ["x"]}), "is no Avro schema"),
         (schema_of(unit_price=DECIMAL | {"scale": None}), "is no Avro schema"),
         (schema_of({"name": "item", "type": "int"}), "two fields of one name"),
@@ -280,7 +289,7 @@ def test_types_nested_over_many_references_are_not_read() -> None:
     for number in range(20):
         schema: object = inner
         for depth in range(16):
-            schema = named(f"T{number}_{depth}", schema)
+            schema = record_schema(f"T{number}_{depth}", schema)
         texts.append(json.dumps(schema))
         inner = f"T{number}_15"
     with pytest.raises(UnreadableSchemaError, match="is nested too deep"):
@@ -317,7 +326,7 @@ TYPES = st.recursive(
     ),
     max_leaves=20,
 )
-SCHEMAS = TYPES | st.builds(named, WORDS, TYPES, TYPES)
+SCHEMAS = TYPES | st.builds(record_schema, WORDS, TYPES, TYPES)
 
 
 @settings(max_examples=200)
@@ -335,23 +344,23 @@ def test_any_json_is_a_schema_or_none(schemas: list[object], value: bytes) -> No
 def test_the_largest_schema_and_value_are_read() -> None:
     """The bounds leave room: a thousand fields, and an array of 256 KiB."""
     wide = schema_of(*({"name": f"x{n}", "type": ["null", "string"]} for n in range(600)))
-    value = written(wide, sale(**{f"x{n}": None for n in range(600)}))
+    value = write_avro(wide, sale(**{f"x{n}": None for n in range(600)}))
     assert isinstance(outcome_of(wide, value), dict)
     long = schema_of({"name": "tags", "type": {"type": "array", "items": "string"}})
-    value = written(long, sale(tags=[""] * (MAX_VALUE_BYTES - 100)))
+    value = write_avro(long, sale(tags=[""] * (MAX_VALUE_BYTES - 100)))
     # As JSON it is larger than any value may be.
     assert outcome_of(long, value) == "too_large"
-    lines = named("Line", "string", ["null", "double"], ["null", "string"])
+    lines = record_schema("Line", "string", ["null", "double"], ["null", "string"])
     lines["fields"] = [field | {"name": f"{field['name']:_<40}"} for field in lines["fields"]]
     assert outcome_of(array_of(lines), b"\0") == "missing_field"
-    assert outcome_of(array_of(named("One", ["null", "int"])), b"\0") == "missing_field"
+    assert outcome_of(array_of(record_schema("One", ["null", "int"])), b"\0") == "missing_field"
 
 
 def test_a_schema_reads_by_those_that_it_refers_to() -> None:
     """Types of a name may be registered by themselves."""
-    line = named("shop.Line", "string")
+    line = record_schema("shop.Line", "string")
     schema = schema_of({"name": "line", "type": "shop.Line"})
-    value = written(schema_of({"name": "line", "type": line}), sale(line={"f0": "x"}))
+    value = write_avro(schema_of({"name": "line", "type": line}), sale(line={"f0": "x"}))
     members = json.loads(avro_reader([json.dumps(line), json.dumps(schema)])(value))
     assert members["line"] == {"f0": "x"}
     with pytest.raises(UnreadableSchemaError, match="is no Avro schema"):
@@ -369,9 +378,9 @@ def test_a_topic_of_several_types_of_event_is_a_union() -> None:
     ]
     price = (12_340_000_000).to_bytes(8)
     values = [
-        b"\0" + written(raw[0], sale()),
-        b"\2" + written(other, sale(unit_price=price)),
-        b"\4" + written(raw[2], sale(item=b"tea")),
+        b"\0" + write_avro(raw[0], sale()),
+        b"\2" + write_avro(other, sale(unit_price=price)),
+        b"\4" + write_avro(raw[2], sale(item=b"tea")),
     ]
     assert outcome_of(logical, values[0]) == "invalid_timestamp"
     event = outcome_of(logical, values[1])
@@ -395,7 +404,7 @@ def test_a_topic_of_several_types_of_event_is_a_union() -> None:
 )
 def test_a_decimal_is_exact(number: bytes, scale: int, reason: str | None) -> None:
     """Of thirty digits none is rounded away, and none of them is no price of 0."""
-    value = written(schema_of(unit_price="bytes"), sale(unit_price=number))
+    value = write_avro(schema_of(unit_price="bytes"), sale(unit_price=number))
     decimal = DECIMAL | {"precision": 60, "scale": scale}
     outcome = outcome_of(schema_of(unit_price=decimal), value)
     expected = reason or 12_000_000

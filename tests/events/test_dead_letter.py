@@ -55,12 +55,12 @@ VERDICT: list[Header] = [
 ]
 
 
-def refused(given_record: Record, maximum_bytes: int = LIMIT) -> DeadLetter:
+def make_dead_letter(given_record: Record, maximum_bytes: int = LIMIT) -> DeadLetter:
     """Make the dead letter of a record that is its own origin."""
     return dead_letter(given_record, own_origin(given_record), REFUSAL, maximum_bytes)
 
 
-def redriven(made: DeadLetter) -> Headers:
+def redrive_headers(made: DeadLetter) -> Headers:
     """Map the headers as a redrive does: `dlq.*` become `origin.*`, which they replace."""
     kept = [header for header in made.headers if not header[0].startswith(ORIGIN)]
     return [(name.replace(DEAD_LETTER, ORIGIN, 1), value) for name, value in kept]
@@ -68,7 +68,9 @@ def redriven(made: DeadLetter) -> Headers:
 
 def test_key_and_value_are_unchanged_and_the_headers_say_why_and_whence() -> None:
     """Bytes that are no text are kept as they are, and every header of the contract is there."""
-    made = refused(record(b"\xff{", b"\x00\xfe", [("a", b"\xff"), ("b", None), ("a", b"")]))
+    made = make_dead_letter(
+        record(b"\xff{", b"\x00\xfe", [("a", b"\xff"), ("b", None), ("a", b"")])
+    )
     assert made.value == b"\xff{"
     assert made.key == b"\x00\xfe"
     assert made.headers == [("a", b"\xff"), ("b", None), ("a", b""), *VERDICT]
@@ -78,14 +80,14 @@ def test_key_and_value_are_unchanged_and_the_headers_say_why_and_whence() -> Non
 def test_what_is_absent_or_empty_stays_so(nothing: bytes | None) -> None:
     """A null and no bytes are not the same, in value and key."""
     for limit in (LIMIT, SMALLEST):
-        made = refused(record(nothing, nothing, [("a", b"x" * SMALLEST)]), limit)
+        made = make_dead_letter(record(nothing, nothing, [("a", b"x" * SMALLEST)]), limit)
         assert made.value == made.key == nothing
 
 
 def test_incoming_dlq_headers_are_dropped_and_the_origin_goes_along() -> None:
     """A verdict that came in is none of ours; what a redrive said of the origin can be seen."""
     given_headers = [*origin_fields("dlq.", attempt=b"9"), ("dlq.truncated", b"1"), ("dlq.x", None)]
-    made = refused(record(b"{", None, [*given_headers, *origin_fields()]))
+    made = make_dead_letter(record(b"{", None, [*given_headers, *origin_fields()]))
     assert made.headers == [*origin_fields(), *VERDICT]
 
 
@@ -101,7 +103,7 @@ def test_a_redriven_record_keeps_its_origin_and_counts_its_attempts() -> None:
         read = read_dead_letter_headers(made.headers)
         assert isinstance(read, DeadLetterHeaders)
         assert read.origin == Origin("purchases", TOPIC_ID, 0, 7, 1_763_900_000_000, attempt)
-        given_headers = redriven(made)
+        given_headers = redrive_headers(made)
         assert ("a", b"b") in given_headers
 
 
@@ -109,16 +111,16 @@ def test_the_count_of_attempts_ends_at_what_can_be_read_again() -> None:
     """The last attempt that a header may say stays readable."""
     origin = Origin("purchases", TOPIC_ID, 0, 7, 0, MAX_ATTEMPT)
     made = dead_letter(record(b"{"), origin, REFUSAL, LIMIT)
-    assert read_origin(redriven(made), ORIGIN) == origin
+    assert read_origin(redrive_headers(made), ORIGIN) == origin
 
 
 def test_what_just_fits_is_kept_whole_and_one_byte_less_room_cuts() -> None:
     """The limit itself is still allowed."""
     given_record = record(b"v" * 100_000, b"k" * 100, [("a", b"b")])
-    whole = refused(given_record)
-    assert refused(given_record, size_in_bytes(whole)) == whole
+    whole = make_dead_letter(given_record)
+    assert make_dead_letter(given_record, size_in_bytes(whole)) == whole
     limit = size_in_bytes(whole) - 1
-    cut = refused(given_record, limit)
+    cut = make_dead_letter(given_record, limit)
     assert cut.value == b"v" * (limit // 4)
     assert cut.key == given_record.key
 
@@ -126,7 +128,7 @@ def test_what_just_fits_is_kept_whole_and_one_byte_less_room_cuts() -> None:
 def test_a_value_too_large_is_kept_as_its_first_64_kib_with_size_and_digest() -> None:
     """What is cut can still be told from anything else; key and headers are whole."""
     value = bytes(range(256)) * 70_000
-    made = refused(record(value, b"k", [("a", b"b")]))
+    made = make_dead_letter(record(value, b"k", [("a", b"b")]))
     assert made.value == value[:KEPT_BYTES]
     assert made.key == b"k"
     assert made.headers == [
@@ -140,7 +142,7 @@ def test_a_value_too_large_is_kept_as_its_first_64_kib_with_size_and_digest() ->
 def test_a_key_too_large_is_cut_likewise() -> None:
     """The key's size and digest have names of their own, and the value is whole."""
     key = b"k" * (LIMIT + 1)
-    made = refused(record(b"v", key))
+    made = make_dead_letter(record(b"v", key))
     assert made.value == b"v"
     assert made.key == key[:KEPT_BYTES]
     assert made.headers[len(VERDICT) :] == [
@@ -154,7 +156,7 @@ def test_headers_too_large_are_kept_up_to_the_first_that_does_not_fit() -> None:
     given_headers: list[Header] = [("a", b"b"), ("n", None), ("h", b"x" * LIMIT), ("z", b"")]
     packed = b"\0\0\0\1a\0\0\0\1b" + b"\0\0\0\1n\xff\xff\xff\xff"
     packed += b"\0\0\0\1h\x01\0\0\0" + b"x" * LIMIT + b"\0\0\0\1z\0\0\0\0"
-    made = refused(record(b"v", b"k", given_headers))
+    made = make_dead_letter(record(b"v", b"k", given_headers))
     assert (made.key, made.value) == (b"k", b"v")
     assert made.headers == [
         ("a", b"b"),
@@ -168,7 +170,7 @@ def test_headers_too_large_are_kept_up_to_the_first_that_does_not_fit() -> None:
 def test_of_very_many_headers_the_first_thousand_are_kept() -> None:
     """The client could read none of a dead letter with over 100,000, and nobody would see it."""
     given_headers: list[Header] = [("a", None)] * 100_000
-    made = refused(record(b"v", b"k", given_headers))
+    made = make_dead_letter(record(b"v", b"k", given_headers))
     packed = b"\0\0\0\1a\xff\xff\xff\xff" * 100_000
     assert (made.key, made.value) == (b"k", b"v")
     assert made.headers == [
@@ -199,7 +201,7 @@ def test_any_dead_letter_fits_and_leads_back_to_its_origin(
         made = dead_letter(placed, origin, refusal, limit)
         assert size_in_bytes(made) <= limit
         verdict = read_dead_letter_headers(made.headers)
-        again = read_origin(redriven(made), ORIGIN)
+        again = read_origin(redrive_headers(made), ORIGIN)
         assert isinstance(verdict, DeadLetterHeaders)
         assert verdict.origin == again
         assert verdict.reason == refusal.reason
@@ -230,7 +232,7 @@ def test_a_record_that_is_refused_is_refused_again_under_the_same_origin(
         given_record.timestamp,
         made.key,
         made.value,
-        redriven(made),
+        redrive_headers(made),
     )
     again, repeated = read_purchase(placed, RULES)
     assert (again.topic_id, again.partition, again.offset) == (

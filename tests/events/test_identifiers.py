@@ -35,12 +35,12 @@ LAST = 2**48 - 1
 UUID_FORM = "[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}"
 
 
-def replayed(row: int, shift_micros: int) -> bytes:
+def replayed_content(row: int, shift_micros: int) -> bytes:
     """Return what the id of a replayed row is made of."""
     return FILE + struct.pack(">qq", row, shift_micros)
 
 
-def posted(key: str, index: int) -> bytes:
+def posted_content(key: str, index: int) -> bytes:
     """Return what the id of a purchase posted with an idempotency key is made of."""
     return key.encode() + struct.pack(">i", index)
 
@@ -50,11 +50,26 @@ VECTORS = [
     ("no content, last time", LAST, b"", "ffffffff-ffff-8e3b-8311-0a63f070526b"),
     ("a time before 1970 counts as 0", -1, b"", "00000000-0000-8e3b-8311-0a63f070526b"),
     ("a time past 48 bits is the last", 2**63, b"", "ffffffff-ffff-8e3b-8311-0a63f070526b"),
-    ("replay, first row", FIRST, replayed(0, 0), "012ca109-c1c0-87ea-a466-b0147fecd0e3"),
-    ("replay, shifted", TIME, replayed(541_908, SHIFT), "019ab5bc-2e7b-86cb-8b9d-fbf016c7c499"),
-    ("replay, shifted back", TIME, replayed(1, -5), "019ab5bc-2e7b-8e13-94bf-f812d9dff995"),
-    ("HTTP, first", TIME - 123, posted("order-7", 0), "019ab5bc-2e00-8e07-9c65-341529802b21"),
-    ("HTTP, second", TIME - 123, posted("order-7", 1), "019ab5bc-2e00-890e-ad24-2c0402e9bf18"),
+    ("replay, first row", FIRST, replayed_content(0, 0), "012ca109-c1c0-87ea-a466-b0147fecd0e3"),
+    (
+        "replay, shifted",
+        TIME,
+        replayed_content(541_908, SHIFT),
+        "019ab5bc-2e7b-86cb-8b9d-fbf016c7c499",
+    ),
+    ("replay, shifted back", TIME, replayed_content(1, -5), "019ab5bc-2e7b-8e13-94bf-f812d9dff995"),
+    (
+        "HTTP, first",
+        TIME - 123,
+        posted_content("order-7", 0),
+        "019ab5bc-2e00-8e07-9c65-341529802b21",
+    ),
+    (
+        "HTTP, second",
+        TIME - 123,
+        posted_content("order-7", 1),
+        "019ab5bc-2e00-890e-ad24-2c0402e9bf18",
+    ),
 ]
 
 

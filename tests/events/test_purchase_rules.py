@@ -15,7 +15,7 @@ def text(name: str, content: str) -> bytes:
     return purchase(**{name: f'"{content}"'})
 
 
-def nested(depth: int) -> str:
+def nested_arrays(depth: int) -> str:
     """Return arrays nested so deep."""
     return "[" * depth + "]" * depth
 
@@ -69,9 +69,9 @@ ROWS = [
     Row("unknown field: short escape", purchase(x='"\\u12"'), "malformed_json"),
     Row("unknown field: raw control character", purchase(x='"\x01"'), "malformed_json"),
     Row("unknown field: raw DEL", purchase(x='"\x7f"'), {"item": "i"}),
-    Row("nested 64 deep, the object counted", purchase(x=nested(63)), {"item": "i"}),
-    Row("nested 65 deep", purchase(x=nested(64)), "malformed_json"),
-    Row("nested 100,000 deep", purchase(x=nested(100_000)), "malformed_json"),
+    Row("nested 64 deep, the object counted", purchase(x=nested_arrays(63)), {"item": "i"}),
+    Row("nested 65 deep", purchase(x=nested_arrays(64)), "malformed_json"),
+    Row("nested 100,000 deep", purchase(x=nested_arrays(100_000)), "malformed_json"),
     Row("opened 200,000 times", b"[" * 200_000, "malformed_json"),
     Row("wide, not deep", purchase(x=f"[{'[],' * 80}{{}}]"), {"item": "i"}),
     Row("brackets in a string", purchase(x=f'"{"[" * 80}\\"{"{" * 80}"'), {"item": "i"}),

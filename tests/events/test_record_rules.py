@@ -19,15 +19,15 @@ from tests.events.given import (
     TOPIC_ID,
     origin_fields,
     purchase,
+    purchase_at,
     read,
-    then,
 )
 from tests.events.rows import Fields, Row, at, judge
 
 ID = "0193bd4e-8f0e-8abc-9def-0123456789ab"
 PLAIN: Fields = {"user": "u", "item": "a", **at("2025-11-24T16:00:00Z")}
 GOOD = purchase()
-TOMORROW = then("2025-11-25T16:00:00Z")
+TOMORROW = purchase_at("2025-11-25T16:00:00Z")
 REDRIVEN: Fields = {"event_id": REDRIVEN_ID}
 BAD = "invalid_origin"
 MARK = b"\xef\xbb\xbf"
@@ -36,13 +36,13 @@ BY_HEADER = [("__value_schema_id", b"\0\0\0\0\7")]
 BY_KEY = [("__key_schema_id", b"\0\0\0\0\7")]
 
 
-def padded(size: int) -> bytes:
+def padded_purchase(size: int) -> bytes:
     """Return a valid purchase of `size` bytes, padded by an unknown field."""
     room = size - len(purchase(pad='""'))
     return purchase(pad=f'"{"x" * room}"')
 
 
-def noted(character: bytes) -> bytes:
+def noted_purchase(character: bytes) -> bytes:
     """Return a purchase with these bytes in an unknown field."""
     return purchase(x='"#"').replace(b"#", character)
 
@@ -50,7 +50,7 @@ def noted(character: bytes) -> bytes:
 FORGED = origin_fields()
 
 
-def redriven(
+def redriven_record(
     name: str,
     value: bytes | None,
     expected: Fields | str,
@@ -69,8 +69,8 @@ ROWS = [
     Row("value of no bytes, with a key", b"", "empty", b"u"),
     Row("value of white space", b" \n", "malformed_json"),
     Row("value that is a byte order mark", MARK, "malformed_json", b"u"),
-    Row("value at 256 KiB", padded(MAX_VALUE_BYTES), {"item": "i"}),
-    Row("value over 256 KiB", padded(MAX_VALUE_BYTES + 1), "too_large"),
+    Row("value at 256 KiB", padded_purchase(MAX_VALUE_BYTES), {"item": "i"}),
+    Row("value over 256 KiB", padded_purchase(MAX_VALUE_BYTES + 1), "too_large"),
     Row("value over 256 KiB is judged before parsing", b"{" * (MAX_VALUE_BYTES + 1), "too_large"),
     Row("the least that is valid", GOOD, {"user": "u", "item": "i", "quantity": 1}),
     Row("white space around", b" \t\r\n" + GOOD + b"\n\n", {"item": "i"}),
@@ -99,11 +99,11 @@ ROWS = [
     Row("quotes without an end, 128 Ki of them", b'{"' + b'\\"' * 131_000, "malformed_json"),
     # Invalid UTF-8, wherever it stands.
     Row("not UTF-8 in item", purchase(item='"#"').replace(b"#", b"\xff"), "malformed_json"),
-    Row("not UTF-8 in an unknown field", noted(b"\xff"), "malformed_json"),
+    Row("not UTF-8 in an unknown field", noted_purchase(b"\xff"), "malformed_json"),
     Row("not UTF-8 in a name", purchase(x="1").replace(b'"x"', b'"\xc3"'), "malformed_json"),
-    Row("overlong NUL", noted(b"\xc0\x80"), "malformed_json"),
-    Row("surrogate in UTF-8", noted(b"\xed\xa0\x80"), "malformed_json"),
-    Row("over U+10FFFF", noted(b"\xf4\x90\x80\x80"), "malformed_json"),
+    Row("overlong NUL", noted_purchase(b"\xc0\x80"), "malformed_json"),
+    Row("surrogate in UTF-8", noted_purchase(b"\xed\xa0\x80"), "malformed_json"),
+    Row("over U+10FFFF", noted_purchase(b"\xf4\x90\x80\x80"), "malformed_json"),
     # The plain form: key = user, value = item.
     Row("plain", b"a", PLAIN | {"quantity": 1, "unit_price_micros": None}, b"u"),
     Row("plain that looks like a number", b"22197", {"item": "22197"}, b"u"),
@@ -143,16 +143,22 @@ ROWS = [
     # Headers.
     Row("foreign headers", GOOD, {"item": "i"}, None, [("traceparent", b"00-1"), ("x", None)]),
     Row("incoming dlq headers", GOOD, {"event_id": OWN_ID}, None, origin_fields("dlq.")),
-    redriven("origin and no id", GOOD, {"event_id": REDRIVEN_ID}, None, origin_fields()),
-    redriven(
+    redriven_record("origin and no id", GOOD, {"event_id": REDRIVEN_ID}, None, origin_fields()),
+    redriven_record(
         "origin and an id", purchase(event_id=f'"{ID}"'), {"event_id": ID}, None, origin_fields()
     ),
-    redriven("origin and plain form", b"a", at("2025-11-23T12:13:20Z"), b"u", origin_fields()),
-    redriven("origin unreadable and no value", None, BAD, None, origin_fields(offset=b"x")),
-    redriven("origin, but limits are the record's", TOMORROW, {"item": "i"}, None, origin_fields()),
-    redriven("origin of something else", GOOD, BAD, None, [("origin.country", b"UK")]),
-    redriven("origin with a null", GOOD, BAD, None, [*origin_fields(), ("origin.topic", None)]),
-    redriven(
+    redriven_record(
+        "origin and plain form", b"a", at("2025-11-23T12:13:20Z"), b"u", origin_fields()
+    ),
+    redriven_record("origin unreadable and no value", None, BAD, None, origin_fields(offset=b"x")),
+    redriven_record(
+        "origin, but limits are the record's", TOMORROW, {"item": "i"}, None, origin_fields()
+    ),
+    redriven_record("origin of something else", GOOD, BAD, None, [("origin.country", b"UK")]),
+    redriven_record(
+        "origin with a null", GOOD, BAD, None, [*origin_fields(), ("origin.topic", None)]
+    ),
+    redriven_record(
         "origin twice", GOOD, {"item": "i"}, None, [("origin.offset", b"x"), *origin_fields()]
     ),
     # Anybody may write these to `purchases`: there they say nothing of the origin.
@@ -212,7 +218,7 @@ ORIGINS: list[tuple[str, dict[str, bytes | None], Fields | str]] = [
     ("attempt 2^31", {"attempt": b"2147483648"}, BAD),
 ]
 ROWS += [
-    redriven(f"origin: {name}", GOOD, expected, None, origin_fields(**changed))
+    redriven_record(f"origin: {name}", GOOD, expected, None, origin_fields(**changed))
     for name, changed, expected in ORIGINS
 ]
 
@@ -284,7 +290,7 @@ def test_no_event_is_after_the_end_of_time_whatever_time_its_record_has(
 ) -> None:
     """A topic may leave the records' times to its producers: 9999 is no day in every zone."""
     appended = 253_402_300_799_000
-    placed = Record("purchases", TOPIC_ID, 3, 42, appended, b"u", then(text))
+    placed = Record("purchases", TOPIC_ID, 3, 42, appended, b"u", purchase_at(text))
     _, verdict = read_purchase(placed, RULES)
     assert (verdict.reason if isinstance(verdict, Refusal) else None) == outcome
     fast = read_event_fast(placed, RULES, "2025-11-24T16:00:00.000000Z")

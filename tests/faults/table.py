@@ -33,14 +33,14 @@ class Injection:
     load: Load
     recoveries: list[float] = field(default_factory=list)
 
-    def steady(self) -> None:
+    def await_flow(self) -> None:
         """Wait until purchases flow from end to end."""
         before = self.deployment.count("analytics_event")
         wait_until(lambda: self.deployment.count("analytics_event") > before, 60, "nothing flows")
 
     def strike(self, fault: Callable[[], None], within: float) -> None:
         """Let the fault happen, and wait until what was processed after it is stored."""
-        self.steady()
+        self.await_flow()
         fault()
         ended = time.time_ns() // 1000
         started = time.monotonic()
@@ -53,7 +53,7 @@ class Injection:
 
 
 @contextmanager
-def injected(
+def inject_fault(
     deployment: Deployment,
     request: pytest.FixtureRequest,
     rate: float = 300,

@@ -10,7 +10,7 @@ from streaming.runtime.status_file import read_status
 from tests.deployment import Deployment
 from tests.faults.cluster import Cluster, running_cluster
 from tests.faults.conftest import deployment_on
-from tests.faults.table import injected
+from tests.faults.table import inject_fault
 from tests.faults.test_workers import wait
 from tests.support import wait_until
 
@@ -31,7 +31,7 @@ def test_sigkill_of_the_broker_and_restart(
         node.start()
         wait_until(cluster.serves, 60, "the broker does not come back")
 
-    with injected(alone, request) as injection:
+    with inject_fault(alone, request) as injection:
         for _ in range(times):
             injection.strike(kill, 60)
     log = (alone.home / "process.log").read_text()
@@ -51,7 +51,7 @@ def test_sigstop_of_the_broker_for_20_s(
         wait(20)
         node.send(signal.SIGCONT)
 
-    with injected(alone, request) as injection:
+    with inject_fault(alone, request) as injection:
         injection.strike(stop, 60)
 
 
@@ -113,7 +113,7 @@ def test_three_brokers_lose_their_leaders_in_turn_and_two_at_once(
                 node.start()
             wait_until(cluster.serves, 90, "they do not come back")
 
-        with injected(deployment, request, rate=200, deadline=120) as injection:
+        with inject_fault(deployment, request, rate=200, deadline=120) as injection:
             for _ in range(3):
                 injection.strike(kill_leader, 60)
             injection.strike(kill_two, 90)

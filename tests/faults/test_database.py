@@ -12,7 +12,7 @@ import pytest
 from streaming.runtime.status_file import read_status
 from streaming.system.disk_space import free_bytes
 from tests.deployment import Deployment
-from tests.faults.table import injected
+from tests.faults.table import inject_fault
 from tests.faults.test_workers import wait
 from tests.support import wait_until
 
@@ -43,7 +43,7 @@ def test_another_writer_locks_the_database(
             wait(seconds - 6)
         assert deployment.worker_pid("analytics") == worker
 
-    with injected(deployment, request) as injection:
+    with inject_fault(deployment, request) as injection:
         injection.strike(lock, 60)
 
 
@@ -64,7 +64,7 @@ def test_the_disk_under_the_database_fills_and_is_freed(
         wait_until(lambda: "disk" in state(placed), 60, state(placed))
         filler.unlink()
 
-    with injected(placed, request) as injection:
+    with inject_fault(placed, request) as injection:
         injection.strike(fill, 60)
 
 

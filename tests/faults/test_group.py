@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from streaming.runtime.status_file import read_status
 from tests.deployment import Deployment
-from tests.faults.table import injected
+from tests.faults.table import inject_fault
 from tests.load import Load
 from tests.support import leave_group, wait_until
 
@@ -42,7 +42,7 @@ def test_rebalance_storm(
                 member.poll(0.1)
             leave_group(member)
 
-    with injected(deployment, request) as injection:
+    with inject_fault(deployment, request) as injection:
         injection.strike(storm, 30)
 
 

@@ -84,7 +84,7 @@ def test_what_was_left_open_is_decided_by_the_offsets(
     like = alone.read_topic("analytics")[-1]
     event = json.loads(like.value() or b"")
     alone.succeed("produce", "--rate", "max", "--count", "50", "--seed", "2")
-    committed = set(published(alone))
+    committed = set(count_published(alone))
     if forgotten == "abort":
         unread = next(m for m in alone.read_topic("purchases") if event_id(m) not in committed)
         source = {"source_partition": unread.partition(), "source_offset": unread.offset()}
@@ -98,11 +98,11 @@ def test_what_was_left_open_is_decided_by_the_offsets(
         like.partition() or 0,
         json.dumps(event).encode(),
     )
-    assert event["event_id"] not in published(alone)
+    assert event["event_id"] not in count_published(alone)
 
     done = alone.run("process", "--until-caught-up")
     assert done.returncode == 0, done.stderr
-    records = published(alone)
+    records = count_published(alone)
     assert set(records.values()) == {1}
     purchases = {event_id(message) for message in alone.read_topic("purchases")}
     assert set(records) == purchases | {event["event_id"]}
@@ -123,7 +123,7 @@ def test_offsets_follow_what_a_forgotten_commit_published(
     alone.process()
     events = first_by_partition(alone.read_topic("analytics"))
     alone.succeed("produce", "--rate", "max", "--count", "100", "--seed", "2")
-    done = set(published(alone))
+    done = set(count_published(alone))
     unread = first_by_partition(m for m in alone.read_topic("purchases") if event_id(m) not in done)
     analytics, purchases = alone.topic("analytics"), alone.topic("purchases")
     group = alone.topic("purchase-processor")
@@ -142,8 +142,10 @@ def test_offsets_follow_what_a_forgotten_commit_published(
     ended = alone.run("process", "--until-caught-up")
     assert "committing_undecided_offsets" in ended.stderr
     assert "aborting_hanging_transactions" not in ended.stderr
-    assert set(published(alone).values()) == {1}
-    assert set(published(alone)) == {event_id(message) for message in alone.read_topic("purchases")}
+    assert set(count_published(alone).values()) == {1}
+    assert set(count_published(alone)) == {
+        event_id(message) for message in alone.read_topic("purchases")
+    }
 
 
 def first_by_partition(messages: Iterable[Message]) -> dict[int, Message]:
@@ -159,7 +161,7 @@ def event_id(message: Message) -> str:
     return str(json.loads(message.value() or b"")["event_id"])
 
 
-def published(deployment: Deployment) -> Counter[str]:
+def count_published(deployment: Deployment) -> Counter[str]:
     """Count the committed events on `analytics` by their ids."""
     return Counter(event_id(message) for message in deployment.read_topic("analytics"))
 

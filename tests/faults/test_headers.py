@@ -7,7 +7,7 @@ import pytest
 
 from tests.deployment import Deployment
 from tests.faults.raw import send_with_header
-from tests.faults.table import injected
+from tests.faults.table import inject_fault
 
 ODD = b"gr\xf6sse"
 
@@ -24,8 +24,8 @@ def test_a_header_name_that_is_not_utf_8_is_refused_and_all_behind_it_goes_on(
     """Nobody can say whether it is a redriven record; it is kept, told why, and can be redriven."""
     servers, value = deployment.bootstrap_servers, purchase("ada")
     deployment.more["PURCHASES_LOG_LEVEL"] = "debug"
-    with injected(deployment, request) as injection:
-        injection.steady()
+    with inject_fault(deployment, request) as injection:
+        injection.await_flow()
         send_with_header(servers, deployment.topic("purchases"), b"ada", value, ODD)
         injection.load.sent.bad.add(value)
         injection.strike(lambda: None, 60)

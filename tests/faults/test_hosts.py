@@ -42,7 +42,7 @@ def host(deployment: Deployment, name: str, url: str) -> Deployment:
     )
 
 
-def done(of: Deployment, app: str) -> int:
+def count_done(of: Deployment, app: str) -> int:
     """Return how many records an app of a host has published or stored: none before it works."""
     status = read_status(of.home, app, 0)
     return 0 if status is None else status.records
@@ -78,7 +78,7 @@ def test_the_other_host_takes_over_what_a_lost_one_had(
         with Load(north, 300) as load:
             both = [(of, app) for of in (north, south) for app in apps]
             wait_until(lambda: all(partitions(*one) for one in both), 120, "not all work")
-            wait_until(lambda: done(south, "analytics"), 60, "the other host stores nothing")
+            wait_until(lambda: count_done(south, "analytics"), 60, "the other host stores nothing")
             everything = {app: partitions(north, app) | partitions(south, app) for app in apps}
             kill_host(south)
             wait_until(
@@ -149,7 +149,7 @@ def test_two_hosts_go_on_with_the_standby_of_a_primary_that_died(
         sampler = running.enter_context(closing(Sampler(north.settings)))
         with Load(north, 300) as load:
             both = north, south
-            wait_until(lambda: all(done(of, "analytics") for of in both), 120, "not all work")
+            wait_until(lambda: all(count_done(of, "analytics") for of in both), 120, "not all work")
             workers = [of.worker_pid("analytics") for of in both]
             if not waits:
                 stop_following(standby)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.deployment import Deployment
 from tests.faults.cluster import Cluster
-from tests.faults.table import injected
+from tests.faults.table import inject_fault
 from tests.faults.test_workers import wait
 
 LONG = pytest.mark.faults
@@ -24,7 +24,7 @@ def test_the_network_is_cut(
         wait(seconds)
         proxy.mend()
 
-    with injected(alone, request) as injection:
+    with inject_fault(alone, request) as injection:
         injection.strike(cut, 60)
 
 
@@ -34,7 +34,7 @@ def test_connections_are_reset(
     alone: Deployment, cluster: Cluster, request: pytest.FixtureRequest
 ) -> None:
     """As by a firewall that restarts, ten times."""
-    with injected(alone, request) as injection:
+    with inject_fault(alone, request) as injection:
         for _ in range(10):
             injection.strike(cluster.nodes[0].proxy.reset, 30)
 
@@ -57,6 +57,6 @@ def test_latency_of_200_ms_and_10_kilobytes_a_second(
         wait(10)
         proxy.mend()
 
-    with injected(alone, request, rate=50) as injection:
+    with inject_fault(alone, request, rate=50) as injection:
         injection.strike(slow, 60)
         injection.strike(narrow, 60)

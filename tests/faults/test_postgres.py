@@ -32,7 +32,7 @@ def states(deployment: Deployment) -> list[str]:
     return ["" if one is None else one.state for one in statuses]
 
 
-def stored(deployment: Deployment) -> list[int]:
+def count_stored(deployment: Deployment) -> list[int]:
     """Return how many events each consumer has stored: none before it has partitions."""
     statuses = [read_status(deployment.home, "analytics", slot) for slot in (0, 1)]
     return [0 if one is None else one.stored for one in statuses]
@@ -91,7 +91,7 @@ def test_two_consumers_go_on_after_what_happens_to_their_server(
     upgrade(placed.settings)
     with placed.running("process"), placed.running("analyze", "--slots", "2"):
         with Load(placed, 300) as load:
-            wait_until(lambda: all(stored(placed)), 90, "not both consumers store")
+            wait_until(lambda: all(count_stored(placed)), 90, "not both consumers store")
             workers = [placed.worker_pid("analytics", slot) for slot in (0, 1)]
             fault(placed, server, name)
             before = placed.count("analytics_event")

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Producer
 
 from tests.deployment import Deployment
-from tests.faults.table import injected, keep
+from tests.faults.table import inject_fault, keep
 from tests.load import Load
 from tests.oracle import require_exactly_once, wait_until_quiet
 from tests.support import wait_until
@@ -37,8 +37,8 @@ def test_records_of_a_megabyte_among_others(
     deployment: Deployment, request: pytest.FixtureRequest
 ) -> None:
     """They are refused as too large and kept, at their size."""
-    with injected(deployment, request) as injection:
-        injection.steady()
+    with inject_fault(deployment, request) as injection:
+        injection.await_flow()
         producer = Producer(
             {"bootstrap.servers": deployment.bootstrap_servers, "message.max.bytes": 2_000_000}
         )
@@ -55,8 +55,8 @@ def test_event_times_of_other_days_and_a_clients_own_record_time(
     """Two days ahead is refused, two days back is stored, and the record's time says nothing."""
     now = int(time.time() * 1000)
     times = {"ahead": now + 2 * DAY, "back": now - 2 * DAY, "now": now}
-    with injected(deployment, request) as injection:
-        injection.steady()
+    with inject_fault(deployment, request) as injection:
+        injection.await_flow()
         producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
         for item, event_time in times.items():
             for order, record_time in enumerate((now, now - 300 * DAY, now + DAY // 48)):

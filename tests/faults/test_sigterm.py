@@ -189,7 +189,7 @@ def require_ends(
         for moment in moments:
             with ExitStack() as running:
                 apps = [running.enter_context(deployment.running(command)) for command in APPS]
-                Injection(deployment, load).steady()
+                Injection(deployment, load).await_flow()
                 with fault():
                     wait(moment)
                     stops.append(stop_all(apps))

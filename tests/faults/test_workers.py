@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from streaming.runtime.status_file import read_status
 from tests.deployment import Deployment
-from tests.faults.table import injected
+from tests.faults.table import inject_fault
 from tests.support import wait_until
 
 LONG = pytest.mark.faults
@@ -41,7 +41,7 @@ def test_sigkill_of_processor_consumer_and_both(
     deployment: Deployment, request: pytest.FixtureRequest, times: int
 ) -> None:
     """Static ids and file locks let each come back at once."""
-    with injected(deployment, request) as injection:
+    with inject_fault(deployment, request) as injection:
         for _ in range(times):
             injection.strike(lambda: kill(deployment, "processor"), 60)
             injection.strike(lambda: kill(deployment, "analytics"), 60)
@@ -51,8 +51,8 @@ def test_sigkill_of_processor_consumer_and_both(
 @LONG
 def test_sigkill_while_idle(deployment: Deployment, request: pytest.FixtureRequest) -> None:
     """With nothing to do too, each comes back and goes on with the next purchase."""
-    with injected(deployment, request) as injection:
-        injection.steady()
+    with inject_fault(deployment, request) as injection:
+        injection.await_flow()
     deployment.process()
     with deployment.running("process"), deployment.running("analyze"):
         for app in ("processor", "analytics"):
@@ -70,7 +70,7 @@ def test_sigkill_during_a_rebalance(deployment: Deployment, request: pytest.Fixt
     admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
     group = deployment.topic("purchase-processor")
 
-    def joined() -> bool:
+    def has_joined() -> bool:
         described = admin.describe_consumer_groups([group])[group].result(60)
         return any(member.group_instance_id == "processor-1" for member in described.members)
 
@@ -79,13 +79,13 @@ def test_sigkill_during_a_rebalance(deployment: Deployment, request: pytest.Fixt
         command = [sys.executable, "-m", "streaming.processor.app", "--slot=1"]
         joining = subprocess.Popen(command, env=deployment.environment)
         try:
-            wait_until(joined, 60, "no second slot")
+            wait_until(has_joined, 60, "no second slot")
             os.kill(first, signal.SIGKILL)
         finally:
             joining.kill()
             joining.wait()
 
-    with injected(deployment, request) as injection:
+    with inject_fault(deployment, request) as injection:
         injection.strike(kill_when_it_joins, 60)
 
 
@@ -116,5 +116,5 @@ def test_sigstop_then_sigcont(
         wait(seconds)
         os.kill(pid, signal.SIGCONT)
 
-    with injected(deployment, request) as injection:
+    with inject_fault(deployment, request) as injection:
         injection.strike(stop_for_a_while, 40)

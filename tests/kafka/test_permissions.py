@@ -45,7 +45,7 @@ class Account:
         )
 
     @property
-    def expected(self) -> set[Rule]:
+    def expected_rules(self) -> set[Rule]:
         """The rules of the table."""
         return set(rules_of(self.role, self.deployment.settings))
 
@@ -87,7 +87,9 @@ def test_what_the_messages_ask_for_is_what_the_table_lists(
     accounts["processor"].run("process", "--until-caught-up")
     operator.run("offsets", "reset", "processor", "--to", "earliest", "--yes")
     for role, account in accounts.items():
-        needed = {rule for rule in account.expected if not rule.without or role != "dashboard"}
+        needed = {
+            rule for rule in account.expected_rules if not rule.without or role != "dashboard"
+        }
         assert account.granted == needed, role
 
 

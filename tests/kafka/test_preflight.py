@@ -39,7 +39,7 @@ def environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
     return {**clean, "PURCHASES_HOME": str(home), **more}
 
 
-def said(home: Path, *arguments: str, **settings: str) -> str:
+def refusal_sentence(home: Path, *arguments: str, **settings: str) -> str:
     """Return the one sentence, without the password, of a command that must fail with 1."""
     words = arguments or ("process", "--until-caught-up")
     done = run_here("streaming", words, environment(home, settings))
@@ -79,7 +79,7 @@ def listener(answer: bytes | None) -> Iterator[str]:
 
 def test_a_host_name_that_nobody_knows(tmp_path: Path) -> None:
     """The name is repeated, as it is what was mistyped."""
-    sentence = said(tmp_path, BOOTSTRAP_SERVERS="no-such-host.invalid:9092")
+    sentence = refusal_sentence(tmp_path, BOOTSTRAP_SERVERS="no-such-host.invalid:9092")
     assert "no-such-host.invalid is not known" in sentence
 
 
@@ -87,25 +87,25 @@ def test_a_port_where_nothing_listens(tmp_path: Path) -> None:
     """A port that was free an instant ago."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert "Nothing listens" in said(tmp_path, BOOTSTRAP_SERVERS=f"127.0.0.1:{port}")
+    assert "Nothing listens" in refusal_sentence(tmp_path, BOOTSTRAP_SERVERS=f"127.0.0.1:{port}")
 
 
 def test_what_is_not_host_and_port(tmp_path: Path) -> None:
     """A server without a port is the usual slip."""
-    assert "not host:port" in said(tmp_path, BOOTSTRAP_SERVERS="localhost")
+    assert "not host:port" in refusal_sentence(tmp_path, BOOTSTRAP_SERVERS="localhost")
 
 
 @pytest.mark.parametrize("answer", [None, b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_something_that_is_no_kafka(answer: bytes | None, tmp_path: Path) -> None:
     """Silent or talkative: it does not answer as a broker does, which is said."""
     with listener(answer) as servers:
-        assert servers in said(tmp_path, BOOTSTRAP_SERVERS=servers)
+        assert servers in refusal_sentence(tmp_path, BOOTSTRAP_SERVERS=servers)
 
 
 def test_a_wrong_password(secured: Secured, tmp_path: Path) -> None:
     """Neither the right nor the wrong one is repeated."""
     file = secured.properties("wrong", "producer", sasl_password="wrong-horse")
-    sentence = said(tmp_path, KAFKA_CONFIG=str(file))
+    sentence = refusal_sentence(tmp_path, KAFKA_CONFIG=str(file))
     assert "does not accept user and password" in sentence
     assert "wrong-horse" not in sentence
 
@@ -121,7 +121,9 @@ def test_a_token_that_is_not_given_out(
     secured: Secured, tmp_path: Path, changed: dict[str, str], words: str
 ) -> None:
     """The broker was not even asked, and neither user nor password is to blame."""
-    sentence = said(tmp_path, KAFKA_CONFIG=str(secured.file("python-oidc", "operator", **changed)))
+    sentence = refusal_sentence(
+        tmp_path, KAFKA_CONFIG=str(secured.file("python-oidc", "operator", **changed))
+    )
     assert words in sentence
     assert "sasl.oauthbearer.client.secret" in sentence
     assert "sasl.username" not in sentence
@@ -130,14 +132,14 @@ def test_a_token_that_is_not_given_out(
 
 def test_plaintext_to_a_tls_port(secured: Secured, tmp_path: Path) -> None:
     """The broker ends such a connection without a word."""
-    sentence = said(tmp_path, BOOTSTRAP_SERVERS=secured.secured)
+    sentence = refusal_sentence(tmp_path, BOOTSTRAP_SERVERS=secured.secured)
     assert "security.protocol" in sentence
 
 
 def test_tls_to_a_plaintext_port(secured: Secured, tmp_path: Path) -> None:
     """The same mistake the other way round."""
     file = secured.properties("reverse", "producer", bootstrap_servers=secured.plaintext)
-    assert "security.protocol" in said(tmp_path, KAFKA_CONFIG=str(file))
+    assert "security.protocol" in refusal_sentence(tmp_path, KAFKA_CONFIG=str(file))
 
 
 def test_a_certificate_that_is_not_trusted(secured: Secured, tmp_path: Path) -> None:
@@ -145,14 +147,14 @@ def test_a_certificate_that_is_not_trusted(secured: Secured, tmp_path: Path) -> 
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
     file = secured.properties("untrusted", "producer", ssl_ca_location=str(other))
-    assert "not trusted" in said(tmp_path, KAFKA_CONFIG=str(file))
+    assert "not trusted" in refusal_sentence(tmp_path, KAFKA_CONFIG=str(file))
 
 
 def test_a_certificate_for_another_host_name(secured: Secured, tmp_path: Path) -> None:
     """The certificate is for localhost, and this asks for 127.0.0.1."""
     servers = secured.secured.replace("localhost", "127.0.0.1")
     file = secured.properties("host", "producer", bootstrap_servers=servers)
-    assert "another host name" in said(tmp_path, KAFKA_CONFIG=str(file))
+    assert "another host name" in refusal_sentence(tmp_path, KAFKA_CONFIG=str(file))
 
 
 @pytest.mark.parametrize("command", [["process"], ["topics", "create"], ["produce"]])
@@ -165,7 +167,7 @@ def test_an_advertised_address_that_nobody_reaches(
 ) -> None:
     """The broker is reached, but sends its clients to another address, which is named."""
     began = time.monotonic()
-    sentence = said(tmp_path, *command, BOOTSTRAP_SERVERS=getattr(secured, listener))
+    sentence = refusal_sentence(tmp_path, *command, BOOTSTRAP_SERVERS=getattr(secured, listener))
     assert address in sentence
     assert "advertised.listeners" in sentence
     assert time.monotonic() - began < 30
@@ -174,7 +176,7 @@ def test_an_advertised_address_that_nobody_reaches(
 def test_a_topic_that_is_missing(broker: Broker, namespace: str, tmp_path: Path) -> None:
     """The remedy is a command."""
     servers = broker.bootstrap_servers
-    sentence = said(tmp_path, BOOTSTRAP_SERVERS=servers, NAMESPACE=namespace)
+    sentence = refusal_sentence(tmp_path, BOOTSTRAP_SERVERS=servers, NAMESPACE=namespace)
     assert f"{namespace}.purchases does not exist" in sentence
     assert "purchases topics create" in sentence
 

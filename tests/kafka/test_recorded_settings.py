@@ -55,7 +55,7 @@ def offsets_of(deployment: Deployment) -> dict[TopicPartition, PartitionOffset]:
     )
 
 
-def recorded(deployment: Deployment) -> set[RecordedSettings | None]:
+def read_recorded(deployment: Deployment) -> set[RecordedSettings | None]:
     """Return the settings in the metadata of the processor's offsets."""
     return {settings_in(offset.metadata) for offset in offsets_of(deployment).values()}
 
@@ -74,7 +74,7 @@ def test_other_settings_are_refused_on_a_host_without_the_database(
     """Each part names the setting, both values, and the one that is right, and writes nothing."""
     deployment.succeed(*PRODUCE)
     deployment.process()
-    assert recorded(deployment) == {STARTED_WITH}
+    assert read_recorded(deployment) == {STARTED_WITH}
     home = tmp_path / "other"
     home.mkdir()
     other = replace(deployment, home=home)
@@ -113,7 +113,7 @@ def test_of_two_recorded_settings_those_of_the_lowest_partition_count(
     said = refusal(deployment, *PROCESS, more={"PURCHASES_CURRENCY": "EUR"})
     assert "set PURCHASES_CURRENCY=GBP" in said
     deployment.succeed(*arguments)
-    assert recorded(deployment) == {STARTED_WITH}
+    assert read_recorded(deployment) == {STARTED_WITH}
 
 
 def test_http_ingest_takes_nothing_in_another_currency(deployment: Deployment) -> None:

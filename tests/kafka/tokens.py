@@ -25,25 +25,25 @@ class Tokens(NamedTuple):
     keys: Path
 
 
-def encoded(value: bytes) -> str:
+def encode_part(value: bytes) -> str:
     """Return bytes as tokens have them."""
     return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
-def signed(key: rsa.RSAPrivateKey, user: str) -> str:
+def sign_token(key: rsa.RSAPrivateKey, user: str) -> str:
     """Return a token of a user, good for five minutes."""
     now = int(time.time())
     claims = {"sub": user, "iss": ISSUER, "aud": AUDIENCE, "scope": "kafka", "iat": now}
     parts = [{"alg": "RS256", "typ": "JWT", "kid": KEY_ID}, claims | {"exp": now + 300}]
-    text = ".".join(encoded(json.dumps(part).encode()) for part in parts)
-    return f"{text}.{encoded(key.sign(text.encode(), padding.PKCS1v15(), SHA256()))}"
+    text = ".".join(encode_part(json.dumps(part).encode()) for part in parts)
+    return f"{text}.{encode_part(key.sign(text.encode(), padding.PKCS1v15(), SHA256()))}"
 
 
 def key_set(key: rsa.RSAPrivateKey) -> str:
     """Return the public key as a JSON Web Key Set."""
     numbers = key.public_key().public_numbers()
     modulus, exponent = (n.to_bytes((n.bit_length() + 7) // 8) for n in (numbers.n, numbers.e))
-    public = {"n": encoded(modulus), "e": encoded(exponent)}
+    public = {"n": encode_part(modulus), "e": encode_part(exponent)}
     return json.dumps({"keys": [{"kty": "RSA", "kid": KEY_ID, "alg": "RS256", **public}]})
 
 
@@ -60,7 +60,7 @@ def token_endpoint(password: str, directory: Path) -> Iterator[Tokens]:
             credentials = base64.b64decode(self.headers["Authorization"].removeprefix("Basic "))
             user, _, given = credentials.decode().partition(":")
             if given == password:
-                answer, status = {"access_token": signed(key, user), "expires_in": 300}, 200
+                answer, status = {"access_token": sign_token(key, user), "expires_in": 300}, 200
             else:
                 answer, status = {"error": "invalid_client"}, 401
             body = json.dumps(answer | {"token_type": "Bearer"}).encode()

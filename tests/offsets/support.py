@@ -63,11 +63,11 @@ def log_of(deployment: Deployment, command: str) -> str:
 def failure(deployment: Deployment, app: str) -> Callable[[], bool]:
     """Return the condition that an app's worker has stopped, naming the remedy."""
 
-    def stopped() -> bool:
+    def has_stopped() -> bool:
         status = read_status(deployment.home, app, 0)
         return status is not None and "purchases offsets reset" in status.detail
 
-    return stopped
+    return has_stopped
 
 
 def require_crash_loop(deployment: Deployment) -> None:

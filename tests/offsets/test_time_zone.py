@@ -33,7 +33,7 @@ CHANGE = ("db", "rebuild", "--timezone", ZONE)
 COMMAND = f"`purchases db rebuild --timezone {ZONE}`"
 
 
-def moved(deployment: Deployment) -> Deployment:
+def change_zone(deployment: Deployment) -> Deployment:
     """Return the deployment with the new setting."""
     return replace(deployment, more={"PURCHASES_TIMEZONE": ZONE})
 
@@ -45,7 +45,7 @@ def refusal(deployment: Deployment, *arguments: str) -> str:
     return done.stderr
 
 
-def committed(deployment: Deployment) -> dict[TopicPartition, PartitionOffset]:
+def read_offsets(deployment: Deployment) -> dict[TopicPartition, PartitionOffset]:
     """Return the processor's committed offsets on `purchases`."""
     common: Config = {"bootstrap.servers": deployment.bootstrap_servers}
     topic = deployment.topic("purchases")
@@ -56,7 +56,7 @@ def committed(deployment: Deployment) -> dict[TopicPartition, PartitionOffset]:
 
 def zones(deployment: Deployment) -> set[str]:
     """Return the time zones that the processor's offsets and the database record."""
-    recorded = (settings_in(offset.metadata) for offset in committed(deployment).values())
+    recorded = (settings_in(offset.metadata) for offset in read_offsets(deployment).values())
     rows = deployment.rows("SELECT timezone FROM deployment")
     return {each.timezone for each in recorded if each} | {str(zone) for (zone,) in rows}
 
@@ -89,12 +89,12 @@ def filled(deployment: Deployment) -> Deployment:
 
 def test_a_change_that_is_cut_off_is_refused_on_both_sides_and_goes_on(filled: Deployment) -> None:
     """Between Kafka and the database each zone is refused by one of them, naming the command."""
-    before, offsets = days(filled), committed(filled)
+    before, offsets = days(filled), read_offsets(filled)
     with filled.writing() as store:
         refuse_updates(store, "deployment")
     assert "stop" in refusal(filled, *CHANGE)
     assert (zones(filled), days(filled)) == ({ZONE, "UTC"}, before)
-    assert COMMAND in refusal(moved(filled), "analyze", "--until-caught-up")
+    assert COMMAND in refusal(change_zone(filled), "analyze", "--until-caught-up")
     assert f"TIMEZONE={ZONE}, or change it" in refusal(filled, "process", "--until-caught-up")
     with filled.writing() as store:
         allow_updates(store, "deployment")
@@ -103,10 +103,10 @@ def test_a_change_that_is_cut_off_is_refused_on_both_sides_and_goes_on(filled: D
     assert f"Set PURCHASES_TIMEZONE={ZONE} on all hosts" in said
     assert zones(filled) == {ZONE}
     assert days(filled) == days_of_events(filled, ZONE) != before
-    assert {at: each.offset for at, each in committed(filled).items()} == {
+    assert {at: each.offset for at, each in read_offsets(filled).items()} == {
         at: each.offset for at, each in offsets.items()
     }
-    after = moved(filled)
+    after = change_zone(filled)
     after.succeed("produce", "--rate", "max", "--count", "10", "--start", "2024-03-01T18:29:00")
     after.process()
     after.analyze()
@@ -145,7 +145,7 @@ def test_a_change_that_is_killed_leaves_whole_days(filled: Deployment) -> None:
         assert days(filled) == days_of_events(filled, str(zone))
     filled.succeed(*CHANGE)
     assert zones(filled) == {ZONE}
-    moved(filled).succeed("verify")
+    change_zone(filled).succeed("verify")
 
 
 def test_what_cannot_be_changed_is_refused_before_anything_is(deployment: Deployment) -> None:

@@ -166,11 +166,11 @@ def test_offsets_of_an_earlier_topic_are_refused_until_a_person_moves_them(
     client = admin(deployment)
     asked = [ConsumerGroupTopicPartitions(group, wrong)]
 
-    def altered() -> bool:
+    def has_altered() -> bool:
         done = client.alter_consumer_group_offsets(asked)[group].result(60)
         return not any(partition.error for partition in done.topic_partitions)
 
-    wait_until(altered, 60, "the group takes no offsets")
+    wait_until(has_altered, 60, "the group takes no offsets")
     assert states(deployment, "processor") == {"other_topic"}
     with pytest.raises(PurchasesError, match="purchases offsets reset"):
         deployment.process()

@@ -80,7 +80,7 @@ def figure(home: HomeRunner, statement: str) -> int:
     return int(home.rows(statement)[0][0] or 0)
 
 
-def behind(home: HomeRunner, which: str = "<") -> int:
+def count_behind(home: HomeRunner, which: str = "<") -> int:
     """Count the past days (or with `=` today) that are behind, by table."""
     tables = ", ".join(f"('{table}')" for table in DAY_TABLES)
     return figure(home, BEHIND.format(tables=tables, which=which))
@@ -97,7 +97,7 @@ def year(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HomeR
     # Two rows are refused.
     assert home.run("replay", str(EXAMPLE), "--as-recorded", timeout=300).returncode == 1
     wait_until(lambda: figure(home, "SELECT sum(events) FROM live_totals") == YEAR, 300, "no year")
-    wait_until(lambda: behind(home) == 0, 600, "the year is not built")
+    wait_until(lambda: count_behind(home) == 0, 600, "the year is not built")
     yield home
     home.run("down")
 
@@ -118,7 +118,7 @@ def send(home: HomeRunner, *days: str, count: int = 50) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def hosted(home: HomeRunner, part: str) -> int:
+def process_of(home: HomeRunner, part: str) -> int:
     """Return the process of the webserver or the daemon."""
     pids: list[int] = []
 
@@ -144,12 +144,12 @@ def runs(home: HomeRunner) -> list[int]:
 
 def kill_daemon(home: HomeRunner) -> None:
     """Kill the daemon."""
-    os.kill(hosted(home, "daemon"), signal.SIGKILL)
+    os.kill(process_of(home, "daemon"), signal.SIGKILL)
 
 
 def kill_webserver(home: HomeRunner) -> None:
     """Kill the webserver."""
-    os.kill(hosted(home, "webserver"), signal.SIGKILL)
+    os.kill(process_of(home, "webserver"), signal.SIGKILL)
 
 
 def kill_run(home: HomeRunner) -> None:
@@ -201,7 +201,7 @@ def test_a_fault_in_mid_backfill_costs_nothing(
         wait_until(lambda: runs(year), 60, "the backfill does not begin")
         send(year, "2011-03-01", "2011-11-30")
         fault(year)
-        wait_until(lambda: behind(year) == 0, CURRENT_SECONDS, "past days are behind")
+        wait_until(lambda: count_behind(year) == 0, CURRENT_SECONDS, "past days are behind")
         backfill.wait(120)
     assert reader.half == []
     assert reader.looks > 5
@@ -213,10 +213,10 @@ def test_after_all_of_it_today_and_the_summaries_are_current_and_everything_agre
 ) -> None:
     """Within twelve minutes of the last purchase; and `verify` finds nothing."""
     send(year, "2011-05-05")
-    wait_until(lambda: behind(year) == 0, CURRENT_SECONDS, "past days are behind")
+    wait_until(lambda: count_behind(year) == 0, CURRENT_SECONDS, "past days are behind")
     events = figure(year, "SELECT events FROM live_totals")
     wait_until(
-        lambda: behind(year, "=") == 0 and figure(year, SUMMARIES_AT) >= events,
+        lambda: count_behind(year, "=") == 0 and figure(year, SUMMARIES_AT) >= events,
         TODAY_SECONDS,
         "today or the summaries are behind",
     )
@@ -233,5 +233,5 @@ def test_the_stream_runs_at_full_speed_during_a_years_backfill(year: HomeRunner)
         done = year.run("produce", *purchases, timeout=200)
         assert done.returncode == 0, done.stderr
         assert backfill.wait(200) == 0
-        wait_until(lambda: behind(year) == 0, CURRENT_SECONDS, "past days are behind")
+        wait_until(lambda: count_behind(year) == 0, CURRENT_SECONDS, "past days are behind")
     assert reader.half == []

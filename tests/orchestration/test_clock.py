@@ -140,15 +140,15 @@ def test_few_events_are_sealed_once_an_hour_and_many_at_once(
     schedule = seal_schedule(settings)
     ticks = [datetime(2024, 1, 2, 1, minute, tzinfo=UTC) for minute in (10, 20)]
 
-    def asked() -> list[int]:
+    def count_requests() -> list[int]:
         contexts = [build_schedule_context(scheduled_execution_time=at) for at in ticks]
         return [len(schedule.evaluate_tick(context).run_requests or ()) for context in contexts]
 
-    assert asked() == [0, 0]
+    assert count_requests() == [0, 0]
     store_events(settings, [event(1, micros("2024-01-02 00:30"))])
-    assert asked() == [0, 0]
+    assert count_requests() == [0, 0]
     store_events(settings, [event(2, micros("2024-01-01 12:00"))])
-    assert asked() == [0, 1]
+    assert count_requests() == [0, 1]
     for module in ("assets.builds.seal", "orchestration.automation.schedules"):
         monkeypatch.setattr(f"{module}.FILE_ROWS", 1)
-    assert asked() == [1, 1]
+    assert count_requests() == [1, 1]

@@ -23,7 +23,7 @@ from tests.dashboard.server import answer_to, answer_to_nobody
 from tests.foreign_page import Attack, attack_from_other_origins
 from tests.orchestration import graphql
 from tests.orchestration.home import HomeRunner, leases
-from tests.store.users import only_root, unprivileged
+from tests.store.users import drop_privileges, only_root
 from tests.support import wait_until
 from tests.terminal import CTRL_C, in_terminal
 
@@ -38,7 +38,7 @@ def figures(home: HomeRunner, statement: str) -> list[tuple[object, ...]]:
     return home.rows(statement)
 
 
-def ticked(home: HomeRunner) -> bool:
+def have_ticked(home: HomeRunner) -> bool:
     """Return whether every sensor has ticked, none of them with an error."""
     sensors = graphql.sensors(home)
     statuses = {
@@ -97,7 +97,7 @@ def test_a_working_home_ticks_builds_backfills_and_heals(working: HomeRunner) ->
     assert done.returncode == 0, done.stderr
     home.run("produce", "--rate", "max", "--count", "100", "--start", "2016-08-15")
     wait_until(lambda: home.events() == before + 3_100, 60, "not stored")
-    wait_until(lambda: ticked(home), 180, "a sensor does not tick")
+    wait_until(lambda: have_ticked(home), 180, "a sensor does not tick")
     assert {state["status"] for state in graphql.sensors(home).values()} == {"RUNNING"}
     assert set(graphql.schedules(home).values()) == {"RUNNING"}
     # All that takes ticks of the daemon is started at once, and then waited for.
@@ -188,7 +188,7 @@ def test_nothing_that_listens_takes_another_user_of_the_machine(working: HomeRun
     # A code server may have ended meanwhile, with its socket.
     refused = pytest.raises((PermissionError, FileNotFoundError))
     for path in paths:
-        with socket.socket(socket.AF_UNIX) as client, unprivileged(), refused:
+        with socket.socket(socket.AF_UNIX) as client, drop_privileges(), refused:
             client.connect(path)
 
 
@@ -231,7 +231,7 @@ def test_a_sensor_switched_off_ends_its_workers_and_on_starts_them(
     """Within a minute, from the UI, while `up` runs."""
     home.up()
     worker = home.path / "workers" / "processor-0.lock"
-    wait_until(lambda: ticked(home) and holder(worker), 120, "the sensors do not tick")
+    wait_until(lambda: have_ticked(home) and holder(worker), 120, "the sensors do not tick")
     state = graphql.sensors(home)["purchase_processor_sensor"]
     graphql.ask(graphql.url_of(home), graphql.STOP, id=state["id"])
     wait_until(lambda: holder(worker) is None, 60, "its worker stays")

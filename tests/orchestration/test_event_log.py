@@ -152,7 +152,7 @@ def last_materialization(instance: DagsterInstance) -> int | None:
     return record.asset_entry.last_materialization_storage_id
 
 
-def pooled(instance: DagsterInstance) -> PooledSqliteEventLogStorage:
+def pooled_log(instance: DagsterInstance) -> PooledSqliteEventLogStorage:
     """Return our event log of an instance."""
     assert isinstance(instance.event_log_storage, PooledSqliteEventLogStorage)
     return instance.event_log_storage
@@ -163,7 +163,7 @@ def test_events_of_a_block_are_stored_at_its_end(store: Settings) -> None:
     prepare_instance(store)
     with open_instance(store) as instance:
         materialize_day(instance)
-        with pooled(instance).store_together():
+        with pooled_log(instance).store_together():
             materialize_day(instance, 2)
             stored = instance.fetch_materializations(AssetKey("sales"), limit=5)
             assert len(stored.records) == 3
@@ -176,7 +176,7 @@ def test_events_of_a_block_are_stored_at_its_end(store: Settings) -> None:
 
 def store_and_fail(instance: DagsterInstance, error: type[BaseException]) -> None:
     """Store a materialisation in a block that ends with an error."""
-    with pooled(instance).store_together():
+    with pooled_log(instance).store_together():
         materialize_day(instance)
         raise error
 
@@ -204,7 +204,7 @@ def test_another_thread_stores_apart_from_a_block(store: Settings) -> None:
         other = threading.Thread(target=materialize_day, args=(instance, 2))
 
         def fail() -> None:
-            with pooled(instance).store_together():
+            with pooled_log(instance).store_together():
                 materialize_day(instance)
                 other.start()
                 # It waits for the block, however far it has come.
@@ -221,7 +221,7 @@ def test_a_batch_within_a_block_is_part_of_it(store: Settings) -> None:
     """It ends with the block, and not before."""
     prepare_instance(store)
     with open_instance(store) as instance:
-        log = pooled(instance)
+        log = pooled_log(instance)
         with log.store_together():
             with log.store_together():
                 materialize_day(instance)

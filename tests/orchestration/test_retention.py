@@ -44,7 +44,7 @@ def either_storage(request: pytest.FixtureRequest, store: Settings) -> Iterator[
     server.drop_database(database)
 
 
-def built(instance: DagsterInstance) -> int:
+def count_built(instance: DagsterInstance) -> int:
     """Return how many partitions of daily_sales show as materialised."""
     ids = instance.get_latest_storage_id_by_partition(
         AssetKey("daily_sales"), DagsterEventType.ASSET_MATERIALIZATION
@@ -72,7 +72,7 @@ def test_old_runs_go_with_their_files_and_no_partition_is_forgotten(
         assert done.runs == 2
         assert done.freed_bytes > 0
         assert bytes_under(Home(store.home).dagster) < before
-        assert built(instance) == 10
+        assert count_built(instance) == 10
         assert [run.run_id for run in instance.get_runs()] == old[-1:]
         files = {path.stem for path in (Home(store.home).dagster / "history").rglob("*.db")}
         assert not files & set(old)
@@ -93,7 +93,7 @@ def test_in_a_database_the_log_goes_of_what_stays(
         assert len(instance.all_logs(runs[1])) == log
         done = apply_retention(store, instance, time.time() + LATER)
         assert done.runs == 1
-        assert built(instance) == 10
+        assert count_built(instance) == 10
         assert [run.run_id for run in instance.get_runs()] == runs[1:]
         left = {event.dagster_event_type for event in instance.all_logs(runs[1])}
         assert DagsterEventType.ASSET_MATERIALIZATION in left
@@ -102,7 +102,7 @@ def test_in_a_database_the_log_goes_of_what_stays(
     postgres_server.drop_database(database)
 
 
-def finished(instance: DagsterInstance, reason: str, ending: str) -> str:
+def finish_run(instance: DagsterInstance, reason: str, ending: str) -> str:
     """Make a run that has just ended; give its id."""
     run = DagsterRun("a_job", run_id=str(uuid.uuid4()), tags={REASON_TAG: reason})
     instance.add_run(run)
@@ -120,9 +120,12 @@ def test_of_frequent_runs_the_newest_stay(
     store = either_storage
     prepare_instance(store)
     with open_instance(store) as instance:
-        kept = [finished(instance, "late", "FAILURE"), finished(instance, "backfill", "SUCCESS")]
+        kept = [
+            finish_run(instance, "late", "FAILURE"),
+            finish_run(instance, "backfill", "SUCCESS"),
+        ]
         passing = [
-            finished(instance, reason, "SUCCESS")
+            finish_run(instance, reason, "SUCCESS")
             for reason in ("late", "current", "summary", "frequent", "upkeep", "late")
         ]
         assert apply_retention(store, instance, time.time()).runs == 3

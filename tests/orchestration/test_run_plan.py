@@ -89,7 +89,7 @@ def inputs(
     return PlanInputs(partitions, history, unfinished, last_runs or {}, NOW)
 
 
-def requested(requests: list[RunRequest]) -> list[tuple[str, str, str]]:
+def list_requests(requests: list[RunRequest]) -> list[tuple[str, str, str]]:
     """Return reason, first and last day of each request."""
     return [
         (
@@ -106,7 +106,7 @@ def test_nothing_stale_requests_nothing() -> None:
     assert plan_runs(inputs()) == []
 
 
-def listed(request: RunRequest) -> list[str]:
+def list_days(request: RunRequest) -> list[str]:
     """Return the days that a request lists, newest first; none if it has a range."""
     days: list[str] = config(request).get("days", [])
     return days
@@ -121,11 +121,11 @@ def config(request: RunRequest) -> dict[str, Any]:
 def test_past_days_of_one_tick_are_one_run_newest_first_and_bounded_in_time() -> None:
     """Days with gaps of up to a month are a range; scattered ones are listed."""
     (near,) = plan_runs(inputs(*(stale_day(ago, 5) for ago in (1, 2, 30))))
-    assert requested([near]) == [("late", "2024-05-16", "2024-06-14")]
-    assert (listed(near), near.tags["purchases/version"]) == ([], "9")
+    assert list_requests([near]) == [("late", "2024-05-16", "2024-06-14")]
+    assert (list_days(near), near.tags["purchases/version"]) == ([], "9")
     (far,) = plan_runs(inputs(*(stale_day(ago, 5) for ago in (120, 41, 42, 80))))
-    assert requested([far]) == [("late", "2024-05-05", "2024-05-05")]
-    assert listed(far) == ["2024-05-05", "2024-05-04", "2024-03-27", "2024-02-16"]
+    assert list_requests([far]) == [("late", "2024-05-05", "2024-05-05")]
+    assert list_days(far) == ["2024-05-05", "2024-05-04", "2024-03-27", "2024-02-16"]
     assert all(config(request)["limit_seconds"] == LATE_SECONDS for request in (near, far))
     assert near.run_key is far.run_key is None
 
@@ -147,7 +147,7 @@ def test_a_year_is_requested_in_pieces_the_newest_days_first() -> None:
 def test_days_far_apart_are_listed_and_no_range_of_years() -> None:
     """A range costs a planned event for each day and table between its ends."""
     (request,) = plan_runs(inputs(*(stale_day(30 * number + 40) for number in range(100))))
-    assert len(listed(request)) == PIECE_DAYS
+    assert len(list_days(request)) == PIECE_DAYS
 
 
 def test_no_long_run_is_requested_while_the_stream_is_behind() -> None:
@@ -156,14 +156,14 @@ def test_no_long_run_is_requested_while_the_stream_is_behind() -> None:
     behind = replace(inputs(old), behind_seconds=BEHIND_SECONDS + 1)
     assert plan_runs(behind) == []
     (request,) = plan_runs(replace(behind, stale=[*old, *recent]))
-    assert requested([request]) == [("late", "2024-06-12", "2024-06-12")]
+    assert list_requests([request]) == [("late", "2024-06-12", "2024-06-12")]
     assert len(plan_runs(replace(behind, behind_seconds=BEHIND_SECONDS))) == 1
 
 
 def test_today_comes_first_and_before_others_in_the_queue() -> None:
     """Whatever else is stale; past days follow, and the summaries stand beside them."""
     requests = plan_runs(inputs(*(stale_day(ago) for ago in (0, 1, 40, 80)), stale_wholes(None)))
-    assert [reason for reason, *_ in requested(requests)] == ["current", "late", "summary"]
+    assert [reason for reason, *_ in list_requests(requests)] == ["current", "late", "summary"]
     priorities = [int(request.tags.get("dagster/priority", "0")) for request in requests]
     assert priorities == [1, 0, 0]
 
@@ -175,16 +175,16 @@ def test_scattered_days_neither_starve_today_nor_fill_the_queue() -> None:
         days = [0, *(45 * number + 1 for number in range(188)), *range(3, 3 + tick)]
         requests = plan_runs(inputs(*(stale_day(ago) for ago in days), unfinished=unfinished))
         if tick == 0:
-            assert requested(requests)[0] == ("current", "2024-06-15", "2024-06-15")
+            assert list_requests(requests)[0] == ("current", "2024-06-15", "2024-06-15")
         unfinished += [unfinished_run(request) for request in requests]
     assert len(unfinished) == 1 + LATE_RUNS
 
 
 def unfinished_run(request: RunRequest) -> UnfinishedRun:
     """Return the run that Dagster makes of a request for days."""
-    if listed(request):
-        return UnfinishedRun(frozenset(map(date.fromisoformat, listed(request))), ALL)
-    (_, first, last) = requested([request])[0]
+    if list_days(request):
+        return UnfinishedRun(frozenset(map(date.fromisoformat, list_days(request))), ALL)
+    (_, first, last) = list_requests([request])[0]
     return UnfinishedRun(DayRange(date.fromisoformat(first), date.fromisoformat(last)), ALL)
 
 
@@ -217,7 +217,7 @@ def test_a_day_that_a_run_covers_is_not_requested_again() -> None:
     assert uncovered_days({day(3): one_table}, [UnfinishedRun(four_days, one_table)]) == []
     assert uncovered_days(stale, [UnfinishedRun(None, ALL)]) == [day(3), day(5)]
     covered = inputs(stale_day(3), stale_day(5), unfinished=[UnfinishedRun(four_days, ALL)])
-    assert requested(plan_runs(covered)) == [("late", "2024-06-10", "2024-06-10")]
+    assert list_requests(plan_runs(covered)) == [("late", "2024-06-10", "2024-06-10")]
 
 
 @pytest.mark.parametrize(
@@ -264,13 +264,15 @@ def test_today_is_requested_every_minute_and_for_a_twentieth_of_the_time_at_most
 
 def test_today_is_requested_at_once_if_a_table_was_never_built() -> None:
     """One run builds all of them, so the missing one decides."""
-    assert requested(plan_runs(inputs(stale_day(0)))) == [("current", "2024-06-15", "2024-06-15")]
+    assert list_requests(plan_runs(inputs(stale_day(0)))) == [
+        ("current", "2024-06-15", "2024-06-15")
+    ]
     assert len(plan_today(inputs([*stale_day(0, 1), *stale_day(0)[:1]]))) == 1
 
 
 def test_a_summary_that_took_ninety_seconds_waits_nine_hundred() -> None:
     """Whole tables take an eleventh of the time at most, in one run, not beside another."""
-    assert requested(plan_runs(inputs(stale_wholes(None)))) == [("summary", "", "")]
+    assert list_requests(plan_runs(inputs(stale_wholes(None)))) == [("summary", "", "")]
     last_runs = {"summary": LastRun(NOW / SECOND - 899, 90)}
     assert plan_summaries(inputs(stale_wholes(899), last_runs=last_runs)) == []
     last_runs = {"summary": LastRun(NOW / SECOND - 900, 90)}
@@ -301,5 +303,5 @@ def test_days_outside_of_history_are_never_requested() -> None:
     """One partition outside the definition would make the whole tick fail."""
     every = inputs(stale_day(-1), stale_day(3), stale_day(500))
     requests = plan_runs(replace(every, history=DayRange(day(10), TODAY)))
-    assert requested(requests) == [("late", "2024-06-12", "2024-06-12")]
+    assert list_requests(requests) == [("late", "2024-06-12", "2024-06-12")]
     assert range_tags(DayRange(day(3), day(3))).items() <= requests[0].tags.items()

@@ -68,7 +68,7 @@ with hold_write_lock(Settings(home=sys.argv[1]), sys.argv[2]):
 BUILD = days_request(DayRange(DAY, DAY), "late", 1, DAY_TABLE_NAMES)
 
 
-def started(
+def start_run(
     settings: Settings,
     instance: DagsterInstance,
     status: DagsterRunStatus,
@@ -89,7 +89,7 @@ def test_a_run_whose_process_was_killed_is_reported_at_once(
     store: Settings, instance: DagsterInstance
 ) -> None:
     """The kernel freed its lock; a living one is left alone."""
-    run = started(store, instance, DagsterRunStatus.STARTED)
+    run = start_run(store, instance, DagsterRunStatus.STARTED)
     instance.report_engine_event("starting", run)
     holding = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(store.home), run.run_id],
@@ -156,7 +156,7 @@ def test_a_seal_whose_process_was_killed_is_reported_too(
     store: Settings, instance: DagsterInstance
 ) -> None:
     """Or no build would get the one place of the runs that write."""
-    run = started(store, instance, DagsterRunStatus.STARTED, seal_request())
+    run = start_run(store, instance, DagsterRunStatus.STARTED, seal_request())
     lock = Home(store.home).run_lease(run.run_id)
     lock.parent.mkdir()
     lock.touch()
@@ -168,7 +168,7 @@ def test_a_run_that_never_took_its_lock_is_dead_when_it_is_silent(
     store: Settings, instance: DagsterInstance
 ) -> None:
     """Its process died before its first step."""
-    run = started(store, instance, DagsterRunStatus.STARTED)
+    run = start_run(store, instance, DagsterRunStatus.STARTED)
     instance.report_engine_event("starting", run)
     now = time.time()
     assert list(report_dead_runs(store, instance, now)) == []
@@ -180,7 +180,7 @@ def test_a_failed_run_leaves_a_record_of_what_it_did_not_build(
 ) -> None:
     """So that the sensor does not ask for it at once again, and the status shows it."""
     store_events(store, [event(1, micros("2024-03-01 10:00"))])
-    run = started(store, instance, DagsterRunStatus.FAILURE)
+    run = start_run(store, instance, DagsterRunStatus.FAILURE)
     assert run_days(run) == DayRange(DAY, DAY)
     assert len(run_tables(run)) == 4
     assert record_failed_run(store, run, "it died") == 4

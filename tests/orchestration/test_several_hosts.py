@@ -98,7 +98,7 @@ def test_a_host_executes_a_run_that_comes_through_redis(host: Settings) -> None:
     assert Home(host.home).dagster_config.read_text() == config
     with open_instance(host) as instance, running_worker(host):
         run = launch(host, instance, WHOLE_TABLE_NAMES)
-        wait_until(lambda: finished(instance, run), 120, "the run does not end")
+        wait_until(lambda: is_finished(instance, run), 120, "the run does not end")
         assert instance.get_run_by_id(run.run_id).is_success, [  # type: ignore[union-attr]
             event.user_message for event in instance.all_logs(run.run_id)
         ]
@@ -127,7 +127,7 @@ def test_a_run_whose_worker_died_is_reported_whatever_it_did(
             assert list(report_dead_runs(elsewhere, instance, later)) == [run.run_id]
 
 
-def finished(instance: DagsterInstance, run: DagsterRun) -> bool:
+def is_finished(instance: DagsterInstance, run: DagsterRun) -> bool:
     """Return whether a run has ended."""
     recorded = instance.get_run_by_id(run.run_id)
     return recorded is not None and recorded.is_finished
@@ -192,7 +192,7 @@ def test_a_run_that_a_person_terminates_is_canceled(host: Settings) -> None:
         begun = {DagsterEventType.STEP_START}
         wait_until(lambda: instance.all_logs(run.run_id, begun), 120, "the run does not start")
         assert instance.run_launcher.terminate(run.run_id)
-        wait_until(lambda: finished(instance, run), 60, "the run does not end")
+        wait_until(lambda: is_finished(instance, run), 60, "the run does not end")
         recorded = instance.get_run_by_id(run.run_id)
         assert recorded is not None
         assert recorded.status is DagsterRunStatus.CANCELED

@@ -21,7 +21,7 @@ HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,Custome
 PURCHASE = "536365,85123A,HEART,6,2010-12-01 08:26:00,2.55,17850.0,United Kingdom"
 
 
-def judged(row: Row) -> PurchaseEvent | Refusal:
+def judge_row(row: Row) -> PurchaseEvent | Refusal:
     """Judge a row as the processor does."""
     record = Record("purchases", b"\1" * 16, 0, row.number, APPENDED, row.key, row.value)
     return read_purchase(record, RULES)[1]
@@ -48,6 +48,6 @@ def read_csv(  # noqa: PLR0913 - what a recording is read by
     return read_recording(path, mapping or {}, zone, id_columns, form)
 
 
-def sent(recording: Recording, shift: int = 0) -> list[dict[str, Any]]:
+def sent_values(recording: Recording, shift: int = 0) -> list[dict[str, Any]]:
     """Return the JSON of every row."""
     return [json.loads(row.value or b"") for row in rows(recording, shift)]

@@ -28,7 +28,7 @@ class Clock(StopRequest):
             self.set()
 
 
-def paced(clock: Clock, rate: float, cost: Callable[[int], float]) -> int:
+def send_paced(clock: Clock, rate: float, cost: Callable[[int], float]) -> int:
     """Send at a rate until the clock stops, each taking `cost` seconds; give how many."""
     pace = Pace(clock, lambda: None, lambda: clock.now)
     sent = 0
@@ -41,19 +41,19 @@ def paced(clock: Clock, rate: float, cost: Callable[[int], float]) -> int:
 @pytest.mark.parametrize("rate", [0.5, 10, 1_000, 3_000, 50_000])
 def test_the_rate_is_held_by_count(rate: float) -> None:
     """Within 2 % over 100 s, though each record takes time and waits are coarse."""
-    sent = paced(Clock(100), rate, lambda _: 0.9 / rate)
+    sent = send_paced(Clock(100), rate, lambda _: 0.9 / rate)
     assert abs(sent - 100 * rate) <= max(0.02 * 100 * rate, 1)
 
 
 def test_a_short_delay_is_caught_up() -> None:
     """Five seconds without a record change nothing in the count."""
-    sent = paced(Clock(100), 100, lambda number: 5 if number == 3_000 else 0.001)
+    sent = send_paced(Clock(100), 100, lambda number: 5 if number == 3_000 else 0.001)
     assert 9_800 <= sent <= 10_200
 
 
 def test_a_long_delay_is_not_sent_in_one_flood() -> None:
     """Of a minute's delay ten seconds are caught up."""
-    sent = paced(Clock(100), 100, lambda number: 60 if number == 3_000 else 0.001)
+    sent = send_paced(Clock(100), 100, lambda number: 60 if number == 3_000 else 0.001)
     assert 4_900 <= sent <= 5_100
 
 

@@ -15,7 +15,7 @@ def deployment(broker: Broker, home: Path, namespace: str) -> Settings:
     """Return the settings of a new deployment on the session's broker, with its topics."""
     settings = Settings(home=home, bootstrap_servers=broker.bootstrap_servers, namespace=namespace)
     create_topics(settings, broker.bootstrap_servers)
-    wait_until(lambda: _served(settings), 60, "the new topics have no leaders")
+    wait_until(lambda: _is_served(settings), 60, "the new topics have no leaders")
     return settings
 
 
@@ -57,7 +57,7 @@ def ends_of(consumer: Consumer, topic: str) -> dict[int, int]:
     }
 
 
-def _served(settings: Settings) -> bool:
+def _is_served(settings: Settings) -> bool:
     """Return whether each partition has its leader, which takes a moment after it was made."""
     try:
         return count_of(settings) == 0

@@ -59,7 +59,7 @@ def json_serializer(registry: Registry) -> Serialize:
     return made
 
 
-def framed(serialize: Serialize, deployment: Deployment, purchase: Any) -> bytes:  # noqa: ANN401
+def frame_purchase(serialize: Serialize, deployment: Deployment, purchase: Any) -> bytes:  # noqa: ANN401
     """Return the value that a producer sends; each kind of schema has a subject of its own."""
     subject = f"{deployment.topic('purchases')}-{type(serialize).__name__}"
     context = SerializationContext(subject, MessageField.VALUE)

@@ -74,7 +74,7 @@ def answer(status: bytes, body: bytes) -> bytes:
     return HEAD % status + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-def framed(number: int = 7) -> Record:
+def framed_record(number: int = 7) -> Record:
     """Return a record framed by that id."""
     return Record("purchases", bytes(16), 0, 0, 0, None, b"\0" + number.to_bytes(4) + b"{}")
 
@@ -112,7 +112,7 @@ def test_what_is_no_answer_refuses_nothing(answers: list[bytes], said: str) -> N
     with answering(*answers) as (url, _):
         cache = SchemaCache(RegistryAddress(url))
         with pytest.raises(Unavailable) as error:
-            cache.learn([framed()])
+            cache.learn([framed_record()])
         assert said in str(error.value)
         assert len(str(error.value)) < 400
         assert not cache.readers
@@ -150,7 +150,7 @@ def test_what_a_producer_may_cause_refuses_its_record_and_goes_on(
     """Whoever may name an id, or register a schema, stops nobody by it."""
     with answering(*answers) as (url, _):
         cache = SchemaCache(RegistryAddress(url))
-        cache.learn([framed()])
+        cache.learn([framed_record()])
         refusal = cache.readers[7]
         assert isinstance(refusal, Refusal)
         assert said in refusal.detail
@@ -162,7 +162,7 @@ def test_an_answer_without_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "ANSWER_SECONDS", 1.0)
     for drips in (HEAD % b"200 OK" + b"Content-Length: 1000000\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: "):
         with answering(drips, drip=True) as (url, _), pytest.raises(Unavailable):
-            SchemaCache(RegistryAddress(url)).learn([framed()])
+            SchemaCache(RegistryAddress(url)).learn([framed_record()])
 
 
 @pytest.mark.parametrize(
@@ -240,16 +240,16 @@ def test_each_question_is_a_turn_of_the_worker() -> None:
             turns.append(len(requests))
             return True
 
-        SchemaCache(RegistryAddress(url)).learn([framed()], heartbeat)
+        SchemaCache(RegistryAddress(url)).learn([framed_record()], heartbeat)
         assert turns == list(range(len(requests))) == [0, 1]
     with answering(with_references(), answer(b"200 OK", b'{"schema": "5"}')) as (url, requests):
         turns = []
-        SchemaCache(RegistryAddress(url)).learn([framed()], heartbeat)
+        SchemaCache(RegistryAddress(url)).learn([framed_record()], heartbeat)
         assert turns == list(range(MAX_REFERENCES + 1))
     with answering(with_references(), answer(b"200 OK", b'{"schema": "5"}')) as (url, requests):
         cache = SchemaCache(RegistryAddress(url))
         with pytest.raises(Unavailable, match="was ended"):
-            cache.learn([framed()], lambda: len(requests) < 5)
+            cache.learn([framed_record()], lambda: len(requests) < 5)
         assert (len(requests), dict(cache.readers)) == (5, {})
 
 
@@ -272,7 +272,7 @@ def test_a_slow_registry_holds_up_the_stream_once(monkeypatch: pytest.MonkeyPatc
     cache, now = learn_slowly(monkeypatch, 0.8)
     stalled = []
     for batch in range(4):
-        records = [framed(1 + batch * 500 + number) for number in range(500)]
+        records = [framed_record(1 + batch * 500 + number) for number in range(500)]
         began, learnt = now[0], False
         while not learnt:
             turn = now[0]
@@ -294,8 +294,8 @@ def test_a_registry_that_is_away_uses_up_no_questions() -> None:
         cache = SchemaCache(RegistryAddress(url))
         while len(requests) < ASKED_AT_ONCE + 5:
             with pytest.raises(Unavailable):
-                cache.learn([framed()])
-        cache.learn([framed()])
+                cache.learn([framed_record()])
+        cache.learn([framed_record()])
     assert list(cache.readers) == [7]
     assert cache.lookups.unasked == 0
 
@@ -309,7 +309,7 @@ def test_threads_share_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def learn(first: int) -> None:
         for number in range(1_000):
-            cache.learn([framed(first + number)])
+            cache.learn([framed_record(first + number)])
 
     try:
         with ThreadPoolExecutor(4) as pool:
@@ -345,13 +345,13 @@ def test_an_unknown_id_is_asked_for_again_after_a_minute() -> None:
     ):
         cache = SchemaCache(RegistryAddress(url), lambda: now[0])
         for _ in range(3):
-            cache.learn([framed()])
+            cache.learn([framed_record()])
         assert len(requests) == 1
         now[0] += REFUSED_SECONDS
-        cache.learn([framed()])
+        cache.learn([framed_record()])
         now[0] += REFUSED_SECONDS
         for _ in range(3):
-            cache.learn([framed()])
+            cache.learn([framed_record()])
         assert len(requests) == 3
         assert not isinstance(cache.readers[7], Refusal)
 
@@ -364,7 +364,7 @@ def test_the_password_goes_to_the_registry_alone(tmp_path: Path) -> None:
         address = registry_address(Settings(kafka_config=file, schema_registry_url=f"{url}/x/"))
         assert address is not None
         assert "secret" not in repr(address) + pretty_repr(address)
-        SchemaCache(address).learn([framed()])
+        SchemaCache(address).learn([framed_record()])
         assert requests[0].startswith(b"GET /x/schemas/ids/7 HTTP/1.1\r\n")
         assert b"Authorization: Basic bWU6c2VjcmV0\r\n" in requests[0]
     with pytest.raises(UsageError, match=r"unencrypted to example\.com"):

@@ -29,7 +29,7 @@ from tests.registry.producers import (
     avro_serializer,
     by_header,
     client,
-    framed,
+    frame_purchase,
     json_serializer,
     send,
 )
@@ -84,8 +84,10 @@ def test_framed_purchases_are_stored_in_every_form(
     """
     avro, in_text = avro_serializer(registry), json_serializer(registry)
     ids = [str(uuid.uuid4()) for _ in range(4)]
-    values = [framed(avro, deployment, a_sale(event_id=one, quantity=2)) for one in ids[:2]]
-    values += [framed(in_text, deployment, in_json(a_sale(event_id=one))) for one in ids[2:]]
+    values = [frame_purchase(avro, deployment, a_sale(event_id=one, quantity=2)) for one in ids[:2]]
+    values += [
+        frame_purchase(in_text, deployment, in_json(a_sale(event_id=one))) for one in ids[2:]
+    ]
     send(deployment, values[0], by_header(values[1]), values[2], by_header(values[3]))
     deployment.process()
     deployment.analyze()
@@ -124,7 +126,7 @@ def test_a_schema_that_is_not_read_is_named(deployment: Deployment, registry: Re
     protobuf = client(registry).register_schema(
         f"{deployment.topic('purchases')}-proto", Schema(PROTOBUF, "PROTOBUF")
     )
-    avro = framed(avro_serializer(registry), deployment, a_sale())
+    avro = frame_purchase(avro_serializer(registry), deployment, a_sale())
     send(
         with_registry,
         b"\0" + (424_242).to_bytes(4) + b"x",
@@ -182,7 +184,7 @@ def test_five_thousand_unknown_ids_cost_the_registry_two_hundred_questions(
     settings = replace(deployment, more={"PURCHASES_SCHEMA_REGISTRY_URL": registry.url}).settings
     cache = schema_cache(settings)
     assert cache is not None
-    honest = framed(avro_serializer(registry), deployment, a_sale())
+    honest = frame_purchase(avro_serializer(registry), deployment, a_sale())
     hostile = [b"\0" + (10**6 + number).to_bytes(4) + b"x" for number in range(5_000)]
     batch = [
         Record("purchases", bytes(16), 0, number, 0, None, value)

@@ -11,7 +11,7 @@ from streaming.apps import PROCESSOR
 from streaming.runtime.status_file import read_status
 from streaming.status.collect import collect_status
 from tests.deployment import Deployment
-from tests.registry.producers import avro_serializer, framed, json_serializer, send
+from tests.registry.producers import avro_serializer, frame_purchase, json_serializer, send
 from tests.registry.server import running_registry
 from tests.registry.test_registry import a_sale, in_json, reasons
 from tests.support import wait_until
@@ -33,10 +33,10 @@ def test_a_backlog_refused_without_a_registry_is_stored_exactly_with_one(
     with running_registry(directory) as registry:
         avro = avro_serializer(registry)
         # Long before the registry is killed, which loses what it has just taken.
-        late = framed(json_serializer(registry), deployment, in_json(a_sale()))
+        late = frame_purchase(json_serializer(registry), deployment, in_json(a_sale()))
         quantities = [1 + number % 9 for number in range(RECORDS)]
         sales = [a_sale(event_id=str(uuid.uuid4()), quantity=number) for number in quantities]
-        send(deployment, *(framed(avro, deployment, sale) for sale in sales))
+        send(deployment, *(frame_purchase(avro, deployment, sale) for sale in sales))
         deployment.process()
         deployment.analyze()
         assert reasons(deployment) == {"malformed_json": RECORDS}

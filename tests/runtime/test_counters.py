@@ -55,7 +55,7 @@ def test_purchases_without_a_price_count_over_the_same_records() -> None:
     window.add_without_price(4)
     window.add(1, 20, [])
     window.add_without_price(5)
-    seen = window.current(1)
+    seen = window.count_recent(1)
     assert (seen.records, seen.refused, seen.without_price) == (30, 1, 9)
 
 
@@ -76,12 +76,12 @@ def test_refusals_count_over_the_longer_of_five_minutes_and_a_thousand_records()
     window = RecentWindow()
     window.add(0, 10, [("invalid_price", b"ada")] * 10)
     window.add(1_000, 500, [])
-    assert (window.current(1_000).records, window.current(1_000).refused) == (510, 10)
+    assert (window.count_recent(1_000).records, window.count_recent(1_000).refused) == (510, 10)
     window.add(1_010, 600, [("not_json", None)])
-    seen = window.current(1_020)
+    seen = window.count_recent(1_020)
     assert (seen.records, seen.refused, seen.reasons) == (1_100, 1, {"not_json": 1})
     window.add(1_400, 5_000, [])
-    assert window.current(1_400).refused == 0
+    assert window.count_recent(1_400).refused == 0
 
 
 def test_the_most_frequent_keys_are_kept_and_their_number_is_bounded() -> None:
@@ -89,7 +89,7 @@ def test_the_most_frequent_keys_are_kept_and_their_number_is_bounded() -> None:
     window = RecentWindow()
     window.add(0, 2_000, [("not_json", b"k%d" % number) for number in range(1_000)])
     window.add(1, 50, [("not_json", b"bad client \xff")] * 50)
-    seen = window.current(1)
+    seen = window.count_recent(1)
     assert next(iter(seen.keys)).startswith("bad client")
     assert len(seen.keys) == KEYS_SHOWN
 
@@ -98,7 +98,7 @@ def test_of_a_long_key_the_beginning_is_kept() -> None:
     """Keys may have a megabyte, and the window is kept for minutes."""
     window = RecentWindow()
     window.add(0, 2, [("not_json", b"k" * 200 + b"1"), ("not_json", b"k" * 1_000_000)])
-    assert window.current(0).keys == {"k" * 128: 2}
+    assert window.count_recent(0).keys == {"k" * 128: 2}
 
 
 def test_five_deaths_in_a_minute_without_progress_are_a_crash_loop() -> None:

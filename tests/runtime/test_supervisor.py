@@ -108,7 +108,7 @@ def test_a_slot_that_stands_still_is_stood_in_for_and_joins_again(
     """By the other slot once its session has timed out, before its supervisor replaces it."""
     slots = {command: ("--slots", "2")}
 
-    def owned(slot: int) -> int:
+    def count_owned(slot: int) -> int:
         status = read_status(deployment.home, app, slot)
         return 0 if status is None else len(status.positions)
 
@@ -118,18 +118,22 @@ def test_a_slot_that_stands_still_is_stood_in_for_and_joins_again(
         Load(deployment, rate=300) as load,
     ):
         wait_until(
-            lambda: owned(0) and owned(1) and owned(0) + owned(1) == partitions,
+            lambda: (
+                count_owned(0) and count_owned(1) and count_owned(0) + count_owned(1) == partitions
+            ),
             60,
             "the slots do not share the work",
         )
         stopped = deployment.worker_pid(app, 1) or 0
         os.kill(stopped, signal.SIGSTOP)
-        wait_until(lambda: owned(0) == partitions, 60, "nobody stands in")
+        wait_until(lambda: count_owned(0) == partitions, 60, "nobody stands in")
         sent = len(load.sent.good)
         wait_until(lambda: deployment.count("analytics_event") >= sent, 60, "it does not go on")
         assert deployment.worker_pid(app, 1) == stopped
         os.kill(stopped, signal.SIGCONT)
-        wait_until(lambda: owned(0) < partitions and owned(1), 60, "it does not join again")
+        wait_until(
+            lambda: count_owned(0) < partitions and count_owned(1), 60, "it does not join again"
+        )
     with deployment.running("process"), deployment.running("analyze"):
         wait_until_quiet(deployment, load.sent)
     require_exactly_once(deployment, load.sent)

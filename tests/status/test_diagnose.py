@@ -162,7 +162,7 @@ def status(**more: object) -> Status:
     return structs.replace(healthy, **more)
 
 
-def refused(records: int, number: int) -> WorkerStatus:
+def refusing_worker(records: int, number: int) -> WorkerStatus:
     """Return a worker that refused a number of the last records."""
     seen = RecentRecords(records, number, 0, {"invalid_price": number}, {"till 7": number})
     return worker(recent=seen)
@@ -260,7 +260,7 @@ OPEN = PartitionStatus("processor", "purchases", 0, 1, 1, 0, 0.0, 5, 80.0)
             {"apps": (app("analytics", lag_records=7_000, lag_seconds=90.0),)},
             "7,000 records",
         ),
-        ("refusals", {"refusals": sum_refusals([refused(1_000, 60)], 0.05)}, "till 7"),
+        ("refusals", {"refusals": sum_refusals([refusing_worker(1_000, 60)], 0.05)}, "till 7"),
     ],
 )
 def test_each_problem_has_its_code_a_sentence_and_a_remedy(
@@ -292,8 +292,8 @@ def test_standing_by_and_catching_up_are_no_problems() -> None:
 
 def test_a_few_refused_records_exceed_nothing() -> None:
     """One bad record out of two is no share yet."""
-    assert not sum_refusals([refused(2, 1)], 0.05).exceeded
-    assert sum_refusals([refused(10, 1), refused(10, 1)], 0.05).exceeded
+    assert not sum_refusals([refusing_worker(2, 1)], 0.05).exceeded
+    assert sum_refusals([refusing_worker(10, 1), refusing_worker(10, 1)], 0.05).exceeded
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_of_a_few_events_no_size_is_estimated() -> None:
     assert disk_forecast(10**12, database, 1_000.0) == Disk(10**12, None, None, 1_000.0)
 
 
-def unread(seconds: float | None, size: int | None, first: int = 0) -> PartitionLag:
+def unread_lag(seconds: float | None, size: int | None, first: int = 0) -> PartitionLag:
     """Return a partition of which records 900 to 1,000 are unread."""
     return PartitionLag("purchases", 0, 900, 1_000, 100, seconds, 0, None, None, first, size)
 
@@ -95,12 +95,12 @@ def unread(seconds: float | None, size: int | None, first: int = 0) -> Partition
 @pytest.mark.parametrize(
     ("lag", "retention", "share"),
     [
-        (unread(60.0, 50), Retention(600.0, 200), 0.25),
-        (unread(60.0, 50), Retention(120.0, 200), 0.5),
-        (unread(60.0, 50), Retention(None, None), 0.0),
-        (unread(None, None), Retention(600.0, 200), 0.0),
-        (unread(61.0, 1, first=800), Retention(600.0, 200), 0.5),
-        (unread(59.0, 1, first=890), Retention(600.0, 200), 0.098),
+        (unread_lag(60.0, 50), Retention(600.0, 200), 0.25),
+        (unread_lag(60.0, 50), Retention(120.0, 200), 0.5),
+        (unread_lag(60.0, 50), Retention(None, None), 0.0),
+        (unread_lag(None, None), Retention(600.0, 200), 0.0),
+        (unread_lag(61.0, 1, first=800), Retention(600.0, 200), 0.5),
+        (unread_lag(59.0, 1, first=890), Retention(600.0, 200), 0.098),
     ],
 )
 def test_what_is_unread_is_compared_with_what_kafka_keeps(
@@ -113,11 +113,11 @@ def test_what_is_unread_is_compared_with_what_kafka_keeps(
 @pytest.mark.parametrize(
     ("lag", "retention", "seconds"),
     [
-        (unread(60.0, 50), Retention(600.0, 200), 540.0),
-        (unread(700.0, 50), Retention(600.0, 200), 0.0),
-        (unread(60.0, 50), Retention(None, 200), None),
-        (unread(None, None), Retention(600.0, 200), None),
-        (replace(unread(60.0, 50), records=0), Retention(600.0, 200), 600.0),
+        (unread_lag(60.0, 50), Retention(600.0, 200), 540.0),
+        (unread_lag(700.0, 50), Retention(600.0, 200), 0.0),
+        (unread_lag(60.0, 50), Retention(None, 200), None),
+        (unread_lag(None, None), Retention(600.0, 200), None),
+        (replace(unread_lag(60.0, 50), records=0), Retention(600.0, 200), 600.0),
     ],
 )
 def test_the_age_of_what_is_unread_says_when_kafka_may_delete_it(

@@ -43,13 +43,13 @@ def test_the_status_follows_a_deployment_from_nothing_to_work_and_refusals(
     with deployment.running("process"), deployment.running("analyze"):
         deployment.run("produce", "--count", "400", "--rate", "max")
 
-        def settled() -> bool:
+        def has_settled() -> bool:
             nonlocal code, status
             code, status = read(deployment)
             out = [app["slots"][0]["records_out"] for app in status["apps"]]
             return code == 0 and [*out, status["database"]["events"]] == [400] * 3
 
-        wait_until(settled, 60, "never healthy")
+        wait_until(has_settled, 60, "never healthy")
         assert [app["state"] for app in status["apps"]] == ["caught_up", "caught_up"]
         assert {p["lag_records"] for p in status["partitions"]} == {0}
         assert sum(p["position"] for p in status["partitions"] if p["app"] == "processor") == 400
@@ -79,12 +79,12 @@ def test_a_field_that_is_none_is_counted_with_what_was_meant(deployment: Deploym
         send(deployment, "lamp", unit_price=2)
         status: dict[str, Any] = {}
 
-        def counted() -> bool:
+        def has_counted() -> bool:
             nonlocal status
             _, status = read(deployment)
             return [status["prices"]["purchases"], status["database"]["events"]] == [4, 4]
 
-        wait_until(counted, 60, "never counted")
+        wait_until(has_counted, 60, "never counted")
         assert status["prices"] == {"purchases": 4, "without_price": 3, "share": 0.75}
         assert status["unknown_fields"] == [
             {"name": "price", "purchases": 3, "meant": "unit_price"},

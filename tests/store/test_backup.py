@@ -15,7 +15,7 @@ from streaming.store.connection import StoreConnection
 from streaming.store.sqlite import connect
 from tests.deployment import Deployment
 from tests.store.rows import add_events, fill, year_of_days
-from tests.store.users import unprivileged
+from tests.store.users import drop_privileges
 
 pytestmark = pytest.mark.sqlite("a backup is a copy of the file")
 
@@ -121,7 +121,7 @@ def test_a_directory_that_may_not_be_written_is_named(
     home.chmod(0o777)
     locked = open_directory / "safe"
     locked.mkdir(0o555)
-    with unprivileged(), pytest.raises(PurchasesError, match=r"safe/.*Permission denied"):
+    with drop_privileges(), pytest.raises(PurchasesError, match=r"safe/.*Permission denied"):
         backup(store.model_copy(update={"home": home}), locked / "copy.db")
 
 

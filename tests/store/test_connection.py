@@ -19,7 +19,7 @@ from streaming.store.engine import open_engine
 from streaming.store.sqlite import store_errors
 from tests.databases import home_settings
 from tests.store.rows import add_events, year_of_days
-from tests.store.users import unprivileged
+from tests.store.users import drop_privileges
 
 OPENINGS = (open_reader, open_engine)
 
@@ -108,7 +108,7 @@ def test_a_file_that_may_not_be_written_is_named(open_directory: Path, store: Se
     path = open_directory / "purchases.db"
     path.write_bytes(store.database_path.read_bytes())
     path.chmod(0o444)
-    with unprivileged(), pytest.raises(PurchasesError, match="may not be written"):
+    with drop_privileges(), pytest.raises(PurchasesError, match="may not be written"):
         open_engine(home_settings(path.parent))
 
 
@@ -117,7 +117,7 @@ def test_a_file_that_may_not_be_opened_is_named(open_directory: Path) -> None:
     """A file of another user is neither missing nor damaged."""
     path = open_directory / "purchases.db"
     path.touch(0o000)
-    with unprivileged(), pytest.raises(PurchasesError, match="may not be opened"):
+    with drop_privileges(), pytest.raises(PurchasesError, match="may not be opened"):
         open_engine(home_settings(path.parent))
 
 

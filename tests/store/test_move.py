@@ -37,24 +37,24 @@ CHILD = """
 import os, sys
 from streaming.settings import Settings
 from streaming.store import move
-from tests.assets.builds.steps import forked, killed_at
+from tests.assets.builds.steps import run_forked, killed_at
 from tests.store.test_move import content
 
 home, *urls = sys.argv[1:]
 move.CHUNK_ROWS = 10
 settings, files = Settings(home=home), ("store/move.py", "store/connection.py", "_tables.py")
 
-def moved(url, last):
+def move_until(url, last):
     return killed_at(lambda: move.move(settings, url), files, last)
 
-def judged(url):
+def judge(url):
     move.move(settings, url)
     return content(settings.model_copy(update={"database_url": url})) == content(settings)
 
-_, steps = forked(lambda: moved(urls[0], 0))
+_, steps = run_forked(lambda: move_until(urls[0], 0))
 for number, url in enumerate(urls[1:]):
-    signalled, _ = forked(lambda: moved(url, 1 + number * (steps - 1) // (len(urls) - 1)))
-    _, judgement = forked(lambda: judged(url))
+    signalled, _ = run_forked(lambda: move_until(url, 1 + number * (steps - 1) // (len(urls) - 1)))
+    _, judgement = run_forked(lambda: judge(url))
     print(signalled, judgement)
 """
 
@@ -250,7 +250,7 @@ def test_of_two_homes_that_move_into_one_database_one_is_refused(
     ):
         move(other, target)
 
-    def tried(settings: Settings) -> Settings | None:
+    def try_move(settings: Settings) -> Settings | None:
         try:
             move(settings, target)
         except PurchasesError:
@@ -258,7 +258,7 @@ def test_of_two_homes_that_move_into_one_database_one_is_refused(
         return settings
 
     with ThreadPoolExecutor(2) as pool:
-        (moved,) = filter(None, pool.map(tried, (shop, other)))
+        (moved,) = filter(None, pool.map(try_move, (shop, other)))
     assert content(at(shop, target)) == content(moved)
 
 

@@ -55,7 +55,7 @@ from streaming.verification.database_checks import stored_days, stored_items, st
 from tests.docs.pages import ROOT
 from tests.postgres import TranslatedCursor, connect, translate
 from tests.store.rows import GROUP, SOURCE_TOPICS, add_dead_letter, year_of_days
-from tests.store.test_writer import ATTEMPTS, DAY, NOON, SOURCE, UTC, contested, write
+from tests.store.test_writer import ATTEMPTS, DAY, NOON, SOURCE, UTC, contested_events, write
 
 STATEMENT = re.compile(r"\b(SELECT|UPDATE|INSERT|WHERE|FROM|SET)\b")
 BARE_USER = re.compile(r"""(?<![".'\w])user(?!["'\w])""")
@@ -149,7 +149,7 @@ def test_readers_find_the_same_in_both_databases(
     store: Settings, connection: StoreConnection, engine: Engine, reader: StoreConnection
 ) -> None:
     """Figures, ledger, dead letters and positions, of the same type down to each value."""
-    events = contested(40)
+    events = contested_events(40)
     write(store, events[:100], None, 100)
     write(store, events[100:], 100, len(events))
     for offset, state in enumerate((OPEN, PARKED, OPEN)):

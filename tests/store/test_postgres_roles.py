@@ -23,7 +23,7 @@ from tests.assets.event_store import write
 from tests.docs.pages import ROOT
 from tests.postgres import PostgresServer
 from tests.store.rows import SOURCE_TOPICS
-from tests.store.test_writer import contested
+from tests.store.test_writer import contested_events
 
 PAGE = ROOT / "docs" / "how-to" / "store-into-postgresql.md"
 BLOCKS = [
@@ -33,7 +33,7 @@ BLOCKS = [
 ]
 ROLES = re.findall(r"CREATE ROLE (\w+)", " ".join(reversed(BLOCKS)))
 BOUNDS = Bounds(30, 10)
-EVENTS = contested(30)
+EVENTS = contested_events(30)
 DAY = "2024-03-01"
 FILE = (
     'SELECT item, count(*) AS events, max("user") AS buyer FROM analytics_event'

@@ -17,7 +17,7 @@ from streaming.store.rows import day_cutter
 from streaming.store.source_topics import record_source_topics
 from streaming.store.writer import BatchRows, StoredBatch, write_batch
 from tests.store.rows import SOURCE_TOPICS, Event
-from tests.store.test_writer import AROUND_A_TRILLION, ATTEMPTS, SOURCE, UTC, contested
+from tests.store.test_writer import AROUND_A_TRILLION, ATTEMPTS, SOURCE, UTC, contested_events
 
 SAME = (
     "analytics_event_readable",
@@ -49,7 +49,7 @@ def test_both_databases_hold_the_same(
     store: Settings, postgres_settings: Settings, engine: Engine, *, amounts: bool
 ) -> None:
     """Whatever batches events come in, below and beyond 64 bits, down to the order of rows."""
-    chance, events, done = Random(amounts), contested(60), 0
+    chance, events, done = Random(amounts), contested_events(60), 0
     if amounts:
         events = [with_amount(each, chance) for each in events]
     chance.shuffle(events)
@@ -88,7 +88,7 @@ def test_a_position_that_another_moved_stores_nothing(
     postgres_settings: Settings, engine: Engine
 ) -> None:
     """A consumer that was taken for dead and goes on is refused, at its first batch and later."""
-    events = contested(5)
+    events = contested_events(5)
     write(engine, events[:5], None)
     for expected in (None, 3):
         with pytest.raises(PositionTaken):
@@ -104,7 +104,7 @@ def test_three_writers_of_the_same_events_at_once(
 
     A reader that sees a number has all rows below it, in every one of its snapshots.
     """
-    events, done = contested(200), False
+    events, done = contested_events(200), False
     with ThreadPoolExecutor(4) as pool:
         watched = pool.submit(lambda: watch(postgres_settings, lambda: done))
         for written in [pool.submit(write_all, engine, events, number) for number in range(3)]:

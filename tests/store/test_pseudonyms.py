@@ -22,7 +22,7 @@ from tests.store.rows import event
 KEY = b"k" * 32
 
 
-def erased(*names: str, key: bytes = KEY) -> Pseudonyms:
+def erased_pseudonyms(*names: str, key: bytes = KEY) -> Pseudonyms:
     """Return the pseudonyms after users `u…` and orders `o…` were erased."""
     none = Pseudonyms(key, frozenset(), 1)
     kinds = {"u": "user", "o": "order"}
@@ -31,9 +31,13 @@ def erased(*names: str, key: bytes = KEY) -> Pseudonyms:
 
 def test_a_pseudonym_is_one_of_its_name_its_kind_and_its_key() -> None:
     """So figures stay the same, and no list of names tells whose a pseudonym is without the key."""
-    one = erased()
+    one = erased_pseudonyms()
     assert one.of("user", "u1") == one.of("user", "u1")
-    others = [one.of("user", "u2"), one.of("order", "u1"), erased(key=b"x" * 32).of("user", "u1")]
+    others = [
+        one.of("user", "u2"),
+        one.of("order", "u1"),
+        erased_pseudonyms(key=b"x" * 32).of("user", "u1"),
+    ]
     assert len({one.of("user", "u1"), *others}) == 4
     assert "u1" not in one.of("user", "u1")
 
@@ -54,7 +58,7 @@ def test_orders_of_the_erased_are_replaced_and_erased_orders_of_others(
     user: str | None, order: str | None, changed: tuple[bool, bool]
 ) -> None:
     """Other names stay, and rows with none of them stay the very same rows."""
-    pseudonyms = erased("u1", "o1")
+    pseudonyms = erased_pseudonyms("u1", "o1")
     row = event(0, 0, user=user, order_id=order).row()
     (stored,) = pseudonyms.replaced_rows([row])
     assert (stored[USER] != user, stored[ORDER_ID] != order) == changed
@@ -80,7 +84,7 @@ def test_a_dead_letter_is_the_persons_by_its_key_or_a_word_of_its_detail(
     origin = Origin("purchases", b"\0" * 16, 0, 7, 0, 1)
     for state in (OPEN, STORED):
         dead_letter = DeadLetterUpdate(origin, state, "invalid_item", detail, key)
-        changed = erased("u1", "o1").replaced_dead_letter(dead_letter)
+        changed = erased_pseudonyms("u1", "o1").replaced_dead_letter(dead_letter)
         if not is_changed:
             assert changed is dead_letter
             continue

@@ -20,7 +20,7 @@ AROUND_A_TRILLION = st.sampled_from([n * 10**18 + d for n in (-2, -1, 0, 1) for 
 TIMES = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)
 
 
-def evaluated(expression: str, value: int | None) -> object:
+def evaluate(expression: str, value: int | None) -> object:
     """Let SQLite compute an expression over the column `c`."""
     connection = sqlite3.connect(":memory:")
     row = connection.execute(f"SELECT {expression} FROM (SELECT ? AS c)", (value,)).fetchone()
@@ -31,7 +31,7 @@ def evaluated(expression: str, value: int | None) -> object:
 @given(st.integers(-(10**15), 10**15))
 def test_money_is_the_exact_decimal(amount: int) -> None:
     """The view's money is the same text as everywhere else, to the last micro."""
-    assert evaluated(money("c"), amount) == decimal_text(amount)
+    assert evaluate(money("c"), amount) == decimal_text(amount)
 
 
 @given(st.integers(-(10**24), 10**24) | AROUND_A_TRILLION)
@@ -50,20 +50,20 @@ def test_a_sum_is_whole_in_one_text(micros: int) -> None:
 def test_times_are_utc_to_the_microsecond(time: int) -> None:
     """Any time of the years 1 to 9999, before 1970 too."""
     expected = (EPOCH + timedelta(microseconds=time)).isoformat(" ", "microseconds")[:26]
-    assert evaluated(utc("c"), time) == expected
+    assert evaluate(utc("c"), time) == expected
 
 
 @given(st.integers(0, 253_402_300_799_999))
 def test_milliseconds_are_utc(time: int) -> None:
     """Kafka's timestamps are milliseconds."""
     expected = (EPOCH + timedelta(milliseconds=time)).isoformat(" ", "milliseconds")[:23]
-    assert evaluated(utc_of_milliseconds("c"), time) == expected
+    assert evaluate(utc_of_milliseconds("c"), time) == expected
 
 
 def test_nothing_stays_nothing() -> None:
     """An unknown price or time is NULL, never 0."""
     for expression in (money("c"), utc("c"), utc_of_milliseconds("c")):
-        assert evaluated(expression, None) is None
+        assert evaluate(expression, None) is None
 
 
 def test_every_table_has_a_readable_view(connection: StoreConnection) -> None:
@@ -78,21 +78,21 @@ def test_the_views_read_like_a_report(store: Settings, connection: StoreConnecti
     fill(store, connection, [guest])
     add_dead_letter(connection, 8)
 
-    def only(view: str) -> dict[str, Any]:
+    def read_row(view: str) -> dict[str, Any]:
         (row,) = read_named(connection, f"SELECT * FROM {view}_readable")
         return row
 
-    row = only("analytics_event")
+    row = read_row("analytics_event")
     assert row["event_time_utc"] == "2024-02-29 23:30:00.000005"
     assert (row["user"], row["unit_price"], row["amount"]) == ("(guest)", "2.50", "7.50")
     assert row["source"] == "purchases/0@0"
-    day = only("day_ledger")
+    day = read_row("day_ledger")
     assert (day["day"], day["net_revenue"], day["currency"]) == ("2024-02-29", "7.50", "GBP")
     assert day["timezone"] == "UTC"
-    totals = only("live_totals")
+    totals = read_row("live_totals")
     assert (totals["items_sold"], totals["net_revenue"]) == (3, "7.50")
     assert totals["most_popular_item"] == "mug"
-    assert only("live_item_totals")["item"] == "mug"
-    assert only("dead_letter")["origin"] == "purchases/0@8"
-    assert only("stream_offset")["place"] == "analytics/0@1"
-    assert only("deployment")["currency"] == "GBP"
+    assert read_row("live_item_totals")["item"] == "mug"
+    assert read_row("dead_letter")["origin"] == "purchases/0@8"
+    assert read_row("stream_offset")["place"] == "analytics/0@1"
+    assert read_row("deployment")["currency"] == "GBP"

@@ -223,7 +223,7 @@ SAME_FOR_ANY_ORDER = (
 )
 
 
-def contested(ids: int) -> list[Event]:
+def contested_events(ids: int) -> list[Event]:
     """Make up to four events of each id: other items, days and users, some of the same content."""
     chance = Random(ids)
     events = []
@@ -246,7 +246,7 @@ def test_any_order_of_reading_gives_the_same_database(
     store: Settings, connection: StoreConnection, seed: int
 ) -> None:
     """The lowest source wins, in one batch or in many, and all figures are those of the events."""
-    chance, events = Random(seed), contested(60)
+    chance, events = Random(seed), contested_events(60)
     winners: dict[str, Event] = {}
     for each in sorted(
         events, key=lambda e: (e.source_timestamp, e.source_partition, e.source_offset)

@@ -11,7 +11,7 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be anoth
 
 
 @contextmanager
-def unprivileged() -> Iterator[None]:
+def drop_privileges() -> Iterator[None]:
     """Be no administrator inside, whoever runs the tests."""
     before = os.geteuid()
     if before == 0:

@@ -43,17 +43,19 @@ def test_a_batch_whose_position_another_consumer_moved_is_dropped_and_read_again
             wait_until(lambda: deployment.count("analytics_event") > 100, 60, "nothing is stored")
             worker = deployment.worker_pid("analytics")
             with change(deployment.settings, 30) as other:
-                wait_until(lambda: "paused" in logged(deployment), 60, "it does not wait")
+                wait_until(lambda: "paused" in list_logged(deployment), 60, "it does not wait")
                 earlier = "UPDATE stream_offset SET next_offset = next_offset - 1"
                 other.execute(f"{earlier} WHERE next_offset > 0")
-            wait_until(lambda: "position_taken" in logged(deployment), 60, "it does not notice")
+            wait_until(
+                lambda: "position_taken" in list_logged(deployment), 60, "it does not notice"
+            )
         wait_until_quiet(deployment, load.sent)
         assert deployment.worker_pid("analytics") == worker
-    assert logged(deployment).count("position_taken") == 1
+    assert list_logged(deployment).count("position_taken") == 1
     require_exactly_once(deployment, load.sent)
 
 
-def logged(deployment: Deployment) -> list[str]:
+def list_logged(deployment: Deployment) -> list[str]:
     """Return the events that `analyze` logged, in order."""
     lines = (deployment.home / "analyze.log").read_text().splitlines()
     return [json.loads(line)["event"] for line in lines if line.startswith("{")]

@@ -9,13 +9,13 @@ from contextlib import closing, contextmanager
 import pytest
 
 from streaming.system.peer_user import peer_user
-from tests.store.users import NOBODY, only_root, unprivileged
+from tests.store.users import NOBODY, drop_privileges, only_root
 
 HOSTS = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 
 
 @contextmanager
-def connected(
+def connect(
     listening: tuple[socket.AddressFamily, str], other: socket.socket, host: str
 ) -> Iterator[socket.socket]:
     """Connect a socket to one that listens; yield the listener's side."""
@@ -30,7 +30,7 @@ def connected(
 @pytest.mark.parametrize(("family", "host"), HOSTS)
 def test_it_is_the_user_who_made_the_socket(family: socket.AddressFamily, host: str) -> None:
     """Over both kinds of loopback."""
-    with connected((family, host), socket.socket(family), host) as own:
+    with connect((family, host), socket.socket(family), host) as own:
         assert peer_user(own.fileno()) == os.geteuid()
 
 
@@ -40,16 +40,16 @@ def test_another_user_stays_another_after_handing_the_socket_on(
     family: socket.AddressFamily, host: str
 ) -> None:
     """Here the administrator goes on with a socket that `nobody` made."""
-    with unprivileged():
+    with drop_privileges():
         made = socket.socket(family)
-    with connected((family, host), made, host) as own:
+    with connect((family, host), made, host) as own:
         assert peer_user(own.fileno()) == NOBODY
 
 
 def test_a_program_with_ipv6_sockets_is_known_on_ipv4() -> None:
     """As Java connects."""
     other = socket.socket(socket.AF_INET6)
-    with connected(HOSTS[0], other, "::ffff:127.0.0.1") as own:
+    with connect(HOSTS[0], other, "::ffff:127.0.0.1") as own:
         assert peer_user(own.fileno()) == os.geteuid()
 
 
@@ -64,7 +64,7 @@ def test_whoever_has_left_is_nobody() -> None:
         ),
     ):
         other = socket.socket()
-        with connected(HOSTS[0], other, "127.0.0.1") as own:
+        with connect(HOSTS[0], other, "127.0.0.1") as own:
             leave(other)
             assert peer_user(own.fileno()) is None
 

@@ -12,7 +12,7 @@ import pytest
 from streaming.errors import PurchasesError, UsageError
 from streaming.system.privacy import keep_private
 from tests.in_process import run_here
-from tests.store.users import NOBODY, only_root, unprivileged
+from tests.store.users import NOBODY, drop_privileges, only_root
 
 
 def mode(path: Path) -> int:
@@ -73,7 +73,7 @@ def test_the_home_of_another_user_is_refused_before_anything_of_it_is_read(share
             keep_private(given)
     assert [path.name for path in home.iterdir()] == [".env"]
     os.chown(home, 1, 1)
-    with unprivileged(), pytest.raises(UsageError, match="not to nobody"):
+    with drop_privileges(), pytest.raises(UsageError, match="not to nobody"):
         keep_private(home)
 
 
@@ -83,6 +83,6 @@ def test_a_home_that_root_made_stays_as_it_is(shared: Path) -> None:
     volume = shared / "volume"
     volume.mkdir()
     volume.chmod(0o777)
-    with unprivileged():
+    with drop_privileges():
         keep_private(volume)
     assert mode(volume) == 0o777

@@ -14,7 +14,7 @@ from tests.store.rows import event
 HOSTILE = "\x1b[2Jlamp"
 
 
-def shown(settings: Settings) -> str:
+def rendered_text(settings: Settings) -> str:
     """Draw what a new look finds, on 140 columns."""
     console = Console(width=140, file=StringIO(), force_terminal=False)
     with console.capture() as captured:
@@ -26,7 +26,7 @@ def test_it_says_what_the_dashboard_says_and_nothing_steers_the_terminal(store: 
     """Today's figures, all time, the rankings, the latest; an item's escape codes are escaped."""
     now = time.time_ns() // 1000
     store_events(store, [event(1, now, 3, item=HOSTILE), event(2, now, 1000, item="book")])
-    text = shown(store)
+    text = rendered_text(store)
     assert "1,003" in text
     assert "2,507.50 GBP" in text
     assert "1,000 of book" in text
@@ -37,8 +37,8 @@ def test_it_says_what_the_dashboard_says_and_nothing_steers_the_terminal(store: 
 
 def test_without_a_purchase_today_it_says_which_day_it_shows(store: Settings) -> None:
     """And compares it with nothing."""
-    assert "today" in shown(store)
+    assert "today" in rendered_text(store)
     store_events(store, [event(1, 1_704_103_200_000_000)])
-    text = shown(store)
+    text = rendered_text(store)
     assert "on 2024-01-01, the last day with purchases" in text
     assert "%  on" not in text

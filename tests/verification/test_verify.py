@@ -59,8 +59,8 @@ def finished(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deploy
     settle(made)
     dead_letters = made.read_topic("purchases.dlq")
     again = [
-        (purchase(900), redriven(dead_letters[0])),
-        (purchase(901, quantity=0), redriven(dead_letters[1])),
+        (purchase(900), redrive_headers(dead_letters[0])),
+        (purchase(901, quantity=0), redrive_headers(dead_letters[1])),
     ]
     broken = [("origin.topic", b"purchases"), ("origin.offset", b"x")]
     send(made, [*again, again[1], (purchase(902), broken)], "purchases.redrive")
@@ -98,7 +98,7 @@ def purchase(number: int, quantity: int = 1) -> bytes:
     ).encode()
 
 
-def redriven(dead_letter: Message) -> list[tuple[str, bytes]]:
+def redrive_headers(dead_letter: Message) -> list[tuple[str, bytes]]:
     """Return the headers with which a dead letter goes to `purchases.redrive`."""
     names = ("topic", "topic_id", "partition", "offset", "timestamp", "attempt")
     headers = dict(headers_of(dead_letter))
@@ -419,7 +419,9 @@ def test_verify_is_right_while_the_stream_runs(deployment: Deployment) -> None:
     with deployment.running("process"), deployment.running("analyze"):
         with Load(deployment, rate=400, bad_share=0.05) as load:
             for _ in range(3):
-                wait_until(lambda: stored(deployment) > compared[-1], 60, "nothing more is stored")
+                wait_until(
+                    lambda: count_stored(deployment) > compared[-1], 60, "nothing more is stored"
+                )
                 result = result_of(deployment, full=False)
                 assert result.examples == []
                 rests.append(result.rests_on_events)
@@ -518,7 +520,7 @@ def test_archived_events_are_compared_like_rows(copied: Deployment) -> None:
         result_of(copied)
 
 
-def stored(deployment: Deployment) -> int:
+def count_stored(deployment: Deployment) -> int:
     """Return how many events the consumer has stored; 0 before its first batch."""
     try:
         return deployment.count("analytics_event")
@@ -566,7 +568,7 @@ def skip_all(deployment: Deployment) -> None:
     consumer.close()
     admin = AdminClient(servers)
 
-    def altered() -> bool:
+    def is_altered() -> bool:
         request = ConsumerGroupTopicPartitions(group, ends)
         (future,) = admin.alter_consumer_group_offsets([request]).values()
         try:
@@ -574,7 +576,7 @@ def skip_all(deployment: Deployment) -> None:
         except KafkaException:
             return False
 
-    wait_until(altered, 60, "the offsets of the processor's group were not changed")
+    wait_until(is_altered, 60, "the offsets of the processor's group were not changed")
 
 
 def test_what_retention_deleted_is_not_missed(
@@ -586,16 +588,16 @@ def test_what_retention_deleted_is_not_missed(
     settle(deployment)
     send(deployment, [(purchase(number, quantity=number % 10), ()) for number in range(200, 300)])
     settle(deployment)
-    assert followed(deployment) == 200
+    assert count_followed(deployment) == 200
     delete_before(deployment, "analytics", dict.fromkeys(range(4), 5))
-    assert 0 < followed(deployment) <= 100 + 90
+    assert 0 < count_followed(deployment) <= 100 + 90
     delete_before(deployment, "purchases.dlq", {0: -1})
-    assert followed(deployment) < 190
+    assert count_followed(deployment) < 190
     delete_before(deployment, "purchases", dict.fromkeys(range(4), -1))
-    assert followed(deployment) == 0
+    assert count_followed(deployment) == 0
 
 
-def followed(deployment: Deployment) -> int:
+def count_followed(deployment: Deployment) -> int:
     """Return how many purchases were followed; nothing may differ."""
     result = result_of(deployment)
     assert result.examples == []

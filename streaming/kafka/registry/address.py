@@ -48,7 +48,9 @@ def registry_address(settings: Settings) -> RegistryAddress | None:
     source = f"{PREFIX}SCHEMA_REGISTRY_URL"
     if settings.schema_registry_url is None:
         source = f"{PREFIX}KAFKA_CONFIG: {file}:{properties[URL].line} sets {URL}:"
-    address = RegistryAddress(_checked(url, source), _user_info(properties), _authority(properties))
+    address = RegistryAddress(
+        _parse_address(url, source), _user_info(properties), _authority(properties)
+    )
     host = urlsplit(address.url)
     if address.user_info and host.scheme == "http" and not is_loopback(host.hostname or ""):
         raise UsageError(
@@ -58,7 +60,7 @@ def registry_address(settings: Settings) -> RegistryAddress | None:
     return address
 
 
-def _checked(url: str, source: str) -> str:
+def _parse_address(url: str, source: str) -> str:
     """Return the address of one registry, without a slash at the end."""
     try:
         parts = urlsplit(url.strip())

@@ -184,14 +184,16 @@ def _read_schema(address: RegistryAddress, schema_id: SchemaId, ask_next: _Ask) 
     if kind != AVRO:
         name = "Protobuf" if kind == "PROTOBUF" else excerpt(kind)
         raise UnreadableSchemaError(f"is {name}, which is not read; send JSON Schema or Avro")
-    texts = [*_referenced(address, content, ask_next), content["schema"]]
+    texts = [*_fetch_references(address, content, ask_next), content["schema"]]
     try:
         return avro_reader(texts)
     except ImportError:
         raise UnreadableSchemaError(EXTRA) from None
 
 
-def _referenced(address: RegistryAddress, content: Mapping[str, Any], ask_next: _Ask) -> list[str]:
+def _fetch_references(
+    address: RegistryAddress, content: Mapping[str, Any], ask_next: _Ask
+) -> list[str]:
     """Return the schemas that one refers to, each behind those that it refers to itself."""
     texts: dict[str, str] = {}
     asked: set[str] = set()

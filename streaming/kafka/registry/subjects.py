@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from streaming.errors import PurchasesError, UsageError
 from streaming.events.topic_schemas import CONTRACTS, json_schema
-from streaming.formatting import printable
+from streaming.formatting import printable_text
 from streaming.kafka.names import Names
 from streaming.kafka.registry.address import URL, RegistryAddress, registry_address
 from streaming.kafka.registry.client import NOT_FOUND, Answer, ask, require_registry
@@ -129,5 +129,5 @@ def _ask(
 def _refusal(subject: str, answer: Answer) -> str:
     content = answer.json()
     said = content.get("message") if isinstance(content, dict) else None
-    reason = printable(str(said))[:SHOWN] if said else f"it answers with {answer.status}"
+    reason = printable_text(str(said))[:SHOWN] if said else f"it answers with {answer.status}"
     return f"The schema registry refuses the schema of {subject}: {reason}"

@@ -25,7 +25,7 @@ def _with(**fields: object) -> Callable[[RawPurchase], bytes]:
     return lambda purchase: msgspec.json.encode({**_fields(purchase), **fields})
 
 
-def _without(field: str) -> Callable[[RawPurchase], bytes]:
+def _omit_field(field: str) -> Callable[[RawPurchase], bytes]:
     return lambda purchase: msgspec.json.encode(
         {name: value for name, value in _fields(purchase).items() if name != field}
     )
@@ -39,7 +39,7 @@ def _fields(purchase: RawPurchase) -> dict[str, Any]:
 CORRUPTIONS: Final = (
     Corruption(Reason.INVALID_QUANTITY, _with(quantity=0)),
     Corruption(Reason.MALFORMED_JSON, lambda purchase: encode_purchase(purchase)[:-9]),
-    Corruption(Reason.MISSING_FIELD, _without("item")),
+    Corruption(Reason.MISSING_FIELD, _omit_field("item")),
     Corruption(Reason.INVALID_PRICE, _with(unit_price="-1.00")),
     Corruption(Reason.TIMESTAMP_IN_FUTURE, _with(timestamp="2999-01-01T00:00:00Z")),
     Corruption(Reason.WRONG_TYPE, _with(item=22_197)),
@@ -47,7 +47,7 @@ CORRUPTIONS: Final = (
     Corruption(Reason.INVALID_PRICE, _with(unit_price="2,50")),
     Corruption(Reason.INVALID_ITEM, _with(item="")),
     Corruption(Reason.UNSUPPORTED_CURRENCY, _with(currency="XTS")),
-    Corruption(Reason.MISSING_FIELD, _without("user")),
+    Corruption(Reason.MISSING_FIELD, _omit_field("user")),
     Corruption(Reason.INVALID_EVENT_ID, _with(event_id="order-17")),
     Corruption(Reason.INVALID_USER, _with(user="x" * (MAX_NAME + 1))),
     Corruption(Reason.TIMESTAMP_TOO_OLD, _with(timestamp="0001-01-01T00:00:00Z")),

@@ -128,7 +128,7 @@ def sources_by_field(
     sources: dict[str, Source] = {}
     for field in MAPPED:
         if field in mapping:
-            if source := _mapped(field, mapping[field], columns, name):
+            if source := _mapped_source(field, mapping[field], columns, name):
                 sources[field] = source
             continue
         column = same.get(field) or ONLINE_RETAIL.get(field, "")
@@ -136,11 +136,13 @@ def sources_by_field(
             _require_one(column, columns, name)
             sources[field] = Columns((column,))
         elif column and not own and (retail or field in REQUIRED):
-            raise UsageError(_missing(field, column if retail else field, columns, name))
+            raise UsageError(_missing_sentence(field, column if retail else field, columns, name))
     return sources
 
 
-def _mapped(field: str, mapped: str | Constant, columns: Sequence[str], name: str) -> Source | None:
+def _mapped_source(
+    field: str, mapped: str | Constant, columns: Sequence[str], name: str
+) -> Source | None:
     """Return what `--map` names; None if it leaves the field out."""
     if isinstance(mapped, Constant):
         return mapped
@@ -165,7 +167,7 @@ def _same_name(field: str, columns: Sequence[str]) -> str | None:
     return alike[0] if len(alike) == 1 else None
 
 
-def _missing(field: str, column: str, columns: Sequence[str], name: str) -> str:
+def _missing_sentence(field: str, column: str, columns: Sequence[str], name: str) -> str:
     leave_out = "" if field in REQUIRED else f", or leave it out with --map {field}="
     return (
         f"{name} has no column {column!r} for {field}; name another with --map {field}=COLUMN"

@@ -95,7 +95,7 @@ def _gunzip(path: Path, data: bytes) -> bytes:
     try:
         return gzip.decompress(data)
     except (EOFError, OSError, zlib.error) as error:
-        raise _damaged(path, error) from None
+        raise _unpacking_error(path, error) from None
 
 
 def _unzip(path: Path, data: bytes) -> bytes | None:
@@ -116,10 +116,10 @@ def _unzip(path: Path, data: bytes) -> bytes | None:
                 )
             return archive.read(names[0])
     except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise _damaged(path, error) from None
+        raise _unpacking_error(path, error) from None
 
 
-def _damaged(path: Path, error: Exception) -> UsageError:
+def _unpacking_error(path: Path, error: Exception) -> UsageError:
     return UsageError(f"{path} cannot be unpacked: {error}. Copy it again.")
 
 

@@ -65,14 +65,14 @@ def plain_numbers(
     texts = [
         column
         if column.dtype.is_numeric()
-        else _without_sign(column.cast(pl.String).str.strip_chars(), currency)
+        else _strip_currency(column.cast(pl.String).str.strip_chars(), currency)
         for column in columns
     ]
     sign = decimal or _decimal_sign([text for text in texts if text.dtype == pl.String])
-    return [text if text.dtype != pl.String else _plain(text, sign) for text in texts]
+    return [text if text.dtype != pl.String else _normalise_numbers(text, sign) for text in texts]
 
 
-def _without_sign(text: pl.Series, currency: str) -> pl.Series:
+def _strip_currency(text: pl.Series, currency: str) -> pl.Series:
     """Take the sign of the currency off, if each filled cell has the same."""
     filled = text.drop_nulls()
     # Most files have none.
@@ -108,7 +108,7 @@ def _decimal_sign(texts: Sequence[pl.Series]) -> str | None:
     return "," if comma else "."
 
 
-def _plain(text: pl.Series, decimal: str | None) -> pl.Series:
+def _normalise_numbers(text: pl.Series, decimal: str | None) -> pl.Series:
     """Return numbers without groups and with a point; what is none by `decimal` stays."""
     group = {",": ".", ".": ",", None: ""}[decimal]
     bare = text.str.replace_all(rf"[{group}{_GROUPS}]", "")

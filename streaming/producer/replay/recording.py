@@ -101,7 +101,7 @@ def read_recording(  # noqa: PLR0913, PLR0917 - what a recording is read by
     try:
         file = open_columns(path, form)
         sources = sources_by_field(
-            _merged(preset.mapping, mapping, file.names), file.names, path.name
+            _merge_mappings(preset.mapping, mapping, file.names), file.names, path.name
         )
         require_columns(id_columns, file.names, path.name)
         frame = _select(file, sources, preset, id_columns)
@@ -149,7 +149,7 @@ def _refuse_whole_lines(items: pl.Series, name: str) -> None:
         )
 
 
-def _merged(
+def _merge_mappings(
     preset: Mapping[str, str | Constant],
     mapping: Mapping[str, str | Constant],
     names: Sequence[str],

@@ -51,7 +51,9 @@ class RowIds:
         alike = self._may_repeat.slice(start, len(contents)).to_list()
         return [
             content_id(
-                content, self._repeat(content) if repeats else 0, _moved(micros, self._shift)
+                content,
+                self._repeat(content) if repeats else 0,
+                _shifted_milliseconds(micros, self._shift),
             )
             for content, repeats, micros in zip(contents, alike, times, strict=True)
         ]
@@ -87,9 +89,10 @@ def row_number_id(digest: bytes, number: int, shift_micros: int, micros: int | N
     `micros` is its time as recorded (None: unreadable, counts as 1970).
     """
     return derived_id(
-        _moved(micros, shift_micros), digest + struct.pack(">qq", number, shift_micros)
+        _shifted_milliseconds(micros, shift_micros),
+        digest + struct.pack(">qq", number, shift_micros),
     )
 
 
-def _moved(micros: int | None, shift_micros: int) -> int:
+def _shifted_milliseconds(micros: int | None, shift_micros: int) -> int:
     return 0 if micros is None else (micros + shift_micros) // 1000

@@ -53,7 +53,7 @@ class Row(NamedTuple):
     value: bytes | None
 
 
-def none_present(_ids: Sequence[str], _contents: Sequence[bytes]) -> Container[str]:
+def find_none(_ids: Sequence[str], _contents: Sequence[bytes]) -> Container[str]:
     """Return nothing: every row is sent."""
     return frozenset()
 
@@ -62,7 +62,7 @@ def rows(
     recording: Recording,
     shift_micros: int,
     first: int = 0,
-    present_ids: PresentIds = none_present,
+    present_ids: PresentIds = find_none,
     *,
     by_row_number: bool = False,
 ) -> Iterator[Row]:
@@ -146,8 +146,8 @@ def _purchases(part: pl.DataFrame, shift_micros: int) -> list[RawPurchase]:
         raw if text is None else text
         for text, raw in zip(texts, part["raw"].to_list(), strict=True)
     ]
-    columns["quantity"] = _converted(part, "quantity", quantity)
-    columns["unit_price"] = _converted(part, "unit_price", price)
+    columns["quantity"] = _convert_column(part, "quantity", quantity)
+    columns["unit_price"] = _convert_column(part, "unit_price", price)
     # By position: the fields of `RawPurchase` are in the order of `FIELDS`.
     return list(map(RawPurchase, *columns.values()))
 
@@ -156,7 +156,9 @@ def _values(part: pl.DataFrame, name: str) -> list[Any]:
     return part[name].to_list() if name in part.columns else [None] * part.height
 
 
-def _converted(part: pl.DataFrame, name: str, convert: Callable[[Value], Result]) -> list[Result]:
+def _convert_column(
+    part: pl.DataFrame, name: str, convert: Callable[[Value], Result]
+) -> list[Result]:
     """Convert a column's values, each distinct one once."""
     values = _values(part, name)
     converted = {value: convert(value) for value in set(values)}

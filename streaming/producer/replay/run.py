@@ -145,7 +145,7 @@ class _ReplayRun:
         # begun.
         write_checkpoint(self.path, begun)
         # A first run begins at the log's end, so that nothing of it can be there.
-        in_log = frozenset() if before is None else self._present(begun)
+        in_log = frozenset() if before is None else self._read_present_ids(begun)
         if self.stop.is_set():
             return self._result(begun, begun.acknowledged, None)
         servers = self.cluster.bootstrap_servers
@@ -190,7 +190,7 @@ class _ReplayRun:
         config = consumer_config(self.settings, servers, "replay-scan", group)
         return LogScan(config, self.topic, self.cluster.topics[self.topic].partitions)
 
-    def _present(self, begun: Checkpoint) -> frozenset[str]:
+    def _read_present_ids(self, begun: Checkpoint) -> frozenset[str]:
         """Return the event ids in the part of the log that this replay may have written."""
         preflight(self.settings, scan_rules(Names.of(self.settings)))
         with closing(self._scan()) as scan:

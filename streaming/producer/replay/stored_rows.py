@@ -17,7 +17,7 @@ from streaming.events.record import Record
 from streaming.kafka.purchase_rules import purchase_rules
 from streaming.producer.replay.checkpoint import Checkpoint, read_checkpoint
 from streaming.producer.replay.recording import Recording
-from streaming.producer.replay.rows import PresentIds, none_present
+from streaming.producer.replay.rows import PresentIds, find_none
 from streaming.producer.replay.verdicts import NO_TOPIC_ID
 from streaming.settings import Settings
 from streaming.store.archive import show_archived
@@ -50,7 +50,7 @@ def stored_rows(
     """
     span = recording.frame["time"].drop_nulls().sort()
     if span.is_empty() or not store_exists(settings):
-        yield none_present
+        yield find_none
         return
     windows = _windows_of_earlier_releases(settings.home, recording.digest)
     try:
@@ -58,14 +58,14 @@ def stored_rows(
     except PurchasesError:
         if windows:
             raise
-        yield none_present
+        yield find_none
         return
     with closing(reader):
         # The frame holds times as recorded.
         first, last = (int(span[at]) + shift_micros for at in (0, -1))
         with reader.snapshot() as store:
             if not has_events_between(store, first, last):
-                yield none_present
+                yield find_none
                 return
             if windows:
                 show_archived(store, open_column_store(settings), (first, last + 1))

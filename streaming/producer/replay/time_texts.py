@@ -60,7 +60,7 @@ def read_texts(text: pl.Series, *, day_first: bool | None) -> pl.DataFrame:
     else:
         parts = text.str.extract_groups(_FORMS[0]).struct.unnest()
     if "first" in parts.columns:
-        parts = _ordered(text, parts, day_first=day_first)
+        parts = _name_month_and_day(text, parts, day_first=day_first)
     offset = pl.col("offset").str.replace("[Zz]|UTC|GMT", "+00:00")
     minutes = offset.str.slice(1, 2).cast(pl.Int64) * 60 + offset.str.slice(-2).cast(pl.Int64)
     return parts.select(
@@ -70,7 +70,9 @@ def read_texts(text: pl.Series, *, day_first: bool | None) -> pl.DataFrame:
     )
 
 
-def _ordered(text: pl.Series, parts: pl.DataFrame, *, day_first: bool | None) -> pl.DataFrame:
+def _name_month_and_day(
+    text: pl.Series, parts: pl.DataFrame, *, day_first: bool | None
+) -> pl.DataFrame:
     """Return parts whose numbers are called `month` and `day`."""
     if day_first is None:
         day_first = _is_day_first(text, parts)

@@ -18,7 +18,7 @@ from streaming.settings import Settings
 from tests.databases import copy_store, drop_databases, home_settings
 
 
-def forked(do: Callable[[], Any]) -> tuple[int, Any]:
+def run_forked(do: Callable[[], Any]) -> tuple[int, Any]:
     """Do something in a child; return the signal that killed it, and what it returned."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -63,7 +63,7 @@ def kill_at_each(
     what `judge` returns of the copy. `changed` are settings of the copies.
     """
 
-    def copied(name: str) -> Settings:
+    def copy_home(name: str) -> Settings:
         copy = home.with_name(name)
         shutil.copytree(home, copy)
         settings = home_settings(copy).model_copy(update=changed)
@@ -72,9 +72,9 @@ def kill_at_each(
         return settings
 
     def attempt(name: str, step: int) -> int:
-        settings = copied(name)
-        signalled, steps = forked(partial(change, settings, step))
-        _, judgement = forked(partial(judge, settings))
+        settings = copy_home(name)
+        signalled, steps = run_forked(partial(change, settings, step))
+        _, judgement = run_forked(partial(judge, settings))
         sys.stdout.write(json.dumps([signalled, judgement]) + "\n")
         sys.stdout.flush()
         shutil.rmtree(settings.home)

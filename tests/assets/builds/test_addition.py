@@ -24,7 +24,7 @@ from streaming.store.connection import read_store, write_store
 from streaming.store.erasure import erase
 from streaming.store.table_builds import record_digests
 from tests.assets.builds import test_columns
-from tests.assets.builds.test_columns import build_from_rows, change, files, late
+from tests.assets.builds.test_columns import build_from_rows, change, files, late_event
 from tests.assets.event_store import store_events
 from tests.databases import copy_store, home_settings
 from tests.store.rows import event, micros
@@ -66,7 +66,7 @@ def digests(outcomes: list[Outcome]) -> list[str]:
     return [build.digest for build in builds(outcomes)]
 
 
-def added(outcomes: list[Outcome]) -> set[int]:
+def count_added(outcomes: list[Outcome]) -> set[int]:
     """Return how many events were added since all were computed, the same for all tables."""
     return {build.added_events for build in builds(outcomes)}
 
@@ -104,10 +104,10 @@ def check_addition_of(settings: Settings, transform: Transform) -> Finding:
 
 def store_and_build(settings: Settings) -> Settings:
     """Store four events and build the day, and store two more; return the settings."""
-    first = [late(1, 2, 3), late(2, 2, item="book"), late(3, 2, order_id="o-2")]
-    store_events(settings, [*first, late(4, 2, user=None)])
-    assert added(build(settings)) == {0}
-    later = [late(5, 2, -1), late(6, 2, 9, item="book", user="bert", order_id="o-3")]
+    first = [late_event(1, 2, 3), late_event(2, 2, item="book"), late_event(3, 2, order_id="o-2")]
+    store_events(settings, [*first, late_event(4, 2, user=None)])
+    assert count_added(build(settings)) == {0}
+    later = [late_event(5, 2, -1), late_event(6, 2, 9, item="book", user="bert", order_id="o-3")]
     store_events(settings, later)
     return settings
 
@@ -121,13 +121,13 @@ def home(store: Settings) -> Settings:
 def test_new_events_are_added_to_the_last_build(home: Settings) -> None:
     """Sums grow, a known order and customer count once, and ranks are those of all events."""
     outcomes = build(home)
-    assert added(outcomes) == {2}
-    store_events(home, [late(7, 2)])
+    assert count_added(outcomes) == {2}
+    store_events(home, [late_event(7, 2)])
     outcomes = build(home)
-    assert added(outcomes) == {3}
+    assert count_added(outcomes) == {3}
     again = compute(home)
     assert digests(again) == digests(outcomes)
-    assert added(again) == {0}
+    assert count_added(again) == {0}
     assert problems(again) == [None] * 4
 
 
@@ -135,16 +135,16 @@ def test_events_that_were_sealed_meanwhile_are_still_new(home: Settings) -> None
     """Their orders and customers are in a file by then, which is not of the last build."""
     seal_history(home, date(2024, 2, 1))
     outcomes = build(home)
-    assert added(outcomes) == {2}
-    store_events(home, [late(8, 2, order_id="o-3", user="carl")])
+    assert count_added(outcomes) == {2}
+    store_events(home, [late_event(8, 2, order_id="o-3", user="carl")])
     outcomes = build(home)
-    assert added(outcomes) == {3}
+    assert count_added(outcomes) == {3}
     assert digests(compute(home)) == digests(outcomes)
 
 
 def conflict(settings: Settings) -> None:
     """Store a lower content of the first event."""
-    lower = replace(late(1, 2, 2, item="chair"), source_offset=-1)
+    lower = replace(late_event(1, 2, 2, item="chair"), source_offset=-1)
     store_events(settings, [lower])
 
 
@@ -167,7 +167,9 @@ CHANGES: Final[dict[str, Callable[[Settings], object]]] = {
     "a build that ends elsewhere": lambda settings: execute(
         settings, "UPDATE table_build SET last_row = 5, events = 4 WHERE table_name = 'daily_sales'"
     ),
-    "many events": lambda settings: store_events(settings, [late(n, 2) for n in range(10, 20)]),
+    "many events": lambda settings: store_events(
+        settings, [late_event(n, 2) for n in range(10, 20)]
+    ),
 }
 
 
@@ -186,7 +188,7 @@ def test_anything_else_is_computed_from_all_events(home: Settings, change: str) 
     if change == "a row missing":
         assert all("the stream counted" in str(outcome.failure) for outcome in outcomes)
         return
-    assert added(outcomes) == {0}
+    assert count_added(outcomes) == {0}
     assert problems(outcomes) == [None] * 4
     assert digests(compute(home)) == digests(outcomes)
 
@@ -194,7 +196,7 @@ def test_anything_else_is_computed_from_all_events(home: Settings, change: str) 
 def test_a_table_that_is_not_additive_has_the_whole_day_computed(home: Settings) -> None:
     """The day's events are read for it anyway, and the others are computed with it."""
     others = [replace(DAY_TRANSFORMS[0], additive=False), *DAY_TRANSFORMS[1:]]
-    assert added(build(home, others)) == {0}
+    assert count_added(build(home, others)) == {0}
 
 
 def test_what_was_added_wrongly_is_found_when_all_is_computed(home: Settings) -> None:
@@ -215,7 +217,7 @@ def test_added_rows_that_fail_the_audit_are_computed_instead(home: Settings) -> 
     """The figures are right at once, and the check says that something was added wrongly."""
     tamper(home, "UPDATE daily_country_sales SET events = events + 1")
     outcomes = build(home)
-    assert added(outcomes) == {0}
+    assert count_added(outcomes) == {0}
     assert "failed its audit: events is 7, but the stream counted 6" in str(problems(outcomes)[0])
 
 
@@ -230,20 +232,20 @@ def test_a_build_that_is_forgotten_meanwhile_is_not_added_to(
         return added_builds
 
     monkeypatch.setattr(computation, "add_to_builds", add_and_rebuild)
-    assert added(build(home)) == {0}
+    assert count_added(build(home)) == {0}
 
 
 def test_a_damaged_file_is_marked_and_the_rows_are_read(home: Settings) -> None:
     """What is added is right then too."""
     build(home)
     seal_history(home, date(2024, 2, 1))
-    store_events(home, [late(8, 2, order_id="o-3", user="carl")])
+    store_events(home, [late_event(8, 2, order_id="o-3", user="carl")])
     build(home)
-    store_events(home, [late(9, 2, order_id="o-3", user="carl")])
+    store_events(home, [late_event(9, 2, order_id="o-3", user="carl")])
     path = files(home)[0]
     path.write_bytes(path.read_bytes()[:-9])
     outcomes = build(home)
-    assert (added(outcomes), problems(outcomes)) == ({4}, [None] * 4)
+    assert (count_added(outcomes), problems(outcomes)) == ({4}, [None] * 4)
     assert digests(compute(home)) == digests(outcomes)
 
 
@@ -257,8 +259,8 @@ def test_days_with_a_change_of_clocks_are_added_to(tmp_path: Path) -> None:
         builder.build("2024-11-03", DAY_TRANSFORMS)
         store_events(settings, events[1::4])
         outcomes = builder.build("2024-11-03", DAY_TRANSFORMS)
-        assert added(outcomes) <= {8, 9, 10}
-        assert 0 not in added(outcomes)
+        assert count_added(outcomes) <= {8, 9, 10}
+        assert 0 not in count_added(outcomes)
         again = builder.build("2024-11-03", DAY_TRANSFORMS, force=True)
     assert digests(again) == digests(outcomes)
 
@@ -281,7 +283,7 @@ def first_event(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with one event, which each example copies."""
     home = tmp_path_factory.mktemp("first") / "home"
     home.mkdir(mode=0o700)
-    store_events(home_settings(home), [late(0, 2)])
+    store_events(home_settings(home), [late_event(0, 2)])
     return home
 
 

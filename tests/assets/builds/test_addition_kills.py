@@ -8,7 +8,7 @@ import pytest
 
 from streaming.settings import Settings
 from tests.assets.builds.test_addition import store_and_build
-from tests.assets.builds.test_columns import late
+from tests.assets.builds.test_columns import late_event
 from tests.assets.event_store import store_events
 
 STEP_FILES = (
@@ -24,20 +24,20 @@ import sys
 from pathlib import Path
 from assets.builds import addition
 from tests.assets.builds.steps import kill_at_each, killed_at
-from tests.assets.builds.test_addition import added, build, digests, half_written
+from tests.assets.builds.test_addition import build, count_added, digests, half_written
 from tests.assets.builds.test_addition_kills import STEP_FILES
 
 addition.LEAST_EVENTS = 1
 
-def built_until(settings, last):
+def build_until(settings, last):
     return killed_at(lambda: build(settings), STEP_FILES, last)
 
-def judged(settings):
+def judge(settings):
     torn = half_written(settings)
     outcomes = build(settings)
-    return torn, sorted(added(outcomes)), digests(outcomes)
+    return torn, sorted(count_added(outcomes)), digests(outcomes)
 
-kill_at_each(Path(sys.argv[1]), int(sys.argv[2]), built_until, judged)
+kill_at_each(Path(sys.argv[1]), int(sys.argv[2]), build_until, judge)
 """
 
 
@@ -48,7 +48,7 @@ kill_at_each(Path(sys.argv[1]), int(sys.argv[2]), built_until, judged)
 def test_an_added_build_killed_at_any_step_leaves_whole_tables(kills: int, store: Settings) -> None:
     """Either all tables are as before, or all as after; the next build completes what is left."""
     store_and_build(store)
-    store_events(store, [late(7, 2, order_id="o-3", user="carl")])
+    store_events(store, [late_event(7, 2, order_id="o-3", user="carl")])
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(store.home), str(kills)],
         check=True,

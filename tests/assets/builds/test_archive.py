@@ -42,7 +42,7 @@ from streaming.store.pseudonyms import ErasureList, write_erasure_list
 from streaming.store.purchase_path import find_paths
 from streaming.store.rebuild import rebuild
 from streaming.system.home import Home
-from tests.assets.builds.test_columns import build, late
+from tests.assets.builds.test_columns import build, late_event
 from tests.assets.event_store import store_events
 from tests.databases import home_settings, look
 from tests.store.rows import GROUP, Event, year_of_days
@@ -66,12 +66,12 @@ def store_all(settings: Settings, events: list[Event]) -> None:
     with_rows(settings, lambda: store_events(settings, events))
 
 
-def exported(settings: Settings) -> bytes:
+def export_events(settings: Settings) -> bytes:
     """Return all events as CSV."""
     return b"".join(export_chunks(settings, "analytics_event", None, None, Format.CSV))
 
 
-def shown(settings: Settings) -> list[Any]:
+def read_answers(settings: Settings) -> list[Any]:
     """Return what the dashboard, the commands and the figures say of everything."""
     page = slice(0, 100)
     reads: list[Callable[[Any, Subject], object]] = [
@@ -84,7 +84,7 @@ def shown(settings: Settings) -> list[Any]:
             store, RANGE, settings, subject, "user", "net_revenue", "descending", page
         ),
     ]
-    answers: list[Any] = [exported(settings)]
+    answers: list[Any] = [export_events(settings)]
     for subject in (Subject(), Subject(item="lamp"), Subject(customer="anna")):
         for read in reads:
             with read_store(settings) as store:
@@ -125,40 +125,40 @@ def archived(kept: Settings) -> Settings:
 
 def test_everything_that_is_read_is_the_same(kept: Settings) -> None:
     """Exports, queries of the dashboard, figures and builds, before and after."""
-    store_events(kept, [late(20, 2, user="anna"), late(21, 2, item="chair")])
+    store_events(kept, [late_event(20, 2, user="anna"), late_event(21, 2, item="chair")])
     store_events(kept, year_of_days(DAYS))
     seal_history(kept, TODAY)
-    before, built = shown(kept), build(kept, DAYS)
+    before, built = read_answers(kept), build(kept, DAYS)
     assert archive_history(kept, TODAY) == ArchiveResult(days=5, events=7)
     assert counts(kept) == (1, 7)
-    assert shown(kept) == before
+    assert read_answers(kept) == before
     assert build(kept, DAYS) == built
 
 
 def test_the_last_row_and_the_newest_day_stay(kept: Settings) -> None:
     """Row numbers would be given again, and the dashboard shows the newest day."""
-    store_events(kept, [*year_of_days(3), late(10, 1)])
+    store_events(kept, [*year_of_days(3), late_event(10, 1)])
     assert archive_history(kept, TODAY) == ArchiveResult(days=1, events=1)
-    store_events(kept, [late(11, 3)])
+    store_events(kept, [late_event(11, 3)])
     assert archive_history(kept, TODAY) == ArchiveResult(days=1, events=2)
 
 
 def test_a_late_event_of_an_archived_day_follows(archived: Settings) -> None:
     """It is a row first, and in the archive the next time; nothing is counted twice."""
-    store_events(archived, [late(30, 2), late(31, 6)])
-    before, built = shown(archived), build(archived, DAYS)
+    store_events(archived, [late_event(30, 2), late_event(31, 6)])
+    before, built = read_answers(archived), build(archived, DAYS)
     seal_history(archived, TODAY)
-    assert (shown(archived), build(archived, DAYS)) == (before, built)
+    assert (read_answers(archived), build(archived, DAYS)) == (before, built)
     assert archive_history(archived, TODAY) == ArchiveResult(days=1, events=1)
     assert counts(archived) == (2, 6)
-    assert shown(archived) == before
+    assert read_answers(archived) == before
     assert archive_history(archived, TODAY) == ArchiveResult()
 
 
 def test_a_known_id_is_never_stored_twice(archived: Settings) -> None:
     """A purchase that is sent again is a duplicate; of another content it conflicts."""
     again = year_of_days(DAYS)[1]
-    store_events(archived, [again, late(1, 2, source_offset=99, item="other")])
+    store_events(archived, [again, late_event(1, 2, source_offset=99, item="other")])
     assert counts(archived) == (1, 5)
     with read_store(archived) as store:
         row = store.execute("SELECT stored, duplicates, conflicting FROM stream_offset").fetchone()
@@ -168,7 +168,7 @@ def test_a_known_id_is_never_stored_twice(archived: Settings) -> None:
 
 def test_whoever_changes_an_archived_day_brings_it_back(archived: Settings) -> None:
     """A lower source wins as if the row were there; the day goes again the next time."""
-    winner = late(1, 3, item="other", source_timestamp=-5)
+    winner = late_event(1, 3, item="other", source_timestamp=-5)
     with pytest.raises(DaysArchived):
         store_events(archived, [winner])
     store_all(archived, [winner])
@@ -177,9 +177,9 @@ def test_whoever_changes_an_archived_day_brings_it_back(archived: Settings) -> N
         assert store.execute("SELECT day_before, day FROM correction").fetchall() == [
             ("2024-01-02", "2024-01-03")
         ]
-    before = shown(archived)
+    before = read_answers(archived)
     assert archive_history(archived, TODAY) == ArchiveResult(days=1, events=2)
-    assert shown(archived) == before
+    assert read_answers(archived) == before
     build(archived, DAYS)
 
 
@@ -190,17 +190,17 @@ def test_an_erasure_reaches_the_archive(archived: Settings) -> None:
     done = erase(archived, "bert", None, apply=True).erasure
     assert (planned.events, planned.days) == (done.events, done.days) == (4, 4)
     assert archive_history(archived, TODAY).problems == {}
-    assert b"bert" not in exported(archived)
+    assert b"bert" not in export_events(archived)
     assert holding(archived, b"bert") == []
 
 
 def test_a_rebuild_reads_the_archive(archived: Settings) -> None:
     """All figures come from all events, which are rows then."""
-    before = exported(archived)
+    before = export_events(archived)
     result = rebuild(archived)
     assert (result.events, result.changed_days, result.changed_items) == (DAYS, 0, 0)
     assert counts(archived) == (DAYS, 0)
-    assert exported(archived) == before
+    assert export_events(archived) == before
 
 
 def test_a_lost_file_is_named_and_costs_no_figure(archived: Settings) -> None:
@@ -208,7 +208,7 @@ def test_a_lost_file_is_named_and_costs_no_figure(archived: Settings) -> None:
     (file,) = Home(archived.home).columns.rglob("day=2024-01-02/*")
     content = file.read_bytes()
     file.write_bytes(content[:-1] + b"?")
-    for read in (exported, rebuild):
+    for read in (export_events, rebuild):
         with pytest.raises(PurchasesError, match=r"2024-01-02.*content was changed.*Put it back"):
             read(archived)
     with write_store(archived) as store:
@@ -323,34 +323,36 @@ def test_the_last_row_is_never_archived(step: int, kept: Settings, steps: Steps)
     steps.run(
         step,
         lambda: archive_history(kept, TODAY),
-        lambda: store_events(kept, [late(50, 2), late(51, 5)]),
+        lambda: store_events(kept, [late_event(50, 2), late_event(51, 5)]),
     )
-    store_events(kept, [late(52, 6)])
-    before = exported(kept)
+    store_events(kept, [late_event(52, 6)])
+    before = export_events(kept)
     assert return_days(kept) > 0
-    assert exported(kept) == before
+    assert export_events(kept) == before
     assert counts(kept) == (DAYS + 3, 0)
 
 
 @pytest.mark.parametrize("step", range(1, 7))
 def test_a_day_is_archived_while_it_comes_back(step: int, archived: Settings, steps: Steps) -> None:
     """The later file goes into the archive in between, and so comes back before the first one."""
-    store_events(archived, [late(60, 2), late(61, 2), late(62, 2), late(63, 6)])
-    before = exported(archived)
+    store_events(
+        archived, [late_event(60, 2), late_event(61, 2), late_event(62, 2), late_event(63, 6)]
+    )
+    before = export_events(archived)
     steps.run(
         step,
         lambda: return_days(archived, {"2024-01-02"}),
         lambda: archive_history(archived, TODAY),
     )
     assert return_days(archived) > 0
-    assert (exported(archived), counts(archived)) == (before, (DAYS + 4, 0))
+    assert (export_events(archived), counts(archived)) == (before, (DAYS + 4, 0))
 
 
 @pytest.mark.parametrize("step", [5, 6, 7])
 def test_a_day_is_changed_while_it_goes(step: int, kept: Settings, steps: Steps) -> None:
     """Nobody names its files any more: the next archive takes it."""
     store_events(kept, year_of_days(DAYS))
-    winner = late(1, 2, item="other", source_timestamp=-5)
+    winner = late_event(1, 2, item="other", source_timestamp=-5)
     done = ArchiveResult(days=4, events=4)
 
     def archive_them() -> None:
@@ -393,7 +395,7 @@ def test_ids_of_a_day_without_files_are_named(archived: Settings) -> None:
     with write_store(archived) as store:
         store.execute("UPDATE archived_event SET epoch_day = epoch_day + 1000")
     with pytest.raises(PurchasesError, match=r"events of 2026-.*no column file"):
-        store_all(archived, [late(1, 2, source_timestamp=-5)])
+        store_all(archived, [late_event(1, 2, source_timestamp=-5)])
     with write_store(archived) as store:
         store.execute("DELETE FROM archived_event")
     with pytest.raises(PurchasesError, match=r"rows\.parquet counts 1 events that are in no row"):
@@ -416,7 +418,7 @@ ARCHIVE: dict[str, Callable[[Settings], object]] = {"archive": archive_all, "ret
 def list_events(chance: random.Random) -> list[Event]:
     """Return a few events of few ids, users and orders."""
     return [
-        late(
+        late_event(
             (number := chance.randrange(12)),
             chance.randrange(1, 7),
             quantity=chance.choice((1, 2, -1)),
@@ -478,11 +480,11 @@ def test_whatever_happens_is_the_same_as_without_an_archive(
             # Pseudonyms of one key are the same.
             write_erasure_list(Home(settings.home).erasures, ErasureList("ab" * 32, []))
             chance = random.Random(seed)
-            store_events(settings, [late(0, 6)])
+            store_events(settings, [late_event(0, 6)])
             answers.append([])
             for _ in range(20):
                 do_anything(chance, settings, steps, archives=name == "with")
                 with read_store(settings) as store:
                     answers[-1].append([store.execute(text).fetchall() for text in FIGURES])
-            answers[-1].append(shown(settings))
+            answers[-1].append(read_answers(settings))
         assert answers[0] == answers[1], seed

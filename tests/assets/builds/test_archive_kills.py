@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from streaming.settings import Settings
-from tests.assets.builds.test_archive import DAYS, shown
-from tests.assets.builds.test_columns import late
+from tests.assets.builds.test_archive import DAYS, read_answers
+from tests.assets.builds.test_columns import late_event
 from tests.assets.event_store import store_events
 from tests.store.rows import year_of_days
 
@@ -31,28 +31,28 @@ from assets.builds import columns, event_reader
 from assets.builds.archive import archive_history
 from streaming.store import archive
 from streaming.store.archive import return_days
-from tests.assets.builds.test_archive import TODAY, counts, shown
+from tests.assets.builds.test_archive import TODAY, counts, read_answers
 from tests.assets.builds.steps import kill_at_each, killed_at
 from tests.assets.builds.test_archive_kills import STEP_FILES
 
 archive.CHUNK_ROWS = event_reader.FETCH_ROWS = event_reader.FRAME_ROWS = 2
 
-def changed(settings, last):
+def change_until(settings, last):
     def change():
         archive_history(settings, TODAY)
         return_days(settings)
     return killed_at(change, STEP_FILES, last)
 
-def judged(settings):
+def judge(settings):
     def looked():
-        return repr(shown(settings)), counts(settings)
+        return repr(read_answers(settings)), counts(settings)
     seen = looked()[0]
     archive_history(settings, TODAY)
     done = looked()
     return_days(settings)
     return [seen, done, looked()]
 
-kill_at_each(Path(sys.argv[1]), int(sys.argv[2]), changed, judged, keep_events=40)
+kill_at_each(Path(sys.argv[1]), int(sys.argv[2]), change_until, judge, keep_events=40)
 """
 
 
@@ -62,9 +62,9 @@ kill_at_each(Path(sys.argv[1]), int(sys.argv[2]), changed, judged, keep_events=4
 )
 def test_an_archive_killed_at_any_step_loses_nothing(kills: int, store: Settings) -> None:
     """After the kill, after the next archive and after the return all is as it was."""
-    store_events(store, [late(number, 2, item="chair") for number in range(10, 15)])
+    store_events(store, [late_event(number, 2, item="chair") for number in range(10, 15)])
     store_events(store, year_of_days(DAYS))
-    right = repr(shown(store))
+    right = repr(read_answers(store))
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(store.home), str(kills)],
         check=True,

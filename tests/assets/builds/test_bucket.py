@@ -25,8 +25,8 @@ from streaming.store.connection import read_store, write_store
 from streaming.store.erasure import erase
 from streaming.store.preparation import prepare_store
 from streaming.system.home import Home
-from tests.assets.builds.test_archive import exported
-from tests.assets.builds.test_columns import TODAY, build, build_from_rows, late, listed
+from tests.assets.builds.test_archive import export_events
+from tests.assets.builds.test_columns import TODAY, build, build_from_rows, late_event, list_files
 from tests.assets.event_store import store_events
 from tests.databases import home_settings
 from tests.store.rows import year_of_days
@@ -82,7 +82,7 @@ def objects() -> set[str]:
 def test_tables_come_from_the_bucket(sealed: Settings) -> None:
     """Nothing is in the home, a late event is one more object, and the digests are the rows'."""
     assert not Home(sealed.home).columns.exists()
-    store_events(sealed, [late(10, 2), late(11, 6)])
+    store_events(sealed, [late_event(10, 2), late_event(11, 6)])
     assert seal_history(sealed, TODAY).files == 2
     sizes = open_column_store(sealed).sizes()
     assert len(sizes) == 7
@@ -108,12 +108,12 @@ def test_a_bucket_that_does_not_answer_costs_no_figure(
         finding = check_files(store, sealed)
     assert not finding.passed
     assert finding.description.startswith(f"The bucket {URL} does not answer")
-    assert [problem for *_, problem in listed(sealed)] == [None] * 5
+    assert [problem for *_, problem in list_files(sealed)] == [None] * 5
     with pytest.raises(Unavailable, match="does not answer"):
         seal_history(sealed, TODAY)
     with write_store(sealed) as store:
         forget_missing(store, open_column_store(sealed))
-    assert listed(sealed) == []
+    assert list_files(sealed) == []
     assert digests == build_from_rows(sealed)
 
 
@@ -167,7 +167,7 @@ def test_an_archive_is_not_looked_for_in_a_bucket_that_is_named_later(store: Set
     store_events(kept, year_of_days(2))
     assert archive_history(kept, date(2024, 3, 1)).events == 1
     moved = store.model_copy(update={"columns_url": URL})
-    for read in (exported, return_days, lambda settings: build(settings, 2)):
+    for read in (export_events, return_days, lambda settings: build(settings, 2)):
         with pytest.raises(UsageError, match=r"COLUMNS_URL names a bucket, but day=2024-01-01/"):
             read(moved)
     build(store, 2)

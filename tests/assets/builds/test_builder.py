@@ -29,7 +29,7 @@ HOURLY, DAILY, ITEMS, COUNTRIES = DAY_TRANSFORMS
 FAILURES = "SELECT table_name, version, attempts, run_id FROM build_failure ORDER BY table_name"
 
 
-def late(number: int = 7, day: str = DAY) -> list[Event]:
+def late_events(number: int = 7, day: str = DAY) -> list[Event]:
     """Return one late event of the day."""
     return [event(number, micros(f"{day} 09:00"), item="chair", user="carl")]
 
@@ -40,7 +40,7 @@ def table(connection: StoreConnection, transform: Transform) -> list[tuple[objec
     return connection.execute(f"SELECT * FROM {transform.table} ORDER BY {order}").fetchall()
 
 
-def everything(connection: StoreConnection) -> list[list[tuple[object, ...]]]:
+def read_everything(connection: StoreConnection) -> list[list[tuple[object, ...]]]:
     """Read all tables, and what they were built from."""
     builds = connection.execute("SELECT * FROM table_build ORDER BY 1, 2").fetchall()
     return [*(table(connection, t) for t in (*DAY_TRANSFORMS, *WHOLE_TRANSFORMS)), builds]
@@ -87,7 +87,7 @@ def test_only_what_is_not_current_is_computed(store: Settings, builder: Partitio
     assert states(builder.build(DAY, DAY_TRANSFORMS, force=True)) == [(True, False)] * 4
     newer = replace(ITEMS, code_version="2")
     assert states(builder.build(DAY, [HOURLY, newer])) == [(False, False), (True, False)]
-    store_events(store, late())
+    store_events(store, late_events())
     outcomes = builder.build(DAY, [DAILY])
     assert states(outcomes) == [(True, False)]
     build, before = outcomes[0].build, outcomes[0].before
@@ -113,7 +113,7 @@ def test_rows_that_are_equal_are_not_written_again(
     on_insert(connection, ITEMS.table, "INSERT INTO written VALUES (new.item, new.day);")
     builder.build_days([DAY, "2024-01-03"], DAY_TRANSFORMS, force=True)
     assert connection.execute("SELECT * FROM written").fetchall() == []
-    store_events(store, late())
+    store_events(store, late_events())
     outcomes = builder.build_days([DAY, "2024-01-03"], DAY_TRANSFORMS, force=True)
     assert connection.execute("SELECT * FROM written").fetchall() == [("chair", DAY)]
     audits = [outcome.audit for outcome in outcomes]
@@ -151,8 +151,8 @@ def test_a_failing_audit_leaves_the_old_figures(
 ) -> None:
     """Rows and build stay; the failure is recorded and counted until a build is good."""
     builder.build(DAY, DAY_TRANSFORMS)
-    before = everything(connection)
-    store_events(store, late())
+    before = read_everything(connection)
+    store_events(store, late_events())
     connection.execute("UPDATE day_ledger SET items_sold = 99 WHERE day = ?", (DAY,))
     for attempt in (1, 2):
         outcomes = builder.build(DAY, DAY_TRANSFORMS)
@@ -163,7 +163,7 @@ def test_a_failing_audit_leaves_the_old_figures(
         )
         assert outcomes[1].audit is not None
         assert outcomes[1].audit.measures["items_sold"] == 3
-        assert everything(connection) == before
+        assert read_everything(connection) == before
         recorded = connection.execute(FAILURES).fetchall()
         assert {row[1:] for row in recorded} == {(4, attempt, "run-1")}
         assert len(recorded) == 4
@@ -179,12 +179,12 @@ def test_a_new_version_counts_its_failures_from_one(
     connection.execute("UPDATE day_ledger SET items_sold = 99 WHERE day = ?", (DAY,))
     builder.build(DAY, [DAILY])
     builder.build(DAY, [DAILY])
-    store_events(store, late())
+    store_events(store, late_events())
     builder.build(DAY, [DAILY])
     assert connection.execute(FAILURES).fetchall() == [("daily_sales", 4, 1, "run-1")]
 
 
-def corrupted(transform: Transform, change: pl.Expr) -> Transform:
+def corrupt_transform(transform: Transform, change: pl.Expr) -> Transform:
     """Return a transform with a mistake in it."""
 
     def rows(by: Figures, partition: str) -> pl.DataFrame:
@@ -212,9 +212,9 @@ def test_a_mistake_in_a_transform_does_not_get_through(
     sentence: str,
 ) -> None:
     """Whatever it is, the table keeps its figures, and the other tables are built."""
-    store_events(store, [*year_of_days(3), *late()])
+    store_events(store, [*year_of_days(3), *late_events()])
     with open_builder(store, "run-1") as builder:
-        outcomes = builder.build(DAY, [corrupted(transform, change), COUNTRIES])
+        outcomes = builder.build(DAY, [corrupt_transform(transform, change), COUNTRIES])
     assert states(outcomes) == [(True, True), (True, False)]
     assert re.search(sentence, str(outcomes[0].failure), re.IGNORECASE)
     assert table(connection, transform) == []
@@ -238,14 +238,14 @@ def test_a_higher_version_is_never_replaced(
     """A run that read earlier and writes later leaves what the faster one built."""
     [frames] = builder._compute([BuildRequest(DAY, DAY_TRANSFORMS, force=True)])
     outcomes = builder.build(DAY, DAY_TRANSFORMS)
-    store_events(store, late())
+    store_events(store, late_events())
     with open_builder(store, "run-2") as faster:
         faster.build(DAY, DAY_TRANSFORMS)
-    before = everything(connection)
+    before = read_everything(connection)
     assert (
         states(builder._write([(outcome, frames) for outcome in outcomes])) == [(False, False)] * 4
     )
-    assert everything(connection) == before
+    assert read_everything(connection) == before
     assert {row[10] for row in before[-1]} == {"run-2"}
 
 
@@ -254,7 +254,7 @@ def test_an_event_stored_between_reading_and_writing_is_not_lost(
 ) -> None:
     """The build says which version it has, so the day is still stale, and right the next time."""
     [computed] = builder._compute([BuildRequest(DAY, [DAILY], force=False)])
-    store_events(store, late())
+    store_events(store, late_events())
     builder._write([(Outcome(DAILY, DAY, 3, None), computed)])
     assert table(connection, DAILY)[0][1] == 1
     assert states(builder.build(DAY, [DAILY])) == [(True, False)]

@@ -65,7 +65,7 @@ def problems(settings: Settings) -> dict[str, str]:
         return find_problems(opened, open_column_store(settings), settings.zone, contents=True)
 
 
-def listed(settings: Settings) -> list[tuple[object, ...]]:
+def list_files(settings: Settings) -> list[tuple[object, ...]]:
     """Return day, events and problem of each listed file."""
     with look(settings) as opened:
         return opened.execute(LIST).fetchall()
@@ -76,7 +76,7 @@ def files(settings: Settings) -> list[Path]:
     return sorted(Home(settings.home).columns.rglob("*.parquet"))
 
 
-def late(number: int, day: int, quantity: int = 1, **fields: object) -> Event:
+def late_event(number: int, day: int, quantity: int = 1, **fields: object) -> Event:
     """Make an event of a day of January."""
     return event(number, micros(f"2024-01-{day:02d} 09:00"), quantity, **fields)
 
@@ -94,7 +94,7 @@ def test_tables_come_from_columns_and_the_rows_beyond(
 ) -> None:
     """What is sealed is not read from the rows, which an edit of them shows; what is late is."""
     connection.execute("UPDATE analytics_event SET item = 'edited'")
-    store_events(sealed, [late(10, 2, item="chair")])
+    store_events(sealed, [late_event(10, 2, item="chair")])
     build(sealed)
     items = connection.execute("SELECT day, item FROM daily_item_sales ORDER BY 1, 2").fetchall()
     expected = [(f"2024-01-{row + 1:02d}", ("lamp", "book", "chair")[row % 3]) for row in range(5)]
@@ -103,7 +103,9 @@ def test_tables_come_from_columns_and_the_rows_beyond(
 
 def test_the_digests_are_those_without_columns(sealed: Settings) -> None:
     """Of days that are sealed whole, partly and not at all, and of the whole tables."""
-    store_events(sealed, [late(10, 2, quantity=-1), late(11, 2, user=None), late(12, 6)])
+    store_events(
+        sealed, [late_event(10, 2, quantity=-1), late_event(11, 2, user=None), late_event(12, 6)]
+    )
     assert build(sealed, 6) == build_from_rows(sealed, 6)
 
 
@@ -113,12 +115,12 @@ def test_a_late_event_is_one_more_file_and_many_small_files_become_one(
     """And what is sealed already is not written again."""
     monkeypatch.setattr(seal, "SMALL_FILES", 2)
     before = files(sealed)
-    store_events(sealed, [late(10, 2)])
+    store_events(sealed, [late_event(10, 2)])
     assert seal_history(sealed, TODAY) == SealResult(days=1, files=1, events=1)
     assert set(before) < set(files(sealed))
-    store_events(sealed, [late(11, 2)])
+    store_events(sealed, [late_event(11, 2)])
     assert seal_history(sealed, TODAY) == SealResult(days=1, files=1, events=1, joined=3, removed=3)
-    assert ("2024-01-02", 3, None) in listed(sealed)
+    assert ("2024-01-02", 3, None) in list_files(sealed)
     assert len(files(sealed)) == 5
     assert problems(sealed) == {}
     assert build(sealed) == build_from_rows(sealed)
@@ -130,9 +132,9 @@ def test_today_is_sealed_when_it_fills_a_file(
     """Until then its events are read from the rows."""
     for module in (seal, columns):
         monkeypatch.setattr(module, "FILE_ROWS", 3)
-    store_events(store, [late(1, 5), late(2, 5)])
+    store_events(store, [late_event(1, 5), late_event(2, 5)])
     assert seal_history(store, date(2024, 1, 5)).files == 0
-    store_events(store, [late(3, 5), late(4, 5)])
+    store_events(store, [late_event(3, 5), late_event(4, 5)])
     assert seal_history(store, date(2024, 1, 5)).events == 4
 
 
@@ -141,7 +143,9 @@ def test_files_hold_bounded_frames(store: Settings, monkeypatch: pytest.MonkeyPa
     for module in ("assets.builds.event_reader.FRAME_ROWS", "assets.builds.columns.FILE_ROWS"):
         monkeypatch.setattr(module, 10)
     monkeypatch.setattr("assets.builds.event_reader.FETCH_ROWS", 4)
-    store_events(store, [late(number, 1, order_id=f"o-{number // 3}") for number in range(35)])
+    store_events(
+        store, [late_event(number, 1, order_id=f"o-{number // 3}") for number in range(35)]
+    )
     result = seal_history(store, TODAY)
     assert (result.days, result.events) == (1, 35)
     assert max(pl.read_parquet(path).height for path in files(store)) <= 10
@@ -166,10 +170,10 @@ def test_a_day_is_cut_as_in_the_ledger(tmp_path: Path) -> None:
 def test_a_correction_starts_a_day_again(sealed: Settings) -> None:
     """A later winner takes the files of both its days from the list; the next seal writes them."""
     winner = replace(
-        late(10, 4, item="other"), event_id=year_of_days(DAYS)[1].event_id, source_offset=-1
+        late_event(10, 4, item="other"), event_id=year_of_days(DAYS)[1].event_id, source_offset=-1
     )
     store_events(sealed, [winner])
-    assert [row[0] for row in listed(sealed)] == ["2024-01-01", "2024-01-03", "2024-01-05"]
+    assert [row[0] for row in list_files(sealed)] == ["2024-01-01", "2024-01-03", "2024-01-05"]
     from_mixed = build(sealed)
     assert seal_history(sealed, TODAY) == SealResult(days=1, files=1, events=2, removed=2)
     assert build(sealed) == from_mixed == build_from_rows(sealed)
@@ -201,14 +205,14 @@ def test_a_seal_under_way_does_not_bring_the_name_back(
     monkeypatch.setattr("streaming.store.free_space.VACUUM_LOCK_SECONDS", 0.1)
     monkeypatch.setattr(seal, "write_file", write_and_erase)
     assert seal_history(store, TODAY).files == 0
-    assert (listed(store), files(store)) == ([], [])
+    assert (list_files(store), files(store)) == ([], [])
 
 
 def test_files_that_were_started_again_meanwhile_are_not_added_to(
     sealed: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A late event's file alone would stand for all events of its day."""
-    store_events(sealed, [late(10, 2)])
+    store_events(sealed, [late_event(10, 2)])
     write_file = columns.write_file
 
     def write_and_forget(*arguments: object) -> object:
@@ -234,15 +238,15 @@ def test_a_restored_database_has_the_files_of_its_own_list(sealed: Settings) -> 
     """Days whose files are gone are read from the rows, and nothing of later is read."""
     kept = backup(sealed, None)
     of_backup = build(sealed)
-    store_events(sealed, [late(10, 2)])
+    store_events(sealed, [late_event(10, 2)])
     with write_store(sealed) as opened:
         opened.execute("DELETE FROM column_file WHERE day = '2024-01-03'")
     seal_history(sealed, TODAY)
     restore(sealed, kept)
-    assert [row[0] for row in listed(sealed)] == [f"2024-01-0{day}" for day in (1, 2, 4, 5)]
+    assert [row[0] for row in list_files(sealed)] == [f"2024-01-0{day}" for day in (1, 2, 4, 5)]
     assert problems(sealed) == {}
     assert build(sealed) == of_backup
-    store_events(sealed, [late(11, 2, item="another")])
+    store_events(sealed, [late_event(11, 2, item="another")])
     seal_history(sealed, TODAY)
     assert problems(sealed) == {}
     assert build(sealed) == build_from_rows(sealed)
@@ -261,7 +265,7 @@ def test_a_restore_waits_for_no_run(sealed: Settings) -> None:
 def test_a_rebuild_starts_all_days_again(sealed: Settings) -> None:
     """Events that somebody changed by hand are in the next files."""
     rebuild(sealed)
-    assert listed(sealed) == []
+    assert list_files(sealed) == []
 
 
 @pytest.mark.sqlite("free pages of the file")
@@ -295,7 +299,7 @@ def test_a_lost_or_damaged_file_is_marked_and_the_rows_are_read(
     assert len(wrong) == 1
     assert build(sealed) == right or harm is damage
     if harm is not damage:
-        assert [row[0] for row in listed(sealed) if row[2]] == ["2024-01-02"]
+        assert [row[0] for row in list_files(sealed) if row[2]] == ["2024-01-02"]
         assert seal_history(sealed, TODAY).files == 0
 
 
@@ -307,7 +311,7 @@ def test_files_that_contradict_the_ledger_are_marked(
     path = files(sealed)[1]
     pl.read_parquet(path).with_columns(quantity=pl.lit(7, pl.Int64)).write_parquet(path)
     assert build(sealed) == right
-    assert [row[0] for row in listed(sealed) if row[2]] == ["2024-01-02"]
+    assert [row[0] for row in list_files(sealed) if row[2]] == ["2024-01-02"]
     connection.execute("UPDATE column_file SET items_sold = 9 WHERE day = '2024-01-04'")
     assert len(problems(sealed)) == 2
 
@@ -327,9 +331,9 @@ def change(settings: Settings, number: int, step: str, what: int | str, more: in
     """Store an event or a lower content of one, or erase a customer, if there is one."""
     if step == "store":
         user = ("anna", "bert", None)[number % 3]
-        store_events(settings, [late(number, int(what), quantity=more, user=user)])
+        store_events(settings, [late_event(number, int(what), quantity=more, user=user)])
     elif step == "conflict":
-        lower = replace(late(number, int(what), item="other"), source_offset=-number)
+        lower = replace(late_event(number, int(what), item="other"), source_offset=-number)
         store_events(settings, [replace(lower, event_id=f"id-{more:06d}")])
     else:
         with pytest.MonkeyPatch.context() as patch, suppress(PurchasesError):

@@ -23,7 +23,7 @@ from tests.assets.builds.test_builder import (
     DAILY,
     DAY,
     ITEMS,
-    late,
+    late_events,
     states,
     table,
 )
@@ -37,7 +37,7 @@ def test_a_snapshot_is_of_one_moment(store: Settings) -> None:
     store_events(store, year_of_days(3))
     with read_store(store) as source:
         events = read_events(source, date(2024, 1, 1), date(2024, 1, 2), store.zone)
-        store_events(store, late())
+        store_events(store, late_events())
         assert sum(frame.height for frame in events.frames) == 2
         assert {day: figures.version for day, figures in events.days.items()} == {
             date(2024, 1, 1): 3,
@@ -68,7 +68,7 @@ def storing(settings: Settings) -> Iterator[None]:
     def store_late() -> None:
         number = 10
         while not stop.is_set():
-            store_events(settings, late(number, f"2024-01-0{number % 3 + 1}"))
+            store_events(settings, late_events(number, f"2024-01-0{number % 3 + 1}"))
             number += 1
 
     thread = threading.Thread(target=store_late)

@@ -27,8 +27,8 @@ from streaming.store.rebuild import rebuild
 from streaming.store.restore import restore
 from streaming.system.home import Home
 from streaming.system.lease import acquire
-from tests.assets.builds.test_archive import TODAY, archived, exported, holding, kept
-from tests.assets.builds.test_columns import late
+from tests.assets.builds.test_archive import TODAY, archived, export_events, holding, kept
+from tests.assets.builds.test_columns import late_event
 from tests.assets.event_store import store_events
 
 pytestmark = pytest.mark.sqlite("PURCHASES_KEEP_EVENTS deletes rows of a file")
@@ -49,14 +49,14 @@ def let_a_week_pass(settings: Settings) -> None:
 
 def test_a_backup_keeps_the_files_that_it_needs(archived: Settings) -> None:
     """As long as it is there; restored, nothing is missing."""
-    made, before = backup(archived), exported(archived)
+    made, before = backup(archived), export_events(archived)
     return_days(archived)
     assert seal_history(archived, TODAY).removed == 0
     let_a_week_pass(archived)
     seal_history(archived, TODAY)
     assert len(kept_files(archived)) == 5
     restore(archived, made)
-    assert exported(archived) == before
+    assert export_events(archived) == before
     return_days(archived)
     seal_history(archived, TODAY)
     let_a_week_pass(archived)
@@ -171,14 +171,14 @@ def test_a_restore_of_an_old_backup_destroys_nothing_else(archived: Settings) ->
     return_days(archived)
     old = backup(archived)
     erase(archived, "bert", None, apply=True)
-    store_events(archived, [late(70, 1), late(71, 6)])
+    store_events(archived, [late_event(70, 1), late_event(71, 6)])
     archive_history(archived, TODAY)
-    before = exported(archived)
+    before = export_events(archived)
     replaced = restore(archived, old).kept
     assert replaced is not None
     seal_history(archived, TODAY)
     restore(archived, replaced)
-    assert exported(archived) == before
+    assert export_events(archived) == before
 
 
 def test_a_safety_backup_survives_an_erasure(archived: Settings) -> None:
@@ -187,7 +187,7 @@ def test_a_safety_backup_survives_an_erasure(archived: Settings) -> None:
     assert made is not None
     erase(archived, "bert", None, apply=True)
     assert len(restore(archived, made).erasures) == 1
-    assert b"bert" not in exported(archived)
+    assert b"bert" not in export_events(archived)
 
 
 def test_files_that_go_meanwhile_are_no_error(
@@ -237,10 +237,10 @@ def test_backups_may_lie_on_another_disk(
     archived: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files are copied there and back, and the rehearsal needs no second names."""
-    made, before = backup(archived), exported(archived)
+    made, before = backup(archived), export_events(archived)
     rename: Callable[[Path, Path], Path] = Path.rename
 
-    def refused(self: Path, target: Path) -> Path:
+    def refuse_rename(self: Path, target: Path) -> Path:
         if self.suffix == ".parquet":
             raise OSError(errno.EXDEV, "Invalid cross-device link")
         return rename(self, target)
@@ -248,7 +248,7 @@ def test_backups_may_lie_on_another_disk(
     def no_link(self: Path, target: Path) -> None:
         raise OSError(errno.EXDEV, f"{self} {target}")
 
-    monkeypatch.setattr(Path, "rename", refused)
+    monkeypatch.setattr(Path, "rename", refuse_rename)
     monkeypatch.setattr(Path, "hardlink_to", no_link)
     return_days(archived)
     seal_history(archived, TODAY)
@@ -256,4 +256,4 @@ def test_backups_may_lie_on_another_disk(
     context = CheckContext(archived, time.time_ns() // 1000)
     assert check_restorable(sqlite3.connect(":memory:"), context).passed
     restore(archived, made)
-    assert exported(archived) == before
+    assert export_events(archived) == before

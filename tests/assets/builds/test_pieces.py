@@ -18,7 +18,7 @@ from assets.tables.models import WHOLE
 from assets.tables.transforms import DAY_TRANSFORMS, Figures
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
-from tests.assets.builds.test_builder import DAILY, FAILURES, HOURLY, everything, states
+from tests.assets.builds.test_builder import DAILY, FAILURES, HOURLY, read_everything, states
 from tests.assets.event_store import store_events
 from tests.databases import home_settings
 from tests.store.rows import Event, event, micros, year_of_days
@@ -28,7 +28,7 @@ DAYS = [str(FIRST + timedelta(number)) for number in range(5)]
 TABLES = len(DAY_TRANSFORMS)
 
 
-def grouped(days: list[str], events: dict[str, int] | None = None) -> list[int]:
+def piece_lengths(days: list[str], events: dict[str, int] | None = None) -> list[int]:
     """Return the lengths of the pieces of days with so many events."""
     ledger = {
         date.fromisoformat(day): StreamFigures(number, number, number, 0)
@@ -41,15 +41,15 @@ def grouped(days: list[str], events: dict[str, int] | None = None) -> list[int]:
 
 def test_neighbours_are_a_piece_until_they_have_too_many_events() -> None:
     """A day between others that is larger than a piece is one by itself."""
-    assert grouped(DAYS) == grouped(DAYS[::-1]) == [5]
-    assert grouped([*DAYS[:2], DAYS[4]]) == [2, 1]
-    assert grouped(DAYS, {DAYS[1]: PIECE_EVENTS, DAYS[2]: 1}) == [2, 3]
-    assert grouped(DAYS, {DAYS[1]: 2 * PIECE_EVENTS}) == [1, 1, 3]
-    assert grouped([WHOLE]) == [1]
+    assert piece_lengths(DAYS) == piece_lengths(DAYS[::-1]) == [5]
+    assert piece_lengths([*DAYS[:2], DAYS[4]]) == [2, 1]
+    assert piece_lengths(DAYS, {DAYS[1]: PIECE_EVENTS, DAYS[2]: 1}) == [2, 3]
+    assert piece_lengths(DAYS, {DAYS[1]: 2 * PIECE_EVENTS}) == [1, 1, 3]
+    assert piece_lengths([WHOLE]) == [1]
     # Nothing is added to the builds of days that are computed together.
     assert PIECE_EVENTS < LEAST_EVENTS
     many = [str(FIRST + timedelta(number)) for number in range(PIECE_DAYS + 1)]
-    assert grouped(many) == [PIECE_DAYS, 1]
+    assert piece_lengths(many) == [PIECE_DAYS, 1]
 
 
 def test_days_built_together_are_those_built_alone(
@@ -145,11 +145,11 @@ def test_a_day_that_fails_its_audit_leaves_the_others(
 ) -> None:
     """Its old figures stay, and its neighbours are replaced in the same transaction."""
     builder.build_days(DAYS[:3], DAY_TRANSFORMS)
-    before = everything(connection)[:TABLES]
+    before = read_everything(connection)[:TABLES]
     connection.execute("UPDATE day_ledger SET events = events + 1 WHERE day = ?", (DAYS[1],))
     outcomes = builder.build_days(DAYS[:3], [HOURLY, DAILY], force=True)
     assert [one.failure is not None for one in outcomes] == [False, False, True, True, False, False]
-    assert everything(connection)[:TABLES] == before
+    assert read_everything(connection)[:TABLES] == before
 
 
 def test_days_that_fail_together_are_computed_alone(

@@ -24,7 +24,7 @@ from streaming.store.kept_columns import remove_unlisted
 from streaming.store.preparation import prepare_store
 from streaming.system.home import Home
 from tests.assets.builds.test_bucket import OTHERS, URL, objects, server
-from tests.assets.builds.test_columns import TODAY, build, build_from_rows, late
+from tests.assets.builds.test_columns import TODAY, build, build_from_rows, late_event
 from tests.assets.event_store import store_events
 from tests.docs.pages import blocks, run
 from tests.store.rows import year_of_days
@@ -69,7 +69,7 @@ def test_what_one_host_seals_all_hosts_read(hosts: tuple[Settings, Settings]) ->
     assert seal_history(one, TODAY).files == DAYS
     assert not needs_seal(other, TODAY)
     assert seal_history(other, TODAY) == SealResult()
-    store_events(one, [late(10, 2), late(11, 3)])
+    store_events(one, [late_event(10, 2), late_event(11, 3)])
     assert seal_history(other, TODAY).files == 2
     require_one_set_of_files(one)
     assert not Home(one.home).columns.exists()
@@ -96,7 +96,7 @@ def test_a_day_that_two_hosts_seal_at_once_has_one_set_of_files(
     assert (remove_unlisted(one), remove_unlisted(other)) == (1, 0)
     with ThreadPoolExecutor(2) as pool:
         for round_number in range(3):
-            store_events(one, [late(20 + 2 * round_number + n, n + 1) for n in range(2)])
+            store_events(one, [late_event(20 + 2 * round_number + n, n + 1) for n in range(2)])
             list(pool.map(lambda host: seal_history(host, TODAY), hosts))
             # What one removed before the other named it, that one leaves to its next seal.
             seal_history(other, TODAY)
@@ -178,6 +178,6 @@ def test_a_home_without_credentials_gets_one_sentence(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     build(hosts[1], DAYS)
-    store_events(hosts[0], [late(10, 2)])
+    store_events(hosts[0], [late_event(10, 2)])
     with pytest.raises(Unavailable, match=f"^The bucket {URL} does not answer: [^\n]+\\.$"):
         seal_history(hosts[1], TODAY)

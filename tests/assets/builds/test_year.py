@@ -132,7 +132,7 @@ def test_every_cell_is_what_plain_sql_says(built: Built) -> None:
             expected = tables[transform.table]
             if transform.table == "daily_sales":
                 expected = with_empty_days(expected, built.days)
-            assert stored(connection, transform) == expected, transform.table
+            assert read_table(connection, transform) == expected, transform.table
 
 
 def with_empty_days(rows: list[tuple[object, ...]], days: DayRange) -> list[tuple[object, ...]]:
@@ -141,7 +141,7 @@ def with_empty_days(rows: list[tuple[object, ...]], days: DayRange) -> list[tupl
     return [by_day.get(day.isoformat(), (day.isoformat(), *[0] * 8)) for day in days.list_days()]
 
 
-def stored(connection: StoreConnection, transform: Transform) -> list[tuple[object, ...]]:
+def read_table(connection: StoreConnection, transform: Transform) -> list[tuple[object, ...]]:
     """Read a table by its key."""
     order = ", ".join(f'"{name}"' for name in transform.key)
     rows = connection.execute(f"SELECT * FROM {transform.table} ORDER BY {order}")

@@ -42,7 +42,7 @@ MEMORY_MIB = 200
 Rows = list[tuple[object, ...]]
 
 
-def stored(settings: Settings, table: str) -> Rows:
+def stored_rows(settings: Settings, table: str) -> Rows:
     """Return the rows as the database has them, but events with texts, in the order of the key."""
     key = ", ".join(f'"{c.name}"' for c in Table.metadata.tables[table].primary_key)
     order = f"event_time, {key}" if table == "analytics_event" else key
@@ -55,7 +55,7 @@ def stored(settings: Settings, table: str) -> Rows:
     return [(event_id_text(row[0]), *row[1:13], topics[row[13]], *row[14:]) for row in rows]
 
 
-def exported(
+def export_rows(
     settings: Settings,
     table: str,
     form: Format,
@@ -105,9 +105,11 @@ def test_every_exact_format_has_the_rows_of_the_table_to_the_bit(
     hostile: Settings, form: Format
 ) -> None:
     """Commas, quotes, line ends and signs, and an empty text is not an absent one."""
-    rows = stored(hostile, "analytics_event")
+    rows = stored_rows(hostile, "analytics_event")
     assert {row[10] for row in rows} == set(TEXTS)
-    exported_rows = read_back(exported(hostile, "analytics_event", form), form, "analytics_event")
+    exported_rows = read_back(
+        export_rows(hostile, "analytics_event", form), form, "analytics_event"
+    )
     assert exported_rows == rows
 
 
@@ -119,7 +121,7 @@ def test_no_cell_of_a_spreadsheet_is_a_formula(store: Settings, separator: str) 
     texts = [*formulas, "lamp", "a-b", "1 = 1", "é"]
     moment = micros("2024-01-01 10:00")
     store_events(store, [event(n, moment + n, -1, item=text) for n, text in enumerate(texts)])
-    content = exported(store, "analytics_event", Format.SPREADSHEET)
+    content = export_rows(store, "analytics_event", Format.SPREADSHEET)
     for row in spreadsheet_rows(content, separator):
         for cell in row:
             harmless = not cell.strip().startswith(("=", "+", "-", "@", "＝"))  # noqa: RUF001
@@ -130,10 +132,10 @@ def test_no_cell_of_a_spreadsheet_is_a_formula(store: Settings, separator: str) 
 
 def test_python_reads_the_csv_too(hostile: Settings) -> None:
     """Its `csv` cannot tell an absent text from an empty one; all else is equal."""
-    text = exported(hostile, "analytics_event", Format.CSV).decode()
+    text = export_rows(hostile, "analytics_event", Format.CSV).decode()
     header, *rows = csv.reader(io.StringIO(text, newline=""))
     assert header == [c.name for c in Table.metadata.tables["analytics_event"].columns]
-    expected = stored(hostile, "analytics_event")
+    expected = stored_rows(hostile, "analytics_event")
     assert rows == [["" if v is None else str(v) for v in row] for row in expected]
     assert ',"",' in text
     assert ",," in text
@@ -145,13 +147,13 @@ def test_every_table_can_be_exported_whole_and_by_days(
     built: Settings, table: str, form: Format
 ) -> None:
     """Rows by the table's key; a day table has the days that were asked for, and no other."""
-    rows = stored(built, table)
+    rows = stored_rows(built, table)
     assert rows
-    assert read_back(exported(built, table, form), form, table) == rows
+    assert read_back(export_rows(built, table, form), form, table) == rows
     if table not in CUT_BY:
         return
     first, last = date(2024, 1, 2), date(2024, 1, 3)
-    exported_rows = read_back(exported(built, table, form, first, last), form, table)
+    exported_rows = read_back(export_rows(built, table, form, first, last), form, table)
     column = [c.name for c in Table.metadata.tables[table].columns].index(CUT_BY[table])
     expected = [row for row in rows if day_of(row[column], UTC) in {first, last}]
     assert exported_rows == expected
@@ -182,10 +184,12 @@ def test_a_day_is_cut_in_the_time_zone_also_where_clocks_change_over_midnight(
     store_events(local, [event(n, start + n * 60_000_000) for n in range(80 * 60)])
     asked = date.fromisoformat(day)
     rows = read_back(
-        exported(local, "analytics_event", Format.JSONL, asked, asked), Format.JSONL, ""
+        export_rows(local, "analytics_event", Format.JSONL, asked, asked), Format.JSONL, ""
     )
     expected = [
-        row for row in stored(local, "analytics_event") if day_of(row[1], ZoneInfo(zone)) == asked
+        row
+        for row in stored_rows(local, "analytics_event")
+        if day_of(row[1], ZoneInfo(zone)) == asked
     ]
     assert rows == expected
     assert len(rows) == minutes
@@ -193,18 +197,18 @@ def test_a_day_is_cut_in_the_time_zone_also_where_clocks_change_over_midnight(
 
 def test_an_open_side_leaves_nothing_out(built: Settings) -> None:
     """Also up to the last day that there is."""
-    everything = stored(built, "analytics_event")
+    everything = stored_rows(built, "analytics_event")
     for first, last in ((None, date.max), (date.min, None), (date.min, date.max)):
-        content = exported(built, "analytics_event", Format.JSONL, first, last)
+        content = export_rows(built, "analytics_event", Format.JSONL, first, last)
         assert read_back(content, Format.JSONL, "") == everything
-    later = exported(built, "analytics_event", Format.JSONL, date(2024, 1, 3))
+    later = export_rows(built, "analytics_event", Format.JSONL, date(2024, 1, 3))
     assert read_back(later, Format.JSONL, "") == everything[2:]
 
 
 @pytest.mark.parametrize("form", Format)
 def test_without_rows_there_are_still_the_columns(store: Settings, form: Format) -> None:
     """But for JSON lines, in which nothing can hold them."""
-    content = exported(store, "daily_sales", form)
+    content = export_rows(store, "daily_sales", form)
     if form is Format.CSV:
         assert content.startswith(b"day,events,")
     if form is Format.PARQUET:
@@ -229,7 +233,7 @@ def test_what_is_written_meanwhile_is_not_in_it_and_is_not_held_up(
         content = b"".join(export_chunks(store, "analytics_event", None, None, form, write))
     assert reported == [0, 25_000, 50_000, 60_000]
     assert len(read_back(content, form, "analytics_event")) == 60_000
-    assert len(stored(store, "analytics_event")) == 60_001
+    assert len(stored_rows(store, "analytics_event")) == 60_001
 
 
 CHILD = """

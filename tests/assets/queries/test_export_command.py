@@ -16,7 +16,7 @@ from assets.queries.file_formats import Format, read_format
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
 from tests.assets.event_store import store_events
-from tests.assets.queries.test_export import exported
+from tests.assets.queries.test_export import export_rows
 from tests.databases import look, store_variables
 from tests.in_process import run_here
 from tests.store.rows import add_events, event, micros
@@ -52,7 +52,7 @@ def test_the_command_writes_to_standard_output_or_into_a_file(
     piped = run(built, "daily_sales", *days)
     assert piped.returncode == 0
     assert piped.stderr == b""
-    assert piped.stdout == exported(built, "daily_sales", Format.CSV, date(2024, 1, 3))
+    assert piped.stdout == export_rows(built, "daily_sales", Format.CSV, date(2024, 1, 3))
     file = tmp_path / "days.csv"
     done = run(built, "daily_sales", *days, "--output", str(file))
     assert done.stdout.decode() == f"{file} has 2 rows of daily_sales.\n"

@@ -25,7 +25,7 @@ def test_its_days_are_listed_oldest_first() -> None:
 
 def test_the_preceding_range_has_the_same_length_and_touches() -> None:
     """A leap day is one of its days."""
-    assert MARCH.preceding() == DayRange(date(2024, 1, 30), date(2024, 2, 29))
+    assert MARCH.preceding_range() == DayRange(date(2024, 1, 30), date(2024, 2, 29))
 
 
 def test_its_bounds_are_written_as_the_database_stores_days() -> None:

@@ -141,12 +141,12 @@ def test_seed_and_start_fix_every_byte() -> None:
         ProduceRequest(seed=-7, start=START),
         ProduceRequest(seed=7, start=START + timedelta(days=1)),
     ]
-    ids = {event(message).event_id for message in stream(request, 500) if good(message)}
+    ids = {event(message).event_id for message in stream(request, 500) if is_valid(message)}
     for other in others:
         assert ids.isdisjoint(event(message).event_id for message in stream(other, 500))
 
 
-def good(message: ProducerRecord) -> bool:
+def is_valid(message: ProducerRecord) -> bool:
     """Return whether the processor takes a message."""
     return isinstance(read(message), PurchaseEvent)
 
@@ -183,7 +183,7 @@ def test_the_bad_share_is_exact_and_leaves_the_others_as_they_are(share: float) 
     plain = stream(ProduceRequest(seed=5, start=START), 2_000)
     mixed = stream(ProduceRequest(seed=5, start=START, bad_share=share), 2_000)
     changed = [pair for pair in zip(plain, mixed, strict=True) if pair[0] != pair[1]]
-    assert len(changed) == round(share * 2_000) == sum(not good(message) for message in mixed)
+    assert len(changed) == round(share * 2_000) == sum(not is_valid(message) for message in mixed)
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda corruption: corruption.reason)

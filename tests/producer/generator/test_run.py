@@ -85,11 +85,11 @@ def test_it_runs_until_asked_to_stop(settings: Settings) -> None:
     """Without a count; what was sent by then is acknowledged."""
     stop = StopRequest()
 
-    def enough(progress: SendProgress) -> None:
+    def stop_at_fifty(progress: SendProgress) -> None:
         if progress.acknowledged >= 50:
             stop.set()
 
-    result = ProducerApp(settings, stop, enough).produce(ProduceRequest(rate=500))
+    result = ProducerApp(settings, stop, stop_at_fifty).produce(ProduceRequest(rate=500))
     assert result.sent >= 50
     assert (count_of(settings), result.unacknowledged) == (result.sent, [])
 

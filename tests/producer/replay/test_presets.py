@@ -12,7 +12,7 @@ from streaming.producer.replay.presets import PRESETS
 from streaming.producer.replay.recording import Recording, read_recording
 from streaming.producer.replay.rows import rows
 from streaming.units import decimal_text
-from tests.producer.recordings import judged
+from tests.producer.recordings import judge_row
 
 EXPORTS = Path(__file__).parents[3] / "examples" / "exports"
 
@@ -25,7 +25,7 @@ def read(preset: str, **mapping: str | Constant) -> Recording:
 
 def purchases(recording: Recording) -> list[tuple[object, ...]]:
     """Return each row that is sent, as it would be stored; why, if it would be refused."""
-    verdicts = [judged(row) for row in rows(recording, 0) if row.value is not None]
+    verdicts = [judge_row(row) for row in rows(recording, 0) if row.value is not None]
     return [
         (
             f"{one.timestamp:%m-%dT%H:%M:%S}",

@@ -16,7 +16,15 @@ from streaming.events.refusal import Refusal
 from streaming.producer.replay.file_format import FileFormat, read_format
 from streaming.producer.replay.recording import read_recording
 from streaming.producer.replay.rows import rows
-from tests.producer.recordings import EXAMPLE, HEADER, PURCHASE, judged, read_csv, sent, write_csv
+from tests.producer.recordings import (
+    EXAMPLE,
+    HEADER,
+    PURCHASE,
+    judge_row,
+    read_csv,
+    sent_values,
+    write_csv,
+)
 
 GOOD = {
     "user": "17850",
@@ -44,21 +52,21 @@ def test_csv_and_parquet_give_the_same_purchases(tmp_path: Path) -> None:
         read_recording(tmp_path / name, {}, "Europe/London")
         for name in ("some.csv", "some.parquet")
     )
-    assert sent(texts) == sent(typed)
-    assert len({row["event_id"] for row in sent(texts)}) == frame.height
+    assert sent_values(texts) == sent_values(typed)
+    assert len({row["event_id"] for row in sent_values(texts)}) == frame.height
     assert texts.digest == hashlib.sha256((tmp_path / "some.csv").read_bytes()).digest()
 
 
 def test_a_purchase_is_sent_with_every_field(tmp_path: Path) -> None:
     """Currency is not sent: it is the deployment's."""
-    assert [content(row) for row in sent(read_csv(tmp_path, PURCHASE))] == [GOOD]
+    assert [content(row) for row in sent_values(read_csv(tmp_path, PURCHASE))] == [GOOD]
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
 def test_other_separators_are_found(tmp_path: Path, separator: str) -> None:
     """By the line of column names."""
     header, line = (text.replace(",", separator) for text in (HEADER, PURCHASE))
-    assert [content(row) for row in sent(read_csv(tmp_path, line, header=header))] == [GOOD]
+    assert [content(row) for row in sent_values(read_csv(tmp_path, line, header=header))] == [GOOD]
 
 
 def test_quotes_line_ends_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
@@ -66,7 +74,7 @@ def test_quotes_line_ends_and_a_byte_order_mark_are_read(tmp_path: Path) -> None
     path = tmp_path / "quoted.csv"
     line = PURCHASE.replace("HEART", '"A ""BIG"" HEART,\nRED"')
     path.write_bytes(f"\ufeff{HEADER}\r\n{line}\r\n{PURCHASE}".encode())
-    first, second = sent(read_recording(path, {}, "UTC"))
+    first, second = sent_values(read_recording(path, {}, "UTC"))
     assert first["description"] == 'A "BIG" HEART,\nRED'
     assert content(second) == GOOD
 
@@ -74,7 +82,7 @@ def test_quotes_line_ends_and_a_byte_order_mark_are_read(tmp_path: Path) -> None
 def test_cells_are_not_guessed_to_be_numbers(tmp_path: Path) -> None:
     """Leading zeros stay, and one column may hold `00123` and `C123`."""
     line = "00123,0007,1e5,6,2010-12-01 08:26,2.50,0042,007"
-    (row,) = sent(read_csv(tmp_path, line))
+    (row,) = sent_values(read_csv(tmp_path, line))
     assert [row[name] for name in ("order_id", "item", "user", "description", "country")] == [
         "00123",
         "0007",
@@ -91,14 +99,14 @@ def test_an_empty_cell_is_null_and_its_customer_a_guest(tmp_path: Path, empty: s
     line = f"536365,85123A,{empty},6,2010-12-01 08:26:00,{empty},{empty},{empty}"
     (row,) = rows(read_csv(tmp_path, line), 0)
     assert row.key == b"536365"
-    (values,) = sent(read_csv(tmp_path, line))
+    (values,) = sent_values(read_csv(tmp_path, line))
     assert set(values) == {"user", "item", "timestamp", "event_id", "quantity", "order_id"}
     assert values["user"] is None
 
 
 def test_blank_lines_are_no_rows_and_short_lines_are(tmp_path: Path) -> None:
     """A line that ends early lacks its last fields and is sent as it stands."""
-    first, second = sent(read_csv(tmp_path, "", "536365,85123A", "", PURCHASE, ""))
+    first, second = sent_values(read_csv(tmp_path, "", "536365,85123A", "", PURCHASE, ""))
     assert first["item"] == "85123A"
     assert first["timestamp"] is None
     assert content(second) == GOOD
@@ -140,7 +148,7 @@ def test_columns_of_numbers_are_sent_as_text_where_text_is_due(tmp_path: Path) -
         Quantity=pl.Series([6.0, 7.5, float("nan")]),
         UnitPrice=pl.Series(["2.5500000000", "3", "1.00"]).cast(pl.Decimal(20, 10)),
     ).write_parquet(path)
-    typed = sent(read_recording(path, {}, "UTC"))
+    typed = sent_values(read_recording(path, {}, "UTC"))
     assert [row["user"] for row in typed] == ["17850", None, "12.5"]
     assert [row["order_id"] for row in typed] == ["536365", "536366", "536367"]
     assert [row["item"] for row in typed] == ["a", "b", "c"]
@@ -151,7 +159,7 @@ def test_columns_of_numbers_are_sent_as_text_where_text_is_due(tmp_path: Path) -
 def test_one_column_may_give_two_fields(tmp_path: Path) -> None:
     """As where a file has one name for code and description."""
     recording = read_csv(tmp_path, PURCHASE, mapping={"description": "StockCode"})
-    assert sent(recording)[0]["description"] == "85123A"
+    assert sent_values(recording)[0]["description"] == "85123A"
 
 
 @pytest.mark.parametrize(
@@ -193,13 +201,13 @@ def test_a_packed_file_is_read_as_what_it_holds(tmp_path: Path) -> None:
     """Found by its first bytes, whatever it is called; one that is cut is refused."""
     path = tmp_path / "packed.csv"
     path.write_bytes(gzip.compress(f"{HEADER}\n{PURCHASE}\n".encode()))
-    assert [content(row) for row in sent(read_recording(path, {}, "UTC"))] == [GOOD]
+    assert [content(row) for row in sent_values(read_recording(path, {}, "UTC"))] == [GOOD]
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(UsageError, match=r"packed\.csv cannot be unpacked"):
         read_recording(path, {}, "UTC")
 
 
-def zipped(**files: bytes) -> bytes:
+def zip_files(**files: bytes) -> bytes:
     """Return a zip file."""
     data = BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -212,9 +220,11 @@ def test_one_file_in_a_zip_file_is_read_and_two_are_refused(tmp_path: Path) -> N
     """What macOS adds is none of them."""
     path = tmp_path / "sales.zip"
     text = f"{HEADER}\n{PURCHASE}\n".encode()
-    path.write_bytes(zipped(**{"march/": b"", "march/sales.csv": text, "__MACOSX/._sales": b"x"}))
-    assert [content(row) for row in sent(read_recording(path, {}, "UTC"))] == [GOOD]
-    path.write_bytes(zipped(march=text, april=text))
+    path.write_bytes(
+        zip_files(**{"march/": b"", "march/sales.csv": text, "__MACOSX/._sales": b"x"})
+    )
+    assert [content(row) for row in sent_values(read_recording(path, {}, "UTC"))] == [GOOD]
+    path.write_bytes(zip_files(march=text, april=text))
     with pytest.raises(UsageError, match=r"sales\.zip holds 2 files; unpack it"):
         read_recording(path, {}, "UTC")
 
@@ -223,14 +233,14 @@ def test_utf_16_is_known_by_its_mark(tmp_path: Path) -> None:
     """As Excel saves "Unicode text", with tabs."""
     path = tmp_path / "sales.txt"
     path.write_bytes(f"{HEADER}\n{PURCHASE}\n".replace(",", "\t").encode("utf-16"))
-    assert [content(row) for row in sent(read_recording(path, {}, "UTC"))] == [GOOD]
+    assert [content(row) for row in sent_values(read_recording(path, {}, "UTC"))] == [GOOD]
 
 
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `-`, so that another program may write the file."""
     data = BytesIO(f"{HEADER}\n{PURCHASE}\n".encode())
     monkeypatch.setattr("sys.stdin", TextIOWrapper(data))
-    assert [content(row) for row in sent(read_recording(Path("-"), {}, "UTC"))] == [GOOD]
+    assert [content(row) for row in sent_values(read_recording(Path("-"), {}, "UTC"))] == [GOOD]
 
 
 SHEET = """<?xml version="1.0"?><worksheet
@@ -277,8 +287,10 @@ def test_a_sheet_of_excel_is_read(tmp_path: Path) -> None:
     cells = "".join(f"<row>{''.join(map(cell, line))}</row>" for line in lines)
     parts = {name: text.encode() for name, text in WORKBOOK.items()}
     path = tmp_path / "sales.xlsx"
-    path.write_bytes(zipped(**parts, **{"xl/worksheets/sheet1.xml": SHEET.format(cells).encode()}))
-    assert [content(row) for row in sent(read_recording(path, {}, "UTC"))] == [
+    path.write_bytes(
+        zip_files(**parts, **{"xl/worksheets/sheet1.xml": SHEET.format(cells).encode()})
+    )
+    assert [content(row) for row in sent_values(read_recording(path, {}, "UTC"))] == [
         {
             "user": "17850",
             "item": "0042",
@@ -299,7 +311,7 @@ def test_lines_of_json_are_read(tmp_path: Path, form: str, packed: bool) -> None
     text = form.replace("{}", "%s") % (first, second)
     path = tmp_path / "sales.json"
     path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
-    assert [content(row) for row in sent(read_recording(path, {}, "UTC"))] == [
+    assert [content(row) for row in sent_values(read_recording(path, {}, "UTC"))] == [
         {
             "user": "ada",
             "item": "tea",
@@ -325,7 +337,7 @@ def test_a_european_file_is_read_as_its_options_say(tmp_path: Path, encoding: st
         "Müller;A-2;01.11.2014 09:00;1.000;,5;Österreich\n".encode(encoding)
     )
     form = read_format(FileFormat(";", encoding, ",", "%d.%m.%Y %H:%M"))
-    first, second = sent(read_recording(path, {}, "Europe/Vienna", form=form))
+    first, second = sent_values(read_recording(path, {}, "Europe/Vienna", form=form))
     assert content(first) == {
         "user": "Müller",
         "item": "Teekanne grün",
@@ -367,7 +379,7 @@ def test_a_number_is_read_by_its_decimal_sign(
     """Or by the one that it shows; what is none in that form is sent as it stands."""
     header, line = HEADER.replace(",", ";"), PURCHASE.replace(",", ";").replace("2.55", written)
     recording = read_csv(tmp_path, line, header=header, form=FileFormat(decimal=decimal))
-    (row,) = sent(recording)
+    (row,) = sent_values(recording)
     value = row["unit_price"]
     assert (value if isinstance(value, str) else f"{value:.2f}") == read
 
@@ -396,16 +408,20 @@ def test_an_amount_in_another_currency_is_refused(tmp_path: Path, price: str) ->
     with pytest.raises(UsageError, match=r"The column 'UnitPrice' is in (\$|USD) \('.*GBP; conv"):
         read_csv(tmp_path, line)
     path = write_csv(tmp_path, line)
-    (row,) = sent(read_recording(path, {}, "UTC", currency="USD"))
+    (row,) = sent_values(read_recording(path, {}, "UTC", currency="USD"))
     assert row["unit_price"] == "3.50"
 
 
 def test_a_column_with_two_signs_is_sent_as_it_stands(tmp_path: Path) -> None:
     """For the processor to refuse: nothing is guessed of single cells."""
     lines = [PURCHASE.replace("2.55", price) for price in ("£3.50", "€4", "5")]
-    assert [row["unit_price"] for row in sent(read_csv(tmp_path, *lines))] == ["£3.50", "€4", "5"]
+    assert [row["unit_price"] for row in sent_values(read_csv(tmp_path, *lines))] == [
+        "£3.50",
+        "€4",
+        "5",
+    ]
     lines = [PURCHASE.replace("2.55", price) for price in ('"12,50"', "12.50", '"1,234"')]
-    prices = [row["unit_price"] for row in sent(read_csv(tmp_path, *lines))]
+    prices = [row["unit_price"] for row in sent_values(read_csv(tmp_path, *lines))]
     assert prices == ["12,50", "12.50", "1,234"]
 
 
@@ -418,7 +434,7 @@ def test_the_price_of_one_is_computed_from_the_total_of_a_line(tmp_path: Path) -
         header="user,item,timestamp,quantity,total",
         mapping={"line_total": "total"},
     )
-    assert [row.get("unit_price") for row in sent(recording)] == [
+    assert [row.get("unit_price") for row in sent_values(recording)] == [
         "9.99",
         "10.00 / 3",
         "3.5",
@@ -426,7 +442,7 @@ def test_the_price_of_one_is_computed_from_the_total_of_a_line(tmp_path: Path) -
         None,
         "1.00 / 0",
     ]
-    verdicts = [judged(row) for row in rows(recording, 0)]
+    verdicts = [judge_row(row) for row in rows(recording, 0)]
     assert [isinstance(verdict, Refusal) for verdict in verdicts] == [
         False,
         True,
@@ -456,7 +472,7 @@ def test_times_may_be_of_another_time_zone_than_the_deployment(tmp_path: Path) -
         zone="Europe/London",
         form=FileFormat(timezone="Asia/Tokyo"),
     )
-    assert sent(recording)[0]["timestamp"] == "2024-06-30T15:30:00.000000Z"
+    assert sent_values(recording)[0]["timestamp"] == "2024-06-30T15:30:00.000000Z"
     assert recording.days(0) == (date(2024, 6, 30), date(2024, 6, 30))
 
 
@@ -464,7 +480,7 @@ def test_sales_without_customers_are_sent_as_guests(tmp_path: Path) -> None:
     """Where the user is mapped to nothing; the currency is sent as it is always written."""
     lines = ["tea,2024-03-01 09:12,gbp"]
     recording = read_csv(tmp_path, *lines, header="item,timestamp,currency", mapping={"user": ""})
-    assert [content(row) for row in sent(recording)] == [
+    assert [content(row) for row in sent_values(recording)] == [
         {
             "user": None,
             "item": "tea",
@@ -506,7 +522,7 @@ def test_excels_line_of_the_separator_is_no_line_of_names(tmp_path: Path) -> Non
     path = tmp_path / "sales.csv"
     for mark in ("", "\ufeff"):
         path.write_text(f"{mark}sep=;\nuser;item;timestamp\nada;tea;2024-03-01 10:00\n")
-        assert [row["item"] for row in sent(read_recording(path, {}, "UTC"))] == ["tea"]
+        assert [row["item"] for row in sent_values(read_recording(path, {}, "UTC"))] == ["tea"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from streaming.errors import UsageError
 from streaming.producer.replay.row_ids import column_id, content_id
 from streaming.producer.replay.rows import SLICE_ROWS, rows
-from tests.producer.recordings import HEADER, PURCHASE, read_csv, sent
+from tests.producer.recordings import HEADER, PURCHASE, read_csv, sent_values
 
 OTHER = PURCHASE.replace("HEART", "LANTERN")
 LATER = PURCHASE.replace("08:26", "08:27")
@@ -18,22 +18,22 @@ LATER = PURCHASE.replace("08:26", "08:27")
 
 def ids(folder: Path, *lines: str, id_columns: Sequence[str] = ()) -> list[str]:
     """Return the ids of lines of CSV."""
-    return [row["event_id"] for row in sent(read_csv(folder, *lines, id_columns=id_columns))]
+    return [row["event_id"] for row in sent_values(read_csv(folder, *lines, id_columns=id_columns))]
 
 
 def test_the_id_of_a_row_is_the_one_of_the_contract() -> None:
     """UUIDv8: ms of the event, then 74 bits of SHA-256 of what is sent, and of the count."""
     content, micros = b'{"user":"ada","item":"tea"}', 1_323_435_000_000
 
-    def derived(milliseconds: int, content: bytes) -> str:
+    def derive_id(milliseconds: int, content: bytes) -> str:
         bits = f"{int.from_bytes(hashlib.sha256(content).digest(), 'big'):0256b}"[:74]
         time = f"{milliseconds:048b}"
         return f"{int(time + '1000' + bits[:12] + '10' + bits[12:], 2):032x}"
 
     for repeat in (0, 2):
-        expected = derived(micros, content + struct.pack(">q", repeat))
+        expected = derive_id(micros, content + struct.pack(">q", repeat))
         assert content_id(content, repeat, micros).replace("-", "") == expected
-    expected = derived(0, b'[-5,"#1001","CLK-1"]')
+    expected = derive_id(0, b'[-5,"#1001","CLK-1"]')
     assert column_id(["#1001", "CLK-1"], -5).replace("-", "") == expected
 
 
@@ -53,7 +53,7 @@ def test_the_same_rows_in_another_file_are_the_same_purchases(
     """With more rows, in another order, with a line end or a column that gives nothing more."""
     before = ids(tmp_path, PURCHASE, OTHER, LATER)
     header = f"{HEADER},Colour" if lines[0].endswith("more") else HEADER
-    after = [row["event_id"] for row in sent(read_csv(tmp_path, *lines, header=header))]
+    after = [row["event_id"] for row in sent_values(read_csv(tmp_path, *lines, header=header))]
     assert set(before) <= set(after)
     assert len(set(after)) == len(after) == len([line for line in lines if line])
 

@@ -15,7 +15,7 @@ from streaming.producer.replay.recording import Recording, read_recording
 from streaming.producer.replay.row_ids import row_number_id
 from streaming.producer.replay.rows import Value, price, quantity, rows
 from streaming.units import EPOCH, MICROS, MICROSECOND
-from tests.producer.recordings import EXAMPLE, PURCHASE, judged, read_csv, sent
+from tests.producer.recordings import EXAMPLE, PURCHASE, judge_row, read_csv, sent_values
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_shift_moves_every_event_and_changes_every_id(tmp_path: Path) -> None:
     ]
     recording = read_csv(tmp_path, *lines)
     shift = 5_000 * 86_400 * MICROS + 1
-    before, after = sent(recording), sent(recording, shift)
+    before, after = sent_values(recording), sent_values(recording, shift)
     for one, other in zip(before[:2], after[:2], strict=True):
         moved = datetime.fromisoformat(other["timestamp"]) - datetime.fromisoformat(
             one["timestamp"]
@@ -68,7 +68,7 @@ def test_a_shift_moves_every_event_and_changes_every_id(tmp_path: Path) -> None:
 def test_rows_that_are_present_come_without_a_value(tmp_path: Path) -> None:
     """Numbers count from the file's first row, also where one begins later."""
     recording = read_csv(tmp_path, *[PURCHASE] * 5)
-    present = {row["event_id"] for row in sent(recording)[2:4]}
+    present = {row["event_id"] for row in sent_values(recording)[2:4]}
     made = list(rows(recording, 0, 1, lambda _ids, _contents: present))
     assert [(row.number, row.value is None) for row in made] == [
         (1, False),
@@ -98,10 +98,10 @@ def test_a_row_that_breaks_the_rules_is_sent_and_refused(
 ) -> None:
     """With its broken value, which is one of its cells, or null where that was empty."""
     recording = read_csv(tmp_path, cells, zone="Europe/London")
-    verdict = judged(next(iter(rows(recording, 0))))
+    verdict = judge_row(next(iter(rows(recording, 0))))
     assert isinstance(verdict, Refusal)
     assert verdict.reason == reason
-    value = sent(recording)[0][field]
+    value = sent_values(recording)[0][field]
     assert value is None or str(value) in cells
 
 

@@ -97,12 +97,12 @@ def forget_acknowledged(settings: Settings) -> None:
     write_checkpoint(path, replace(begun, acknowledged=0, finished_at=None))
 
 
-def arrived(settings: Settings) -> Counter[bytes]:
+def count_values(settings: Settings) -> Counter[bytes]:
     """Return how often each value stands on the topic."""
     return Counter(value_of(message) for message in all_of(settings))
 
 
-def expected(path: Path, shift: int = 0) -> Counter[bytes]:
+def count_expected(path: Path, shift: int = 0) -> Counter[bytes]:
     """Return each row's value once."""
     recording = read_recording(path, {}, "UTC")
     return Counter(row.value for row in rows(recording, shift) if row.value is not None)
@@ -114,7 +114,7 @@ def test_every_row_arrives_once_and_as_it_stands(settings: Settings, file: Path)
     assert (first.rows, first.done, first.sent, first.finished_before) == (ROWS, ROWS, ROWS, None)
     assert (second.done, second.sent) == (ROWS, 0)
     assert second.finished_before is not None
-    assert arrived(settings) == expected(file)
+    assert count_values(settings) == count_expected(file)
 
 
 def test_what_was_not_paid_is_left_out_and_said(settings: Settings) -> None:
@@ -141,7 +141,7 @@ def test_an_interrupted_replay_sends_only_the_rest(
     assert 0 < results[0].done < results[1].done < results[2].done == ROWS
     assert sum(result.sent for result in results) == ROWS
     assert len({result.shift_micros for result in results}) == 1
-    assert arrived(settings) == expected(file, results[0].shift_micros)
+    assert count_values(settings) == count_expected(file, results[0].shift_micros)
 
 
 def test_what_arrived_before_a_death_is_found_in_the_log(settings: Settings, file: Path) -> None:
@@ -152,7 +152,7 @@ def test_what_arrived_before_a_death_is_found_in_the_log(settings: Settings, fil
     forget_acknowledged(settings)
     again = run(settings, file)
     assert (stopped.sent + again.sent, again.done) == (ROWS, ROWS)
-    assert set(arrived(settings).values()) == {1}
+    assert set(count_values(settings).values()) == {1}
     assert count_of(settings) == ROWS + 1
 
 
@@ -169,7 +169,7 @@ def test_rows_that_are_missing_in_between_are_sent(settings: Settings, file: Pat
     forget_acknowledged(settings)
     result = run(settings, file)
     assert result.sent == ROWS - (ROWS + 2) // 3
-    assert arrived(settings) == expected(file)
+    assert count_values(settings) == count_expected(file)
 
 
 def test_an_open_transaction_of_others_hides_nothing(settings: Settings, file: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_replay_survives_sigkill_again_and_again(settings: Settings, tmp_path:
     assert 0 < count_of(settings) < KILLED_ROWS
     done = subprocess_result(start_command(settings, *command[:3]))
     assert "all acknowledged, in" in done
-    numbers = {value: n for n, value in enumerate(expected(path))}
+    numbers = {value: n for n, value in enumerate(count_expected(path))}
     messages = all_of(settings)
     assert len(messages) == len(numbers) == KILLED_ROWS
     by_key: dict[object, list[int]] = {}
@@ -238,11 +238,11 @@ def test_a_stopped_command_says_how_far_it_came(settings: Settings, file: Path) 
 def test_shifted_events_end_now(settings: Settings, file: Path) -> None:
     """The last is at most seconds old, and the distances between events are as recorded."""
     result = run(settings, file, as_recorded=False)
-    times = sorted(json.loads(value)["timestamp"] for value in arrived(settings))
+    times = sorted(json.loads(value)["timestamp"] for value in count_values(settings))
     last = read_recording(file, {}, "UTC").last_micros
     assert last is not None
     assert datetime.now(UTC) - datetime.fromisoformat(times[-1]) < timedelta(minutes=1)
-    assert arrived(settings) == expected(file, result.shift_micros)
+    assert count_values(settings) == count_expected(file, result.shift_micros)
 
 
 def test_a_restart_chooses_the_shift_again(settings: Settings, file: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_recreated_topic_gets_everything_again(settings: Settings, file: Path)
     wait_until(lambda: topic not in admin.list_topics(timeout=60).topics, 60, "still there")
     create_topics(settings, settings.bootstrap_servers or "")
     assert run(settings, file).sent == ROWS
-    assert arrived(settings) == expected(file)
+    assert count_values(settings) == count_expected(file)
 
 
 def test_namespaces_are_replayed_apart(broker: Broker, settings: Settings, file: Path) -> None:

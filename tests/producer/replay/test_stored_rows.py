@@ -33,7 +33,7 @@ def write(folder: Path, name: str, *lines: str) -> Path:
     return path
 
 
-def replayed(deployment: Deployment, path: Path) -> ReplayResult:
+def replay_and_store(deployment: Deployment, path: Path) -> ReplayResult:
     """Replay a file, and let the apps store it."""
     request = ReplayRequest(path)
     result = ProducerApp(deployment.settings, StopRequest(), lambda _: None).replay(request)
@@ -42,7 +42,7 @@ def replayed(deployment: Deployment, path: Path) -> ReplayResult:
     return result
 
 
-def checked(deployment: Deployment, path: Path) -> ReplayCheck:
+def check_file(deployment: Deployment, path: Path) -> ReplayCheck:
     """Check a file."""
     app = ProducerApp(deployment.settings, StopRequest(), lambda _: None)
     return app.check_replay(ReplayRequest(path))
@@ -51,15 +51,18 @@ def checked(deployment: Deployment, path: Path) -> ReplayCheck:
 def test_a_file_that_grew_sends_what_is_new(deployment: Deployment, tmp_path: Path) -> None:
     """Wherever the new rows stand; a third equal row is new, and a refused one is sent again."""
     march = write(tmp_path, "march.csv", *MARCH)
-    before = checked(deployment, march)
+    before = check_file(deployment, march)
     assert (before.stored, before.sent_at, before.refused) == (None, None, {"invalid_quantity": 1})
-    first = replayed(deployment, march)
+    first = replay_and_store(deployment, march)
     assert (first.sent, first.refused) == (4, 1)
-    assert checked(deployment, march).stored == 3
-    assert checked(deployment, march).sent_at is not None
+    assert check_file(deployment, march).stored == 3
+    assert check_file(deployment, march).sent_at is not None
     grown = write(tmp_path, "april.csv", APRIL[1], *MARCH, APRIL[0], "")
-    assert (checked(deployment, grown).stored, checked(deployment, grown).sent_at) == (3, None)
-    assert replayed(deployment, grown).sent == 3
+    assert (check_file(deployment, grown).stored, check_file(deployment, grown).sent_at) == (
+        3,
+        None,
+    )
+    assert replay_and_store(deployment, grown).sent == 3
     assert deployment.count("analytics_event") == 5
     assert deployment.rows("SELECT sum(duplicates) FROM stream_offset") == [(0,)]
 
@@ -78,14 +81,14 @@ def test_what_an_earlier_release_sent_is_known(deployment: Deployment, tmp_path:
     """Its ids hang on file and row; neither in that file nor in one that grew is a row doubled."""
     march = write(tmp_path, "march.csv", *MARCH)
     send_as_before(deployment, march)
-    assert checked(deployment, march).stored == 3
-    assert replayed(deployment, march).sent == 0
+    assert check_file(deployment, march).stored == 3
+    assert replay_and_store(deployment, march).sent == 0
     grown = write(tmp_path, "april.csv", MARCH[2], APRIL[1], *MARCH[:2], APRIL[0])
-    assert checked(deployment, grown).stored == 3
-    assert replayed(deployment, grown).sent == 2
+    assert check_file(deployment, grown).stored == 3
+    assert replay_and_store(deployment, grown).sent == 2
     assert deployment.count("analytics_event") == 6
     again = write(tmp_path, "may.csv", *MARCH[:3], *APRIL, "cid,tea,2024-05-01,1,2.50")
-    assert replayed(deployment, again).sent == 1
+    assert replay_and_store(deployment, again).sent == 1
     assert deployment.count("analytics_event") == 7
 
 
