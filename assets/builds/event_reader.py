@@ -129,7 +129,7 @@ def _raise_lost(files: Sequence[ColumnFile]) -> Iterator[pl.DataFrame]:
         f" ({files[0].problem or 'their place does not answer'}): put it back from a copy, and run"
         " `purchases db columns rebuild`."
     )
-    yield
+    yield  # without it this would raise at once, also for who reads no frame
 
 
 def read_rows_beyond(
@@ -167,6 +167,7 @@ def read_whole_rows(
     """Read the rows of a day after a number, whole and in the order of their numbers, in frames."""
     columns = {**FILE_COLUMNS, **ROW_COLUMNS}
     names = ", ".join("rowid" if name == ROW else f'"{name}"' for name in columns)
+    # By the index of times: a `+` keeps SQLite from reading the whole table by its row numbers.
     pieces = read_in_pieces(
         connection,
         f"SELECT {names} FROM analytics_event"  # noqa: S608 - own names
@@ -301,7 +302,8 @@ def _select(
     """Return the statement that selects events, those for which one of `related` is true."""
     moment, number = "event_time", "+rowid"
     # The rows of the range are few or many, and so are the events of the day: the smaller of both
-    # is searched, as no index is of an expression. SQLite has no statistics to decide by.
+    # is searched. A `+` makes the other an expression, which no index is of. SQLite has no
+    # statistics to decide by.
     if rows is not None and rows.until - rows.after < rows.day_events:
         moment, number = "+event_time", "rowid"
     start, end = window

@@ -65,6 +65,7 @@ def _list_unread(
     common: Config, group: str, read: Sequence[TopicPartition]
 ) -> dict[TopicPartition, int]:
     """Return the group's offset of each partition that has something at or behind it."""
+    # Not the last stable offset, because what is behind an open transaction may be published too.
     bounds = list_bounds(AdminClient(common), read, stable=False, timeout=RECOVERY_CALL_SECONDS)
     committed = committed_offsets(common, group, read, RECOVERY_CALL_SECONDS)
     offsets = {

@@ -59,6 +59,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings, app: App, slots: int) -> None:
         self.app = app
+        # From -1, because each start counts, and the first one is no restart.
         self.slots = [
             SupervisedSlot(number, SlotRestarts(number, restarts=-1)) for number in range(slots)
         ]

@@ -41,6 +41,7 @@ SCARCE_BYTES: Final = 2 * 2**30
 CLOCK_ERROR: Final = 5
 """What `adjtimex` returns (TIME_ERROR) if nothing keeps the clock right."""
 ANSWER_SECONDS: Final = 3.0
+"""How long the broker's newest record is waited for; without it the clocks are a warning."""
 
 State = Literal["ok", "warning", "failed"]
 

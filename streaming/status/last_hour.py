@@ -15,6 +15,7 @@ from streaming.settings import Settings
 from streaming.status.hosts import read_app_of_hosts
 
 SAMPLE_SECONDS: Final = 10.0
+"""A sample reads the status files of both apps, or with several hosts the database."""
 SAMPLES: Final = 360
 """An hour of them."""
 

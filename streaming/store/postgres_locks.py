@@ -28,6 +28,8 @@ IS_HELD: Final = (
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     " AND (classid::bigint << 32 | objid::bigint) = hashtextextended(?, 0))"
 )
+"""A lock by one number of 64 bits has `objsubid` 1, and its halves are in `classid` and `objid`. A
+lock by two numbers of 32 bits has 2."""
 
 
 @contextmanager
@@ -45,6 +47,7 @@ def hold_run(
             session.raw.execute(HOLD_WHILE_ALIVE)
             # The run's own lock comes first: a run that waits for its turn must count as alive.
             own = session.execute("SELECT pg_try_advisory_lock(hashtextextended(?, 0))", [run_id])
+            # Truth values come as integers, as from SQLite.
             if own.fetchone() != (1,):
                 raise PurchasesError(f"The run {run_id} writes already, in another process.")
             how = "pg_advisory_lock" if alone else "pg_advisory_lock_shared"

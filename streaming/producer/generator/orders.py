@@ -23,11 +23,14 @@ FIRST_CUSTOMER: Final = 12_000
 FIRST_ORDER: Final = 100_000
 POPULARITY_FALL: Final = 0.9
 LOYALTY_FALL: Final = 0.6
+"""Exponents of power laws: the larger, the more the first items and customers stand out."""
 GUEST_SHARE: Final = 0.2
 RETURN_SHARE: Final = 0.04
 ANOTHER_LINE: Final = 0.72
+"""The chance of one more line, so that an order has three and a half lines on average."""
 MAX_LINES: Final = 25
 RETURNABLE_ORDERS: Final = 500
+"""The last orders, of which one line each can be returned: memory stays bounded."""
 
 COLOURS: Final = ("RED", "BLUE", "IVORY", "PINK", "GREEN", "WHITE", "BLACK", "SILVER", "PASTEL")
 STYLES: Final = ("RETROSPOT", "VINTAGE", "REGENCY", "POLKADOT", "GINGHAM", "FLORAL", "STRIPE")
