@@ -92,7 +92,9 @@ def process(settings: Settings) -> None:
     group, topics = names.processor_group, names.read_by(PROCESSOR)
     with reader_of(settings, group) as reader:
         ends = reader.ends(topics)
-        runtime = UntilCaughtUp(settings, PROCESSOR.name, ends, lambda: reader.committed(ends))
+        runtime = UntilCaughtUp(
+            settings, PROCESSOR.name, ends, lambda: reader.read_committed_offsets(ends)
+        )
         run_as_supervised(lambda: run_processor(settings, runtime))
         runtime.set_state("stopped")
 

@@ -221,13 +221,13 @@ class AnalyticsConsumerApp:
             self._engine.begin() as connection,
         ):
             self._learn_erasures(connection)
-            staged = stage_batch(connection, self._without_erased(rows), self._day_of)
+            staged = stage_batch(connection, self._replace_erased(rows), self._day_of)
             lock_store(connection)
             # Under the lock, so that no batch cuts days in a time zone that another host changed,
             # or misses an erasure that was committed before it.
             require_recorded_settings(connection, self._settings)
             if self._learn_erasures(connection):
-                staged = stage_batch(connection, self._without_erased(rows), self._day_of)
+                staged = stage_batch(connection, self._replace_erased(rows), self._day_of)
             # Under the write lock, so that batches have these times in the order of their commits.
             now = time.time_ns() // 1000
             return write_staged(connection, staged, self._source, self._day_of, now)
@@ -242,12 +242,12 @@ class AnalyticsConsumerApp:
             self._pseudonyms = read_pseudonyms(self._erasures, ids)
         return ids is not None
 
-    def _without_erased(self, rows: BatchRows) -> BatchRows:
+    def _replace_erased(self, rows: BatchRows) -> BatchRows:
         """Replace the users and orders that were erased, by pseudonyms."""
         if not self._pseudonyms.erased:
             return rows
-        events = self._pseudonyms.replaced_rows(rows.events)
-        dead_letters = list(map(self._pseudonyms.replaced_dead_letter, rows.dead_letters))
+        events = self._pseudonyms.replace_rows(rows.events)
+        dead_letters = list(map(self._pseudonyms.replace_dead_letter, rows.dead_letters))
         return BatchRows(events, dead_letters, rows.advances)
 
     def _require_space(self) -> None:

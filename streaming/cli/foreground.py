@@ -72,7 +72,7 @@ def run_processor(
         reader = GroupReader(settings, cluster.bootstrap_servers, group)
         # The ends are measured before a worker starts: what comes later is not waited for.
         ends = reader.ends(topics)
-        end = End(ends, lambda: reader.committed(ends), caught_up_timeout)
+        end = End(ends, lambda: reader.read_committed_offsets(ends), caught_up_timeout)
     supervisor = Supervisor(settings, PROCESSOR, number)
     _supervise(settings, supervisor, end, keep_alive)
 

@@ -111,7 +111,7 @@ def _list_names(names: list[str], home: Path) -> str:
     first = ", ".join(names[:NAMED])
     if len(names) <= NAMED:
         return first
-    path = Home(home).unacknowledged / f"{time.time_ns() // 1_000_000}.txt"
+    path = Home(home).unacknowledged_lists / f"{time.time_ns() // 1_000_000}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(names) + "\n")
     return f"{first} and the others in {path}"

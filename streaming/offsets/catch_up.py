@@ -44,7 +44,9 @@ class GroupReader:
         # A partition that holds nothing has no position to wait for.
         return {partition: end for partition, (first, end) in bounds.items() if first < end}
 
-    def committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    def read_committed_offsets(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int]:
         """Return the group's committed offset of each of the partitions that has one."""
         asked = list(partitions)
         offsets = answer(lambda seconds: read_group_offsets(self._consumer, asked, seconds))

@@ -68,7 +68,7 @@ def advance_positions(
     """
     moved = []
     for partition, advance in advances.items():
-        counted = _counted(partition, advance.records, counts, now)
+        counted = _added_counts(partition, advance.records, counts, now)
         if advance.expected is None:
             _begin(connection, source, partition, advance, counted)
         else:
@@ -76,12 +76,12 @@ def advance_positions(
             moved.append((advance.next_offset, advance.leader_epoch, *counted.values(), *key))
     # By one statement for all, because each would wait for a server's answer under the lock.
     if moved and connection.exec_driver_sql(_ADVANCE, moved).rowcount != len(moved):
-        raise _taken(_moved_by_another(connection, source.group, advances))
+        raise _position_taken(_moved_by_another(connection, source.group, advances))
     # A stored event that lost makes a duplicate of a record of a partition that was read before.
     before = sorted(counts.duplicates.keys() - advances.keys())
     if before:
         counted_only = [
-            (*_counted(partition, 0, counts, now).values(), source.group, *partition)
+            (*_added_counts(partition, 0, counts, now).values(), source.group, *partition)
             for partition in before
         ]
         connection.exec_driver_sql(_COUNT, counted_only)
@@ -102,7 +102,7 @@ _ADVANCE: Final = (
 )
 
 
-def _counted(
+def _added_counts(
     partition: TopicPartition, records: int, counts: Counts, now: int
 ) -> dict[str, int | None]:
     """Return what is added to a partition's counts, and when it had a conflict, in their order."""
@@ -141,7 +141,7 @@ def _begin(
         connection.execute(insert(_OFFSET).values(**values, **counted))
     # Two consumers began this partition at once, and the key let one of them.
     except IntegrityError:
-        raise _taken(partition) from None
+        raise _position_taken(partition) from None
 
 
 def _moved_by_another(
@@ -158,6 +158,6 @@ def _moved_by_another(
     return next(taken, next(iter(advances)))
 
 
-def _taken(partition: TopicPartition) -> PositionTaken:
+def _position_taken(partition: TopicPartition) -> PositionTaken:
     topic, number = partition
     return PositionTaken(f"{topic}-{number} is read by another consumer")

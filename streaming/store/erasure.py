@@ -232,7 +232,9 @@ def _find_changes(
         dialect_of(store).fill_table(
             store, table, ["name"], [(name,) for name in sorted(set(erased))]
         )
-    events = [_Event(*[*row[:7], *pseudonyms.replaced(*row[7:])]) for row in store.execute(EVENTS)]
+    events = [
+        _Event(*[*row[:7], *pseudonyms.replace_names(*row[7:])]) for row in store.execute(EVENTS)
+    ]
     dead_letters = [
         _DeadLetter(*[*row[:3], pseudonyms.of_erased_key(row[3]) or row[3]])
         for row in store.execute(

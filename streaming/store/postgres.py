@@ -296,7 +296,7 @@ def transaction(connection: PostgresConnection) -> Iterator[None]:
 
     The locks of the writers are taken first, see `BUILDS` and `WRITE_LOCK`.
     """
-    with _ended(connection, "COMMIT"):
+    with _ending(connection, "COMMIT"):
         connection.raw.execute("BEGIN")
         # In this order, so that the consumer does not wait for a build too.
         connection.raw.execute(f"SELECT pg_advisory_xact_lock({BUILDS})".encode())
@@ -311,7 +311,7 @@ def snapshot(connection: PostgresConnection, *, temporary: bool = False) -> Iter
     With `temporary` they may make temporary tables.
     """
     access = "READ WRITE" if temporary else "READ ONLY"
-    with _ended(connection, "ROLLBACK"):
+    with _ending(connection, "ROLLBACK"):
         connection.raw.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ {access}".encode())
         # The moment is fixed at the first statement, not at the beginning. Who reads may compute
         # for as long as it takes, because nobody waits for a reader.
@@ -322,7 +322,7 @@ def snapshot(connection: PostgresConnection, *, temporary: bool = False) -> Iter
 
 
 @contextmanager
-def _ended(connection: PostgresConnection, how: str) -> Iterator[None]:
+def _ending(connection: PostgresConnection, how: str) -> Iterator[None]:
     try:
         yield
     except BaseException:

@@ -105,7 +105,7 @@ class Statement:
     literals: tuple[tuple[str, str], ...] = ()
 
     @property
-    def filled(self) -> str:
+    def filled_text(self) -> str:
         """The statement with the literals: views and cursors have no parameters."""
         return _PART.sub(self._fill_literal, self.text)
 
@@ -150,7 +150,7 @@ def _check(raw: Raw, statement: Statement, tables: Collection[str] | None) -> li
         limit = f"{CHECK_SECONDS * 1000:.0f}ms"
         raw.execute("SELECT set_config('statement_timeout', %s, true)", [limit])
         try:
-            _require_success(raw.pgconn.prepare(b"", statement.filled.encode()))
+            _require_success(raw.pgconn.prepare(b"", statement.filled_text.encode()))
         except psycopg.Error as error:
             raise _explain(error, statement) from None
         described = raw.pgconn.describe_prepared(b"")
@@ -162,7 +162,7 @@ def _check(raw: Raw, statement: Statement, tables: Collection[str] | None) -> li
         names = ", ".join(f"c{n}" for n in range(len(columns)))
         begin = f"CREATE TEMP VIEW sql_of_a_user {f'({names})' if names else ''} AS "
         try:
-            _execute(raw, f"{begin}{statement.filled}")
+            _execute(raw, f"{begin}{statement.filled_text}")
         except psycopg.Error as error:
             said = _explain_other(error, tables) or _explain(error, statement, len(begin))
             raise said from None
@@ -196,7 +196,7 @@ def select(raw: Raw, statement: Statement, seconds: float) -> Rows:
         limit = f"{max(round(seconds * 1000), 1)}ms"
         raw.execute(_LIMITS, {"limit": limit})
         try:
-            _execute(raw, f"{_DECLARE}{statement.filled}")
+            _execute(raw, f"{_DECLARE}{statement.filled_text}")
             while rows := _fetch(raw):
                 yield from rows
                 if time.monotonic() > deadline:

@@ -52,7 +52,7 @@ class Pseudonyms(Struct, frozen=True):
         pseudonym = self.of(kind, name)
         return pseudonym if pseudonym in self.erased else None
 
-    def replaced(self, user: str | None, order: str | None) -> tuple[str | None, str | None]:
+    def replace_names(self, user: str | None, order: str | None) -> tuple[str | None, str | None]:
         """Return the user and the order of an event as they are stored.
 
         Every order of an erased user is replaced, also one that came after the erasure. An erased
@@ -65,7 +65,7 @@ class Pseudonyms(Struct, frozen=True):
             erased_order = self.of("order", order)
         return erased_user or user, erased_order or order
 
-    def replaced_rows(self, rows: list[EventRow]) -> list[EventRow]:
+    def replace_rows(self, rows: list[EventRow]) -> list[EventRow]:
         """Return the events without the names that were erased."""
         # Each name of a batch is hashed once, because a hash costs as much as storing a row.
         users = {row[USER] for row in rows}
@@ -75,18 +75,18 @@ class Pseudonyms(Struct, frozen=True):
         if not erased_users and not erased_orders:
             return rows
         return [
-            self._replaced_row(row)
+            self._replace_row(row)
             if row[USER] in erased_users or row[ORDER_ID] in erased_orders
             else row
             for row in rows
         ]
 
-    def _replaced_row(self, row: EventRow) -> EventRow:
-        user, order = self.replaced(row[USER], row[ORDER_ID])
+    def _replace_row(self, row: EventRow) -> EventRow:
+        user, order = self.replace_names(row[USER], row[ORDER_ID])
         before, between, after = row[:USER], row[USER + 1 : ORDER_ID], row[ORDER_ID + 1 :]
         return cast("EventRow", (*before, user, *between, order, *after))
 
-    def replaced_dead_letter(self, dead_letter: DeadLetterUpdate) -> DeadLetterUpdate:
+    def replace_dead_letter(self, dead_letter: DeadLetterUpdate) -> DeadLetterUpdate:
         """Return a dead letter without the names that were erased; it is then dropped."""
         key = self.of_erased_key(dead_letter.key)
         if key is None and not self.is_named(dead_letter.detail):

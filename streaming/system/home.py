@@ -79,7 +79,7 @@ class Home:
         return self.path / "feeder.log"
 
     @property
-    def unacknowledged(self) -> Path:
+    def unacknowledged_lists(self) -> Path:
         """The directory of lists of purchases that Kafka did not acknowledge."""
         return self.path / "unacknowledged"
 

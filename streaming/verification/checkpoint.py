@@ -58,8 +58,8 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
 
     `figures` is the digest of totals, items and days, `held` what `counted_partitions` returns.
     `positions` are the offsets up to which each partition was compared, `ends` those up to which
-    outputs were read, `counted` what `TopicPositions.counted` returns. `stored` are the origins of
-    the dead letters whose event was found, `not_storable` is the digest of the positions on
+    outputs were read, `counted` what `TopicPositions.count_read` returns. `stored` are the origins
+    of the dead letters whose event was found, `not_storable` is the digest of the positions on
     `analytics` whose records could not be stored. `since` is the append time (RFC 3339) of the
     oldest purchase that was followed.
     """
@@ -142,7 +142,7 @@ def erasures_of(connection: StoreConnection) -> list[str]:
 def compared_ends(positions: TopicPositions) -> dict[TopicPartition, int]:
     """Return up to which offset each partition is compared."""
     stored = {partition: position.next_offset for partition, position in positions.stored.items()}
-    return stored | {partition: end for partition, (_, end) in positions.processed().items()}
+    return stored | {partition: end for partition, (_, end) in positions.processed_ranges().items()}
 
 
 def since_checkpoint(checkpoint: Checkpoint, partition: TopicPartition, bounds: Range) -> Range:
@@ -244,7 +244,7 @@ def figures_digest(*tables: Mapping[str, Figures]) -> str:
     return blake2b(msgspec.json.encode(content), digest_size=DIGEST_BYTES).hexdigest()
 
 
-def without(stored: Mapping[str, Figures], added: Mapping[str, Figures]) -> dict[str, Figures]:
+def subtract(stored: Mapping[str, Figures], added: Mapping[str, Figures]) -> dict[str, Figures]:
     """Return the stored figures without what was added to them."""
     rest = dict(stored)
     for name, sums in added.items():
@@ -253,7 +253,7 @@ def without(stored: Mapping[str, Figures], added: Mapping[str, Figures]) -> dict
     return rest
 
 
-def joined(held: Held, added: Held) -> Held:
+def add_counts(held: Held, added: Held) -> Held:
     """Return the counts of both, and the last offset of either."""
     both = dict(held)
     for partition, (events, last) in added.items():

@@ -107,7 +107,7 @@ class DeadLetterComparison:
         return JudgedDeadLetters(
             self.check_rows(),
             self.check_stored(since, proven),
-            self.stored(),
+            self._list_stored(),
             after > 0 and self.has_rows_of_others(after),
         )
 
@@ -189,7 +189,7 @@ class DeadLetterComparison:
                 )
         return check
 
-    def stored(self) -> set[OriginId]:
+    def _list_stored(self) -> set[OriginId]:
         """Return the origins of the dead letters that are stored."""
         return set(
             self._connection.execute(

@@ -159,7 +159,7 @@ class PartitionReader:
         readable = Check(READABLE)
         for message in self._read(plan.ranges, on_records):
             readable.compared += 1
-            event = _published(message)
+            event = _read_event(message)
             # Asked once: the client makes a new object at each call, for each record.
             number, offset = message.partition() or 0, message.offset() or 0
             if events.take_not_storable(number, offset):
@@ -225,7 +225,7 @@ class PartitionReader:
             self._unreadable |= reader.unreadable
 
 
-def _published(message: Message) -> PublishedEvent | str:
+def _read_event(message: Message) -> PublishedEvent | str:
     """Return the event of a record of `analytics`, or why it is none."""
     try:
         return read_published(message.value() or b"")

@@ -44,7 +44,7 @@ class TopicPositions(Struct, frozen=True):
     committed: dict[TopicPartition, tuple[int, str]]
     bounds: dict[TopicPartition, Range]
 
-    def processed(self) -> dict[TopicPartition, Range]:
+    def processed_ranges(self) -> dict[TopicPartition, Range]:
         """Return the range of each partition that the processor has done."""
         return {
             # An offset is negative if nothing was committed, and below the first if retention
@@ -54,7 +54,7 @@ class TopicPositions(Struct, frozen=True):
             for first in [self.bounds[partition][0]]
         }
 
-    def passed(self) -> dict[TopicPartition, int]:
+    def read_offsets(self) -> dict[TopicPartition, int]:
         """Return up to which offset an app has read each partition, or was moved by a person."""
         stored = {partition: position.next_offset for partition, position in self.stored.items()}
         return stored | {partition: offset for partition, (offset, _) in self.committed.items()}
@@ -68,7 +68,7 @@ class TopicPositions(Struct, frozen=True):
                 ranges[number] = (first, max(first, position.next_offset if position else first))
         return ranges
 
-    def counted(self, topic: str) -> dict[int, tuple[int, int]]:
+    def count_read(self, topic: str) -> dict[int, tuple[int, int]]:
         """Return how many records the consumer read of each partition, and how many again."""
         return {
             number: (position.records, position.read_again)

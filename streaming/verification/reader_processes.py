@@ -184,7 +184,7 @@ def _serve(settings: Settings, connection: Connection, memory: Any) -> None:  # 
             connection.recv()
             with store.snapshot(temporary=True) as snapshot:
                 connection.send((None,))
-                reader = PartitionReader(settings, snapshot, partial(_shared, memory.detach()))
+                reader = PartitionReader(settings, snapshot, partial(_map_shared, memory.detach()))
                 while True:
                     step, argument = connection.recv()
                     connection.send((step(reader, argument, connection.send),))
@@ -194,7 +194,7 @@ def _serve(settings: Settings, connection: Connection, memory: Any) -> None:  # 
         connection.send(error)
 
 
-def _shared(memory: int, size: int) -> mmap:
+def _map_shared(memory: int, size: int) -> mmap:
     # All processes set the same size, whichever comes first.
     os.ftruncate(memory, size)
     return mmap(memory, size)

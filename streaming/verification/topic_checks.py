@@ -92,7 +92,7 @@ class _Run(Struct, frozen=True):
         """Return what Kafka holds of a topic."""
         return {one: bounds for one, bounds in self.positions.bounds.items() if one[0] == topic}
 
-    def stored(self) -> dict[int, Range]:
+    def stored_ranges(self) -> dict[int, Range]:
         """Return what is compared of each partition of `analytics` below the stored position."""
         topic = self.names.analytics
         ranges = self.positions.stored_ranges(topic)
@@ -107,12 +107,12 @@ class _Run(Struct, frozen=True):
             if first == 0 or self.checkpoint is not None
         }
 
-    def counted(self) -> dict[int, tuple[int, int]]:
+    def count_new(self) -> dict[int, tuple[int, int]]:
         """Return how many records the consumer read of each partition, and how many twice."""
         before = {} if self.checkpoint is None else self.checkpoint.counted
         return {
             number: (records - before.get(number, (0, 0))[0], again - before.get(number, (0, 0))[1])
-            for number, (records, again) in self.positions.counted(self.names.analytics).items()
+            for number, (records, again) in self.positions.count_read(self.names.analytics).items()
         }
 
     def on_records(self, what: str, ranges: Ranges) -> Callable[[int], None]:
@@ -170,7 +170,7 @@ def _compare(
 ) -> TopicComparison:
     """Read the topics, judge each record, and put together what the readers found."""
     names, positions, checkpoint = run.names, run.positions, run.checkpoint
-    purchases = run.since(positions.processed())
+    purchases = run.since(positions.processed_ranges())
     parts = _read_events(run, _read_purchases(run, purchases), judged)
     for part in parts:
         judged.take(part.first)
@@ -192,7 +192,7 @@ def _compare(
         checks=[identity, *_checks(run, parts, judgements, dead_letters, unreadable)],
         offsets={
             **by_topic({one: (first[one], end) for one, (_, end) in purchases.items()}),
-            names.analytics: run.stored(),
+            names.analytics: run.stored_ranges(),
             names.dead_letters: positions.stored_ranges(names.dead_letters),
         },
         since=rfc_3339(time_of(min(oldest))) if oldest else None,
@@ -229,7 +229,7 @@ def _read_events(
     run: _Run, oldest: dict[TopicPartition, int], judged: FirstJudged
 ) -> list[EventReading]:
     """Let the readers read `analytics`, each its partitions, and the first the dead letters."""
-    names, stored = run.names, run.stored()
+    names, stored = run.names, run.stored_ranges()
     events = run.since(run.bounds(names.analytics))
     # The dead letters whole, because they are few, and no digest holds their rows.
     dead_letters = DeadLetterPlan(
@@ -261,7 +261,7 @@ def _judge(
     proven: set[OriginId],
 ) -> list[Judgement]:
     """Let each reader judge what it read, now that all have read."""
-    counted, events = run.counted(), run.since(run.bounds(run.names.analytics))
+    counted, events = run.count_new(), run.since(run.bounds(run.names.analytics))
     not_storable = set().union(*(part.not_storable for part in parts))
     redriven = [event for part in parts for event in part.redriven]
     whole = run.whole()
@@ -298,7 +298,7 @@ def _checks(
         ),
         dead_letters.events,
         sum_checks(READABLE, [part.readable for part in parts]),
-        check_unpacked(unreadable, run.positions.passed()),
+        check_unpacked(unreadable, run.positions.read_offsets()),
         sum_checks(EVENTS, [part.events for part in judgements]),
         dead_letters.rows,
         check_erased(

@@ -37,17 +37,17 @@ from streaming.verification.checkpoint import (
     FORM,
     Checkpoint,
     StartOver,
+    add_counts,
     chunk_digests,
     chunk_numbers,
     compared_ends,
     erasures_of,
     figures_digest,
-    joined,
     last_row,
     not_storable_digest,
     read_checkpoint,
+    subtract,
     topic_ids_of,
-    without,
 )
 from streaming.verification.database_checks import (
     DAYS,
@@ -229,10 +229,10 @@ def _go_on(run: _Run, checkpoint: Checkpoint) -> _Comparison | None:
                 return None
     tables = stored_figures(store)
     # Old rows are held by their digests, so that their sums need not be added up again.
-    rest = [without(*pair) for pair in zip(tables, _counted_since(run, after), strict=True)]
+    rest = [subtract(*pair) for pair in zip(tables, _counted_since(run, after), strict=True)]
     if figures_digest(*rest) != checkpoint.figures:
         return None
-    held = joined(checkpoint.held, counted_partitions(store, after))
+    held = add_counts(checkpoint.held, counted_partitions(store, after))
     names = Names.of(run.settings)
     try:
         compared = _check_topics(run, checkpoint)
@@ -317,7 +317,7 @@ def _checkpoint(
         held=held,
         positions=ends,
         ends=by_topic({one: end for one, (_, end) in positions.bounds.items()}),
-        counted=positions.counted(Names.of(run.settings).analytics),
+        counted=positions.count_read(Names.of(run.settings).analytics),
         stored=stored,
         not_storable=_not_storable(run, ends),
         since=compared.since,

@@ -24,6 +24,8 @@ EVERYDAY: Final = re.compile(
 VAGUE: Final = re.compile(
     r"\b(?<!not )(?<!dead )(?<!in )(?<!decimal )(?:found|known|wanted|told|places?|letters?)\b"
 )
+# Nobody sees from `_copied` whether something is copied, or was: a verb or a noun says it.
+PARTICIPLE: Final = re.compile(r"_*[a-z]+(?<!e)ed")
 WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 GLOSSARY: Final = "docs/glossary.md"
 EXEMPT = {"tests/docs/test_style.py", GLOSSARY}
@@ -85,3 +87,25 @@ def test_names_say_what_they_hold() -> None:
         if VAGUE.search(" ".join(WORD.findall(name)).lower())
     ]
     assert vague == []
+
+
+def functions(code: str) -> set[str]:
+    """Return the names of all functions, but for fixtures, which are what they provide."""
+    nodes = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)]
+    return {
+        node.name
+        for node in nodes
+        if not any("fixture" in ast.unparse(decorator) for decorator in node.decorator_list)
+    }
+
+
+def test_no_function_is_named_by_a_participle_alone() -> None:
+    """It is named by what it does, or by what it returns."""
+    participles = [
+        f"{path}: {name}"
+        for path, text in texts()
+        if path.endswith(".py")
+        for name in functions(text)
+        if PARTICIPLE.fullmatch(name)
+    ]
+    assert participles == []

@@ -175,9 +175,9 @@ def test_a_text_is_filled_without_changing_what_is_no_parameter() -> None:
     """Strings, comments, casts and other colons stay; places are those of the user's text."""
     text = "SELECT ':day', \":day\", $q$:day$q$, 1::bigint /* it's :day */ -- :day's\n, :day, x"
     statement = Statement(text, (("day", "'2024-03-01'"),))
-    assert statement.filled == text.replace(", :day,", ", '2024-03-01',")
-    assert statement.locate(statement.filled.index("x", 75)) == "line 2, column 9"
-    assert statement.locate(statement.filled.index("2024")) == "line 2, column 3"
+    assert statement.filled_text == text.replace(", :day,", ", '2024-03-01',")
+    assert statement.locate(statement.filled_text.index("x", 75)) == "line 2, column 9"
+    assert statement.locate(statement.filled_text.index("2024")) == "line 2, column 3"
 
 
 def test_a_file_is_a_table_of_days(stored: Settings) -> None:

@@ -60,10 +60,10 @@ def test_orders_of_the_erased_are_replaced_and_erased_orders_of_others(
     """Other names stay, and rows with none of them stay the very same rows."""
     pseudonyms = erased_pseudonyms("u1", "o1")
     row = event(0, 0, user=user, order_id=order).row()
-    (stored,) = pseudonyms.replaced_rows([row])
+    (stored,) = pseudonyms.replace_rows([row])
     assert (stored[USER] != user, stored[ORDER_ID] != order) == changed
     assert stored[:USER] + stored[USER + 1 : ORDER_ID] == row[:USER] + row[USER + 1 : ORDER_ID]
-    assert pseudonyms.replaced_rows([stored]) == [stored]
+    assert pseudonyms.replace_rows([stored]) == [stored]
     assert (stored is row) == (changed == (False, False))
 
 
@@ -84,7 +84,7 @@ def test_a_dead_letter_is_the_persons_by_its_key_or_a_word_of_its_detail(
     origin = Origin("purchases", b"\0" * 16, 0, 7, 0, 1)
     for state in (OPEN, STORED):
         dead_letter = DeadLetterUpdate(origin, state, "invalid_item", detail, key)
-        changed = erased_pseudonyms("u1", "o1").replaced_dead_letter(dead_letter)
+        changed = erased_pseudonyms("u1", "o1").replace_dead_letter(dead_letter)
         if not is_changed:
             assert changed is dead_letter
             continue

@@ -44,7 +44,7 @@ def checks(connection: StoreConnection, zone: str = "UTC") -> list[Check]:
     ]
 
 
-def differing(connection: StoreConnection) -> list[str]:
+def list_differing(connection: StoreConnection) -> list[str]:
     """Return the first differences of all checks."""
     return [sentence for check in checks(connection) for sentence in check.examples]
 
@@ -62,7 +62,7 @@ def test_what_agrees_is_counted(either_store: Settings, either_connection: Store
 
 def test_an_empty_store_agrees(either_connection: StoreConnection) -> None:
     """Nothing was stored, so nothing is wrong."""
-    assert differing(either_connection) == []
+    assert list_differing(either_connection) == []
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_wrong_figure_is_named(
     """With its table, its name, what it is and what the events say."""
     fill(either_store, either_connection, year_of_days(60))
     either_connection.execute(tampering)
-    assert sentence in "\n".join(differing(either_connection))
+    assert sentence in "\n".join(list_differing(either_connection))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_day_of_zeros_is_an_empty_day(
     """A rebuild leaves such rows where events were lost, so that versions only grow."""
     fill(either_store, either_connection, year_of_days(3))
     either_connection.execute("INSERT INTO day_ledger VALUES ('2030-01-01', 3, 0, 0, 0, 0, 0)")
-    assert differing(either_connection) == []
+    assert list_differing(either_connection) == []
 
 
 def test_differences_are_counted_but_few_are_shown(
