@@ -187,6 +187,16 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
         assert not anchor or anchor in anchors(target), f"{page}: {target} has no #{anchor}"
 
 
+@pytest.mark.parametrize("page", sorted(set(PAGES) - {"CHANGELOG.md"}))
+def test_files_that_a_page_names_are_there(page: str) -> None:
+    """The changelog alone tells of files that are gone."""
+    named = re.findall(
+        r"`((?:assets|benchmarks|orchestration|streaming|tests)/[\w/]+\.py)`",
+        (ROOT / page).read_text(),
+    )
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_every_page_of_the_docs_is_reachable_from_their_index() -> None:
     """Whoever opens docs/README.md finds each page by following links."""
     reached, new = set[str](), {"docs/README.md"}
