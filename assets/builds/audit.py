@@ -53,7 +53,7 @@ def find_problems(
 ) -> list[str]:
     """Return a sentence for each rule that the measures break.
 
-    Events, items sold and net revenue are as expected, all rows are there, ranks are 1 to their
+    Events, items sold and net revenue are as expected, and all rows are there. Ranks are 1 to their
     number, the grain has no null, and nothing is negative that cannot be. What a table of a file
     lacks is not compared.
     """

@@ -1,7 +1,7 @@
 """The seal of a day: its stored events copied into column files, which the list then names.
 
-Each day is read in one snapshot and named in one transaction, so a seal that is killed leaves files
-that no row names, which the next one removes. Nothing of Dagster is here.
+Each day is read in one snapshot and named in one transaction. So a seal that is killed leaves files
+that no row names, and the next one removes them. Nothing of Dagster is here.
 """
 
 import math

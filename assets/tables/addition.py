@@ -1,7 +1,7 @@
 """The addition: rows of day tables and new events of the day give the rows of all of them.
 
-Sums add up. A distinct count grows by the values that no earlier event of the same row has, and
-only earlier events of the new events' orders and customers can have them. Pure. When a build may be
+Sums add up. A distinct count grows by the values that no earlier event of the same row has. Only
+earlier events of the new events' orders and customers can have them. Pure. When a build may be
 added to is in `assets.builds.addition`.
 """
 

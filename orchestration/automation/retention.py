@@ -1,8 +1,8 @@
 """Retention of Dagster's instance: old finished runs are deleted with all that they left.
 
-Of a run that holds the latest materialisation of a partition or table only the log is deleted, so
-that nothing that is built shows as missing. Dagster's own retention purges ticks. The statements
-on Dagster's storage are in `assets.queries.dagster_storage`.
+A run may hold the latest materialisation of a partition or table. Of such a run only the log is
+deleted, so that nothing that is built shows as missing. Dagster's own retention purges ticks. The
+statements on Dagster's storage are in `assets.queries.dagster_storage`.
 """
 
 import shutil

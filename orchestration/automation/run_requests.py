@@ -158,7 +158,7 @@ def _tags_and_config(
     if isinstance(days, DayRange):
         return range_tags(days), {}
     # For Dagster the run is one of the newest day. Of a range it would record each day between them
-    # as planned, at 10 ms a day and table, and show them as failed if the run fails.
+    # as planned, at 10 ms a day and table. If the run failed, it would show all as failed.
     newest, listed = max(days), [day.isoformat() for day in sorted(days, reverse=True)]
     return range_tags(DayRange(newest, newest)), {"days": listed}
 

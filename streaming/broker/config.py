@@ -36,7 +36,7 @@ MOST_TRANSACTION_SECONDS: Final = 60
 def server_properties(data: Path, controller_port: int) -> dict[str, str]:
     """Return the properties of one node that is broker and controller, but for its listeners.
 
-    Java splits `data` at commas and reads it in an encoding of its own, so that only a plain name,
+    Java splits `data` at commas, and reads it in an encoding of its own. So only a plain name,
     relative to the working directory of Kafka, is sure to be the directory that is meant.
     """
     return {

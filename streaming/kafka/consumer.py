@@ -229,8 +229,8 @@ class GroupConsumer:
         """
         self._closing = True
         deadline = Deadline.after(CLOSE_SECONDS)
-        # If an assignment is still to be served, the client takes it for the revocation that comes
-        # with closing, and waits for the answer to that one forever (librdkafka #4884).
+        # Closing begins with a revocation. The client takes an assignment that is still to be
+        # served for that one, and waits for the answer forever (librdkafka #4884).
         self._consumer.poll(0)
         while not self._is_assigned and not deadline.is_over():
             self._consumer.poll(0.1)

@@ -1,7 +1,7 @@
 """Hanging transactions: those that a broker has forgotten to end. When to look is the caller's.
 
-A coordinator that knows no leader of a partition takes it for deleted (it logs "likely deleted
-already") and the transaction for ended there, without a marker. A broker that was killed, or
+A coordinator that knows no leader of a partition takes it for deleted, and logs "likely deleted
+already". It takes the transaction for ended there, without a marker. A broker that was killed, or
 stopped for long, may know none for a moment when it is back. What was published stays open then:
 the next commit of the same producer commits it too, and offsets may stay undecided forever.
 """

@@ -54,8 +54,8 @@ def read_records(messages: Iterable[Message], topic_ids: Mapping[str, bytes]) ->
 def headers_of(message: Message) -> Headers:
     """Return a message's headers as pairs of text and bytes.
 
-    A name that is not UTF-8 makes the client fail, and what it then keeps of the headers ends the
-    process when they are asked for again. So they are replaced by one that says so.
+    A name that is not UTF-8 makes the client fail. What it then keeps of the headers ends the
+    process when they are asked for again, so they are replaced by one that says so.
     """
     try:
         headers = _headers(message)

@@ -26,8 +26,8 @@ UNPACKED: Final = {
 """With both, the broker unpacks each batch that it is sent, and refuses one that is over 1 MiB
 then. Otherwise 12 KB can unpack to more than a client reads, and end every reader of the topic."""
 NOT_COMPACTED: Final = {"cleanup.policy": "delete"}
-"""Of a compacted topic Kafka keeps only the latest record of each key, whether the others were read
-or not, and it takes no record without a key."""
+"""Of a compacted topic Kafka keeps only the latest record of each key, also if nobody has read the
+others. It takes no record without a key."""
 
 LOOK_SECONDS: Final = 6 * 60
 """How often a broker looks for what to delete (`log.retention.check.interval.ms`, 5 minutes), and

@@ -226,8 +226,8 @@ def commit_for_processor(
 ) -> None:
     """Commit offsets for the processor's group, while no processor runs.
 
-    Kafka refuses while the group has members, and one that has just died is a member until its
-    session times out, so that is waited for. Raises `PurchasesError` if one lives.
+    Kafka refuses while the group has members. One that has just died is a member until its session
+    times out, which is waited for. Raises `PurchasesError` if one lives.
     """
     group = Names.of(settings).processor_group
     config = common_config(settings, cluster.bootstrap_servers, CLIENT)

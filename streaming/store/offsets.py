@@ -56,8 +56,8 @@ def move_offsets(
 ) -> None:
     """Move positions in the caller's transaction.
 
-    If the log is another one, its counts begin at 0, and the events and dead letters of the old
-    one are marked, because their offsets mean nothing in the new one.
+    If the log is another one, its counts begin at 0. The events and dead letters of the old one are
+    marked then, because their offsets mean nothing in the new one.
     """
     stored = read_offsets(connection, group)
     for topic_partition, moved in positions.items():

@@ -81,7 +81,7 @@ def upgrade(settings: Settings, progress: UpgradeProgress = show_nothing) -> Pat
 def migrate(path: Path, progress: UpgradeProgress = show_nothing) -> None:
     """Run the migrations that the file lacks; nothing is copied before.
 
-    All are in one transaction, except that events are moved between two of them, because a
+    All are in one transaction, but for the events, which are moved between two of them: a
     transaction of all events would need the disk once more.
     """
     with closing(connect(path)) as connection, store_errors(path):
