@@ -4,7 +4,7 @@ Prints the figures and writes benchmarks/results.json, docs/benchmarks.md and do
 `python -m benchmarks.bench speed` measures that part only (or `everyday`, `storing`, `postgres`,
 `dagster`, `dashboard`, `verify`, `history`).
 Everything runs in a scratch home, with an embedded broker of its own (`scratch`); how a process is
-measured lives in `measure`, what is written in `written`.
+measured lives in `measure`, what is written in `results`.
 """
 
 import subprocess

@@ -1,6 +1,6 @@
 """Measuring a process from outside: wall time, CPU time, peak memory; and the fixed loop.
 
-What is measured lives in `bench`, how the figures are written in `written`.
+What is measured lives in `bench`, how the figures are written in `results`.
 """
 
 import operator
