@@ -19,7 +19,7 @@ def lock_partitions(connection: Connection, partitions: Collection[str]) -> None
     """
     if not is_postgres(connection):
         return
-    from streaming.store.postgres import BUILDS
+    from streaming.store.postgres_write_lock import BUILDS
 
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({BUILDS})")
     # In one order, so that two builds never wait for each other in a circle.

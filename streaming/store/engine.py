@@ -53,7 +53,7 @@ def lock_store(connection: Connection) -> None:
     On SQLite a transaction begins with that.
     """
     if is_postgres(connection):
-        from streaming.store.postgres import WRITE_LOCK
+        from streaming.store.postgres_write_lock import WRITE_LOCK
 
         connection.exec_driver_sql(WRITE_LOCK)
 

@@ -5,7 +5,7 @@ What a batch changes is computed in `rows`, and its rows are written by `writer`
 
 from collections.abc import Iterator, Mapping, Sequence
 from operator import add
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 from sqlalchemy import Table as SqlTable
@@ -69,8 +69,18 @@ _SELECT_DAYS: Final = (
 )
 
 
-def add_figures(connection: Connection, added: Deltas, now: int) -> None:
-    """Add to totals, items and ledger; the events and corrections are the version of the days."""
+def item_values(connection: Connection, added: Deltas) -> Sequence[Any]:
+    """Return what is added to the items as the database takes it, for `add_figures`."""
+    return _values(connection, [(name, *sums, 0, 0) for name, sums in added.items.items()])
+
+
+def add_figures(
+    connection: Connection, added: Deltas, now: int, items: Sequence[Any] | None = None
+) -> None:
+    """Add to totals, items and ledger; the events and corrections are the version of the days.
+
+    `items` is what `item_values` returned of the same, for who computed it before the lock.
+    """
     row = connection.exec_driver_sql(_SELECT_TOTALS).one_or_none()
     guests, *stored = row or (0,) * 7
     before = _whole_sums(stored)
@@ -83,35 +93,39 @@ def add_figures(connection: Connection, added: Deltas, now: int) -> None:
     # No sum of an item or a day is beyond the sales or the returns of all time. While these are
     # below a trillion, micros hold every sum, and SQLite adds without reading first.
     if _below_a_trillion(before) and _below_a_trillion(after):
-        items = [(name, *sums, 0, 0) for name, sums in added.items.items()]
+        items = items or item_values(connection, added)
         days = [(day, (*sums, 0, 0)) for day, sums in added.days.items()]
         add_item, add_day = _ADD_ITEM, _ADD_DAY
     else:
-        items = [
-            (name, *_split_sums(s))
-            for name, s in _add_stored(connection, _SELECT_ITEMS, added.items)
-        ]
+        sums_of = _add_stored(connection, _SELECT_ITEMS, added.items)
+        items = _values(connection, [(name, *_split_sums(s)) for name, s in sums_of])
         days = [
             (day, _split_sums(s)) for day, s in _add_stored(connection, _SELECT_DAYS, added.days)
         ]
         add_item, add_day = _REPLACE_ITEM, _REPLACE_DAY
-    _insert_rows(connection, add_item, _ITEM, items)
+    _insert(connection, add_item, _ITEM, items)
     ledger = [
         (day, version, events, items_sold, net, now, trillions)
         for day, (events, items_sold, _, net, _, trillions) in days
     ]
-    _insert_rows(connection, add_day, _DAY, ledger)
+    _insert(connection, add_day, _DAY, _values(connection, ledger))
 
 
-def _insert_rows(
-    connection: Connection, statement: str, table: SqlTable, rows: Sequence[tuple[object, ...]]
-) -> None:
+def _values(connection: Connection, rows: Sequence[tuple[object, ...]]) -> Sequence[Any]:
+    """Return the rows as `_insert` takes them."""
     if is_postgres(connection):
-        from streaming.store.postgres_rows import insert_rows
+        from streaming.store.postgres_rows import arrays
 
-        insert_rows(connection, statement, table, rows)
-    else:
-        connection.exec_driver_sql(statement, rows)
+        return arrays(rows)
+    return rows
+
+
+def _insert(connection: Connection, statement: str, table: SqlTable, values: Sequence[Any]) -> None:
+    if is_postgres(connection):
+        from streaming.store.postgres_rows import of_arrays
+
+        statement = of_arrays(statement, table)
+    connection.exec_driver_sql(statement, values)
 
 
 def _add_stored(

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from streaming.errors import PurchasesError, Unavailable, UsageError
+from streaming.store.postgres_write_lock import BUILDS, IDLE_SECONDS, WRITE_LOCK
 from streaming.system.database import PostgresDatabase
 
 try:
@@ -36,15 +37,6 @@ HASTY_SECONDS: Final = 2
 """The same for who waits less than a second for a lock, such as a status; libpq allows no less."""
 SILENT_SECONDS: Final = 20
 """How long a server whose network is gone is waited for. Shorter than a write's watchdog."""
-IDLE_SECONDS: Final = 60
-"""After so long without a statement the server ends a transaction that writes: nobody may hold its
-lock who hangs. Longer than anything that is computed between two statements."""
-
-WRITE_LOCK: Final = "LOCK TABLE live_totals IN SHARE ROW EXCLUSIVE MODE"
-"""One writer at a time from here to its commit, as SQLite has it; readers wait for nobody."""
-BUILDS: Final = "hashtextextended('purchases builds', 0)"
-"""The lock that builds share while they write, and that other writers but the consumer have alone:
-an erasure or a rebuild changes what builds are made of."""
 
 CREATE: Final = (
     "create one with CREATE DATABASE purchases TEMPLATE template0 LOCALE 'C' ENCODING 'UTF8'"
@@ -77,6 +69,8 @@ _STRING_OR_MARK: Final = re.compile(r"'[^']*'|\"[^\"]*\"|[?%]|(?<!:):([a-z_][a-z
 
 _BEGIN_SESSION: Final = """
 SELECT set_config('DateStyle', 'ISO', false), set_config('TimeZone', 'UTC', false),
+  set_config('tcp_keepalives_idle', %(silent)s, false),
+  set_config('tcp_keepalives_interval', '2', false), set_config('tcp_keepalives_count', '5', false),
   set_config('default_transaction_isolation', 'read committed', false),
   set_config('idle_session_timeout', '0', false),
   set_config('lock_timeout', %(lock)s, false),
@@ -90,6 +84,7 @@ FROM pg_database d WHERE datname = current_database()
 """
 # Also durable if the server's default is not: Kafka may delete what was stored. Who waited for a
 # lock must see what was committed meanwhile. A run's session is idle for as long as the run lives.
+# A host that is gone keeps its locks until the server's own probes have no answer.
 
 
 class _NumberLoader(Loader):
@@ -215,7 +210,11 @@ def _begin_session(
             f"T{str(database)[1:]} is on a server of PostgreSQL {version}, but the store needs"
             f" {OLDEST_VERSION} or newer; upgrade the server."
         )
-    limits = {"lock": f"{lock_seconds * 1000:.0f}ms", "idle": f"{IDLE_SECONDS}s"}
+    limits = {
+        "lock": f"{lock_seconds * 1000:.0f}ms",
+        "idle": f"{IDLE_SECONDS}s",
+        "silent": str(SILENT_SECONDS // 2),
+    }
     row = raw.execute(_BEGIN_SESSION, limits).fetchone()
     assert row is not None  # noqa: S101 - one is connected to a database
     *_, collation, encoding, provider = row

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
 from streaming.store.deployment import ensure_deployment
 from streaming.store.engine import open_engine
 from streaming.store.schema import upgrade
+from streaming.store.source_topics import record_source_topics
 from tests.databases import chosen_server, home_settings, look
+from tests.store.rows import SOURCE_TOPICS
 
 
 @pytest.fixture
@@ -74,3 +77,12 @@ def open_directory() -> Iterator[Path]:
     yield directory
     directory.chmod(0o755)
     shutil.rmtree(directory)
+
+
+@pytest.fixture
+def engine(postgres_settings: Settings) -> Iterator[Engine]:
+    """Return an engine over a PostgreSQL database that knows the topics of the events."""
+    made = open_engine(postgres_settings)
+    record_source_topics(made, SOURCE_TOPICS)
+    yield made
+    made.dispose()

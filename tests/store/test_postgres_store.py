@@ -248,6 +248,7 @@ def test_defaults_of_a_database_change_no_result(
         "default_transaction_isolation": ("serializable", "read committed"),
         "TimeZone": ("Asia/Tokyo", "UTC"),
         "idle_session_timeout": ("1h", "0"),
+        "tcp_keepalives_idle": ("7200", "10"),
         "synchronous_commit": ("off", "on"),
     }
     expected = tuple(ours for _, ours in changed.values())

@@ -1,7 +1,7 @@
 """The writer on PostgreSQL: the same rows and figures as on SQLite, also by several at once."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from random import Random
 
@@ -32,15 +32,6 @@ SAME = (
 ROWS_IN_ORDER = "SELECT event_id, item FROM analytics_event ORDER BY rowid"
 SUMS = "sum(events), sum(items_sold), sum(net_revenue_micros)"
 DAY_OF = day_cutter(UTC)
-
-
-@pytest.fixture
-def engine(postgres_settings: Settings) -> Iterator[Engine]:
-    """Return an engine over a PostgreSQL database that knows the topics of the events."""
-    made = open_engine(postgres_settings)
-    record_source_topics(made, SOURCE_TOPICS)
-    yield made
-    made.dispose()
 
 
 @pytest.mark.sqlite("a file beside a server")
@@ -107,10 +98,11 @@ def test_three_writers_of_the_same_events_at_once(
     events, done = contested_events(200), False
     with ThreadPoolExecutor(4) as pool:
         watched = pool.submit(lambda: watch(postgres_settings, lambda: done))
-        for written in [pool.submit(write_all, engine, events, number) for number in range(3)]:
-            written.result()
+        writers = [pool.submit(write_all, engine, events, number) for number in range(3)]
+        wait(writers)
         done = True
         assert watched.result() > 0
+    assert [writer.result() for writer in writers] == [None] * 3
     winners: dict[str, Event] = {}
     for each in sorted(
         events, key=lambda e: (e.source_timestamp, e.source_partition, e.source_offset)

@@ -1,0 +1,153 @@
+"""Batches that go straight into the table by COPY: who repeats ids, dies or hangs in the middle."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import cast
+
+import psycopg
+import pytest
+from sqlalchemy import Engine
+
+from streaming.errors import Unavailable
+from streaming.settings import Settings
+from streaming.store.advances import stored_positions
+from streaming.store.connection import read_store, store_errors, write_store
+from streaming.store.engine import engine_over, lock_store
+from streaming.store.postgres import PostgresConnection
+from streaming.store.postgres_write_lock import IDLE_SECONDS, WRITE_LOCK
+from tests.postgres import PostgresServer
+from tests.store.rows import GROUP, Event, event
+from tests.store.test_postgres_writer import SUMS, watch, write
+from tests.support import wait_until
+
+IDS = 2_000
+BATCH = 50
+KILLED = 6
+IN_COPY = (
+    "datname = current_database() AND state = 'active'"
+    " AND starts_with(query, 'COPY analytics_event')"
+)
+
+
+@pytest.fixture
+def owner(
+    postgres_server: PostgresServer, postgres_settings: Settings
+) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
+    """Return a session of the database's superuser."""
+    name = str(postgres_settings.database_url).rpartition("/")[2]
+    with psycopg.connect(postgres_server.conninfo(name), autocommit=True) as session:
+        yield session
+
+
+def purchases(count: int) -> list[Event]:
+    """Make events of ids of their own, over some days."""
+    return [
+        event(number, 1_700_000_000_000_000 + number * 90_000_000, item=f"item {number % 7}")
+        for number in range(count)
+    ]
+
+
+def test_two_writers_in_opposite_orders_of_which_sessions_die(
+    postgres_settings: Settings,
+    engine: Engine,
+    owner: "psycopg.Connection[tuple[object, ...]]",
+) -> None:
+    """The same ids from two partitions: each stored once, no deadlock, versions in commit order."""
+    events, done = purchases(IDS), False
+    with ThreadPoolExecutor(4) as pool:
+        watched = pool.submit(lambda: watch(postgres_settings, lambda: done))
+        writers = [
+            pool.submit(write_until_stored, postgres_settings, engine, order, number)
+            for number, order in enumerate((events, events[::-1]))
+        ]
+        killed = kill_in_copy(owner, writers)
+        wait(writers)
+        done = True
+        assert watched.result() > 0
+    refusals = [text for writer in writers for text in writer.result()]
+    assert killed > 0
+    # What a deadlock says.
+    assert not [text for text in refusals if "in favour of another" in text]
+    with read_store(postgres_settings) as reader:
+        for table in ("live_totals", "live_item_totals", "day_ledger"):
+            summed = reader.execute(f"SELECT {SUMS} FROM {table}").fetchall()
+            assert summed == [(IDS, IDS, IDS * 2_500_000)]
+        counted = "SELECT sum(records), sum(stored), sum(duplicates) FROM stream_offset"
+        assert reader.execute(counted).fetchall() == [(2 * IDS, IDS, IDS)]
+        ids = "SELECT count(*), count(DISTINCT event_id) FROM analytics_event"
+        assert reader.execute(ids).fetchall() == [(IDS, IDS)]
+
+
+def write_until_stored(
+    settings: Settings, engine: Engine, events: list[Event], partition: int
+) -> list[str]:
+    """Write all events; after an error go on where the database is. Return the errors."""
+    done, refusals = 0, []
+    while done < len(events):
+        try:
+            with store_errors(settings.database):
+                write(engine, events[done : done + BATCH], done or None, partition)
+        except Unavailable as error:
+            refusals.append(str(error))
+            with engine.begin() as connection:
+                stored = stored_positions(connection, GROUP).get(("analytics", partition))
+            done = stored.next_offset if stored else 0
+        else:
+            done += BATCH
+    return refusals
+
+
+def kill_in_copy(
+    owner: "psycopg.Connection[tuple[object, ...]]", writers: list["Future[list[str]]"]
+) -> int:
+    """End sessions in the middle of a COPY until some have been; return how many."""
+    killed = 0
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {IN_COPY}"
+    while killed < KILLED and not all(writer.done() for writer in writers):
+        killed += len(owner.execute(end.encode()).fetchall())
+    return killed
+
+
+def test_a_stream_that_repeats_itself_is_copied_in_vain_once(
+    postgres_settings: Settings, engine: Engine
+) -> None:
+    """Only the first batch with a stored id leaves dead rows; each count is right in all cases."""
+    events = purchases(4 * BATCH)
+    first, position = events[:BATCH], BATCH
+    assert len(write(engine, first, None).new) == BATCH
+    for number in range(1, 4):
+        batch = [*events[number * BATCH : (number + 1) * BATCH], first[number]]
+        written = write(engine, batch, position)
+        assert (len(written.new), written.duplicates) == (BATCH, 1)
+        position += len(batch)
+    with read_store(postgres_settings) as reader:
+        numbers = "SELECT count(*), max(rowid) - min(rowid) FROM analytics_event"
+        ((rows, span),) = reader.execute(numbers).fetchall()
+    assert rows == len(events)
+    # Each row that was copied in vain took a number, as did each that met a stored id.
+    assert span == rows - 1 + (BATCH + 1) + 3
+
+
+def test_a_consumer_that_hangs_in_its_copy_is_ended(
+    postgres_settings: Settings, owner: "psycopg.Connection[tuple[object, ...]]"
+) -> None:
+    """Not at once, but after a minute: else it would hold up the writers of all hosts."""
+    hasty = engine_over(postgres_settings.database, lock_seconds=0.1)
+    waiting = f"SELECT 1 FROM pg_stat_activity WHERE {IN_COPY} AND wait_event = 'ClientRead'"
+    after = WRITE_LOCK.replace(f"'{IDLE_SECONDS} s'", "'0 s'")
+    assert after != WRITE_LOCK
+
+    def hang() -> None:
+        with (
+            write_store(postgres_settings) as store,
+            cast("PostgresConnection", store).raw.cursor() as cursor,
+            cursor.copy("COPY analytics_event (event_id) FROM STDIN"),
+        ):
+            wait_until(lambda: owner.execute(waiting.encode()).fetchall(), 30, "no COPY waits")
+            with pytest.raises(Unavailable, match="is locked by another"), hasty.begin() as other:
+                lock_store(other)
+            owner.execute(after.encode())
+
+    with pytest.raises(Unavailable, match="is being shut down"):
+        hang()
+    hasty.dispose()
