@@ -7,8 +7,9 @@ How the server is started is in `postgres`; a test of one database only needs no
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -54,7 +55,21 @@ def store_variables(home: Path, template: str = "template0") -> dict[str, str]:
 def home_settings(home: Path, *, template: str = "template0", **more: object) -> Settings:
     """Return settings of a home, whose database is empty if it is new."""
     url = store_variables(home, template).get("PURCHASES_DATABASE_URL")
-    return Settings.model_validate({"home": home, "database_url": url, **more})
+    return validated_settings({"home": home, "database_url": url, **more})
+
+
+def validated_settings(values: Mapping[str, object]) -> Settings:
+    """Return the settings of values, which are validated once.
+
+    What waits asks for them every 50 ms, and to validate them costs more than to query the store.
+    """
+    read = [(name, v) for name, v in os.environ.items() if name.startswith("PURCHASES_")]
+    return _validate(tuple(values.items()), tuple(read))
+
+
+@lru_cache
+def _validate(values: tuple[tuple[str, object], ...], _read: object) -> Settings:
+    return Settings.model_validate(dict(values))
 
 
 def drop_databases(directory: Path) -> None:

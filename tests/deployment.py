@@ -18,7 +18,7 @@ from streaming.store.connection import StoreConnection, store_exists
 from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests import drain
-from tests.databases import change, read_rows, store_variables
+from tests.databases import change, read_rows, store_variables, validated_settings
 from tests.in_process import run_here
 
 
@@ -50,7 +50,7 @@ class Deployment:
         """The settings that its commands read."""
         variables = self._variables.items()
         more = {name.removeprefix("PURCHASES_").lower(): v for name, v in variables}
-        return Settings.model_validate(
+        return validated_settings(
             {
                 "home": self.home,
                 "bootstrap_servers": self.bootstrap_servers,
