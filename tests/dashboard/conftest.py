@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.browser import chromium
 from tests.dashboard.server import serve_dashboard
 from tests.deployment import Deployment
 from tests.store.conftest import settings, store
@@ -32,3 +34,10 @@ def quiet_dashboard(broker: Broker, tmp_path_factory: pytest.TempPathFactory) ->
     made.succeed("db", "upgrade")
     with serve_dashboard(made) as base:
         yield base
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Browser]:
+    """One Chromium for a file of tests, whose start takes longer than most that is done in it."""
+    with chromium() as started:
+        yield started

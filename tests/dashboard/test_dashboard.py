@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 import pytest
 from confluent_kafka import Producer
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 from prometheus_client.parser import text_string_to_metric_families
 
 from assets.builds.builder import open_builder
 from assets.tables.models import WHOLE
 from assets.tables.transforms import WHOLE_TRANSFORMS
 from streaming.dashboard.app import STATIC
-from tests.browser import browser
+from tests.browser import open_page
 from tests.dashboard.server import code_of, get, post, send, serve_dashboard
 from tests.deployment import Deployment
 from tests.registry.test_client import answer, answering
@@ -44,13 +44,15 @@ TOKEN = "a-token-of-thirty-two-characters!"
 
 
 @pytest.mark.timeout(180)
-def test_a_tab_that_was_cut_off_catches_up_by_itself(deployment: Deployment) -> None:
+def test_a_tab_that_was_cut_off_catches_up_by_itself(
+    deployment: Deployment, running: Browser
+) -> None:
     """The server is killed and comes back; what was stored meanwhile is shown without a reload."""
-    with ExitStack() as running:
+    with ExitStack() as opened:
         for app in ("process", "analyze"):
-            running.enter_context(deployment.running(app))
+            opened.enter_context(deployment.running(app))
         with serve_dashboard(deployment) as base:
-            page, _, _ = running.enter_context(browser(base))
+            page, _, _ = opened.enter_context(open_page(running, base))
             send(deployment, "before", unit_price="1")
             page.get_by_text("before", exact=True).first.wait_for(timeout=30_000)
         send(deployment, "meanwhile", unit_price="2")
@@ -71,14 +73,14 @@ class Figures(NamedTuple):
 
 @pytest.mark.timeout(180)
 def test_a_purchase_is_shown_at_once_and_hostile_names_are_text(
-    deployment: Deployment,
+    deployment: Deployment, running: Browser
 ) -> None:
     """No console error, no request elsewhere, nothing that an event says is run."""
     with (
         deployment.running("process"),
         deployment.running("analyze"),
         serve_dashboard(deployment) as base,
-        browser(base) as (page, errors, foreign),
+        open_page(running, base) as (page, errors, foreign),
     ):
         send(deployment, "a-lamp", quantity=3, unit_price="2.50", price=3, **{HOSTILE[1]: 1})
         page.get_by_text("a-lamp").first.wait_for(timeout=30_000)
@@ -133,7 +135,9 @@ def ask_in_sql(page: Page, base: str) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_the_same_figure_is_the_same_everywhere_under_load(deployment: Deployment) -> None:
+def test_the_same_figure_is_the_same_everywhere_under_load(
+    deployment: Deployment, running: Browser
+) -> None:
     """Dashboard, API, live events, metrics, command line, table and SQL agree to the micro.
 
     Each names the number of events that it stands for; SQL sums up as many, in their order.
@@ -144,7 +148,7 @@ def test_the_same_figure_is_the_same_everywhere_under_load(deployment: Deploymen
         whole.running("analyze"),
         whole.running("produce", "--rate", "500", "--bad-share", "0.05"),
         serve_dashboard(whole) as base,
-        browser(base) as (page, errors, _),
+        open_page(running, base) as (page, errors, _),
     ):
         wait_until(lambda: deployment.count("analytics_event") > 1_000, 60, "nothing is stored")
         with open_builder(deployment.settings, "run") as builder:
@@ -234,7 +238,9 @@ def first_event(url: str) -> Any:  # noqa: ANN401 - any JSON
     raise AssertionError(url)
 
 
-def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment) -> None:
+def test_dead_letters_are_shown_and_redriven_over_the_api(
+    deployment: Deployment, running: Browser
+) -> None:
     """A dry run like the command's, then the real one; errors are problems (RFC 9457).
 
     The record is framed for a schema registry, which its view says, with its JSON. That a real
@@ -242,15 +248,18 @@ def test_dead_letters_are_shown_and_redriven_over_the_api(deployment: Deployment
     """
     with answering(answer(b"200 OK", b'{"schema": "{}", "schemaType": "JSON"}')) as (url, _):
         with_registry = replace(deployment, more={"PURCHASES_SCHEMA_REGISTRY_URL": url})
-        redrive_a_framed_purchase(with_registry)
+        redrive_a_framed_purchase(with_registry, running)
 
 
-def redrive_a_framed_purchase(deployment: Deployment) -> None:
+def redrive_a_framed_purchase(deployment: Deployment, running: Browser) -> None:
     """Refuse one, look at it, and send it again over the API and on the page."""
     send_framed(deployment, FRAMED)
     deployment.process()
     deployment.analyze()
-    with serve_dashboard(deployment) as base, browser(f"{base}/#rejected") as (page, errors, _):
+    with (
+        serve_dashboard(deployment) as base,
+        open_page(running, f"{base}/#rejected") as (page, errors, _),
+    ):
         dead_letter = get(f"{base}/api/v1/dead-letters")["dead_letters"][0]
         shown = get(f"{base}/api/v1/dead-letters/{dead_letter['id']}")
         assert bytes.fromhex(shown["value_hex"]) == shown["value"].encode()

@@ -27,7 +27,7 @@ from assets.tables.sql_transform import day_transforms
 from assets.tables.transforms import WHOLE_TRANSFORMS
 from streaming.store.dialect import start_of_period
 from tests.assets.event_store import store_events
-from tests.browser import chromium, open_page
+from tests.browser import open_page
 from tests.dashboard.server import get, serve_dashboard
 from tests.databases import look
 from tests.deployment import Deployment
@@ -78,13 +78,6 @@ def base(shop: Deployment) -> Iterator[str]:
     """The address of its dashboard."""
     with serve_dashboard(shop) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Browser]:
-    """One Chromium, whose start takes longer than most that is done in it."""
-    with chromium() as started:
-        yield started
 
 
 def rows(shop: Deployment, first: date, last: date) -> list[tuple[Any, ...]]:
