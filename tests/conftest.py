@@ -1,6 +1,5 @@
 """Fixtures of the whole suite: one real broker for the session, a namespace for each test."""
 
-import gc
 import os
 import signal
 import threading
@@ -17,6 +16,7 @@ from streaming.broker.embedded import start_broker, stop_broker
 from streaming.kafka.open_listener import require_rules
 from streaming.settings import Settings
 from streaming.store.schema import upgrade
+from streaming.system.loading import kept_modules
 from tests.databases import CHOICE, CHOSEN, SERVER, drop_databases
 from tests.deployment import Deployment
 from tests.java_archive import OPTIONS, archive_options
@@ -86,16 +86,9 @@ settings.load_profile("suite")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Import all tests without collecting garbage, and never look at those modules again.
-
-    They stay to the end. To go through them, again and again, took a process half of its start.
-    """
-    gc.disable()
-    try:
+    """Import all tests without collecting garbage, which took a process half of its start."""
+    with kept_modules():
         return (yield)
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
