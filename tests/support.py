@@ -52,7 +52,7 @@ def free_port() -> int:
 def wait_until(condition: Callable[[], object], deadline: float, message: str) -> None:
     """Check every 50 ms until the condition holds; fail with the message after `deadline` s.
 
-    A costly condition is checked for a third of the time, because what it waits for needs the CPU.
+    A costly condition is checked for a tenth of the time, because what it waits for needs the CPU.
     """
     end = time.monotonic() + deadline
     while True:
@@ -61,7 +61,7 @@ def wait_until(condition: Callable[[], object], deadline: float, message: str) -
             return
         ended = time.monotonic()
         assert ended < end, f"{message} (waited {deadline:g} s)"
-        time.sleep(min(max(2 * (ended - begun), 0.05), 0.5))
+        time.sleep(min(max(9 * (ended - begun), 0.05), 0.5))
 
 
 def leave_group(member: Consumer) -> None:
