@@ -6,9 +6,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-
 from tests.support import free_port, wait_until
 
 TRIES = 5
@@ -39,6 +36,10 @@ def _start(log_file: Path) -> "tuple[subprocess.Popen[bytes], int]":
 
 
 def _has_ended_or_answers(process: "subprocess.Popen[bytes]", port: int) -> bool:
+    # Every process collects what imports this file.
+    from redis import Redis
+    from redis.exceptions import ConnectionError as RedisConnectionError
+
     with Redis(port=port) as client:
         try:
             return process.poll() is not None or bool(client.ping())

@@ -9,8 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka.schema_registry import Schema
-
 from streaming.apps import PROCESSOR
 from streaming.errors import Unavailable
 from streaming.events.analytics import decode_analytics, storable_rules
@@ -31,6 +29,7 @@ from tests.registry.producers import (
     client,
     frame_purchase,
     json_serializer,
+    register,
     send,
 )
 from tests.registry.server import Registry
@@ -123,9 +122,8 @@ def test_framed_purchases_are_stored_in_every_form(
 def test_a_schema_that_is_not_read_is_named(deployment: Deployment, registry: Registry) -> None:
     """An id that nobody registered, Protobuf, a value of another schema, and a repaired one."""
     with_registry = replace(deployment, more={"PURCHASES_SCHEMA_REGISTRY_URL": registry.url})
-    protobuf = client(registry).register_schema(
-        f"{deployment.topic('purchases')}-proto", Schema(PROTOBUF, "PROTOBUF")
-    )
+    subject = f"{deployment.topic('purchases')}-proto"
+    protobuf = register(registry, subject, PROTOBUF, "PROTOBUF")
     avro = frame_purchase(avro_serializer(registry), deployment, a_sale())
     send(
         with_registry,
@@ -247,9 +245,8 @@ def test_what_does_not_fit_ends_a_build(registry: Registry, tmp_path: Path) -> N
     subject, other = f"{shop.topic('analytics')}-value", {"item": {"type": "integer"}}
     schema = json_schema("analytics")
     schema["properties"] |= other
-    registered = client(registry)
-    registered.register_schema(subject, Schema(json.dumps(schema), "JSON"))
-    registered.set_compatibility(subject, "BACKWARD")
+    register(registry, subject, json.dumps(schema), "JSON")
+    client(registry).set_compatibility(subject, "BACKWARD")
     done = shop.run("schemas", "check")
     assert done.returncode == 1
     assert "FAILED: a schema is not compatible." in done.stdout

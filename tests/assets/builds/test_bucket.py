@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
 import obstore
 import pytest
-from moto.server import ThreadedMotoServer
 from obstore.store import S3Store
 from pydantic import ValidationError
 
@@ -31,6 +31,9 @@ from tests.assets.event_store import store_events
 from tests.databases import home_settings
 from tests.store.rows import year_of_days
 
+if TYPE_CHECKING:
+    from moto.server import ThreadedMotoServer
+
 URL = "s3://shop/history"
 OTHERS = ("history/notes.txt", "other/day=2024-01-01/00000000000000000000000000000000.parquet")
 
@@ -41,8 +44,11 @@ def open_bucket() -> S3Store:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadedMotoServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator["ThreadedMotoServer"]:
     """Run a server with a bucket that has objects of others, named by the environment."""
+    # Every process collects this file, and the import takes half a second.
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     address, port = server.get_host_and_port()
@@ -64,7 +70,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadedMotoServer]:
 
 
 @pytest.fixture
-def sealed(server: ThreadedMotoServer, tmp_path: Path) -> Settings:
+def sealed(server: "ThreadedMotoServer", tmp_path: Path) -> Settings:
     """Return a home with five days of one event, sealed in the bucket."""
     assert server
     settings = home_settings(tmp_path / "home", columns_url=URL)
@@ -94,7 +100,7 @@ def test_tables_come_from_the_bucket(sealed: Settings) -> None:
 
 
 def test_a_bucket_that_does_not_answer_costs_no_figure(
-    sealed: Settings, server: ThreadedMotoServer
+    sealed: Settings, server: "ThreadedMotoServer"
 ) -> None:
     """Builds read the rows, no file is marked, and the check says what is wrong."""
     with read_store(sealed) as store:
@@ -146,7 +152,7 @@ def test_only_a_bucket_can_be_named(url: str) -> None:
 
 
 def test_days_are_sealed_again_in_the_bucket_after_the_setting_changed(
-    store: Settings, server: ThreadedMotoServer
+    store: Settings, server: "ThreadedMotoServer"
 ) -> None:
     """`purchases db columns rebuild` begins there."""
     assert server

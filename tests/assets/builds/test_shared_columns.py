@@ -6,9 +6,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import date
+from typing import TYPE_CHECKING
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from assets.builds.columns import sum_files
 from assets.builds.event_reader import read_ledger
@@ -29,13 +29,16 @@ from tests.assets.event_store import store_events
 from tests.docs.pages import blocks, run
 from tests.store.rows import year_of_days
 
+if TYPE_CHECKING:
+    from moto.server import ThreadedMotoServer
+
 __all__ = ["server"]
 DAYS = 3
 PAGE = "docs/how-to/read-the-columns.md"
 
 
 @pytest.fixture
-def hosts(server: ThreadedMotoServer, postgres_settings: Settings) -> tuple[Settings, Settings]:
+def hosts(server: "ThreadedMotoServer", postgres_settings: Settings) -> tuple[Settings, Settings]:
     """Return the settings of two hosts, in whose database are three days of one event."""
     assert server
     one, other = (
