@@ -7,7 +7,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -20,6 +22,7 @@ from tests.java_archive import class_path_in
 from tests.support import wait_until
 
 CLUSTER_ID = "ZmF1bHRzLWNsdXN0ZXItaQ"
+BOOTSTRAP = "bootstrap.checkpoint"
 DIRECTORY_IDS = ("YWFhYWFhYWFhYWFhYWFhYQ", "YmJiYmJiYmJiYmJiYmJiYg", "Y2NjY2NjY2NjY2NjY2NjYw")
 
 
@@ -104,7 +107,7 @@ def running_cluster(
     `more` are properties of a node in place of the usual ones.
     """
     directory.mkdir()
-    command = [str(java()), *JAVA_OPTIONS, "-cp", class_path_in(jars)]
+    command, bootstrap = _java_command(jars), _bootstrap_records(jars)
     ports = free_ports(2 * number)
     controllers = ports[number:]
     with ExitStack() as ending:
@@ -115,7 +118,7 @@ def running_cluster(
             node = Node(index + 1, ports[index], controllers[index], path, command, proxy)
             properties = _properties(node, directory, controllers) | more(node)
             path.write_text(properties_text(properties))
-            _format(node, controllers)
+            _format(node, directory, bootstrap)
             cluster.nodes.append(node)
             ending.callback(_end, node)
             node.start()
@@ -130,7 +133,7 @@ def _properties(node: Node, directory: Path, controllers: list[int]) -> dict[str
         "listeners": (
             f"PLAINTEXT://127.0.0.1:{node.port},CONTROLLER://127.0.0.1:{node.controller_port}"
         ),
-        "controller.quorum.bootstrap.servers": ",".join(f"127.0.0.1:{p}" for p in controllers),
+        **_voters(controllers),
         "advertised.listeners": (
             f"PLAINTEXT://127.0.0.1:{node.proxy.port},CONTROLLER://127.0.0.1:{node.controller_port}"
         ),
@@ -144,33 +147,49 @@ def _properties(node: Node, directory: Path, controllers: list[int]) -> dict[str
     }
 
 
-def _format(node: Node, controllers: list[int]) -> None:
-    quorum = ",".join(
-        f"{index + 1}@127.0.0.1:{port}:{DIRECTORY_IDS[index]}"
-        for index, port in enumerate(controllers)
-    )
-    subprocess.run(
-        [
-            *node.command,
-            "kafka.tools.StorageTool",
-            "format",
-            "--initial-controllers",
-            quorum,
-            "-t",
-            CLUSTER_ID,
-            "-c",
-            str(node.properties),
-        ],
-        check=True,
-        capture_output=True,
-    )
+def _voters(controllers: list[int]) -> dict[str, str]:
+    voters = (f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, start=1))
+    return {"controller.quorum.voters": ",".join(voters)}
+
+
+def _format(node: Node, directory: Path, bootstrap: bytes) -> None:
+    """Write what Kafka's tool writes into a node's storage, without the start of a Java for it."""
+    data = directory / f"data{node.number}"
+    data.mkdir()
+    (data / BOOTSTRAP).write_bytes(bootstrap)
+    properties = {
+        "version": "1",
+        "cluster.id": CLUSTER_ID,
+        "node.id": str(node.number),
+        "directory.id": DIRECTORY_IDS[node.number - 1],
+    }
+    (data / "meta.properties").write_text(properties_text(properties))
+
+
+@cache
+def _bootstrap_records(jars: Path) -> bytes:
+    """Return the features that Kafka's tool gives to new clusters, the same for all nodes."""
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        path = directory / "node.properties"
+        own = {"listeners": "CONTROLLER://127.0.0.1:1", "process.roles": "controller"}
+        properties = server_properties(directory / "data", 1) | own | _voters([1])
+        path.write_text(properties_text(properties))
+        tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID]
+        words = [*_java_command(jars), *tool, "-c", str(path)]
+        subprocess.run(words, check=True, capture_output=True)
+        return (directory / "data" / BOOTSTRAP).read_bytes()
+
+
+def _java_command(jars: Path) -> list[str]:
+    return [str(java()), *JAVA_OPTIONS, "-cp", class_path_in(jars)]
 
 
 def _end(node: Node) -> None:
     if node.process is not None and node.process.poll() is None:
         node.send(signal.SIGCONT)
         node.process.kill()
-        node.process.wait(20)
+        node.process.wait()
 
 
 def free_ports(number: int) -> list[int]:
