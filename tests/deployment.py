@@ -123,7 +123,7 @@ class Deployment:
             except subprocess.TimeoutExpired:
                 # Its stack goes to its log, which is shown with the failed test.
                 process.send_signal(signal.SIGABRT)
-                process.wait(10)
+                process.wait(30)
                 raise
             finally:
                 process.kill()
