@@ -4,8 +4,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from dagster import (
 from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.launcher import LaunchRunContext
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from assets.builds.locks import hold_daemon_lock, hold_task_lock
 from assets.tables.models import WHOLE_TABLE_NAMES
@@ -27,12 +28,16 @@ from orchestration.automation.run_requests import TASK_TAG
 from orchestration.automation.run_sensors import SILENT_SECONDS, report_dead_runs
 from orchestration.build import build_defs
 from orchestration.instance import TEMPLATE, dagster_environment, open_instance, prepare_instance
+from orchestration.local.down import end_leftovers
+from orchestration.local.services import Services
+from orchestration.local.up import Children
 from streaming.errors import PurchasesError, UsageError
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 from streaming.store.postgres_locks import keep_runs_out
 from streaming.system.database import PostgresDatabase
 from streaming.system.home import Home
+from tests.orchestration.home import HomeRunner
 from tests.postgres import PostgresServer
 from tests.redis import running_redis
 from tests.support import wait_until
@@ -197,3 +202,50 @@ def test_a_run_that_a_person_terminates_is_canceled(host: Settings) -> None:
         assert recorded is not None
         assert recorded.status is DagsterRunStatus.CANCELED
         assert not instance.run_launcher.terminate(run.run_id)
+
+
+def end_as_up_does(services: Services, _home: Path) -> None:
+    """End the services as `up` does at SIGTERM."""
+    Children(services).stop()
+
+
+def end_as_down_does(_services: Services, home: Path) -> None:
+    """End the services as `down` does after an `up` that was killed."""
+    end_leftovers(home)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("end", [end_as_up_does, end_as_down_does])
+def test_a_run_in_progress_ends_with_the_services_of_its_host_and_is_made_again(
+    host: Settings, end: Callable[[Services, Path], None]
+) -> None:
+    """Nothing of it stays. It is reported, Dagster says that it launches it again, and it works."""
+    runs_only = host.model_copy(update={"services": "runs"})
+    assert isinstance(host.database, PostgresDatabase)
+    prepare_instance(host)
+    with ExitStack() as ending:
+        ending.callback(end_leftovers, host.home)
+        instance = ending.enter_context(open_instance(host))
+        services = Services(runs_only)
+        services.step()
+        with keep_runs_out(host.database):
+            run = launch(host, instance, WHOLE_TABLE_NAMES)
+            begun = {DagsterEventType.STEP_START}
+            wait_until(lambda: instance.all_logs(run.run_id, begun), 120, "the run does not start")
+            end(services, host.home)
+            assert HomeRunner(host.home).processes() == []
+        later = time.time() + SILENT_SECONDS + 1
+        assert list(report_dead_runs(host, instance, later)) == [run.run_id]
+        recorded = instance.get_run_by_id(run.run_id)
+        assert recorded is not None
+        assert recorded.status is DagsterRunStatus.FAILURE
+        assert recorded.tags[WILL_RETRY_TAG] == "true"
+
+        Services(runs_only).step()
+        # A launcher's second launch makes Celery warn that it has this task already.
+        daemon = ending.enter_context(open_instance(host))
+        again = launch(host, daemon, WHOLE_TABLE_NAMES)
+        wait_until(lambda: is_finished(daemon, again), 120, "the run does not end")
+        with read_store(host) as store:
+            built = store.execute("SELECT DISTINCT run_id FROM table_build").fetchall()
+    assert built == [(again.run_id,)]
