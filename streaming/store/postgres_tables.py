@@ -53,11 +53,12 @@ def finish_load(connection: PostgresConnection) -> None:
     connection.execute("ANALYZE")
 
 
-def text_of_rows(columns: Mapping[str, type], rest: str) -> str:
-    """Return the SELECT of one text that differs if a value of the columns does."""
+def content_of_rows(columns: Mapping[str, type], rows: str, key: str, *, is_view: bool) -> str:  # noqa: ARG001 - SQLite's
+    """Return the SELECT of bytes that differ if a value of the columns does."""
     # A row as text has quotes around what would be read as another one.
     row = f"ROW({_quote_names(columns)})::text"
-    return f"SELECT string_agg(one, chr(10)) FROM (SELECT {row} AS one {rest}) AS ordered"  # noqa: S608 - own text
+    ordered = f"(SELECT {row} AS one {rows} ORDER BY {key}) AS ordered"
+    return f"SELECT convert_to(string_agg(one, chr(10)), 'UTF8') FROM {ordered}"  # noqa: S608 - own text
 
 
 def list_columns(connection: PostgresConnection) -> list[tuple[str, str, int]]:

@@ -46,15 +46,17 @@ def finish_load(_: sqlite3.Connection) -> None:
     """Do nothing: the next row follows the last by itself."""
 
 
-def text_of_rows(columns: Mapping[str, type], rest: str) -> str:
-    """Return the SELECT of one text that differs if a value of the columns does."""
-    # JSON, so that no two rows give the same text; it holds no bytes.
+def content_of_rows(columns: Mapping[str, type], rows: str, key: str, *, is_view: bool) -> str:
+    """Return the SELECT of bytes that differ if a value of the columns does."""
+    # JSON, so that no two rows give the same. It holds no bytes, but text that need not be UTF-8,
+    # which takes a tenth less than their digits. So the whole is bytes, and nothing decodes it.
     values = [
-        f"hex({_quote_name(name)})" if kind is bytes else _quote_name(name)
+        f"CAST({_quote_name(name)} AS TEXT)" if kind is bytes else _quote_name(name)
         for name, kind in columns.items()
     ]
-    row = f"json_array({', '.join(values)})"
-    return f"SELECT json_group_array(one) FROM (SELECT {row} AS one {rest})"  # noqa: S608 - own text
+    # A range of its key is read from a table in that order. To ask for it takes a quarter longer.
+    source = f"FROM (SELECT * {rows} ORDER BY {key})" if is_view else rows
+    return f"SELECT CAST(json_group_array(json_array({', '.join(values)})) AS BLOB) {source}"
 
 
 def list_columns(connection: sqlite3.Connection) -> list[tuple[str, str, int]]:

@@ -37,10 +37,13 @@ class Dialect(Protocol):
     def finish_load(self, connection: Any, /) -> None:  # noqa: ANN401
         """Let rows that are inserted from now on follow those that were loaded."""
 
-    def text_of_rows(self, columns: Mapping[str, type], rest: str, /) -> str:
-        """Return the SELECT of one text that differs if any value of the columns does.
+    def content_of_rows(
+        self, columns: Mapping[str, type], rows: str, key: str, /, *, is_view: bool
+    ) -> str:
+        """Return the SELECT of bytes that differ if any value of the columns does; NULL is none.
 
-        `columns` are types by name, `rest` is the statement from its FROM on, ordered.
+        `columns` are types by name. `rows` is the statement from its FROM on: a range of `key`, in
+        whose order the rows are read. `is_view` says that they are of a view.
         """
 
     def list_columns(self, connection: Any, /) -> list[tuple[str, str, int]]:  # noqa: ANN401
