@@ -7,6 +7,7 @@ added to is in `assets.builds.addition`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
@@ -24,14 +25,21 @@ from streaming.units import TRILLION
 
 @dataclass(frozen=True)
 class NewPairs:
-    """The values of a metric in the rows of each grain: one row of a frame for each value.
-
-    `values` are all of them.
-    """
+    """The values of a metric in the rows of each grain: one row of a frame for each value."""
 
     metric: str
     by_grain: Mapping[Grain, pl.DataFrame]
-    values: pl.Series
+
+    # Asked for each frame of earlier events, of which many are compared with the same pairs.
+    @cached_property
+    def values(self) -> pl.Series:
+        """All values, once each."""
+        return pl.concat(pairs[self.metric].unique() for pairs in self.by_grain.values()).unique()
+
+    @property
+    def left(self) -> dict[Grain, pl.DataFrame]:
+        """The pairs of the grains that have any left: the others need nothing more."""
+        return {grain: pairs for grain, pairs in self.by_grain.items() if pairs.height}
 
 
 def add_events(
@@ -85,23 +93,13 @@ def _list_pairs(new: pl.DataFrame, metric: str, grains: Sequence[Grain]) -> NewP
     value = pl.col(DISTINCT[metric]).alias(metric)
     counted = [grain for grain in grains if metric in grain.distinct]
     pairs = [new.lazy().select(*grain.columns, value).drop_nulls().unique() for grain in counted]
-    return _with_values(metric, dict(zip(counted, pl.collect_all(pairs), strict=True)))
-
-
-def _with_values(metric: str, by_grain: Mapping[Grain, pl.DataFrame]) -> NewPairs:
-    values = [pairs[metric].unique() for pairs in by_grain.values()]
-    return NewPairs(metric, by_grain, pl.concat(values).unique())
-
-
-def _remaining(pairs: NewPairs) -> dict[Grain, pl.DataFrame]:
-    """Return the pairs of the grains that have any left: the others need nothing more."""
-    return {grain: of_grain for grain, of_grain in pairs.by_grain.items() if of_grain.height}
+    return NewPairs(metric, dict(zip(counted, pl.collect_all(pairs), strict=True)))
 
 
 def _select_related(events: pl.LazyFrame, pairs: NewPairs) -> pl.LazyFrame:
     """Select the events that have one of the values, with the columns of the pairs."""
     value = pl.col(DISTINCT[pairs.metric])
-    columns = sorted({name for grain in _remaining(pairs) for name in grain.columns})
+    columns = sorted({name for grain in pairs.left for name in grain.columns})
     related = events.filter(value.is_in(pairs.values.implode()))
     return related.select(*columns, value.alias(pairs.metric))
 
@@ -110,13 +108,13 @@ def _strike_out(pairs: NewPairs, related: Sequence[pl.DataFrame]) -> NewPairs:
     """Return the pairs that no related event has."""
     if not related:
         return pairs
-    events, remaining = pl.concat(related).lazy(), _remaining(pairs)
-    left = [
+    events = pl.concat(related).lazy()
+    compared = [
         of_grain.lazy().join(events, on=[*grain.columns, pairs.metric], how="anti")
-        for grain, of_grain in remaining.items()
+        for grain, of_grain in pairs.left.items()
     ]
-    struck_out = dict(zip(remaining, pl.collect_all(left), strict=True))
-    return _with_values(pairs.metric, {**pairs.by_grain, **struck_out})
+    left = dict(zip(pairs.left, pl.collect_all(compared), strict=True))
+    return NewPairs(pairs.metric, {**pairs.by_grain, **left})
 
 
 def _count_pairs(new_pairs: Iterable[NewPairs]) -> dict[tuple[str, Grain], pl.DataFrame]:

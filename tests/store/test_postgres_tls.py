@@ -52,6 +52,7 @@ def server(
     """A server that nobody reaches without TLS; its users are ann and bob."""
     with pytest.MonkeyPatch.context() as patch:
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+        assert programs, "Debian's package postgresql is missing: apt-get install postgresql"
         patch.setenv(BINARIES, str(programs[-1].parent))
         made = start_postgres(tmp_path_factory.mktemp("postgres-with-tls") / "server")
         with psycopg.connect(made.conninfo(), autocommit=True) as connection:
