@@ -1,7 +1,7 @@
 """PostgreSQL's advisory locks of all hosts: which run lives, who writes alone, whose daemon runs.
 
 A run holds them by a session of its own, so the server frees them when the run's process or host
-dies. What a transaction locks is in `postgres`.
+dies: see `postgres`, which also has what a transaction locks.
 """
 
 from collections.abc import Iterator
@@ -17,12 +17,6 @@ HISTORY: Final = "purchases history"
 MOVE: Final = "purchases move"
 """Of two homes that move into one database, the second is refused."""
 DAEMON: Final = "purchases dagster daemon"
-HOLD_WHILE_ALIVE: Final = (
-    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;"
-    " SET idle_session_timeout = 0"
-)
-"""After 25 s without an answer the server ends the session of a host that is gone; never because it
-has no statement, as a server may be told to do."""
 IS_HELD: Final = (
     "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -44,7 +38,6 @@ def hold_run(
     # Not in a transaction, which would keep the server from vacuuming as long as the run lives.
     with closing(connect(database, lock_seconds=wait_seconds)) as session:
         with store_errors(database):
-            session.raw.execute(HOLD_WHILE_ALIVE)
             # The run's own lock comes first: a run that waits for its turn must count as alive.
             own = session.execute("SELECT pg_try_advisory_lock(hashtextextended(?, 0))", [run_id])
             # Truth values come as integers, as from SQLite.
@@ -101,7 +94,6 @@ def hold_task(database: PostgresDatabase, task_id: str) -> AbstractContextManage
 def _hold_alone(database: PostgresDatabase, name: str, refusal: str) -> Iterator[None]:
     with closing(connect(database)) as session:
         with store_errors(database):
-            session.raw.execute(HOLD_WHILE_ALIVE)
             taken = "SELECT pg_try_advisory_lock(hashtextextended(?, 0))"
             if session.execute(taken, [name]).fetchone() != (1,):
                 raise PurchasesError(refusal)
