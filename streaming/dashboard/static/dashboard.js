@@ -20,6 +20,7 @@ const RENAMED = { refused: "rejected", truth: "verified" };
 
 const views = document.body.dataset.views.split(" ");
 const latest = { now: null, status: null };
+const received = new Map(); // text by name, not yet shown
 let lastEventAt = 0,
   view = "";
 
@@ -94,9 +95,18 @@ const receivers = {
   trouble: receiveTrouble,
 };
 
+// A tab that draws slower than events come draws the newest of each name, so that none queues up.
 function receive({ name, data, at }) {
   lastEventAt = at;
-  receivers[name](data);
+  if (!received.size) requestAnimationFrame(showReceived);
+  received.delete(name);
+  received.set(name, data);
+}
+
+function showReceived() {
+  const newest = [...received];
+  received.clear();
+  for (const [name, data] of newest) receivers[name](data);
 }
 
 // While a tab is hidden no event comes, which must not look like a server that is gone.
