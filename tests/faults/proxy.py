@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -73,7 +74,9 @@ class Proxy:
     async def _reset(self) -> None:
         for writer in list(self._writers):
             if (connection := writer.get_extra_info("socket")) is not None:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
+                # A connection that the other side ended may be closed already.
+                with suppress(OSError):
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
