@@ -7,7 +7,10 @@ from typing import Literal
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-expect.set_options(timeout=30_000)
+TIMEOUT_MILLISECONDS = 60_000
+"""Six processes of tests share two cores: a tab may have to wait for its turn for half a minute."""
+
+expect.set_options(timeout=TIMEOUT_MILLISECONDS)
 
 Scheme = Literal["light", "dark"]
 
@@ -38,6 +41,7 @@ def open_page(
 ) -> Iterator[tuple[Page, list[str], list[str]]]:
     """Open a page; yield it, its console errors, and its requests to others."""
     context = running.new_context(color_scheme=scheme, viewport={"width": width, "height": height})
+    context.set_default_timeout(TIMEOUT_MILLISECONDS)
     page = context.new_page()
     errors: list[str] = []
     foreign: list[str] = []

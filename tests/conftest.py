@@ -279,7 +279,7 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
 def deployment(broker: Broker, namespace: str, tmp_path: Path) -> Deployment:
     """A deployment of its own on the session's broker, its topics created."""
     made = Deployment(tmp_path, broker.bootstrap_servers, namespace)
-    made.succeed("topics", "create")
+    made.create_topics()
     return made
 
 

@@ -20,6 +20,7 @@ from streaming.system.lease import holder
 from tests import drain
 from tests.databases import change, read_rows, store_variables, validated_settings
 from tests.in_process import run_here
+from tests.support import wait_until
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,10 @@ class Deployment:
         done = self.run(*arguments, timeout=timeout)
         assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def create_topics(self) -> None:
+        """Create its topics: a broker that many tests share may be slower than a command waits."""
+        wait_until(lambda: self.run("topics", "create").returncode == 0, 60, "there are no topics")
 
     def process(self) -> None:
         """Let the processor do in this process what is there."""

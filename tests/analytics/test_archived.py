@@ -41,7 +41,7 @@ def test_the_consumer_knows_archived_ids_and_corrects_what_they_stand_for(
     deployment: Deployment,
 ) -> None:
     """A purchase sent again changes nothing; a lower source makes its day rows, and wins."""
-    deployment.succeed("topics", "create")
+    deployment.create_topics()
     send(deployment, "purchases", [purchase(number) for number in range(PURCHASES)])
     deployment.process()
     deployment.analyze()

@@ -86,7 +86,7 @@ def attacks(event: dict[str, Any]) -> list[tuple[bytes | None, list[Any]]]:
 
 def store_attacked(deployment: Deployment) -> int:
     """Store honest purchases before and after all attacks; return the number of attacks."""
-    deployment.succeed("topics", "create")
+    deployment.create_topics()
     send(deployment, "purchases", [(purchase(number), []) for number in range(HONEST)])
     deployment.process()
     published = json.loads(deployment.read_topic("analytics")[0].value() or b"")
@@ -143,7 +143,7 @@ def test_what_cannot_be_stored_is_a_dead_letter_of_its_origin(deployment: Deploy
 
 def test_a_newer_schema_still_stops_the_store(deployment: Deployment) -> None:
     """An upgrade reads it, so nothing of its batch is stored and its position is named."""
-    deployment.succeed("topics", "create")
+    deployment.create_topics()
     send(deployment, "analytics", [(b'{"schema_version":2}', [])])
     with pytest.raises(Mismatch, match=r"offset 0, cannot be stored: it has schema version 2"):
         deployment.analyze()

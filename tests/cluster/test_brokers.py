@@ -28,7 +28,7 @@ def test_a_killed_broker_costs_nothing(
         replace(seen, more={**store, "PURCHASES_KAFKA_CONFIG": cluster.file(user)})
         for user in ("operator", "processor", "consumer")
     )
-    operator.succeed("topics", "create")
+    operator.create_topics()
     upgrade(seen.settings)
     with (
         processor.running("process", "--slots", "2"),

@@ -42,7 +42,7 @@ def seen(cluster: SecuredCluster, server: PostgresServer, tmp_path: Path) -> Dep
     store = {"PURCHASES_DATABASE_URL": server.url(server.create_database())}
     made = Deployment(home, cluster.access.plaintext, "c", store)
     cluster.grant_roles(made.settings)
-    made.succeed("topics", "create")
+    made.create_topics()
     upgrade(made.settings)
     return made
 

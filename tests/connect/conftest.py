@@ -23,7 +23,7 @@ DROP_SLOTS = f"SELECT pg_drop_replication_slot(slot_name) {OURS}"
 def deployment(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """A deployment with topics."""
     made = Deployment(tmp_path_factory.mktemp("home"), broker.bootstrap_servers, unique_namespace())
-    made.succeed("topics", "create")
+    made.create_topics()
     return made
 
 

@@ -19,7 +19,7 @@ __all__ = ["settings", "store"]
 def deployment(broker: Broker, namespace: str, tmp_path: Path) -> Deployment:
     """A deployment of its own on the session's broker, its topics and database made."""
     made = Deployment(tmp_path, broker.bootstrap_servers, namespace)
-    made.succeed("topics", "create")
+    made.create_topics()
     made.succeed("db", "upgrade")
     return made
 
@@ -30,7 +30,7 @@ def quiet_dashboard(broker: Broker, tmp_path_factory: pytest.TempPathFactory) ->
     made = Deployment(
         tmp_path_factory.mktemp("quiet"), broker.bootstrap_servers, unique_namespace()
     )
-    made.succeed("topics", "create")
+    made.create_topics()
     made.succeed("db", "upgrade")
     with serve_dashboard(made) as base:
         yield base

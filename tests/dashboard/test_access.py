@@ -99,7 +99,6 @@ def test_a_person_signs_in_and_out_in_a_browser(settings: Settings) -> None:
         dashboard(settings, dashboard_token=TOKEN, dashboard_port=8123) as base,
         browser(f"{base}/?day=1") as (page, _, _),
     ):
-        page.set_default_timeout(30_000)
 
         def sign_in(token: str) -> None:
             page.get_by_label("Token").fill(token)

@@ -18,7 +18,7 @@ def guarded(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """The address of a dashboard that needs a token."""
     home = tmp_path_factory.mktemp("guarded")
     made = Deployment(home, broker.bootstrap_servers, unique_namespace())
-    made.succeed("topics", "create")
+    made.create_topics()
     made.succeed("db", "upgrade")
     made.more["PURCHASES_DASHBOARD_TOKEN"] = TOKEN
     with serve_dashboard(made) as base:

@@ -54,12 +54,12 @@ def test_a_tab_that_was_cut_off_catches_up_by_itself(
         with serve_dashboard(deployment) as base:
             page, _, _ = opened.enter_context(open_page(running, base))
             send(deployment, "before", unit_price="1")
-            page.get_by_text("before", exact=True).first.wait_for(timeout=30_000)
+            page.get_by_text("before", exact=True).first.wait_for()
         send(deployment, "meanwhile", unit_price="2")
         wait_until(lambda: deployment.count("analytics_event") == 2, 60, "it is not stored")
         with serve_dashboard(deployment) as again:
             assert again == base
-            page.get_by_text("meanwhile", exact=True).first.wait_for(timeout=30_000)
+            page.get_by_text("meanwhile", exact=True).first.wait_for()
             assert page.locator("#revenue").inner_text() == "3.00"
 
 
@@ -83,20 +83,20 @@ def test_a_purchase_is_shown_at_once_and_hostile_names_are_text(
         open_page(running, base) as (page, errors, foreign),
     ):
         send(deployment, "a-lamp", quantity=3, unit_price="2.50", price=3, **{HOSTILE[1]: 1})
-        page.get_by_text("a-lamp").first.wait_for(timeout=30_000)
+        page.get_by_text("a-lamp").first.wait_for()
         assert page.locator("#items").inner_text() == "3"
         assert page.locator("#revenue").inner_text() == "7.50"
         send(deployment, *HOSTILE, unit_price="1")
         for item in HOSTILE:
-            page.get_by_text(item, exact=False).first.wait_for(timeout=30_000)
+            page.get_by_text(item, exact=False).first.wait_for()
         assert page.title() == "purchases"
         page.goto(f"{base}/#stream")
-        page.get_by_text("caught up").first.wait_for(timeout=30_000)
-        page.get_by_text("did you mean unit_price?").wait_for(timeout=30_000)
-        page.locator("#unknown-fields").get_by_text(HOSTILE[1]).wait_for(timeout=30_000)
+        page.get_by_text("caught up").first.wait_for()
+        page.get_by_text("did you mean unit_price?").wait_for()
+        page.locator("#unknown-fields").get_by_text(HOSTILE[1]).wait_for()
         follow_a_test_purchase(page)
         page.goto(f"{base}/#rejected")
-        page.get_by_text("Nothing is refused").wait_for(timeout=30_000)
+        page.get_by_text("Nothing is refused").wait_for()
         assert errors == []
         # Last, because Chromium reports each answer 400 as an error.
         ask_in_sql(page, base)
@@ -105,18 +105,18 @@ def test_a_purchase_is_shown_at_once_and_hostile_names_are_text(
 
 def follow_a_test_purchase(page: Page) -> None:
     """Send one from Stream, follow its path to the database, and look at its record and others."""
-    page.locator("#hour canvas").wait_for(timeout=30_000)
+    page.locator("#hour canvas").wait_for()
     page.get_by_text("Send a test purchase").click()
-    page.get_by_text("the database has it").wait_for(timeout=30_000)
+    page.get_by_text("the database has it").wait_for()
     page.locator("#paths button.link").nth(1).click()
-    page.locator("#peeked").get_by_text('"item":"test-purchase"').wait_for(timeout=30_000)
+    page.locator("#peeked").get_by_text('"item":"test-purchase"').wait_for()
     page.locator("#peek-topic").select_option("purchases")
     page.locator("#peek-offset").fill("")
     page.locator("#peek button").click()
-    page.locator("#peeked").get_by_text(HOSTILE[2]).wait_for(timeout=30_000)
+    page.locator("#peeked").get_by_text(HOSTILE[2]).wait_for()
     page.locator("#path-name").fill("ada")
     page.locator("#path").get_by_text("Find").click()
-    page.locator("#paths").get_by_text("a-lamp").wait_for(timeout=30_000)
+    page.locator("#paths").get_by_text("a-lamp").wait_for()
 
 
 def ask_in_sql(page: Page, base: str) -> None:
@@ -124,14 +124,14 @@ def ask_in_sql(page: Page, base: str) -> None:
     page.goto(f"{base}/#sql")
     page.locator("#sql-example").select_option("Most sold items")
     page.locator("#sql-text").press("Control+Enter")
-    page.locator("#sql-table").get_by_text(HOSTILE[0]).wait_for(timeout=30_000)
+    page.locator("#sql-table").get_by_text(HOSTILE[0]).wait_for()
     with page.expect_download() as downloaded:
         page.locator("#sql-csv").click()
     assert "test-purchase" in downloaded.value.path().read_text()
     page.locator("#sql-text").fill("DELETE FROM analytics_event")
     page.locator("#sql").get_by_text("Run").click()
     page.get_by_text(re.compile("SQL may only read .*: (a change|DELETE) is refused.")).wait_for()
-    page.locator("#sql-table").wait_for(state="hidden", timeout=30_000)
+    page.locator("#sql-table").wait_for(state="hidden")
 
 
 @pytest.mark.timeout(240)
@@ -302,23 +302,23 @@ def send_framed(deployment: Deployment, purchase: dict[str, object]) -> None:
 def redrive_on_the_page(page: Page) -> None:
     """Open the record, choose it, see that it would come back, repair it, and confirm."""
     page.locator("#dead-letters button.link").click()
-    page.locator("#dead-letter").get_by_text("purchases dlq show -- ").wait_for(timeout=30_000)
+    page.locator("#dead-letter").get_by_text("purchases dlq show -- ").wait_for()
     facts = page.locator("#dead-letter-facts")
     assert facts.get_by_text(FRAMING, exact=True).is_visible()
     assert facts.get_by_text(json.dumps(FRAMED), exact=True).is_visible()
     assert "id=" in page.url
     page.locator("#dead-letters button.link").click()
-    page.locator("#dead-letter").wait_for(state="hidden", timeout=30_000)
+    page.locator("#dead-letter").wait_for(state="hidden")
     page.locator("#dead-letters input").check()
     page.locator("#preview").click()
-    page.get_by_text("0 would be stored, 1 left (price not valid).").wait_for(timeout=30_000)
+    page.get_by_text("0 would be stored, 1 left (price not valid).").wait_for()
     assert page.locator("#send").is_disabled()
     page.locator("#rule-value").fill("1")
     page.locator("#preview").click()
-    page.get_by_text("Send 1 again", exact=True).click(timeout=30_000)
-    page.get_by_text("Send 1 again, with unit_price=1?").wait_for(timeout=30_000)
+    page.get_by_text("Send 1 again", exact=True).click()
+    page.get_by_text("Send 1 again, with unit_price=1?").wait_for()
     page.locator("#confirm-send").click()
-    page.get_by_text("1 sent again, will be stored.").wait_for(timeout=30_000)
+    page.get_by_text("1 sent again, will be stored.").wait_for()
 
 
 def test_the_first_load_is_small(deployment: Deployment) -> None:

@@ -63,7 +63,7 @@ def require_true_figures(shop: Deployment, base: str, page: Page) -> None:
         for point in get(f"{base}/api/v1/days?{RANGE}")["points"]
     }
     page.reload()
-    expect(page.locator("#h-events")).not_to_have_text("\N{EN DASH}", timeout=30_000)
+    expect(page.locator("#h-events")).not_to_have_text("\N{EN DASH}")
     shown = page.evaluate(TILES)
     after = read_ledger(shop)
     for day, figures in before.items():

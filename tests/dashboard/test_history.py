@@ -27,7 +27,7 @@ from assets.tables.sql_transform import day_transforms
 from assets.tables.transforms import WHOLE_TRANSFORMS
 from streaming.store.dialect import start_of_period
 from tests.assets.event_store import store_events
-from tests.browser import open_page
+from tests.browser import TIMEOUT_MILLISECONDS, open_page
 from tests.dashboard.server import get, serve_dashboard
 from tests.databases import look
 from tests.deployment import Deployment
@@ -57,7 +57,7 @@ def shop(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deployment
     (files / "baskets.sql").write_text(BASKETS)
     more, home = {"PURCHASES_SQL": str(files)}, tmp_path_factory.mktemp("history")
     made = Deployment(home, broker.bootstrap_servers, "history", more)
-    made.succeed("topics", "create")
+    made.create_topics()
     store_events(made.settings, year_of_days(DAYS))
     with open_builder(made.settings, "run-1") as builder:
         for number in range(DAYS):
@@ -275,7 +275,7 @@ def test_the_table_of_a_sql_file_is_shown_and_downloaded(
     assert sorted(answer["rows"]) == sorted(map(list, expected))
     assert answer["rows"][0][0] == "2024-01-04"
     with open_page(running, f"{base}/#history?{days}&item=lamp") as (page, errors, _):
-        page.locator("#own-rows").get_by_text("2024-01-04").first.wait_for(timeout=30_000)
+        page.locator("#own-rows").get_by_text("2024-01-04").first.wait_for()
         expect(page.locator("#own-total")).to_have_text(f"{len(expected)} rows, of the whole shop")
         with page.expect_download() as download:
             page.locator("#own-parquet").click()
@@ -292,16 +292,16 @@ def test_history_is_used_by_mouse_and_by_keyboard(base: str, running: Browser) -
         expect(page.locator("#from")).to_have_value("2024-01-11")
         page.locator("#earlier").press("Enter")
         page.wait_for_url(lambda url: "from=2024-01-01" in url)
-        page.get_by_text("updating: 1 day to build").first.wait_for(timeout=30_000)
+        page.get_by_text("updating: 1 day to build").first.wait_for()
         page.get_by_role("button", name="book").first.click()
-        page.get_by_text("Net revenue by day: item book").wait_for(timeout=30_000)
+        page.get_by_text("Net revenue by day: item book").wait_for()
         page.get_by_role("button", name="show all again").press("Enter")
         page.locator("#h-title").get_by_text("Net revenue by day", exact=True).wait_for()
         narrow_down(page)
         page.goto(f"{base}/#history?from=2024-01-01&to=2024-01-10")
-        expect(page.locator("#from")).to_have_value("2024-01-01", timeout=30_000)
+        expect(page.locator("#from")).to_have_value("2024-01-01")
         # Drawn with the title: a drag while it is drawn once more is none.
-        expect(page.locator("#h-title")).to_have_text("Net revenue by day", timeout=30_000)
+        expect(page.locator("#h-title")).to_have_text("Net revenue by day")
         drag_over_chart(page)
         page.wait_for_url(lambda url: "from=2024-01-01" not in url)
         expect(page.locator("#from")).not_to_have_value("2024-01-01")
@@ -315,7 +315,7 @@ def test_history_is_used_by_mouse_and_by_keyboard(base: str, running: Browser) -
 def narrow_down(page: Page) -> None:
     """Choose a customer by search, an item of theirs, one of the orders, other periods."""
     page.locator("#search").fill("ann")
-    page.get_by_role("option", name="anna").wait_for(timeout=30_000)
+    page.get_by_role("option", name="anna").wait_for()
     page.locator("#search").press("Enter")
     page.wait_for_url(lambda url: "customer=anna" in url)
     page.locator("#h-items-table").get_by_role("button", name="lamp").click()
@@ -329,11 +329,11 @@ def narrow_down(page: Page) -> None:
     sort.click()
     expect(page.locator("#h-orders-table th[aria-sort=ascending]")).to_have_text("Revenue")
     page.locator("#h-orders-table tbody button").first.click()
-    page.locator("#order-table").get_by_text("lamp").first.wait_for(timeout=30_000)
+    page.locator("#order-table").get_by_text("lamp").first.wait_for()
     for by in ("hour", "week", "month", "weekhour"):
         page.select_option("#by", by)
         page.wait_for_url(re.compile(f"by={by}$"))
-    page.locator("#h-grid").get_by_text("Mon").wait_for(timeout=30_000)
+    page.locator("#h-grid").get_by_text("Mon").wait_for()
     assert "orders=net_revenue.ascending.0" in page.url
 
 
@@ -358,7 +358,7 @@ def test_every_view_can_be_read_by_everybody(base: str, running: Browser) -> Non
             page.goto(f"{base}/#{view}")
             page.locator(f"#view-{view}").wait_for()
             page.wait_for_load_state("load")
-            page.get_by_text("as of").first.wait_for(timeout=30_000)
+            page.get_by_text("as of").first.wait_for()
             # Links to files are dim, and lead nowhere, until there are figures.
             dim = page.locator(f"#view-{view} a.button:not([href])").filter(visible=True)
             expect(dim).to_have_count(0)
@@ -367,7 +367,7 @@ def test_every_view_can_be_read_by_everybody(base: str, running: Browser) -> Non
             require_readable(page, contrast)
             page.emulate_media(color_scheme="light")
         # All of history: these days are years ago.
-        page.locator("#calendar summary").wait_for(timeout=30_000)
+        page.locator("#calendar summary").wait_for()
         assert page.locator("#calendar summary").all_inner_texts() == ["2024"]
         assert page.locator("#calendar .cell:not(.none)").count() == DAYS
         assert errors == []
@@ -393,7 +393,7 @@ def test_no_view_is_wider_than_the_screen(base: str, running: Browser, width: in
         for view in VIEWS:
             page.goto(f"{base}/#{view}")
             page.locator(f"#view-{view}").wait_for()
-            page.get_by_text("as of").first.wait_for(timeout=30_000)
+            page.get_by_text("as of").first.wait_for()
             assert page.evaluate("document.documentElement.scrollWidth") <= width, view
             assert page.evaluate(CUT) == [], view
 
@@ -403,10 +403,11 @@ def test_a_finger_hits_every_control(base: str, running: Browser) -> None:
     phone = running.new_context(
         viewport={"width": 360, "height": 800}, is_mobile=True, has_touch=True
     )
+    phone.set_default_timeout(TIMEOUT_MILLISECONDS)
     page = phone.new_page()
     for view in VIEWS:
         page.goto(f"{base}/#{view}")
-        page.get_by_text("as of").first.wait_for(timeout=30_000)
+        page.get_by_text("as of").first.wait_for()
         assert page.evaluate(LOW_CONTROLS) == [], view
     for link in page.locator("nav a").all():
         expect(link).to_be_in_viewport(ratio=1)

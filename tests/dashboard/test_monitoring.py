@@ -39,7 +39,7 @@ def promtool(*arguments: str | Path, given: bytes = b"") -> str:
 def deployment(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A stream that runs, and has stored, refused and known purchases."""
     made = Deployment(tmp_path_factory.mktemp("home"), broker.bootstrap_servers, unique_namespace())
-    made.succeed("topics", "create")
+    made.create_topics()
     made.succeed("db", "upgrade")
     with made.running("process"), made.running("analyze"):
         send(made, "lamp", price=1)

@@ -24,7 +24,7 @@ RANGE = f"from={FIRST}&to={LAST}"
 def shop(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """A deployment of twenty days, of which only the newest five are built."""
     made = Deployment(tmp_path_factory.mktemp("unbuilt"), broker.bootstrap_servers, "unbuilt")
-    made.succeed("topics", "create")
+    made.create_topics()
     store_events(made.settings, year_of_days(DAYS))
     with open_builder(made.settings, "run-1") as builder:
         for number in range(BUILT):
@@ -85,12 +85,12 @@ def test_history_shows_days_that_are_not_built_as_such(shop: Deployment, base: s
     """The tiles have the ledger's sums; what is not known is a dash, and no zero anywhere."""
     (total,) = shop.rows("SELECT sum(items_sold), sum(events) FROM day_ledger")
     with browser(f"{base}/#history?{RANGE}") as (page, errors, _):
-        expect(page.locator("#h-items")).to_have_text(str(total[0]), timeout=30_000)
+        expect(page.locator("#h-items")).to_have_text(str(total[0]))
         expect(page.locator("#h-events")).to_have_text(str(total[1]))
         expect(page.locator("#h-unbuilt")).to_be_visible()
         expect(page.locator("#h-new")).to_have_text("\N{EN DASH}")
         expect(page.locator("#h-returns-compare")).to_have_text("without 15 days not built yet")
-        page.get_by_text("15 days not built yet").first.wait_for(timeout=30_000)
+        page.get_by_text("15 days not built yet").first.wait_for()
         page.goto(f"{base}/#history?from={FIRST}&to={FIRST + timedelta(9)}&item=lamp")
         expect(page.locator("#h-items-compare")).to_have_text("without 10 days not built yet")
         expect(page.locator("#h-items")).to_have_text("\N{EN DASH}")

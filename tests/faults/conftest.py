@@ -41,7 +41,7 @@ def deployment_on(cluster: Cluster, directory: Path) -> Deployment:
     home = directory / "home"
     home.mkdir()
     made = Deployment(home, cluster.bootstrap_servers, "f")
-    made.succeed("topics", "create")
+    made.create_topics()
     return made
 
 

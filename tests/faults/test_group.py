@@ -85,7 +85,7 @@ def test_without_its_dead_letter_topic_the_processor_stops_before_skipping_one(
         enough = len(load.sent.bad) + 20
         wait_until(lambda: len(load.sent.bad) > enough, 60, "no load")
     done = committed_offsets(deployment)
-    deployment.succeed("topics", "create")
+    deployment.create_topics()
     deployment.process()
     left = [
         message.value()

@@ -69,7 +69,7 @@ def test_writing_dead_letters_is_forbidden(
 ) -> None:
     """The processor waits before it skips one, says for what, and goes on when it is given."""
     deployment = Deployment(tmp_path, secured.plaintext, "f")
-    deployment.succeed("topics", "create")
+    deployment.create_topics()
     deployment.succeed("db", "upgrade")
     file = str(secured.properties("processor", "processor"))
     processing = replace(deployment, more={"PURCHASES_KAFKA_CONFIG": file})

@@ -59,7 +59,7 @@ def test_a_worker_waits_for_each_permission_that_is_taken_away(
 ) -> None:
     """It is paused by the permission's name, and goes on by itself once it is granted again."""
     deployment = Deployment(tmp_path, secured.plaintext, "f")
-    deployment.succeed("topics", "create")
+    deployment.create_topics()
     group = f"f.analytics-consumer-{prepare_store(deployment.settings)[:8]}"
 
     def of(app: str) -> Deployment:
@@ -112,7 +112,7 @@ def answer_text(ingest: PurchaseIngest, batch: IngestBatch) -> str:
 def test_a_sender_names_the_permission_that_is_taken_away(secured: Secured, tmp_path: Path) -> None:
     """`produce` and HTTP in do not end with the client's words alone, and work once it is back."""
     deployment = Deployment(tmp_path, secured.plaintext, "w")
-    deployment.succeed("topics", "create")
+    deployment.create_topics()
     secured.allow("producer", "TOPIC", "w.purchases", "WRITE")
     file = str(secured.properties("producer", "producer"))
     settings = replace(

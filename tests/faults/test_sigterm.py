@@ -165,7 +165,7 @@ def test_sigterm_in_the_middle_of(
 ) -> None:
     """However it stands, the supervisors and workers go, and what they left is taken up again."""
     deployment = Deployment(small_disk, cluster.bootstrap_servers, "f")
-    deployment.succeed("topics", "create")
+    deployment.create_topics()
     require_ends(deployment, request, partial(fault, deployment, cluster), (0, 7))
 
 

@@ -24,7 +24,7 @@ def recreate(deployment: Deployment, name: str) -> None:
     client = admin(deployment)
     client.delete_topics([topic])[topic].result(60)
     wait_until(lambda: topic not in client.list_topics(timeout=60).topics, 60, "it stays")
-    deployment.succeed("topics", "create")
+    deployment.create_topics()
 
 
 def produce(deployment: Deployment, count: int = COUNT) -> None:

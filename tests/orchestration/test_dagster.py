@@ -134,7 +134,6 @@ def test_the_ui_shows_graph_partitions_checks_and_sensors(working: HomeRunner) -
     )
     base = graphql.url_of(working)
     with browser(base) as (page, _, _):
-        page.set_default_timeout(30_000)
         page.goto(f"{base}/asset-groups")
         for asset in ("purchases_dlq", "analytics_event", "sales_summary"):
             page.get_by_text(asset, exact=True).first.wait_for()
@@ -215,7 +214,6 @@ def test_dashboard_and_dagster_link_to_each_other(working: HomeRunner) -> None:
     """A link opens, although it leads from one origin to another."""
     wait_until(lambda: graphql.sensors(working), 60, "the webserver does not answer")
     with browser(f"http://localhost:{port_of_dashboard(working)}/#truth") as (page, _, _):
-        page.set_default_timeout(30_000)
         page.get_by_label("daily_sales in Dagster").click()
         page.wait_for_url(f"{graphql.url_of(working).replace('127.0.0.1', 'localhost')}/assets/*")
         with page.context.expect_page() as opened:

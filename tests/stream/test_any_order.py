@@ -63,7 +63,7 @@ def test_three_readings_of_one_topic_give_one_database(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: int
 ) -> None:
     """At other batch sizes, and each again; of `ids` there are two contents each."""
-    deployment.succeed("topics", "create")
+    deployment.create_topics()
     chance = random.Random(ids)
     producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
     for number in chance.sample(range(ids), ids) * 2 + list(range(ids, 2 * ids)):
@@ -88,7 +88,7 @@ def test_three_readings_of_one_topic_give_one_database(
 
 def test_reading_again_corrects_what_was_stored_by_another_rule(deployment: Deployment) -> None:
     """As after an upgrade: `verify` names such events and the command, after which it agrees."""
-    deployment.succeed("topics", "create")
+    deployment.create_topics()
     producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
     for number in range(50):
         key, value = purchase(random.Random(number), number)

@@ -69,7 +69,7 @@ def send(deployment: Deployment, numbers: range) -> None:
 
 def stock(deployment: Deployment) -> Deployment:
     """Store 400 purchases of three customers and guests."""
-    deployment.succeed("topics", "create")
+    deployment.create_topics()
     send(deployment, range(400))
     deployment.process()
     deployment.analyze()
@@ -145,7 +145,7 @@ def test_what_is_read_again_stays_erased(shop: Deployment, tmp_path: Path) -> No
 
 def test_a_file_that_is_imported_again_brings_no_name_back(deployment: Deployment) -> None:
     """Although its checkpoint is gone, so that each of its rows is sent again."""
-    deployment.succeed("topics", "create")
+    deployment.create_topics()
 
     def import_file() -> list[list[tuple[object, ...]]]:
         assert "1 of them will be refused" in deployment.run(*IMPORT).stderr

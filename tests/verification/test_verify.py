@@ -52,7 +52,7 @@ def finished(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Deploy
     """Return a deployment that stored, refused, redrove, stored again and refused again."""
     home = tmp_path_factory.mktemp("verified")
     made = Deployment(home, broker.bootstrap_servers, f"v{uuid.uuid4().hex[:10]}")
-    made.succeed("topics", "create")
+    made.create_topics()
     values = [purchase(number, quantity=number % 5 + 1) for number in range(GOOD)]
     values += [purchase(number, quantity=0) for number in range(BAD)]
     send(made, [(value, ()) for value in [*values, values[0], values[1]]])
