@@ -5,7 +5,7 @@ that no row names, and the next one removes them. Nothing of Dagster is here.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
@@ -84,7 +84,9 @@ def seal_history(settings: Settings, today: date, limit_seconds: float = math.in
     joined: list[_Sealed] = []
     problems: dict[str, str] = {}
     with closing(open_reader(settings)) as reader:
-        for day in _list_days(reader, settings, today):
+        with reader.snapshot() as store:
+            days = _list_days(store, read_column_files(store), settings, today)
+        for day in days:
             if limit.is_over():
                 break
             result = _seal(reader, settings, day)
@@ -92,7 +94,9 @@ def seal_history(settings: Settings, today: date, limit_seconds: float = math.in
                 problems[day.isoformat()] = result.problem
             if _record(settings, result):
                 sealed.append(result)
-        for files in _list_small(reader):
+        with reader.snapshot() as store:
+            listed = read_column_files(store)
+        for files in _list_small(listed):
             result = _join(reader, settings, files)
             if _record(settings, result):
                 joined.append(result)
@@ -111,8 +115,9 @@ def needs_seal(settings: Settings, today: date, events: int = 1) -> bool:
     """Return whether a day lacks at least so many sealed events, or has many small files."""
     if not has_column_files(settings):
         return False
-    with closing(open_reader(settings)) as reader:
-        return bool(_list_days(reader, settings, today, events)) or any(_list_small(reader))
+    with closing(open_reader(settings)) as reader, reader.snapshot() as store:
+        listed = read_column_files(store)
+        return bool(_list_days(store, listed, settings, today, events)) or any(_list_small(listed))
 
 
 def read_history(store: StoreConnection) -> dict[str, int]:
@@ -128,17 +133,21 @@ def read_history(store: StoreConnection) -> dict[str, int]:
     }
 
 
-def _list_days(reader: StoreReader, settings: Settings, today: date, least: int = 1) -> list[date]:
+def _list_days(
+    store: StoreConnection,
+    listed: Mapping[date, Sequence[ColumnFile]],
+    settings: Settings,
+    today: date,
+    least: int = 1,
+) -> list[date]:
     """Return the days to seal, oldest first; a day with a problem is left as it is."""
-    with reader.snapshot() as store:
-        recorded = recorded_deployment(store)
-        if recorded is not None:
-            require_same_deployment(recorded, settings, settings.database)
-        listed = read_column_files(store)
-        behind = {
-            day: figures.events - sum_files(listed.get(day, ())).events
-            for day, figures in read_ledger(store).items()
-        }
+    recorded = recorded_deployment(store)
+    if recorded is not None:
+        require_same_deployment(recorded, settings, settings.database)
+    behind = {
+        day: figures.events - sum_files(listed.get(day, ())).events
+        for day, figures in read_ledger(store).items()
+    }
     return [
         day
         for day, events in behind.items()
@@ -171,10 +180,8 @@ def _seal(reader: StoreReader, settings: Settings, day: date) -> _Sealed:
     return _Sealed(listed, new, corrections)
 
 
-def _list_small(reader: StoreReader) -> Iterator[list[ColumnFile]]:
+def _list_small(listed: Mapping[date, Sequence[ColumnFile]]) -> Iterator[list[ColumnFile]]:
     """Yield the files to join: those of a day that are not full, if they are many."""
-    with reader.snapshot() as store:
-        listed = read_column_files(store)
     for files in listed.values():
         # A file with whole rows stays what it is: its rows are brought back by its range.
         small = [file for file in files if file.events < FILE_ROWS and file.archived is None]
