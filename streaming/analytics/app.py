@@ -291,12 +291,15 @@ def run_consumer(settings: Settings, runtime: Runtime) -> None:
         return
     deployment = wait_while_unavailable(runtime, lambda: ensure_deployment(engine, settings))
     sources = names.read_by(PROCESSOR)
+    # Before the first event, whose row has the number of its source topic (docs/decisions/0050).
     numbered = wait_while_unavailable(runtime, lambda: record_source_topics(engine, sources))
     identity = wait_while_unavailable(runtime, watch.learn)
     if deployment is None or numbered is None or identity is None:
         return
     group = names.analytics_group(deployment.deployment_id)
     common = common_config(settings, servers, client)
+    # After the database: only its id makes the name of the group in which another host may hold the
+    # slot.
     if not await_turn(runtime, common, group, client, topics):
         return
     ids = {name: topic_id_text(topic_id) for name, topic_id in identity.topic_ids.items()}

@@ -118,6 +118,7 @@ def fence(producer: Producer, settings: Settings, runtime: Runtime) -> bool:
         if error.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
             slots = [runtime.status.slot]
             await_permissions(lambda: preflight_processor(settings, slots), runtime)
+            # Asked to stop while it waited, which is no failure.
             if not runtime.heartbeat():
                 return False
         # After a fatal error the producer is useless; a new process has another.

@@ -57,7 +57,7 @@ def transform(record: Record, rules: Rules, processed_at: str, dead_letter_bytes
     `processed_at` is RFC 3339. Nothing is raised: any record becomes one or the other.
     """
     key, value = record.key, record.value
-    # Nearly every record is not framed, and is spared the call.
+    # A framing is a first byte of 0, or a header. Nearly every record has neither.
     is_plain = value and value[0] and not record.headers
     unframed = record if is_plain else unframe(record, rules.schemas)
     plain = record if isinstance(unframed, Refusal) else unframed

@@ -74,6 +74,7 @@ def keep_running(settings: Settings, app: App) -> Supervision:
     if pid is not None:
         background = holder(home.keep_alive_lease(app.name))
         return Supervision("wanted" if background == pid else "by_hand", pid)
+    # Two callers may both come here: the lease of the app lets one of their supervisors live.
     start_detached(
         [sys.executable, "-m", "streaming", app.command, "--keep-alive", os.fspath(keep_alive)],
         worker_environment(settings),

@@ -152,7 +152,7 @@ class Supervisor:
     def _reap(self, slot: SupervisedSlot, code: int, now: float) -> None:
         self._record_death(slot, code, now)
         slot.process = None
-        # A worker that finds its slot leased may have been left by a supervisor that died.
+        # The process that has the lease may be a worker that a dead supervisor left stopped.
         if code == EXIT_LEASED:
             self._end_stuck_holder(slot)
         # The delay of a crash loop stays long until progress is seen, however long a worker lived.

@@ -129,6 +129,8 @@ class Runtime:
         """Set the state; a change is written at once, unless it is one between running states."""
         if (state, detail) != (self.status.state, self.status.detail):
             self.status.state, self.status.detail = state, detail
+            # A worker goes from one of these to the other with each small batch; the next second
+            # shows it.
             if state not in {"caught_up", "running"}:
                 self.write_status()
 
@@ -195,6 +197,7 @@ class Runtime:
         status = self.status
         status.updated_at = time.time()
         status.recent = self._recent.count_recent(now)
+        # Not before the first progress: rates would count the wait for cluster and database too.
         if status.progressed_at:
             counters = (status.records, status.stored, status.refused, status.duplicates)
             status.rates = self._rates.add(CounterSample(now, *counters, status.lag_records))
