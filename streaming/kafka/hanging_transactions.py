@@ -111,6 +111,8 @@ def _add_to_transaction(
         get_logger().warning("hanging_partition_not_added", error=error)
     elif offsets is not None:
         topic, group_metadata = offsets
+        # Any offset will do, because it is aborted: it only adds the partition of the group's
+        # offsets.
         start = [PartitionOffset(topic, 0, 0)]
         producer.send_offsets_to_transaction(start, group_metadata, RECOVERY_CALL_SECONDS)
 

@@ -68,6 +68,7 @@ def require_rules(settings: Settings, rules: Sequence[AclBinding]) -> None:
     admin = AdminClient(common_config(settings, bootstrap_servers(settings), "rules"))
     missing = set(rules) - _rules_of_anybody(admin)
     try:
+        # The client refuses an empty list.
         for made in admin.create_acls(list(missing)).values() if missing else ():
             made.result(CALL_SECONDS)
     except (KafkaException, TimeoutError) as error:

@@ -96,6 +96,7 @@ def create_topics(settings: Settings, bootstrap_servers: str) -> list[str]:
     if purchases := existing.get(names.purchases):
         # The same key goes to the same partition of both, and so keeps its order.
         definitions[names.redrive] = (purchases.partitions, definitions[names.redrive][1])
+    # Permissions that lack are collected, so that one message names them all (docs/decisions/0043).
     created, lacking = [], []
     for name in [name for name in definitions if name not in existing]:
         error = _create(admin, name, *definitions[name])

@@ -20,6 +20,7 @@ UNREADABLE: Final = KafkaError._BAD_COMPRESSION
 READER: Final[Config] = {
     "enable.partition.eof": True,
     "auto.offset.reset": "error",
+    # By default half a second after each error, and most questions here end in one.
     "fetch.error.backoff.ms": 1,
     "fetch.wait.max.ms": 10,
 }

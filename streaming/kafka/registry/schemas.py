@@ -96,6 +96,7 @@ class SchemaCache:
         named = Counter(f.schema for f in framings if f is not None and f.schema is not None)
         if not named:
             return
+        # Its holder waits for the registry, so that this wait needs a bound of its own.
         if not self._lock.acquire(timeout=ANSWER_SECONDS):
             raise Unavailable(f"The schema registry {self._address.url} is slow; others wait too.")
         try:
