@@ -41,6 +41,7 @@ CHUNK_ROWS: Final = 10_000
 """Rows deleted or returned in one transaction: others wait to write meanwhile."""
 ROW_NAMES: Final = ", ".join(f'"{column}"' for column in EVENT_ROW)
 _MARKS: Final = ", ".join("?" * (1 + len(EVENT_ROW)))
+# A temporary view hides the table of its name, so that statements of readers stay as they are.
 _SHOW: Final = (
     f"CREATE TEMP TABLE archived_row (rowid_ INTEGER PRIMARY KEY, {ROW_NAMES})",
     "CREATE INDEX temp.ix_archived_row_event_time ON archived_row (event_time)",
@@ -168,6 +169,7 @@ def show_archived_id(store: StoreConnection, column_store: ColumnStore, event_id
     """Do what `show_archived` does, with the event of an id. Raises what that does."""
     if not count_archived(store):
         return
+    # `archived_event` knows only the day of an event, so all files of that day are searched.
     span = store.execute(
         "SELECT min(f.first_event), max(f.last_event) + 1 FROM archived_event a JOIN column_file f"
         " ON f.day = date(a.epoch_day * 86400, 'unixepoch') AND f.archived > 0"
@@ -223,12 +225,15 @@ def return_days(
         if not listed:
             return returned
         file = listed[-1]
+        # The same file again, and no row came of it: file and `archived_event` contradict each
+        # other.
         if last == (file, returned):
             raise _differing_rows_error(file)
         last = (file, returned)
         frame = read_archived_file(file, column_store, settings.database_path)
         for chunk in in_chunks(row_tuples(frame)):
             with write_store(settings) as store:
+                # Somebody else returned it, or archived a later file: the list is read again.
                 if not _is_next(store, file):
                     break
                 returned += _return_rows(store, file, chunk)

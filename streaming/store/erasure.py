@@ -126,6 +126,7 @@ def _erase(
 ) -> ErasureResult:
     path = Home(settings.home).erasures
     opened = write_store if apply else partial(read_store, temporary=True)
+    # Before the write lock, because days become rows again in transactions of their own.
     archive = return_named(settings, user, order) if apply else None
     with opened(settings) as store:
         require_same_archive(store, archive)
@@ -142,6 +143,7 @@ def _erase(
         added |= {pseudonyms.of("order", name) for name in orders if name not in before.erased}
         after = structs.replace(pseudonyms, erased=before.erased | added)
         changes = _find_changes(store, after, users, orders)
+        # Nothing to change is a repetition if the names were erased before, else a mistake.
         is_new = bool(changes) or not added <= before.erased
         if not changes and is_new:
             raise NotFound(
@@ -250,6 +252,8 @@ def _apply(store: StoreConnection, changes: _Changes, settings: Settings) -> Non
     now = time.time_ns() // 1000
     _correct(store, changes.events, day_cutter(_zone(store, settings)), now)
     store.executemany(
+        # A stored one stays stored, as its event does. Any other is dropped, so that nobody sends
+        # the name again.
         "UPDATE dead_letter SET key = ?, detail = ?,"
         " dropped_because = CASE WHEN state = ? THEN dropped_because ELSE ? END,"
         " state = CASE WHEN state = ? THEN state ELSE ? END"
@@ -291,6 +295,7 @@ def _correct(
         ],
     )
     forget_days(store, days)
+    # A table of a file may show users under any name, so its days go (docs/decisions/0060).
     forget_sql_days(store, days)
     # A day of a newer version than its build is built again, though its sums are the same.
     version = read_version(store)

@@ -48,6 +48,7 @@ _SUMS: Final = ["events", "items_sold", "gross_revenue_micros", "net_revenue_mic
 _TRILLIONS: Final = ["gross_revenue_trillions", "net_revenue_trillions"]
 _DAY_SUMS: Final = ["events", "items_sold", "net_revenue_micros"]
 _OF_DAY: Final = ["version", "changed_at"]
+# The row is read for the version anyway, so that it need not be added up in SQL.
 _REPLACE_TOTALS: Final = compile_insert(
     _adding(_TOTALS, "id", [], [*_SUMS, *_TRILLIONS, "guest_events", "changed_at"])
 )

@@ -73,6 +73,7 @@ class _Table:
     def select(self, condition: str = "") -> str:
         """Return the statement that reads its rows."""
         columns, key = (", ".join(f'"{name}"' for name in n) for n in (self.columns, self.key))
+        # Tables of `.sql` files are left out, and so are their builds.
         own_builds = (
             f"substr(table_name, 1, {len(PREFIX)}) <> '{PREFIX}'" if self.name in BUILDS else ""
         )
@@ -113,6 +114,7 @@ def move(settings: Settings, url: str, progress: UpgradeProgress = show_nothing)
     target = settings.model_copy(update={"database_url": url})
     _require_other_kind(settings, target)
     with workers_stopped(settings), _alone(target):
+        # A server has no archive, so archived events move as rows.
         return_days(settings)
         # Whoever writes from elsewhere waits, so that the target lacks nothing at the end.
         with write_store(settings) as lock, read_store(settings) as source:
@@ -124,6 +126,8 @@ def move(settings: Settings, url: str, progress: UpgradeProgress = show_nothing)
                 _copy_tables(run)
                 counts = _prove(run)
                 _finish(copy)
+        # The list of column files came along; days whose files are not in this home are sealed
+        # again.
         with write_store(target) as store:
             forget_missing(store, open_column_store(target))
     return MoveResult(str(target.database), counts, resumed)
@@ -203,6 +207,7 @@ def _begin(target: Settings, state: str) -> bool:
         (begun,) = copy.execute(f"SELECT state FROM {MOVE_TABLE}").fetchone()  # noqa: S608 - our own
         if begun == state:
             return True
+        # The other tables are emptied when they are copied.
         copy.execute(f"DELETE FROM {EVENTS}")  # noqa: S608 - our own
         copy.execute(f"UPDATE {MOVE_TABLE} SET state = ?", (state,))  # noqa: S608 - our own
     return False
@@ -263,6 +268,7 @@ def _digest(run: _Run, store: StoreConnection, table: _Table) -> tuple[int, str]
     count, digest = 0, blake2b()
     for chunk in run.read(store, table.select()):
         count += len(chunk)
+        # Both sides are cut after the same number of rows, so equal rows make equal texts.
         digest.update(msgspec.json.encode(chunk))
     return count, digest.hexdigest()
 

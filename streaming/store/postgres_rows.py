@@ -34,6 +34,7 @@ _MAKE_TABLE: Final = (
     "CREATE TEMP TABLE IF NOT EXISTS new_event ON COMMIT DELETE ROWS AS"
     f" SELECT {EVENT_COLUMNS} FROM analytics_event WITH NO DATA"
 )
+# `ctid` is the order of the COPY: by id, and of one id the row that was read first.
 _INSERT: Final = (
     f"INSERT INTO analytics_event ({EVENT_COLUMNS}) SELECT {EVENT_COLUMNS} FROM new_event"
     " ORDER BY ctid ON CONFLICT (event_id) DO NOTHING"

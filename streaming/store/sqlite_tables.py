@@ -18,6 +18,7 @@ def create_temporary(
     parts = [f'"{column}" {_TYPES[kind]}' for column, kind in columns.items()]
     if key:
         parts.append(f"PRIMARY KEY ({', '.join(map(_quote_name, key))})")
+    # Otherwise each key would be stored twice: in the table, and in an index beside it.
     options = " WITHOUT ROWID" if key else ""
     connection.execute(f"CREATE TEMP TABLE {name} ({', '.join(parts)}){options}")
 

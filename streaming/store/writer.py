@@ -114,6 +114,7 @@ def write_staged(
     archived = find_archived(connection, batch.events)
     rows, ordered = batch.events, staged.ordered
     if archived:
+        # Their ids are taken, but no row is there to refuse them.
         rows, ordered = ([row for row in r if row[0] not in archived] for r in (rows, ordered))
     changes = _insert_events(connection, rows, ordered)
     if archived:
@@ -296,6 +297,7 @@ def _correct(
     added = [*changes.new, *(winner for _, winner in changes.corrections)]
     add_figures(connection, difference(deltas(added, day_of), deltas(replaced, day_of)), now)
     days = {day_of(row[EVENT_TIME]) for pair in changes.corrections for row in pair}
+    # Column files are copies of what was stored before, so builds must read the rows of these days.
     connection.exec_driver_sql(FORGET_DAY, [(day,) for day in sorted(days)])
     # Read in another order, this item would have had no row.
     connection.exec_driver_sql(_DELETE_EMPTY_ITEM, [(row[ITEM],) for row in replaced])
