@@ -271,5 +271,6 @@ def _digest(connection: StoreConnection, after: int, last: int) -> str:
     for start in range(after, last, STEP_ROWS):
         step = (start, min(start + STEP_ROWS, last))
         (content,) = connection.execute(statement, step).fetchone()
+        # NULL if no row has such a number: what a server rolls back leaves a gap.
         digest.update(content or b"")
     return digest.hexdigest()[: 2 * DIGEST_BYTES]

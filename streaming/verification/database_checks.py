@@ -140,6 +140,7 @@ def counted_days(connection: StoreConnection, zone: ZoneInfo, after: int = 0) ->
             split.append(slot)
         else:
             _add(days, day, sums)
+    # A midnight within the slot, or a change of clocks, parts it: then its instants are summed.
     for slot in split:
         for time, *sums in connection.execute(
             f"SELECT event_time, {DAY_SUMS} FROM analytics_event"

@@ -122,6 +122,8 @@ def start_readers(settings: Settings, rows: int) -> Iterator[Readers]:
 
     Raises what opening the store in one of them raises.
     """
+    # The cores of this process, not of the machine. Memory without a name can be shared on Linux
+    # only.
     number = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
     if rows < MANY_ROWS or number == 1:
         yield Readers(settings)
@@ -130,6 +132,8 @@ def start_readers(settings: Settings, rows: int) -> Iterator[Readers]:
     context = get_context("spawn")
     processes, connections = [], []
     with ExitStack() as opened:
+        # A file would stay behind after a kill, and /dev/shm has 64 MB in a container
+        # (docs/decisions/0061).
         memory = os.memfd_create("purchases-verify")
         opened.callback(os.close, memory)
         for _ in range(number):
@@ -144,6 +148,7 @@ def start_readers(settings: Settings, rows: int) -> Iterator[Readers]:
             processes.append(process)
             connections.append(ours)
         readers = ReaderProcesses(settings, processes, connections)
+        # Before `begin`, which runs under the write lock: a process takes a second to start.
         readers.wait_until_open()
         yield readers
 
@@ -187,6 +192,7 @@ def _serve(settings: Settings, connection: Connection, memory: Any) -> None:  # 
                 reader = PartitionReader(settings, snapshot, partial(_map_shared, memory.detach()))
                 while True:
                     step, argument = connection.recv()
+                    # In a tuple, which tells a result from a number of records and from an error.
                     connection.send((step(reader, argument, connection.send),))
     except (EOFError, BrokenPipeError):
         return
@@ -205,4 +211,5 @@ def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
+        # `sys.exit` would end this thread only, and the main one may wait inside a client's call.
         os._exit(1)

@@ -90,6 +90,7 @@ def _first_time(
     if partition[0] != analytics:
         return time_of(message.timestamp()[1])
     try:
+        # By the clock that the events to be judged have too, see `FirstJudged`.
         return read_published(message.value() or b"").processed_at
     except ValueError:
         return time_of(message.timestamp()[1])
