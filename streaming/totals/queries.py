@@ -168,7 +168,7 @@ def descriptions(connection: StoreConnection, items: Sequence[str], until: int) 
     rows = connection.execute(
         f"SELECT item, description FROM analytics_event WHERE rowid > ? AND item IN ({marks})"
         " AND description IS NOT NULL GROUP BY 1, 2 ORDER BY count(*), 2",
-        # Row ids have hardly any gaps: a duplicate takes none, and no row is deleted.
+        # Of these numbers hardly any is missing: only batches that a server rolled back leave gaps.
         (until - DESCRIBED_ROWS, *items),
     )
     # Of several descriptions of an item the last one stays, which is the most frequent.

@@ -201,7 +201,7 @@ class Sampler:
         window, corrections = self._window, count_corrections(store)
         # New rows are added to the window, but a row that changed may be among the old ones.
         is_corrected, self._corrections = corrections != self._corrections, corrections
-        # Rows are never deleted: fewer than before means that a backup took the database's place.
+        # The last row is never deleted: a lower one means that a backup took the database's place.
         if window is None or window.day != day or last < self._row or is_corrected:
             window = self._window = Window(day)
             window.add_buckets(queries.recent_buckets(store, last, since))
