@@ -42,6 +42,7 @@ JAVA_OPTIONS: Final = (
     "-Xms256m",
     "-Xmx512m",
     "-XX:+UseSerialGC",
+    # One compiler alone starts in half the time, at a lower peak speed (docs/decisions/0002).
     "-XX:TieredStopAtLevel=1",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",

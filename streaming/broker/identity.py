@@ -114,6 +114,7 @@ def _free_ports(number: int) -> list[int]:
     free: list[int] = []
     with ExitStack() as held:
         while len(free) < number:
+            # By chance, because the ports of another home look free while its broker is stopped.
             port = secrets.choice(PORTS)
             # All stay bound until the end, so that they differ.
             with suppress(OSError):

@@ -61,6 +61,7 @@ class AccessControl:
             return
         headers: dict[str, str] = {}
         for raw_name, raw_value in scope["headers"]:
+            # Each byte is a character of it, so that no header of a stranger raises.
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             # A proxy may split the cookies over several headers.
             headers[name] = f"{headers[name]};{value}" if name in headers else value

@@ -57,10 +57,10 @@ def change_time_zone(
     names = Names.of(settings)
     with workers_stopped(settings):
         cluster = preflight(settings, reader_rules(names), optional=[names.redrive])
-        # First, so that the backup has all rows, and needs no column file.
+        # Before the backup, which then has all rows and needs no column file.
         return_days(settings)
         kept = backup_before(settings, REASON, progress)
-        # First, because Kafka refuses it while a processor runs on another host.
+        # Before the database, because Kafka refuses it while a processor runs on another host.
         _record_with_offsets(settings, cluster, timezone)
         done = recompute(settings, kept, timezone)
         remove_unlisted(settings)

@@ -112,4 +112,6 @@ def _in_time(
         # Ends what the thread reads; while it still connects, its own timeouts do.
         for one in sockets:
             with suppress(OSError):
+                # The plain socket's own: that of TLS would first drop what the other thread reads
+                # by.
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
