@@ -147,6 +147,7 @@ def history_asset(settings: Settings) -> AssetsDefinition:
         pool=_pool(settings),
     )
     def analytics_history(context: AssetExecutionContext) -> Iterator[Any]:
+        # Alone, because it removes files that builds on other hosts may read.
         with hold_write_lock(settings, context.run.run_id, alone=True):
             day, limit = today(settings, datetime.now(UTC)), Deadline.after(SEAL_SECONDS)
             try:

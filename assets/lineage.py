@@ -113,6 +113,7 @@ def sql_sources(transform: SqlTransform) -> Mapping[str, Sequence[str]]:
                         schema,
                         dialect="postgres" if transform.source.types else "sqlite",
                     ).walk()
+                    # A leaf with a dot is a column of events, and any other a constant.
                     if not leaf.downstream and "." in leaf.name
                 }
             )

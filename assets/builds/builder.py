@@ -193,6 +193,7 @@ class PartitionBuilder:
                 raise NotAdded(f"The added rows could not be written: {error}") from error
             if computation.is_from_columns:
                 with self.source.snapshot() as store:
+                    # If files are wrong this raises, and the partition is computed again from rows.
                     require_sound_files(store, self.context, computation.day)
             return self._fail(connection, outcome, error)
         return replace(

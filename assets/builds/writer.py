@@ -184,6 +184,8 @@ def _replace_rows(
     elif transform.by_day:
         _replace_changed(connection, transform, partition, values)
         return
+    # Rows of a file have no key, and a whole table may not fit into memory twice: all rows go
+    # (docs/decisions/0067).
     where, parameters = (" WHERE day = ?", (partition,)) if transform.by_day else ("", ())
     connection.exec_driver_sql(f"DELETE FROM {transform.table}{where}", parameters)  # noqa: S608
     _insert(connection, transform, values)

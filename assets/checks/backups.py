@@ -64,7 +64,9 @@ def _rehearse(settings: Settings, backup: Path) -> tuple[int, int]:
     try:
         erasures = Home(settings.home).erasures
         if erasures.exists():
+            # A restore erases again who was erased in its home.
             shutil.copy2(erasures, Home(scratch).erasures)
+        # Neither the deployment's server nor its bucket: a rehearsal changes its own home only.
         copy = settings.model_copy(
             update={"home": scratch, "database_url": None, "columns_url": None}
         )

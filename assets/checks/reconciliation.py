@@ -228,6 +228,7 @@ FROM (SELECT {_FIGURES} FROM live_totals) t
 JOIN table_build b ON b.table_name = :table AND b.version = t.events + {{corrections}}
 CROSS JOIN (SELECT {_SUMS} FROM {{table}}) s
 """
+# Events alone: the stream counts those of guests, but no other sum without them.
 _PARITY_OF_CUSTOMERS: Final = """
 SELECT b.partition, coalesce(sum(s.events), 0), 0, 0, 0, t.events - t.guest_events, 0, 0, 0
 FROM live_totals t

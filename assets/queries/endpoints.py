@@ -123,6 +123,7 @@ def history_endpoints(dagster: Callable[[Settings], str | None]) -> list[Endpoin
             Raw,
             ExportQuery,
             media_types=("text/csv", "application/vnd.apache.parquet", "application/jsonl"),
+            # Each writes a file of the whole answer before it is sent.
             max_concurrent=4,
         ),
         Endpoint(

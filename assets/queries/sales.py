@@ -61,6 +61,7 @@ _SUMMED: Final = (
     "item, events, items_sold, gross_revenue_trillions, gross_revenue_micros,"
     " net_revenue_trillions, net_revenue_micros"
 )
+# A minus before all columns but the first, the item.
 _TAKEN_OFF: Final = _SUMMED.replace(", ", ", -")
 _CUSTOMER: Final = tuple(n for n in Customer.__struct_fields__ if n != "net_revenue")
 _CUSTOMER_COLUMNS: Final = ", ".join(f'"{name}"' for name in _CUSTOMER)
@@ -217,6 +218,8 @@ def read_descriptions(
 def money_order(units: str, rest: str, way: str) -> str:
     """Return the order of the sums of money: whole units first, of which the rest makes some."""
     rests = f"coalesce(sum({rest}), 0)"
+    # A remainder in SQL has the sign of the sum: made positive, it orders sums of one number of
+    # units.
     micros = f"(({rests} % 1000000 + 1000000) % 1000000)"
     return f"coalesce(sum({units}), 0) + ({rests} - {micros}) / 1000000 {way}, {micros} {way}"
 

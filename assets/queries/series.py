@@ -220,6 +220,7 @@ def _series_of_events(
     points = read_periods(store, days, settings, subject, by)
     before = days.preceding_range()
     sum_before = (
+        # By month, which gives the fewest rows: only their sum is shown.
         sum_figures(read_periods(store, before, settings, subject, "month"))
         if has_few_events(store, before, subject)
         else None

@@ -124,6 +124,7 @@ def compute_days(
         for day in days
         for of_day in [
             {
+                # A day without events has an empty frame with the same columns.
                 grain: rows.get((date.fromisoformat(day),), figures[grain].clear())
                 for grain, rows in by_day.items()
             }
