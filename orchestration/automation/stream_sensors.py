@@ -56,6 +56,7 @@ class SensorCursor(Struct):
 
 def stream_sensors(settings: Settings, first_partition: date) -> list[SensorDefinition]:
     """Return the sensors of the processor and of the consumer."""
+    # For reports alone: a day before has no partition, but the apps accept its purchases.
     dated = settings.model_copy(update={"history_start": first_partition})
 
     @sensor(

@@ -117,6 +117,7 @@ class Services:
         try:
             return is_writing(self._settings)
         except PurchasesError:
+            # Nobody can tell now: to wait in vain is better than to kill a run.
             return True
 
     def _read_first_partition(self) -> date:

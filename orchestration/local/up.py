@@ -141,6 +141,7 @@ def _take_home(settings: Settings, ending: ExitStack) -> None:
 def _start(settings: Settings, children: Children) -> None:
     if settings.embedded_broker:
         start_embedded_broker(settings, _report)
+    # Without topics, which may not exist yet: does the cluster answer at all?
     preflight(settings)
     # Before the store, whose first start would record what the processor then refuses.
     require_recorded_settings(settings)
@@ -151,6 +152,7 @@ def _start(settings: Settings, children: Children) -> None:
     groups = [Names.of(settings).analytics_group(deployment_id)]
     for note in preflight(settings, app_rules(settings, groups)).notes:
         _report(note)
+    # Last, so that a start that fails has started no worker.
     children.apps = AppKeeper(settings)
 
 
