@@ -80,6 +80,7 @@ def hold_task_lock(settings: Settings, task_id: str) -> AbstractContextManager[N
         from streaming.store.postgres_locks import hold_task
 
         return hold_task(database, task_id)
+    # With a file no worker executes runs: the settings refuse Redis beside it.
     return nullcontext()
 
 

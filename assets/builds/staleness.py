@@ -151,6 +151,7 @@ def _values(names: Sequence[str], more: str = "") -> str:
 
 
 # A missing build counts as version 0, so that a day without events is never stale.
+# Our own tables have no code here, and NULL differs from nothing: an upgrade makes no day stale.
 _STALE_PARTITIONS: Final = f"""
 WITH day_table(name, code) AS (
   VALUES {_values(DAY_TABLE_NAMES, ", NULL")}{{sql}}

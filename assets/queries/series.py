@@ -149,6 +149,7 @@ def _with_distinct(  # noqa: PLR0913, PLR0917 - a series and what it is of
     if has_few_events(store, days, subject):
         orders, customers = read_distinct(store, days, settings, subject)
         distinct = DistinctFigures(orders, customers, None if new is None else sum(new.values()))
+    # An hour does not show who is new, but the sum of all hours does.
     points = [_with_new(point, None if by == "hour" else new) for point in series.points]
     return structs.replace(series, points=points, distinct=distinct)
 

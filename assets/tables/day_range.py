@@ -35,6 +35,7 @@ class DayRange:
         The first list has the days that these months lack, the second those that they have beyond
         the range. None for 31 days and fewer.
         """
+        # Both ends of so short a range may be nearest to the same first of a month.
         if len(self) <= 31:
             return None
         begin, end = _near_month(self.first), _near_month(self.last + timedelta(1))
