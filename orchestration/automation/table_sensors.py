@@ -53,6 +53,7 @@ UNFINISHED: Final = (
     DagsterRunStatus.NOT_STARTED,
     DagsterRunStatus.STARTING,
     DagsterRunStatus.STARTED,
+    # Its process may still hold the write lock.
     DagsterRunStatus.CANCELING,
 )
 PACED_REASONS: Final = ("summary",)

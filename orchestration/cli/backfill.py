@@ -74,6 +74,8 @@ def backfill(
     job = build_defs(settings).resolve_implicit_global_asset_job_def()
     with open_instance(settings) as instance, _collect_rarely():
         runs = [
+            # Whole tables have one partition. They are the second run, or the only one if no days
+            # are named.
             _execute(settings, instance, job, request, 1 if number else len(days or [0]))
             for number, request in enumerate(backfill_requests(days, tables, force=force))
         ]

@@ -95,6 +95,7 @@ class Services:
 
         Its assets are fixed when it loads them.
         """
+        # Never later: while the database does not answer, a recent day stands for the first one.
         first = min(self._read_first_partition(), self._first_partition)
         tables = read_sql_tables(self._settings)
         if (first, tables) == (self._first_partition, self._sql_tables):
