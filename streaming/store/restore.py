@@ -58,6 +58,7 @@ def restore(settings: Settings, source: Path, progress: Progress | None = None) 
             _require_archive(content, source, column_store, Home(settings.home))
             kept = _set_aside(path, backup_path(settings, "before-restore"))
             if path.exists():
+                # Not by a rename: who has the file open would go on reading the old one.
                 _replace(content, source, path, progress)
             else:
                 copy_database(content, source, path, progress)
