@@ -196,13 +196,18 @@ def read_customers(
 def read_descriptions(
     store: StoreConnection, items: Sequence[str], settings: Settings
 ) -> dict[str, str]:
-    """Read the items' recent descriptions, or else those of the last day with a sale."""
+    """Read the items' recent descriptions, or else those of the last day with a sale.
+
+    An item may have none, and one whose day is not built yet has no other day to be asked.
+    """
     described = read_recent_descriptions(store, items, last_row(store))
     # An item that has not been sold lately: its last day is in the index, so one day is read.
     for item in set(items) - described.keys():
         (day,) = store.execute(
             "SELECT max(day) FROM daily_item_sales WHERE item = ?", (item,)
         ).fetchone()
+        if day is None:
+            continue
         start, end = day_span(date.fromisoformat(day), settings.zone)
         show_archived(store, open_column_store(settings), (start, end), {"item": {item}})
         row = store.execute(

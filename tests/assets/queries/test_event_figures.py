@@ -3,12 +3,14 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from assets.queries import event_figures
 from assets.queries.event_figures import Period, Subject, rank_events, read_orders, read_periods
+from assets.queries.sales import read_descriptions
 from assets.queries.search import search
 from assets.queries.series import group_days
 from assets.tables.day_range import DayRange
@@ -66,6 +68,14 @@ def reader(shop: Settings) -> Iterator[StoreConnection]:
 def local(one: Event) -> datetime:
     """Return the local time of an event."""
     return datetime.fromtimestamp(one.event_time // 1_000_000, ZONE)
+
+
+def test_an_item_without_a_description_is_ranked_before_its_day_is_built(tmp_path: Path) -> None:
+    """Items of a country are ranked from the events, which are there before any table is."""
+    settings = home_settings(tmp_path)
+    store_events(settings, [event(1, micros("2024-03-28 00:30"), item="lamp")])
+    with read_store(settings) as store:
+        assert read_descriptions(store, ["lamp"], settings) == {}
 
 
 @pytest.mark.parametrize("by", STARTS)
