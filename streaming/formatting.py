@@ -13,7 +13,8 @@ _NOT_ASCII: Final = re.compile(r"[^ -~]")
 
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 _FORMULA: Final = re.compile(r"(^|[;,|\s])([\s\"']*)([=+\-@\uff1d\uff0b\uff0d\uff20])")
-"""Where a cell of a spreadsheet could begin and be a formula: `assets.queries.file_formats`."""
+"""Where a cell of a spreadsheet could begin and be a formula, as in `assets.queries.file_formats`;
+here after a blank too, because these texts are on one line each."""
 
 
 def group_thousands(amount: str) -> str:

@@ -151,16 +151,7 @@ def _erase(
                 " check how it is written."
             )
         day_of = day_cutter(_zone(store, settings))
-        erasure = Erasure(
-            id=str(uuid.uuid4()),
-            erased_at=time.time_ns() // 1000,
-            users=len(users),
-            orders=len(added) - len(users),
-            events=len(changes.events),
-            days=len({day_of(event.event_time) for event in changes.events}),
-            dead_letters=len(changes.dead_letters),
-            table_rows=len(changes.names),
-        )
+        erasure = _count_changes(changes, day_of, len(users), len(added) - len(users))
         if apply and is_new:
             _apply(store, changes, settings)
             _record(store, erasure)
@@ -175,6 +166,22 @@ def _erase(
     if apply:
         remove_unlisted(settings)
     return ErasureResult(erasure, with_user, is_new, is_overwritten, destroyed)
+
+
+def _count_changes(
+    changes: _Changes, day_of: Callable[[int], str], users: int, orders: int
+) -> Erasure:
+    """Return a new erasure of so many names, which changes these rows."""
+    return Erasure(
+        id=str(uuid.uuid4()),
+        erased_at=time.time_ns() // 1000,
+        users=users,
+        orders=orders,
+        events=len(changes.events),
+        days=len({day_of(event.event_time) for event in changes.events}),
+        dead_letters=len(changes.dead_letters),
+        table_rows=len(changes.names),
+    )
 
 
 def apply_again(settings: Settings) -> list[Erasure]:
