@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any, Final
 
 from psycopg.errors import UniqueViolation
@@ -17,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 
 from streaming.store.models import Table as Model
 from streaming.store.postgres import PostgresConnection, translate
-from streaming.store.rows import EventRow
+from streaming.store.rows import EventRow, event_id_of
 
 
 def _type_of(column: Column[Any]) -> str:
@@ -39,7 +38,6 @@ _INSERT: Final = (
     f"INSERT INTO analytics_event ({EVENT_COLUMNS}) SELECT {EVENT_COLUMNS} FROM new_event"
     " ORDER BY ctid ON CONFLICT (event_id) DO NOTHING"
 )
-_event_id: Final = itemgetter(0)
 _TYPES: Final = tuple(_type_of(column).lower() for column in _EVENT)
 _REPEATS: Final = "the last batch of this session had ids that were stored"
 
@@ -50,7 +48,7 @@ def insert_events(connection: Connection, rows: Sequence[EventRow]) -> int:
     Of several of one id it is the first. Raises errors of the driver, which are for `store_errors`.
     """
     # A COPY that fails leaves dead rows, so a stream that repeats itself must not try each time.
-    if not connection.info.get(_REPEATS) and len(set(map(_event_id, rows))) == len(rows):
+    if not connection.info.get(_REPEATS) and len(set(map(event_id_of, rows))) == len(rows):
         # Nearly always all are new. No other way takes rows as fast.
         with suppress(UniqueViolation), connection.begin_nested():
             _copy(connection, "analytics_event", rows)

@@ -33,6 +33,7 @@ EventRow = tuple[
     bytes, int, str, str | None, str, int, int | None, int | None, str, str | None, str | None,
     str | None, int, int, int, int, int, int, int,
 ]  # fmt: skip
+EVENT_ID: Final = 0
 EVENT_TIME: Final = 1
 USER: Final = 3
 ITEM: Final = 4
@@ -61,6 +62,7 @@ QUARTER_MICROS: Final = QUARTER_SECONDS * MICROS
 CONTENT_BYTES: Final = 8
 """Two contents of one id have one digest once in 10¹⁹ times, and only a count is wrong then."""
 
+event_id_of: Final = itemgetter(EVENT_ID)
 source_of: Final = itemgetter(SOURCE_TIMESTAMP, SOURCE_PARTITION, SOURCE_OFFSET, SOURCE_TOPIC)
 """By this events of one id are ordered, and the first of them is the one that is stored."""
 
@@ -290,13 +292,13 @@ def resolve(rows: Sequence[EventRow], stored: Mapping[bytes, EventRow]) -> Resol
     duplicates: list[EventRow] = []
     conflicting: list[EventRow] = []
     for row in rows:
-        other = winners.get(row[0])
+        other = winners.get(row[EVENT_ID])
         if other is None:
-            before[row[0]] = winners[row[0]] = row
+            before[row[EVENT_ID]] = winners[row[EVENT_ID]] = row
             continue
         # Strictly lower: the same record, read again, must change nothing.
         winner, loser = (row, other) if source_of(row) < source_of(other) else (other, row)
-        winners[row[0]] = winner
+        winners[row[EVENT_ID]] = winner
         duplicates.append(loser)
         if content_of(winner) != content_of(loser):
             conflicting.append(loser)
@@ -307,7 +309,7 @@ def resolve(rows: Sequence[EventRow], stored: Mapping[bytes, EventRow]) -> Resol
         corrections=[
             (row, winner)
             for row, winner in changed
-            if row[0] in stored and content_of(row) != content_of(winner)
+            if row[EVENT_ID] in stored and content_of(row) != content_of(winner)
         ],
         duplicates=duplicates,
         conflicting=conflicting,

@@ -7,7 +7,6 @@ is computed in `rows`; what a person changes is in `dead_letters`, `offsets` and
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from operator import itemgetter
 from typing import Any, Final, cast
 
 from msgspec import Struct
@@ -24,6 +23,7 @@ from streaming.store.engine import is_postgres, lock_store
 from streaming.store.figures import SELECT_IDS, add_figures, compile_insert, item_values
 from streaming.store.models import Table
 from streaming.store.rows import (
+    EVENT_ID,
     EVENT_TIME,
     ITEM,
     SOURCE_OFFSET,
@@ -38,6 +38,7 @@ from streaming.store.rows import (
     Resolution,
     deltas,
     difference,
+    event_id_of,
     resolve,
 )
 
@@ -92,7 +93,7 @@ def stage_batch(
     """Compute what needs no lock, before others have to wait for the transaction."""
     # In the order of the index, which saves a fifth of the database's time. Of one id, the first
     # that was read stays the first.
-    ordered = sorted(batch.events, key=_event_id)
+    ordered = sorted(batch.events, key=event_id_of)
     added = deltas(batch.events, day_of)
     return StagedBatch(batch, ordered, added, item_values(connection, added))
 
@@ -115,13 +116,17 @@ def write_staged(
     rows, ordered = batch.events, staged.ordered
     if archived:
         # Their ids are taken, but no row is there to refuse them.
-        rows, ordered = ([row for row in r if row[0] not in archived] for r in (rows, ordered))
+        rows, ordered = (
+            [row for row in r if row[EVENT_ID] not in archived] for r in (rows, ordered)
+        )
     changes = _insert_events(connection, rows, ordered)
     if archived:
         changes = with_archived(changes, batch.events, archived)
     if changes.updates:
         require_rows(connection, changes, day_of)
-        connection.exec_driver_sql(_UPDATE_EVENT, [(*row, row[0]) for row in changes.updates])
+        connection.exec_driver_sql(
+            _UPDATE_EVENT, [(*row, row[EVENT_ID]) for row in changes.updates]
+        )
     # Only a correction needs the rows that it replaces; nearly every batch just adds.
     if changes.corrections:
         _correct(connection, changes, day_of, now)
@@ -212,7 +217,6 @@ _EVENT_VALUES: Final = ", ".join(f'"{column.name}" = ?' for column in _EVENT.col
 _UPDATE_EVENT: Final = f"UPDATE analytics_event SET {_EVENT_VALUES} WHERE event_id = ?"
 _UPSERT_DEAD_LETTER: Final = _upsert_dead_letter()
 _DEAD_LETTER_COLUMNS: Final = tuple(column.name for column in _DEAD_LETTER.columns)
-_event_id: Final = itemgetter(0)
 # The key of `analytics_event` is no number, so its rows are numbered beside it, in the order of
 # storing: by SQLite itself, on PostgreSQL by a column.
 _ROWID: Final[ColumnClause[int]] = literal_column("rowid")
@@ -263,13 +267,13 @@ def _stored_rows(connection: Connection, rows: list[EventRow], last: int) -> dic
     """Look up the rows of the rows' ids that were stored up to the rowid `last`."""
     stored: dict[bytes, EventRow] = {}
     for start in range(0, len(rows), SELECT_IDS):
-        ids = [row[0] for row in rows[start : start + SELECT_IDS]]
+        ids = [row[EVENT_ID] for row in rows[start : start + SELECT_IDS]]
         # The batch's own rows are in the table by now, and would look like stored ones.
         statement = select(_EVENT).where(_EVENT.c.event_id.in_(ids), last >= _ROWID)
         # So that corrections have the same numbers in every database.
         statement = statement.order_by(_EVENT.c.event_id)
         result = connection.execute(statement)
-        stored.update({row[0]: cast("EventRow", tuple(row)) for row in result})
+        stored.update({row[EVENT_ID]: cast("EventRow", tuple(row)) for row in result})
     return stored
 
 
@@ -281,7 +285,7 @@ def _correct(
         _INSERT_CORRECTION,
         [
             (
-                event_id_text(row[0]),
+                event_id_text(row[EVENT_ID]),
                 day_of(row[EVENT_TIME]),
                 day_of(winner[EVENT_TIME]),
                 row[SOURCE_TOPIC],
