@@ -175,11 +175,16 @@ def test_a_deployment_without_the_topic_goes_on_and_picks_it_up(deployment: Depl
             SECONDS,
             "the stream does not go on",
         )
-        problems = json.loads(deployment.run("status", "--json").stdout)["problems"]
-        assert any(
-            problem["code"] == "topic_missing" and topic in problem["sentence"]
-            for problem in problems
-        )
+
+        def names_topic() -> bool:
+            problems = json.loads(deployment.run("status", "--json").stdout)["problems"]
+            return any(
+                problem["code"] == "topic_missing" and topic in problem["sentence"]
+                for problem in problems
+            )
+
+        # It gives the broker less than a second, which a loaded one may exceed.
+        wait_until(names_topic, SECONDS, "the status does not name the topic")
         positions = json.loads(deployment.succeed("offsets", "list", "--json"))["positions"]
         assert all(position["topic"] != topic for position in positions)
         deployment.succeed("verify")
