@@ -9,19 +9,41 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from typing import Any, Final, Self
 
-from dagster import AssetKey, EventLogEntry
+from dagster import AssetKey, DagsterEventType, EventLogEntry
 from dagster._core.event_api import EventHandlerFn
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.events import ASSET_EVENTS
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
 from dagster._core.storage.event_log.polling_event_watcher import SqlPollingEventWatcher
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, bindparam, create_engine
 from sqlalchemy.pool import QueuePool
 
 INDEX: Final = "index"
 """The file that all runs share; each run has another one of its own."""
+EVALUATION: Final = DagsterEventType.ASSET_CHECK_EVALUATION
+MANY: Final = {
+    DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+    DagsterEventType.ASSET_MATERIALIZATION,
+    EVALUATION,
+}
+"""The events of which a run has one for each partition of each table."""
+_INSERT: Final = SqlEventLogStorageTable.insert()
+_INSERT_NUMBERED: Final = _INSERT.returning(
+    SqlEventLogStorageTable.c.id, sort_by_parameter_order=True
+)
+_CHECK: Final = AssetCheckExecutionsTable.c
+_UPDATE_CHECK: Final = AssetCheckExecutionsTable.update().where(
+    _CHECK.asset_key == bindparam("of_asset"),
+    _CHECK.check_name == bindparam("of_check"),
+    _CHECK.run_id == bindparam("of_run"),
+    _CHECK.partition.is_(bindparam("of_partition")),
+)
 
 
 class PooledSqliteEventLogStorage(SqliteEventLogStorage):
@@ -34,6 +56,8 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: dict[str, Engine] = {}
         self._group: dict[str, Connection] | None = None
+        self._waiting: list[EventLogEntry] = []
+        self._is_partial = False
         self._last_events: dict[tuple[AssetKey, str], tuple[EventLogEntry, int]] = {}
         # A group is of one thread: what others store must not end with it.
         self._owner = threading.RLock()
@@ -54,12 +78,15 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def _connect(self, shard: str) -> Iterator[Connection]:
         # In this order everywhere: a thread that waits for a group to end must not hold Dagster's
         # lock.
-        with self._owner, self._db_lock:
-            if self._group is None:
-                with self._engine(shard).connect() as connection, connection.begin():
-                    yield connection
-            else:
-                yield self._group.get(shard) or self._begin(shard, self._group)
+        with self._owner:
+            # Whoever reads sees them, and what is stored next follows them.
+            self._store_waiting()
+            with self._db_lock:
+                if self._group is None:
+                    with self._engine(shard).connect() as connection, connection.begin():
+                        yield connection
+                else:
+                    yield self._group.get(shard) or self._begin(shard, self._group)
 
     @contextmanager
     def store_together(self) -> Iterator[None]:
@@ -73,23 +100,73 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             if self._group is not None:
                 yield  # a batch within a block, which ends with it
                 return
-            end, self._group = Connection.commit, {}
+            self._group, self._is_partial = {}, False
             try:
                 yield
             except Exception:
-                end = Connection.rollback
+                self._is_partial = True
                 raise
             finally:
-                with self._db_lock, ExitStack() as stack:
-                    group, self._group = self._group, None
-                    last_events, self._last_events = self._last_events.values(), {}
-                    # The index at last, as Dagster stores an event: a run's file lacks none of it.
-                    shards = sorted(group, key=INDEX.__eq__)
-                    connections = [stack.enter_context(group[shard]) for shard in shards]
-                    for event, event_id in last_events if end is Connection.commit else ():
-                        super()._store_asset_event(group[INDEX], event, event_id)
-                    for connection in connections:
-                        end(connection)
+                try:
+                    if not self._is_partial:
+                        self._commit_group(self._group)
+                finally:
+                    self._end_group(self._group)
+
+    def _commit_group(self, group: dict[str, Connection]) -> None:
+        self._store_waiting()
+        with self._db_lock:
+            for event, event_id in self._last_events.values():
+                super()._store_asset_event(group[INDEX], event, event_id)
+            # The index at last, as Dagster stores an event: a run's file lacks none of it.
+            for shard in sorted(group, key=INDEX.__eq__):
+                group[shard].commit()
+
+    def _end_group(self, group: dict[str, Connection]) -> None:
+        """Close a group's transactions, which undoes what is not committed."""
+        with self._db_lock, ExitStack() as stack:
+            self._group, self._waiting, self._last_events = None, [], {}
+            for connection in group.values():
+                stack.callback(connection.close)
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store an event; within a block, those of which there are many wait for the others.
+
+        One statement for all of them takes half as long as one for each.
+        """
+        with self._owner:
+            if self._group is not None and event.dagster_event_type in MANY:
+                self._waiting.append(event)
+            else:
+                super().store_event(event)
+
+    def _store_waiting(self) -> None:
+        """Store what waits; if that is interrupted, the files differ, and the block is undone."""
+        events, self._waiting = self._waiting, []
+        self._is_partial = self._is_partial or bool(events)
+        for run_id, of_run in groupby(events, lambda event: event.run_id):
+            self._store_events(run_id, list(of_run))
+        if events:
+            self._is_partial = False
+
+    def _store_events(self, run_id: str, events: Sequence[EventLogEntry]) -> None:
+        """Store events of a run into its file and the index, as Dagster's class does one by one."""
+        rows = [self._event_to_row(event) for event in events]
+        with self.run_connection(run_id) as connection:
+            connection.execute(_INSERT, rows)
+        with self.index_connection() as connection:
+            numbers = connection.execute(_INSERT_NUMBERED, rows).scalars().all()
+            stored = list(zip(events, numbers, rows, strict=True))
+            for event, number, _ in stored:
+                if event.dagster_event_type in ASSET_EVENTS:
+                    self._store_asset_event_tags(connection, [event], [number])
+                    self._store_asset_event(connection, event, number)
+            evaluations = [each for each in stored if each[0].dagster_event_type == EVALUATION]
+            # Of no run none is planned.
+            were_planned = run_id and _update_checks(connection, evaluations)
+        if not were_planned:
+            for event, number, _ in evaluations:
+                self.store_asset_check_event(event, number)
 
     def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:
         """Update the asset's row in the index; of a group's events only by the last of each type.
@@ -158,3 +235,33 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def _close(self, shards: set[str]) -> None:
         for shard in shards:
             self._engines.pop(shard).dispose()
+
+
+def _update_checks(
+    connection: Connection, evaluations: Sequence[tuple[EventLogEntry, int, Mapping[str, Any]]]
+) -> bool:
+    """Update the rows of checks that were planned; return whether each had one.
+
+    An evaluation is an event with its number and its row in the index.
+    """
+    if not evaluations:
+        return True
+    updates = []
+    for event, number, row in evaluations:
+        check: Any = event.get_dagster_event().event_specific_data
+        status = AssetCheckExecutionRecordStatus
+        target = check.target_materialization_data
+        updates.append(
+            {
+                "of_asset": check.asset_key.to_string(),
+                "of_check": check.check_name,
+                "of_run": event.run_id,
+                "of_partition": check.partition,
+                "execution_status": (status.SUCCEEDED if check.passed else status.FAILED).value,
+                "evaluation_event": row["event"],
+                "evaluation_event_timestamp": row["timestamp"],
+                "evaluation_event_storage_id": number,
+                "materialization_event_storage_id": target.storage_id if target else None,
+            }
+        )
+    return connection.execute(_UPDATE_CHECK, updates).rowcount == len(updates)

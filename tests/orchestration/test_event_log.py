@@ -2,20 +2,34 @@
 
 import sqlite3
 import threading
+import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckSpec,
+    AssetExecutionContext,
     AssetKey,
     AssetMaterialization,
+    AssetSpec,
+    BackfillPolicy,
     DagsterInstance,
+    DailyPartitionsDefinition,
     OpExecutionContext,
     RunsFilter,
     job,
+    materialize,
+    multi_asset,
     op,
 )
+from dagster_shared.utils.warnings import PreviewWarning
 
+from assets.dagster_events import store_together
 from orchestration.instance import open_instance, prepare_instance
 from orchestration.local.event_log import INDEX, PooledSqliteEventLogStorage
 from streaming.settings import Settings
@@ -35,6 +49,72 @@ def materialize_three(context: OpExecutionContext) -> None:
     """Log three materialisations."""
     for day in ("2024-03-01", "2024-03-02", "2024-03-03"):
         context.log_event(AssetMaterialization("sales", partition=day))
+
+
+DAYS = DailyPartitionsDefinition("2024-03-01", end_date="2024-03-04")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", PreviewWarning)  # of `partitions_def`
+    AUDIT = AssetCheckSpec("audit", asset="sales", partitions_def=DAYS)
+
+
+@multi_asset(
+    specs=[AssetSpec("sales", skippable=True)],
+    check_specs=[AUDIT],
+    partitions_def=DAYS,
+    backfill_policy=BackfillPolicy.single_run(),
+    can_subset=True,
+)
+def audited_days(context: AssetExecutionContext) -> Iterator[Any]:
+    """Record three days and their audits in a block; that of the last one fails."""
+    with store_together(context.instance):
+        for day in context.partition_keys:
+            yield AssetMaterialization("sales", partition=day, metadata={"rows": 3})
+        for day in context.partition_keys:
+            passed = day != "2024-03-03"
+            yield AssetCheckEvaluation(
+                asset_key=AssetKey("sales"), check_name="audit", passed=passed, partition=day
+            )
+            context.log.info("audited %s", day)
+
+
+def record_days(instance: DagsterInstance) -> str:
+    """Record audits that belong to no run, and a run over three days; return its id."""
+    with store_together(instance):
+        for day in ("2024-03-01", "2024-03-02"):
+            instance.report_runless_asset_event(
+                AssetCheckEvaluation(
+                    asset_key=AssetKey("sales"), check_name="audit", passed=True, partition=day
+                )
+            )
+    return materialize(
+        [audited_days],
+        instance=instance,
+        tags={
+            "dagster/asset_partition_range_start": "2024-03-01",
+            "dagster/asset_partition_range_end": "2024-03-03",
+        },
+    ).run_id
+
+
+EVENTS = """
+SELECT e.id, e.dagster_event_type, e.step_key, e.asset_key, e.partition,
+    e.timestamp IS NULL, json_extract(e.event, '$.level'),
+    json_extract(e.event, '$.dagster_event.event_type_value')
+FROM event_logs e ORDER BY e.id
+"""
+CHECKS = """
+SELECT c.id, c.asset_key, c.check_name, c.partition, c.run_id = '', c.execution_status,
+    c.evaluation_event_storage_id, c.materialization_event_storage_id,
+    c.evaluation_event = e.event, c.evaluation_event_timestamp = e.timestamp
+FROM asset_check_executions c JOIN event_logs e ON e.id = c.evaluation_event_storage_id
+ORDER BY c.id
+"""
+
+
+def stored_rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement over a file, read by SQLite alone."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return connection.execute(statement).fetchall()
 
 
 @job
@@ -77,6 +157,25 @@ def test_events_are_in_the_same_files_as_with_dagsters_own_class(
     index = stored_types(here / "index.db")
     assert index == stored_types(there / "index.db")
     assert index["ASSET_MATERIALIZATION"] == 3
+
+
+def test_a_block_has_the_rows_that_dagsters_own_class_stores(
+    store: Settings, tmp_path: Path
+) -> None:
+    """Its events are in the same order and have the same numbers, and so have its checks."""
+    prepare_instance(store)
+    with open_instance(store) as ours:
+        run_id = record_days(ours)
+    with DagsterInstance.local_temp(str(tmp_path)) as theirs:
+        other_id = record_days(theirs)
+    here = Home(store.home).dagster / "history" / "runs"
+    there = tmp_path / "history" / "runs"
+    events = stored_rows(here / f"{run_id}.db", EVENTS)
+    assert events == stored_rows(there / f"{other_id}.db", EVENTS)
+    assert stored_rows(here / "index.db", EVENTS) == stored_rows(there / "index.db", EVENTS)
+    checks = stored_rows(here / "index.db", CHECKS)
+    assert checks == stored_rows(there / "index.db", CHECKS)
+    assert [check[5] for check in checks] == ["SUCCEEDED"] * 4 + ["FAILED"]
 
 
 def test_the_index_and_the_last_runs_file_stay_open_and_no_other(store: Settings) -> None:
@@ -222,8 +321,9 @@ def test_a_batch_within_a_block_is_part_of_it(store: Settings) -> None:
     prepare_instance(store)
     with open_instance(store) as instance:
         log = pooled_log(instance)
+        materialize_day(instance)
         with log.store_together():
             with log.store_together():
                 materialize_day(instance)
-            assert materializations(store) == [0, 0]
-        assert materializations(store) == [1, 1]
+            assert materializations(store) == [1, 1]
+        assert materializations(store) == [2, 2]
