@@ -4,6 +4,7 @@ Building is in `builds.builder`, the description of tables in `lineage`.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
@@ -13,6 +14,7 @@ from dagster import (
     AssetKey,
     AssetMaterialization,
     AssetRecordsFilter,
+    DagsterEventType,
     DagsterInstance,
     Failure,
     MetadataValue,
@@ -32,7 +34,7 @@ NAMED: Final = 20
 
 
 def build_events(
-    outcomes: Sequence[Outcome], instance: DagsterInstance
+    outcomes: Sequence[Outcome], instance: DagsterInstance, run_id: str
 ) -> Iterator[AssetMaterialization | AssetCheckEvaluation]:
     """Yield the materialisations of partitions and, once those are recorded, the audits' results.
 
@@ -47,7 +49,7 @@ def build_events(
                 metadata=_build_metadata(outcome, outcome.build),
             )
     # Read only now: the generator goes on when Dagster has recorded what it yielded before.
-    targets = _read_targets(instance, outcomes)
+    targets = _read_targets(instance, run_id, outcomes)
     for outcome in outcomes:
         yield AssetCheckEvaluation(
             asset_key=AssetKey(outcome.transform.table),
@@ -129,30 +131,31 @@ def _partition(outcome: Outcome) -> str | None:
 
 
 def _read_targets(
-    instance: DagsterInstance, outcomes: Iterable[Outcome]
+    instance: DagsterInstance, run_id: str, outcomes: Sequence[Outcome]
 ) -> dict[tuple[str, str | None], Target]:
     """Read the materialisations that evaluations are about, by table and partition.
 
     Without those that have none yet: such an evaluation is not shown in the partition's status.
     """
-    recorded: dict[str, list[str | None]] = {}
-    asked: list[tuple[str, list[str | None]]] = []
-    for outcome in outcomes:
-        table, partition = outcome.transform.table, _partition(outcome)
-        if outcome.failure is None:
-            recorded.setdefault(table, []).append(partition)
-        else:
-            asked.append((table, [partition]))
-    # The last ones of a table are those that were just recorded: one query for all of its days.
-    # That of a failed partition is as old as its last success.
-    asked += recorded.items()
-    return {
+    recorded = Counter(o.transform.table for o in outcomes if o.failure is None)
+    failed = [(o.transform.table, _partition(o)) for o in outcomes if o.failure is not None]
+    targets = {
         (table, record.partition_key): Target(
             storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
         )
-        for table, partitions in asked
+        for table, partition in failed
+        # That of a failed partition is as old as its last success.
         for record in instance.fetch_materializations(
-            AssetRecordsFilter(AssetKey(table), [each for each in partitions if each] or None),
-            limit=len(partitions),
+            AssetRecordsFilter(AssetKey(table), [partition] if partition else None), limit=1
         ).records
     }
+    for table, number in recorded.items():
+        # The run's last ones of a table are those that were just recorded. Without their metadata,
+        # which takes as long to read as to store.
+        for record in instance.get_asset_event_summary_records(
+            DagsterEventType.ASSET_MATERIALIZATION, AssetKey(table), run_id, limit=number
+        ):
+            targets[table, record.partition] = Target(
+                storage_id=record.storage_id, run_id=run_id, timestamp=record.timestamp
+            )
+    return targets

@@ -229,7 +229,7 @@ def _tables(
                 results = builder.build_days(piece, chosen, force=config.force)
                 outcomes += results
                 with store_together(context.instance):
-                    yield from build_events(results, context.instance)
+                    yield from build_events(results, context.instance, run_id)
         computed = sum(outcome.computed for outcome in outcomes)
         context.log.info("%d builds, of them %d computed", len(outcomes), computed)
         failure = run_failure(outcomes)
