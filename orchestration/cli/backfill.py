@@ -5,7 +5,6 @@ daemon. The write lock makes queued runs wait for them, and them for these. Whic
 in `chosen_days`.
 """
 
-import gc
 import os
 import threading
 import time
@@ -28,7 +27,6 @@ from orchestration.build import build_defs
 from orchestration.instance import EVENT_BATCH, open_instance, prepare_instance
 from streaming.cli.console import PrintableConsole
 from streaming.errors import PurchasesError
-from streaming.runtime.worker import GC_THRESHOLDS
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 from streaming.store.preparation import prepare_store
@@ -72,7 +70,7 @@ def backfill(
     os.environ.update(EVENT_BATCH)  # the run is planned in this process
     started = time.monotonic()
     job = build_defs(settings).resolve_implicit_global_asset_job_def()
-    with open_instance(settings) as instance, _collect_rarely():
+    with open_instance(settings) as instance:
         runs = [
             # Whole tables have one partition. They are the second run, or the only one if no days
             # are named.
@@ -156,17 +154,6 @@ def _first_failure(events: Sequence[Any]) -> str:
     """Return the message of the first failure among the events of a run."""
     failed = (event for event in events if event.is_failure)
     return next((str(event.message) for event in failed), "no message")
-
-
-@contextmanager
-def _collect_rarely() -> Iterator[None]:
-    """Let Python look for cycles less often; looking through all of Dagster takes 5 to 10 %."""
-    before = gc.get_threshold()
-    gc.set_threshold(*GC_THRESHOLDS)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import typer
 
 from streaming.cli.output import AsJson, print_json, print_text
 from streaming.errors import PurchasesError, UsageError
+from streaming.system.loading import collect_rarely
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,6 +112,7 @@ def env() -> None:
     sys.stdout.writelines(f"export {n}={shlex.quote(str(path))}\n" for n, path in names.items())
 
 
+@collect_rarely()
 def backfill(  # noqa: PLR0913 - a command's options are its parameters
     first: Annotated[
         str | None, typer.Option("--from", metavar="DAY", help="The first day.")

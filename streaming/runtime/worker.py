@@ -36,13 +36,12 @@ from streaming.runtime.status_file import WorkerStatus, replace_json
 from streaming.settings import Settings, load_settings
 from streaming.system.home import Home
 from streaming.system.lease import acquire
+from streaming.system.loading import GC_THRESHOLDS
 from streaming.system.logs import configure_logs, get_logger
 from streaming.system.shutdown import StopRequest
 
 JOINING_SECONDS: Final = 10.0
 """Longer than the session timeout (6 s), within which the group assigns what a dead member had."""
-GC_THRESHOLDS: Final = (200_000, 50, 100)
-"""Instead of Python's 700, 10 and 10. Cycles are still found, once in many batches."""
 EXIT_FAILED: Final = 1
 EXIT_LEASED: Final = 3
 EXIT_STUCK: Final = 70
