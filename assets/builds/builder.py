@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -31,8 +32,10 @@ from assets.builds.pieces import group_days
 from assets.builds.writer import (
     AuditFailure,
     ChangedMeanwhile,
+    record_builds,
     record_failure,
     replace_partition,
+    require_same_erasures,
 )
 from assets.tables.models import BuildFailure, TableBuild
 from assets.tables.sql_transform import AnyTransform
@@ -74,6 +77,11 @@ class Outcome:
     audit: Audit | None = None
     failure: str | None = None
     seconds: float = 0.0
+
+    @property
+    def is_written(self) -> bool:
+        """Whether rows were written, and are sound."""
+        return self.audit is not None and self.failure is None
 
 
 @dataclass(frozen=True)
@@ -166,11 +174,17 @@ class PartitionBuilder:
 
     def _write(self, pairs: Sequence[tuple[Outcome, Computation]]) -> list[Outcome]:
         """Write in one transaction; retry while the database is locked or its disk is full."""
+        bases = chain.from_iterable(computation.bases.values() for _, computation in pairs)
+        erasures = {basis.erasures for basis in bases}
 
         def write() -> list[Outcome]:
             with self.engine.begin() as connection:
                 lock_partitions(connection, {outcome.partition for outcome, _ in pairs})
-                return [self._write_table(connection, *pair) for pair in pairs]
+                require_same_erasures(connection, erasures)
+                outcomes = [self._write_table(connection, *pair) for pair in pairs]
+                written = [each.build for each in outcomes if each.build and each.is_written]
+                record_builds(connection, written)
+                return outcomes
 
         return _retry(write)
 

@@ -198,7 +198,7 @@ def _read(
     for request in requests:
         day = request.day
         figures = events.total if day is None else events.days.get(day, NO_FIGURES)
-        builds = read_builds(store, request.partition)
+        builds = read_builds(store, request.partition, request.transforms)
         chosen = [
             transform
             for transform in request.transforms

@@ -6,11 +6,11 @@ build of a higher version. How rows are computed is in `assets.tables.transforms
 
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
-import polars.selectors as cs
 from sqlalchemy import Connection, case
 from sqlalchemy.dialects.postgresql import Insert, insert
 
@@ -85,32 +85,31 @@ class ChangedMeanwhile(PurchasesError):
 
 
 def replace_partition(
-    connection: Connection, transform: AnyTransform, rows: Rows, basis: BuildBasis
+    connection: Connection,
+    transform: AnyTransform,
+    rows: Rows,
+    basis: BuildBasis,
 ) -> Replacement:
-    """Replace a partition by `rows`: all of it, audited and recorded, or nothing.
+    """Replace a partition by `rows`: all of it, audited, or nothing.
 
-    The transaction is the caller's, and nothing is visible before its end. Raises `AuditFailure`,
-    `ChangedMeanwhile`, and what the engine of `open_engine` does.
+    The transaction is the caller's, who records the build at its end; nothing is visible before.
+    Raises `AuditFailure`, `ChangedMeanwhile`, and what the engine of `open_engine` does.
     """
-    if connection.exec_driver_sql(_COUNT_ERASURES).scalar_one() != basis.erasures:
-        # Who was erased may be in the rows.
-        raise ChangedMeanwhile("A customer was erased while the rows were computed.")
     partition, values = basis.partition, database_rows(rows)
     build = _describe(transform, values, basis)
+    before = _read_build(connection, transform.table, partition)
+    # A run that waited long for the write lock may hold an older snapshot than this build.
+    if before is not None and before.version > build.version:
+        return Replacement(before, before, None)
+    if basis.added_to is not None and before != basis.added_to:
+        raise ChangedMeanwhile("The build that events were added to was replaced or forgotten.")
     # The savepoint undoes this table alone if it fails; the day's other tables stay in the
     # transaction.
     with connection.begin_nested():
-        before = _read_build(connection, transform.table, partition)
-        # A run that waited long for the write lock may hold an older snapshot than this build.
-        if before is not None and before.version > build.version:
-            return Replacement(before, before, None)
-        if basis.added_to is not None and before != basis.added_to:
-            raise ChangedMeanwhile("The build that events were added to was replaced or forgotten.")
         _replace_rows(connection, transform, partition, values)
         result = audit(connection, transform, partition, basis.expected, len(values))
         if result.problems:
             raise AuditFailure(transform.table, partition, result)
-        _record_build(connection, build)
     return Replacement(build, before, result)
 
 
@@ -145,14 +144,34 @@ def _describe(
     )
 
 
+def require_same_erasures(connection: Connection, erasures: AbstractSet[int]) -> None:
+    """Raise `ChangedMeanwhile` if anybody was erased since rows were computed at that number."""
+    if erasures - {connection.exec_driver_sql(_COUNT_ERASURES).scalar_one()}:
+        # Who was erased may be in the rows.
+        raise ChangedMeanwhile("A customer was erased while the rows were computed.")
+
+
+def record_builds(connection: Connection, builds: Sequence[TableBuild]) -> None:
+    """Record builds in place of those before, and of failures; all of them at once."""
+    if builds:
+        connection.execute(_UPSERT_BUILD, [build.model_dump() for build in builds])
+        keys = [(build.table_name, build.partition) for build in builds]
+        connection.exec_driver_sql(_DELETE_FAILURE, keys)
+
+
 def record_failure(connection: Connection, failure: BuildFailure) -> None:
     """Record a failed build; attempts at the same version add up."""
     connection.execute(_UPSERT_FAILURE, failure.model_dump())
 
 
-def read_builds(connection: StoreConnection, partition: str) -> dict[str, TableBuild]:
-    """Read the builds of a partition by table."""
-    cursor = connection.execute("SELECT * FROM table_build WHERE partition = ?", (partition,))
+def read_builds(
+    connection: StoreConnection, partition: str, transforms: Sequence[AnyTransform]
+) -> dict[str, TableBuild]:
+    """Read the builds of a partition of these tables, by table."""
+    # By their key: without the tables, SQLite would read through all builds there are.
+    marks = ", ".join("?" * len(transforms))
+    statement = f"SELECT * FROM table_build WHERE table_name IN ({marks}) AND partition = ?"  # noqa: S608
+    cursor = connection.execute(statement, (*(one.table for one in transforms), partition))
     names = [column[0] for column in cursor.description]
     builds = [TableBuild(**dict(zip(names, row, strict=True))) for row in cursor]
     return {build.table_name: build for build in builds}
@@ -162,7 +181,9 @@ def database_rows(rows: Rows) -> list[tuple[Any, ...]]:
     """Return the rows as the database stores them: days are ISO texts."""
     if isinstance(rows, list):
         return rows
-    return rows.with_columns(cs.date().dt.to_string("%Y-%m-%d")).rows()
+    # Not by an expression, whose plan takes longer than a day's rows.
+    columns = (column.cast(pl.String) if column.dtype == pl.Date else column for column in rows)
+    return pl.DataFrame(columns).rows()
 
 
 def digest(transform: AnyTransform, rows: Sequence[tuple[Any, ...]]) -> str:
@@ -222,11 +243,6 @@ def _insert(connection: Connection, transform: AnyTransform, values: list[tuple[
         connection.exec_driver_sql(statement, values)
     else:
         insert_rows(connection, Table.metadata.tables[transform.table], values)
-
-
-def _record_build(connection: Connection, build: TableBuild) -> None:
-    connection.execute(_UPSERT_BUILD, build.model_dump())
-    connection.exec_driver_sql(_DELETE_FAILURE, (build.table_name, build.partition))
 
 
 def _upsert_build() -> Insert:

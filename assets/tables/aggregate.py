@@ -136,7 +136,9 @@ def _count_distinct(
     counted = [grain for grain in grains if metric in grain.distinct]
     parts = [_count_pass(frames, counted, metric, number, passes) for number in range(passes)]
     return {
-        grain: pl.concat(counts).group_by(grain.columns).agg(pl.col(metric).sum())
+        grain: counts[0]
+        if passes == 1
+        else pl.concat(counts).group_by(grain.columns).agg(pl.col(metric).sum())
         for grain, *counts in zip(counted, *parts, strict=True)
     }
 
@@ -181,7 +183,7 @@ def _join_counts(
     return joined
 
 
-def split_sums(rows: pl.DataFrame) -> pl.DataFrame:
+def split_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Split sums of money into the two columns of a table, as `units.split_sum` does."""
     return rows.with_columns(column for name in MONEY for column in _split(name))
 
