@@ -35,12 +35,15 @@ have none), not with another part's or machine's seconds. Bars are for the media
   machine. `purchases backfill --force` of the year with all its tables took 37.9 s of CPU time
   before decisions [0042](decisions/0042-open-event-log.md),
   [0064](decisions/0064-pieces-of-days.md) and
-  [0067](decisions/0067-rows-that-are-equal-stay.md). It takes 20.1 and 20.5 s now, and 14.7 and
+  [0067](decisions/0067-rows-that-are-equal-stay.md). It took 20.1 and 20.5 s then, and 14.7 and
   15.2 s if the tables are there already, because rows that are equal stay. Reading, computing and
   writing the same first build by polars and SQLite alone takes 9.0 s
   (`python -m benchmarks.backfill polars`), so the ratio is 2.3. Measured at loads of 9 to 25 from
   other programs, where seconds of the clock say little. On two quiet cores the whole command took
   12.4 and 12.6 s if the tables were there already, and 18.5 s for the first build (375 days, once).
+  Since then the first build takes a quarter less CPU time: 31.8, 23.8 and 21.5 s in place of 41.6,
+  35.3 and 29.1 s, in turns on two slower cores ([0064](decisions/0064-pieces-of-days.md)). Its
+  seconds on quiet cores were not measured again.
 - *Import*: in a new process, without the interpreter's own start.
 
 ## Speed

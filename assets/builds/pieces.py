@@ -10,7 +10,7 @@ from typing import Final
 from assets.builds.event_reader import NO_FIGURES, StreamFigures
 from assets.tables.models import WHOLE
 
-PIECE_EVENTS: Final = 10_000
+PIECE_EVENTS: Final = 15_000
 """Events of a piece: so many that commits cost little, and so few that the consumer waits 0.1 to
 0.2 s for the transaction."""
 PIECE_DAYS: Final = 30
@@ -18,7 +18,7 @@ PIECE_DAYS: Final = 30
 
 
 def group_days(days: Sequence[str], ledger: Mapping[date, StreamFigures]) -> list[list[str]]:
-    """Cut days, in their order, into pieces of neighbours with at most 10,000 events together.
+    """Cut days, in their order, into pieces of neighbours with at most 15,000 events together.
 
     A larger day is a piece by itself. What is no day is one too.
     """
