@@ -47,6 +47,11 @@ worker by itself, and shorter than the supervisor waits."""
 SILENT_SECONDS: Final = 30.0
 """After so long without a heartbeat the supervisor kills a worker: longer than all limits above."""
 
+START_SECONDS: Final = 120.0
+"""After so long without its first heartbeat the supervisor kills a worker. Its imports take two
+seconds of CPU time. Beside 25 busy processes that was over `SILENT_SECONDS`, and a worker that is
+killed for it never starts."""
+
 GROUP_HEARTBEAT_SECONDS: Final = 1
 """Kafka's heartbeat interval of a group's member: at most a third of its session timeout."""
 

@@ -21,7 +21,12 @@ from streaming.runtime.crash_loop import (
     SupervisorStatus,
     death_reason,
 )
-from streaming.runtime.limits import LONGEST_DELAY_SECONDS, SILENT_SECONDS, STATUS_SECONDS
+from streaming.runtime.limits import (
+    LONGEST_DELAY_SECONDS,
+    SILENT_SECONDS,
+    START_SECONDS,
+    STATUS_SECONDS,
+)
 from streaming.runtime.status_file import WorkerStatus, read_status, replace_json
 from streaming.runtime.worker import EXIT_LEASED
 from streaming.settings import Settings, worker_environment
@@ -49,6 +54,7 @@ class SupervisedSlot:
     started_at: float = 0.0
     heartbeat: float = 0.0
     heartbeat_seen_at: float = 0.0
+    has_reported: bool = False
 
 
 class Supervisor:
@@ -97,7 +103,7 @@ class Supervisor:
             code = slot.process.poll()
             if code is not None:
                 self._reap(slot, code, now)
-            elif self._silent_for(slot, now) > SILENT_SECONDS:
+            elif self._is_silent(slot, now):
                 # By SIGKILL, because a worker that is silent in spite of its watchdog may be a
                 # stopped process, which hears nothing else.
                 slot.process.kill()
@@ -148,6 +154,7 @@ class Supervisor:
         slot.restarts.pid = slot.process.pid
         slot.restarts.restarts += 1
         slot.started_at = slot.heartbeat_seen_at = now
+        slot.has_reported = False
 
     def _reap(self, slot: SupervisedSlot, code: int, now: float) -> None:
         self._record_death(slot, code, now)
@@ -188,7 +195,8 @@ class Supervisor:
             return status
         slot.heartbeat, slot.heartbeat_seen_at = status.updated_at, now
         # The file may still be that of the worker before.
-        if status.pid == slot.restarts.pid and status.progressed_at:
+        slot.has_reported = status.pid == slot.restarts.pid
+        if slot.has_reported and status.progressed_at:
             slot.deaths.record_progress()
             slot.delay = FIRST_DELAY_SECONDS
             slot.restarts.failing = False
@@ -204,7 +212,8 @@ class Supervisor:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def _silent_for(self, slot: SupervisedSlot, now: float) -> float:
-        """Return the seconds since the status file last changed, by the monotonic clock."""
+    def _is_silent(self, slot: SupervisedSlot, now: float) -> bool:
+        """Return whether the status file did not change for too long, by the monotonic clock."""
         self._read_worker_status(slot, now)
-        return now - slot.heartbeat_seen_at
+        limit = SILENT_SECONDS if slot.has_reported else START_SECONDS
+        return now - slot.heartbeat_seen_at > limit

@@ -12,7 +12,7 @@ def test_each_call_ends_before_its_watchdog_and_that_before_the_supervisor() -> 
     assert standby.PROBE_SECONDS + standby.RESULT_SECONDS < limits.WATCHDOG_SECONDS
     assert limits.OFFSETS_SECONDS < limits.OFFSETS_WATCHDOG_SECONDS < limits.WATCHDOG_SECONDS
     assert LOCK_SECONDS < limits.WRITE_WATCHDOG_SECONDS < limits.SILENT_SECONDS
-    assert limits.RECOVERY_WATCHDOG_SECONDS < limits.SILENT_SECONDS
+    assert limits.RECOVERY_WATCHDOG_SECONDS < limits.SILENT_SECONDS < limits.START_SECONDS
     assert limits.WATCHDOG_SECONDS < limits.SUSPECT_SECONDS < limits.SILENT_SECONDS
 
 

@@ -77,6 +77,43 @@ def test_a_worker_stopped_for_good_is_replaced_and_nothing_is_lost(
     require_exactly_once(deployment, load.sent)
 
 
+def test_a_worker_may_start_slower_than_it_may_be_silent(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loaded machine needs long for its imports: killed for that, it would never start."""
+    monkeypatch.setattr(supervisor, "SILENT_SECONDS", 0.05)
+    supervised = supervisor.Supervisor(deployment.settings, PROCESSOR, slots=1)
+    (slot,) = supervised.slots
+
+    def has_reported() -> bool:
+        supervised.step()
+        return slot.has_reported
+
+    with ExitStack() as ending:
+        ending.callback(supervised.stop, 30)
+        supervised.start()
+        wait_until(has_reported, 60, "no heartbeat")
+        assert slot.restarts.restarts == 0
+
+
+def test_a_worker_that_never_reports_is_replaced(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What hangs in its start is no worker."""
+    monkeypatch.setattr(supervisor, "START_SECONDS", 0.05)
+    supervised = supervisor.Supervisor(deployment.settings, PROCESSOR, slots=1)
+    (slot,) = supervised.slots
+
+    def is_replaced() -> bool:
+        supervised.step()
+        return slot.restarts.restarts > 0
+
+    with ExitStack() as ending:
+        ending.callback(supervised.stop, 30)
+        supervised.start()
+        wait_until(is_replaced, 60, "it was not replaced")
+
+
 def kill_slot(deployment: Deployment, load: Load, slot: int) -> None:
     """Kill the processor of a slot after 1,500 more purchases were acknowledged."""
     enough = len(load.sent.good) + 1_500
