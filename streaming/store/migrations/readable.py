@@ -55,3 +55,18 @@ def view(name: str, select: dict[str, str], rest: str) -> str:
     """Return the statement that makes a view of these columns (name: expression), then `rest`."""
     columns = ",\n  ".join(f'{expression} AS "{column}"' for column, expression in select.items())
     return f"CREATE VIEW {name} AS SELECT\n  {columns}\n{rest}"
+
+
+def create_view(name: str, select: dict[str, str], rest: str) -> None:
+    """Make such a view in the database that is migrated, by the functions that it has.
+
+    Revisions up to 0015 need not: on PostgreSQL all their views are made at once.
+    """
+    from alembic import op
+
+    statement = view(name, select, rest)
+    if op.get_bind().dialect.name == "postgresql":
+        from streaming.store.postgres_schema import translate_view
+
+        statement = translate_view(statement)
+    op.execute(statement)

@@ -6,7 +6,7 @@ Revision 0016.
 import sqlalchemy as sa
 from alembic import op
 
-from streaming.store.migrations.readable import utc, view
+from streaming.store.migrations.readable import create_view, utc
 
 revision = "0016"
 down_revision = "0015"
@@ -33,9 +33,4 @@ def upgrade() -> None:
         "state": "state",
         "heard_at_utc": utc("heard_at"),
     }
-    statement = view("host_status_readable", columns, "FROM host_status")
-    if op.get_bind().dialect.name == "postgresql":
-        from streaming.store.postgres_schema import translate_view
-
-        statement = translate_view(statement)
-    op.execute(statement)
+    create_view("host_status_readable", columns, "FROM host_status")
