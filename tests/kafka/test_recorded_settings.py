@@ -13,6 +13,7 @@ from streaming.dashboard.ingest_records import IngestBatch
 from streaming.errors import Unavailable
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import TopicPartition
+from streaming.kafka import recorded_settings
 from streaming.kafka.acls import Rule
 from streaming.kafka.config import Config
 from streaming.kafka.consumer import offset_at
@@ -35,6 +36,12 @@ REPLAY = (
 STARTED_WITH = RecordedSettings("GBP", "UTC")
 PROCESS = ("process", "--until-caught-up")
 PRODUCE = ("produce", "--rate", "max", "--count", "10")
+
+
+@pytest.fixture(autouse=True)
+def _ask_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command asks for two seconds, and a loaded broker may need longer to know the group."""
+    monkeypatch.setattr(recorded_settings, "ANSWER_SECONDS", 60.0)
 
 
 def refusal(deployment: Deployment, *arguments: str, more: Mapping[str, str]) -> str:
