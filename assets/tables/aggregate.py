@@ -183,7 +183,7 @@ def _join_counts(
     return joined
 
 
-def split_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
+def split_sums(rows: pl.DataFrame) -> pl.DataFrame:
     """Split sums of money into the two columns of a table, as `units.split_sum` does."""
     return rows.with_columns(column for name in MONEY for column in _split(name))
 

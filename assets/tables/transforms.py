@@ -119,27 +119,22 @@ def compute_days(
     needed = list({grain: None for transform in transforms for grain in transform.grains})
     figures = aggregate(frames, needed)
     by_day = {grain: rows.partition_by("day", as_dict=True) for grain, rows in figures.items()}
-    plans = {}
-    for day in days:
-        key = (date.fromisoformat(day),)
-        # A day without events has an empty frame with the same columns.
-        of_day = {grain: rows.get(key, figures[grain].clear()) for grain, rows in by_day.items()}
-        for transform in transforms:
-            plans[day, transform.table] = _plan_rows(transform, of_day, day)
-    # At once, because a plan of a day's rows takes less than its beginning and its end.
-    tables: dict[str, dict[str, pl.DataFrame]] = {day: {} for day in days}
-    for (day, table), rows in zip(plans, pl.collect_all(list(plans.values())), strict=True):
-        tables[day][table] = rows
-    return tables
+    return {
+        day: {transform.table: table_rows(transform, of_day, day) for transform in transforms}
+        for day in days
+        for of_day in [
+            {
+                # A day without events has an empty frame with the same columns.
+                grain: rows.get((date.fromisoformat(day),), figures[grain].clear())
+                for grain, rows in by_day.items()
+            }
+        ]
+    }
 
 
 def table_rows(transform: Transform, figures: Figures, partition: str) -> pl.DataFrame:
     """Return the rows of a table from the figures of its grains, as `compute` describes them."""
-    return _plan_rows(transform, figures, partition).collect()
-
-
-def _plan_rows(transform: Transform, figures: Figures, partition: str) -> pl.LazyFrame:
-    rows = split_sums(transform.rows(figures, partition).lazy())
+    rows = split_sums(transform.rows(figures, partition))
     return rows.select(transform.columns).sort(transform.key)
 
 
