@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -12,6 +13,7 @@ from streaming.apps import PROCESSOR
 from streaming.runtime import supervisor
 from streaming.runtime.limits import SILENT_SECONDS
 from streaming.runtime.status_file import read_status
+from streaming.runtime.supervisor import SupervisedSlot
 from tests.deployment import Deployment
 from tests.load import Load
 from tests.oracle import require_exactly_once, wait_until_quiet
@@ -77,23 +79,29 @@ def test_a_worker_stopped_for_good_is_replaced_and_nothing_is_lost(
     require_exactly_once(deployment, load.sent)
 
 
+def step_until(deployment: Deployment, holds: Callable[[SupervisedSlot], bool]) -> SupervisedSlot:
+    """Supervise one worker until the condition holds for its slot, which is returned."""
+    supervised = supervisor.Supervisor(deployment.settings, PROCESSOR, slots=1)
+    (slot,) = supervised.slots
+
+    def step() -> bool:
+        supervised.step()
+        return holds(slot)
+
+    with ExitStack() as ending:
+        ending.callback(supervised.stop, 30)
+        supervised.start()
+        wait_until(step, 60, "the worker does not get there")
+    return slot
+
+
 def test_a_worker_may_start_slower_than_it_may_be_silent(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A loaded machine needs long for its imports: killed for that, it would never start."""
     monkeypatch.setattr(supervisor, "SILENT_SECONDS", 0.05)
-    supervised = supervisor.Supervisor(deployment.settings, PROCESSOR, slots=1)
-    (slot,) = supervised.slots
-
-    def has_reported() -> bool:
-        supervised.step()
-        return slot.has_reported
-
-    with ExitStack() as ending:
-        ending.callback(supervised.stop, 30)
-        supervised.start()
-        wait_until(has_reported, 60, "no heartbeat")
-        assert slot.restarts.restarts == 0
+    slot = step_until(deployment, lambda slot: slot.has_reported)
+    assert slot.restarts.restarts == 0
 
 
 def test_a_worker_that_never_reports_is_replaced(
@@ -101,17 +109,8 @@ def test_a_worker_that_never_reports_is_replaced(
 ) -> None:
     """What hangs in its start is no worker."""
     monkeypatch.setattr(supervisor, "START_SECONDS", 0.05)
-    supervised = supervisor.Supervisor(deployment.settings, PROCESSOR, slots=1)
-    (slot,) = supervised.slots
-
-    def is_replaced() -> bool:
-        supervised.step()
-        return slot.restarts.restarts > 0
-
-    with ExitStack() as ending:
-        ending.callback(supervised.stop, 30)
-        supervised.start()
-        wait_until(is_replaced, 60, "it was not replaced")
+    slot = step_until(deployment, lambda slot: slot.restarts.restarts > 0)
+    assert not slot.has_reported
 
 
 def kill_slot(deployment: Deployment, load: Load, slot: int) -> None:
