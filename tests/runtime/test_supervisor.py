@@ -70,7 +70,9 @@ def test_a_worker_stopped_for_good_is_replaced_and_nothing_is_lost(
         ending.callback(supervised.stop, 30)
         supervised.start()
         with Load(deployment, rate=200) as load:
-            wait_until(lambda: is_replaced(None), 60, "no worker")
+            # Before its first heartbeat it would have longer.
+            (slot,) = supervised.slots
+            wait_until(lambda: is_replaced(None) and slot.has_reported, 60, "no worker")
             stopped = deployment.worker_pid("processor")
             assert stopped
             os.kill(stopped, signal.SIGSTOP)
