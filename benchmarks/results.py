@@ -41,9 +41,10 @@ have none), not with another part's or machine's seconds. Bars are for the media
   (`python -m benchmarks.backfill polars`), so the ratio is 2.3. Measured at loads of 9 to 25 from
   other programs, where seconds of the clock say little. On two quiet cores the whole command took
   12.4 and 12.6 s if the tables were there already, and 18.5 s for the first build (375 days, once).
-  Since then the first build takes a quarter less CPU time: 31.8, 23.8 and 21.5 s in place of 41.6,
-  35.3 and 29.1 s, in turns on two slower cores ([0064](decisions/0064-pieces-of-days.md)). Its
-  seconds on quiet cores were not measured again.
+  Since then the first build takes a quarter less ([0064](decisions/0064-pieces-of-days.md)). In
+  turns on two quiet cores that need twice the time for the fixed loop, the whole command took 27.2
+  and 28.3 s in place of 35.7 and 36.1 s. If the tables were there already it took 24.2 and 20.2 s
+  in place of 27.3 and 30.9 s.
 - *Import*: in a new process, without the interpreter's own start.
 
 ## Speed
