@@ -142,12 +142,14 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
 
     def _store_waiting(self) -> None:
         """Store what waits; if that is interrupted, the files differ, and the block is undone."""
+        if not self._waiting:
+            return
         events, self._waiting = self._waiting, []
-        self._is_partial = self._is_partial or bool(events)
+        # What an earlier one left partial stays so.
+        was_partial, self._is_partial = self._is_partial, True
         for run_id, of_run in groupby(events, lambda event: event.run_id):
             self._store_events(run_id, list(of_run))
-        if events:
-            self._is_partial = False
+        self._is_partial = was_partial
 
     def _store_events(self, run_id: str, events: Sequence[EventLogEntry]) -> None:
         """Store events of a run into its file and the index, as Dagster's class does one by one."""

@@ -327,3 +327,27 @@ def test_a_batch_within_a_block_is_part_of_it(store: Settings) -> None:
                 materialize_day(instance)
             assert materializations(store) == [1, 1]
         assert materializations(store) == [2, 2]
+
+
+def test_a_block_of_which_a_part_could_not_be_stored_stores_nothing(
+    store: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run's file has events then that the index lacks, whatever is stored after them."""
+    prepare_instance(store)
+    with open_instance(store) as instance:
+        log = pooled_log(instance)
+        materialize_day(instance)
+        with log.store_together():
+            materialize_day(instance)
+            with monkeypatch.context() as patch:
+                patch.setattr(log, "_store_asset_event_tags", refuse)
+                with pytest.raises(OSError, match="full"):
+                    last_materialization(instance)
+            materialize_day(instance)
+            assert last_materialization(instance) is not None
+        assert materializations(store) == [1, 1]
+
+
+def refuse(*_: object) -> None:
+    """Fail as a file on a full disk does."""
+    raise OSError("full")
