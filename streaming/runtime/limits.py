@@ -49,8 +49,8 @@ SILENT_SECONDS: Final = 30.0
 
 START_SECONDS: Final = 120.0
 """After so long without its first heartbeat the supervisor kills a worker. Its imports take two
-seconds of CPU time. Beside 25 busy processes that was over `SILENT_SECONDS`, and a worker that is
-killed for it never starts."""
+seconds of CPU time. Beside 26 busy processes on two cores they took 56 s, and a worker that is
+killed for that never starts."""
 
 GROUP_HEARTBEAT_SECONDS: Final = 1
 """Kafka's heartbeat interval of a group's member: at most a third of its session timeout."""
