@@ -84,7 +84,7 @@ def archive_history(
                 days += 1
             except _Changed:
                 continue
-            # Waiting helps, so that nothing is wrong with the day.
+            # Waiting helps: nothing is wrong with the day.
             except Unavailable:
                 raise
             except PurchasesError as error:

@@ -18,7 +18,7 @@ PIECE_DAYS: Final = 30
 
 
 def group_days(days: Sequence[str], ledger: Mapping[date, StreamFigures]) -> list[list[str]]:
-    """Cut days, in their order, into pieces of neighbours with at most 15,000 events together.
+    """Cut days, in their order, into pieces of neighbours with at most `PIECE_EVENTS` together.
 
     A larger day is a piece by itself. What is no day is one too.
     """

@@ -85,10 +85,7 @@ class ChangedMeanwhile(PurchasesError):
 
 
 def replace_partition(
-    connection: Connection,
-    transform: AnyTransform,
-    rows: Rows,
-    basis: BuildBasis,
+    connection: Connection, transform: AnyTransform, rows: Rows, basis: BuildBasis
 ) -> Replacement:
     """Replace a partition by `rows`: all of it, audited, or nothing.
 

@@ -198,7 +198,7 @@ def read_descriptions(
 ) -> dict[str, str]:
     """Read the items' recent descriptions, or else those of the last day with a sale.
 
-    An item may have none, and one whose day is not built yet has no other day to be asked.
+    Without the items that have none, or none lately and no day that is built.
     """
     described = read_recent_descriptions(store, items, last_row(store))
     # An item that has not been sold lately: its last day is in the index, so one day is read.

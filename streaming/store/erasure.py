@@ -151,7 +151,7 @@ def _erase(
                 " check how it is written."
             )
         day_of = day_cutter(_zone(store, settings))
-        erasure = _count_changes(changes, day_of, len(users), len(added) - len(users))
+        erasure = _make_erasure(changes, day_of, len(users), len(added) - len(users))
         if apply and is_new:
             _apply(store, changes, settings)
             _record(store, erasure)
@@ -168,7 +168,7 @@ def _erase(
     return ErasureResult(erasure, with_user, is_new, is_overwritten, destroyed)
 
 
-def _count_changes(
+def _make_erasure(
     changes: _Changes, day_of: Callable[[int], str], users: int, orders: int
 ) -> Erasure:
     """Return a new erasure of so many names, which changes these rows."""
