@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from streaming.errors import Unavailable
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
+from streaming.runtime.limits import COORDINATOR_REQUEST_SECONDS
 
 
 def list_bounds(
@@ -90,9 +91,10 @@ def commit_offsets(
     """Commit for a group without members; return why that was refused, None if it was done."""
     asked = [ConsumerGroupTopicPartitions(group, offsets)]
     try:
-        done = admin.alter_consumer_group_offsets(asked, request_timeout=timeout)[group].result(
-            timeout
+        altered = admin.alter_consumer_group_offsets(
+            asked, request_timeout=COORDINATOR_REQUEST_SECONDS
         )
+        done = altered[group].result(timeout)
     except KafkaException as error:
         return str(error.args[0].str())
     except TimeoutError:

@@ -14,6 +14,7 @@ from streaming.errors import PurchasesError
 from streaming.kafka.acls import Rule, lacking_sentence
 from streaming.kafka.config import Config
 from streaming.kafka.topics import NO_DESCRIPTION, Topic, topic_id_of
+from streaming.runtime.limits import COORDINATOR_REQUEST_SECONDS
 from streaming.system.deadline import Deadline
 
 TOO_LONG_MILLISECONDS: Final = 2**31 - 1
@@ -111,12 +112,13 @@ def _find_groups(
     admin: AdminClient, needs: Sequence[Rule], deadline: Deadline, report: PermissionReport
 ) -> None:
     for rule, group in _examples(needs, "group"):
-        left = deadline.left(least=1.0)
         future = admin.describe_consumer_groups(
-            [group], include_authorized_operations=True, request_timeout=left
+            [group],
+            include_authorized_operations=True,
+            request_timeout=COORDINATOR_REQUEST_SECONDS,
         )[group]
         try:
-            allowed = future.result(left).authorized_operations
+            allowed = future.result(deadline.left(least=1.0)).authorized_operations
         except KafkaException as error:
             # Other errors are the coordinator's, which may be elsewhere in a moment: the worker
             # waits for it.

@@ -28,8 +28,8 @@ DEADLINE_SECONDS: Final = 4.5
 """Shorter than the five seconds within which a command says what is wrong."""
 CONNECT_SECONDS: Final = 1.0
 """Of one address of several: one that drops packets must not take the whole deadline."""
-SLICE_SECONDS: Final = 0.3
-"""Between two looks at the evidence: librdkafka retries in silence until the whole deadline."""
+FIRST_LOOK_SECONDS: Final = 0.3
+"""After it the evidence is looked at: librdkafka retries in silence until the whole deadline."""
 
 Evidence = list[tuple[int, str]]
 
@@ -158,6 +158,7 @@ def _cluster_id(
     admin: AdminClient, config: Mapping[str, Any], evidence: Evidence, deadline: Deadline
 ) -> str:
     servers = str(config["bootstrap.servers"])
+    seconds = FIRST_LOOK_SECONDS
     while not deadline.is_over():
         # The error callback, which collects the evidence, runs only in a poll.
         admin.poll(0)
@@ -167,8 +168,11 @@ def _cluster_id(
         if said is not None:
             raise PurchasesError(f"The broker at {servers} {said}.")
         try:
-            listed = admin.list_topics(timeout=SLICE_SECONDS)
+            listed = admin.list_topics(timeout=min(seconds, deadline.left()))
         except KafkaException:
+            # An answer that comes after its question was given up counts for nothing: with the
+            # same time again, a cluster that needs a little longer would never have answered.
+            seconds *= 2
             continue
         # From now on the client connects to these, whatever address it was given.
         advertised = [f"{broker.host}:{broker.port}" for broker in listed.brokers.values()]

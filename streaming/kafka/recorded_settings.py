@@ -18,6 +18,7 @@ from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
 from streaming.kafka.offsets import committed_offsets
+from streaming.runtime.limits import COORDINATOR_REQUEST_SECONDS
 from streaming.settings import PREFIX, Settings
 from streaming.system.deadline import Deadline
 
@@ -110,7 +111,9 @@ def _read_recorded(settings: Settings) -> RecordedSettings | None:
         admin = AdminClient(common)
         listed = admin.list_topics(timeout=deadline.left()).topics
         # If this user may not see the group, this fails at once, and the next call never would.
-        described = admin.describe_consumer_groups([group], request_timeout=deadline.left(LEAST))
+        described = admin.describe_consumer_groups(
+            [group], request_timeout=COORDINATOR_REQUEST_SECONDS
+        )
         described[group].result(deadline.left(LEAST))
         read = [
             (n, p) for n in names.read_by(PROCESSOR) if n in listed for p in listed[n].partitions

@@ -14,16 +14,14 @@ from confluent_kafka.admin import AdminClient, MemberDescription  # type: ignore
 from streaming.errors import Unavailable
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
-from streaming.runtime.limits import CALL_SECONDS
+from streaming.runtime.limits import CALL_SECONDS, COORDINATOR_REQUEST_SECONDS
 from streaming.runtime.worker import Runtime
 
 STANDBY_SECONDS: Final = 2.0
 """Between two questions: the other host's slot is taken over so long after its session ended."""
-PROBE_SECONDS: Final = 1.0
-"""Shorter than the pause, so that a silent broker delays the takeover by little."""
-RESULT_SECONDS: Final = CALL_SECONDS + 1
-"""Longer than the request's own timeout: a client that is dropped with a request under way ended
-the process by an assertion (librdkafka 2.16). With the probe it is shorter than the watchdog."""
+PROBE_SECONDS: Final = 2.0
+"""As long as the pause, so that a silent broker delays the takeover by little. A client that is
+new connects meanwhile, for which a broker far away needs more than a second."""
 ADDED: Final = "partitions were added; the group forgets who left before within its session timeout"
 
 
@@ -65,11 +63,9 @@ def _ask(
     Raises `Unavailable` if the brokers do not answer.
     """
     try:
-        # If the broker is away and comes back during an admin request, librdkafka's next one ends
-        # the process (an assertion in rd_kafka_enq_once_del_source_return). So probe first.
         topics_now = admin.list_topics(timeout=PROBE_SECONDS).topics
-        futures = admin.describe_consumer_groups([group], request_timeout=CALL_SECONDS)
-        described = futures[group].result(RESULT_SECONDS)
+        asked = admin.describe_consumer_groups([group], request_timeout=COORDINATOR_REQUEST_SECONDS)
+        described = asked[group].result(CALL_SECONDS)
     except (KafkaException, TimeoutError) as error:
         if _is_forbidden(error):
             raise Unavailable(

@@ -11,6 +11,11 @@ STATUS_SECONDS: Final = 1.0
 CALL_SECONDS: Final = 5.0
 """Timeout of one call to Kafka. Shorter than the watchdog, which ends a call that ignores it."""
 
+COORDINATOR_REQUEST_SECONDS: Final = 60.0
+"""The time of a request to a group's coordinator, longer than anybody waits for its answer:
+librdkafka ends the process, by an assertion, if it learns where the coordinator is after the
+request's time is over (librdkafka #4605). To drop the client before does no harm."""
+
 WATCHDOG_SECONDS: Final = 8
 """After so long without a turn of its loop a worker ends itself. Longer than a call with its
 timeout, shorter than the supervisor waits and than `TRANSACTION_SECONDS`: a stuck worker is

@@ -1,7 +1,14 @@
 """The network between the apps and the broker: slow, narrow, cut, reset."""
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
+from streaming.kafka.acls import processor_rules
+from streaming.kafka.config import Config
+from streaming.kafka.names import Names
+from streaming.kafka.permissions import find_permissions
+from streaming.kafka.preflight import preflight
+from streaming.system.deadline import Deadline
 from tests.deployment import Deployment
 from tests.faults.cluster import Cluster
 from tests.faults.table import inject_fault
@@ -60,3 +67,23 @@ def test_latency_of_200_ms_and_10_kilobytes_a_second(
     with inject_fault(alone, request, rate=50) as injection:
         injection.strike(slow, 60)
         injection.strike(narrow, 60)
+
+
+@pytest.mark.timeout(200)
+def test_a_broker_that_answers_late_is_not_given_up_and_ends_no_process(
+    alone: Deployment, cluster: Cluster
+) -> None:
+    """A command asks for longer each time; librdkafka would end it if a request's time was over."""
+    proxy = cluster.nodes[0].proxy
+    config: Config = {"bootstrap.servers": cluster.bootstrap_servers}
+    proxy.delay = 0.25
+    assert preflight(alone.settings).cluster_id
+    rules = processor_rules(Names.of(alone.settings), [0])
+    admin = AdminClient(config)
+    admin.list_topics(timeout=30)
+    proxy.delay = 0.6
+    groups = [rule for rule in rules if rule.kind == "group"]
+    assert not find_permissions(admin, config, groups, (), Deadline.after(0)).forbidden
+    # By then the client has learned where the coordinator is, and is connected to it.
+    for _ in range(3):
+        assert admin.list_topics(timeout=30)

@@ -9,8 +9,9 @@ from streaming.store.sqlite import LOCK_SECONDS
 def test_each_call_ends_before_its_watchdog_and_that_before_the_supervisor() -> None:
     """So the innermost limit acts first, and a worker that waits is not taken for stuck."""
     assert limits.STATUS_SECONDS < limits.CALL_SECONDS < limits.WATCHDOG_SECONDS
-    assert standby.PROBE_SECONDS + standby.RESULT_SECONDS < limits.WATCHDOG_SECONDS
+    assert standby.PROBE_SECONDS + limits.CALL_SECONDS < limits.WATCHDOG_SECONDS
     assert limits.OFFSETS_SECONDS < limits.OFFSETS_WATCHDOG_SECONDS < limits.WATCHDOG_SECONDS
+    assert limits.COORDINATOR_REQUEST_SECONDS > limits.SILENT_SECONDS
     assert LOCK_SECONDS < limits.WRITE_WATCHDOG_SECONDS < limits.SILENT_SECONDS
     assert limits.RECOVERY_WATCHDOG_SECONDS < limits.SILENT_SECONDS < limits.START_SECONDS
     assert limits.WATCHDOG_SECONDS < limits.SUSPECT_SECONDS < limits.SILENT_SECONDS
