@@ -24,6 +24,9 @@ from streaming.settings import Settings
 from streaming.system.deadline import Deadline
 
 CLIENT: Final = "lag"
+ANSWER_SECONDS: Final = 4.0
+"""For a whole lag: three clients connect, and about twenty questions are asked one after the other.
+On one machine that takes 0.1 s, and to a cluster 80 ms away, with TLS and a login, most of this."""
 SLICE_SECONDS: Final = 0.3
 """Within it a client that is refused has tried twice, each time another address of a name."""
 LEAST_SECONDS: Final = 0.05
@@ -76,11 +79,12 @@ class PartitionLag:
     unread_bytes: int | None = None
 
 
-def read_lag(settings: Settings, stored: Mapping[int, int], timeout: float) -> Lag:
+def read_lag(settings: Settings, stored: Mapping[int, int], timeout: float = ANSWER_SECONDS) -> Lag:
     """Compare the logs' ends with the positions: `stored` on `analytics`, the processor's before.
 
-    A partition without a position counts from its beginning; `timeout` is in seconds. Raises
-    `Unavailable` if the cluster does not answer in time, `TopicMissing` if it lacks a topic.
+    A partition without a position counts from its beginning. Brokers that refuse a connection are
+    not waited for; `timeout` is in seconds. Raises `Unavailable` if the cluster does not answer in
+    time, `TopicMissing` if it lacks a topic.
     """
     names = Names.of(settings)
     topics = [names.purchases, names.redrive, names.analytics]
@@ -100,15 +104,12 @@ def read_partitions(
     settings: Settings,
     topics: Sequence[str],
     stored: Mapping[TopicPartition, int],
-    timeout: float,
-    *,
-    patient: bool = True,
+    timeout: float = ANSWER_SECONDS,
 ) -> list[PartitionLag]:
     """Return the lag of each partition of the `topics`, within `timeout` seconds.
 
-    Positions are `stored`; the processor's are its committed offsets. Unless it is `patient`,
-    brokers that refuse a connection are not waited for. A missing `purchases.redrive` is left out.
-    Raises as `read_lag`.
+    Positions are `stored`; the processor's are its committed offsets. A missing `purchases.redrive`
+    is left out. Raises as `read_lag`.
     """
     names, servers = Names.of(settings), bootstrap_servers(settings)
     group, deadline = names.processor_group, Deadline.after(timeout)
@@ -119,7 +120,7 @@ def read_partitions(
         "enable.partition.eof": True,
     }
     with _broker_errors(), closing(Consumer({**config, "error_cb": refusals})) as consumer:
-        metadata = _read_metadata(consumer, refusals, deadline, patient=patient)
+        metadata = _read_metadata(consumer, refusals, deadline)
         common = common_config(settings, servers, CLIENT)
         admin = AdminClient(common)
         if not _exists(metadata, names.redrive):
@@ -215,19 +216,17 @@ def _broker_errors() -> Iterator[None]:
         raise Unavailable(f"The broker does not answer: {error.args[0].str()}.") from None
 
 
-def _read_metadata(
-    consumer: Consumer, refusals: _Refusals, deadline: Deadline, *, patient: bool
-) -> ClusterMetadata:
-    """Ask for the topics; unless `patient`, until all brokers refused twice at most."""
+def _read_metadata(consumer: Consumer, refusals: _Refusals, deadline: Deadline) -> ClusterMetadata:
+    """Ask for the topics, until all brokers refused twice at most."""
     left = deadline.left(LEAST_SECONDS)
     metadata: ClusterMetadata
     try:
-        metadata = consumer.list_topics(timeout=left if patient else min(SLICE_SECONDS, left))
+        metadata = consumer.list_topics(timeout=min(SLICE_SECONDS, left))
     except KafkaException:
         # The error callback runs only in a poll.
         consumer.poll(0)
         # One refusal is heard already if only the first address of a host's name refuses.
-        if patient or refusals.number > 1:
+        if refusals.number > 1:
             raise
         metadata = consumer.list_topics(timeout=deadline.left(LEAST_SECONDS))
     return metadata

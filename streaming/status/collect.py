@@ -19,7 +19,7 @@ from streaming.errors import PurchasesError
 from streaming.events.record import TopicPartition
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config, unverified_connection
-from streaming.kafka.lag import PartitionLag, TopicMissing, read_partitions
+from streaming.kafka.lag import ANSWER_SECONDS, PartitionLag, TopicMissing, read_partitions
 from streaming.kafka.names import Names
 from streaming.kafka.topic_options import (
     NOT_COMPACTED,
@@ -65,8 +65,6 @@ from streaming.system.home import Home
 
 SectionOf = Callable[[Settings], Section]
 
-BROKER_SECONDS: Final = 0.8
-"""With the rest, a status takes less than the second after which `--watch` asks again."""
 LEAST_SECONDS: Final = 0.1
 """For the topics' options, if the rest took all of that."""
 LOCK_SECONDS: Final = 0.2
@@ -209,10 +207,10 @@ def _ask_broker(
     """
     names, servers = Names.of(settings), None
     topics = [topic for one in APPS if app in {None, one.name} for topic in names.read_by(one)]
-    deadline = Deadline.after(BROKER_SECONDS)
+    deadline = Deadline.after(ANSWER_SECONDS)
     try:
         servers = bootstrap_servers(settings)
-        lags = read_partitions(settings, topics, positions, BROKER_SECONDS, patient=False)
+        lags = read_partitions(settings, topics, positions)
     except TopicMissing as error:
         return Broker("topic_missing", servers, str(error)), [], {}
     except PurchasesError as error:

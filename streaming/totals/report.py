@@ -6,7 +6,6 @@ The figures are read by `store.live_totals`, the lag by `kafka.lag`; the command
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -27,9 +26,6 @@ from streaming.store.live_totals import (
 )
 from streaming.store.offsets import next_offsets
 from streaming.units import decimal_text, rfc_3339
-
-LAG_DEADLINE_SECONDS: Final = 0.7
-"""`totals` answers within a second, also if no broker does."""
 
 
 class MostPopular(Struct, frozen=True):
@@ -70,7 +66,7 @@ def read_report(settings: Settings, *, distinct: bool) -> tuple[Report, str]:
     unknown ("" if it is known). Raises what `read_store` does.
     """
     names = Names.of(settings)
-    # The broker is asked while the database counts: together they stay within a second.
+    # The broker is asked while the database counts, because both take long.
     with ThreadPoolExecutor(1) as background, read_store(settings) as store:
         as_of = rfc_3339(datetime.now(UTC))
         deployment = recorded_deployment(store)
@@ -132,7 +128,7 @@ def text_lines(report: Report, unknown: str) -> str:
 
 def _ask_lag(settings: Settings, stored: Mapping[int, int]) -> tuple[Lag | None, str]:
     try:
-        return read_lag(settings, stored, LAG_DEADLINE_SECONDS), ""
+        return read_lag(settings, stored), ""
     except PurchasesError as error:
         return None, str(error)
 
