@@ -13,8 +13,9 @@ from streaming.system.deadline import Deadline, wait_until
 from streaming.system.home import Home
 from streaming.system.lease import holder
 
-UP_SECONDS: Final = 9.5
-"""What `up` may take to end all of its children: 5 s and 4 s for the broker (`up`)."""
+UP_SECONDS: Final = 30.0
+"""What `up` may take, which gives its children 5 s and the broker 4 s. On a busy machine its own
+steps take time too, and to kill it in the midst of them would leave its children behind."""
 LEFTOVER_SECONDS: Final = 3.0
 """What a process without its parent may take: time for a worker to drain its batch."""
 SERVICES_SECONDS: Final = 1.0

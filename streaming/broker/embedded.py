@@ -34,7 +34,7 @@ from streaming.system.lease import Lease, acquire, holder
 from streaming.system.log_writer import start_log_writer
 from streaming.system.privacy import keep_private
 
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 180.0
 """A start takes 3 s on a quiet machine; a loaded one, or a long recovery of logs, takes longer."""
 WRITER_SECONDS: Final = 5.0
 """The rest of the log is written in milliseconds."""
@@ -255,7 +255,7 @@ def _wait_until_serving(
     while process.poll() is None and time.monotonic() < deadline:
         try:
             # A client that was refused would first wait before it connects again.
-            if _listens(identity.own_port) and client.list_topics(timeout=1).brokers:
+            if _listens(identity.own_port) and client.list_topics(timeout=5).brokers:
                 return
         except KafkaException:
             pass

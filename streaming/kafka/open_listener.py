@@ -23,13 +23,13 @@ from streaming.errors import PurchasesError
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config
 from streaming.kafka.names import Names
-from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
 from streaming.system.deadline import Deadline, wait_until
 
 ANYBODY: Final = "User:ANONYMOUS"
 RULES_SECONDS: Final = 30.0
-"""Rules hold a moment after they were made; on a loaded machine that takes longer."""
+"""Rules hold a moment after they were made, and a broker that has just started answers late; on a
+loaded machine both take longer."""
 
 
 def start_embedded_broker(settings: Settings, progress: Callable[[str], None]) -> BrokerStatus:
@@ -70,7 +70,7 @@ def require_rules(settings: Settings, rules: Sequence[AclBinding]) -> None:
     try:
         # The client refuses an empty list.
         for made in admin.create_acls(list(missing)).values() if missing else ():
-            made.result(CALL_SECONDS)
+            made.result(RULES_SECONDS)
     except (KafkaException, TimeoutError) as error:
         raise _failure(error) from None
     # The broker answers by the rules that it uses.
@@ -95,7 +95,8 @@ def _rules_of_anybody(admin: AdminClient) -> set[AclBinding]:
         AclPermissionType.ANY,
     )
     try:
-        return set(admin.describe_acls(every, request_timeout=CALL_SECONDS).result(CALL_SECONDS))
+        described = admin.describe_acls(every, request_timeout=RULES_SECONDS)
+        return set(described.result(RULES_SECONDS))
     except (KafkaException, TimeoutError) as error:
         raise _failure(error) from None
 
