@@ -132,7 +132,7 @@ class AnalyticsConsumerApp:
     def require_permissions(self) -> None:
         """Raise `PurchasesError` naming the permissions that are lacking."""
         names, groups = Names.of(self._settings), [self._source.group]
-        preflight(self._settings, consumer_rules(names, groups))
+        preflight(self._settings, consumer_rules(names, groups), patient=False)
 
     def _look_up(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
         """Look up the positions in the database, refusing those of another topic or cluster.

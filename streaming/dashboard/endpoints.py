@@ -178,7 +178,8 @@ def _dead_letters(settings: Settings, query: DeadLetterQuery) -> DeadLetterPage:
 def _dead_letter(settings: Settings, query: DeadLetterId) -> DeadLetterDetails:
     with read_store(settings) as store:
         dead_letter = find_dead_letter(store, query.id)
-    cluster = preflight(settings, redrive_rules(Names.of(settings), send=False))
+    needs = redrive_rules(Names.of(settings), send=False)
+    cluster = preflight(settings, needs, patient=False)
     with closing(DeadLetterReader(settings, cluster.bootstrap_servers)) as reader:
         last = reader.find(dead_letter)
         return details(dead_letter, last, reader.attempts(dead_letter), reader.read_json(last))

@@ -25,7 +25,10 @@ from streaming.settings import Settings
 from streaming.system.deadline import Deadline
 
 DEADLINE_SECONDS: Final = 4.5
-"""Shorter than the five seconds within which a command says what is wrong."""
+"""Shorter than the five seconds within which a command says what is wrong, and than a worker's
+watchdog."""
+PATIENT_SECONDS: Final = 20.0
+"""For a command whose cluster shows nothing that is wrong, and may only be slow."""
 CONNECT_SECONDS: Final = 1.0
 """Of one address of several: one that drops packets must not take the whole deadline."""
 FIRST_LOOK_SECONDS: Final = 0.3
@@ -103,15 +106,19 @@ class Cluster:
 
 
 def preflight(
-    settings: Settings, needs: Sequence[Rule] = (), *, optional: Sequence[str] = ()
+    settings: Settings,
+    needs: Sequence[Rule] = (),
+    *,
+    optional: Sequence[str] = (),
+    patient: bool = True,
 ) -> Cluster:
     """Connect, and check that the topics of `needs` exist and that we may do what it says.
 
     A topic that is `optional` may be missing; if it exists, the permissions on it count. Raises
     `PurchasesError` within 5 seconds, saying what is wrong, with all permissions that lack, and
-    what to do.
+    what to do. A cluster that says nothing at all is waited for, if `patient` for 20 seconds.
     """
-    deadline = Deadline.after(DEADLINE_SECONDS)
+    deadline = Deadline.after(PATIENT_SECONDS if patient else DEADLINE_SECONDS)
     servers = bootstrap_servers(settings)
     _require_listener(settings, servers)
     evidence: Evidence = []
@@ -119,14 +126,19 @@ def preflight(
     heard: dict[str, Any] = {"error_cb": lambda error: evidence.append((error.code(), error.str()))}
     admin = AdminClient({**config, **heard})
     cluster_id = _cluster_id(admin, config, evidence, deadline)
-    report = find_permissions(admin, config, needs, optional, deadline)
+    # Of its own: the probe of a transactional id takes seconds if each answer takes a fifth of one.
+    asking = Deadline.after(DEADLINE_SECONDS) if patient else deadline
+    report = find_permissions(admin, config, needs, optional, asking)
     return Cluster(servers, cluster_id, report.topics, note_sentences(report.unnoticed))
 
 
-def preflight_processor(settings: Settings, slots: Sequence[int]) -> Cluster:
+def preflight_processor(
+    settings: Settings, slots: Sequence[int], *, patient: bool = True
+) -> Cluster:
     """Check what the processor needs in these slots. Raises as `preflight` does."""
     names = Names.of(settings)
-    return preflight(settings, processor_rules(names, slots), optional=[names.redrive])
+    rules = processor_rules(names, slots)
+    return preflight(settings, rules, optional=[names.redrive], patient=patient)
 
 
 def _require_listener(settings: Settings, servers: str) -> None:
@@ -158,8 +170,9 @@ def _cluster_id(
     admin: AdminClient, config: Mapping[str, Any], evidence: Evidence, deadline: Deadline
 ) -> str:
     servers = str(config["bootstrap.servers"])
-    seconds = FIRST_LOOK_SECONDS
-    while not deadline.is_over():
+    seconds, conclusive = FIRST_LOOK_SECONDS, Deadline.after(DEADLINE_SECONDS)
+    # An error that has no meaning of its own may still be one of a broker that is just starting.
+    while not deadline.is_over() and not (evidence and conclusive.is_over()):
         # The error callback, which collects the evidence, runs only in a poll.
         admin.poll(0)
         said = _meaning(evidence)

@@ -22,8 +22,9 @@ from streaming.runtime.limits import COORDINATOR_REQUEST_SECONDS
 from streaming.settings import PREFIX, Settings
 from streaming.system.deadline import Deadline
 
-ANSWER_SECONDS: Final = 2.0
-"""For the whole question: a fresh broker needs about a second before it answers about a group."""
+ANSWER_SECONDS: Final = 5.0
+"""For the whole question: a fresh broker needs about a second before it answers about a group, and
+one far away about ten times as long as for one answer."""
 LEAST: Final = 0.1
 """Of a call's timeout in seconds, because the client refuses 0."""
 
@@ -68,7 +69,7 @@ def agreed_settings(offsets: Mapping[TopicPartition, PartitionOffset]) -> Record
 def require_recorded_settings(settings: Settings) -> None:
     """Raise `Mismatch` naming the first setting that differs from what the processor recorded.
 
-    If nothing is recorded, or this user may not see it, nothing is compared. Blocks for 2 s at
+    If nothing is recorded, or this user may not see it, nothing is compared. Blocks for 5 s at
     most. Raises `PurchasesError` if there is no embedded broker.
     """
     recorded = _read_recorded(settings)

@@ -151,7 +151,7 @@ class PurchaseProcessorApp:
 
     def require_permissions(self) -> None:
         """Raise `PurchasesError` naming the permissions that are lacking."""
-        preflight_processor(self._settings, [self._runtime.status.slot])
+        preflight_processor(self._settings, [self._runtime.status.slot], patient=False)
 
     def _look_up(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
         """Look up the group's committed offsets, refusing those of another topic of this name."""

@@ -117,7 +117,7 @@ def fence(producer: Producer, settings: Settings, runtime: Runtime) -> bool:
             raise Unavailable("broker") from None
         if error.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
             slots = [runtime.status.slot]
-            await_permissions(lambda: preflight_processor(settings, slots), runtime)
+            await_permissions(lambda: preflight_processor(settings, slots, patient=False), runtime)
             # Asked to stop while it waited, which is no failure.
             if not runtime.heartbeat():
                 return False

@@ -13,6 +13,7 @@ from tests.deployment import Deployment
 from tests.faults.cluster import Cluster
 from tests.faults.table import inject_fault
 from tests.faults.test_workers import wait
+from tests.support import wait_until
 
 LONG = pytest.mark.faults
 ALSO = pytest.mark.injection
@@ -87,3 +88,5 @@ def test_a_broker_that_answers_late_is_not_given_up_and_ends_no_process(
     # By then the client has learned where the coordinator is, and is connected to it.
     for _ in range(3):
         assert admin.list_topics(timeout=30)
+    proxy.delay = 0.05
+    wait_until(lambda: "answering" in alone.run("status", "--json").stdout, 60, "it is down")
