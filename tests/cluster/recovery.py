@@ -63,7 +63,8 @@ def last_ids(sent: Sent) -> list[bytes]:
 
     Where these are stored all are, because a user's purchases are stored in their order.
     """
-    last = {user: event_id for event_id, user in list(sent.good.items())}
+    # A copy in one step, because the sender's thread adds to it meanwhile.
+    last = {user: event_id for event_id, user in sent.good.copy().items()}
     return [pack_event_id(event_id) for event_id in last.values()]
 
 
