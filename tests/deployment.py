@@ -20,7 +20,7 @@ from streaming.system.lease import holder
 from tests import drain
 from tests.databases import change, read_rows, store_variables, validated_settings
 from tests.in_process import run_here
-from tests.support import wait_until
+from tests.support import BUSY_FACTOR, wait_until
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Deployment:
         """Return a topic's full name."""
         return f"{self.namespace}.{name}"
 
-    def run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a command to its end: in this process, unless it has child processes of its own.
 
         The start of a process costs more than most commands.
@@ -90,7 +90,7 @@ class Deployment:
             check=False,
         )
 
-    def succeed(self, *arguments: str, timeout: float = 120) -> str:
+    def succeed(self, *arguments: str, timeout: float = 300) -> str:
         """Run a command that must exit with 0; give what it printed."""
         done = self.run(*arguments, timeout=timeout)
         assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
@@ -124,11 +124,11 @@ class Deployment:
             process.send_signal(signal.SIGCONT)
             process.terminate()
             try:
-                process.wait(30)
+                process.wait(120)
             except subprocess.TimeoutExpired:
                 # Its stack goes to its log, which is shown with the failed test.
                 process.send_signal(signal.SIGABRT)
-                process.wait(30)
+                process.wait(120)
                 raise
             finally:
                 process.kill()
@@ -173,7 +173,7 @@ def read_topic(bootstrap_servers: str, topic: str) -> list[Message]:
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
     messages: list[Message] = []
     ended: set[int] = set()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 60 * BUSY_FACTOR
     while len(ended) < len(partitions) and time.monotonic() < deadline:
         for message in consumer.consume(10_000, 0.2):
             error = message.error()

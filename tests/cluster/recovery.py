@@ -40,6 +40,7 @@ class Recoveries:
             lambda: count_stored(self._seen, last) == len(last),
             end - time.monotonic(),
             f"the stream is behind after: {after}",
+            factor=1,
         )
         streamed = time.monotonic() - started
         yesterday = str((datetime.now(UTC) - timedelta(1)).date())
@@ -47,6 +48,7 @@ class Recoveries:
             lambda: count_behind(self._seen, yesterday) == 0,
             end - time.monotonic(),
             f"past days are behind after: {after}",
+            factor=1,
         )
         took = time.monotonic() - started
         row = (after, f"{due:,}", f"{streamed:.1f}", f"{took:.1f}")
