@@ -7,8 +7,8 @@ from typing import Literal
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-TIMEOUT_MILLISECONDS = 60_000
-"""Six processes of tests share two cores: a tab may have to wait for its turn for half a minute."""
+TIMEOUT_MILLISECONDS = 180_000
+"""Six processes of tests share two cores: a tab may have to wait for its turn for minutes."""
 
 expect.set_options(timeout=TIMEOUT_MILLISECONDS)
 
@@ -25,7 +25,9 @@ def chromium(flags: Sequence[str] = ()) -> Iterator[Browser]:
     assert program, "Debian's chromium is missing: make test installs it"
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage", *flags]
+            executable_path=program,
+            args=["--no-sandbox", "--disable-dev-shm-usage", *flags],
+            timeout=TIMEOUT_MILLISECONDS,
         )
         yield running
         running.close()

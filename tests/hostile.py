@@ -68,7 +68,7 @@ class HostileProducer:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(120)
             assert not thread.is_alive(), "the attack did not end"
 
     def _flood(self, codec: str) -> None:
@@ -164,14 +164,14 @@ class HostileProducer:
             }
         )
         name = self._deployment.topic(topic)
-        partitions = reader.list_topics(name, timeout=30).topics[name].partitions
+        partitions = reader.list_topics(name, timeout=60).topics[name].partitions
         reader.assign([TopicPartition(name, number, OFFSET_BEGINNING) for number in partitions])
         return reader
 
     def _topic_id(self) -> bytes:
         admin = AdminClient({"bootstrap.servers": self._deployment.bootstrap_servers})
         described = admin.describe_topics(TopicCollection([self._topic]))
-        return topic_id_of(described[self._topic].result(30))
+        return topic_id_of(described[self._topic].result(60))
 
 
 def payloads() -> Iterator[Payload]:

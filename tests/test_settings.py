@@ -128,7 +128,7 @@ def test_a_child_with_a_log_of_its_own_reads_its_settings(tmp_path: Path) -> Non
     assert lease is not None
     with lease:
         child = start_child(command, environment, tmp_path / "log", lease)
-    assert child.wait(60) == 0, (tmp_path / "log").read_text()
+    assert child.wait(120) == 0, (tmp_path / "log").read_text()
 
 
 @pytest.mark.usefixtures("project")

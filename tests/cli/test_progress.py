@@ -135,7 +135,7 @@ def test_on_a_terminal_progress_is_a_bar(broker: Broker, tmp_path: Path, namespa
                 shown += part
         except OSError:
             pass
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert said.startswith("200 purchases sent")
     assert b"acknowledged" in shown

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from streaming.store.schema import upgrade
 from tests.cluster.brokers import SecuredCluster
 from tests.deployment import Deployment
@@ -14,7 +12,6 @@ from tests.postgres import PostgresServer
 from tests.support import wait_until
 
 
-@pytest.mark.timeout(300)
 def test_a_killed_broker_costs_nothing(
     cluster: SecuredCluster, server: PostgresServer, tmp_path: Path
 ) -> None:

@@ -20,7 +20,6 @@ def has_more_than(shop: psycopg.Connection, events: int) -> bool:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
 def test_connect_killed_again_and_again_loses_nothing_and_counts_nothing_twice(
     worker: Worker, deployment: Deployment, shop: psycopg.Connection
 ) -> None:

@@ -18,7 +18,7 @@ from tests.support import wait_until
 FETCHED = Path(__file__).with_name("iceberg.sha256")
 CONTROL = "control-iceberg"
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.faults
 
 
 @pytest.fixture

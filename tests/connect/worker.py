@@ -54,7 +54,7 @@ class Connect:
 
     def ask(self, path: str) -> Any:  # noqa: ANN401 - any JSON
         """Return the answer of its REST."""
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=60) as answer:  # noqa: S310 - ours
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=120) as answer:  # noqa: S310 - ours
             return json.load(answer)
 
     def put(self, path: str, body: object) -> None:
@@ -63,7 +63,7 @@ class Connect:
         request = urllib.request.Request(  # noqa: S310 - ours
             f"{self.url}{path}", json.dumps(body).encode(), headers, method="PUT"
         )
-        urllib.request.urlopen(request, timeout=60).close()  # noqa: S310 - likewise
+        urllib.request.urlopen(request, timeout=120).close()  # noqa: S310 - likewise
 
     def states(self) -> dict[str, list[str]]:
         """Return the states of the tasks of each connector; a failed one fails the test."""

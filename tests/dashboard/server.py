@@ -57,7 +57,7 @@ def serve_app(
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(120)
 
 
 def answer_to(
@@ -72,9 +72,9 @@ def answer_to(
     address = urlsplit(base)
     host, port = str(address.hostname), address.port or 0
     return _answer(
-        http.client.HTTPConnection(host, port, timeout=30)
+        http.client.HTTPConnection(host, port, timeout=120)
         if trust is None
-        else http.client.HTTPSConnection(host, port, timeout=30, context=trust),
+        else http.client.HTTPSConnection(host, port, timeout=120, context=trust),
         (method, path, body, headers),
     )
 
@@ -83,7 +83,7 @@ def answer_to_nobody(
     base: str, method: str, path: str, headers: Mapping[str, str] | None = None
 ) -> http.client.HTTPResponse:
     """Return the answer to a request of another user of the machine."""
-    connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=120)
     with drop_privileges():
         connection.connect()
     return _answer(connection, (method, path, None, headers or {}))
@@ -103,7 +103,7 @@ def code_of(url: str, method: str = "GET", **headers: str) -> int:
     """Return the status of an answer, 0 if there is none."""
     asked = urllib.request.Request(url, method=method, headers=headers)  # noqa: S310 - ours
     try:
-        with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(asked, timeout=120) as answer:  # noqa: S310
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -113,14 +113,14 @@ def code_of(url: str, method: str = "GET", **headers: str) -> int:
 
 def get(url: str) -> Any:  # noqa: ANN401 - any JSON
     """Return a JSON answer."""
-    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - ours
+    with urllib.request.urlopen(url, timeout=120) as answer:  # noqa: S310 - ours
         return json.load(answer)
 
 
 def post(url: str, body: object) -> Any:  # noqa: ANN401 - any JSON
     """Send JSON; return the JSON answer."""
     asked = urllib.request.Request(url, json.dumps(body).encode(), method="POST")  # noqa: S310
-    with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
+    with urllib.request.urlopen(asked, timeout=120) as answer:  # noqa: S310
         return json.load(answer)
 
 
@@ -136,7 +136,7 @@ def send(deployment: Deployment, *items: str, **more: object) -> None:
 def upgrade(base: str, **headers: str) -> int:
     """Return the status of the answer to a WebSocket's handshake at `/graphql`."""
     address = urlsplit(base)
-    connection = http.client.HTTPConnection(str(address.hostname), address.port or 0, timeout=30)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port or 0, timeout=120)
     with closing(connection):
         names = {"Host": address.netloc, **headers}
         connection.request("GET", "/graphql", headers={**HANDSHAKE, **names})

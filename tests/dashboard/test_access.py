@@ -92,7 +92,6 @@ class Past(TimestampSigner):
         return int(time.time()) - SESSION_SECONDS - 1
 
 
-@pytest.mark.timeout(120)
 def test_a_person_signs_in_and_out_in_a_browser(settings: Settings) -> None:
     """With a wrong token and a right one; the way leads on; a page's script has no session."""
     with (
@@ -274,7 +273,6 @@ def test_it_starts_closed_to_others(right: dict[str, object]) -> None:
     read_access(Settings(home=Path("nowhere")).model_copy(update=right))
 
 
-@pytest.mark.timeout(120)
 def test_with_a_certificate_it_speaks_tls_and_logs_who_acts(
     deployment: Deployment, tmp_path: Path
 ) -> None:

@@ -23,7 +23,6 @@ BY_DESIGN = "positive_data_acceptance,negative_data_rejection"
 """
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("phases", "examples"),
     [("fuzzing", 3), pytest.param("coverage,fuzzing", 10, marks=pytest.mark.faults)],
@@ -64,7 +63,7 @@ def test_what_the_reader_has_is_not_sent_again(deployment: Deployment) -> None:
     """By its ETag; another answer has another one."""
     with serve_dashboard(deployment) as base:
         url = f"{base}/api/v1/dead-letters"
-        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - ours
+        with urllib.request.urlopen(url, timeout=120) as answer:  # noqa: S310 - ours
             etag = answer.headers["etag"]
         assert code_of(url, **{"If-None-Match": etag}) == 304
         assert code_of(url, **{"If-None-Match": f'"other", W/{etag}'}) == 304

@@ -72,7 +72,6 @@ def test_an_origin_that_is_none_is_refused(guarded: str, origin: str) -> None:
     assert code_of(url, "POST", Origin=origin, Cookie=session(guarded)) == 403
 
 
-@pytest.mark.timeout(120)
 def test_pages_of_other_origins_get_and_do_nothing(quiet_dashboard: str) -> None:
     """Neither by image, frame, form, JSON or WebSocket, nor under a name of their own."""
     attack = Attack("/api/v1/totals", "/api/v1/verify", "{}", "/events")

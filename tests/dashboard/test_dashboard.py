@@ -43,7 +43,6 @@ FRAMING = "magic byte 0, schema id 7"
 TOKEN = "a-token-of-thirty-two-characters!"
 
 
-@pytest.mark.timeout(180)
 def test_a_tab_that_was_cut_off_catches_up_by_itself(
     deployment: Deployment, running: Browser
 ) -> None:
@@ -71,7 +70,6 @@ class Figures(NamedTuple):
     revenue: int
 
 
-@pytest.mark.timeout(180)
 def test_a_purchase_is_shown_at_once_and_hostile_names_are_text(
     deployment: Deployment, running: Browser
 ) -> None:
@@ -134,7 +132,6 @@ def ask_in_sql(page: Page, base: str) -> None:
     page.locator("#sql-table").wait_for(state="hidden")
 
 
-@pytest.mark.timeout(240)
 def test_the_same_figure_is_the_same_everywhere_under_load(
     deployment: Deployment, running: Browser
 ) -> None:
@@ -160,7 +157,7 @@ def test_the_same_figure_is_the_same_everywhere_under_load(
 
 def figures_everywhere(deployment: Deployment, base: str, page: Page) -> dict[str, Figures]:
     """Ask everyone for events, items sold, net revenue in micros."""
-    with urllib.request.urlopen(f"{base}/metrics", timeout=30) as answer:  # noqa: S310 - ours
+    with urllib.request.urlopen(f"{base}/metrics", timeout=120) as answer:  # noqa: S310 - ours
         text = answer.read().decode()
     samples = {
         sample.name: int(sample.value)
@@ -215,7 +212,7 @@ def test_dead_letters_are_counted_alike_everywhere(deployment: Deployment) -> No
     deployment.analyze()
     with serve_dashboard(deployment) as base:
         live = first_event(f"{base}/events")
-        with urllib.request.urlopen(f"{base}/metrics", timeout=30) as answer:  # noqa: S310 - ours
+        with urllib.request.urlopen(f"{base}/metrics", timeout=120) as answer:  # noqa: S310 - ours
             text = answer.read().decode()
         dead_letters = get(f"{base}/api/v1/dead-letters")
         status = get(f"{base}/api/v1/status")
@@ -231,7 +228,7 @@ def test_dead_letters_are_counted_alike_everywhere(deployment: Deployment) -> No
 
 def first_event(url: str) -> Any:  # noqa: ANN401 - any JSON
     """Return the first `now` event of the stream."""
-    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - ours
+    with urllib.request.urlopen(url, timeout=120) as answer:  # noqa: S310 - ours
         for line in answer:
             if line.startswith(b"event: now"):
                 return json.loads(answer.readline().removeprefix(b"data: "))
@@ -334,7 +331,7 @@ def test_the_first_load_is_small(deployment: Deployment) -> None:
 def read_compressed(url: str) -> bytes:
     """Return what a browser that takes gzip gets; what is not compressed, compressed."""
     asked = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})  # noqa: S310 - ours
-    with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310
+    with urllib.request.urlopen(asked, timeout=120) as answer:  # noqa: S310
         content: bytes = answer.read()
         is_small = answer.headers["content-encoding"] != "gzip"
     return gzip.compress(content) if is_small else content
@@ -346,7 +343,7 @@ def test_foreign_hosts_and_origins_are_refused(deployment: Deployment) -> None:
         assert code_of(f"{base}/", Host="evil.example") == 421
         assert code_of(f"{base}/api/v1/verify", "POST", Origin="http://evil.example") == 403
         assert code_of(f"{base}/", Host="localhost") == 200
-        with urllib.request.urlopen(f"{base}/", timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{base}/", timeout=120) as answer:  # noqa: S310
             assert "script-src 'self'" in answer.headers["content-security-policy"]
             assert b"<script>" not in answer.read()
 
@@ -364,7 +361,7 @@ def test_with_a_token_nothing_is_shown_without_it(deployment: Deployment) -> Non
         asked = urllib.request.Request(f"{base}/?token={TOKEN}")  # noqa: S310 - ours
         opener = urllib.request.build_opener(NoRedirect)
         with pytest.raises(urllib.error.HTTPError) as answer:
-            opener.open(asked, timeout=30)
+            opener.open(asked, timeout=120)
         cookie = answer.value.headers["set-cookie"]
         assert answer.value.code == 303
         assert "HttpOnly" in cookie
@@ -384,7 +381,7 @@ def test_many_clients_get_the_same_and_a_slow_one_delays_nobody(
 ) -> None:
     """Fifty pages are open; one reads nothing at all."""
     with serve_dashboard(deployment) as base:
-        slow = urllib.request.urlopen(f"{base}/events", timeout=60)  # noqa: S310 - ours
+        slow = urllib.request.urlopen(f"{base}/events", timeout=120)  # noqa: S310 - ours
         answers: list[int] = []
 
         def listen() -> None:
@@ -394,7 +391,7 @@ def test_many_clients_get_the_same_and_a_slow_one_delays_nobody(
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(120)
         assert answers == [0] * 50
         slow.close()
 

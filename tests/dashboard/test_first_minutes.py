@@ -74,7 +74,6 @@ def require_true_figures(shop: Deployment, base: str, page: Page) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(180)
 def test_no_figure_is_false_while_the_days_are_stored_and_built(deployment: Deployment) -> None:
     """Page and API are polled meanwhile: never 0, and never less than what the stream counted."""
     shop = deployment

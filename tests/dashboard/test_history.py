@@ -205,7 +205,7 @@ def test_a_wrong_parameter_is_named(base: str, path: str, said: str) -> None:
 def test_a_file_has_what_is_shown(shop: Deployment, base: str, form: str) -> None:
     """The same rows as the command's, named by table and days."""
     url = f"{base}/api/v1/export/daily_sales?from=2024-01-03&to=2024-01-05&format={form}"
-    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - ours
+    with urllib.request.urlopen(url, timeout=120) as answer:  # noqa: S310 - ours
         content = answer.read()
         assert int(answer.headers["content-length"]) == len(content)
         named = answer.headers["content-disposition"]
@@ -241,7 +241,7 @@ def test_a_download_has_exactly_what_is_shown(
         for row in get(f"{url}{paged}")[rows_of]
     ]
     for form, read in (("csv", pl.read_csv), ("parquet", pl.read_parquet)):
-        with urllib.request.urlopen(f"{url}&format={form}", timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{url}&format={form}", timeout=120) as answer:  # noqa: S310
             assert answer.headers["content-disposition"].endswith(f'.{form}"')
             frame: pl.DataFrame = read(BytesIO(answer.read()))
         sold = frame["items_sold" if "items_sold" in frame.columns else "quantity"]

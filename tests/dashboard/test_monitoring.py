@@ -103,7 +103,7 @@ def test_over_http_the_histogram_has_each_stored_event_once(deployment: Deployme
     """Duplicates were stored before, and do not count; history counts by when it was sent."""
     with (
         serve_dashboard(deployment) as base,
-        urllib.request.urlopen(f"{base}/metrics", timeout=30) as answer,  # noqa: S310 - ours
+        urllib.request.urlopen(f"{base}/metrics", timeout=120) as answer,  # noqa: S310 - ours
     ):
         text = answer.read()
     values, name = samples(text), "purchases_produced_to_stored_seconds"

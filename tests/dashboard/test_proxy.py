@@ -6,7 +6,6 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-import pytest
 import trustme
 
 from tests.dashboard.server import answer_to, serve_dashboard
@@ -23,7 +22,6 @@ fastcgi_temp_path {here}; uwsgi_temp_path {here}; scgi_temp_path {here};
 """
 
 
-@pytest.mark.timeout(120)
 def test_the_proxy_of_the_docs_lets_people_in_over_tls(
     deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -55,7 +53,7 @@ def test_the_proxy_of_the_docs_lets_people_in_over_tls(
             _use(f"https://127.0.0.1:{port}", trust)
         finally:
             proxy.terminate()
-            proxy.wait(30)
+            proxy.wait(120)
 
 
 def _use(address: str, trust: ssl.SSLContext) -> None:
@@ -81,5 +79,5 @@ def _use(address: str, trust: ssl.SSLContext) -> None:
     )
     assert acted.status == 400
     asked = urllib.request.Request(f"{address}/events", headers={**name, **session})  # noqa: S310
-    with urllib.request.urlopen(asked, timeout=30, context=trust) as events:  # noqa: S310 - ours
+    with urllib.request.urlopen(asked, timeout=120, context=trust) as events:  # noqa: S310 - ours
         assert events.readline().startswith(b"event: ")

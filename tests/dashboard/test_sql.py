@@ -32,7 +32,7 @@ def ask(api: str, sql: str, *, csv: bool = False) -> tuple[int, str]:
     """Ask; return the status and the answer."""
     body = json.dumps({"sql": sql, "csv": csv}).encode()
     try:
-        with urllib.request.urlopen(api, body, timeout=60) as answer:  # noqa: S310 - ours
+        with urllib.request.urlopen(api, body, timeout=120) as answer:  # noqa: S310 - ours
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

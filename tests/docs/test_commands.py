@@ -168,7 +168,7 @@ def test_a_reader_that_left_is_no_error(tmp_path: Path) -> None:
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     os.close(writing)

@@ -101,7 +101,7 @@ def environment(page: str, request: pytest.FixtureRequest) -> Iterator[dict[str,
         yield request.getfixturevalue(special.get(page, "deployment"))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "page",
     [
@@ -121,7 +121,6 @@ def home_files() -> list[str]:
     return [re.sub(r"<\w+>", "*", name) for cell in cells for name in re.findall(r"`(.+?)`", cell)]
 
 
-@pytest.mark.timeout(300)
 def test_every_file_that_is_in_a_home_is_in_the_reference(deployment: dict[str, str]) -> None:
     """Whoever finds a file in a home reads in docs/home.md what it is, and who needs it."""
     home = Path(deployment["PURCHASES_HOME"])

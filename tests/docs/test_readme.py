@@ -29,7 +29,7 @@ def environment(jars: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
         yield environment
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_commands_of_the_readme_give_the_published_totals(environment: dict[str, str]) -> None:
     """The published net revenue includes two bad-debt lines of -11,062.06, which are refused."""
     follow("README.md", environment)

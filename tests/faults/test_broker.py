@@ -17,7 +17,6 @@ from tests.support import wait_until
 LONG = pytest.mark.faults
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("times", [1, pytest.param(3, marks=LONG)])
 def test_sigkill_of_the_broker_and_restart(
     alone: Deployment, cluster: Cluster, request: pytest.FixtureRequest, times: int
@@ -39,7 +38,6 @@ def test_sigkill_of_the_broker_and_restart(
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(300)
 def test_sigstop_of_the_broker_for_20_s(
     alone: Deployment, cluster: Cluster, request: pytest.FixtureRequest
 ) -> None:
@@ -56,7 +54,6 @@ def test_sigstop_of_the_broker_for_20_s(
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(400)
 def test_a_standby_takes_over_after_the_groups_coordinator_moved(
     jars: Path, tmp_path: Path
 ) -> None:
@@ -89,7 +86,6 @@ def test_a_standby_takes_over_after_the_groups_coordinator_moved(
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(500)
 def test_three_brokers_lose_their_leaders_in_turn_and_two_at_once(
     jars: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

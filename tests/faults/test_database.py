@@ -26,7 +26,6 @@ def state(deployment: Deployment) -> str:
     return "" if status is None else f"{status.state}: {status.detail}"
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "seconds",
     [pytest.param(8, marks=ALSO), *(pytest.param(seconds, marks=LONG) for seconds in (30, 90))],
@@ -48,7 +47,6 @@ def test_another_writer_locks_the_database(
 
 
 @pytest.mark.sqlite("the disk of a file")
-@pytest.mark.timeout(200)
 def test_the_disk_under_the_database_fills_and_is_freed(
     deployment: Deployment, small_disk: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -17,7 +17,6 @@ from tests.support import leave_group, wait_until
 LONG = pytest.mark.faults
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("seconds", [8, pytest.param(60, marks=LONG)])
 def test_rebalance_storm(
     deployment: Deployment, request: pytest.FixtureRequest, seconds: float
@@ -43,7 +42,7 @@ def test_rebalance_storm(
             leave_group(member)
 
     with inject_fault(deployment, request) as injection:
-        injection.strike(storm, 30)
+        injection.strike(storm, 60)
 
 
 def committed_offsets(deployment: Deployment) -> dict[int, int]:
@@ -59,7 +58,6 @@ def committed_offsets(deployment: Deployment) -> dict[int, int]:
     return {offset.partition: max(offset.offset, 0) for offset in offsets}
 
 
-@pytest.mark.timeout(200)
 def test_without_its_dead_letter_topic_the_processor_stops_before_skipping_one(
     deployment: Deployment,
 ) -> None:

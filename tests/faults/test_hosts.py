@@ -62,7 +62,6 @@ def kill_host(of: Deployment) -> None:
         process.kill()
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("apps", [["analytics"], pytest.param(list(APPS), marks=LONG)], ids=len)
 def test_the_other_host_takes_over_what_a_lost_one_had(
     deployment: Deployment, postgres_settings: Settings, apps: list[str]
@@ -126,7 +125,6 @@ def can_read(sampler: Sampler) -> bool:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("waits", [True, False], ids=["synchronous", "asynchronous"])
 def test_two_hosts_go_on_with_the_standby_of_a_primary_that_died(
     deployment: Deployment,

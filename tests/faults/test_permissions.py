@@ -59,7 +59,6 @@ def deny(secured: Secured) -> Callable[[], None]:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("forbid", [withdraw, deny])
 def test_writing_dead_letters_is_forbidden(
     secured: Secured,

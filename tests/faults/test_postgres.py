@@ -72,7 +72,6 @@ def make_read_only(deployment: Deployment, server: PostgresServer, name: str) ->
         end_sessions(deployment, server, name)
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     "fault",
     [

@@ -112,7 +112,7 @@ def rebalancing(deployment: Deployment, _cluster: Cluster) -> Iterator[None]:
     thread.start()
     yield
     ended.set()
-    thread.join(30)
+    thread.join(120)
 
 
 def workers_of(supervisor: int) -> list[int]:
@@ -145,7 +145,6 @@ def stop_all(supervisors: "list[subprocess.Popen[bytes]]") -> float:
     return time.monotonic() - asked
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "fault",
     [

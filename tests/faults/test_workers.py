@@ -95,7 +95,6 @@ def idle(deployment: Deployment, app: str) -> bool:
     return status is not None and status.state == "caught_up"
 
 
-@pytest.mark.timeout(200)
 @pytest.mark.parametrize(
     ("app", "seconds"),
     [
@@ -117,4 +116,4 @@ def test_sigstop_then_sigcont(
         os.kill(pid, signal.SIGCONT)
 
     with inject_fault(deployment, request) as injection:
-        injection.strike(stop_for_a_while, 40)
+        injection.strike(stop_for_a_while, 60)

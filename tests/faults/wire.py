@@ -81,7 +81,7 @@ class Transaction:
 @contextmanager
 def begin(port: int, transactional_id: str) -> Iterator[Transaction]:
     """Begin a transaction of a producer by what it sends, not at its coordinator."""
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", port), 120) as connection:
         asked = _text(transactional_id) + struct.pack(">i", TIMEOUT_MILLISECONDS)
         answer = _ask(connection, INIT_PRODUCER_ID, asked)
         error, producer, epoch = struct.unpack_from(">hqh", answer, 4)

@@ -27,7 +27,7 @@ USERS = 40
 RunSql = Callable[[dict[str, str]], list[list[str]]]
 """Runs the statements, with some words replaced by others; returns the rows of each query."""
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.faults
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def open_transaction(deployment: Deployment, topic: str) -> Producer:
             "log_level": 0,
         }
     )
-    producer.init_transactions(30)
+    producer.init_transactions(60)
     producer.begin_transaction()
     producer.produce(topic, b"x", partition=0, timestamp=int((time.time() - 100) * 1000))
     assert producer.flush(60) == 0
@@ -55,7 +55,7 @@ def test_a_status_names_the_producer_and_the_command_that_ends_its_transaction(
 
     # A status gives the broker less than a second, which a busy machine may need longer than.
     wait_until(is_named, 60, "the producer is not named")
-    producer.abort_transaction(30)
+    producer.abort_transaction(60)
     wait_until(lambda: not is_named(), 60, "it is named still")
     assert read_open_producer((host, int(port)), (topic, 0), 0, 10) is None
 

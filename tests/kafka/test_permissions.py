@@ -65,7 +65,6 @@ class Account:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(180)
 def test_what_the_messages_ask_for_is_what_the_table_lists(
     secured: Secured, tmp_path: Path, namespace: str
 ) -> None:

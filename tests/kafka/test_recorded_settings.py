@@ -55,7 +55,7 @@ def offsets_of(deployment: Deployment) -> dict[TopicPartition, PartitionOffset]:
     """Return the processor's committed offsets on `purchases`."""
     admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})
     topic = deployment.topic("purchases")
-    numbers = admin.list_topics(timeout=30).topics[topic].partitions
+    numbers = admin.list_topics(timeout=60).topics[topic].partitions
     common: Config = {"bootstrap.servers": deployment.bootstrap_servers}
     return committed_offsets(
         common, deployment.topic("purchase-processor"), [(topic, n) for n in numbers], 30

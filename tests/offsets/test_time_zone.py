@@ -49,7 +49,7 @@ def read_offsets(deployment: Deployment) -> dict[TopicPartition, PartitionOffset
     """Return the processor's committed offsets on `purchases`."""
     common: Config = {"bootstrap.servers": deployment.bootstrap_servers}
     topic = deployment.topic("purchases")
-    partitions = AdminClient(common).list_topics(timeout=30).topics[topic].partitions
+    partitions = AdminClient(common).list_topics(timeout=60).topics[topic].partitions
     group = deployment.topic("purchase-processor")
     return committed_offsets(common, group, [(topic, n) for n in partitions], 30)
 

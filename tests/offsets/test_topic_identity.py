@@ -58,7 +58,6 @@ def test_a_recreated_topic_is_noticed_while_the_processor_runs_and_read_after_a_
     deployment.succeed("verify")
 
 
-@pytest.mark.timeout(300)
 def test_a_topic_recreated_while_no_processor_ran_is_refused_until_a_reset(
     deployment: Deployment,
 ) -> None:

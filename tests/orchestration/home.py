@@ -32,7 +32,7 @@ class HomeRunner:
         """Return the command line of `purchases`."""
         return [sys.executable, "-c", "from orchestration.cli.main import run; run()", *arguments]
 
-    def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
         """Run a command to its end: in this process, but for those that start and end others."""
         if arguments[0] not in {"up", "down"}:
             return run_here("orchestration.cli.main", arguments, self.environment)

@@ -312,7 +312,7 @@ def test_another_thread_stores_apart_from_a_block(store: Settings) -> None:
 
         with pytest.raises(ValueError, match="no room"):
             fail()
-        other.join(60)
+        other.join()
         assert materializations(store) == [2, 2]
 
 

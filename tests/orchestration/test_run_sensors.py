@@ -113,7 +113,6 @@ def test_a_run_whose_process_was_killed_is_reported_at_once(
 
 
 @pytest.mark.sqlite("the file of a lock, which a kill leaves")
-@pytest.mark.timeout(180)
 def test_a_backfill_of_the_command_line_that_was_killed_is_reported_and_recorded(
     store: Settings,
 ) -> None:

@@ -74,7 +74,7 @@ def running_worker(settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
         yield worker
     finally:
         worker.terminate()
-        worker.wait(60)
+        worker.wait(120)
 
 
 def launch(settings: Settings, instance: DagsterInstance, tables: tuple[str, ...]) -> DagsterRun:

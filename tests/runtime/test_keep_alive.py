@@ -72,4 +72,4 @@ def test_a_supervisor_by_hand_is_found_and_not_doubled(deployment: Deployment) -
         wait_until(lambda: deployment.worker_pid("processor"), 60, "no worker")
         assert by_hand.poll() is None
         by_hand.send_signal(signal.SIGTERM)
-        by_hand.wait(30)
+        by_hand.wait(120)

@@ -19,7 +19,7 @@ def read(deployment: Deployment) -> tuple[int, dict[str, Any]]:
         env=deployment.environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.stdout, done.stderr
@@ -112,4 +112,4 @@ def test_a_watched_status_comes_again_and_again_until_ctrl_c(deployment: Deploym
         assert first["database"]["state"] == "unreadable"
         assert "ok" in states
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(30) == 0
+        assert watching.wait(120) == 0

@@ -149,7 +149,7 @@ def test_several_processes_may_upgrade_at_once(settings: Settings) -> None:
     environment = {**os.environ, **store_variables(settings.home)}
     command = [sys.executable, "-c", script]
     processes = [subprocess.Popen(command, env=environment) for _ in range(4)]
-    assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
+    assert [process.wait(120) for process in processes] == [0, 0, 0, 0]
     open_engine(settings).dispose()
 
 

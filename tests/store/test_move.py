@@ -161,9 +161,7 @@ def test_what_is_stored_next_follows(shop: Settings, target: str) -> None:
         assert [a for (a,) in store.execute(ask)] == [b + 1 for (b,) in before]
 
 
-@pytest.mark.parametrize(
-    "kills", [3, pytest.param(60, marks=[pytest.mark.faults, pytest.mark.timeout(600)])]
-)
+@pytest.mark.parametrize("kills", [3, pytest.param(60, marks=pytest.mark.faults)])
 def test_a_move_that_is_killed_goes_on(
     kills: int, shop: Settings, postgres_server: PostgresServer
 ) -> None:

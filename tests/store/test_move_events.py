@@ -95,7 +95,7 @@ def test_an_upgrade_that_is_killed_is_gone_on_with(home: Settings, step: int) ->
     """After the copy, after any rows that were moved, before the end: nothing is lost or twice."""
     before = events_as_read(home.database_path)
     script = [sys.executable, "-c", KILLED_AT, str(home.home), str(step)]
-    assert subprocess.run(script, check=False, timeout=60).returncode == -signal.SIGKILL
+    assert subprocess.run(script, check=False, timeout=180).returncode == -signal.SIGKILL
     if step > 1:
         with pytest.raises(Mismatch, match="run `purchases db upgrade`"), read_store(home):
             pass
@@ -120,7 +120,7 @@ def test_a_half_moved_database_is_a_backup_like_any_other(
     """Restored, it is moved to the end."""
     before = events_as_read(home.database_path)
     script = [sys.executable, "-c", KILLED_AT, str(home.home), "3"]
-    subprocess.run(script, check=False, timeout=60)
+    subprocess.run(script, check=False, timeout=180)
     half = home.home / "half.db"
     with closing(sqlite3.connect(home.database_path)) as store:
         store.execute("VACUUM INTO ?", (str(half),))

@@ -271,6 +271,6 @@ def test_two_runs_make_the_table_of_a_file_at_once(stored: Settings, tmp_path: P
         create_sql_table(first, transform)
         second.start()
         wait_until(is_waiting, 60, "the second waits for nothing")
-    second.join(60)
+    second.join()
     engine.dispose()
     assert [(outcome.failure, outcome.computed) for outcome in outcomes] == [(None, True)]

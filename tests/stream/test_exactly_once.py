@@ -27,7 +27,6 @@ def run_under_fire(deployment: Deployment, kills: int, rate: int) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
 def test_twenty_kills_of_each_app_lose_and_double_nothing(deployment: Deployment) -> None:
     """By SIGKILL under 3,000 events/s; one of each is in `tests.faults.test_workers`."""
     run_under_fire(deployment, 20, rate=3_000)

@@ -86,7 +86,7 @@ def send_purchases(deployment: Deployment, times: int) -> Sent:
     )
     for key, value in good * times + bad:
         producer.produce(deployment.topic("purchases"), value, key)
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     return Sent({json.loads(value)["event_id"]: key for key, value in good}, {v for _, v in bad})
 
 
@@ -127,7 +127,6 @@ def digest(deployment: Deployment) -> str:
     return checksum.hexdigest()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "ways",
     [

@@ -54,7 +54,7 @@ def test_a_child_whose_parent_is_killed_at_its_start_is_found(tmp_path: Path) ->
     """It names itself, so whoever ends the holders of leases ends it."""
     path = tmp_path / "child.lock"
     parent = subprocess.Popen([sys.executable, "-c", DIES_AT_THE_START, path, *SLEEP])
-    assert parent.wait(60) == -signal.SIGKILL
+    assert parent.wait(120) == -signal.SIGKILL
     wait_until(lambda: holder(path) not in {None, parent.pid}, 30, "nobody finds the child")
     assert end_holders([path], 30) == 1
     assert holder(path) is None

@@ -122,7 +122,7 @@ def send(
             headers=list(headers),  # type: ignore[call-overload]
             on_delivery=lambda error, _message: errors.append(error) if error else None,
         )
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     assert errors == []
 
 

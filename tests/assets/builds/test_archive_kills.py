@@ -58,7 +58,7 @@ kill_at_each(Path(sys.argv[1]), int(sys.argv[2]), change_until, judge, keep_even
 
 @pytest.mark.parametrize(
     "kills",
-    [3, pytest.param(100, marks=[pytest.mark.faults, pytest.mark.timeout(600)])],
+    [3, pytest.param(100, marks=pytest.mark.faults)],
 )
 def test_an_archive_killed_at_any_step_loses_nothing(kills: int, store: Settings) -> None:
     """After the kill, after the next archive and after the return all is as it was."""

@@ -86,7 +86,7 @@ def test_who_writes_alone_is_waited_for(shop: Settings, *, alone: bool) -> None:
         waiting.start()
         wait_until(lambda: is_run_alive(shop, "mine"), 60, "the second run does not start")
         assert not entered.is_set()
-    waiting.join(30)
+    waiting.join()
     assert entered.is_set()
 
 

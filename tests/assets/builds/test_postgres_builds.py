@@ -163,7 +163,7 @@ def test_two_builds_of_the_same_days_wait_for_each_other(january: Settings) -> N
     for run in runs:
         run.start()
     for run in runs:
-        run.join(120)
+        run.join()
     assert len(outcomes) == 2 * 3 * 31 * 4
     assert [outcome.failure for outcome in outcomes if outcome.failure] == []
     assert digests(january) == before

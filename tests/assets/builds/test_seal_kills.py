@@ -46,7 +46,7 @@ kill_at_each(Path(sys.argv[1]), int(sys.argv[2]), seal_until, judge)
 
 @pytest.mark.parametrize(
     "kills",
-    [3, pytest.param(100, marks=[pytest.mark.faults, pytest.mark.timeout(600)])],
+    [3, pytest.param(100, marks=pytest.mark.faults)],
 )
 def test_a_seal_killed_at_any_step_changes_no_figure(kills: int, store: Settings) -> None:
     """After the kill and after the next seal tables are right, and then no file is left over."""

@@ -26,7 +26,7 @@ from tests.assets.event_store import store_example
 from tests.databases import home_settings, look, read_named, store_variables
 from tests.store.rows import micros
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 TABLES = (*DAY_TRANSFORMS, *WHOLE_TRANSFORMS)
 MONTH = DayRange(date(2010, 12, 1), date(2010, 12, 31))
 YEAR = DayRange(date(2010, 12, 1), date(2011, 12, 9))

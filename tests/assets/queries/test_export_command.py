@@ -39,7 +39,7 @@ def run(
         cwd=ROOT,
         stdout=stdout,
         stderr=subprocess.PIPE,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

@@ -102,7 +102,7 @@ def test_a_signal_ends_the_command_with_everything_acknowledged(
     process = start_command(settings, "produce", "--rate", "300")
     wait_until(lambda: count_of(settings) > 20, 60, "nothing was produced")
     process.send_signal(number)
-    said, complaint = process.communicate(timeout=60)
+    said, complaint = process.communicate(timeout=120)
     assert process.returncode == 0, complaint
     assert said.startswith(f"{count_of(settings):,} purchases sent, all acknowledged")
 
@@ -146,7 +146,7 @@ def test_a_mistyped_option_is_one_sentence_and_exit_code_2(
     """Without a traceback; the option is named as it was typed."""
     settings = Settings(home=tmp_path, bootstrap_servers="127.0.0.1:1")
     process = start_command(settings, "produce", *arguments)
-    said, complaint = process.communicate(timeout=30)
+    said, complaint = process.communicate(timeout=120)
     assert (process.returncode, said) == (2, "")
     assert complaint.startswith(" ".join(arguments))
     assert complaint.count("\n") == 1

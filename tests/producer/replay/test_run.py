@@ -177,7 +177,7 @@ def test_an_open_transaction_of_others_hides_nothing(settings: Settings, file: P
     other = Producer(
         {"bootstrap.servers": settings.bootstrap_servers or "", "transactional.id": "other"}
     )
-    other.init_transactions(20)
+    other.init_transactions(60)
     other.begin_transaction()
     for partition in range(4):
         other.produce(Names.of(settings).purchases, b"{}", partition=partition)
@@ -185,7 +185,7 @@ def test_an_open_transaction_of_others_hides_nothing(settings: Settings, file: P
     stopped = run(settings, file, StopAfter(150))
     forget_acknowledged(settings)
     again = run(settings, file)
-    other.abort_transaction(20)
+    other.abort_transaction(60)
     assert stopped.sent > 0
     assert stopped.sent + again.sent == ROWS
 
@@ -194,7 +194,7 @@ def test_a_replay_survives_sigkill_again_and_again(settings: Settings, tmp_path:
     """Killed in the middle twice, every row is there once, and in order per key."""
     path = tmp_path / "many.parquet"
     pl.read_parquet(EXAMPLE).head(KILLED_ROWS).write_parquet(path)
-    command = ("replay", str(path), "--as-recorded", "--speed", "500000")
+    command = ("replay", str(path), "--as-recorded", "--speed", "50000")
     for _ in range(2):
         target = count_of(settings) + 500
         process = start_command(settings, *command)
@@ -217,7 +217,7 @@ def test_a_replay_survives_sigkill_again_and_again(settings: Settings, tmp_path:
 
 def subprocess_result(process: subprocess.Popen[str]) -> str:
     """Wait for a command that must succeed; give what it said."""
-    said, complaint = process.communicate(timeout=60)
+    said, complaint = process.communicate(timeout=120)
     assert process.returncode == 0, complaint
     return said
 
@@ -227,7 +227,7 @@ def test_a_stopped_command_says_how_far_it_came(settings: Settings, file: Path) 
     process = start_command(settings, "replay", str(file), "--speed", "1")
     wait_until(lambda: count_of(settings) > 0, 60, "nothing was sent")
     process.terminate()
-    said, complaint = process.communicate(timeout=60)
+    said, complaint = process.communicate(timeout=120)
     assert (process.returncode, said) == (1, "")
     assert f"of the {ROWS} purchases of {file}" in complaint
     assert "sends only what is missing" in complaint
@@ -295,7 +295,7 @@ def test_nothing_is_sent_of_a_file_that_is_wrong(settings: Settings, tmp_path: P
 def test_what_will_be_refused_is_said(settings: Settings, file: Path) -> None:
     """By the processor's own rules, with the row and its value; the command exits with 1."""
     process = start_command(settings, "replay", str(file))
-    said, complaint = process.communicate(timeout=60)
+    said, complaint = process.communicate(timeout=120)
     assert (process.returncode, said) == (1, "")
     assert f"{ROWS} purchases of {file} sent in" in complaint
     assert (
