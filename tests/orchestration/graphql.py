@@ -50,7 +50,7 @@ def ask(url: str, query: str, **variables: object) -> dict[str, Any]:
     request = urllib.request.Request(  # noqa: S310 - the webserver of this test
         f"{url}/graphql", body, {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
         answer_data: dict[str, Any] = json.load(answer)
     assert "errors" not in answer_data, answer_data
     data: dict[str, Any] = answer_data["data"]
@@ -97,8 +97,12 @@ def materializations(home: HomeRunner, table: str, day: str) -> list[dict[str, s
 
 
 def schedules(home: HomeRunner) -> dict[str, str]:
-    """Return the status of each schedule."""
-    results = ask(url_of(home), SCHEDULES, selector=SELECTOR)["schedulesOrError"]["results"]
+    """Return the status of each schedule; none before the home's webserver answers."""
+    try:
+        answer = ask(url_of(home), SCHEDULES, selector=SELECTOR)["schedulesOrError"]
+    except (OSError, ValueError):
+        return {}
+    results = answer.get("results", [])
     return {schedule["name"]: schedule["scheduleState"]["status"] for schedule in results}
 
 
@@ -119,6 +123,9 @@ def backfill_runs(home: HomeRunner, backfill_id: str) -> set[str]:
 
 
 def backfill_run_statuses(home: HomeRunner, backfill_id: str) -> dict[str, str]:
-    """Return the status of each run of a backfill, by its id."""
-    runs = ask(url_of(home), RUNS, id=backfill_id)["runsOrError"]["results"]
-    return {str(run["runId"]): str(run["status"]) for run in runs}
+    """Return the status of each run of a backfill, by its id; none if nothing answers."""
+    try:
+        answer = ask(url_of(home), RUNS, id=backfill_id)["runsOrError"]
+    except (OSError, ValueError):
+        return {}
+    return {str(run["runId"]): str(run["status"]) for run in answer.get("results", [])}

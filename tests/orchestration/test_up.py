@@ -22,7 +22,7 @@ YEAR = 541_907
 """After so many events the demonstration goes on at 2 a second."""
 
 
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(900)
 def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: HomeRunner) -> None:
     """One story: demo, kill -9 of `up` and of the broker, both go on, `down` ends all.
 
@@ -65,8 +65,8 @@ def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: HomeRunner)
     assert CHILDREN_STOP_SECONDS + BROKER_STOP_SECONDS < 10
     done = home.run("down")
     assert (done.returncode, done.stdout.strip()) == (0, "Everything is stopped.")
-    assert second.wait(30) == 0
-    assert home.processes() == []
+    assert second.wait(120) == 0
+    wait_until(lambda: home.processes() == [], 60, "something that was killed stays")
     assert home.run("down").stdout.startswith("Nothing runs")
 
     assert home.run("reset").stdout.startswith("Dry run: ")
@@ -106,13 +106,12 @@ def dashboard_of(home: HomeRunner) -> str:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(120)
 def test_who_closes_the_terminal_ends_everything(home: HomeRunner) -> None:
     """No process stays that nobody watches. By Ctrl-C it is in `test_dagster`, at its end."""
     with in_terminal(home.command("up"), home.environment) as terminal:
         wait_until(lambda: all(map(holder, leases(home))), 90, "up does not work")
         terminal.close()
-        assert terminal.process.wait(30) == 0
+        assert terminal.process.wait(120) == 0
     wait_until(lambda: home.processes() == [], 30, "something that had just been started stays")
 
 

@@ -36,7 +36,7 @@ class Registry(Struct):
     def kill(self) -> None:
         """End it at once, as a host that is gone does."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(120)
 
     def start(self) -> None:
         """Start it again, with the schemas that it had."""
@@ -92,7 +92,7 @@ def _program() -> Path:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/subjects", timeout=5) as answer:  # noqa: S310 - http
+        with urllib.request.urlopen(f"{url}/subjects", timeout=30) as answer:  # noqa: S310 - http
             return bool(answer.status == 200)
     except OSError:
         return False

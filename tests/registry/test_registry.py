@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -147,11 +148,14 @@ def test_a_schema_that_is_not_read_is_named(deployment: Deployment, registry: Re
     worker = read_status(with_registry.home, PROCESSOR.name, 0)
     assert worker is not None
     counts = {"schemas_found": 1, "schemas_refused": 4, "schemas_not_asked": 0}
-    assert read_registry_section(with_registry.settings, [worker]) == Section(
-        {"answers": True, **counts}
+    require_section(
+        lambda: read_registry_section(with_registry.settings, [worker]),
+        Section({"answers": True, **counts}),
     )
-    section = collect_status(with_registry.settings, {}, PROCESSOR.name).sections["registry"]
-    assert section == Section({"answers": True, **dict.fromkeys(counts, 0)})
+    require_section(
+        lambda: collect_status(with_registry.settings, {}, PROCESSOR.name).sections["registry"],
+        Section({"answers": True, **dict.fromkeys(counts, 0)}),
+    )
     # A correction is JSON, whatever schema the header named.
     last = dead_letters[0]["id"]
     edits = with_registry.home / "edits.jsonl"
@@ -160,6 +164,11 @@ def test_a_schema_that_is_not_read_is_named(deployment: Deployment, registry: Re
     assert '"stored":1' in with_registry.succeed(
         "dlq", "redrive", last, "--edit", str(edits), "--json"
     )
+
+
+def require_section(read: Callable[[], Section | None], expected: Section) -> None:
+    """Look until the section is as expected: a look gives the registry less than a second."""
+    wait_until(lambda: read() == expected, 60, f"the section is not {expected}")
 
 
 def learn_all(cache: SchemaCache, batch: list[Record]) -> None:
