@@ -61,7 +61,7 @@ import sys, time
 from assets.builds.locks import hold_write_lock
 from streaming.settings import Settings
 with hold_write_lock(Settings(home=sys.argv[1]), sys.argv[2]):
-    time.sleep(60)
+    time.sleep(300)
 """
 
 

@@ -22,7 +22,7 @@ from streaming.settings import Settings
 home, url, alone = sys.argv[1:]
 with hold_write_lock(Settings(home=home, database_url=url or None), "other", alone=alone == "True"):
     print("held", flush=True)
-    time.sleep(120)
+    time.sleep(600)
 """
 
 
