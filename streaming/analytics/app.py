@@ -26,10 +26,11 @@ from streaming.kafka.acls import consumer_rules
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config, consumer_config
 from streaming.kafka.consume_loop import consume, wait_while_unavailable
-from streaming.kafka.consumer import GroupConsumer, offset_at
+from streaming.kafka.consumer import GroupConsumer
 from streaming.kafka.identity import IdentityWatch
 from streaming.kafka.leading_records import LeadingRecords
 from streaming.kafka.names import Names
+from streaming.kafka.offsets import offset_at
 from streaming.kafka.preflight import preflight
 from streaming.kafka.standby import await_turn
 from streaming.runtime.limits import WRITE_WATCHDOG_SECONDS

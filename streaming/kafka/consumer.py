@@ -22,6 +22,7 @@ from confluent_kafka import TopicPartition as PartitionOffset
 from streaming.errors import Mismatch, Unrecoverable
 from streaming.events.record import Record, TopicPartition
 from streaming.kafka.config import Config
+from streaming.kafka.offsets import list_partitions
 from streaming.kafka.records import read_records
 from streaming.kafka.unreadable_batch import UNREADABLE, unreadable_message
 from streaming.runtime.limits import CALL_SECONDS
@@ -46,19 +47,10 @@ PASSING: Final = frozenset(
     }
 )
 """Errors that end by themselves while the client goes on: it reconnects and asks for the leader."""
-
 FORBIDDEN: Final = frozenset(
     {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
 )
 """Errors after which the client asks again by itself, and goes on once the permission is there."""
-
-
-def offset_at(
-    partition: TopicPartition, offset: int, leader_epoch: int | None, metadata: str = ""
-) -> PartitionOffset:
-    """Return an offset as the client takes it; Kafka's old formats have no epoch."""
-    epoch = -1 if leader_epoch is None else leader_epoch
-    return PartitionOffset(*partition, offset, metadata, epoch)
 
 
 class ErrorWatch:
@@ -81,14 +73,20 @@ class ErrorWatch:
 class GroupConsumer:
     """A static member of a classic group, read committed, that starts where `look_up` says.
 
-    It reads for `app` the topics that `topic_ids` names, each with its 16-byte id. `look_up`
-    returns the next offset of each partition (negative: from the beginning), and raises `Mismatch`
-    if going on would lose data. It is called inside `fetch` and `rewind`, and its error leaves by
-    them.
+    It reads for `app` the topics that `topic_ids` names, each with its 16-byte id. Of these the
+    group shares out all but the `followers`, which the owner of a partition 0 reads whole.
+    `look_up` returns the next offset of each partition (negative: from the beginning), and raises
+    `Mismatch` if going on would lose data. It is called inside `fetch` and `rewind`, and its error
+    leaves by them.
     """
 
     def __init__(
-        self, app: str, config: Config, topic_ids: Mapping[str, bytes], look_up: LookUp
+        self,
+        app: str,
+        config: Config,
+        topic_ids: Mapping[str, bytes],
+        look_up: LookUp,
+        followers: AbstractSet[str] = frozenset(),
     ) -> None:
         self.errors = ErrorWatch()
         self.refusal: str | None = None
@@ -96,6 +94,7 @@ class GroupConsumer:
         self._config = config
         self._topic_ids = topic_ids
         self._look_up = look_up
+        self._followers = followers
         self._failure: Exception | None = None
         self._is_assigned = False
         self._closing = False
@@ -105,8 +104,9 @@ class GroupConsumer:
         self._consumer = Consumer({**config, "error_cb": self.errors})
         # Lost partitions need no more than revoked ones: callbacks run inside `fetch`, where no
         # transaction is open.
+        shared = [topic for topic in topic_ids if topic not in followers]
         self._consumer.subscribe(
-            list(topic_ids), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
+            shared, on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
         )
 
     def fetch(self, maximum: int, linger: float) -> list[Record]:
@@ -263,19 +263,27 @@ class GroupConsumer:
 
     def _assign(self, consumer: Consumer, partitions: list[PartitionOffset]) -> None:
         self._is_assigned = True
+        # A member of an earlier release was assigned these too, and comes back to what it had.
+        partitions = [p for p in partitions if p.topic not in self._followers]
         if self._closing:
             # Nothing will be read: no position is looked up for it, nor left to the client.
             for partition in partitions:
                 partition.offset = OFFSET_END
             return consumer.incremental_assign(partitions)
         try:
-            starts = self._look_up_starts(partitions)
+            starts = self._look_up_starts(partitions + self._following(partitions))
             consumer.incremental_assign(starts)
             self._validate(starts)
         except Exception as error:
             self._failure = error
             # If a callback assigns nothing, the client assigns the partitions as it likes.
             consumer.incremental_assign([])
+
+    def _following(self, partitions: Sequence[PartitionOffset]) -> list[PartitionOffset]:
+        """Return all partitions of the followers, if a partition 0 is assigned."""
+        if all(p.partition != 0 for p in partitions):
+            return []
+        return list_partitions(self._consumer, self._followers, CALL_SECONDS)
 
     def _validate(self, starts: Sequence[PartitionOffset]) -> None:
         """Have the leader compare the positions' epochs with its log, which only a seek does.
@@ -301,6 +309,9 @@ class GroupConsumer:
 
     def _revoke(self, consumer: Consumer, partitions: list[PartitionOffset]) -> None:
         self._is_assigned = False
+        partitions = [p for p in partitions if p.topic not in self._followers]
+        if any(p.partition == 0 for p in partitions):
+            partitions += [p for p in self.assignment() if p.topic in self._followers]
         # The fetch that serves this callback drops their records, before an app sees them.
         self._revoked.update((p.topic, p.partition) for p in partitions)
         consumer.incremental_unassign(partitions)

@@ -13,10 +13,40 @@ from confluent_kafka import (
 from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from streaming.errors import Unavailable
+from streaming.errors import Unavailable, Unrecoverable
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import Config
 from streaming.runtime.limits import COORDINATOR_REQUEST_SECONDS
+
+
+def offset_at(
+    partition: TopicPartition, offset: int, leader_epoch: int | None, metadata: str = ""
+) -> PartitionOffset:
+    """Return an offset as the client takes it; Kafka's old formats have no epoch."""
+    epoch = -1 if leader_epoch is None else leader_epoch
+    return PartitionOffset(*partition, offset, metadata, epoch)
+
+
+def list_partitions(
+    consumer: Consumer, topics: Iterable[str], timeout: float
+) -> list[PartitionOffset]:
+    """Return all partitions of the topics, waiting up to `timeout` seconds for each topic.
+
+    Raises `Unrecoverable` if the brokers do not name those of one.
+    """
+    partitions: list[PartitionOffset] = []
+    for topic in topics:
+        try:
+            described = consumer.list_topics(topic, timeout).topics[topic]
+        except KafkaException as failed:
+            error = failed.args[0]
+        else:
+            error = described.error
+        if error is not None:
+            # Left out, they would not be read until somebody asks again.
+            raise Unrecoverable(f"no answer about the partitions of {topic}: {error.str()}")
+        partitions += [PartitionOffset(topic, number) for number in described.partitions]
+    return partitions
 
 
 def list_bounds(

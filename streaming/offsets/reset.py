@@ -20,9 +20,8 @@ from streaming.errors import PurchasesError, UsageError
 from streaming.events.identifiers import topic_id_text
 from streaming.events.record import TopicPartition
 from streaming.kafka.config import common_config, consumer_config
-from streaming.kafka.consumer import offset_at
 from streaming.kafka.names import Names
-from streaming.kafka.offsets import commit_offsets, committed_offsets
+from streaming.kafka.offsets import commit_offsets, committed_offsets, offset_at
 from streaming.kafka.preflight import Cluster
 from streaming.kafka.recorded_settings import RecordedSettings, agreed_settings, offset_metadata
 from streaming.kafka.retry import answer

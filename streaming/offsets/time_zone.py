@@ -8,8 +8,8 @@ from typing import Final
 
 from streaming.errors import NotFound, PurchasesError, UsageError
 from streaming.kafka.acls import reader_rules
-from streaming.kafka.consumer import offset_at
 from streaming.kafka.names import Names
+from streaming.kafka.offsets import offset_at
 from streaming.kafka.preflight import Cluster, preflight
 from streaming.kafka.recorded_settings import (
     RecordedSettings,

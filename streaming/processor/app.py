@@ -20,10 +20,11 @@ from streaming.events.record import Record, TopicPartition
 from streaming.kafka.bootstrap import bootstrap_servers
 from streaming.kafka.config import common_config, consumer_config, transactional_config
 from streaming.kafka.consume_loop import await_permissions, consume, wait_while_unavailable
-from streaming.kafka.consumer import GroupConsumer, offset_at
+from streaming.kafka.consumer import GroupConsumer
 from streaming.kafka.identity import Identity, IdentityWatch
 from streaming.kafka.leading_records import LeadingRecords
 from streaming.kafka.names import Names
+from streaming.kafka.offsets import offset_at
 from streaming.kafka.preflight import preflight_processor
 from streaming.kafka.purchase_rules import purchase_rules
 from streaming.kafka.recorded_settings import (
@@ -109,6 +110,8 @@ class PurchaseProcessorApp:
             consumer_config(settings, servers, client, group, client),
             read,
             self._look_up,
+            # Shared out too, they would count as much as `purchases` (docs/decisions/0076).
+            followers=read.keys() & {names.redrive},
         )
 
     def handle(self, batch: Sequence[Record]) -> None:
@@ -321,7 +324,7 @@ def run_processor(settings: Settings, runtime: Runtime) -> None:
     slot, client = runtime.status.slot, runtime.name
     common = common_config(settings, servers, client)
     # Before `fence`, which would end another host's worker of this slot (docs/decisions/0018).
-    if not await_turn(runtime, common, names.processor_group, client, names.read_by(PROCESSOR)):
+    if not await_turn(runtime, common, names.processor_group, client, [names.purchases]):
         return
     topics = [*names.read_by(PROCESSOR), names.analytics, names.dead_letters]
     # A deployment of an earlier release has no `purchases.redrive` yet, and its stream goes on.

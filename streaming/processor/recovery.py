@@ -15,8 +15,8 @@ from streaming.events.record import TopicPartition
 from streaming.kafka import hanging_transactions, missing_offsets
 from streaming.kafka.config import Config
 from streaming.kafka.consume_loop import await_permissions
-from streaming.kafka.consumer import offset_at
 from streaming.kafka.names import Names
+from streaming.kafka.offsets import offset_at
 from streaming.kafka.preflight import preflight_processor
 from streaming.kafka.published_purchases import list_published
 from streaming.runtime.limits import CALL_SECONDS, RECOVERY_WATCHDOG_SECONDS

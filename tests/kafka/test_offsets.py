@@ -1,6 +1,6 @@
 """Offsets as the client takes them."""
 
-from streaming.kafka.consumer import offset_at
+from streaming.kafka.offsets import offset_at
 
 PARTITION = ("purchases", 1)
 

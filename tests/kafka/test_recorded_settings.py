@@ -16,8 +16,7 @@ from streaming.events.record import TopicPartition
 from streaming.kafka import recorded_settings
 from streaming.kafka.acls import Rule
 from streaming.kafka.config import Config
-from streaming.kafka.consumer import offset_at
-from streaming.kafka.offsets import commit_offsets, committed_offsets
+from streaming.kafka.offsets import commit_offsets, committed_offsets, offset_at
 from streaming.kafka.preflight import preflight
 from streaming.kafka.recorded_settings import (
     RecordedSettings,
