@@ -41,7 +41,7 @@ test-batch-faults: $(STAMP)  ## the long fault injections into Dagster and the b
 # Alone on the machine, as within three minutes all is current; on a busy one with TESTS_RATE=300.
 test-cluster: $(STAMP)  ## two hosts on three brokers with logins, PostgreSQL, Redis: each part is killed
 	@sh scripts/need-packages redis-server=redis-server
-	$(PYTEST) -m cluster tests/cluster
+	$(PYTEST) -m cluster -o faulthandler_timeout=1860 tests/cluster
 
 lint: $(STAMP)  ## ruff, mypy, import contracts
 	.venv/bin/ruff check
