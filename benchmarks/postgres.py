@@ -30,10 +30,10 @@ from streaming.store.postgres_rows import EVENT_COLUMNS
 from streaming.store.rows import EventRow, day_cutter
 from streaming.store.schema import upgrade
 from streaming.store.source_topics import record_source_topics
-from streaming.store.writer import BatchRows, write_batch
+from streaming.store.writer import BatchRows, write_in_transaction
 from tests.postgres import PostgresServer, start_postgres
 from tests.store.rows import SOURCE_TOPICS, event
-from tests.store.test_writer import SOURCE
+from tests.store.test_writer import writing
 
 EVENTS: Final = 400_000
 ROUNDS: Final = 3
@@ -76,8 +76,7 @@ def write(settings: Settings, share: int, events: int, ready: Barrier) -> None:
     for batch in batches(rows):
         advance = Advance(done or None, done + len(batch), 0, len(batch))
         moved = BatchRows(batch, [], {("analytics", share): advance})
-        with engine.begin() as connection:
-            write_batch(connection, moved, SOURCE, day_of, time.time_ns() // 1000)
+        write_in_transaction(engine, writing(moved, day_of), alone=False)
         done += len(batch)
     wait_until_measured(ready)
     engine.dispose()

@@ -46,7 +46,7 @@ from streaming.store.column_files import MARK_FILE
 from streaming.store.column_store import ColumnStore, has_column_files, open_column_store
 from streaming.store.connection import StoreReader, open_reader
 from streaming.store.deployment import recorded_deployment, require_same_deployment
-from streaming.store.engine import lock_store, open_engine
+from streaming.store.engine import lock_figures, open_engine
 from streaming.system.deadline import Deadline
 from streaming.system.home import Home
 from streaming.system.logs import get_logger
@@ -221,7 +221,7 @@ class PartitionBuilder:
     def _mark(self, problems: Mapping[str, str]) -> None:
         with self.engine.begin() as connection:
             # The consumer forgets days of files under this lock: neither waits for the other then.
-            lock_store(connection)
+            lock_figures(connection)
             for name, problem in problems.items():
                 connection.exec_driver_sql(MARK_FILE, (problem, name))
 

@@ -49,8 +49,8 @@ from streaming.store.writer import (
     BatchRows,
     StoredBatch,
     changed_erasure_ids,
-    stage_batch,
-    write_staged,
+    write_batch,
+    write_in_transaction,
 )
 from streaming.system.disk_space import require_space
 from streaming.system.home import Home
@@ -92,6 +92,9 @@ class AnalyticsConsumerApp:
         self._stored: dict[TopicPartition, int | None] = {}
         self._erasures = Home(settings.home).erasures
         self._pseudonyms = NO_PSEUDONYMS
+        self._alone = False
+        """Whether to write the next events alone: after duplicates, as more are to be expected, and
+        after a failure, as a batch that is alone waits before it is copied."""
         self._log = RateLimitedLogger()
         self._space_checked_at = 0.0
         servers, client = bootstrap_servers(settings), runtime.name
@@ -215,33 +218,32 @@ class AnalyticsConsumerApp:
             return return_days(settings, days, self._runtime.heartbeat)
 
     def _write_once(self, rows: BatchRows) -> StoredBatch:
+        def write(connection: Connection, *, alone: bool) -> StoredBatch:
+            # Within the transaction, so that no batch cuts days in a time zone that another host
+            # changed, or misses an erasure.
+            require_recorded_settings(connection, self._settings)
+            self._learn_erasures(connection)
+            batch, now = self._replace_erased(rows), lambda: time.time_ns() // 1000
+            return write_batch(connection, batch, self._source, self._day_of, now, alone=alone)
+
         with (
             self._runtime.watchdog_limit(WRITE_WATCHDOG_SECONDS),
             # Rows are copied by the driver, whose errors the engine does not see.
             store_errors(self._settings.database),
-            self._engine.begin() as connection,
         ):
-            self._learn_erasures(connection)
-            staged = stage_batch(connection, self._replace_erased(rows), self._day_of)
-            lock_store(connection)
-            # Under the lock, so that no batch cuts days in a time zone that another host changed,
-            # or misses an erasure that was committed before it.
-            require_recorded_settings(connection, self._settings)
-            if self._learn_erasures(connection):
-                staged = stage_batch(connection, self._replace_erased(rows), self._day_of)
-            # Under the write lock, so that batches have these times in the order of their commits.
-            now = time.time_ns() // 1000
-            return write_staged(connection, staged, self._source, self._day_of, now)
+            # Without events there is nothing to expect.
+            if not rows.events:
+                return write_in_transaction(self._engine, write, alone=False)
+            alone, self._alone = self._alone, True
+            written = write_in_transaction(self._engine, write, alone=alone)
+        self._alone = written.duplicates > 0
+        return written
 
-    def _learn_erasures(self, connection: Connection) -> bool:
-        """Read the pseudonyms of new erasures, and return whether there were any.
-
-        Raises `Mismatch` if they are not known here.
-        """
+    def _learn_erasures(self, connection: Connection) -> None:
+        """Read the pseudonyms of new erasures. Raises `Mismatch` if they are not known here."""
         ids = changed_erasure_ids(connection, counted=self._pseudonyms.erasures)
         if ids is not None:
             self._pseudonyms = read_pseudonyms(self._erasures, ids)
-        return ids is not None
 
     def _replace_erased(self, rows: BatchRows) -> BatchRows:
         """Replace the users and orders that were erased, by pseudonyms."""

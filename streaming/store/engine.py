@@ -1,8 +1,8 @@
 """SQLAlchemy's engine over the store, for writers that run long: the consumer, the batch builds.
 
-On SQLite every transaction takes the write lock at its beginning; on PostgreSQL who changes events
-or figures calls `lock_store`. Readers use `connection`, because they must not wait for SQLAlchemy's
-import. No statement over a table belongs here.
+On SQLite every transaction takes the write lock at its beginning. On PostgreSQL consumers call
+`share_store`, and who else changes events or figures `lock_store`. Readers use `connection`,
+because they must not wait for SQLAlchemy's import. No statement over a table belongs here.
 """
 
 from pathlib import Path
@@ -18,6 +18,10 @@ from streaming.system.database import Database, PostgresDatabase
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import ExceptionContext
+
+
+class RepeatedIds(Exception):
+    """A batch has ids that are stored, or that another consumer stores: it must write alone."""
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -56,6 +60,25 @@ def lock_store(connection: Connection) -> None:
         from streaming.store.postgres_write_lock import WRITE_LOCK
 
         connection.exec_driver_sql(WRITE_LOCK)
+
+
+def share_store(connection: Connection) -> None:
+    """Wait until nobody has the lock of `lock_store`, and let nobody have it before the end.
+
+    Others that share it write at the same time; on SQLite nobody does.
+    """
+    if is_postgres(connection):
+        from streaming.store.postgres_write_lock import BATCHES_LOCK
+
+        connection.exec_driver_sql(BATCHES_LOCK)
+
+
+def lock_figures(connection: Connection) -> None:
+    """Wait until no other transaction changes figures, and let none do so before its end."""
+    if is_postgres(connection):
+        from streaming.store.postgres_write_lock import FIGURES_LOCK
+
+        connection.exec_driver_sql(FIGURES_LOCK)
 
 
 def _sqlite_engine(path: Path, *, create: bool, lock_seconds: float) -> Engine:

@@ -6,16 +6,17 @@ Which rows these are is decided in `writer`, `figures` and `build_rows`, for bot
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
-from psycopg.errors import UniqueViolation
+from psycopg.errors import LockNotAvailable, UniqueViolation
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects import postgresql
 
+from streaming.store.engine import RepeatedIds
 from streaming.store.models import Table as Model
 from streaming.store.postgres import PostgresConnection, translate
+from streaming.store.postgres_write_lock import await_ticket, take_ticket
 from streaming.store.rows import EventRow, event_id_of
 
 
@@ -27,45 +28,69 @@ def _type_of(column: Column[Any]) -> str:
 _EVENT: Final = Model.metadata.tables["analytics_event"].columns
 EVENT_COLUMNS: Final = ", ".join(f'"{column.name}"' for column in _EVENT)
 # Binary takes the client two thirds of the CPU time that texts take, and needs their types.
-_COPIED: Final = f"({EVENT_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+_COPIED: Final = f"({EVENT_COLUMNS}, rowid) FROM STDIN (FORMAT BINARY)"
 # Without key or index, so that COPY is quick: which ids are new is decided by the insert.
 _MAKE_TABLE: Final = (
     "CREATE TEMP TABLE IF NOT EXISTS new_event ON COMMIT DELETE ROWS AS"
-    f" SELECT {EVENT_COLUMNS} FROM analytics_event WITH NO DATA"
+    f" SELECT {EVENT_COLUMNS}, rowid FROM analytics_event WITH NO DATA"
 )
-# `ctid` is the order of the COPY: by id, and of one id the row that was read first.
+# They are numbered in the order of the COPY: by id, and of one id as they were read.
 _INSERT: Final = (
     f"INSERT INTO analytics_event ({EVENT_COLUMNS}) SELECT {EVENT_COLUMNS} FROM new_event"
-    " ORDER BY ctid ON CONFLICT (event_id) DO NOTHING"
+    " ORDER BY rowid ON CONFLICT (event_id) DO NOTHING"
 )
-_TYPES: Final = tuple(_type_of(column).lower() for column in _EVENT)
-_REPEATS: Final = "the last batch of this session had ids that were stored"
+_TYPES: Final = (*(_type_of(column).lower() for column in _EVENT), "int8")
+
+
+def copy_events(connection: Connection, rows: Sequence[EventRow]) -> None:
+    """Insert events while other consumers do, and wait for their turn to be committed.
+
+    Raises `RepeatedIds` if an id is not new, which leaves dead rows, so a stream that repeats
+    itself must not try each time; and errors of the driver, which are for `store_errors`.
+    """
+    if len(set(map(event_id_of, rows))) < len(rows):
+        raise RepeatedIds
+    first = _take_ticket(connection, len(rows))
+    try:
+        _copy(connection, "analytics_event", rows, first)
+    # Or another batch has copied one of the ids, and is not committed. It may wait for this one.
+    except (UniqueViolation, LockNotAvailable) as error:
+        raise RepeatedIds from error
+    _raw(connection).execute(await_ticket(first))
 
 
 def insert_events(connection: Connection, rows: Sequence[EventRow]) -> int:
-    """Insert the events whose ids are new, under the lock of the writers; return how many were.
+    """Insert the events whose ids are new, within `lock_store`; return how many were.
 
     Of several of one id it is the first. Raises errors of the driver, which are for `store_errors`.
     """
-    # A COPY that fails leaves dead rows, so a stream that repeats itself must not try each time.
-    if not connection.info.get(_REPEATS) and len(set(map(event_id_of, rows))) == len(rows):
-        # Nearly always all are new. No other way takes rows as fast.
-        with suppress(UniqueViolation), connection.begin_nested():
-            _copy(connection, "analytics_event", rows)
-            return len(rows)
     connection.exec_driver_sql(_MAKE_TABLE)
-    _copy(connection, "new_event", rows)
-    inserted = connection.exec_driver_sql(_INSERT).rowcount
-    connection.info[_REPEATS] = inserted < len(rows)
-    return inserted
+    _copy(connection, "new_event", rows, 0)
+    return connection.exec_driver_sql(_INSERT).rowcount
 
 
-def _copy(connection: Connection, table: str, rows: Sequence[EventRow]) -> None:
-    raw: Any = connection.connection.driver_connection
-    with raw.cursor() as cursor, cursor.copy(f"COPY {table} {_COPIED}") as copy:
+def _take_ticket(connection: Connection, rows: int) -> int:
+    """Take numbers for the rows, which are the batch's ticket, and return the first one."""
+    try:
+        cursor = _raw(connection).execute(take_ticket(rows))
+        cursor.nextset()
+        return int(cursor.fetchone()[0])
+    # The lock of who takes a ticket is the session's, and would outlive the transaction.
+    except BaseException:
+        connection.invalidate()
+        raise
+
+
+def _copy(connection: Connection, table: str, rows: Sequence[EventRow], first: int) -> None:
+    with _raw(connection).cursor() as cursor, cursor.copy(f"COPY {table} {_COPIED}") as copy:
         copy.set_types(_TYPES)
-        for row in rows:
-            copy.write_row(row)
+        for number, row in enumerate(rows, first):
+            copy.write_row((*row, number))
+
+
+def _raw(connection: Connection) -> Any:  # noqa: ANN401 - the driver's own
+    # Its errors are those of the driver, and not translated.
+    return connection.connection.driver_connection
 
 
 def arrays(rows: Sequence[Sequence[object]]) -> tuple[str, ...]:

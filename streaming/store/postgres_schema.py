@@ -108,8 +108,7 @@ def _adapt(table: Table) -> None:
         if isinstance(column.type, BLOB):
             column.type = LargeBinary()
     if table.name == "analytics_event":
-        # SQLite numbers rows by itself. Only who holds the write lock inserts, so that numbers are
-        # in the order of commits.
+        # SQLite numbers rows by itself. Batches are committed in the order of these numbers.
         table.append_column(Column("rowid", BigInteger, Identity(always=False), unique=True))
 
 

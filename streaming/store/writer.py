@@ -6,11 +6,12 @@ is computed in `rows`; what a person changes is in `dead_letters`, `offsets` and
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, Protocol, cast
 
 from msgspec import Struct
-from sqlalchemy import ColumnClause, Connection, case, func, literal_column, select, tuple_
+from sqlalchemy import ColumnClause, Connection, Engine, case, func, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from streaming.events.identifiers import event_id_text
@@ -19,7 +20,7 @@ from streaming.events.refusal import Reason
 from streaming.store.advances import Advance, Counts, Source, advance_positions
 from streaming.store.archived_ids import find_archived, require_rows, with_archived
 from streaming.store.column_files import FORGET_DAY
-from streaming.store.engine import is_postgres, lock_store
+from streaming.store.engine import RepeatedIds, is_postgres, lock_figures, lock_store, share_store
 from streaming.store.figures import SELECT_IDS, add_figures, compile_insert, item_values
 from streaming.store.models import Table
 from streaming.store.rows import (
@@ -33,7 +34,6 @@ from streaming.store.rows import (
     STORED,
     STREAM_PARTITION,
     DeadLetterUpdate,
-    Deltas,
     EventRow,
     Resolution,
     deltas,
@@ -54,15 +54,6 @@ class BatchRows(Struct, frozen=True):
     advances: dict[TopicPartition, Advance]
 
 
-class StagedBatch(Struct, frozen=True):
-    """A batch, its events by id, and what all of them would add to the figures and so to items."""
-
-    batch: BatchRows
-    ordered: list[EventRow]
-    added: Deltas
-    items: Sequence[Any]
-
-
 class StoredBatch(Struct, frozen=True):
     """The events that a batch stored, the number of duplicates, and of conflicting ones in them."""
 
@@ -71,55 +62,62 @@ class StoredBatch(Struct, frozen=True):
     conflicting: int
 
 
-def write_batch(
+class Write(Protocol):
+    """What writes within a transaction, `alone` or while other consumers do."""
+
+    def __call__(self, connection: Connection, *, alone: bool) -> StoredBatch:
+        """Write by `write_batch`."""
+
+
+def write_in_transaction(engine: Engine, write: Write, *, alone: bool) -> StoredBatch:
+    """Call `write` with a transaction, and return what it does.
+
+    On PostgreSQL consumers write together as long as all ids are new, and are committed one by one.
+    Nobody else changes events meanwhile. If `write` raises `RepeatedIds`, it is called again in a
+    transaction that is the only one to write, as it is at once if the caller says `alone`. Raises
+    what `write` does.
+    """
+    if not alone:
+        with suppress(RepeatedIds), engine.begin() as connection:
+            share_store(connection)
+            return write(connection, alone=False)
+    with engine.begin() as connection:
+        lock_store(connection)
+        return write(connection, alone=True)
+
+
+def write_batch(  # noqa: PLR0913 - what is written, and how
     connection: Connection,
     batch: BatchRows,
     source: Source,
     day_of: Callable[[int], str],
-    now: int,
+    clock: Callable[[], int],
+    *,
+    alone: bool,
 ) -> StoredBatch:
-    """Write a batch; `day_of` returns the ISO date of a time in µs, `now` is in µs.
+    """Write a batch in a transaction of `write_in_transaction`.
 
-    Raises what `write_staged` does.
+    `day_of` returns the ISO date of a time in µs, `clock` such a time. Raises `RepeatedIds` if it
+    must be written `alone`, `PositionTaken` if a position is not the expected one, and
+    `DaysArchived` if an archived event would change; the caller then rolls back.
     """
-    staged = stage_batch(connection, batch, day_of)
-    lock_store(connection)
-    return write_staged(connection, staged, source, day_of, now)
-
-
-def stage_batch(
-    connection: Connection, batch: BatchRows, day_of: Callable[[int], str]
-) -> StagedBatch:
-    """Compute what needs no lock, before others have to wait for the transaction."""
     # In the order of the index, which saves a fifth of the database's time. Of one id, the first
     # that was read stays the first.
-    ordered = sorted(batch.events, key=event_id_of)
-    added = deltas(batch.events, day_of)
-    return StagedBatch(batch, ordered, added, item_values(connection, added))
-
-
-def write_staged(
-    connection: Connection,
-    staged: StagedBatch,
-    source: Source,
-    day_of: Callable[[int], str],
-    now: int,
-) -> StoredBatch:
-    """Write a batch under the lock of `lock_store`, with what was computed of it before.
-
-    Raises `PositionTaken` if a position is not the expected one, and `DaysArchived` if an archived
-    event would change; the caller then rolls back.
-    """
-    batch = staged.batch
+    rows, ordered = batch.events, sorted(batch.events, key=event_id_of)
+    # Before other consumers wait for this one. What fewer events add is computed again.
+    added = deltas(rows, day_of)
+    items = item_values(connection, added)
     # Events first: which of them are new decides all figures and counts below.
     archived = find_archived(connection, batch.events)
-    rows, ordered = batch.events, staged.ordered
     if archived:
         # Their ids are taken, but no row is there to refuse them.
         rows, ordered = (
             [row for row in r if row[EVENT_ID] not in archived] for r in (rows, ordered)
         )
-    changes = _insert_events(connection, rows, ordered)
+    changes = _insert_events(connection, rows, ordered, alone=alone)
+    lock_figures(connection)
+    # So batches have these times in the order of their commits.
+    now = clock()
     if archived:
         changes = with_archived(changes, batch.events, archived)
     if changes.updates:
@@ -132,7 +130,7 @@ def write_staged(
         _correct(connection, changes, day_of, now)
     elif changes.new:
         if len(changes.new) == len(batch.events):
-            add_figures(connection, staged.added, now, staged.items)
+            add_figures(connection, added, now, items)
         else:
             add_figures(connection, deltas(changes.new, day_of), now)
     _upsert_dead_letters(connection, batch.dead_letters)
@@ -224,16 +222,21 @@ _LAST_ROWID: Final = select(func.coalesce(func.max(_ROWID), 0)).select_from(_EVE
 
 
 def _insert_events(
-    connection: Connection, rows: list[EventRow], ordered: list[EventRow]
+    connection: Connection, rows: list[EventRow], ordered: list[EventRow], *, alone: bool
 ) -> Resolution:
     """Insert the rows whose ids are new, in their order by id; return what else the rows change.
 
     Nearly always all are new, which inserting itself finds out. Else the ids that were stored
-    before are looked up. A new row's rowid is above all others: numbers are given upwards, and only
-    to who holds the lock.
+    before are looked up. A new row's rowid is above those of all batches that were committed
+    before.
     """
     if not rows:
         return Resolution([], [], [], [], [])
+    if not alone and is_postgres(connection):
+        from streaming.store.postgres_rows import copy_events
+
+        copy_events(connection, ordered)
+        return Resolution(rows, [], [], [], [])
     # Before the insert, so that it parts the rows of this batch from those of earlier ones.
     last = connection.execute(_LAST_ROWID).scalar_one()
     if _insert_new(connection, ordered) == len(rows):

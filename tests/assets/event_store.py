@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from assets.tables.calendar import day_window
 from assets.tables.day_range import DayRange
@@ -17,7 +17,7 @@ from streaming.store.engine import open_engine
 from streaming.store.rows import EventRow, day_cutter
 from streaming.store.schema import upgrade
 from streaming.store.source_topics import record_source_topics
-from streaming.store.writer import BatchRows, write_batch
+from streaming.store.writer import BatchRows, StoredBatch, write_batch, write_in_transaction
 from streaming.units import MICROS
 from tests.store.rows import GROUP, SOURCE_TOPICS, TOPIC_ID, Event
 
@@ -45,12 +45,15 @@ def store_events(settings: Settings, events: Iterable[Event], now: int = 0) -> N
 
 def write(engine: Engine, settings: Settings, rows: list[EventRow], now: int = 0) -> None:
     """Write a batch that stands behind what partition 0 was read to."""
-    with engine.begin() as connection:
+
+    def write_rows(connection: Connection, *, alone: bool) -> StoredBatch:
         position = stored_positions(connection, GROUP).get(("analytics", 0))
         expected = None if position is None else position.next_offset
         advance = Advance(expected, (expected or 0) + len(rows), 0, len(rows))
-        batch = BatchRows(rows, [], {("analytics", 0): advance})
-        write_batch(connection, batch, SOURCE, day_cutter(settings.zone), now)
+        batch, day_of = BatchRows(rows, [], {("analytics", 0): advance}), day_cutter(settings.zone)
+        return write_batch(connection, batch, SOURCE, day_of, lambda: now, alone=alone)
+
+    write_in_transaction(engine, write_rows, alone=False)
 
 
 def store_example(settings: Settings, days: DayRange) -> None:

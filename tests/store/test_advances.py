@@ -6,9 +6,9 @@ from sqlalchemy import Engine, event
 from streaming.settings import Settings
 from streaming.store.advances import Advance, PositionTaken, stored_positions
 from streaming.store.engine import open_engine
-from streaming.store.writer import BatchRows, write_batch
+from streaming.store.writer import BatchRows
 from tests.store.rows import GROUP
-from tests.store.test_writer import SOURCE
+from tests.store.test_writer import writing
 
 PARTITIONS = 300
 
@@ -19,7 +19,7 @@ def advance(engine: Engine, expected: dict[int, int | None], after: int) -> int:
     event.listen(engine, "after_cursor_execute", lambda *_: statements.append(1))
     moved = {("analytics", n): Advance(at, after, 3, 2) for n, at in expected.items()}
     with engine.begin() as connection:
-        write_batch(connection, BatchRows([], [], moved), SOURCE, str, 0)
+        writing(BatchRows([], [], moved), str)(connection, alone=True)
     return len(statements)
 
 

@@ -49,13 +49,13 @@ from streaming.store.models import Table
 from streaming.store.offsets import next_offsets, read_offsets
 from streaming.store.rows import OPEN, PARKED, day_cutter, deltas
 from streaming.store.source_topics import record_source_topics
-from streaming.store.writer import BatchRows, write_batch
+from streaming.store.writer import BatchRows
 from streaming.totals.queries import day_sums, day_version, last_day, sums_by_quarter, sums_of_span
 from streaming.verification.database_checks import stored_days, stored_items, stored_totals
 from tests.docs.pages import ROOT
 from tests.postgres import TranslatedCursor, connect, translate
 from tests.store.rows import GROUP, SOURCE_TOPICS, add_dead_letter, year_of_days
-from tests.store.test_writer import ATTEMPTS, DAY, NOON, SOURCE, UTC, contested_events, write
+from tests.store.test_writer import ATTEMPTS, DAY, NOON, UTC, contested_events, write, writing
 
 STATEMENT = re.compile(r"\b(SELECT|UPDATE|INSERT|WHERE|FROM|SET)\b")
 BARE_USER = re.compile(r"""(?<![".'\w])user(?!["'\w])""")
@@ -178,17 +178,16 @@ def test_figures_and_positions_are_written_to_both_alike(
         moved = {("analytics", 0): Advance(number or None, number + 1, 0, 1)}
         for each in (on_file, engine):
             with each.begin() as writer:
-                write_batch(writer, BatchRows([], list(order), moved), SOURCE, str, number)
+                writing(BatchRows([], list(order), moved), str, number)(writer, alone=True)
                 add_figures(writer, changed, number)
                 record_failure(writer, BuildFailure(version=number // 3, **FAILURE))
     on_file.dispose()
     for table in WRITTEN:
         statement = f"SELECT * FROM {table} ORDER BY 1, 2"
         assert reader.execute(statement).fetchall() == connection.execute(statement).fetchall()
+    moved = {("analytics", 0): Advance(3, 4, 0, 1)}
     with pytest.raises(PositionTaken), engine.begin() as writer:
-        write_batch(
-            writer, BatchRows([], [], {("analytics", 0): Advance(3, 4, 0, 1)}), SOURCE, str, 0
-        )
+        writing(BatchRows([], [], moved), str)(writer, alone=True)
 
 
 def test_no_statement_names_the_user_without_quotes(postgres: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import cast
+from contextlib import closing, nullcontext
 
 import psycopg
 import pytest
@@ -11,10 +11,16 @@ from sqlalchemy import Engine
 from streaming.errors import Unavailable
 from streaming.settings import Settings
 from streaming.store.advances import stored_positions
-from streaming.store.connection import read_store, store_errors, write_store
-from streaming.store.engine import engine_over, lock_store
-from streaming.store.postgres import PostgresConnection
-from streaming.store.postgres_write_lock import IDLE_SECONDS, WRITE_LOCK
+from streaming.store.connection import read_store, store_errors
+from streaming.store.postgres import PostgresConnection, connect
+from streaming.store.postgres_write_lock import (
+    BATCHES_LOCK,
+    IDLE_SECONDS,
+    WRITE_LOCK,
+    await_ticket,
+    take_ticket,
+)
+from streaming.system.database import PostgresDatabase
 from tests.postgres import PostgresServer
 from tests.store.rows import GROUP, Event, event
 from tests.store.test_postgres_writer import SUMS, watch, write
@@ -113,12 +119,13 @@ def test_a_stream_that_repeats_itself_is_copied_in_vain_once(
 ) -> None:
     """Only the first batch with a stored id leaves dead rows; each count is right in all cases."""
     events = purchases(4 * BATCH)
-    first, position = events[:BATCH], BATCH
+    first, position, repeats = events[:BATCH], BATCH, False
     assert len(write(engine, first, None).new) == BATCH
     for number in range(1, 4):
         batch = [*events[number * BATCH : (number + 1) * BATCH], first[number]]
-        written = write(engine, batch, position)
+        written = write(engine, batch, position, alone=repeats)
         assert (len(written.new), written.duplicates) == (BATCH, 1)
+        repeats = True
         position += len(batch)
     with read_store(postgres_settings) as reader:
         numbers = "SELECT count(*), max(rowid) - min(rowid) FROM analytics_event"
@@ -128,26 +135,59 @@ def test_a_stream_that_repeats_itself_is_copied_in_vain_once(
     assert span == rows - 1 + (BATCH + 1) + 3
 
 
+TOGETHER = f"{BATCHES_LOCK}; {take_ticket(1)}"
+
+
+@pytest.mark.parametrize(
+    ("locks", "copy", "waiting"),
+    [
+        (TOGETHER, "COPY analytics_event (event_id) FROM STDIN", WRITE_LOCK),
+        (
+            TOGETHER,
+            "COPY analytics_event (event_id) FROM STDIN",
+            f"{take_ticket(1)}; {await_ticket(2)}",
+        ),
+        (WRITE_LOCK, "COPY new_event FROM STDIN", BATCHES_LOCK),
+    ],
+)
 def test_a_consumer_that_hangs_in_its_copy_is_ended(
-    postgres_settings: Settings, owner: "psycopg.Connection[tuple[object, ...]]"
+    postgres_settings: Settings,
+    owner: "psycopg.Connection[tuple[object, ...]]",
+    locks: str,
+    copy: str,
+    waiting: str,
 ) -> None:
     """Not at once, but after a minute: else it would hold up the writers of all hosts."""
-    hasty = engine_over(postgres_settings.database, lock_seconds=0.1)
-    waiting = f"SELECT 1 FROM pg_stat_activity WHERE {IN_COPY} AND wait_event = 'ClientRead'"
-    after = WRITE_LOCK.replace(f"'{IDLE_SECONDS} s'", "'0 s'")
-    assert after != WRITE_LOCK
+    database = postgres_settings.database
+    assert isinstance(database, PostgresDatabase)
+    hanging = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+        " AND query LIKE 'COPY %' AND wait_event = 'ClientRead' AND state = 'active'"
+    )
+    after = waiting.replace(f"'{IDLE_SECONDS} s'", "'0 s'")
+    assert after != waiting
 
     def hang() -> None:
-        with (
-            write_store(postgres_settings) as store,
-            cast("PostgresConnection", store).raw.cursor() as cursor,
-            cursor.copy("COPY analytics_event (event_id) FROM STDIN"),
-        ):
-            wait_until(lambda: owner.execute(waiting.encode()).fetchall(), 30, "no COPY waits")
-            with pytest.raises(Unavailable, match="is locked by another"), hasty.begin() as other:
-                lock_store(other)
-            owner.execute(after.encode())
+        with closing(connect(database)) as store, store.raw.transaction():
+            store.raw.execute(b"CREATE TEMP TABLE new_event (event_id TEXT)")
+            store.raw.execute(locks.encode())
+            with store.raw.cursor().copy(copy.encode()):
+                wait_until(lambda: owner.execute(hanging.encode()).fetchall(), 30, "no COPY waits")
+                with closing(connect(database, lock_seconds=0.1)) as other:
+                    wait_in_transaction(other, waiting, psycopg.errors.LockNotAvailable)
+                    other.raw.execute(b"SET lock_timeout = 0")
+                    wait_in_transaction(other, after, None)
 
-    with pytest.raises(Unavailable, match="is being shut down"):
+    with pytest.raises(psycopg.errors.AdminShutdown):
         hang()
-    hasty.dispose()
+
+
+def wait_in_transaction(
+    store: PostgresConnection, waiting: str, refusal: type[Exception] | None
+) -> None:
+    """Wait for a lock, which is refused or not."""
+    with (
+        pytest.raises(refusal) if refusal else nullcontext(),
+        store.raw.transaction(),
+    ):
+        store.raw.execute(waiting.encode())

@@ -15,9 +15,9 @@ from streaming.store.engine import open_engine
 from streaming.store.live_totals import read_version
 from streaming.store.rows import day_cutter
 from streaming.store.source_topics import record_source_topics
-from streaming.store.writer import BatchRows, StoredBatch, write_batch
+from streaming.store.writer import BatchRows, StoredBatch, write_in_transaction
 from tests.store.rows import SOURCE_TOPICS, Event
-from tests.store.test_writer import AROUND_A_TRILLION, ATTEMPTS, SOURCE, UTC, contested_events
+from tests.store.test_writer import AROUND_A_TRILLION, ATTEMPTS, UTC, contested_events, writing
 
 SAME = (
     "analytics_event_readable",
@@ -65,14 +65,18 @@ def with_amount(event: Event, chance: Random) -> Event:
 
 
 def write(
-    engine: Engine, events: list[Event], expected: int | None, partition: int = 0
+    engine: Engine,
+    events: list[Event],
+    expected: int | None,
+    partition: int = 0,
+    *,
+    alone: bool = False,
 ) -> StoredBatch:
     """Write a batch that was read behind `expected` of a partition."""
     rows = [replace(each, stream_partition=partition).row() for each in events]
     advance = Advance(expected, (expected or 0) + len(rows), 0, len(rows))
     batch = BatchRows(rows, ATTEMPTS, {("analytics", partition): advance})
-    with engine.begin() as connection:
-        return write_batch(connection, batch, SOURCE, DAY_OF, 0)
+    return write_in_transaction(engine, writing(batch, DAY_OF), alone=alone)
 
 
 def test_a_position_that_another_moved_stores_nothing(

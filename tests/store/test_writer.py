@@ -1,7 +1,8 @@
 """The writer of a batch: each event once, whatever the batches repeat, and figures that agree."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import permutations
 from random import Random
 from zoneinfo import ZoneInfo
@@ -18,7 +19,14 @@ from streaming.store.live_totals import live_figures, top_items
 from streaming.store.rebuild import rebuild
 from streaming.store.rows import OPEN, STORED, DeadLetterUpdate, day_cutter
 from streaming.store.source_topics import record_source_topics
-from streaming.store.writer import ROWS_TOGETHER, BatchRows, StoredBatch, write_batch
+from streaming.store.writer import (
+    ROWS_TOGETHER,
+    BatchRows,
+    StoredBatch,
+    Write,
+    write_batch,
+    write_in_transaction,
+)
 from streaming.totals.queries import sums_of_span
 from streaming.verification.database_checks import (
     check_days,
@@ -37,6 +45,13 @@ SUMMED = ("live_totals", "live_item_totals", "day_ledger")
 SUMS = "sum(events), sum(items_sold), sum(net_revenue_micros)"
 
 
+def writing(
+    batch: BatchRows, day_of: Callable[[int], str], now: int = 0, source: Source = SOURCE
+) -> Write:
+    """Return what writes a batch at the time `now`, in µs."""
+    return partial(write_batch, batch=batch, source=source, day_of=day_of, clock=lambda: now)
+
+
 def write(
     settings: Settings, events: Sequence[Event], expected: int | None, after: int
 ) -> StoredBatch:
@@ -46,8 +61,7 @@ def write(
     engine = open_engine(settings)
     record_source_topics(engine, SOURCE_TOPICS)
     try:
-        with engine.begin() as connection:
-            return write_batch(connection, batch, SOURCE, day_cutter(settings.zone), 0)
+        return write_in_transaction(engine, writing(batch, day_cutter(settings.zone)), alone=False)
     finally:
         engine.dispose()
 
@@ -203,7 +217,7 @@ def test_the_last_attempt_describes_an_origin_whatever_partition_it_stands_in(
         connection.execute("DELETE FROM dead_letter")
         for row in order:
             with engine.begin() as writer:
-                write_batch(writer, BatchRows([], [row], {}), source, str, 0)
+                writing(BatchRows([], [row], {}), str, source=source)(writer, alone=True)
         rows = connection.execute("SELECT reason, attempts, state FROM dead_letter").fetchall()
         assert rows == [(last.reason, last.origin.attempt, ATTEMPTS[number - 1].state)], order
     engine.dispose()
@@ -285,7 +299,8 @@ def test_a_winner_from_another_partition_takes_the_count_with_it(
     engine = open_engine(store)
     batch = BatchRows(rows, [], {("analytics", 1): Advance(None, 2, 0, 1)})
     with engine.begin() as writer:
-        assert write_batch(writer, batch, SOURCE, day_cutter(store.zone), 7).conflicting == 1
+        written = writing(batch, day_cutter(store.zone), 7)(writer, alone=True)
+    assert written.conflicting == 1
     engine.dispose()
     counts = (
         "SELECT partition, records, stored, duplicates, conflicting, conflicted_at"
