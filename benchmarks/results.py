@@ -84,10 +84,9 @@ have none), not with another part's or machine's seconds. Bars are for the media
   duplicates, no figures, no positions.
 - *SQLite*: the same writer and the same rows, into a file.
 - *Made → stored*: as under *Speed*, with the database on this server.
-- The table is of before [0075](decisions/0075-copy-into-the-table.md). Since then a batch is copied
-  straight into the table. On a machine that needs twice the time for the fixed loop, six rounds in
-  two runs gave one writer 0.47, 0.51, 0.51, 0.56, 0.70 and 0.94 times the rate of `COPY` alone. Two
-  writers had 1.05, 1.06, 1.10, 1.24, 1.31 and 1.53 times that of one, so that bar is missed still.
+- On cores that need less than half the time for the fixed loop (0.11 s), the p50 was 39.8 ms before
+  [0075](decisions/0075-copy-into-the-table.md) and [0077](decisions/0077-tickets-of-batches.md).
+  It was not measured there since.
 
 ## Dagster
 

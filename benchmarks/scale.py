@@ -21,10 +21,8 @@ ROW_BYTES: Final = 192
 SERVER_ROW_BYTES: Final = 287
 TOPIC_BYTES: Final = 283 + 92
 """Of an event in `purchases` and in `analytics`."""
-COPY_SECONDS: Final = 1.2
-"""CPU s per million in which the writer makes rows of a COPY: the server works at the same time."""
-LOCKED_SECONDS: Final = 0.4
-"""CPU s per million of the writer itself while it has the lock."""
+TURN_SHARE: Final = 0.18
+"""Of a writer's time, what passes in the batch's turn (docs/decisions/0077)."""
 BATCH: Final = 20_000
 RATES: Final = (50, 500, 2_000, 20_000)
 
@@ -72,6 +70,8 @@ def _fields(median: Callable[[str, str], float]) -> dict[str, object]:
             median("postgres", "1 writer: server"),
             median("postgres", "SQLite: writers"),
         ),
+        **_turn_figures(MICROS / median("postgres", "1 writer")),
+        "loops": median("postgres", "fixed loop") / median("everyday", "fixed loop"),
     }
 
 
@@ -79,24 +79,29 @@ def _derived_figures(
     processor: float, consumer: float, writer: float, server: float, file: float
 ) -> dict[str, object]:
     """Return what follows from CPU seconds per million."""
-    locked = server + LOCKED_SECONDS
-    serial = writer - COPY_SECONDS + server
     return {
         "writer": writer,
         "server": server,
         "file": file,
-        "locked": locked,
         "slower": (writer + server) / file,
         "consumer_rate": MICROS / consumer,
-        "serial": serial,
-        "serial_rate": MICROS / serial,
-        "locked_rate": MICROS / locked,
-        "round": 10 * BATCH * locked / MICROS,
-        "gigabytes": MICROS / locked * 60 * SERVER_ROW_BYTES / BILLION,
         "publish_hours": 1_000 * processor / HOUR,
         "store_hours": 1_000 * consumer / HOUR,
         "writer_hours": 1_000 * writer / HOUR,
         "server_hours": 1_000 * server / HOUR,
+    }
+
+
+def _turn_figures(alone: float) -> dict[str, object]:
+    """Return what follows from the seconds per million of one writer."""
+    turn = TURN_SHARE * alone
+    return {
+        "turn": turn,
+        "turn_percent": 100 * TURN_SHARE,
+        "writers": 1 / TURN_SHARE,
+        "turn_rate": MICROS / turn,
+        "round": 10 * BATCH * turn / MICROS,
+        "gigabytes": MICROS / turn * 60 * SERVER_ROW_BYTES / BILLION,
     }
 
 
