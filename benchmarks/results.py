@@ -84,9 +84,6 @@ have none), not with another part's or machine's seconds. Bars are for the media
   duplicates, no figures, no positions.
 - *SQLite*: the same writer and the same rows, into a file.
 - *Made → stored*: as under *Speed*, with the database on this server.
-- On cores that need less than half the time for the fixed loop (0.11 s), the p50 was 39.8 ms before
-  [0075](decisions/0075-copy-into-the-table.md) and [0077](decisions/0077-tickets-of-batches.md).
-  It was not measured there since.
 
 ## Dagster
 

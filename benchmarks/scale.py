@@ -21,7 +21,7 @@ ROW_BYTES: Final = 192
 SERVER_ROW_BYTES: Final = 287
 TOPIC_BYTES: Final = 283 + 92
 """Of an event in `purchases` and in `analytics`."""
-TURN_SHARE: Final = 0.18
+TURN_SHARE: Final = 0.19
 """Of a writer's time, what passes in the batch's turn (docs/decisions/0077)."""
 BATCH: Final = 20_000
 RATES: Final = (50, 500, 2_000, 20_000)
