@@ -4,7 +4,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Engine
 
@@ -15,6 +17,7 @@ from streaming.store.engine import open_engine
 from streaming.store.schema import upgrade
 from streaming.store.source_topics import record_source_topics
 from tests.databases import chosen_server, home_settings, look
+from tests.postgres import PostgresServer
 from tests.store.rows import SOURCE_TOPICS
 
 
@@ -86,3 +89,13 @@ def engine(postgres_settings: Settings) -> Iterator[Engine]:
     record_source_topics(made, SOURCE_TOPICS)
     yield made
     made.dispose()
+
+
+@pytest.fixture
+def superuser(
+    postgres_server: PostgresServer, postgres_settings: Settings
+) -> Iterator["psycopg.Connection[Any]"]:
+    """Return a session of the database's superuser."""
+    name = str(postgres_settings.database_url).rpartition("/")[2]
+    with psycopg.connect(postgres_server.conninfo(name), autocommit=True) as session:
+        yield session

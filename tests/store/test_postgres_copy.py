@@ -1,8 +1,8 @@
 """Batches that go straight into the table by COPY: who repeats ids, dies or hangs in the middle."""
 
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, nullcontext
+from typing import Any
 
 import psycopg
 import pytest
@@ -21,7 +21,6 @@ from streaming.store.postgres_write_lock import (
     take_ticket,
 )
 from streaming.system.database import PostgresDatabase
-from tests.postgres import PostgresServer
 from tests.store.rows import GROUP, Event, event
 from tests.store.test_postgres_writer import SUMS, watch, write
 from tests.support import wait_until
@@ -35,16 +34,6 @@ IN_COPY = (
 )
 
 
-@pytest.fixture
-def owner(
-    postgres_server: PostgresServer, postgres_settings: Settings
-) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
-    """Return a session of the database's superuser."""
-    name = str(postgres_settings.database_url).rpartition("/")[2]
-    with psycopg.connect(postgres_server.conninfo(name), autocommit=True) as session:
-        yield session
-
-
 def purchases(count: int) -> list[Event]:
     """Make events of ids of their own, over some days."""
     return [
@@ -56,7 +45,7 @@ def purchases(count: int) -> list[Event]:
 def test_two_writers_in_opposite_orders_of_which_sessions_die(
     postgres_settings: Settings,
     engine: Engine,
-    owner: "psycopg.Connection[tuple[object, ...]]",
+    superuser: "psycopg.Connection[Any]",
 ) -> None:
     """The same ids from two partitions: each stored once, no deadlock, versions in commit order."""
     events, done = purchases(IDS), False
@@ -66,7 +55,7 @@ def test_two_writers_in_opposite_orders_of_which_sessions_die(
             pool.submit(write_until_stored, postgres_settings, engine, order, number)
             for number, order in enumerate((events, events[::-1]))
         ]
-        killed = kill_in_copy(owner, writers)
+        killed = kill_in_copy(superuser, writers)
         wait(writers)
         done = True
         assert watched.result() > 0
@@ -103,14 +92,12 @@ def write_until_stored(
     return refusals
 
 
-def kill_in_copy(
-    owner: "psycopg.Connection[tuple[object, ...]]", writers: list["Future[list[str]]"]
-) -> int:
+def kill_in_copy(superuser: "psycopg.Connection[Any]", writers: list["Future[list[str]]"]) -> int:
     """End sessions in the middle of a COPY until some have been; return how many."""
     killed = 0
     end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {IN_COPY}"
     while killed < KILLED and not all(writer.done() for writer in writers):
-        killed += len(owner.execute(end.encode()).fetchall())
+        killed += len(superuser.execute(end.encode()).fetchall())
     return killed
 
 
@@ -119,13 +106,12 @@ def test_a_stream_that_repeats_itself_is_copied_in_vain_once(
 ) -> None:
     """Only the first batch with a stored id leaves dead rows; each count is right in all cases."""
     events = purchases(4 * BATCH)
-    first, position, repeats = events[:BATCH], BATCH, False
+    first, position = events[:BATCH], BATCH
     assert len(write(engine, first, None).new) == BATCH
     for number in range(1, 4):
         batch = [*events[number * BATCH : (number + 1) * BATCH], first[number]]
-        written = write(engine, batch, position, alone=repeats)
+        written = write(engine, batch, position, alone=number > 1)
         assert (len(written.new), written.duplicates) == (BATCH, 1)
-        repeats = True
         position += len(batch)
     with read_store(postgres_settings) as reader:
         numbers = "SELECT count(*), max(rowid) - min(rowid) FROM analytics_event"
@@ -152,7 +138,7 @@ TOGETHER = f"{BATCHES_LOCK}; {take_ticket(1)}"
 )
 def test_a_consumer_that_hangs_in_its_copy_is_ended(
     postgres_settings: Settings,
-    owner: "psycopg.Connection[tuple[object, ...]]",
+    superuser: "psycopg.Connection[Any]",
     locks: str,
     copy: str,
     waiting: str,
@@ -172,7 +158,9 @@ def test_a_consumer_that_hangs_in_its_copy_is_ended(
             store.raw.execute(b"CREATE TEMP TABLE new_event (event_id TEXT)")
             store.raw.execute(locks.encode())
             with store.raw.cursor().copy(copy.encode()):
-                wait_until(lambda: owner.execute(hanging.encode()).fetchall(), 30, "no COPY waits")
+                wait_until(
+                    lambda: superuser.execute(hanging.encode()).fetchall(), 30, "no COPY waits"
+                )
                 with closing(connect(database, lock_seconds=0.1)) as other:
                     wait_in_transaction(other, waiting, psycopg.errors.LockNotAvailable)
                     other.raw.execute(b"SET lock_timeout = 0")

@@ -18,7 +18,6 @@ from streaming.store.connection import read_store, store_errors, write_store
 from streaming.store.engine import engine_over
 from streaming.store.rows import EventRow
 from streaming.store.writer import BatchRows, StoredBatch, write_batch, write_in_transaction
-from tests.postgres import PostgresServer
 from tests.store.rows import Event, event
 from tests.store.test_postgres_writer import DAY_OF, write
 from tests.store.test_writer import SOURCE
@@ -37,16 +36,6 @@ TICKETS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubi
 ADVISORY = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
 KEYS = 0x7075_7263
 WRITERS = 8
-
-
-@pytest.fixture
-def owner(
-    postgres_server: PostgresServer, postgres_settings: Settings
-) -> Iterator["psycopg.Connection[Any]"]:
-    """Return a session of the database's superuser."""
-    name = str(postgres_settings.database_url).rpartition("/")[2]
-    with psycopg.connect(postgres_server.conninfo(name), autocommit=True) as session:
-        yield session
 
 
 @pytest.fixture
@@ -74,10 +63,10 @@ def write_and_hold(engine: Engine, events: list[Event], gate: Gate) -> StoredBat
     return write_in_transaction(engine, hold, alone=False)
 
 
-def wait_for_waiting(owner: "psycopg.Connection[Any]", count: int) -> list[int]:
+def wait_for_waiting(superuser: "psycopg.Connection[Any]", count: int) -> list[int]:
     """Wait until so many sessions wait for a lock; return them, the last one first."""
-    wait_until(lambda: len(owner.execute(WAITING).fetchall()) == count, 30, "they do not wait")
-    return [pid for (pid,) in owner.execute(WAITING)]
+    wait_until(lambda: len(superuser.execute(WAITING).fetchall()) == count, 30, "they do not wait")
+    return [pid for (pid,) in superuser.execute(WAITING)]
 
 
 def start(
@@ -97,23 +86,23 @@ def start(
 def test_a_batch_waits_for_all_with_earlier_tickets(
     postgres_settings: Settings,
     engine: Engine,
-    owner: "psycopg.Connection[Any]",
+    superuser: "psycopg.Connection[Any]",
     pool: ThreadPoolExecutor,
     numbered: int,
 ) -> None:
     """Also if the one just before it dies, and where the keys of tickets begin again."""
-    owner.execute("SELECT setval('analytics_event_rowid_seq', %s, false)", (numbered,))
+    superuser.execute("SELECT setval('analytics_event_rowid_seq', %s, false)", (numbered,))
     gate = Gate()
     first = pool.submit(write_and_hold, engine, purchases("first", range(5)), gate)
-    wait_until(lambda: owner.execute(HOLDING).fetchone() == (1,), 30, "the first has no ticket")
+    wait_until(lambda: superuser.execute(HOLDING).fetchone() == (1,), 30, "the first has no ticket")
     dying = start(pool, postgres_settings, engine, "dying", 1)
-    (pid,) = wait_for_waiting(owner, 1)
+    (pid,) = wait_for_waiting(superuser, 1)
     last = start(pool, postgres_settings, engine, "last", 2)
-    wait_for_waiting(owner, 2)
-    owner.execute("SELECT pg_terminate_backend(%s, 30000)", (pid,))
+    wait_for_waiting(superuser, 2)
+    superuser.execute("SELECT pg_terminate_backend(%s, 30000)", (pid,))
     with pytest.raises(Unavailable):
         dying.result(60)
-    wait_for_waiting(owner, 1)
+    wait_for_waiting(superuser, 1)
     with read_store(postgres_settings) as reader:
         assert reader.execute(ORDER).fetchall() == []
     gate.set()
@@ -126,24 +115,24 @@ def test_a_batch_waits_for_all_with_earlier_tickets(
 def test_others_that_write_wait_for_all_batches_that_are_under_way(
     postgres_settings: Settings,
     engine: Engine,
-    owner: "psycopg.Connection[Any]",
+    superuser: "psycopg.Connection[Any]",
     pool: ThreadPoolExecutor,
 ) -> None:
     """An erasure must not miss rows that are copied already; nor is one copied meanwhile."""
     gate = Gate()
     first = pool.submit(write_and_hold, engine, purchases("first", range(5)), gate)
-    wait_until(lambda: owner.execute(HOLDING).fetchone() == (1,), 30, "the first has no ticket")
+    wait_until(lambda: superuser.execute(HOLDING).fetchone() == (1,), 30, "the first has no ticket")
     second = start(pool, postgres_settings, engine, "second", 1)
-    wait_for_waiting(owner, 1)
+    wait_for_waiting(superuser, 1)
 
     def count_alone() -> int:
         with write_store(postgres_settings) as store:
             return int(store.execute("SELECT count(*) FROM analytics_event").fetchone()[0])
 
     counted = pool.submit(count_alone)
-    wait_for_waiting(owner, 2)
+    wait_for_waiting(superuser, 2)
     third = start(pool, postgres_settings, engine, "third", 2)
-    wait_for_waiting(owner, 3)
+    wait_for_waiting(superuser, 3)
     gate.set()
     assert counted.result(60) == 10
     assert [len(each.result(60).new) for each in (first, second, third)] == [5, 5, 5]
@@ -151,7 +140,7 @@ def test_others_that_write_wait_for_all_batches_that_are_under_way(
 
 def test_a_batch_in_a_circle_with_a_later_one_is_written_alone(
     engine: Engine,
-    owner: "psycopg.Connection[Any]",
+    superuser: "psycopg.Connection[Any]",
     pool: ThreadPoolExecutor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -165,9 +154,9 @@ def test_a_batch_in_a_circle_with_a_later_one_is_written_alone(
 
     monkeypatch.setattr(postgres_rows, "_copy", copy_late)
     early = pool.submit(write, engine, purchases("early", range(3, 8)), None, 0)
-    wait_until(lambda: owner.execute(TICKETS).fetchone() == (1,), 30, "it has no ticket")
+    wait_until(lambda: superuser.execute(TICKETS).fetchone() == (1,), 30, "it has no ticket")
     later = pool.submit(write, engine, purchases("later", range(5)), None, 1)
-    wait_for_waiting(owner, 1)
+    wait_for_waiting(superuser, 1)
     gate.set()
     assert (len(later.result(60).new), later.result().duplicates) == (5, 0)
     assert (len(early.result(60).new), early.result().duplicates) == (3, 2)
@@ -192,15 +181,15 @@ def test_an_id_that_many_send_at_once_is_stored_once_and_no_batch_fails(
 
 @pytest.mark.usefixtures("engine")
 def test_who_gets_no_ticket_holds_up_nobody(
-    postgres_settings: Settings, owner: "psycopg.Connection[Any]"
+    postgres_settings: Settings, superuser: "psycopg.Connection[Any]"
 ) -> None:
     """Tickets are taken one at a time, under a lock that a rollback alone would not give back."""
     hasty = engine_over(postgres_settings.database, lock_seconds=0.1)
-    owner.execute("SELECT pg_advisory_lock(%s, 1)", (KEYS,))
+    superuser.execute("SELECT pg_advisory_lock(%s, 1)", (KEYS,))
     with pytest.raises(Unavailable, match="is locked"), store_errors(postgres_settings.database):
         write(hasty, purchases("lamp", range(5)), None)
-    owner.execute("SELECT pg_advisory_unlock_all()")
+    superuser.execute("SELECT pg_advisory_unlock_all()")
     # The server notices a moment later that the session is gone.
-    wait_until(lambda: owner.execute(ADVISORY).fetchone() == (0,), 30, "a lock is left behind")
+    wait_until(lambda: superuser.execute(ADVISORY).fetchone() == (0,), 30, "a lock is left behind")
     assert len(write(hasty, purchases("lamp", range(5)), None).new) == 5
     hasty.dispose()
