@@ -32,12 +32,13 @@ from tests.support import wait_until
 
 ASKED_ONCE = """
 import sys
+from unittest.mock import patch
 from confluent_kafka import KafkaError, KafkaException
 from streaming.processor import app
-def undecided(*_):
-    raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-app.GroupConsumer.committed = undecided
-sys.exit(app.run_worker(app.PROCESSOR, app.run_processor))
+timed_out = KafkaException(KafkaError(KafkaError._TIMED_OUT))
+# Unlike an assignment it refuses a name that is not there.
+with patch.object(app.GroupConsumer, "read_committed_offsets", side_effect=timed_out):
+    sys.exit(app.run_worker(app.PROCESSOR, app.run_processor))
 """
 
 
