@@ -1,8 +1,9 @@
 """SQLAlchemy's engine over the store, for writers that run long: the consumer, the batch builds.
 
 On SQLite every transaction takes the write lock at its beginning. On PostgreSQL consumers call
-`share_store`, and who else changes events or figures `lock_store`. Readers use `connection`,
-because they must not wait for SQLAlchemy's import. No statement over a table belongs here.
+`share_store`, who else changes events or figures `lock_store`, and builds that only mark files
+`lock_figures`. Readers use `connection`, because they must not wait for SQLAlchemy's import. No
+statement over a table belongs here.
 """
 
 from pathlib import Path
