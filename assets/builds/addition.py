@@ -201,6 +201,7 @@ def _read_related(
 def _local_frames(
     source: DaySource, sealed: Sequence[pl.LazyFrame], frames: Iterator[pl.DataFrame]
 ) -> Iterator[pl.LazyFrame]:
-    yield from sealed
+    # The newest first: they have most of what the new events repeat, such as the hour's customers.
     for frame in frames:
         yield add_local_columns(frame, source.zone)
+    yield from reversed(sealed)

@@ -31,10 +31,20 @@ class NewPairs:
     by_grain: Mapping[Grain, pl.DataFrame]
 
     # Asked for each frame of earlier events, of which many are compared with the same pairs.
+    # Hashes, because equal ones have equal hashes, and numbers are found faster than texts.
     @cached_property
-    def values(self) -> pl.Series:
-        """All values, once each."""
-        return pl.concat(pairs[self.metric].unique() for pairs in self.by_grain.values()).unique()
+    def value_hashes(self) -> pl.Series:
+        """The hashes of all values."""
+        hashed = [pairs.select(pl.col(self.metric).hash()) for pairs in self.by_grain.values()]
+        return pl.concat(hashed).to_series().unique()
+
+    @cached_property
+    def pair_hashes(self) -> dict[Grain, pl.Series]:
+        """The hashes of the pairs, of the grains that have any left."""
+        return {
+            grain: pairs.select(_hash_pair(grain, self.metric)).to_series()
+            for grain, pairs in self.left.items()
+        }
 
     @property
     def left(self) -> dict[Grain, pl.DataFrame]:
@@ -78,10 +88,10 @@ def _find_new_pairs(
     new_pairs = [_list_pairs(new, metric, grains) for metric in counted]
     related: list[list[pl.DataFrame]] = [[] for _ in new_pairs]
     for frame in earlier:
-        # Metric by metric: a file's limits rule out nothing if a condition is about both columns.
+        # Metric by metric: hardly any event has an order of the new ones, many have a customer.
         for number, (pairs, waiting) in enumerate(zip(new_pairs, related, strict=True)):
-            if not pairs.values.is_empty():
-                waiting.append(_select_related(frame, pairs).collect())
+            if pairs.left:
+                waiting.append(_select_candidates(_select_related(frame, pairs).collect(), pairs))
             # Small ones are joined, because each joined one is compared with all pairs.
             if sum(events.height for events in waiting) >= MERGE_ROWS:
                 new_pairs[number] = _strike_out(pairs, waiting)
@@ -97,11 +107,26 @@ def _list_pairs(new: pl.DataFrame, metric: str, grains: Sequence[Grain]) -> NewP
 
 
 def _select_related(events: pl.LazyFrame, pairs: NewPairs) -> pl.LazyFrame:
-    """Select the events that have one of the values, with the columns of the pairs."""
+    """Select the events that may have one of the values, with the columns of the pairs."""
     value = pl.col(DISTINCT[pairs.metric])
     columns = sorted({name for grain in pairs.left for name in grain.columns})
-    related = events.filter(value.is_in(pairs.values.implode()))
+    related = events.filter(value.hash().is_in(pairs.value_hashes.implode()))
     return related.select(*columns, value.alias(pairs.metric))
+
+
+def _select_candidates(related: pl.DataFrame, pairs: NewPairs) -> pl.DataFrame:
+    """Select the related events that may have a pair, so that few texts have to be compared."""
+    if not related.height:
+        return related
+    same = [
+        _hash_pair(grain, pairs.metric).is_in(hashes.implode())
+        for grain, hashes in pairs.pair_hashes.items()
+    ]
+    return related.filter(pl.any_horizontal(same))
+
+
+def _hash_pair(grain: Grain, metric: str) -> pl.Expr:
+    return pl.struct(*grain.columns, metric).hash()
 
 
 def _strike_out(pairs: NewPairs, related: Sequence[pl.DataFrame]) -> NewPairs:
