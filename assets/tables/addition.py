@@ -66,7 +66,7 @@ def add_events(
     with new ones. Memory is needed for the new events and one frame.
     """
     grains = [transform.grains[0] for transform in transforms]
-    _, sums = sum_frames([new.lazy()], grains)
+    _, sums = sum_frames([new], grains)
     counts = _count_pairs(_find_new_pairs(new, earlier, grains))
     figures = {
         grain: _add(table, _join_counts(sums[grain], counts, grain), grain)

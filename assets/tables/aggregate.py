@@ -4,7 +4,7 @@ Pure. Which columns a table has besides these figures is in `transforms`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -64,29 +64,52 @@ def aggregate(
     A result has the grain's columns, the metrics (money in 128 bits), `first_event`, `last_event`
     and `utc_offset`; its rows have no order. At least one frame is needed, which may be empty, and
     the cut into frames makes no difference. Events without a value for a column of a grain are left
-    out of it. The frames are read once for the sums, and once or more for the distinct counts.
+    out of it. The frames are read once; more than `PASS_ROWS` once for the sums, and once for each
+    pass over the values of a metric.
     """
-    rows, sums = sum_frames(frames, grains)
-    passes = max(1, math.ceil(rows / PASS_ROWS))
-    counted = {metric for grain in grains for metric in grain.distinct}
-    counts = {metric: _count_distinct(frames, grains, metric, passes) for metric in counted}
+    metrics = [metric for metric in DISTINCT if any(metric in grain.distinct for grain in grains)]
+    values: list[pl.DataFrame] = []
+    rows, sums = sum_frames(_collect(frames, grains, metrics, values), grains)
+    passes = math.ceil(rows / PASS_ROWS)
+    if passes > 1:
+        counts = _count_in_passes(frames, grains, metrics, passes)
+    else:
+        counts = _count_distinct(values, grains, metrics)
     plans = [_join_counts(sums[grain], counts, grain) for grain in grains]
     return dict(zip(grains, pl.collect_all(plans), strict=True))
 
 
 def sum_frames(
-    frames: Sequence[pl.LazyFrame], grains: Sequence[Grain]
+    frames: Iterable[pl.DataFrame], grains: Sequence[Grain]
 ) -> tuple[int, dict[Grain, pl.DataFrame]]:
     """Return the number of events, and what `aggregate` has of each grain but distinct counts."""
     rows, parts = 0, {grain: list[pl.DataFrame]() for grain in grains}
     for frame in frames:
         # One `collect_all` for all grains: polars computes what their plans share only once.
-        events = _add_summands(frame).collect()
+        events = _add_summands(frame)
         rows += events.height
         plans = [_sum_by_grain(events.lazy().drop_nulls(grain.columns), grain) for grain in grains]
         for grain, part in zip(grains, pl.collect_all(plans), strict=True):
             parts[grain] = _merge_large([*parts[grain], part], grain)
     return rows, {grain: _merge(of_grain, grain) for grain, of_grain in parts.items()}
+
+
+def _collect(
+    frames: Iterable[pl.LazyFrame],
+    grains: Sequence[Grain],
+    metrics: Sequence[str],
+    values: list[pl.DataFrame],
+) -> Iterator[pl.DataFrame]:
+    """Read each frame; add to `values` what distinct counts need, while one pass has them all."""
+    rows = 0
+    for frame in frames:
+        events = frame.collect()
+        rows += events.height
+        if rows <= PASS_ROWS:
+            values.append(_select_values(events.lazy(), grains, metrics).collect())
+        else:
+            values.clear()
+        yield events
 
 
 def _merge_large(parts: list[pl.DataFrame], grain: Grain) -> list[pl.DataFrame]:
@@ -104,7 +127,7 @@ def _merge(parts: list[pl.DataFrame], grain: Grain) -> pl.DataFrame:
     return _sum_by_grain(pl.concat(parts).lazy(), grain).collect()
 
 
-def _add_summands(events: pl.LazyFrame) -> pl.LazyFrame:
+def _add_summands(events: pl.DataFrame) -> pl.DataFrame:
     """Add what the figures sum; an unknown amount adds nothing."""
     # A few thousand of the largest amounts are beyond 64 bits, and polars would wrap their sum.
     amount = pl.col("amount_micros").fill_null(0).cast(pl.Int128)
@@ -126,61 +149,70 @@ def _sum_by_grain(frame: pl.LazyFrame, grain: Grain) -> pl.LazyFrame:
     )
 
 
-def _count_distinct(
-    frames: Sequence[pl.LazyFrame], grains: Sequence[Grain], metric: str, passes: int
+def _count_in_passes(
+    frames: Sequence[pl.LazyFrame], grains: Sequence[Grain], metrics: Sequence[str], passes: int
 ) -> dict[Grain, pl.DataFrame]:
-    """Count a metric's distinct values in each row of the grains that have it.
+    """Count as `_count_distinct` does, metric by metric, with a part of its values at a time.
 
     A value is in one pass only, so the counts of the passes add up.
     """
-    counted = [grain for grain in grains if metric in grain.distinct]
-    parts = [_count_pass(frames, counted, metric, number, passes) for number in range(passes)]
+    parts: dict[Grain, list[pl.DataFrame]] = {}
+    for metric in metrics:
+        value = pl.col(DISTINCT[metric])
+        for number in range(passes):
+            # By hash, because it cuts any values into parts of about the same size, without a look
+            # at them.
+            in_pass = value.is_not_null() & (value.hash() % passes == number)
+            chosen = [
+                _select_values(frame.filter(in_pass), grains, (metric,)).collect()
+                for frame in frames
+            ]
+            for grain, counts in _count_distinct(chosen, grains, (metric,)).items():
+                parts.setdefault(grain, []).append(counts)
     return {
-        grain: counts[0]
-        if passes == 1
-        else pl.concat(counts).group_by(grain.columns).agg(pl.col(metric).sum())
-        for grain, *counts in zip(counted, *parts, strict=True)
+        grain: pl.concat(counts, how="diagonal").group_by(grain.columns).agg(pl.all().sum())
+        for grain, counts in parts.items()
     }
 
 
-def _count_pass(
-    frames: Sequence[pl.LazyFrame],
-    grains: Sequence[Grain],
-    metric: str,
-    number: int,
-    passes: int,
-) -> list[pl.DataFrame]:
-    """Count the values whose hash falls to a pass; a frame of counts for each grain."""
-    value = pl.col(DISTINCT[metric]).alias(metric)
-    columns = {column for grain in grains for column in grain.columns} - {metric}
-    # By hash, because it cuts any values into parts of about the same size, without a look at them.
-    in_pass = pl.lit(value=True) if passes == 1 else value.hash() % passes == number
-    chosen = [
-        frame.filter(value.is_not_null(), in_pass).select(*sorted(columns), value).collect()
-        for frame in frames
-    ]
+def _select_values(
+    events: pl.LazyFrame, grains: Sequence[Grain], metrics: Sequence[str]
+) -> pl.LazyFrame:
+    """Select the values of metrics, and the columns of the grains that count one of them."""
+    counting = [grain for grain in grains if not set(metrics).isdisjoint(grain.distinct)]
+    columns = {column for grain in counting for column in grain.columns}
+    values = [pl.col(DISTINCT[metric]).alias(metric) for metric in metrics]
     # Texts become numbers of 32 bits: four times as small, and twice as fast to compare.
-    events = pl.concat(chosen).with_columns(pl.col(pl.String).cast(pl.Categorical)).lazy()
-    plans = [
-        events.drop_nulls(grain.columns)
+    return events.select(*sorted(columns), *values).with_columns(
+        pl.col(pl.String).cast(pl.Categorical)
+    )
+
+
+def _count_distinct(
+    values: Sequence[pl.DataFrame], grains: Sequence[Grain], metrics: Sequence[str]
+) -> dict[Grain, pl.DataFrame]:
+    """Count the distinct values of metrics in each row of the grains that have one of them."""
+    events = pl.concat(values).lazy()
+    counted = {grain: [m for m in metrics if m in grain.distinct] for grain in grains}
+    plans = {
+        grain: events.drop_nulls(grain.columns)
         .group_by(grain.columns)
-        .agg(pl.col(metric).n_unique().cast(pl.Int64))
+        .agg(pl.col(of_grain).drop_nulls().n_unique().cast(pl.Int64))
         .with_columns(pl.col(pl.Categorical).cast(pl.String))
-        for grain in grains
-    ]
-    return pl.collect_all(plans)
+        for grain, of_grain in counted.items()
+        if of_grain
+    }
+    return dict(zip(plans, pl.collect_all(list(plans.values())), strict=True))
 
 
 def _join_counts(
-    sums: pl.DataFrame, counts: Mapping[str, Mapping[Grain, pl.DataFrame]], grain: Grain
+    sums: pl.DataFrame, counts: Mapping[Grain, pl.DataFrame], grain: Grain
 ) -> pl.LazyFrame:
-    joined = sums.lazy()
-    for metric in grain.distinct:
-        # Rows that have only guests, or no order id, are missing from the counts: 0 by the join.
-        joined = joined.join(
-            counts[metric][grain].lazy(), on=grain.columns, how="left"
-        ).with_columns(pl.col(metric).fill_null(0))
-    return joined
+    if grain not in counts:
+        return sums.lazy()
+    joined = sums.lazy().join(counts[grain].lazy(), on=grain.columns, how="left")
+    # Rows that have only guests, or no order id, are missing from the counts of passes.
+    return joined.with_columns(pl.col(grain.distinct).fill_null(0))
 
 
 def split_sums(rows: pl.DataFrame) -> pl.DataFrame:

@@ -99,7 +99,7 @@ def compute(
 ) -> list[pl.DataFrame]:
     """Compute the rows of each table from all frames of `select_partition`, at least one.
 
-    The frames are read several times. Rows are sorted by the table's primary key, with the table's
+    Many frames are read several times. Rows are sorted by the table's primary key, with the table's
     columns in their order.
     """
     # A dict keeps the order of the grains: a set would make each run another query plan.
