@@ -222,7 +222,7 @@ Shares of each worker's CPU over a backlog of 800,000, of another run than the t
   half is one thread of Python that reads Kafka, makes rows and adds up figures, most of it in
   making and freeing objects, and it uses its core to the full. Since the shares above were taken
   it inserts hundreds of rows with one statement, without a savepoint, adds up per item and day at
-  once, and gives SQLite 8 MB of cache and 64 MB of WAL, which alone is a tenth more rows/s; 20,000
+  once, and gives SQLite more cache and 64 MB of WAL, which alone is a tenth more rows/s; 20,000
   records in a batch instead of 10,000, and 400 rows in a statement instead of 100, are another.
 - *Since the checks for hostile records* both apps cost what they did in the release before. In
   turns with it, on two cores with a load of 10 to 19, the processor took 5.85 CPU s per million

@@ -13,7 +13,8 @@ INTRODUCTION = """# Commands
 
 Printed from the program by `python -m tests.docs.cli_reference`. [Exit codes](exit-codes.md) has
 what they exit with. `--debug`, anywhere on the line, shows the traceback of an error. `python -m
-streaming` has the stream's commands only, without `up`, `down`, `env`, `backfill` and `export`.
+streaming` has the stream's commands only, without `up`, `down`, `open`, `backfill`, `export`, `env`
+and `reset`.
 """
 
 
