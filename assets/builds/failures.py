@@ -31,16 +31,18 @@ class DeadRun:
 
 
 def record_dead_run(settings: Settings, run: DeadRun) -> int:
-    """Record the stale partitions of a dead run as failed; return how many there are."""
+    """Record the stale partitions that a dead run did not build as failed; return how many."""
     with read_store(settings) as store:
         partitions = read_stale_partitions(store, code_versions(settings))
-    # What this run failed at and recorded itself must not count as a second attempt.
+    # What this run failed at and recorded itself must not count as a second attempt, and what it
+    # built may be stale again by events that came since.
     unbuilt = [
         stale
         for stale in partitions
         if stale.table in run.tables
         and _is_covered(stale.partition, run.days)
         and not (stale.failure and stale.failure.run_id == run.run_id)
+        and stale.built_by != run.run_id
     ]
     if unbuilt:
         engine = open_engine(settings)

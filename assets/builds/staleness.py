@@ -39,8 +39,9 @@ class LastFailure:
 class StalePartition:
     """A partition of a table whose build is not at the day's version; times in µs.
 
-    `built_version` is 0 and `built_at` None if it was never built. `behind` is the number of
-    stored events that the build lacks, `cpu_time` (µs) is what it took.
+    `built_version` is 0, `built_at` None and `built_by` empty if it was never built. `behind` is
+    the number of stored events that the build lacks, `cpu_time` (µs) is what it took, and
+    `built_by` is its run.
     """
 
     table: str
@@ -51,7 +52,14 @@ class StalePartition:
     built_at: int | None
     behind: int
     cpu_time: int = 0
+    built_by: str = ""
     failure: LastFailure | None = None
+
+    @property
+    def tried_at(self) -> int | None:
+        """When it was last built, or its last build failed; None if neither ever happened."""
+        failed_at = None if self.failure is None else self.failure.failed_at
+        return max((at for at in (self.built_at, failed_at) if at is not None), default=None)
 
     def due_at(self) -> int:
         """Return from when on (µs) it may be built; 0 is at once."""
@@ -165,7 +173,7 @@ target AS (
   FROM live_totals CROSS JOIN whole_table
 )
 SELECT t.name, t.partition, t.version, t.changed_at, coalesce(b.version, 0), b.built_at,
-  t.events - coalesce(b.events, 0), coalesce(b.cpu_time, 0)
+  t.events - coalesce(b.events, 0), coalesce(b.cpu_time, 0), coalesce(b.run_id, '')
 FROM target t LEFT JOIN table_build b ON b.table_name = t.name AND b.partition = t.partition
 WHERE t.version <> coalesce(b.version, 0) OR t.code <> b.code_version
 """  # noqa: S608 - constants

@@ -15,7 +15,6 @@ from typing import Final
 
 from dagster import (
     DagsterInstance,
-    DagsterRun,
     DagsterRunStatus,
     JobDefinition,
     OpExecutionContext,
@@ -47,7 +46,8 @@ RUN_DAYS: Final = 30
 FREQUENT_DAYS: Final = 1
 """How long a successful run of a frequent reason stays."""
 FREQUENT_RUNS: Final = 100
-"""And how many of them at most: one a minute, of 273 KB, would be 12 GB in a month."""
+"""And how many of them at most, as of those that failed: one a minute, of 273 KB, would be 12 GB in
+a month."""
 FREQUENT_REASONS: Final = frozenset({"late", "current", "summary", "frequent", "upkeep", "seal"})
 PAGE_RUNS: Final = 500
 """Records read at once; only memory depends on it."""
@@ -116,20 +116,18 @@ def apply_retention(settings: Settings, instance: DagsterInstance, now: float) -
 def _expired_runs(finished: Sequence[RunRecord], now: float) -> set[str]:
     """Return the ids of runs past their time, from all finished ones, newest first.
 
-    Of runs that come all the time, such as a late purchase's, only the newest stay if they
-    succeeded.
+    Of runs that come all the time, such as a late purchase's, only the newest stay: of those that
+    succeeded for a day, of the others as long as any run.
     """
-    frequent = [record for record in finished if _is_frequent(record.dagster_run)]
+    frequent = [run for run in finished if run.dagster_run.tags.get(REASON_TAG) in FREQUENT_REASONS]
+    succeeded = [run for run in frequent if run.dagster_run.status is DagsterRunStatus.SUCCESS]
+    others = [run for run in frequent if run.dagster_run.status is not DagsterRunStatus.SUCCESS]
     return {
         *_list_runs_before(finished, now - RUN_DAYS * DAY_SECONDS),
-        *_list_runs_before(frequent, now - FREQUENT_DAYS * DAY_SECONDS),
-        *_list_runs_before(frequent[FREQUENT_RUNS:], now),
+        *_list_runs_before(succeeded, now - FREQUENT_DAYS * DAY_SECONDS),
+        *_list_runs_before(succeeded[FREQUENT_RUNS:], now),
+        *_list_runs_before(others[FREQUENT_RUNS:], now),
     }
-
-
-def _is_frequent(run: DagsterRun) -> bool:
-    succeeded = run.status is DagsterRunStatus.SUCCESS
-    return succeeded and run.tags.get(REASON_TAG) in FREQUENT_REASONS
 
 
 def _list_runs_before(finished: Iterable[RunRecord], moment: float) -> set[str]:

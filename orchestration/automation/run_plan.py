@@ -144,16 +144,17 @@ def plan_today(inputs: PlanInputs) -> list[RunRequest]:
 
 
 def today_due_at(stale: Sequence[StalePartition]) -> int:
-    """Return from when on (µs) the stale tables of today may be built; 0 if one never was.
+    """Return from when on (µs) the stale tables of today may be built; 0 if one was never tried.
 
     The builds of a day share one reading, so the most that one took is what all together took.
     """
-    built_at = [partition.built_at for partition in stale]
-    if not built_at or None in built_at:
+    # A build that failed is paced as one that did not: each new event permits another one.
+    tried_at = [partition.tried_at for partition in stale]
+    if not tried_at or None in tried_at:
         return 0
     cost = max(partition.cpu_time for partition in stale)
     # From the beginning of the build: its own time is part of the pause.
-    begun = max(moment or 0 for moment in built_at) - cost
+    begun = max(moment or 0 for moment in tried_at) - cost
     return begun + max(round(TODAY_SECONDS * MICROS), TODAY_SHARE * cost)
 
 
@@ -205,13 +206,13 @@ def is_due(
 ) -> bool:
     """Return whether partitions that are stale all the time may be built again at `now` (µs).
 
-    They wait for `pause` seconds after the newest build, and for `pauses` durations of the last run
-    after its end. A partition that was never built is due at once.
+    They wait for `pause` seconds after the newest build or failed one, and for `pauses` durations
+    of the last successful run after its end. A partition that was never tried is due at once.
     """
-    built_at = [partition.built_at for partition in stale]
-    if None in built_at:
+    tried_at = [partition.tried_at for partition in stale]
+    if None in tried_at:
         return True
-    if now - max((moment or 0 for moment in built_at), default=0) < pause * MICROS:
+    if now - max((moment or 0 for moment in tried_at), default=0) < pause * MICROS:
         return False
     return last_run is None or now / MICROS - last_run.ended_at >= pauses * last_run.seconds
 

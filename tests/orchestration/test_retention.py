@@ -115,20 +115,21 @@ def finish_run(instance: DagsterInstance, reason: str, ending: str) -> str:
 def test_of_frequent_runs_the_newest_stay(
     either_storage: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many late events there are; a failed one, or a backfill's, stays for its month."""
+    """However many late events there are; failed ones, or a backfill's, stay for their month."""
     monkeypatch.setattr("orchestration.automation.retention.FREQUENT_RUNS", 3)
     store = either_storage
     prepare_instance(store)
     with open_instance(store) as instance:
+        finish_run(instance, "current", "FAILURE")
         kept = [
-            finish_run(instance, "late", "FAILURE"),
+            *(finish_run(instance, reason, "FAILURE") for reason in ("late", "current", "late")),
             finish_run(instance, "backfill", "SUCCESS"),
         ]
         passing = [
             finish_run(instance, reason, "SUCCESS")
             for reason in ("late", "current", "summary", "frequent", "upkeep", "late")
         ]
-        assert apply_retention(store, instance, time.time()).runs == 3
+        assert apply_retention(store, instance, time.time()).runs == 4
         left = {run.run_id for run in instance.get_runs()}
         assert left == {*kept, *passing[3:]}
         assert apply_retention(store, instance, time.time() + DAY_SECONDS + 60).runs == 3

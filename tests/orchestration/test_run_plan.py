@@ -270,6 +270,22 @@ def test_today_is_requested_at_once_if_a_table_was_never_built() -> None:
     assert len(plan_today(inputs([*stale_day(0, 1), *stale_day(0)[:1]]))) == 1
 
 
+@pytest.mark.parametrize(("failed_ago", "due"), [(59, False), (60, True)])
+def test_today_is_paced_by_failed_builds_too(failed_ago: int, *, due: bool) -> None:
+    """A table that fails in every build, and so was never built, does not keep a core busy."""
+    failure = LastFailure(8, 1, "audit", "run", NOW - failed_ago * SECOND)
+    stale = [*stale_day(0, 3_600)[1:], *stale_day(0, failure=failure)[:1]]
+    assert bool(plan_today(inputs(stale))) is due
+
+
+@pytest.mark.parametrize(("failed_ago", "due"), [(599, False), (600, True)])
+def test_summaries_are_paced_by_failed_builds_too(failed_ago: int, *, due: bool) -> None:
+    """Also if none was ever built: each event permits another try."""
+    failure = LastFailure(8, 1, "audit", "run", NOW - failed_ago * SECOND)
+    stale = [replace(one, failure=failure, version=1_000) for one in stale_wholes(None)]
+    assert bool(plan_summaries(inputs(stale))) is due
+
+
 def test_a_summary_that_took_ninety_seconds_waits_nine_hundred() -> None:
     """Whole tables take an eleventh of the time at most, in one run, not beside another."""
     assert list_requests(plan_runs(inputs(stale_wholes(None)))) == [("summary", "", "")]

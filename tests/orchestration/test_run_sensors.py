@@ -22,6 +22,7 @@ from dagster import (
 
 from assets.builds.builder import open_builder
 from assets.builds.locks import hold_write_lock, is_run_alive
+from assets.builds.staleness import read_failures
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES
 from assets.tables.transforms import DAY_TRANSFORMS
@@ -46,7 +47,7 @@ from orchestration.automation.schedules import daily_close_schedule
 from orchestration.build import build_defs
 from orchestration.instance import open_instance
 from streaming.settings import Settings
-from streaming.store.connection import StoreConnection
+from streaming.store.connection import StoreConnection, read_store
 from streaming.system.home import Home
 from streaming.system.lease import holder
 from tests.assets.event_store import store_events
@@ -184,6 +185,20 @@ def test_a_failed_run_leaves_a_record_of_what_it_did_not_build(
     assert len(run_tables(run)) == 4
     assert record_failed_run(store, run, "it died") == 4
     assert record_failed_run(store, run, "it died") == 0
+
+
+def test_a_failed_run_is_no_failure_of_what_it_built(
+    store: Settings, instance: DagsterInstance
+) -> None:
+    """An event that came since makes that stale again, before the run's end is looked at."""
+    store_events(store, [event(1, micros("2024-03-01 10:00"))])
+    run = start_run(store, instance, DagsterRunStatus.FAILURE)
+    with open_builder(store, run.run_id) as builder:
+        builder.build(DAY.isoformat(), DAY_TRANSFORMS[1:])
+    store_events(store, [event(2, micros("2024-03-01 11:00"))])
+    assert record_failed_run(store, run, "one table failed") == 1
+    with read_store(store) as connection:
+        assert [table for table, _ in read_failures(connection)] == [DAY_TRANSFORMS[0].table]
 
 
 def test_the_close_builds_yesterday_of_the_deployments_zone() -> None:
