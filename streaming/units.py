@@ -63,6 +63,17 @@ def rfc_3339(time: datetime) -> str:
     return f"{time.isoformat(timespec='microseconds')[:26]}Z"
 
 
+def record_time(milliseconds: int) -> str | None:
+    """Write the time of a Kafka record as `rfc_3339` does; None if no calendar has it.
+
+    On a topic with CreateTime its sender may choose any number of 64 bits.
+    """
+    try:
+        return rfc_3339(EPOCH + timedelta(milliseconds=milliseconds))
+    except OverflowError:
+        return None
+
+
 def split_sum(micros: int) -> tuple[int, int]:
     """Split a sum as it is stored: whole trillions of the currency, and the rest in micros.
 

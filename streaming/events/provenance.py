@@ -27,6 +27,6 @@ def read_provenance(value: bytes | None, headers: Headers) -> tuple[TopicPartiti
             origin = read_origin(headers, DEAD_LETTER)
             return (origin.topic, origin.partition), origin.offset
         provenance = _decode(value or b"")
-    except (RefusalError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (RefusalError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return (provenance.source_topic, provenance.source_partition), provenance.source_offset

@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Final
 
@@ -28,7 +27,7 @@ from streaming.kafka.preflight import preflight
 from streaming.kafka.records import read_record
 from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
-from streaming.units import rfc_3339
+from streaming.units import record_time
 
 CLIENT: Final = "peek"
 READ_SECONDS: Final = 10.0
@@ -154,7 +153,7 @@ def peeked_record(record: Record) -> PeekedRecord:
         record.topic,
         record.partition,
         record.offset,
-        _time_text(record.timestamp),
+        record_time(record.timestamp),
         escaped_text(record.key),
         cut,
         len(value or b""),
@@ -231,11 +230,3 @@ def _scan(
 
 def _fits(record: Record, key: bytes | None) -> bool:
     return key is None or record.key == key
-
-
-def _time_text(milliseconds: int) -> str | None:
-    """Return a record's own time, which may be any number of 64 bits."""
-    try:
-        return rfc_3339(datetime.fromtimestamp(milliseconds / 1000, UTC))
-    except (OverflowError, ValueError, OSError):
-        return None

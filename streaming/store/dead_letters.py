@@ -17,6 +17,8 @@ from streaming.store.connection import StoreConnection
 
 QUARTER: Final = 900 * 1_000_000
 """µs of the longest stretch of time that no zone's midnight cuts."""
+DIGITS: Final = 18
+"""So many fit 64 bits; no partition or offset has more."""
 STATES: Final = ("open", "redriven", "stored", "parked", "dropped")
 COLUMNS: Final = (
     "origin_topic_id, origin_partition, origin_offset, origin_topic, origin_timestamp, reason,"
@@ -94,12 +96,15 @@ def find_dead_letter(connection: StoreConnection, name: str) -> StoredDeadLetter
     """
     # Padded in front: `partition:offset` has an empty topic id, which fits any.
     topic_id, partition, offset = ["", "", *name.rsplit(":", 2)][-3:]
-    if not (partition.isdecimal() and offset.isdecimal()):
+    if not all(number.isascii() and number.isdecimal() for number in (partition, offset)):
         raise UsageError(f"{name!r} is no id of a dead letter; `purchases dlq list` shows them.")
+    # PostgreSQL refuses a number that is too large for its column.
+    if len(partition) > DIGITS or len(offset) > DIGITS:
+        raise NotFound(f"There is no dead letter {name}; `purchases dlq list` shows them.")
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM dead_letter WHERE origin_partition = ? AND origin_offset = ?"  # noqa: S608
         " AND coalesce(?, origin_topic_id) = origin_topic_id",
-        (partition, offset, topic_id or None),
+        (int(partition), int(offset), topic_id or None),
     ).fetchall()
     if not rows:
         raise NotFound(f"There is no dead letter {name}; `purchases dlq list` shows them.")

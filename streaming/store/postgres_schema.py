@@ -37,6 +37,10 @@ from streaming.units import TRILLION
 SCHEMA_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('purchases schema'))"
 """Of several processes that start at once, one makes the tables."""
 
+FIRST_MILLISECOND: Final = -62_135_596_800_000
+LAST_MILLISECOND: Final = 253_402_300_799_999
+"""Of the years 1 to 9999 (ms since 1970): beyond them the server refuses the whole statement."""
+
 _SUMS: Final = (
     "events",
     "items_sold",
@@ -162,9 +166,11 @@ def _event_id(column: str) -> str:
 
 
 def _utc_of_milliseconds(column: str) -> str:
+    # A record's time is any number of 64 bits, as on a topic with CreateTime its sender chooses it.
     return (
-        f"to_char(timestamp 'epoch' + ({column} / 86400000) * interval '1 day'"
-        f" + ({column} % 86400000) * interval '1 millisecond', 'YYYY-MM-DD HH24:MI:SS.MS')"
+        f"CASE WHEN {column} BETWEEN {FIRST_MILLISECOND} AND {LAST_MILLISECOND} THEN"
+        f" to_char(timestamp 'epoch' + ({column} / 86400000) * interval '1 day'"
+        f" + ({column} % 86400000) * interval '1 millisecond', 'YYYY-MM-DD HH24:MI:SS.MS') END"
     )
 
 

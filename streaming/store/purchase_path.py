@@ -15,7 +15,7 @@ from streaming.store.archive import show_archived_id
 from streaming.store.column_store import open_column_store
 from streaming.store.connection import StoreConnection
 from streaming.store.rows import day_cutter
-from streaming.units import decimal_text, rfc_3339
+from streaming.units import decimal_text, record_time, rfc_3339
 
 MAX_PURCHASES: Final = 20
 """The newest of a user: for each of them the builds of its day are looked up."""
@@ -39,7 +39,8 @@ class BuildOfDay(Struct, frozen=True):
 class PurchasePath(Struct, frozen=True):
     """One stored purchase and where it went; times are RFC 3339 in UTC.
 
-    `received_at` is when `purchases` took it, `processed_at` when the processor published it;
+    `received_at` is when `purchases` took it, null if its sender chose a time that no calendar has;
+    `processed_at` is when the processor published it;
     `amount` is a decimal, null without a price. `source_` is its record on `purchases`, `stream_`
     that on `analytics`.
     """
@@ -54,7 +55,7 @@ class PurchasePath(Struct, frozen=True):
     order_id: str | None
     source_partition: int
     source_offset: int
-    received_at: str
+    received_at: str | None
     processed_at: str
     stream_partition: int
     stream_offset: int
@@ -117,7 +118,7 @@ def _path(store: StoreConnection, zone: ZoneInfo, row: tuple[Any, ...]) -> Purch
         order_id,
         source_partition,
         source_offset,
-        _time_text(received_at * 1000),
+        record_time(received_at),
         _time_text(processed_at),
         stream_partition,
         stream_offset,

@@ -5,17 +5,20 @@ their partition's order, so all deleted ones were made before the first one that
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from streaming.events.record import TopicPartition
 from streaming.store.connection import StoreConnection
-from streaming.units import EPOCH
+from streaming.units import EPOCH, micros_of
 from streaming.verification.records import PublishedEvent, read_published
 from streaming.verification.topic_reader import Ranges, TopicReader, first_record
 
 CLOCKS_APART: Final = timedelta(minutes=1)
 """How far the clocks of two processors may differ; a minute less history is judged for it."""
+FIRST_TIME: Final = micros_of(datetime(2, 1, 1, tzinfo=UTC)) // 1000
+LAST_TIME: Final = micros_of(datetime(9998, 12, 31, tzinfo=UTC)) // 1000
+"""In ms. A year before the calendar's ends, so that `CLOCKS_APART` can be added."""
 
 
 class FirstJudged:
@@ -73,8 +76,9 @@ def deleted_until(
 
 
 def time_of(milliseconds: int) -> datetime:
-    """Return the time of a Kafka timestamp."""
-    return EPOCH + timedelta(milliseconds=milliseconds)
+    """Return the time of a Kafka timestamp, or the nearest of the years 2 to 9998."""
+    # On a topic with CreateTime its sender may choose any number of 64 bits.
+    return EPOCH + timedelta(milliseconds=min(max(milliseconds, FIRST_TIME), LAST_TIME))
 
 
 def _first_time(
@@ -92,7 +96,7 @@ def _first_time(
     try:
         # By the clock that the events to be judged have too, see `FirstJudged`.
         return read_published(message.value() or b"").processed_at
-    except ValueError:
+    except (ValueError, RecursionError):
         return time_of(message.timestamp()[1])
 
 

@@ -43,6 +43,7 @@ def test_a_dead_letter_names_the_origin_of_its_purchase() -> None:
         (b"not JSON", ()),
         (b"\xff", ()),
         (b"[" * 10_000, ()),
+        (b'{"unknown":' + b"[" * 100_000, ()),
         (b'{"source_topic":"purchases","source_partition":1}', ()),
         (b'{"source_topic":"purchases","source_partition":"1","source_offset":2}', ()),
         (

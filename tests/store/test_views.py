@@ -4,11 +4,14 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streaming.errors import NotFound, UsageError
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
+from streaming.store.dead_letters import find_dead_letter
 from streaming.store.migrations.readable import money, money_sum, utc, utc_of_milliseconds
 from streaming.store.models import Table
 from streaming.units import decimal_text, split_sum, whole_sum
@@ -96,3 +99,36 @@ def test_the_views_read_like_a_report(store: Settings, connection: StoreConnecti
     assert read_row("dead_letter")["origin"] == "purchases/0@8"
     assert read_row("stream_offset")["place"] == "analytics/0@1"
     assert read_row("deployment")["currency"] == "GBP"
+
+
+@pytest.mark.parametrize("time", [-(2**63), -(10**15), 17 * 10**17, 2**63 - 1])
+def test_a_time_that_no_calendar_has_is_empty(
+    either_connection: StoreConnection, time: int
+) -> None:
+    """A sender may choose it, and the other rows must still be shown."""
+    add_dead_letter(either_connection, 1)
+    add_dead_letter(either_connection, 2)
+    either_connection.execute(
+        "UPDATE dead_letter SET origin_timestamp = ? WHERE origin_offset = 1", (time,)
+    )
+    shown = either_connection.execute(
+        "SELECT origin_time_utc FROM dead_letter_readable ORDER BY dlq_offset"
+    ).fetchall()
+    assert shown == [(None,), ("1970-01-01 00:00:00.000",)]
+
+
+@pytest.mark.parametrize(
+    "name", ["9999999999:5", "0:99999999999999999999", "0:9223372036854775807"]
+)
+def test_no_dead_letter_has_an_id_of_large_numbers(
+    either_connection: StoreConnection, name: str
+) -> None:
+    """It is said, not the database's own error."""
+    with pytest.raises(NotFound, match="There is no dead letter"):
+        find_dead_letter(either_connection, name)
+
+
+def test_an_id_of_other_digits_is_no_id(either_connection: StoreConnection) -> None:
+    """Python reads them as decimals, and a database does not."""
+    with pytest.raises(UsageError, match="is no id"):
+        find_dead_letter(either_connection, "٢:5")

@@ -88,7 +88,7 @@ function buildText({ table, current, built_at: at }) {
 
 function makePath(path) {
   const node = make("article", undefined, "path");
-  const took = (Date.parse(path.processed_at) - Date.parse(path.received_at)) / 1e3;
+  const took = (Date.parse(path.processed_at) - Date.parse(path.received_at)) / 1e3 || 0;
   node.append(
     make("h3", `${number(path.quantity)} × ${path.item}${path.amount ? ` for ${path.amount}` : ""}`),
     make("p", `${path.event_id}, ${path.user ?? "guest"}, ${moment(path.event_time)}`, "foot"),
@@ -99,7 +99,7 @@ function makePath(path) {
       "purchases",
       path.source_partition,
       path.source_offset,
-      `took it ${moment(path.received_at)}`,
+      path.received_at ? `took it ${moment(path.received_at)}` : "took it",
     ),
     recordStep(
       "analytics",
