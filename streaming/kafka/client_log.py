@@ -1,6 +1,6 @@
 """The lines that librdkafka would print by itself, as events of our log.
 
-What it reports to its error callback is in `consumer.ErrorWatch`.
+What it reports to its error callback is in `client_errors`.
 """
 
 from streaming.system.logs import get_logger

@@ -74,7 +74,8 @@ CONSUMER: Final[Config] = {
     "fetch.wait.max.ms": 100,
     # By default a fetcher whose queue was full pauses for a second, also before a backlog.
     "fetch.queue.backoff.ms": 20,
-    # These two bound a worker's memory before a backlog.
+    # These two bound a worker's memory before a backlog. The second counts values alone: behind
+    # large keys and headers `GroupConsumer` pauses.
     "max.partition.fetch.bytes": 262_144,
     "queued.max.messages.kbytes": 8_192,
 }

@@ -21,13 +21,14 @@ from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.errors import Mismatch, Unrecoverable
 from streaming.events.record import Record, TopicPartition
+from streaming.kafka.client_errors import ErrorWatch, refusal_of
 from streaming.kafka.config import Config
 from streaming.kafka.offsets import list_partitions
-from streaming.kafka.records import read_records
+from streaming.kafka.records import READ_BYTES, unpack
 from streaming.kafka.unreadable_batch import UNREADABLE, unreadable_message
 from streaming.runtime.limits import CALL_SECONDS
 from streaming.system.deadline import Deadline
-from streaming.system.logs import RateLimitedLogger, get_logger
+from streaming.system.logs import get_logger
 
 LookUp = Callable[[Sequence[PartitionOffset]], list[PartitionOffset]]
 
@@ -35,39 +36,9 @@ FETCHER_START_SECONDS: Final = 0.01
 """Between two seeks, while the fetcher of a new assignment starts."""
 CLOSE_SECONDS: Final = 2.0
 """How long a rebalance is waited for before closing; a process has 10 s to end in."""
-PASSING: Final = frozenset(
-    {
-        KafkaError._PARTITION_EOF,
-        KafkaError._TRANSPORT,
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TIMED_OUT,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-    }
-)
-"""Errors that end by themselves while the client goes on: it reconnects and asks for the leader."""
-FORBIDDEN: Final = frozenset(
-    {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
-)
-"""Errors after which the client asks again by itself, and goes on once the permission is there."""
-
-
-class ErrorWatch:
-    """The clients' error callback: remembers that no broker answers, and logs once a second.
-
-    During an outage librdkafka calls it up to 1,700 times a second.
-    """
-
-    def __init__(self) -> None:
-        self.all_brokers_down = False
-        self._log = RateLimitedLogger()
-
-    def __call__(self, error: KafkaError) -> None:
-        """Take one error, from any of the clients' threads."""
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self.all_brokers_down = True
-        self._log.warning("kafka_error", code=error.name(), error=error.str())
+UNPACKED_MESSAGES: Final = 50
+"""Taken from the client at once, which makes objects of all their headers: some 70 bytes of four
+sent."""
 
 
 class GroupConsumer:
@@ -100,6 +71,8 @@ class GroupConsumer:
         self._closing = False
         self._revoked: set[TopicPartition] = set()
         self._put_back: list[Record] = []
+        self._unread: list[Message] = []
+        self._is_paused = False
         self._starts: dict[TopicPartition, int] = {}
         self._consumer = Consumer({**config, "error_cb": self.errors})
         # Lost partitions need no more than revoked ones: callbacks run inside `fetch`, where no
@@ -112,30 +85,50 @@ class GroupConsumer:
     def fetch(self, maximum: int, linger: float) -> list[Record]:
         """Wait up to 100 ms for a first record, then `linger` seconds for up to `maximum`.
 
-        Records that were put back come first, and what else there is without waiting. Blocks for
-        longer while the group rebalances, because assigning partitions looks their offsets up.
-        Raises `Unrecoverable` for what only a new process mends, `Mismatch` for a position that the
-        log does not have. If the broker forbids to read, it sets `refusal`.
+        Records that were put back come first, and what else there is without waiting. Large keys
+        and headers make them fewer. Blocks for longer while the group rebalances, because assigning
+        partitions looks their offsets up. Raises `Unrecoverable` for what only a new process mends,
+        `Mismatch` for a position that the log does not have. If the broker forbids to read, it sets
+        `refusal`.
         """
         self._revoked.clear()
         self.refusal = None
+        records, self._put_back = self._put_back, []
+        if not records and not self._unread:
+            self._pause(is_paused=False)
         # `consume` alone would wait its whole timeout for `maximum` records of a trickle.
-        first = self._consumer.poll(0 if self._put_back else 0.1)
-        messages = [] if first is None else [first]
-        room = maximum - 1 - len(self._put_back)
-        if messages and room > 0:
-            messages += self._consumer.consume(room, linger)
+        first = self._consumer.poll(0 if records or self._unread else 0.1)
+        self._unread += [] if first is None else [first]
+        # Behind large ones that were put back nothing more is unpacked.
+        if self._unread and not (self._is_paused and records):
+            self._unpack(records, maximum, Deadline.after(linger))
         # A callback's exception would be lost in the client: it is kept, and leaves from here.
         if self._failure is not None:
             raise self._failure
-        records = read_records(messages, self._topic_ids)
-        # Errors are rare: they are only looked for if a message became no record.
-        failed = len(records) < len(messages)
-        if self._put_back:
-            records, self._put_back = self._put_back + records, []
-        if failed:
-            self._handle_errors(messages, {(r.topic, r.partition) for r in records})
         return self._drop_revoked(records) if self._revoked else records
+
+    def _unpack(self, records: list[Record], maximum: int, end: Deadline) -> None:
+        """Add those of unread messages, and of others that come until `end`, up to `maximum`.
+
+        If that or `READ_BYTES` leaves something unread, the client pauses: it bounds what it reads
+        ahead by values alone.
+        """
+        left = READ_BYTES
+        while left > 0:
+            room = maximum - len(records)
+            more = 0 if self._is_paused else min(room, UNPACKED_MESSAGES) - len(self._unread)
+            self._unread += self._consumer.consume(more, end.left()) if more > 0 else []
+            if not self._unread or room <= 0:
+                break
+            unpacked = unpack(self._unread[:room], self._topic_ids, left)
+            messages = self._unread[: unpacked.messages]
+            self._unread = self._unread[unpacked.messages :]
+            records += unpacked.records
+            left -= unpacked.size
+            # Errors are rare: they are only looked for if a message became no record.
+            if len(unpacked.records) < unpacked.messages:
+                self._handle_errors(messages, {(r.topic, r.partition) for r in records})
+        self._pause(is_paused=bool(self._unread) or left <= 0)
 
     def put_back(self, records: Sequence[Record]) -> None:
         """Take back the last records of a fetch: they come again first, in their order.
@@ -145,6 +138,17 @@ class GroupConsumer:
         """
         self._put_back = list(records)
 
+    def _pause(self, *, is_paused: bool) -> None:
+        if is_paused != self._is_paused:
+            self._is_paused = is_paused
+            change = self._consumer.pause if is_paused else self._consumer.resume
+            change(self.assignment())
+
+    def _forget(self, partitions: AbstractSet[TopicPartition]) -> None:
+        self._put_back = [r for r in self._put_back if (r.topic, r.partition) not in partitions]
+        self._unread = [m for m in self._unread if (m.topic(), m.partition()) not in partitions]
+        self._pause(is_paused=bool(self._unread))
+
     def _drop_revoked(self, records: list[Record]) -> list[Record]:
         """Drop the records of partitions that were revoked during the fetch.
 
@@ -152,6 +156,7 @@ class GroupConsumer:
         """
         revoked = self._revoked
         kept = [record for record in records if (record.topic, record.partition) not in revoked]
+        self._forget(revoked)
         self.rewind([p for p in self.assignment() if (p.topic, p.partition) in revoked])
         return kept
 
@@ -172,8 +177,8 @@ class GroupConsumer:
 
         Raises what `look_up` does, and `Unrecoverable` if a seek fails.
         """
-        rewound = {(p.topic, p.partition) for p in partitions}
-        self._put_back = [r for r in self._put_back if (r.topic, r.partition) not in rewound]
+        # Before the seeks: a later resumption would go on where the client paused.
+        self._forget({(p.topic, p.partition) for p in partitions})
         for partition in self._look_up_starts(partitions):
             try:
                 self._consumer.seek(partition)
@@ -237,12 +242,18 @@ class GroupConsumer:
         self._consumer.close()
 
     def _read_positions(self) -> list[PartitionOffset]:
-        """Return the position of each owned partition, before what was put back."""
+        """Return the position of each owned partition, before what was put back or is unread."""
         positions = self._consumer.position(self.assignment())
-        if self._put_back:
+        if self._put_back or self._unread:
+            waiting = [(r.topic, r.partition, r.offset) for r in self._put_back]
+            waiting += [
+                (m.topic() or "", m.partition() or 0, m.offset() or 0)
+                for m in self._unread
+                if m.error() is None
+            ]
             first: dict[TopicPartition, int] = {}
-            for record in self._put_back:
-                first.setdefault((record.topic, record.partition), record.offset)
+            for topic, partition, offset in waiting:
+                first.setdefault((topic, partition), offset)
             # The epoch stays: that of a later record is as good for noticing a log that was cut.
             for at in positions:
                 at.offset = first.get((at.topic, at.partition), at.offset)
@@ -331,20 +342,6 @@ class GroupConsumer:
                     raise Mismatch(unreadable_message(self._config, message, self._app))
             elif error is not None:
                 at = "" if message.offset() is None else f" at {message.offset()}"
-                self._handle_error(error, f"{message.topic()}-{message.partition()}{at}")
-
-    def _handle_error(self, error: KafkaError, position: str) -> None:
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            raise Mismatch(
-                f"The next record of {position} is no longer (or not yet) in the log:"
-                f" {error.str()}. Was the topic truncated, or deleted and created again, or did"
-                " retention delete what was not read? See `purchases offsets list`, and go on with"
-                " `purchases offsets reset`."
-            )
-        if error.code() in FORBIDDEN:
-            # Not raised, because what was fetched along with it would be skipped.
-            self.refusal = f"the broker refuses {position}: {error.str()}"
-            return
-        if error.code() not in PASSING and not error.retriable():
-            raise Unrecoverable(f"the consumer failed at {position}: {error.str()}")
-        self.errors(error)
+                position = f"{message.topic()}-{message.partition()}{at}"
+                # Not raised, because what was fetched along with it would be skipped.
+                self.refusal = refusal_of(error, position, self.errors) or self.refusal

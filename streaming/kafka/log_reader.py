@@ -8,8 +8,8 @@ from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.errors import Unavailable
 from streaming.events.record import Record, TopicPartition
+from streaming.kafka.client_errors import PASSING
 from streaming.kafka.config import Config
-from streaming.kafka.consumer import PASSING
 from streaming.kafka.records import read_record
 from streaming.system.deadline import Deadline
 

@@ -3,17 +3,30 @@
 What a record's key, value and headers mean is in `events`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import methodcaller
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from confluent_kafka import Message
 
 from streaming.events.record import UNREADABLE, Headers, Record
 
+READ_BYTES: Final = 32 * 1024 * 1024
+"""Of keys and headers in memory, of the records of one fetch. Values are bounded by the client."""
+HEADER_BYTES: Final = 200
+"""What a header takes beside its value: a name, a pair and two objects, of four bytes sent."""
+
 _headers: Final = cast("Callable[[Message], Headers | None]", Message.headers)
 _raise_pending_error: Final = methodcaller("__len__")
 """The client may fail and return a result too; Python sees the error at the next call into C."""
+
+
+class Unpacked(NamedTuple):
+    """Records, of how many messages they are, and the bytes of their keys and headers in memory."""
+
+    records: list[Record]
+    messages: int
+    size: int
 
 
 def read_record(message: Message, topic_id: bytes = b"") -> Record:
@@ -31,24 +44,39 @@ def read_record(message: Message, topic_id: bytes = b"") -> Record:
     )
 
 
-def read_records(messages: Iterable[Message], topic_ids: Mapping[str, bytes]) -> list[Record]:
-    """Return the records of those messages that are no errors; `topic_ids` are by topic."""
+def unpack(
+    messages: Sequence[Message], topic_ids: Mapping[str, bytes], most_bytes: int
+) -> Unpacked:
+    """Return the records of the leading messages that are no errors; `topic_ids` are by topic.
+
+    They end with the message that reaches so many bytes of keys and headers in memory.
+    """
+    records, size = list[Record](), 0
     # This runs for every record, so `read_record` is written out: a call for each made this a tenth
     # slower, and `map` over the client's methods, which looks faster, did too.
-    return [
-        Record(
-            topic := message.topic() or "",
-            topic_ids[topic],
-            message.partition() or 0,
-            message.offset() or 0,
-            message.timestamp()[1],
-            message.key(),
-            message.value(),
-            headers_of(message),
+    for number, message in enumerate(messages, 1):
+        if message.error() is not None:
+            continue
+        key, headers = message.key(), headers_of(message)
+        records.append(
+            Record(
+                topic := message.topic() or "",
+                topic_ids[topic],
+                message.partition() or 0,
+                message.offset() or 0,
+                message.timestamp()[1],
+                key,
+                message.value(),
+                headers,
+            )
         )
-        for message in messages
-        if message.error() is None
-    ]
+        if key:
+            size += len(key)
+        if headers:
+            size += sum(HEADER_BYTES + len(value or b"") for _, value in headers)
+        if size >= most_bytes:
+            return Unpacked(records, number, size)
+    return Unpacked(records, len(messages), size)
 
 
 def headers_of(message: Message) -> Headers:

@@ -13,8 +13,8 @@ from confluent_kafka import Message as KafkaMessage
 
 from streaming.events.record import Headers
 from streaming.events.refusal import excerpt
+from streaming.kafka.client_errors import ErrorWatch
 from streaming.kafka.config import Config
-from streaming.kafka.consumer import ErrorWatch
 from streaming.kafka.rejection import rejection_reason
 from streaming.system.shutdown import StopRequest
 

@@ -1,13 +1,16 @@
 """A group's member on a real broker, apart from the apps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from confluent_kafka import Consumer, ConsumerGroupState
+import pytest
+from confluent_kafka import Consumer, ConsumerGroupState, Producer
 from confluent_kafka import TopicPartition as PartitionOffset
 from confluent_kafka.admin import AdminClient
 
+from streaming.events.record import Record
 from streaming.kafka.config import Config, consumer_config
 from streaming.kafka.consumer import GroupConsumer
+from streaming.kafka.records import HEADER_BYTES
 from tests.deployment import Deployment
 from tests.support import wait_until
 
@@ -104,4 +107,96 @@ def test_a_member_that_the_group_assigned_followers_before_reads_them_once(
     wait_until(lambda: owned_after([member], [4]), 30, "nothing is assigned")
     assert len(member.assignment()) == len(ALL)
     assert owned_by(member) == ALL
+    member.close()
+
+
+def send(deployment: Deployment, count: int, headers: list[tuple[str, str | bytes | None]]) -> None:
+    """Send records 0 to `count` to `purchases`, over its four partitions."""
+    producer = Producer({"bootstrap.servers": deployment.bootstrap_servers})
+    for number in range(count):
+        producer.produce(
+            deployment.topic(PURCHASES),
+            str(number).encode(),
+            partition=number % 4,
+            headers=headers,
+        )
+        producer.poll(0)
+    assert producer.flush(60) == 0
+
+
+def read_until(fetch: Callable[[], list[Record]], count: int) -> list[Record]:
+    """Fetch until there are at least so many records."""
+    read: list[Record] = []
+
+    def read_more() -> bool:
+        read.extend(fetch())
+        return len(read) >= count
+
+    wait_until(read_more, 30, "records are missing")
+    return read
+
+
+def numbers(records: Sequence[Record]) -> list[int]:
+    """Return which records these are, in order."""
+    return sorted(int(record.value or b"") for record in records)
+
+
+@pytest.mark.parametrize("fitting", [1, 5])
+def test_of_large_headers_no_more_is_unpacked_than_fits_into_memory(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, fitting: int
+) -> None:
+    """The client counts values alone. What waits is not lost, and positions stand before it."""
+    monkeypatch.setattr("streaming.kafka.consumer.READ_BYTES", fitting * 20 * HEADER_BYTES)
+    deployment.create_topics()
+    send(deployment, 200, [("h", b"")] * 20)
+    member = join(deployment, "sharing-0")
+
+    def fetch_some() -> list[Record]:
+        records = member.fetch(5_000, 0.05)
+        assert len(records) <= fitting
+        return records
+
+    first = read_until(fetch_some, 1)
+    # As while a schema registry is away: each turn must not add to what waits.
+    for _ in range(30):
+        member.put_back(first)
+        assert {at.offset for at in member.positions().values()} == {0}
+        assert fetch_some() == first
+    assert numbers(first + read_until(fetch_some, 200 - len(first))) == list(range(200))
+    assert {at.offset for at in member.positions().values()} == {50}
+    send(deployment, 4, [])
+    assert numbers(read_until(lambda: member.fetch(5_000, 0.05), 4)) == list(range(4))
+    member.close()
+
+
+def test_a_paused_member_goes_back_to_where_it_is_rewound_to(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that could not be written comes again, whole and once, with what waited behind it."""
+    monkeypatch.setattr("streaming.kafka.consumer.READ_BYTES", 5 * 20 * HEADER_BYTES)
+    deployment.create_topics()
+    send(deployment, 200, [("h", b"")] * 20)
+    member = join(deployment, "sharing-0")
+    read = read_until(lambda: member.fetch(5_000, 0.5), 1)
+    member.put_back(read[1:])
+    member.rewind([PartitionOffset(at.topic, at.partition, 0) for at in member.assignment()])
+    assert numbers(read_until(lambda: member.fetch(5_000, 0), 200)) == list(range(200))
+    member.close()
+
+
+def test_nothing_is_added_to_as_many_records_as_a_fetch_may_have(deployment: Deployment) -> None:
+    """However often they are put back, while a registry is away."""
+    deployment.create_topics()
+    send(deployment, 200, [])
+    member = join(deployment, "sharing-0")
+    held: list[Record] = []
+
+    def fetch_again() -> bool:
+        held[:] = member.fetch(20, 0.05)
+        member.put_back(held)
+        return len(held) == 20
+
+    wait_until(fetch_again, 30, "too few are read")
+    for _ in range(30):
+        assert fetch_again()
     member.close()

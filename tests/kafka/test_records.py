@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import Message
 
 from streaming.events.record import UNREADABLE, Record
-from streaming.kafka.records import headers_of, read_record, read_records
+from streaming.kafka.records import headers_of, read_record, unpack
 
 TOPIC_ID = bytes(range(16))
 
@@ -22,7 +22,7 @@ def test_a_record_has_all_that_the_message_has() -> None:
     empty = Record("purchases", TOPIC_ID, 1, 7, 1_700, None, None, ())
     assert read_record(full, TOPIC_ID) == record
     assert read_record(message()) == Record("purchases", b"", 1, 7, 1_700, None, None, ())
-    assert read_records([full, message()], {"purchases": TOPIC_ID}) == [record, empty]
+    assert unpack([full, message()], {"purchases": TOPIC_ID}, 1000).records == [record, empty]
 
 
 @pytest.mark.parametrize("headers", [None, [("a", None), ("a", b"\xff")]])

@@ -13,8 +13,8 @@ from confluent_kafka import Message as KafkaMessage
 from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.errors import PurchasesError, Unavailable
+from streaming.kafka.client_errors import PASSING, ErrorWatch
 from streaming.kafka.config import Config
-from streaming.kafka.consumer import PASSING, ErrorWatch
 from streaming.system.shutdown import StopRequest
 
 # For the bounds of all partitions together.
