@@ -136,7 +136,11 @@ def _archive_day(reader: StoreReader, settings: Settings, day: date) -> int:
     _write_files(reader, settings, day)
     with reader.snapshot() as store:
         listed = read_column_files(store, day, day).get(day, ())
-    files = [file for file in listed if file.archived is not None]
+    # By row: wherever this ends, what is archived are the first rows of the day, and every reader
+    # takes the rows after them.
+    files = sorted(
+        (file for file in listed if file.archived is not None), key=lambda file: file.last_row
+    )
     if not files:
         raise _Changed
     return sum(_delete_rows(settings, file) for file in files if file.archived != file.events)

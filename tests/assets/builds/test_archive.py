@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from assets.builds import archive as archiver
+from assets.builds import event_reader
 from assets.builds.archive import ArchiveResult, archive_history, needs_archive
 from assets.builds.builder import open_builder
 from assets.builds.seal import seal_history
@@ -42,10 +43,10 @@ from streaming.store.pseudonyms import ErasureList, write_erasure_list
 from streaming.store.purchase_path import find_paths
 from streaming.store.rebuild import rebuild
 from streaming.system.home import Home
-from tests.assets.builds.test_columns import build, late_event
+from tests.assets.builds.test_columns import build, damage, late_event
 from tests.assets.event_store import store_events
 from tests.databases import home_settings, look
-from tests.store.rows import GROUP, Event, year_of_days
+from tests.store.rows import GROUP, Event, event, micros, year_of_days
 
 pytestmark = pytest.mark.sqlite("PURCHASES_KEEP_EVENTS deletes rows of a file")
 
@@ -346,6 +347,37 @@ def test_a_day_is_archived_while_it_comes_back(step: int, archived: Settings, st
     )
     assert return_days(archived) > 0
     assert (export_events(archived), counts(archived)) == (before, (DAYS + 4, 0))
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_an_archive_that_ends_within_a_day_leaves_its_last_rows(
+    is_damaged: bool,  # noqa: FBT001 - a case
+    kept: Settings,
+    steps: Steps,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also if they are the first by time: all files but the archived ones may be forgotten."""
+    for name in ("FRAME_ROWS", "FETCH_ROWS"):
+        monkeypatch.setattr(event_reader, name, 2)
+    falling = [event(number, micros("2024-01-02 12:00") - number) for number in range(4)]
+    store_events(kept, [*falling, late_event(4, 3)])
+    before = build(kept, 3)
+
+    def end() -> None:
+        if not is_damaged:
+            raise Unavailable("locked")
+        with look(kept) as opened:
+            query = "SELECT name FROM column_file ORDER BY last_row LIMIT 1"
+            damage(Home(kept.home).columns / opened.execute(query).fetchone()[0])
+
+    # After the files are listed, or before the rows of the second one are deleted.
+    with suppress(Unavailable):
+        steps.run(2 if is_damaged else 5, lambda: archive_history(kept, TODAY), end)
+    assert counts(kept) == ((5, 0) if is_damaged else (3, 2))
+    with write_store(kept) as store:
+        forget_all(store)
+    assert seal_history(kept, TODAY).problems == {}
+    assert build(kept, 3) == before
 
 
 @pytest.mark.parametrize("step", [5, 6, 7])
