@@ -12,12 +12,14 @@ from assets.builds import columns, seal
 from assets.builds.builder import open_builder
 from assets.builds.column_proof import find_problems
 from assets.builds.seal import SealResult, seal_history
+from assets.checks.column_files import check_unchanged_files
+from assets.checks.finding import CheckContext
 from assets.tables.models import WHOLE
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.store.backup import backup
-from streaming.store.column_files import forget_all
+from streaming.store.column_files import forget_all, read_column_files
 from streaming.store.column_store import open_column_store
 from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.erasure import erase
@@ -285,6 +287,19 @@ def damage(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
+
+
+def test_a_file_that_was_replaced_meanwhile_is_no_problem(sealed: Settings) -> None:
+    """The nightly check has no lock: its list is older than a correction, and than a new seal."""
+    damage(files(sealed)[0])
+    winner = late_event(1, 3, item="other", source_timestamp=-5)
+    with read_store(sealed) as opened:
+        assert read_column_files(opened)
+        store_events(sealed, [winner])
+        assert seal_history(sealed, TODAY).removed == 2
+        finding = check_unchanged_files(opened, CheckContext(sealed, 0))
+    assert finding.numbers == {"sound": 2, "unsound": 1}
+    assert [sentence[:14] for sentence in finding.examples] == ["day=2024-01-01"]
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"PAR1"), damage])
