@@ -18,7 +18,10 @@ from assets.tables.calendar import day_window
 from assets.tables.models import WHOLE
 from assets.tables.sql_transform import AnyTransform
 from assets.tables.transforms import Transform
+from streaming.errors import PurchasesError
 from streaming.kafka.names import Names
+from streaming.store.archive import show_archived
+from streaming.store.column_store import open_column_store
 from streaming.store.connection import StoreConnection
 from streaming.store.live_totals import CORRECTIONS
 from streaming.store.sql_tables import code_versions
@@ -113,6 +116,10 @@ def check_unchanged(
 
 def check_recomputed(connection: StoreConnection, context: CheckContext) -> Finding:
     """Recompute totals, items and ledger from the events, by code that the stream does not use."""
+    try:
+        show_archived(connection, open_column_store(context.settings))
+    except PurchasesError as error:
+        return Finding(passed=False, description=str(error))
     days = check_days(connection, context.settings.zone)
     checks = [check_totals(connection), check_items(connection), days]
     differing = sum(check.differing for check in checks)

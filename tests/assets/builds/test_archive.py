@@ -19,6 +19,7 @@ from assets.builds.builder import open_builder
 from assets.builds.seal import seal_history
 from assets.checks.backups import check_restorable
 from assets.checks.finding import CheckContext
+from assets.checks.reconciliation import check_recomputed
 from assets.queries.event_figures import Subject, rank_events, read_lines, read_orders, read_periods
 from assets.queries.export import export_chunks
 from assets.queries.file_formats import Format
@@ -258,6 +259,25 @@ def test_a_rehearsal_of_a_backup_has_the_archive(archived: Settings) -> None:
     )
     assert (finding.passed, finding.numbers["events"]) == (True, DAYS)
     assert sorted(Home(archived.home).columns.rglob("*.parquet")) == before
+
+
+def test_the_nightly_recount_has_the_archive(archived: Settings) -> None:
+    """It agrees, names a figure that does not, and fails by the name of a damaged file."""
+    context = CheckContext(archived, 0)
+    with read_store(archived) as store:
+        finding = check_recomputed(store, context)
+    assert (finding.passed, finding.numbers["different"]) == (True, 0)
+    with write_store(archived) as store:
+        store.execute("UPDATE day_ledger SET items_sold = 9 WHERE day = '2024-01-02'")
+    with read_store(archived) as store:
+        finding = check_recomputed(store, context)
+    assert (finding.passed, finding.numbers["different"]) == (False, 1)
+    assert finding.examples[0].startswith("day_ledger of 2024-01-02: items_sold is 9")
+    (file,) = Home(archived.home).columns.rglob("day=2024-01-02/*")
+    damage(file)
+    with read_store(archived) as store:
+        finding = check_recomputed(store, context)
+    assert (finding.passed, file.name in finding.description) == (False, True)
 
 
 def test_a_purchase_is_found_by_its_id(archived: Settings) -> None:
