@@ -149,21 +149,21 @@ def _archive_day(reader: StoreReader, settings: Settings, day: date) -> int:
 def _write_files(reader: StoreReader, settings: Settings, day: date) -> None:
     """Name files with the whole rows of a day, in place of those that have the purchases only."""
     column_store = open_column_store(settings)
-    with reader.snapshot() as store:
-        listed = read_column_files(store, day, day).get(day, [])
-        corrections = count_corrections(store)
-        whole = [file for file in listed if file.archived is not None]
-        figures = read_ledger(store, day, day)[day]
-        after = max((file.last_row for file in whole), default=0)
-        new: list[ColumnFile] = []
-        for frame in read_whole_rows(store, day, settings.zone, after):
-            if frame.is_empty():
-                continue
-            # A file stands up to its last row: those of the next one come after it.
-            rows = (after + 1, int(frame[ROW][-1]))
-            new.append(write_file(frame, column_store, day.isoformat(), rows))
-            after = rows[1]
+    new: list[ColumnFile] = []
     try:
+        with reader.snapshot() as store:
+            listed = read_column_files(store, day, day).get(day, [])
+            corrections = count_corrections(store)
+            whole = [file for file in listed if file.archived is not None]
+            figures = read_ledger(store, day, day)[day]
+            after = max((file.last_row for file in whole), default=0)
+            for frame in read_whole_rows(store, day, settings.zone, after):
+                if frame.is_empty():
+                    continue
+                # A file stands up to its last row: those of the next one come after it.
+                rows = (after + 1, int(frame[ROW][-1]))
+                new.append(write_file(frame, column_store, day.isoformat(), rows))
+                after = rows[1]
         _require_sums(day, sum_files([*whole, *new]), figures)
         with write_store(settings) as store:
             now = read_column_files(store, day, day).get(day, [])

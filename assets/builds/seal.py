@@ -86,27 +86,31 @@ def seal_history(settings: Settings, today: date, limit_seconds: float = math.in
     with closing(open_reader(settings)) as reader:
         with reader.snapshot() as store:
             days = _list_days(store, read_column_files(store), settings, today)
-        for day in days:
-            if limit.is_over():
-                break
-            result = _seal(reader, settings, day)
-            if result.problem is not None:
-                problems[day.isoformat()] = result.problem
-            if _record(settings, result):
-                sealed.append(result)
-        with reader.snapshot() as store:
-            listed = read_column_files(store)
-        for files in _list_small(listed):
-            result = _join(reader, settings, files)
-            if _record(settings, result):
-                joined.append(result)
+        try:
+            for day in days:
+                if limit.is_over():
+                    break
+                result = _seal(reader, settings, day)
+                if result.problem is not None:
+                    problems[day.isoformat()] = result.problem
+                if _record(settings, result):
+                    sealed.append(result)
+            with reader.snapshot() as store:
+                listed = read_column_files(store)
+            for files in _list_small(listed):
+                result = _join(reader, settings, files)
+                if _record(settings, result):
+                    joined.append(result)
+        finally:
+            # Also after an error: each seal would fill a full disk more, and the stream would stop.
+            removed = remove_unlisted(settings)
     new = [file for result in sealed for file in result.new]
     return SealResult(
         days=len(sealed),
         files=len(new),
         events=sum_files(new).events,
         joined=sum(len(result.basis) for result in joined),
-        removed=remove_unlisted(settings),
+        removed=removed,
         problems=problems,
     )
 

@@ -49,7 +49,10 @@ class ColumnStore(Protocol):
         ...
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a new file, which a crash does not undo any more when this returns."""
+        """Write a new file, which a crash does not undo any more when this returns.
+
+        If it raises, there is no file.
+        """
         ...
 
     def read(self, name: str) -> bytes:
@@ -106,15 +109,20 @@ class DirectoryStore:
         """Write and sync a file and its directory."""
         path = self.directory / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Without a draft: no row names the file before this returns.
-        with path.open("wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(content)
-            file.flush()
-            # The list must never name a file that a power failure can undo.
-            os.fsync(file.fileno())
-        for below in (path.parent, self.directory):
-            sync_directory(below)
+        try:
+            # Without a draft: no row names the file before this returns.
+            with path.open("wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(content)
+                file.flush()
+                # The list must never name a file that a power failure can undo.
+                os.fsync(file.fileno())
+            for below in (path.parent, self.directory):
+                sync_directory(below)
+        except OSError:
+            # The stream needs what is left of a full disk.
+            self.remove([name])
+            raise
 
     def read(self, name: str) -> bytes:
         """Read a file."""
