@@ -32,6 +32,7 @@ from orchestration.automation.run_requests import (
     seal_request,
     tables_job,
 )
+from orchestration.automation.table_sensors import has_unfinished_run
 from streaming.settings import Settings
 from streaming.store.connection import read_store, store_exists
 
@@ -148,11 +149,15 @@ def seal_schedule(settings: Settings) -> ScheduleDefinition:
         least = 1 if now.minute == SEAL_MINUTE else FILE_ROWS
         # Asked before a run is requested: the process of a run costs seconds, and mostly nothing is
         # due.
-        if needs_seal(settings, now.date(), least):
-            return seal_request()
-        if now.minute == SEAL_MINUTE and needs_archive(settings, now.date()):
-            return seal_request()
-        return SkipReason("All that is to be sealed is sealed.")
+        is_due = needs_seal(settings, now.date(), least) or (
+            now.minute == SEAL_MINUTE and needs_archive(settings, now.date())
+        )
+        if not is_due:
+            return SkipReason("All that is to be sealed is sealed.")
+        # It may wait for a build that takes hours. Further ones would take all slots of the queue.
+        if has_unfinished_run(context.instance, "seal"):
+            return SkipReason("A seal is under way.")
+        return seal_request()
 
     return seal_schedule_
 

@@ -124,6 +124,12 @@ def read_unfinished_runs(instance: DagsterInstance) -> list[UnfinishedRun]:
     return [UnfinishedRun(run_days(run), tables) for run in runs if (tables := run_tables(run))]
 
 
+def has_unfinished_run(instance: DagsterInstance, reason: str) -> bool:
+    """Return whether a run of this reason waits or works."""
+    unfinished = RunsFilter(tags={REASON_TAG: reason}, statuses=list(UNFINISHED))
+    return bool(instance.get_runs(unfinished, limit=1))
+
+
 def _read_stale_partitions(settings: Settings, day_tables: Sequence[str]) -> list[StalePartition]:
     if not store_exists(settings):
         return []

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Final
 
-from streaming.errors import PurchasesError
-from streaming.store.postgres import connect, store_errors
+from streaming.errors import PurchasesError, Unavailable
+from streaming.store.postgres import PostgresConnection, connect, store_errors
 from streaming.system.database import PostgresDatabase
+from streaming.system.deadline import Deadline, wait_until
 
 HISTORY: Final = "purchases history"
 """Builds share it, because they read column files; a seal, which removes such, has it alone."""
@@ -39,13 +40,24 @@ def hold_run(
     with closing(connect(database, lock_seconds=wait_seconds)) as session:
         with store_errors(database):
             # The run's own lock comes first: a run that waits for its turn must count as alive.
-            own = session.execute("SELECT pg_try_advisory_lock(hashtextextended(?, 0))", [run_id])
-            # Truth values come as integers, as from SQLite.
-            if own.fetchone() != (1,):
+            if not _take(session, run_id):
                 raise PurchasesError(f"The run {run_id} writes already, in another process.")
-            how = "pg_advisory_lock" if alone else "pg_advisory_lock_shared"
-            session.execute(f"SELECT {how}(hashtextextended(?, 0))", [HISTORY])
+            if not alone:
+                session.execute("SELECT pg_advisory_lock_shared(hashtextextended(?, 0))", [HISTORY])
+            # Not in the server's queue, in which each new build would wait behind this run.
+            elif not wait_until(lambda: _take(session, HISTORY), Deadline.after(wait_seconds)):
+                raise Unavailable(
+                    f"Builds keep a run that writes alone out of {database}: wait for their end,"
+                    " and start it again."
+                )
         yield
+
+
+def _take(session: PostgresConnection, name: str) -> bool:
+    """Take a lock alone, and return whether it was free."""
+    taken = session.execute("SELECT pg_try_advisory_lock(hashtextextended(?, 0))", [name])
+    # Truth values come as integers, as from SQLite.
+    return taken.fetchone() == (1,)
 
 
 def keep_runs_out(database: PostgresDatabase) -> AbstractContextManager[None]:
@@ -94,8 +106,7 @@ def hold_task(database: PostgresDatabase, task_id: str) -> AbstractContextManage
 def _hold_alone(database: PostgresDatabase, name: str, refusal: str) -> Iterator[None]:
     with closing(connect(database)) as session:
         with store_errors(database):
-            taken = "SELECT pg_try_advisory_lock(hashtextextended(?, 0))"
-            if session.execute(taken, [name]).fetchone() != (1,):
+            if not _take(session, name):
                 raise PurchasesError(refusal)
         yield
 
@@ -106,7 +117,7 @@ def is_run_held(database: PostgresDatabase, run_id: str) -> bool:
 
 
 def is_history_held(database: PostgresDatabase) -> bool:
-    """Return whether a session of any host holds the history's lock, or waits for it."""
+    """Return whether a session of any host holds the history's lock, or waits to share it."""
     return _is_held(database, HISTORY)
 
 

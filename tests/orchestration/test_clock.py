@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from dagster import (
     DagsterInstance,
+    DagsterRunStatus,
     RunRequest,
     ScheduleDefinition,
     build_schedule_context,
@@ -18,12 +19,19 @@ from assets.builds.staleness import CLOSE_TIME, is_provisional, read_stale_parti
 from assets.partitions import today
 from assets.tables.calendar import HOUR, SECOND, day_window
 from assets.tables.day_range import DayRange
-from orchestration.automation.schedules import CLOSE, daily_close_schedule, seal_schedule
+from orchestration.automation.run_requests import seal_request
+from orchestration.automation.schedules import (
+    CLOSE,
+    SEAL_MINUTE,
+    daily_close_schedule,
+    seal_schedule,
+)
 from orchestration.build import build_defs
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
 from tests.assets.event_store import store_events
 from tests.databases import look
+from tests.orchestration.test_run_sensors import start_run
 from tests.store.rows import event, micros
 
 EVE = date(2023, 12, 31)
@@ -134,14 +142,14 @@ def test_at_local_midnight_tomorrow_becomes_a_day_to_build(
 
 
 def test_few_events_are_sealed_once_an_hour_and_many_at_once(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past days at minute 20, a day that fills a file at each tick, and nothing without events."""
     schedule = seal_schedule(settings)
     ticks = [datetime(2024, 1, 2, 1, minute, tzinfo=UTC) for minute in (10, 20)]
 
     def count_requests() -> list[int]:
-        contexts = [build_schedule_context(scheduled_execution_time=at) for at in ticks]
+        contexts = [build_schedule_context(instance, scheduled_execution_time=at) for at in ticks]
         return [len(schedule.evaluate_tick(context).run_requests or ()) for context in contexts]
 
     assert count_requests() == [0, 0]
@@ -152,3 +160,17 @@ def test_few_events_are_sealed_once_an_hour_and_many_at_once(
     for module in ("assets.builds.seal", "orchestration.automation.schedules"):
         monkeypatch.setattr(f"{module}.FILE_ROWS", 1)
     assert count_requests() == [1, 1]
+
+
+def test_no_seal_is_requested_while_one_is_under_way(
+    store: Settings, instance: DagsterInstance
+) -> None:
+    """It may wait for a long build, and one more each two minutes would take all slots."""
+    store_events(store, [event(1, micros("2024-01-01 12:00"))])
+    tick = datetime(2024, 1, 2, 1, SEAL_MINUTE, tzinfo=UTC)
+    context = build_schedule_context(instance, scheduled_execution_time=tick)
+    run = start_run(store, instance, DagsterRunStatus.STARTED, seal_request())
+    asked = seal_schedule(store).evaluate_tick(context)
+    assert (asked.run_requests, asked.skip_message) == ([], "A seal is under way.")
+    instance.report_run_failed(run)
+    assert len(seal_schedule(store).evaluate_tick(context).run_requests or ()) == 1

@@ -98,13 +98,39 @@ def test_builds_write_side_by_side_in_postgresql(postgres_settings: Settings) ->
         assert is_run_alive(elsewhere, "mine")
 
 
-def test_the_wait_has_an_end(shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_does_not_wait_for_a_run_that_waits_to_write_alone(
+    postgres_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A seal waits for a long backfill, and the builds of today go on beside both."""
+    entered = threading.Event()
+
+    def wait_and_seal() -> None:
+        with hold_write_lock(postgres_settings, "seal", alone=True):
+            entered.set()
+
+    waiting = threading.Thread(target=wait_and_seal)
+    with other_run(postgres_settings, alone=False):
+        waiting.start()
+        wait_until(lambda: is_run_alive(postgres_settings, "seal"), 60, "the seal does not start")
+        # Of the server's wait for a lock only, which is none.
+        monkeypatch.setattr(locks, "DEADLINE_SECONDS", 1)
+        with hold_write_lock(postgres_settings, "mine"):
+            assert is_run_alive(postgres_settings, "seal")
+            assert not entered.is_set()
+    waiting.join()
+    assert entered.is_set()
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_wait_has_an_end(
+    shop: Settings, monkeypatch: pytest.MonkeyPatch, *, alone: bool
+) -> None:
     """A run that never ends is not waited for forever; in a home its process is named."""
     monkeypatch.setattr(locks, "DEADLINE_SECONDS", 0.01)
     with (
-        other_run(shop) as child,
-        pytest.raises(Unavailable, match=rf"{child.pid} holds|is locked by another"),
-        hold_write_lock(shop, "mine"),
+        other_run(shop, alone=not alone) as child,
+        pytest.raises(Unavailable, match=rf"{child.pid} holds|is locked by another|keep a run"),
+        hold_write_lock(shop, "mine", alone=alone),
     ):
         pass
     # A server ends the session of a run a moment after its client.
