@@ -1,10 +1,10 @@
 """Staleness: the day versions of the stream against those that the tables were built from.
 
-All is pure except the two `read_` functions. Which runs are requested is in
+All is pure except the `read_` functions. Which runs are requested is in
 `orchestration.automation.run_plan`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Final
@@ -119,6 +119,15 @@ def read_added_days(connection: StoreConnection) -> list[date]:
         "SELECT DISTINCT partition FROM table_build WHERE added_events > 0 ORDER BY 1 DESC"
     )
     return [date.fromisoformat(row[0]) for row in rows]
+
+
+def read_provisional_days(
+    connection: StoreConnection, tables: Collection[str], zone: ZoneInfo
+) -> list[date]:
+    """Read the days of which a build of one of these day tables is older than the day's close."""
+    rows = connection.execute("SELECT table_name, partition, built_at FROM table_build")
+    builds = [(date.fromisoformat(day), at) for table, day, at in rows if table in tables]
+    return [day for day, built_at in builds if is_provisional(day, built_at, zone)]
 
 
 def stale_days(

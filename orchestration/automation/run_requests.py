@@ -83,12 +83,12 @@ def days_request(days: DayRange, reason: str, version: int, tables: Sequence[str
     return _day_tables_request(range_tags(days), reason, version, tables, {})
 
 
-def close_request(day: date, added: Iterable[date], tables: Sequence[str]) -> RunRequest:
-    """Return a request to compute a day and older ones that were added to, from all their events.
+def close_request(day: date, others: Iterable[date], tables: Sequence[str]) -> RunRequest:
+    """Return a request to compute a day, and others if they are older, from all their events.
 
     Its run begins no further day after `LATE_SECONDS`; the rest is left to the next close.
     """
-    tags, config = _tags_and_config(frozenset([day, *(one for one in added if one < day)]))
+    tags, config = _tags_and_config(frozenset([day, *(one for one in others if one < day)]))
     # By force, because a current day is to be computed from all its events once.
     limited = {**config, "force": True, "limit_seconds": LATE_SECONDS}
     return _day_tables_request(tags, "close", 0, tables, limited)

@@ -22,7 +22,7 @@ from dagster import (
 from assets.builds.archive import needs_archive
 from assets.builds.columns import FILE_ROWS
 from assets.builds.seal import needs_seal
-from assets.builds.staleness import read_added_days
+from assets.builds.staleness import read_added_days, read_provisional_days
 from assets.checks.asset_checks import FREQUENT, NIGHTLY, check_selection
 from assets.lineage import HISTORY
 from assets.tables.sql_transform import day_table_names, still_there
@@ -125,7 +125,9 @@ def daily_close_schedule(settings: Settings) -> ScheduleDefinition:
         if not store_exists(settings):
             return close_request(yesterday, (), there)
         with read_store(settings) as store:
-            return close_request(yesterday, read_added_days(store), there)
+            # Of ticks that were missed, as while the computer was off, Dagster makes up the last.
+            missed = read_provisional_days(store, there, settings.zone)
+            return close_request(yesterday, [*read_added_days(store), *missed], there)
 
     return daily_close_schedule
 

@@ -236,6 +236,30 @@ def test_the_close_computes_older_days_that_were_added_to(
     assert config["days"] == ["2011-10-30", "2011-10-26"]
 
 
+def test_a_close_computes_days_whose_own_close_was_missed(
+    store: Settings, connection: StoreConnection
+) -> None:
+    """The computer was off from Saturday evening on. A table that is gone does not count."""
+    days = {
+        "2024-02-29": ("gone", "2024-02-29 12:00"),
+        "2024-03-01": ("daily_sales", "2024-03-01 18:00"),
+        "2024-03-02": ("daily_sales", "2024-03-02 19:31"),
+    }
+    with open_builder(store, "run") as builder:
+        for day, (table, built_at) in days.items():
+            builder.build(day, DAY_TRANSFORMS)
+            connection.execute(
+                "UPDATE table_build SET table_name = ?, built_at = ?"
+                " WHERE table_name = 'daily_sales' AND partition = ?",
+                (table, micros(built_at), day),
+            )
+    monday = datetime(2024, 3, 4, 0, 15, tzinfo=UTC)
+    context = build_schedule_context(scheduled_execution_time=monday)
+    (request,) = daily_close_schedule(store).evaluate_tick(context).run_requests or ()
+    config = request.run_config["ops"]["day_tables"]["config"]
+    assert config["days"] == ["2024-03-03", "2024-03-02", "2024-03-01"]
+
+
 @pytest.mark.sqlite("the file of a lock")
 def test_one_run_writes_at_a_time(tmp_path: Path) -> None:
     """The lock of a run is its own, and gone afterwards."""
