@@ -32,6 +32,7 @@ from assets.builds.locks import is_run_alive
 from assets.checks.asset_checks import RECONCILIATION, check_selection
 from assets.tables.models import WHOLE_TABLE_NAMES
 from assets.tables.sql_transform import day_table_names
+from orchestration.automation.dead_runs import report_dead_run
 from orchestration.automation.run_requests import (
     REASON_TAG,
     TASK_TAG,
@@ -167,10 +168,7 @@ def report_dead_runs(settings: Settings, instance: DagsterInstance, now: float) 
         # A lock file that nobody holds was left by a kill. Without one the run has not begun, or
         # is just ending: only a long silence tells these from a process that died early.
         if path.exists() or _is_silent(instance, run, now):
-            # Before the file is removed: should this process end in between, the file still shows
-            # the death.
-            instance.report_run_failed(run, "The process of this run died.")
-            path.unlink(missing_ok=True)
+            report_dead_run(settings, instance, run)
             yield run.run_id
 
 

@@ -10,7 +10,12 @@ import sys
 
 from assets.builds.locks import hold_daemon_lock
 from assets.tables.first_partition import FIRST_PARTITION
-from orchestration.instance import dagster_environment, prepare_instance, read_instance_ref
+from orchestration.instance import (
+    dagster_environment,
+    open_instance,
+    prepare_instance,
+    read_instance_ref,
+)
 from streaming.settings import Settings, load_settings
 from streaming.system.log_rotation import rotate_own_log
 
@@ -43,9 +48,14 @@ def _serve_daemon(settings: Settings) -> None:
     from dagster._daemon.cli import run_command
     from dagster_shared.serdes import serialize_value
 
+    from orchestration.automation.dead_runs import report_earlier_runs
+
     instance = ["--instance-ref", serialize_value(read_instance_ref(settings))]
     command = ["-m", "orchestration.definitions", *instance, "--log-level", "warning"]
     with hold_daemon_lock(settings):
+        # Dead ones would keep slots of the queue for six hours.
+        with open_instance(settings) as opened:
+            report_earlier_runs(settings, opened)
         run_command(command, prog_name="dagster-daemon")
 
 

@@ -20,10 +20,11 @@ from dagster import (
 from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.launcher import LaunchRunContext
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
-from dagster._core.storage.tags import WILL_RETRY_TAG
+from dagster._core.storage.tags import GRPC_INFO_TAG, WILL_RETRY_TAG
 
 from assets.builds.locks import hold_daemon_lock, hold_task_lock
 from assets.tables.models import WHOLE_TABLE_NAMES
+from orchestration.automation.dead_runs import report_earlier_runs
 from orchestration.automation.run_requests import TASK_TAG
 from orchestration.automation.run_sensors import SILENT_SECONDS, report_dead_runs
 from orchestration.build import build_defs
@@ -119,17 +120,31 @@ def test_a_run_whose_worker_died_is_reported_whatever_it_did(
     prepare_instance(host)
     with open_instance(host) as instance:
         for task in ("alive", "dead"):
-            tags = {TASK_TAG: task}
-            run = DagsterRun("upkeep", run_id=str(uuid.uuid4()), tags=tags)
-            instance.add_run(run)
-            started = DagsterEvent("PIPELINE_START", run.job_name, message="started")
-            instance.report_dagster_event(started, run.run_id)
+            run = start_upkeep(instance, {TASK_TAG: task})
         now = time.time()
         with hold_task_lock(host, "alive"):
             elsewhere = host.model_copy(update={"home": tmp_path / "another-host"})
             assert list(report_dead_runs(elsewhere, instance, now)) == []
             later = now + SILENT_SECONDS + 1
             assert list(report_dead_runs(elsewhere, instance, later)) == [run.run_id]
+
+
+def start_upkeep(instance: DagsterInstance, tags: dict[str, str]) -> DagsterRun:
+    """Make a started run with these tags, of which nothing is executed."""
+    run = DagsterRun("upkeep", run_id=str(uuid.uuid4()), tags=tags)
+    instance.add_run(run)
+    started = DagsterEvent("PIPELINE_START", run.job_name, message="started")
+    instance.report_dagster_event(started, run.run_id)
+    return run
+
+
+def test_a_daemon_that_starts_reports_no_run_of_another_host(host: Settings) -> None:
+    """Whose code server listens on a socket there, and on none here."""
+    prepare_instance(host)
+    with open_instance(host) as instance:
+        run = start_upkeep(instance, {GRPC_INFO_TAG: '{"socket": "/of/another/host"}'})
+        report_earlier_runs(host, instance)
+        assert not is_finished(instance, run)
 
 
 def is_finished(instance: DagsterInstance, run: DagsterRun) -> bool:
