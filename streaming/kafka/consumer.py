@@ -38,7 +38,7 @@ CLOSE_SECONDS: Final = 2.0
 """How long a rebalance is waited for before closing; a process has 10 s to end in."""
 UNPACKED_MESSAGES: Final = 50
 """Taken from the client at once, which makes objects of all their headers: some 70 bytes of four
-sent."""
+sent (docs/decisions/0078)."""
 
 
 class GroupConsumer:
