@@ -73,8 +73,8 @@ class _Sealed:
 def seal_history(settings: Settings, today: date, limit_seconds: float = math.inf) -> SealResult:
     """Seal what no column file has: past days whole, and of `today` what fills a file.
 
-    Then join the small files of a day, and remove files that no row names. No further day is begun
-    after the limit. Only who holds the write lock may do it. Raises what `open_reader` and
+    Then join the small files of a past day, and remove files that no row names. No further day is
+    begun after the limit. Only who holds the write lock may do it. Raises what `open_reader` and
     `write_store` do, `Mismatch` if the deployment has other settings, and what `ColumnStore` does.
     """
     if not has_column_files(settings):
@@ -97,7 +97,7 @@ def seal_history(settings: Settings, today: date, limit_seconds: float = math.in
                     sealed.append(result)
             with reader.snapshot() as store:
                 listed = read_column_files(store)
-            for files in _list_small(listed):
+            for files in _list_small(listed, today):
                 result = _join(reader, settings, files)
                 if _record(settings, result):
                     joined.append(result)
@@ -121,7 +121,8 @@ def needs_seal(settings: Settings, today: date, events: int = 1) -> bool:
         return False
     with closing(open_reader(settings)) as reader, reader.snapshot() as store:
         listed = read_column_files(store)
-        return bool(_list_days(store, listed, settings, today, events)) or any(_list_small(listed))
+        days = _list_days(store, listed, settings, today, events)
+        return bool(days) or any(_list_small(listed, today))
 
 
 def read_history(store: StoreConnection) -> dict[str, int]:
@@ -184,9 +185,15 @@ def _seal(reader: StoreReader, settings: Settings, day: date) -> _Sealed:
     return _Sealed(listed, new, corrections)
 
 
-def _list_small(listed: Mapping[date, Sequence[ColumnFile]]) -> Iterator[list[ColumnFile]]:
-    """Yield the files to join: those of a day that are not full, if they are many."""
-    for files in listed.values():
+def _list_small(
+    listed: Mapping[date, Sequence[ColumnFile]], today: date
+) -> Iterator[list[ColumnFile]]:
+    """Yield the files to join: those of a past day that are not full, if they are many."""
+    for day, files in listed.items():
+        # A joined file stands up to a later row than the last build of today, which could not be
+        # added to: all of today would be computed, and the next build wait 20 times as long.
+        if day >= today:
+            continue
         # A file with whole rows stays what it is: its rows are brought back by its range.
         small = [file for file in files if file.events < FILE_ROWS and file.archived is None]
         if len(small) > SMALL_FILES and not any(file.problem for file in files):

@@ -11,7 +11,7 @@ import pytest
 from assets.builds import columns, seal
 from assets.builds.builder import open_builder
 from assets.builds.column_proof import find_problems
-from assets.builds.seal import SealResult, seal_history
+from assets.builds.seal import SealResult, needs_seal, seal_history
 from assets.checks.column_files import check_unchanged_files
 from assets.checks.finding import CheckContext
 from assets.tables.models import WHOLE
@@ -138,6 +138,27 @@ def test_today_is_sealed_when_it_fills_a_file(
     assert seal_history(store, date(2024, 1, 5)).files == 0
     store_events(store, [late_event(3, 5), late_event(4, 5)])
     assert seal_history(store, date(2024, 1, 5)).events == 4
+
+
+def test_small_files_of_today_become_one_when_the_day_is_over(
+    store: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build of today is not added to if one of its files has newer events too."""
+    monkeypatch.setattr(seal, "SMALL_FILES", 2)
+    for module in (seal, columns):
+        monkeypatch.setattr(module, "FILE_ROWS", 10)
+    monkeypatch.setattr("assets.builds.event_reader.FRAME_ROWS", 5)
+    monkeypatch.setattr("assets.builds.event_reader.FETCH_ROWS", 1)
+    today = date(2024, 1, 5)
+    for first in (0, 10, 20):
+        store_events(store, [late_event(first + number, 5) for number in range(10)])
+        assert seal_history(store, today).joined == 0
+    assert len(files(store)) == 6
+    assert not needs_seal(store, today)
+    tomorrow = date(2024, 1, 6)
+    assert needs_seal(store, tomorrow)
+    assert seal_history(store, tomorrow).joined > 1
+    assert build(store) == build_from_rows(store)
 
 
 def test_files_hold_bounded_frames(store: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
