@@ -5,7 +5,7 @@ What a client logs is in `client_log`.
 
 from typing import Final
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Message
 
 from streaming.errors import Mismatch, Unrecoverable
 from streaming.system.logs import RateLimitedLogger
@@ -43,6 +43,15 @@ class ErrorWatch:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self.all_brokers_down = True
         self._log.warning("kafka_error", code=error.name(), error=error.str())
+
+
+def is_said_once(message: Message) -> bool:
+    """Return whether a message is the error after which the client reads its partition no more.
+
+    It refuses to seek in it too, so the error must not be dropped.
+    """
+    error = message.error()
+    return error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET
 
 
 def refusal_of(error: KafkaError, position: str, watch: ErrorWatch) -> str | None:

@@ -21,10 +21,10 @@ from confluent_kafka import TopicPartition as PartitionOffset
 
 from streaming.errors import Mismatch, Unrecoverable
 from streaming.events.record import Record, TopicPartition
-from streaming.kafka.client_errors import ErrorWatch, refusal_of
+from streaming.kafka.client_errors import ErrorWatch, is_said_once, refusal_of
 from streaming.kafka.config import Config
 from streaming.kafka.offsets import list_partitions
-from streaming.kafka.records import READ_BYTES, unpack
+from streaming.kafka.records import READ_BYTES, bytes_of, first_offsets, unpack
 from streaming.kafka.unreadable_batch import UNREADABLE, unreadable_message
 from streaming.runtime.limits import CALL_SECONDS
 from streaming.system.deadline import Deadline
@@ -113,7 +113,7 @@ class GroupConsumer:
         If that or `READ_BYTES` leaves something unread, the client pauses: it bounds what it reads
         ahead by values alone.
         """
-        left = READ_BYTES
+        left = READ_BYTES - sum(map(bytes_of, records))
         while left > 0:
             room = maximum - len(records)
             more = 0 if self._is_paused else min(room, UNPACKED_MESSAGES) - len(self._unread)
@@ -146,7 +146,13 @@ class GroupConsumer:
 
     def _forget(self, partitions: AbstractSet[TopicPartition]) -> None:
         self._put_back = [r for r in self._put_back if (r.topic, r.partition) not in partitions]
-        self._unread = [m for m in self._unread if (m.topic(), m.partition()) not in partitions]
+        owned = {(p.topic, p.partition) for p in self.assignment()}
+        self._unread = [
+            message
+            for message in self._unread
+            for at in [(message.topic(), message.partition())]
+            if at not in partitions or (at in owned and is_said_once(message))
+        ]
         self._pause(is_paused=bool(self._unread))
 
     def _drop_revoked(self, records: list[Record]) -> list[Record]:
@@ -245,15 +251,7 @@ class GroupConsumer:
         """Return the position of each owned partition, before what was put back or is unread."""
         positions = self._consumer.position(self.assignment())
         if self._put_back or self._unread:
-            waiting = [(r.topic, r.partition, r.offset) for r in self._put_back]
-            waiting += [
-                (m.topic() or "", m.partition() or 0, m.offset() or 0)
-                for m in self._unread
-                if m.error() is None
-            ]
-            first: dict[TopicPartition, int] = {}
-            for topic, partition, offset in waiting:
-                first.setdefault((topic, partition), offset)
+            first = first_offsets(self._put_back, self._unread)
             # The epoch stays: that of a later record is as good for noticing a log that was cut.
             for at in positions:
                 at.offset = first.get((at.topic, at.partition), at.offset)
@@ -284,6 +282,8 @@ class GroupConsumer:
         try:
             starts = self._look_up_starts(partitions + self._following(partitions))
             consumer.incremental_assign(starts)
+            # The client keeps a pause over a revocation, and begins others without one.
+            (consumer.pause if self._is_paused else consumer.resume)(starts)
             self._validate(starts)
         except Exception as error:
             self._failure = error

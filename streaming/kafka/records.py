@@ -3,16 +3,16 @@
 What a record's key, value and headers mean is in `events`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import methodcaller
 from typing import Final, NamedTuple, cast
 
 from confluent_kafka import Message
 
-from streaming.events.record import UNREADABLE, Headers, Record
+from streaming.events.record import UNREADABLE, Headers, Record, TopicPartition
 
-READ_BYTES: Final = 32 * 1024 * 1024
-"""Of keys and headers in memory, of the records of one fetch. Values are bounded by the client."""
+READ_BYTES: Final = 64 * 1024 * 1024
+"""Of the records of one fetch in memory; a full batch with some ten headers each has room."""
 HEADER_BYTES: Final = 200
 """What a header takes beside its value: a name, a pair and two objects, of four bytes sent."""
 
@@ -70,13 +70,33 @@ def unpack(
                 headers,
             )
         )
-        if key:
-            size += len(key)
         if headers:
-            size += sum(HEADER_BYTES + len(value or b"") for _, value in headers)
+            size += bytes_of(records[-1])
+        elif key:
+            size += len(key)
         if size >= most_bytes:
             return Unpacked(records, number, size)
     return Unpacked(records, len(messages), size)
+
+
+def first_offsets(
+    records: Iterable[Record], messages: Iterable[Message]
+) -> dict[TopicPartition, int]:
+    """Return the first offset in each partition, of records and of messages that follow them."""
+    offsets = [((record.topic, record.partition), record.offset) for record in records]
+    offsets += [
+        ((message.topic() or "", message.partition() or 0), message.offset() or 0)
+        for message in messages
+        if message.error() is None
+    ]
+    # The first of them stays, as it is written last.
+    return dict(reversed(offsets))
+
+
+def bytes_of(record: Record) -> int:
+    """Return what key, value and headers of a record take in memory."""
+    headers = sum(HEADER_BYTES + len(value or b"") for _, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
 
 
 def headers_of(message: Message) -> Headers:
