@@ -60,12 +60,16 @@ def owned_by(member: GroupConsumer | Consumer) -> set[tuple[str, int]]:
     return {(at.topic.partition(".")[2], at.partition) for at in member.assignment()}
 
 
+def count_owned(member: GroupConsumer) -> int:
+    """Return how many partitions of `purchases` a member reads."""
+    return sum(topic == PURCHASES for topic, _ in owned_by(member))
+
+
 def owned_after(members: Sequence[GroupConsumer], numbers: Sequence[int]) -> bool:
     """Let the members go on for a moment; return whether each has so many of `purchases`."""
     for member in members:
         member.fetch(1, 0)
-    owned = [sum(topic == PURCHASES for topic, _ in owned_by(member)) for member in members]
-    return owned == list(numbers)
+    return [count_owned(member) for member in members] == list(numbers)
 
 
 def test_members_share_a_topic_evenly_and_its_followers_go_with_partition_0(
@@ -182,6 +186,46 @@ def test_a_paused_member_goes_back_to_where_it_is_rewound_to(
     member.rewind([PartitionOffset(at.topic, at.partition, 0) for at in member.assignment()])
     assert numbers(read_until(lambda: member.fetch(5_000, 0), 200)) == list(range(200))
     member.close()
+
+
+def test_a_partition_that_moves_while_its_member_is_paused_is_read_by_both(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client keeps a pause over a revocation: the partition would never be read again."""
+    monkeypatch.setattr("streaming.kafka.consumer.READ_BYTES", 20 * HEADER_BYTES)
+    deployment.create_topics()
+    send(deployment, 200, [("h", b"")] * 20)
+    first = join(deployment, "sharing-0")
+    held = read_until(lambda: first.fetch(5_000, 0.5), 1)
+
+    def stay_paused() -> list[Record]:
+        """Let the first go on as while a schema registry is away."""
+        first.put_back(held)
+        held[:] = first.fetch(5_000, 0.05)
+        return held
+
+    for _ in range(10):
+        stay_paused()
+    second = join(deployment, "sharing-1")
+    read: list[Record] = []
+
+    def both_own_two() -> bool:
+        stay_paused()
+        read.extend(second.fetch(5_000, 0.05))
+        return count_owned(first) == count_owned(second) == 2
+
+    wait_until(both_own_two, 30, "they do not share")
+    read += read_until(lambda: second.fetch(5_000, 0.05), 100 - len(read))
+    assert len({(at.topic, at.partition) for at in read}) == 2
+    second.close()
+    after: set[int] = set()
+
+    def reads_all_again() -> bool:
+        after.update(at.partition for at in first.fetch(5_000, 0.05))
+        return after == set(range(4))
+
+    wait_until(reads_all_again, 30, "a partition stays paused")
+    first.close()
 
 
 def test_nothing_is_added_to_as_many_records_as_a_fetch_may_have(deployment: Deployment) -> None:
