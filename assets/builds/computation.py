@@ -154,8 +154,7 @@ def _compute_together(
     if transforms:
         events = readings[0].events
         rest = (add_local_columns(frame, context.zone) for frame in events.frames)
-        # In memory, because they are read several times.
-        frame = pl.concat([*events.sealed, *rest]).collect().lazy()
+        frame = pl.concat([*events.sealed, *rest])
         computed = compute_days([frame], transforms, [request.partition for request in requests])
     end = _read_end(store)
     pairs = [(each, computed.get(each.request.partition, {})) for each in readings]
@@ -282,12 +281,8 @@ def _compute_rows(
     partition, context, events = reading.request.partition, reading.context, reading.events
     try:
         selected = (select_partition(frame, partition, context.zone) for frame in events.frames)
-        sealed = events.sealed
-        if len(sealed) == 1:
-            # One frame is in memory at a time anyway, and so its file is read only once.
-            sealed = [sealed[0].collect().lazy()]
         with spool(selected, context.spool) as parts:
-            frames = compute([*sealed, *parts], transforms, partition)
+            frames = compute([*events.sealed, *parts], transforms, partition)
     except Exception as error:
         if events.files:
             require_sound_files(reading.store, context, reading.request.day)
