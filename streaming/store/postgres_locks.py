@@ -13,6 +13,8 @@ from streaming.store.postgres import PostgresConnection, connect, store_errors
 from streaming.system.database import PostgresDatabase
 from streaming.system.deadline import Deadline, wait_until
 
+RETRY_SECONDS: Final = 1.0
+"""Between two looks at the history's lock, for up to an hour: each is a statement of the server."""
 HISTORY: Final = "purchases history"
 """Builds share it, because they read column files; a seal, which removes such, has it alone."""
 MOVE: Final = "purchases move"
@@ -45,7 +47,9 @@ def hold_run(
             if not alone:
                 session.execute("SELECT pg_advisory_lock_shared(hashtextextended(?, 0))", [HISTORY])
             # Not in the server's queue, in which each new build would wait behind this run.
-            elif not wait_until(lambda: _take(session, HISTORY), Deadline.after(wait_seconds)):
+            elif not wait_until(
+                lambda: _take(session, HISTORY), Deadline.after(wait_seconds), RETRY_SECONDS
+            ):
                 raise Unavailable(
                     f"Builds keep a run that writes alone out of {database}: wait for their end,"
                     " and start it again."
