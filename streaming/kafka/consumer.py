@@ -95,7 +95,7 @@ class GroupConsumer:
         self.refusal = None
         records, self._put_back = self._put_back, []
         if not records and not self._unread:
-            self._pause(is_paused=False)
+            self._set_paused(is_paused=False)
         # `consume` alone would wait its whole timeout for `maximum` records of a trickle.
         first = self._consumer.poll(0 if records or self._unread else 0.1)
         self._unread += [] if first is None else [first]
@@ -128,7 +128,7 @@ class GroupConsumer:
             # Errors are rare: they are only looked for if a message became no record.
             if len(unpacked.records) < unpacked.messages:
                 self._handle_errors(messages, {(r.topic, r.partition) for r in records})
-        self._pause(is_paused=bool(self._unread) or left <= 0)
+        self._set_paused(is_paused=bool(self._unread) or left <= 0)
 
     def put_back(self, records: Sequence[Record]) -> None:
         """Take back the last records of a fetch: they come again first, in their order.
@@ -138,7 +138,7 @@ class GroupConsumer:
         """
         self._put_back = list(records)
 
-    def _pause(self, *, is_paused: bool) -> None:
+    def _set_paused(self, *, is_paused: bool) -> None:
         if is_paused != self._is_paused:
             self._is_paused = is_paused
             change = self._consumer.pause if is_paused else self._consumer.resume
@@ -153,7 +153,7 @@ class GroupConsumer:
             for at in [(message.topic(), message.partition())]
             if at not in partitions or (at in owned and is_said_once(message))
         ]
-        self._pause(is_paused=bool(self._unread))
+        self._set_paused(is_paused=bool(self._unread))
 
     def _drop_revoked(self, records: list[Record]) -> list[Record]:
         """Drop the records of partitions that were revoked during the fetch.

@@ -22,7 +22,7 @@ _raise_pending_error: Final = methodcaller("__len__")
 
 
 class Unpacked(NamedTuple):
-    """Records, of how many messages they are, and the bytes of their keys and headers in memory."""
+    """Records, of how many messages they are, and what keys and headers make them in memory."""
 
     records: list[Record]
     messages: int
@@ -49,7 +49,8 @@ def unpack(
 ) -> Unpacked:
     """Return the records of the leading messages that are no errors; `topic_ids` are by topic.
 
-    They end with the message that reaches so many bytes of keys and headers in memory.
+    They end with the message that reaches so many bytes in memory. Those of a value alone do not
+    count, because the client bounds them.
     """
     records, size = list[Record](), 0
     # This runs for every record, so `read_record` is written out: a call for each made this a tenth
@@ -94,7 +95,10 @@ def first_offsets(
 
 
 def bytes_of(record: Record) -> int:
-    """Return what key, value and headers of a record take in memory."""
+    """Return what key, value and headers of a record take in memory.
+
+    What they take in a transaction is less, and counted by `leading_records`.
+    """
     headers = sum(HEADER_BYTES + len(value or b"") for _, value in record.headers)
     return len(record.key or b"") + len(record.value or b"") + headers
 
