@@ -71,7 +71,7 @@ class ReaderProcesses(Readers):
         """Begin the snapshot of each process beside that of `store`."""
         super().begin(store)
         for connection in self._connections:
-            connection.send(None)
+            self._send(connection, None)
         self._collect(lambda _: None)
 
     def run(
@@ -82,7 +82,7 @@ class ReaderProcesses(Readers):
     ) -> list[Result]:
         """Do a step in all processes; raise what it raises, and `PurchasesError` if one ends."""
         for connection, argument in zip(self._connections, arguments, strict=True):
-            connection.send((step, argument))
+            self._send(connection, (step, argument))
         return self._collect(on_records)
 
     def wait_until_open(self) -> None:
@@ -103,17 +103,27 @@ class ReaderProcesses(Readers):
                     results[connection] = answer  # type: ignore[index]
         return [results[connection][0] for connection in self._connections]
 
+    def _send(self, connection: Connection, question: object) -> None:
+        try:
+            connection.send(question)
+        except ConnectionError:
+            raise self._describe_end(connection) from None
+
     def _receive(self, connection: Connection) -> Any:  # noqa: ANN401 - what a step returns
         try:
             return connection.recv()
-        except EOFError:
-            process = self._processes[self._connections.index(connection)]
-            process.join(STOP_SECONDS)
-            raise PurchasesError(
-                f"Process {process.pid} of this verification {_end_of(process)} before it had read"
-                " its partitions. Nothing was decided; verify again, with more free memory if that"
-                " is what ended it."
-            ) from None
+        except (EOFError, ConnectionError):
+            raise self._describe_end(connection) from None
+
+    def _describe_end(self, connection: Connection) -> PurchasesError:
+        """Return the error of a process that has ended, at its end of the connection."""
+        process = self._processes[self._connections.index(connection)]
+        process.join(STOP_SECONDS)
+        return PurchasesError(
+            f"Process {process.pid} of this verification {_end_of(process)} before it had read its"
+            " partitions. Nothing was decided; verify again, with more free memory if that is what"
+            " ended it."
+        )
 
 
 @contextmanager

@@ -29,11 +29,12 @@ from confluent_kafka.admin import AdminClient
 
 from assets.builds.archive import archive_history
 from streaming.errors import PurchasesError
-from streaming.store.connection import StoreConnection, write_store
+from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.move import move
 from streaming.store.rebuild import rebuild
 from streaming.system.home import Home
 from streaming.verification import reader_processes, retention
+from streaming.verification.reader_processes import start_readers
 from streaming.verification.records import headers_of
 from streaming.verification.verify import VerificationReport, verify
 from tests.databases import NOT_YET, copy_store, look
@@ -203,10 +204,28 @@ def test_a_reading_process_that_dies_is_an_error(
     assert copied.count("verification") == 0
 
 
+def test_a_reading_process_that_died_before_it_is_asked_is_an_error(
+    copied: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is met when the question is sent, not when the answer is awaited."""
+    monkeypatch.setattr(reader_processes, "MANY_ROWS", 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    with (
+        start_readers(copied.settings, 1) as readers,
+        read_store(copied.settings) as store,
+    ):
+        for process in multiprocessing.active_children():
+            process.kill()
+            process.join()
+        with pytest.raises(PurchasesError, match="was ended by SIGKILL before it had read"):
+            readers.begin(store)
+
+
 KILLED = """
 import os, signal
 from streaming.settings import load_settings
 from streaming.verification.reader_processes import start_readers
+from streaming.verification.records import headers_of
 
 os.sched_getaffinity = lambda _: {0, 1}
 with start_readers(load_settings(), 10**6) as readers:
