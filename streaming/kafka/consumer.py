@@ -282,8 +282,8 @@ class GroupConsumer:
         try:
             starts = self._look_up_starts(partitions + self._following(partitions))
             consumer.incremental_assign(starts)
-            # The client keeps a pause over a revocation, and begins others without one.
-            (consumer.pause if self._is_paused else consumer.resume)(starts)
+            if self._is_paused:
+                consumer.pause(starts)
             self._validate(starts)
         except Exception as error:
             self._failure = error
@@ -325,6 +325,9 @@ class GroupConsumer:
             partitions += [p for p in self.assignment() if p.topic in self._followers]
         # The fetch that serves this callback drops their records, before an app sees them.
         self._revoked.update((p.topic, p.partition) for p in partitions)
+        if self._is_paused:
+            # The client keeps a pause over a revocation: the partition would come back with it.
+            consumer.resume(partitions)
         consumer.incremental_unassign(partitions)
 
     def _handle_errors(
