@@ -35,6 +35,7 @@ def test_the_schema_of_a_sink_is_that_of_analytics(name: str) -> None:
     assert content == connect_schema("analytics")
 
 
+@pytest.mark.faults
 @pytest.mark.usefixtures("connect")
 def test_what_a_shop_sells_comes_into_its_postgres_exactly_once(
     deployment: Deployment, shop: psycopg.Connection

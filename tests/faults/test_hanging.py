@@ -108,7 +108,8 @@ def test_what_was_left_open_is_decided_by_the_offsets(
     assert ("aborting_hanging_transactions" in done.stderr) == (forgotten == "abort")
 
 
-@pytest.mark.parametrize("markers", [1, pytest.param(2, marks=pytest.mark.faults)])
+@pytest.mark.faults
+@pytest.mark.parametrize("markers", [1, 2])
 def test_offsets_follow_what_a_forgotten_commit_published(
     alone: Deployment, cluster: Cluster, markers: int
 ) -> None:

@@ -18,6 +18,7 @@ def purchase(user: str) -> bytes:
     return json.dumps({**event, "timestamp": "2011-03-27T10:15:00Z"}).encode()
 
 
+@pytest.mark.faults
 def test_a_header_name_that_is_not_utf_8_is_refused_and_all_behind_it_goes_on(
     deployment: Deployment, request: pytest.FixtureRequest
 ) -> None:

@@ -62,7 +62,8 @@ def kill_host(of: Deployment) -> None:
         process.kill()
 
 
-@pytest.mark.parametrize("apps", [["analytics"], pytest.param(list(APPS), marks=LONG)], ids=len)
+@LONG
+@pytest.mark.parametrize("apps", [["analytics"], list(APPS)], ids=len)
 def test_the_other_host_takes_over_what_a_lost_one_had(
     deployment: Deployment, postgres_settings: Settings, apps: list[str]
 ) -> None:

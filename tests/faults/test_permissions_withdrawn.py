@@ -56,15 +56,9 @@ def is_refused(deployment: Deployment, words: str) -> bool:
     return words in refused.stderr and len(refused.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "taken_away",
-    [
-        pytest.param(TAKEN_AWAY[::3], id="a topic and a group"),
-        pytest.param(TAKEN_AWAY, marks=pytest.mark.faults, id="all"),
-    ],
-)
+@pytest.mark.faults
 def test_a_worker_waits_for_each_permission_that_is_taken_away(
-    secured: Secured, tmp_path: Path, taken_away: tuple[tuple[str, str, str, str], ...]
+    secured: Secured, tmp_path: Path
 ) -> None:
     """It is paused by the permission's name, and goes on by itself once it is granted again."""
     deployment = Deployment(tmp_path, secured.plaintext, "f")
@@ -79,7 +73,7 @@ def test_a_worker_waits_for_each_permission_that_is_taken_away(
     with of(PROCESSOR).running("process"), of(ANALYTICS).running("analyze"):
         deployment.succeed("produce", "--rate", "max", "--count", "50")
         wait_until(lambda: deployment.count("analytics_event") == 50, 60, "nothing is stored")
-        for app, kind, name, lacking in taken_away:
+        for app, kind, name, lacking in TAKEN_AWAY:
             rule = ("DENY", app, kind, name.format(group=group), "READ")
             secured.rule(*rule)
             sent += 50

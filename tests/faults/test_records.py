@@ -49,6 +49,7 @@ def test_records_of_a_megabyte_among_others(
         assert producer.flush(120) == 0
 
 
+@pytest.mark.faults
 def test_event_times_of_other_days_and_a_clients_own_record_time(
     deployment: Deployment, request: pytest.FixtureRequest
 ) -> None:

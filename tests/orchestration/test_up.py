@@ -22,6 +22,7 @@ YEAR = 541_907
 """After so many events the demonstration goes on at 2 a second."""
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_up_survives_sigkill_goes_on_and_leaves_nothing_behind(home: HomeRunner) -> None:
     """One story: demo, kill -9 of `up` and of the broker, both go on, `down` ends all.

@@ -10,6 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from streaming.apps import PROCESSOR
 from streaming.errors import Unavailable
 from streaming.events.analytics import decode_analytics, storable_rules
@@ -184,6 +186,7 @@ def learn_all(cache: SchemaCache, batch: list[Record]) -> None:
     wait_until(is_learnt, 120, "the registry does not answer")
 
 
+@pytest.mark.faults
 def test_five_thousand_unknown_ids_cost_the_registry_two_hundred_questions(
     deployment: Deployment, registry: Registry
 ) -> None:

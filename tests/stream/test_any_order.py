@@ -58,7 +58,7 @@ def differences(deployment: Deployment) -> list[str]:
     return verify(deployment.settings, lambda _what, _done, _total: None).examples
 
 
-@pytest.mark.parametrize("ids", [300, pytest.param(3_000, marks=LONG)])
+@pytest.mark.parametrize("ids", [100, pytest.param(3_000, marks=LONG)])
 def test_three_readings_of_one_topic_give_one_database(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: int
 ) -> None:

@@ -515,7 +515,7 @@ def do_anything(chance: random.Random, settings: Settings, steps: Steps, *, arch
 
 @pytest.mark.parametrize(
     "seeds",
-    [range(2), pytest.param(range(2, 100), marks=[pytest.mark.faults, pytest.mark.timeout(900)])],
+    [range(1), pytest.param(range(1, 100), marks=[pytest.mark.faults, pytest.mark.timeout(900)])],
 )
 def test_whatever_happens_is_the_same_as_without_an_archive(
     seeds: range, tmp_path: Path, steps: Steps

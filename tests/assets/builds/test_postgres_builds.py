@@ -170,6 +170,7 @@ def test_two_builds_of_the_same_days_wait_for_each_other(january: Settings) -> N
     require_right(january)
 
 
+@pytest.mark.faults
 def test_a_killed_build_leaves_whole_days(january: Settings) -> None:
     """Its transaction is undone by the server, and the next build waits for nothing."""
     before = digests(january)
@@ -194,6 +195,7 @@ def test_a_killed_build_leaves_whole_days(january: Settings) -> None:
     assert digests(january) == before
 
 
+@pytest.mark.faults
 def test_a_build_goes_on_when_the_server_was_restarted(tmp_path: Path) -> None:
     """Between two days; what was built before is not built again."""
     server = start_postgres(tmp_path / "server")

@@ -208,6 +208,7 @@ def test_every_endpoint_answers_the_same(stores: tuple[Settings, Settings]) -> N
         assert (path, parameters, actual) == (path, parameters, expected)
 
 
+@pytest.mark.faults
 def test_the_page_shows_a_store_on_postgresql(stores: tuple[Settings, Settings]) -> None:
     """Figures, days and purchases in a browser; each example of a question has an answer."""
     _, settings = stores
