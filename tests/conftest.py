@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from hypothesis import settings
 
+from streaming.broker import config
 from streaming.broker.embedded import start_broker, stop_broker
 from streaming.kafka.open_listener import require_rules
 from streaming.settings import Settings
@@ -21,7 +22,12 @@ from tests.databases import CHOICE, CHOSEN, SERVER, drop_databases
 from tests.deployment import Deployment
 from tests.java_archive import OPTIONS, archive_options
 from tests.postgres import PostgresServer, start_postgres
-from tests.support import Broker, allow_everything, unique_namespace
+from tests.support import (
+    OPEN_TRANSACTION_SECONDS,
+    Broker,
+    allow_everything,
+    unique_namespace,
+)
 
 LOG_TAIL_BYTES = 4_000
 LONGEST = (
@@ -40,8 +46,6 @@ LONGEST = (
     "tests/faults/test_http_in.py",
     "tests/runtime/test_supervisor.py",
     "tests/registry/test_registry.py",
-    "tests/orchestration/test_up.py",
-    "tests/faults/test_permissions_withdrawn.py",
     "tests/assets/test_definitions.py",
     "tests/stream/test_same_result.py",
     "tests/kafka/test_permissions.py",
@@ -61,7 +65,6 @@ LONGEST = (
     "tests/kafka/test_preflight.py",
     "tests/faults/test_records.py",
     "tests/stream/test_erasure.py",
-    "tests/connect/test_connectors.py",
     "tests/cli/test_hostile_names.py",
     "tests/assets/builds/test_columns.py",
     "tests/assets/builds/test_year.py",
@@ -165,7 +168,8 @@ def jars(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) 
 def broker(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """The embedded broker, one for all processes of the session; each test has its own topics.
 
-    Anybody may do everything on its open listener, because tests do what a cluster's owner does.
+    A transaction may stay open on it for as long as a test takes. Anybody may do everything on its
+    open listener, because tests do what a cluster's owner does.
 
     The first process starts it. Each holds a shared lock while it runs tests, so whoever then gets
     the exclusive one is the last, and kills it: to close its logs would take seconds.
@@ -176,7 +180,9 @@ def broker(jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
         with (home / "starting.lock").open("w") as starting:
             flock(starting, LOCK_EX)
             bring_jars(jars, home)
-            status = start_broker(home, print)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(config, "MOST_TRANSACTION_SECONDS", OPEN_TRANSACTION_SECONDS)
+                status = start_broker(home, print)
             require_rules(Settings(home=home), allow_everything())
         assert status.bootstrap_servers is not None
         yield Broker(home, status.bootstrap_servers)

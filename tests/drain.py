@@ -88,8 +88,9 @@ def ends_of(reader: GroupReader, topics: Sequence[str]) -> Mapping[TopicPartitio
 def run_as_supervised(work: Callable[[], None]) -> None:
     """Run an app, and again if it ends by what a new process may mend, as a supervisor does.
 
-    The clients of a process end with it. Here those of a failed app would stay members of their
-    groups until garbage is collected: app and consumer refer to each other.
+    The clients of a process end with it. Here those of an app would go on until garbage is
+    collected, as members of their groups or beside a broker that is gone: app and consumer refer
+    to each other.
     """
     for _ in range(STARTS):
         try:
@@ -98,7 +99,8 @@ def run_as_supervised(work: Callable[[], None]) -> None:
             # Without the frames that hold the app.
             failed = error.with_traceback(None)
             failed.__cause__ = failed.__context__ = None
-        gc.collect()
+        finally:
+            gc.collect()
         if not isinstance(failed, Unrecoverable | Unavailable):
             break
     raise failed

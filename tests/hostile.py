@@ -29,6 +29,7 @@ from tests.deployment import Deployment
 from tests.events.test_tables import ROWS
 from tests.kafka.test_topic_options import CODECS, UNPACKED_BYTES
 from tests.load import USER
+from tests.support import BUSY_FACTOR
 
 LARGEST = 10**9
 BEYOND_64_BITS = 9_300
@@ -68,7 +69,7 @@ class HostileProducer:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(120)
+            thread.join(120 * BUSY_FACTOR)
             assert not thread.is_alive(), "the attack did not end"
 
     def _flood(self, codec: str) -> None:
@@ -80,7 +81,7 @@ class HostileProducer:
             for payload in payloads():
                 self._send(producer, self._topic, payload)
             bomber.produce(self._topic, b" " * UNPACKED_BYTES, on_delivery=self._acknowledge)
-            assert bomber.flush(60) == producer.flush(60) == 0
+            assert bomber.flush(60 * BUSY_FACTOR) == producer.flush(60 * BUSY_FACTOR) == 0
 
     def _write_analytics(self) -> None:
         """Write what cannot be stored to `analytics`, made of the first honest event there."""
@@ -92,7 +93,7 @@ class HostileProducer:
                 records = attacks(json.loads(message.value() or b""))
             for value, headers in records:
                 self._send(producer, self._deployment.topic("analytics"), (value, None, headers))
-            assert producer.flush(60) == 0
+            assert producer.flush(60 * BUSY_FACTOR) == 0
         reader.close()
 
     def _squat(self) -> None:
@@ -114,7 +115,7 @@ class HostileProducer:
                     for content in (value, b"{", json.dumps({**stolen, "event_id": None}).encode()):
                         self._send(producer, self._topic, (content, None, forged))
                     self.squatted.add(purchase["event_id"])
-            assert producer.flush(60) == 0
+            assert producer.flush(60 * BUSY_FACTOR) == 0
         reader.close()
 
     def _send(

@@ -29,7 +29,8 @@ def run_here(
         ending.callback(os.umask, os.umask(UMASK))
         for name in os.environ.keys() - environment.keys():
             patch.delenv(name)
-        for name, value in environment.items():
+        # What differs alone: a library's thread may read it at the same moment.
+        for name, value in environment.items() - os.environ.items():
             patch.setenv(name, value)
         patch.setattr(sys, "argv", words)
         patch.setattr(sys, "stdout", out)

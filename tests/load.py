@@ -14,6 +14,7 @@ from typing import Final, Self
 from confluent_kafka import KafkaError, Message, Producer
 
 from tests.deployment import Deployment
+from tests.support import BUSY_FACTOR
 
 USER = "user-"
 """What the names of a load's users begin with."""
@@ -70,7 +71,7 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(120)
+        self._thread.join(120 * BUSY_FACTOR)
         assert not self._thread.is_alive(), "the load did not end"
 
     def _send(self) -> None:
@@ -89,7 +90,7 @@ class Load:
             for _ in range(due - self.count):
                 self._send_one(producer)
             producer.poll(0)
-        producer.flush(60)
+        producer.flush(60 * BUSY_FACTOR)
 
     def _send_one(self, producer: Producer) -> None:
         self.count += 1

@@ -1,6 +1,5 @@
 """What tests of every part need: waiting for a condition, and the session's broker."""
 
-import socket
 import time
 import uuid
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from streaming.broker.identity import free_ports
 from streaming.kafka.open_listener import ANYBODY
 
 BUSY_FACTOR: Final = 4
@@ -25,6 +25,9 @@ BUSY_FACTOR: Final = 4
 Beside five other processes on two cores everything takes several times as long. What comes sooner
 is not waited for, so no run that succeeds takes longer by it.
 """
+
+OPEN_TRANSACTION_SECONDS: Final = 600
+"""How long a transaction may stay open on the session's broker: as long as a test may take."""
 
 
 def allow_everything() -> list[AclBinding]:
@@ -52,9 +55,7 @@ def unique_namespace() -> str:
 
 def free_port() -> int:
     """Return a port of loopback on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def wait_until(

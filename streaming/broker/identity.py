@@ -102,7 +102,7 @@ def _complete(home: Path, saved: BrokerIdentity | None) -> BrokerIdentity:
     """Choose free ports and a password, and a cluster id unless Kafka's data has one already."""
     if saved is not None and saved.password:
         return saved
-    port, controller_port, own_port = _free_ports(3)
+    port, controller_port, own_port = free_ports(3)
     password = secrets.token_urlsafe(32)
     if saved is not None:
         return structs.replace(saved, own_port=own_port, password=password)
@@ -110,7 +110,8 @@ def _complete(home: Path, saved: BrokerIdentity | None) -> BrokerIdentity:
     return BrokerIdentity(cluster_id, port, controller_port, own_port, password)
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """Return as many ports of loopback, all different, on which nobody listens."""
     free: list[int] = []
     with ExitStack() as held:
         while len(free) < number:

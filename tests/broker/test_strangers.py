@@ -35,7 +35,7 @@ from streaming.broker.config import (
     server_properties,
 )
 from streaming.broker.embedded import JAVA_OPTIONS, stop_broker
-from streaming.broker.identity import read_identity
+from streaming.broker.identity import free_ports, read_identity
 from streaming.broker.jars import java
 from streaming.dashboard.connections import raise_file_limit
 from streaming.kafka.bootstrap import bootstrap_servers
@@ -78,11 +78,7 @@ def settings(jars: Path) -> Iterator[Settings]:
 @contextmanager
 def released_broker(home: Path) -> Iterator[None]:
     """Run Kafka as a release did that had one listener, without passwords and rules."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(2)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        port, controller_port = (each.getsockname()[1] for each in sockets)
+    port, controller_port = free_ports(2)
     Home(home).broker_identity.write_text(
         f'{{"cluster_id":"{CLUSTER_ID}","port":{port},"controller_port":{controller_port}}}'
     )

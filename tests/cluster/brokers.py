@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from streaming.broker.identity import free_ports
 from streaming.kafka.acls import Role, rules_of
 from streaming.settings import Settings
-from tests.faults.cluster import Cluster, Node, free_ports, running_cluster
+from tests.faults.cluster import Cluster, Node, running_cluster
 from tests.kafka.secured import (
     AUTHORIZER,
     PASSWORD,

@@ -103,6 +103,7 @@ def test_strangers_keep_nobody_out_and_write_no_log(deployment: Deployment) -> N
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1_024), hard))
     with serve_dashboard(deployment) as base, ExitStack() as opened:
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         # The dashboard has begun with what most hosts allow; the test opens more.
         raise_file_limit()
         log = deployment.home / "dashboard.log"

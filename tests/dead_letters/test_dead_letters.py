@@ -143,8 +143,10 @@ def test_redriven_twice_and_killed_in_the_middle_stores_once(deployment: Deploym
     send(deployment, *(purchase(item=f"item {n}", unit_price=-1) for n in range(3_000)))
     drain(deployment)
     rule = ("dlq", "redrive", "--set", "unit_price=1", "--yes")
+    slower = "from streaming.dead_letters import redrive; redrive.BATCH = 50"
+    run = "import runpy; runpy.run_module('streaming', run_name='__main__')"
     process = subprocess.Popen(
-        [sys.executable, "-m", "streaming", *rule],
+        [sys.executable, "-c", f"{slower}\n{run}", *rule],
         env=deployment.environment,
         stdout=subprocess.DEVNULL,
     )

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from streaming.broker.config import properties_text, server_properties
 from streaming.broker.embedded import JAVA_OPTIONS
+from streaming.broker.identity import free_ports
 from streaming.broker.jars import java
 from tests.faults.proxy import Proxy
 from tests.java_archive import class_path_in
@@ -190,12 +190,3 @@ def _end(node: Node) -> None:
         node.send(signal.SIGCONT)
         node.process.kill()
         node.process.wait()
-
-
-def free_ports(number: int) -> list[int]:
-    """Return ports of loopback on which nobody listens."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]

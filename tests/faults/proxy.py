@@ -9,6 +9,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support import free_port
+
 CHUNK = 16_384
 LINGER_NONE = struct.pack("ii", 1, 0)
 
@@ -25,9 +27,7 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port: int = free_port()
 
     def __enter__(self) -> Self:
         self._thread.start()

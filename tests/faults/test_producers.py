@@ -65,7 +65,7 @@ def test_produce_is_killed_and_run_again(
     deployment: Deployment, request: pytest.FixtureRequest, times: int
 ) -> None:
     """The same seed and start give the same ids, so that what came twice is stored once."""
-    count, rate = str(COUNT), str(COUNT // 3)
+    count, rate = str(COUNT), str(COUNT // 20)
     same = ("produce", "--seed", "5", "--start", "2024-03-01", "--count", count)
     for _ in range(times):
         kill_midway(deployment, *same, "--rate", rate)

@@ -19,10 +19,16 @@ LONG = pytest.mark.faults
 ALSO = pytest.mark.injection
 
 
-def worker_of(deployment: Deployment, app: str) -> int:
+def worker_of(deployment: Deployment, app: str, slot: int = 0) -> int:
     """Return the process of an app's worker, once there is one."""
-    wait_until(lambda: deployment.worker_pid(app), 60, f"no {app}")
-    return deployment.worker_pid(app) or 0
+    pids: list[int] = []
+
+    def is_there() -> bool:
+        pids.extend(filter(None, [deployment.worker_pid(app, slot)]))
+        return bool(pids)
+
+    wait_until(is_there, 60, f"no {app}")
+    return pids[0]
 
 
 def kill(deployment: Deployment, *apps: str) -> None:

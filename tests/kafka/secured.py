@@ -5,10 +5,9 @@ that advertise an address which nobody reaches: an unknown name, and a port wher
 """
 
 import os
-import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from streaming.broker.config import properties_text, server_properties
 from streaming.broker.embedded import JAVA_OPTIONS
+from streaming.broker.identity import free_ports
 from streaming.broker.jars import java
 from streaming.kafka.acls import Rule
 from tests.java_archive import class_path_in
@@ -188,7 +188,7 @@ def _compile_policy(jars: Path, directory: Path) -> dict[str, str]:
 def _broker(
     jars: Path, directory: Path, tokens: Tokens, policy: dict[str, str]
 ) -> Iterator[Secured]:
-    ports = Ports(*_free_ports(len(Ports._fields)))
+    ports = Ports(*free_ports(len(Ports._fields)))
     authority = directory / "authority.pem"
     properties = directory / "server.properties"
     properties.write_text(
@@ -312,11 +312,3 @@ def _serves(admin: AdminClient) -> bool:
         return bool(admin.list_topics(timeout=10).brokers)
     except KafkaException:
         return False
-
-
-def _free_ports(number: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]

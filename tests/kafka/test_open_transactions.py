@@ -8,9 +8,7 @@ from confluent_kafka import Producer
 from streaming.kafka.open_transactions import read_open_producer
 from streaming.status.collect import collect_status
 from tests.deployment import Deployment
-from tests.support import wait_until
-
-TIMEOUT_MILLISECONDS = 60_000
+from tests.support import OPEN_TRANSACTION_SECONDS, wait_until
 
 
 def open_transaction(deployment: Deployment, topic: str) -> Producer:
@@ -19,7 +17,7 @@ def open_transaction(deployment: Deployment, topic: str) -> Producer:
         {
             "bootstrap.servers": deployment.bootstrap_servers,
             "transactional.id": f"{deployment.namespace}-{uuid.uuid4()}",
-            "transaction.timeout.ms": TIMEOUT_MILLISECONDS,
+            "transaction.timeout.ms": OPEN_TRANSACTION_SECONDS * 1_000,
             "log_level": 0,
         }
     )

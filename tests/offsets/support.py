@@ -91,7 +91,7 @@ def delete_group(deployment: Deployment) -> None:
     """Delete the processor's group, as Kafka does with its offsets when nobody ran for a week."""
     client, group = admin(deployment), deployment.topic("purchase-processor")
     wait_until(
-        lambda: client.delete_consumer_groups([group])[group].exception(10) is None,
+        lambda: client.delete_consumer_groups([group])[group].exception(60) is None,
         60,
         "the group is not empty",
     )

@@ -20,7 +20,7 @@ from tests.offsets.support import (
     produce,
     states,
 )
-from tests.support import wait_until
+from tests.support import OPEN_TRANSACTION_SECONDS, wait_until
 
 
 def test_what_retention_deleted_unread_is_counted_and_skipped_by_a_person(
@@ -158,7 +158,7 @@ def test_what_stands_behind_an_open_transaction_is_waited_for_and_named(
         {
             "bootstrap.servers": servers,
             "transactional.id": deployment.topic("stranger"),
-            "transaction.timeout.ms": 60_000,
+            "transaction.timeout.ms": OPEN_TRANSACTION_SECONDS * 1_000,
         }
     )
     producer.init_transactions(60)
@@ -181,7 +181,6 @@ def test_what_stands_behind_an_open_transaction_is_waited_for_and_named(
     assert states(deployment, "processor") == {"ok"}
 
     def is_waited_for() -> bool:
-        # In this process, for the broker ends the transaction after a minute.
         waited = run_here(
             deployment.module,
             ["analyze", "--until-caught-up", "--timeout", "3"],

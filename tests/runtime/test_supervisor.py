@@ -15,6 +15,7 @@ from streaming.runtime.limits import SILENT_SECONDS
 from streaming.runtime.status_file import read_status
 from streaming.runtime.supervisor import SupervisedSlot
 from tests.deployment import Deployment
+from tests.faults.test_workers import worker_of
 from tests.load import Load
 from tests.oracle import require_exactly_once, wait_until_quiet
 from tests.support import wait_until
@@ -121,8 +122,7 @@ def kill_slot(deployment: Deployment, load: Load, slot: int) -> None:
     """Kill the processor of a slot after 1,500 more purchases were acknowledged."""
     enough = len(load.sent.good) + 1_500
     wait_until(lambda: len(load.sent.good) > enough, 60, "no load")
-    wait_until(lambda: deployment.worker_pid("processor", slot), 60, "no worker")
-    os.kill(deployment.worker_pid("processor", slot) or 0, signal.SIGKILL)
+    os.kill(worker_of(deployment, "processor", slot), signal.SIGKILL)
 
 
 def test_two_slots_share_the_work_exactly_once(deployment: Deployment) -> None:
@@ -164,7 +164,7 @@ def test_a_slot_that_stands_still_is_stood_in_for_and_joins_again(
             60,
             "the slots do not share the work",
         )
-        stopped = deployment.worker_pid(app, 1) or 0
+        stopped = worker_of(deployment, app, 1)
         os.kill(stopped, signal.SIGSTOP)
         wait_until(lambda: count_owned(0) == partitions, 60, "nobody stands in")
         sent = len(load.sent.good)

@@ -41,7 +41,7 @@ def life(home: Path, body: str) -> "subprocess.Popen[bytes]":
 def test_the_watchdog_keeps_the_limit_that_a_call_was_given(tmp_path: Path) -> None:
     """A long call that ends is no stuck loop, nor a short one that begins late."""
     long_call = life(tmp_path, LONG_CALL.format(WATCHDOG_SECONDS + 3))
-    short_late_call = life(tmp_path, SHORT_LATE_CALL.format(WATCHDOG_SECONDS - 2))
+    short_late_call = life(tmp_path, SHORT_LATE_CALL.format(WATCHDOG_SECONDS - 4))
     stuck = life(tmp_path, STUCK.format(60))
     assert [process.wait(120) for process in (long_call, short_late_call, stuck)] == [
         0,

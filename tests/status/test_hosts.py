@@ -181,6 +181,7 @@ def test_a_host_that_is_gone_is_forgotten_and_one_that_lives_is_not(
         record_host_status(connection, host_status(south, ANALYTICS), LOST_SECONDS)
     with pytest.raises(PurchasesError, match="The host south runs"):
         forget_host(north, "south")
+    report(north)
     assert "host_lost" in codes(seen_by(north))
     age(south, "south")
     url = {"PURCHASES_DATABASE_URL": str(postgres_settings.database_url)}

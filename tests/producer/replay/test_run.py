@@ -33,7 +33,7 @@ from streaming.system.shutdown import StopRequest
 from tests.producer.generator.test_run import start_command
 from tests.producer.recordings import EXAMPLE, PURCHASE, write_csv
 from tests.producer.topics import all_of, count_of, deployment, value_of
-from tests.support import Broker, wait_until
+from tests.support import OPEN_TRANSACTION_SECONDS, Broker, wait_until
 
 ROWS = 400
 KILLED_ROWS = 60_000
@@ -175,7 +175,11 @@ def test_rows_that_are_missing_in_between_are_sent(settings: Settings, file: Pat
 def test_an_open_transaction_of_others_hides_nothing(settings: Settings, file: Path) -> None:
     """What arrived behind it is found, though no committed reader would see it yet."""
     other = Producer(
-        {"bootstrap.servers": settings.bootstrap_servers or "", "transactional.id": "other"}
+        {
+            "bootstrap.servers": settings.bootstrap_servers or "",
+            "transactional.id": "other",
+            "transaction.timeout.ms": OPEN_TRANSACTION_SECONDS * 1_000,
+        }
     )
     other.init_transactions(60)
     other.begin_transaction()
