@@ -1,7 +1,7 @@
 """The bootstrap servers: named in the settings, in client.properties, or of the embedded broker."""
 
 from streaming.broker.identity import read_identity
-from streaming.errors import PurchasesError, UsageError
+from streaming.errors import Unavailable, UsageError
 from streaming.kafka.config import read_client_properties
 from streaming.settings import PREFIX, Settings
 
@@ -10,7 +10,7 @@ def bootstrap_servers(settings: Settings) -> str:
     """Return the servers to connect to, as `host:port,…`.
 
     The embedded broker keeps its address, so one that does not run now can be waited for. Raises
-    `UsageError` if the file names none, `PurchasesError` if the embedded broker never ran.
+    `UsageError` if the file names none, `Unavailable` if the embedded broker never ran.
     """
     if settings.kafka_config is not None:
         named = read_client_properties(settings.kafka_config).get("bootstrap.servers")
@@ -29,9 +29,9 @@ def bootstrap_servers(settings: Settings) -> str:
     return identity.client_properties["bootstrap.servers"]
 
 
-def no_broker(settings: Settings) -> PurchasesError:
+def no_broker(settings: Settings) -> Unavailable:
     """Return the error of a home whose broker does not run."""
-    return PurchasesError(
+    return Unavailable(
         f"No broker runs in {settings.home}: start it with `purchases broker start` or"
         f" `purchases up`, or name one of your own in {PREFIX}BOOTSTRAP_SERVERS."
     )

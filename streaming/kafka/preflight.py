@@ -14,7 +14,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streaming.errors import PurchasesError
+from streaming.errors import PurchasesError, Unavailable
 from streaming.kafka.acls import Rule, note_sentences, processor_rules
 from streaming.kafka.bootstrap import bootstrap_servers, no_broker
 from streaming.kafka.config import common_config
@@ -116,7 +116,8 @@ def preflight(
 
     A topic that is `optional` may be missing; if it exists, the permissions on it count. Raises
     `PurchasesError` within 5 seconds, saying what is wrong, with all permissions that lack, and
-    what to do. A cluster that says nothing at all is waited for, if `patient` for 20 seconds.
+    what to do; `Unavailable` if no broker answers. A cluster that says nothing at all is waited
+    for, if `patient` for 20 seconds.
     """
     deadline = Deadline.after(PATIENT_SECONDS if patient else DEADLINE_SECONDS)
     servers = bootstrap_servers(settings)
@@ -148,7 +149,7 @@ def _require_listener(settings: Settings, servers: str) -> None:
     if all(problems):
         if settings.embedded_broker:
             raise no_broker(settings)
-        raise PurchasesError(f"{problems[0]} Check PURCHASES_BOOTSTRAP_SERVERS ({servers}).")
+        raise Unavailable(f"{problems[0]} Check PURCHASES_BOOTSTRAP_SERVERS ({servers}).")
 
 
 def _problem(server: str) -> str | None:
@@ -195,7 +196,7 @@ def _cluster_id(
     nodes = (_NODE(text) for _, text in evidence)
     _require_reachable(dict.fromkeys(node[1] for node in nodes if node), servers, deadline)
     last = f" ({evidence[-1][1]})" if evidence else ""
-    raise PurchasesError(
+    raise Unavailable(
         f"Something listens at {servers}, but does not answer as a Kafka broker does{last}; check"
         " the port and security.protocol (is it a TLS port?)."
     )

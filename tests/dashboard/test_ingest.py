@@ -5,10 +5,12 @@ import json
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from streaming.store.preparation import prepare_store
 from tests.dashboard.server import get, serve_dashboard
 from tests.deployment import Deployment
 from tests.registry.test_client import answering
@@ -16,9 +18,15 @@ from tests.registry.test_client import answering
 NDJSON = "application/x-ndjson"
 
 
-def post(base: str, body: bytes, kind: str = "application/json", **headers: str) -> tuple[int, Any]:
+def post(
+    base: str,
+    body: bytes,
+    kind: str = "application/json",
+    path: str = "purchases",
+    **headers: str,
+) -> tuple[int, Any]:
     """Send a body; give the code and the JSON that was answered."""
-    url = f"{base}/api/v1/purchases"
+    url = f"{base}/api/v1/{path}"
     asked = urllib.request.Request(url, body, {"Content-Type": kind, **headers})  # noqa: S310
     try:
         with urllib.request.urlopen(asked, timeout=120) as answer:  # noqa: S310 - ours
@@ -97,6 +105,17 @@ def test_a_compressed_body_is_415_naming_its_encoding(quiet_dashboard: str, enco
     assert (code, problem["status"]) == (415, 415)
     assert repr(encoding) in problem["detail"]
     assert post(quiet_dashboard, b"{}", **{"Content-Encoding": "identity"})[0] != 415
+
+
+def test_before_a_broker_ever_ran_purchases_and_verify_are_503(tmp_path: Path) -> None:
+    """Who sends purchases is to send them again, and no bug is reported."""
+    own = Deployment(tmp_path, "", "", {"PURCHASES_HTTP_IN": "on"})
+    prepare_store(own.settings)
+    with serve_dashboard(own) as base:
+        for path in ("purchases", "verify"):
+            code, problem = post(base, b"{}", path=path, **{"Idempotency-Key": "order-1"})
+            assert (code, problem["status"]) == (503, 503), problem
+            assert "purchases broker start" in problem["detail"]
 
 
 def test_too_much_at_once_is_413_and_other_sites_are_refused(ingest_deployment: Deployment) -> None:
