@@ -49,8 +49,8 @@ def repaired_value(
     """Return the value to send; other fields of a JSON object keep their very bytes.
 
     Raises `RepairError`: `cut` if the topic holds only a beginning (`cut`), `no_object` if a field
-    is to be set in what is no JSON object, `other_currency` if a price would keep its number in
-    another currency.
+    is to be set in what is no JSON object that can be read, `other_currency` if a price would keep
+    its number in another currency.
     """
     if dead_letter_id in repair.edits:
         return repair.edits[dead_letter_id]
@@ -61,7 +61,8 @@ def repaired_value(
     try:
         # The processor reads a value that begins with this mark, so a repair reads it too.
         fields = _object((value or b"").removeprefix(BYTE_ORDER_MARK.encode()))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    # A `RecursionError` is of values that are nested too deeply.
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise RepairError("no_object") from None
     if "currency" in repair.fields and "unit_price" not in repair.fields and _has_price(fields):
         _require_same_currency(fields, repair.fields["currency"])
@@ -75,13 +76,18 @@ def _has_price(fields: Mapping[str, Raw]) -> bool:
 def _require_same_currency(fields: Mapping[str, Raw], changed: bytes) -> None:
     """Raise `RepairError` unless there was no currency, or it changes its case alone.
 
-    12.50 euros are not 12.50 pounds; who sets the price as well has converted it.
+    12.50 euros are not 12.50 pounds; who sets the price as well has converted it. A currency that
+    cannot be read is another one.
     """
-    before = msgspec.json.decode(fields.get("currency", Raw(b"null")))
+    try:
+        before = msgspec.json.decode(fields.get("currency", Raw(b"null")))
+        written = str(before).strip()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RepairError("other_currency") from None
     after = msgspec.json.decode(changed)
     if before is None or before == "":
         return
-    if str(before).strip().upper() != str(after).upper():
+    if written.upper() != str(after).upper():
         raise RepairError("other_currency")
 
 
@@ -98,7 +104,12 @@ def read_rules(rules: list[str]) -> dict[str, bytes]:
             names = ", ".join(FIELDS)
             raise UsageError(f"--set {rule} must be FIELD=VALUE, with one of {names}.")
         # Read as JSON first, so that 3 is a number and null is null, and a text needs no quotes.
-        fields[name] = _as_json(value)
+        try:
+            fields[name] = _as_json(value)
+        except RecursionError:
+            raise UsageError(
+                f"--set {name}=… is nested too deeply to be read as JSON; a text needs quotes."
+            ) from None
         if name == "event_id" and fields[name] != b"null":
             raise UsageError(
                 f"--set {rule} would give all of them one id; take event_id=null, which makes one"
@@ -123,19 +134,24 @@ def read_edits(path: Path) -> dict[str, bytes]:
             continue
         try:
             edit = msgspec.json.decode(line, type=CorrectedValue)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            value = _sent_value(edit.value)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(
                 f'--edit {path}:{number} is not {{"id": …, "value": …}} on one line: {error}.'
             ) from None
         if edit.id in edits:
             raise UsageError(f"--edit {path}:{number} names {edit.id} a second time.")
-        text = bytes(edit.value)
-        edits[edit.id] = msgspec.json.decode(text, type=str).encode() if text[:1] == b'"' else text
+        edits[edit.id] = value
     if not edits:
         raise UsageError(
             f'--edit {path} holds no corrected value; write lines such as {{"id": …, "value": …}}.'
         )
     return edits
+
+
+def _sent_value(corrected: Raw) -> bytes:
+    text = bytes(corrected)
+    return msgspec.json.decode(text, type=str).encode() if text[:1] == b'"' else text
 
 
 def _as_json(value: str) -> bytes:

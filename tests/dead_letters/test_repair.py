@@ -16,6 +16,7 @@ from streaming.dead_letters.repair import (
 from streaming.errors import UsageError
 
 VALUE = b'{"user": "ada",  "unit_price": -5, "big": 12345678901234567890, "price": 1.10}'
+NESTED = b"[" * 5_000 + b"]" * 5_000
 
 
 def test_as_it_is_keeps_every_byte() -> None:
@@ -44,6 +45,20 @@ def test_a_field_can_only_be_set_in_an_object(value: bytes | None) -> None:
     """Anything else is left, and counted."""
     with pytest.raises(RepairError, match="no_object"):
         repaired_value("a", value, Repair({"item": b'"tea"'}), cut=False)
+
+
+def test_a_value_that_is_nested_too_deeply_is_left() -> None:
+    """It is no error that would hold up all dead letters behind it."""
+    with pytest.raises(RepairError, match="no_object"):
+        repaired_value("a", b'{"a":%s}' % NESTED, Repair({"item": b'"tea"'}), cut=False)
+
+
+@pytest.mark.parametrize("currency", [b'"\xff"', b"1e999", b"1" * 5_000])
+def test_a_currency_that_cannot_be_read_is_another_one(currency: bytes) -> None:
+    """The price would keep its number; such a value is left, and holds up no other."""
+    value = b'{"user":"ada","unit_price":"12.50","currency":%s}' % currency
+    with pytest.raises(RepairError, match="other_currency"):
+        repaired_value("a", value, Repair({"currency": b'"GBP"'}), cut=False)
 
 
 @pytest.mark.parametrize("changed", [b'"GBP"', b"null"])
@@ -105,6 +120,12 @@ def test_a_wrong_rule_is_named(rule: str) -> None:
         read_rules([rule])
 
 
+def test_a_rule_that_is_nested_too_deeply_is_named() -> None:
+    """By its field: the value has thousands of brackets."""
+    with pytest.raises(UsageError, match="--set item=… is nested too deeply"):
+        read_rules([f"item={'[' * 5_000}"])
+
+
 def test_one_event_id_for_all_is_refused_and_none_is_taken() -> None:
     """Of many records with one id one would be stored; without one each gets its own."""
     with pytest.raises(UsageError, match="event_id=null"):
@@ -127,6 +148,15 @@ def test_a_wrong_line_is_named(line: str, tmp_path: Path) -> None:
     """By file and number, before anything is sent."""
     path = tmp_path / "edits.jsonl"
     path.write_bytes(b'{"id": "0:1", "value": {}}\n' + line.encode("latin-1"))
+    with pytest.raises(UsageError, match=r"edits\.jsonl:2"):
+        read_edits(path)
+
+
+@pytest.mark.parametrize("value", [NESTED, b'{"a":%s}' % NESTED, b'"\xff"'])
+def test_a_line_whose_value_cannot_be_read_is_named(value: bytes, tmp_path: Path) -> None:
+    """Also one that is nested too deeply, or a string that is no UTF-8."""
+    path = tmp_path / "edits.jsonl"
+    path.write_bytes(b'{"id": "0:1", "value": {}}\n{"id": "0:2", "value": %s}\n' % value)
     with pytest.raises(UsageError, match=r"edits\.jsonl:2"):
         read_edits(path)
 
