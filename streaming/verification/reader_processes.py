@@ -5,6 +5,7 @@ They see the store at the moment of the caller's snapshot. What a reader does is
 """
 
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -207,7 +208,17 @@ def _serve(settings: Settings, connection: Connection, memory: Any) -> None:  # 
     except (EOFError, BrokenPipeError):
         return
     except Exception as error:  # noqa: BLE001 - raised by the process that waits for an answer
-        connection.send(error)
+        connection.send(_sendable(error))
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return an error as itself if another process can read it, else by its name and text."""
+    # Those of Kafka's client cannot be pickled, and some of other packages not be read again.
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
+    except Exception:  # noqa: BLE001 - whatever its class raises
+        return PurchasesError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def _map_shared(memory: int, size: int) -> mmap:

@@ -6,6 +6,7 @@ What a record means is for `records`; what it is compared with is for `topic_che
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, Message
@@ -17,7 +18,6 @@ from streaming.kafka.config import Config, consumer_config
 from streaming.kafka.recorded_settings import topic_id_in
 from streaming.kafka.retry import answer
 from streaming.kafka.unreadable_batch import UNREADABLE, offset_after_batch
-from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
 
 BATCH: Final = 10_000
@@ -136,10 +136,11 @@ def first_record(reader: TopicReader, partition: TopicPartition, start: int) -> 
 
 
 def _assign(reader: Consumer, partitions: list[PartitionOffset]) -> None:
+    """Read from these offsets on. Raises `Unavailable` if the brokers do not answer."""
     reader.assign(partitions)
     for topic in {partition.topic for partition in partitions}:
         # Else the leader of a topic that is new to this client is only looked for once a second.
-        reader.list_topics(topic, timeout=CALL_SECONDS)
+        answer(partial(reader.list_topics, topic))
 
 
 def _within(messages: list[Message], ends: dict[TopicPartition, int]) -> list[Message]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -28,14 +29,16 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from assets.builds.archive import archive_history
-from streaming.errors import PurchasesError
+from streaming.errors import PurchasesError, Unavailable
 from streaming.store.connection import StoreConnection, read_store, write_store
 from streaming.store.move import move
 from streaming.store.rebuild import rebuild
 from streaming.system.home import Home
 from streaming.verification import reader_processes, retention
+from streaming.verification.partition_reader import OnRecords, PartitionReader
 from streaming.verification.reader_processes import start_readers
 from streaming.verification.records import headers_of
+from streaming.verification.topic_reader import TopicReader, first_record
 from streaming.verification.verify import VerificationReport, verify
 from tests.databases import NOT_YET, copy_store, look
 from tests.deployment import Deployment
@@ -43,7 +46,7 @@ from tests.load import Load
 from tests.oracle import wait_until_quiet
 from tests.postgres import PostgresServer
 from tests.store.rows import EVENT_COLUMNS
-from tests.support import Broker, wait_until
+from tests.support import Broker, free_port, wait_until
 
 GOOD, BAD = 300, 10
 
@@ -219,6 +222,40 @@ def test_a_reading_process_that_died_before_it_is_asked_is_an_error(
             process.join()
         with pytest.raises(PurchasesError, match="was ended by SIGKILL before it had read"):
             readers.begin(store)
+
+
+def ask_broker(_reader: PartitionReader, _argument: None, _on_records: OnRecords) -> None:
+    """Raise what a broker that went away makes the client raise, as a step of a reader."""
+    raise KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
+
+
+def test_an_error_of_the_client_in_a_reading_process_is_named(
+    copied: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be pickled: the process ended by that, and more memory was advised."""
+    monkeypatch.setattr(reader_processes, "MANY_ROWS", 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    with (
+        start_readers(copied.settings, 1) as readers,
+        read_store(copied.settings) as store,
+    ):
+        readers.begin(store)
+        with pytest.raises(PurchasesError, match=r"^KafkaException: .*NOT_COORDINATOR"):
+            readers.run(ask_broker, [None] * readers.number, lambda _: None)
+
+
+def test_a_broker_that_goes_away_is_unavailable() -> None:
+    """Not the client's own error, which nobody expects."""
+    config: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": f"127.0.0.1:{free_port()}",
+        "group.id": "verify",
+        "log_level": 0,
+    }
+    with (
+        closing(TopicReader(Consumer(config), config)) as reader,
+        pytest.raises(Unavailable, match="broker does not answer"),
+    ):
+        first_record(reader, ("purchases", 0), 0)
 
 
 KILLED = """
