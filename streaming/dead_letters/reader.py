@@ -113,6 +113,7 @@ class DeadLetterReader:
         """Return the records of all attempts that the topic still holds, in order.
 
         They may be in any partition, between the times of the record and of its last refusal.
+        Raises `Unavailable` if the brokers stop answering.
         """
         if dead_letter.dlq_partition is None or dead_letter.refused_at is None:
             return []
@@ -137,10 +138,14 @@ class DeadLetterReader:
             yield record
 
     def _offset_at(self, partition: TopicPartition, milliseconds: int) -> int:
-        """Return the first offset at or after a time, or the partition's end."""
+        """Return the first offset at or after a time, or the partition's end.
+
+        Raises `Unavailable` if the brokers do not answer.
+        """
         first, end = self._bounds[partition]
         asked = [PartitionOffset(*partition, max(milliseconds, 0))]
-        offset = self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS)[0].offset
+        times = answer(lambda seconds: self._consumer.offsets_for_times(asked, timeout=seconds))
+        offset = times[0].offset
         return max(offset, first) if offset >= 0 else end
 
     def _go_to(self, partition: TopicPartition, offset: int) -> None:
@@ -154,7 +159,7 @@ class DeadLetterReader:
         self._read.clear()
         self._consumer.assign([PartitionOffset(*partition, offset)])
         # Else the leader of a topic that is new to this client is only looked for once a second.
-        self._consumer.list_topics(self._topic, timeout=CALL_SECONDS)
+        answer(lambda seconds: self._consumer.list_topics(self._topic, timeout=seconds))
         self._at = (partition, offset)
 
     def _next(self, partition: TopicPartition) -> Record | None:

@@ -25,6 +25,7 @@ from streaming.kafka.names import Names
 from streaming.kafka.offsets import list_bounds
 from streaming.kafka.preflight import preflight
 from streaming.kafka.records import read_record
+from streaming.kafka.retry import answer
 from streaming.runtime.limits import CALL_SECONDS
 from streaming.settings import Settings
 from streaming.units import record_time
@@ -171,7 +172,7 @@ def _open(settings: Settings, topic: str) -> Iterator[tuple[Consumer, Bounds]]:
     config = consumer_config(settings, servers, CLIENT, CLIENT)
     with closing(Consumer({**config, "queued.max.messages.kbytes": 32_768})) as consumer:
         # Else the leader of a topic that is new to this client is only looked for once a second.
-        consumer.list_topics(topic, timeout=CALL_SECONDS)
+        answer(lambda seconds: consumer.list_topics(topic, timeout=seconds))
         yield consumer, bounds
 
 
@@ -186,7 +187,7 @@ def _starts(consumer: Consumer, request: PeekRequest, bounds: Bounds) -> dict[To
     elif request.since is not None:
         # Kafka takes a negative time for a question after the first or the last offset.
         asked = [PartitionOffset(*partition, max(request.since, 0)) for partition in bounds]
-        times = consumer.offsets_for_times(asked, timeout=CALL_SECONDS)
+        times = answer(lambda seconds: consumer.offsets_for_times(asked, timeout=seconds))
         starts = {(at.topic, at.partition): at.offset for at in times if at.offset >= 0}
     else:
         # A key may be in any record, so all that may be read is. Else a few more than are shown are

@@ -5,9 +5,11 @@ import random
 import subprocess
 import sys
 import uuid
+from contextlib import closing
 from typing import Any
 
-from confluent_kafka import Producer
+import pytest
+from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -17,9 +19,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from streaming.dead_letters.reader import DeadLetterReader
+from streaming.errors import Unavailable
+from streaming.store.dead_letters import STATES, DeadLetterFilter, find_dead_letters
 from tests.databases import forget_store
 from tests.deployment import Deployment
-from tests.support import wait_until
+from tests.support import free_port, wait_until
 
 TIME = "2011-03-27T10:15:00Z"
 
@@ -228,6 +233,22 @@ def test_every_attempt_is_shown_whatever_partition_it_went_to(deployment: Deploy
     (dead_letter,) = list_dead_letters(deployment, "--state", "open", "--state", "parked")
     shown = json.loads(deployment.succeed("dlq", "show", dead_letter["id"], "--json"))
     assert [refusal["attempt"] for refusal in shown["refusals"]] == [1, 2, 3, 4]
+
+
+def test_a_broker_that_goes_away_is_unavailable(deployment: Deployment) -> None:
+    """While one record is read, and while all attempts are: not the client's own error."""
+    send(deployment, purchase(unit_price=-1))
+    drain(deployment)
+    with deployment.writing() as store:
+        dead_letter = next(iter(find_dead_letters(store, DeadLetterFilter(STATES))))
+    with closing(DeadLetterReader(deployment.settings, deployment.bootstrap_servers)) as reader:
+        reader._consumer.close()
+        reader._consumer = Consumer(
+            {"bootstrap.servers": f"127.0.0.1:{free_port()}", "group.id": "gone", "log_level": 0}
+        )
+        for read in (reader.find, reader.attempts):
+            with pytest.raises(Unavailable, match="broker does not answer"):
+                read(dead_letter)
 
 
 def test_a_dropped_dead_letter_keeps_its_reason_and_its_record(deployment: Deployment) -> None:

@@ -2,14 +2,16 @@
 
 import json
 import threading
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
 
-from streaming.errors import NotFound, UsageError
-from streaming.kafka.peek import PeekRequest, follow, peek, read_start, topic_named
+from streaming.errors import NotFound, Unavailable, UsageError
+from streaming.kafka.peek import PeekRequest, _starts, follow, peek, read_start, topic_named
 from tests.deployment import Deployment
+from tests.support import free_port
 
 
 def test_a_look_finds_records_by_key_time_and_offset(deployment: Deployment) -> None:
@@ -55,6 +57,22 @@ def test_a_look_finds_records_by_key_time_and_offset(deployment: Deployment) -> 
         done.set()
         sending.join()
     assert (came.value, came.offset >= 30) == ("later", True)
+
+
+def test_a_broker_that_goes_away_is_unavailable(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a look begins, and when it asks for a time: not the client's own error."""
+    topic = deployment.topic("purchases")
+    gone = {"bootstrap.servers": f"127.0.0.1:{free_port()}", "group.id": "peek", "log_level": 0}
+    with (
+        closing(Consumer(gone)) as consumer,
+        pytest.raises(Unavailable, match="broker does not answer"),
+    ):
+        _starts(consumer, PeekRequest(topic, since=0), {(topic, 0): (0, 1)})
+    monkeypatch.setattr("streaming.kafka.peek.consumer_config", lambda *_: gone)
+    with pytest.raises(Unavailable, match="broker does not answer"):
+        peek(deployment.settings, PeekRequest(topic))
 
 
 def test_what_is_no_topic_and_no_offset_is_refused(deployment: Deployment) -> None:
