@@ -145,7 +145,11 @@ def _add_event_id(
 
 def _key(fields: _IdentityFields) -> bytes | None:
     user, order_id = (x if isinstance(x, str) else None for x in (fields.user, fields.order_id))
-    key = record_key(user, order_id)
+    try:
+        key = record_key(user, order_id)
+    except UnicodeEncodeError:
+        # Half a surrogate pair, which JSON can escape, is no text: the processor refuses it.
+        return None
     return key if key and len(key) <= MAX_KEY_BYTES else None
 
 

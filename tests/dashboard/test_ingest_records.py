@@ -12,8 +12,10 @@ from starlette.requests import Request
 
 from streaming.dashboard.ingest_records import MAX_RECORDS, IngestBatch, read_batch
 from streaming.errors import TooLarge, UsageError
-from streaming.events.purchase import decode_any
-from streaming.events.record import MAX_VALUE_BYTES
+from streaming.events.purchase import decode_any, read_purchase
+from streaming.events.record import MAX_VALUE_BYTES, Record
+from streaming.events.refusal import Refusal
+from tests.events.given import RULES
 
 TIME = "2026-03-01T12:00:00.5Z"
 MILLISECONDS = 1_772_366_400_500
@@ -106,6 +108,19 @@ def test_what_only_the_slow_reader_takes_has_an_id_too(line: bytes) -> None:
     assert (read.event_id, read.item) == (derive_id("k", 0), "lamp")
     with pytest.raises(UsageError, match="has no event_id"):
         batch(line, "application/x-ndjson")
+
+
+@pytest.mark.parametrize("fields", [{"user": "\ud83d"}, {"user": None, "order_id": "o-\ud83d"}])
+def test_a_key_that_is_no_text_holds_up_no_other_record(fields: dict[str, object]) -> None:
+    """The record goes without a key, and the processor refuses it."""
+    lines = f"{json.dumps({**LAMP, **fields})}\n{json.dumps(LAMP)}\n".encode()
+    first, second = batch(lines, "application/x-ndjson", idempotency_key="k").records
+    assert (first.event_id, first.key) == (derive_id("k", 0), None)
+    assert (second.event_id, second.key) == (derive_id("k", 1), b"ada")
+    record = Record("purchases", bytes(16), 0, 0, MILLISECONDS, None, first.value)
+    outcome = read_purchase(record, RULES)[1]
+    assert isinstance(outcome, Refusal)
+    assert outcome.reason == "invalid_text"
 
 
 def test_the_trace_of_the_request_goes_along() -> None:
