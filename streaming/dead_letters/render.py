@@ -3,6 +3,7 @@
 Pure. The records are the JSON of the commands and of the API.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -21,6 +22,7 @@ from streaming.units import rfc_3339
 HEX_COLUMNS: Final = 16
 # As much as a cut dead letter keeps; more of a text helps nobody at a terminal.
 SHOWN_BYTES: Final = 64 * 1024
+SIZE: Final = re.compile(rb"[0-9]{1,19}").fullmatch
 
 
 class Attempt(Struct, frozen=True):
@@ -134,7 +136,7 @@ def details(
         origin_offset=dead_letter.offset,
         origin_timestamp=_time(dead_letter.timestamp * 1000) or "",
         in_topic=record is not None,
-        truncated_bytes=None if truncated is None else int(truncated),
+        truncated_bytes=_truncated_bytes(truncated),
         key=dead_letter.key if record is None else escaped_text(record.key),
         headers=_other_headers(headers),
         value=None if value is None else value.decode(errors="backslashreplace"),
@@ -205,6 +207,11 @@ def _attempt(attempt: DeadLetterRecord) -> Attempt:
         record.partition,
         record.offset,
     )
+
+
+def _truncated_bytes(size: bytes | None) -> int | None:
+    # Any writer may put any bytes into the header, and `int` refuses very many digits.
+    return int(size) if size is not None and SIZE(size) else None
 
 
 def _other_headers(headers: Headers) -> tuple[TextHeader, ...]:

@@ -19,9 +19,17 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from streaming.dead_letters.reader import DeadLetterReader
+from streaming.dead_letters.reader import DeadLetterReader, DeadLetterRecord
+from streaming.dead_letters.render import details
 from streaming.errors import Unavailable
-from streaming.store.dead_letters import STATES, DeadLetterFilter, find_dead_letters
+from streaming.events.dead_letter import DeadLetterHeaders
+from streaming.events.record import Origin, Record
+from streaming.store.dead_letters import (
+    STATES,
+    DeadLetterFilter,
+    StoredDeadLetter,
+    find_dead_letters,
+)
 from tests.databases import forget_store
 from tests.deployment import Deployment
 from tests.support import free_port, wait_until
@@ -295,6 +303,38 @@ def test_what_the_topic_no_longer_holds_or_cut_is_said(deployment: Deployment) -
     printed = deployment.succeed("dlq", "redrive")
     assert "no longer has them" in printed
     assert "too large to be kept whole" in printed
+
+
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [(b"17000000", 17_000_000), (b"abc", None), (b"", None), (None, None), (b"9" * 5_000, None)],
+)
+def test_a_size_that_another_writer_wrote_is_shown_if_it_is_one(
+    header: bytes | None, size: int | None
+) -> None:
+    """Anybody may write `dlq.*` headers; none of them keeps a dead letter from being shown."""
+    topic_id = uuid.UUID(int=1).bytes
+    stored = StoredDeadLetter(
+        "AAAAAAAAAAAAAAAAAAAAAQ",
+        0,
+        0,
+        "purchases",
+        0,
+        None,
+        None,
+        None,
+        None,
+        1,
+        0,
+        0,
+        "open",
+        None,
+    )
+    headers = [("dlq.truncated", header)]
+    record = Record("purchases.dlq", topic_id, 0, 0, 0, None, b"{}", headers)
+    origin = Origin("purchases", topic_id, 0, 0, 0, 1)
+    last = DeadLetterRecord(record, DeadLetterHeaders(origin, "too_large", "large"))
+    assert details(stored, last, [last], None).truncated_bytes == size
 
 
 def test_what_is_still_too_large_is_left_and_holds_up_no_other(deployment: Deployment) -> None:
