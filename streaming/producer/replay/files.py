@@ -99,12 +99,22 @@ def find_long_line(file: FileColumns) -> str:
             TextIOWrapper(data, "utf-8-sig", errors="replace", newline=""),
             delimiter=file.separator,
         )
-        for cells in lines:
-            if len(cells) > len(file.names):
-                return (
-                    f"line {lines.line_num:,} has {len(cells)} cells, and the first line names"
-                    f" {len(file.names)}; quote a cell that holds {file.separator!r}"
-                )
+        first = 1
+        try:
+            for cells in lines:
+                if len(cells) > len(file.names):
+                    return (
+                        f"line {lines.line_num:,} has {len(cells)} cells, and the first line names"
+                        f" {len(file.names)}; quote a cell that holds {file.separator!r}"
+                    )
+                first = lines.line_num + 1
+        except csv.Error:
+            # A cell over the module's limit, such as all that follows a quote without an end.
+            return (
+                f"a line from {first:,} on has more cells than the first line names"
+                f" ({len(file.names)}), and the cells of line {first:,} are too long to tell which;"
+                " end each quote that begins a cell"
+            )
     return ""
 
 

@@ -26,6 +26,7 @@ from tests.producer.recordings import (
     write_csv,
 )
 
+LONG_CELL = PURCHASE.replace("HEART", "H" * 140_000)
 GOOD = {
     "user": "17850",
     "item": "85123A",
@@ -179,6 +180,10 @@ def test_one_column_may_give_two_fields(tmp_path: Path) -> None:
         (HEADER.encode(), "has no rows"),
         (f"{HEADER}\n,,,,,,,\n".encode(), "has no rows"),
         (f"{HEADER}\n{PURCHASE}\n\n{PURCHASE},one,more\n".encode(), "line 4 has 10 cells, and"),
+        (
+            f"{HEADER}\n{PURCHASE}\n{LONG_CELL}\n{PURCHASE},one,more\n".encode(),
+            r"a line from 3 on has more cells than the first line names \(8\)",
+        ),
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path: Path, data: bytes, named: str) -> None:
