@@ -72,8 +72,10 @@ def read_format(form: FileFormat) -> FileFormat:
 
 def _encoding(name: str) -> str:
     try:
+        # Python also has codecs of bytes, such as `hex`, which only encoding refuses.
+        "".encode(name)
         return codecs.lookup(name).name
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise UsageError(
             f"--encoding {name} is not known; take utf-8, latin-1, cp1252 or utf-16."
         ) from None

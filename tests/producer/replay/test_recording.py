@@ -394,6 +394,9 @@ def test_a_number_is_read_by_its_decimal_sign(
     [
         (FileFormat(delimiter=";;"), "--delimiter ;; must be one character"),
         (FileFormat(encoding="martian"), "--encoding martian is not known"),
+        (FileFormat(encoding="hex"), "--encoding hex is not known; take utf-8"),
+        (FileFormat(encoding="rot13"), "--encoding rot13 is not known"),
+        (FileFormat(encoding="undefined"), "--encoding undefined is not known"),
         (FileFormat(decimal="x"), "--decimal x must be"),
         (FileFormat(date_format="day"), "--date-format day names no part"),
         (FileFormat(timezone="Mars"), "--timezone Mars must be an IANA time zone"),
