@@ -6,7 +6,6 @@ What fits a filter is decided in `store.dead_letters`; how values are repaired i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -87,4 +86,4 @@ def _micros(option: str, text: str | None, settings: "Settings") -> int | None:
     from streaming.units import micros_of
 
     time = read_time(option, text, settings)
-    return None if time is None else micros_of(time.astimezone(UTC))
+    return None if time is None else micros_of(time)

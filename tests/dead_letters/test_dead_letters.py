@@ -19,11 +19,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from streaming.cli.dlq_options import Selection
 from streaming.dead_letters.reader import DeadLetterReader, DeadLetterRecord
 from streaming.dead_letters.render import details
 from streaming.errors import Unavailable
 from streaming.events.dead_letter import DeadLetterHeaders
 from streaming.events.record import Origin, Record
+from streaming.settings import Settings
 from streaming.store.dead_letters import (
     STATES,
     DeadLetterFilter,
@@ -360,6 +362,16 @@ def set_limit(admin: AdminClient, topic: str, size: int) -> None:
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(60)
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Auckland", "America/New_York"])
+def test_the_first_and_the_last_day_of_the_calendar_select_in_every_zone(zone: str) -> None:
+    """In UTC they may be days that no calendar has."""
+    selection = Selection(None, "0001-01-01", "9999-12-31T23:59:59", None, ())
+    criteria = selection.dead_letter_filter(Settings(timezone=zone))
+    assert criteria.since is not None
+    assert criteria.until is not None
+    assert criteria.since < 0 < criteria.until
 
 
 TYPED_WRONG: list[tuple[tuple[str, ...], str]] = [
