@@ -75,6 +75,10 @@ def exchange(
 
     try:
         return _in_time(connection, ask, seconds)
+    except UnicodeError as error:
+        # A name with an empty label, or a path beyond ASCII.
+        text = printable_text(str(error))[:SHOWN]
+        raise Unavailable(f"no request can be sent to this address ({text}); correct it.") from None
     except (OSError, HTTPException) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         text = printable_text(str(reason))[:SHOWN] or f"no whole answer in {seconds:g} s"

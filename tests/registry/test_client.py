@@ -196,6 +196,22 @@ def test_a_registry_that_does_not_answer_is_a_problem_of_the_status(
     assert section.figures == {"answers": False} | looked_up
 
 
+@pytest.mark.parametrize("part", ["http://registry..shop.example:8081", "/\xe4"])
+def test_an_address_that_cannot_be_asked_is_one_that_does_not_answer(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name with an empty label, or a path beyond ASCII: workers wait, and the status says so."""
+    monkeypatch.setattr(registry, "REGISTRY_SECONDS", 30.0)
+    with answering(TYPES) as (url, requests):
+        address = url + part if part.startswith("/") else part
+        with pytest.raises(Unavailable, match=r"does not answer: no request can be sent to this"):
+            SchemaCache(RegistryAddress(address)).learn([framed_record()])
+        section = read_registry_section(Settings(schema_registry_url=address), [])
+    assert section is not None
+    assert [problem.code for problem in section.problems] == ["registry_down"]
+    assert not any(requests)
+
+
 @pytest.mark.parametrize(
     "types", [TYPES, answer(b"403 Forbidden", b'{"error_code": 40301, "message": "no"}')]
 )
