@@ -100,9 +100,10 @@ def prepare_record(record: bytes, idempotency_key: str | None, index: int) -> In
         return IngestRecord(None, None, record)
     key = _key(fields)
     if fields.event_id is not None:
-        # An id of another type is sent as it is, for the processor to refuse.
-        event_id = fields.event_id if isinstance(fields.event_id, str) else None
-        return IngestRecord(event_id, key, record)
+        # What is no id is sent as it is, for the processor to refuse. Half a surrogate pair among
+        # it could not be written into the answer.
+        is_text = isinstance(fields.event_id, str) and fields.event_id.isascii()
+        return IngestRecord(fields.event_id if is_text else None, key, record)
     if not idempotency_key:
         raise UsageError(
             f"Record {index} has no event_id, and a retry would store it twice: give each record an"

@@ -110,6 +110,13 @@ def test_what_only_the_slow_reader_takes_has_an_id_too(line: bytes) -> None:
         batch(line, "application/x-ndjson")
 
 
+def test_an_event_id_that_is_no_text_is_not_in_the_receipt() -> None:
+    """An answer cannot hold it; the record is sent, and the processor refuses it."""
+    line = json.dumps({**LAMP, "event_id": "\ud83d"}).encode()
+    (record,) = batch(line, "application/x-ndjson").records
+    assert (record.event_id, record.key, record.value) == (None, b"ada", line)
+
+
 @pytest.mark.parametrize("fields", [{"user": "\ud83d"}, {"user": None, "order_id": "o-\ud83d"}])
 def test_a_key_that_is_no_text_holds_up_no_other_record(fields: dict[str, object]) -> None:
     """The record goes without a key, and the processor refuses it."""
