@@ -5,11 +5,11 @@ dies: see `postgres`, which also has what a transaction locks.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from typing import Final
 
 from streaming.errors import PurchasesError, Unavailable
-from streaming.store.postgres import PostgresConnection, connect, store_errors
+from streaming.store.postgres import LOCK_SECONDS, PostgresConnection, connect, store_errors
 from streaming.system.database import PostgresDatabase
 from streaming.system.deadline import Deadline, wait_until
 
@@ -39,7 +39,7 @@ def hold_run(
     within `wait_seconds`, and what `connect` does.
     """
     # Not in a transaction, which would keep the server from vacuuming as long as the run lives.
-    with closing(connect(database, lock_seconds=wait_seconds)) as session:
+    with _open_session(database, wait_seconds) as session:
         with store_errors(database):
             # The run's own lock comes first: a run that waits for its turn must count as alive.
             if not _take(session, run_id):
@@ -55,6 +55,20 @@ def hold_run(
                     " and start it again."
                 )
         yield
+
+
+@contextmanager
+def _open_session(
+    database: PostgresDatabase, lock_seconds: float = LOCK_SECONDS
+) -> Iterator[PostgresConnection]:
+    with closing(connect(database, lock_seconds=lock_seconds)) as session:
+        try:
+            yield session
+        finally:
+            # A busy server frees the locks of a session some time after its end: who comes next
+            # would find them held.
+            with suppress(PurchasesError), store_errors(database):
+                session.execute("SELECT pg_advisory_unlock_all()")
 
 
 def _take(session: PostgresConnection, name: str) -> bool:
@@ -108,7 +122,7 @@ def hold_task(database: PostgresDatabase, task_id: str) -> AbstractContextManage
 
 @contextmanager
 def _hold_alone(database: PostgresDatabase, name: str, refusal: str) -> Iterator[None]:
-    with closing(connect(database)) as session:
+    with _open_session(database) as session:
         with store_errors(database):
             if not _take(session, name):
                 raise PurchasesError(refusal)

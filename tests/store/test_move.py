@@ -18,6 +18,7 @@ from streaming.store.column_files import read_column_files
 from streaming.store.connection import MOVE_TABLE, connect, read_store, write_store
 from streaming.store.erasure import erase
 from streaming.store.move import move
+from streaming.store.postgres import PostgresConnection
 from streaming.store.postgres_locks import keep_moves_out
 from streaming.store.preparation import prepare_store
 from streaming.store.rebuild import rebuild
@@ -347,6 +348,27 @@ def test_column_files_stay(shop: Settings, target: str, monkeypatch: pytest.Monk
     with read_store(at(shop, target)) as store:
         assert [f.name for files in read_column_files(store).values() for f in files] == [name]
         assert MOVE_TABLE not in {table for table, _, _ in dialect_of(store).list_columns(store)}
+
+
+def test_a_lock_is_free_while_the_server_has_not_seen_the_end_of_its_session(
+    shop: Settings, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy server sees it some time later."""
+    database = at(shop, target).database
+    assert isinstance(database, PostgresDatabase)
+    open_still: list[PostgresConnection] = []
+
+    def leave_open(session: PostgresConnection) -> None:
+        open_still.append(session)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PostgresConnection, "close", leave_open)
+        with keep_moves_out(database):
+            pass
+        with keep_moves_out(database):
+            pass
+    for session in open_still:
+        session.close()
 
 
 def test_the_command_says_what_comes_next(shop: Settings, target: str) -> None:
