@@ -20,7 +20,7 @@ from streaming.system.database import Database, PostgresDatabase
 if TYPE_CHECKING:
     from streaming.store.postgres import PostgresConnection
 
-SCHEMA_VERSION: Final = 16
+SCHEMA_VERSION: Final = 17
 """The number of the last migration; each release can read its own schema only."""
 MOVE_TABLE: Final = "purchases_move"
 """A table that is there only while `store.move` fills the database."""

@@ -12,7 +12,11 @@ from streaming.store.connection import StoreConnection
 from streaming.units import whole_sum
 
 CORRECTIONS: Final = "(SELECT coalesce(max(id), 0) FROM correction)"
-"""The number of corrections: none is ever deleted. With the events it is the version of all."""
+"""The number of the last correction: with the events it is the version of all.
+
+None is ever deleted. It is the number of all corrections, unless a rebuild left one that makes up
+for lost events.
+"""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def read_first_day(connection: StoreConnection, start: date) -> date | None:
 
 
 def count_corrections(connection: StoreConnection) -> int:
-    """Count the changes of stored events."""
+    """Return the number of the last correction, which grows with every change of a stored event."""
     return int(connection.execute(f"SELECT {CORRECTIONS}").fetchone()[0])
 
 

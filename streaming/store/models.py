@@ -143,11 +143,13 @@ class StreamOffset(Table, table=True):
 class Correction(Table, table=True):
     """One change of a stored event; written by consumer and `erase`, and never changed or deleted.
 
-    The source is that of the content that was replaced; an erasure leaves it as it is.
+    The source is that of the content that was replaced; an erasure leaves it as it is. A rebuild
+    leaves a row without an event, whose id keeps the version of all figures from falling; its days
+    are the day of the rebuild.
     """
 
     __tablename__ = "correction"
-    __table_args__ = (CheckConstraint("kind IN ('conflict', 'erasure')", "kind"),)
+    __table_args__ = (CheckConstraint("kind IN ('conflict', 'erasure', 'rebuild')", "kind"),)
 
     id: int | None = Field(default=None, primary_key=True)
     kind: str

@@ -111,6 +111,9 @@ def _adapt(table: Table) -> None:
     for column in table.columns:
         if isinstance(column.type, BLOB):
             column.type = LargeBinary()
+    if table.name == "correction":
+        # An INTEGER has 64 bits on SQLite, and 32 here.
+        table.columns["id"].type = BigInteger()
     if table.name == "analytics_event":
         # SQLite numbers rows by itself. Batches are committed in the order of these numbers.
         table.append_column(Column("rowid", BigInteger, Identity(always=False), unique=True))

@@ -19,7 +19,7 @@ from streaming.store.backup import Progress, backup, backup_path
 from streaming.store.column_files import forget_all
 from streaming.store.connection import StoreConnection, write_store
 from streaming.store.deployment import recorded_deployment
-from streaming.store.live_totals import read_version
+from streaming.store.live_totals import count_corrections, read_version
 from streaming.store.rows import day_cutter
 from streaming.store.table_builds import forget_builds
 from streaming.units import MICROS, split_sum
@@ -84,8 +84,8 @@ def recompute(settings: Settings, kept: Path | None, timezone: str | None = None
     aggregate tables are emptied, because they were built from other figures.
 
     A day whose figures were right keeps its version. A corrected one gets the version of all
-    figures, as if it had changed now, but never less than it had, because versions only grow. A day
-    without events keeps its row with figures of 0, because without it the version would be 0 again.
+    figures, as if it had changed now, which is above each one before. A day without events keeps
+    its row with figures of 0, because without it the version would be 0 again.
     """
     with write_store(settings) as store:
         _require_rows(store)
@@ -95,9 +95,10 @@ def recompute(settings: Settings, kept: Path | None, timezone: str | None = None
         # The consumer cut the days in the recorded zone; the settings of this host may differ.
         zone = ZoneInfo(recorded.timezone) if recorded else settings.zone
         now = time.time_ns() // 1000
+        before = read_version(store)
         events = _rebuild_totals(store, now)
         items = _rebuild_items(store)
-        days = _rebuild_ledger(store, zone, read_version(store), now)
+        days = _rebuild_ledger(store, zone, before, now)
         # A partition without a build is missing, and Dagster builds it again.
         builds = forget_builds(store)
         # Who rebuilds may have changed events by hand, and the copies would not show it.
@@ -148,33 +149,55 @@ def _rebuild_items(store: StoreConnection) -> int:
     return len(wrong)
 
 
-def _rebuild_ledger(store: StoreConnection, zone: ZoneInfo, version: int, now: int) -> int:
-    """Correct the days that are wrong, with a new version; return how many they were."""
+def _rebuild_ledger(store: StoreConnection, zone: ZoneInfo, before: int, now: int) -> int:
+    """Correct the days that are wrong, with a new version; return how many they were.
+
+    `before` is the version of all figures before the rebuild.
+    """
     rebuilt = _sums_of_days(store, zone)
     stored = {
-        day: (sums, before)
-        for day, before, *sums in store.execute(
+        day: (sums, version)
+        for day, version, *sums in store.execute(
             f"SELECT day, version, {DAY_COLUMNS} FROM day_ledger"
         )
     }
     # A right day is left as it is: a new version would have its tables built again.
     wrong = [
-        (day, max(version, before), *sums, now)
+        (day, sums)
         for day in sorted(rebuilt.keys() | stored.keys())
         # Without its row, a day that has no events any more would be of version 0 again.
         for sums in [rebuilt.get(day, [0, 0, 0, 0])]
-        for was, before in [stored.get(day, ([], 0))]
-        if sums != was
+        if day not in stored or sums != stored[day][0]
     ]
+    highest = max([before, *(version for _, version in stored.values())])
+    # Above all before: a run under way may still record a build of wrong figures at one of those.
+    version = _keep_version(store, highest + bool(wrong), day_cutter(zone)(now), now)
     store.executemany(
         f"INSERT INTO day_ledger (day, version, {DAY_COLUMNS}, changed_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day) DO UPDATE SET"
         " version = excluded.version, events = excluded.events, items_sold = excluded.items_sold,"
         " net_revenue_micros = excluded.net_revenue_micros,"
         " net_revenue_trillions = excluded.net_revenue_trillions, changed_at = excluded.changed_at",
-        wrong,
+        [(day, version, *sums, now) for day, sums in wrong],
     )
     return len(wrong)
+
+
+def _keep_version(store: StoreConnection, least: int, today: str, now: int) -> int:
+    """Return the version of all figures, after a correction that makes it at least `least`.
+
+    If it fell, the tables' builds would be of higher versions than the days that come next.
+    """
+    version = read_version(store)
+    if version >= least:
+        return version
+    store.execute(
+        "INSERT INTO correction (id, kind, event_id, day_before, day, source_topic,"
+        " source_partition, source_offset, source_timestamp, corrected_at)"
+        " VALUES (?, 'rebuild', '', ?, ?, '', 0, 0, 0, ?)",
+        (count_corrections(store) + least - version, today, today, now),
+    )
+    return least
 
 
 def _sums_of_days(store: StoreConnection, zone: ZoneInfo) -> dict[str, list[int]]:

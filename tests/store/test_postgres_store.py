@@ -25,6 +25,7 @@ from streaming.store.connection import (
     write_store,
 )
 from streaming.store.engine import engine_over, open_engine
+from streaming.store.live_totals import count_corrections
 from streaming.store.models import Table
 from streaming.store.postgres import store_error, translate
 from streaming.store.schema import upgrade
@@ -51,11 +52,20 @@ def test_a_database_of_the_release_before_is_upgraded(postgres_settings: Setting
     with write_store(postgres_settings) as store:
         store.execute("DROP VIEW host_status_readable")
         store.execute("DROP TABLE host_status")
+        store.execute("ALTER TABLE correction ALTER COLUMN id TYPE integer")
+        store.execute("ALTER SEQUENCE correction_id_seq AS integer")
         store.execute("UPDATE alembic_version SET version_num = '0015'")
     upgrade(postgres_settings)
     with write_store(postgres_settings) as store:
         row = ("north", "processor", "machine:/home", "running", "[]", 1_700_000_000_000_000)
         store.execute("INSERT INTO host_status VALUES (?, ?, ?, ?, ?, ?)", row)
+        store.execute("SELECT setval('correction_id_seq', ?)", (2**40,))
+        store.execute(
+            "INSERT INTO correction (kind, event_id, day_before, day, source_topic,"
+            " source_partition, source_offset, source_timestamp, corrected_at)"
+            " VALUES ('rebuild', '', '2024-01-01', '2024-01-01', '', 0, 0, 0, 0)"
+        )
+        assert count_corrections(store) == 2**40 + 1
     with read_store(postgres_settings) as store:
         shown = store.execute("SELECT * FROM host_status_readable").fetchall()
     assert shown == [(*row[:4], "2023-11-14 22:13:20.000000")]

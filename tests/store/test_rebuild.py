@@ -6,9 +6,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from assets.builds.builder import open_builder
+from assets.builds.staleness import read_stale_partitions
+from assets.tables.transforms import DAY_TRANSFORMS
 from streaming.settings import Settings
 from streaming.store.connection import StoreConnection
+from streaming.store.live_totals import read_version
 from streaming.store.rebuild import rebuild
+from tests.assets.event_store import store_events
 from tests.databases import refuse_updates
 from tests.deployment import Deployment
 from tests.store.rows import add_events, event, fill, micros, year_of_days
@@ -56,13 +61,13 @@ def test_every_figure_comes_back(
 def test_a_right_day_keeps_its_version(
     either_store: Settings, either_connection: StoreConnection
 ) -> None:
-    """Only days that were wrong become stale: they get the number of all events."""
+    """Only days that were wrong become stale: they get a version above each one before."""
     fill(either_store, either_connection, year_of_days(10))
     either_connection.execute("UPDATE day_ledger SET version = 3, changed_at = 5")
     either_connection.execute("UPDATE day_ledger SET items_sold = 0 WHERE day = '2024-01-04'")
     rebuild(either_store)
     assert versions(either_connection) == {
-        f"2024-01-{day:02d}": 10 if day == 4 else 3 for day in range(1, 11)
+        f"2024-01-{day:02d}": 11 if day == 4 else 3 for day in range(1, 11)
     }
     changed = "SELECT count(*) FROM day_ledger WHERE changed_at = 5"
     assert either_connection.execute(changed).fetchone() == (9,)
@@ -74,10 +79,44 @@ def test_versions_never_shrink(either_store: Settings, either_connection: StoreC
     either_connection.execute("UPDATE day_ledger SET version = 10")
     either_connection.execute("DELETE FROM analytics_event WHERE event_id >= ?", (b"id-000008",))
     rebuild(either_store)
-    assert set(versions(either_connection).values()) == {10}
+    assert versions(either_connection) == {
+        f"2024-01-{day:02d}": 11 if day > 8 else 10 for day in range(1, 11)
+    }
     lost = "SELECT events, items_sold, net_revenue_micros FROM day_ledger WHERE day = '2024-01-10'"
     assert either_connection.execute(lost).fetchone() == (0, 0, 0)
     assert either_connection.execute("SELECT events FROM live_totals").fetchone() == (8,)
+
+
+@pytest.mark.parametrize("lost", [1, 5_000_000_000])
+def test_the_version_of_all_never_shrinks(
+    either_store: Settings, either_connection: StoreConnection, lost: int
+) -> None:
+    """Totals that counted too many leave one correction, and right totals leave none."""
+    fill(either_store, either_connection, year_of_days(10))
+    either_connection.execute("UPDATE live_totals SET events = events + ?", (lost,))
+    for _ in range(2):
+        rebuild(either_store)
+        assert read_version(either_connection) == 10 + lost
+    assert set(versions(either_connection).values()) == {10}
+    kept = either_connection.execute("SELECT id, kind, event_id FROM correction").fetchall()
+    assert kept == [(lost, "rebuild", "")]
+
+
+def test_a_day_that_changes_after_a_rebuild_is_built(
+    either_store: Settings, either_connection: StoreConnection
+) -> None:
+    """Though events were lost before, its version is above that of its build."""
+    store_events(either_store, year_of_days(20))
+    either_connection.execute("DELETE FROM analytics_event WHERE event_id < ?", (b"id-000005",))
+    assert rebuild(either_store).events == 15
+    day = "2024-01-20"
+    built = "SELECT events FROM daily_sales WHERE day = ?"
+    for number in range(8):
+        with open_builder(either_store, f"run-{number}") as builder:
+            builder.build(day, DAY_TRANSFORMS)
+        assert either_connection.execute(built, (day,)).fetchone() == (1 + number,)
+        store_events(either_store, [event(100 + number, micros(f"{day} 13:00"))])
+        assert day in {one.partition for one in read_stale_partitions(either_connection, {})}
 
 
 @pytest.mark.parametrize(
