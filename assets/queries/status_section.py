@@ -11,17 +11,20 @@ from streaming.settings import Settings
 from streaming.status.collect import LOCK_SECONDS
 from streaming.status.model import Problem, Section
 from streaming.store.connection import StoreConnection, read_store
-from streaming.store.sql_tables import read_sql_tables
+from streaming.store.sql_tables import PREFIX, read_sql_tables
 
 MAX_PROBLEMS: Final = 3
 """Failed builds that are named; all of them are counted."""
 DAYS_BEHIND: Final = (
-    "SELECT count(*) FROM day_ledger l WHERE NOT EXISTS (SELECT 1 FROM table_build b"
-    " WHERE b.partition = CAST(l.day AS TEXT)) OR EXISTS (SELECT 1 FROM table_build b"
-    " WHERE b.partition = CAST(l.day AS TEXT) AND b.version <> l.version)"
+    # Grouped first: the key begins with the table, so each day would read through all builds.
+    "SELECT count(*) FROM day_ledger l LEFT JOIN (SELECT b.partition, min(b.version) AS lowest,"
+    " max(b.version) AS highest FROM table_build b WHERE {is_current} GROUP BY b.partition) d"
+    " ON d.partition = CAST(l.day AS TEXT) WHERE d.partition IS NULL OR d.lowest <> l.version"
+    " OR d.highest <> l.version"
 )
 FAILED: Final = (
-    "SELECT table_name, partition, attempts, reason FROM build_failure ORDER BY failed_at DESC"
+    "SELECT table_name, partition, attempts, reason FROM build_failure b WHERE {is_current}"
+    " ORDER BY failed_at DESC"
 )
 
 
@@ -30,21 +33,26 @@ def read_tables_section(settings: Settings) -> Section:
 
     Raises what `read_store` does.
     """
+    files = read_sql_tables(settings)
     wrong = [
         Problem(
             "sql_table_wrong",
             problem,
             "Its days are not built, and all else goes on. Correct the file, or remove it.",
         )
-        for problem in read_sql_tables(settings).problems.values()
+        for problem in files.problems.values()
     ]
     with read_store(settings, LOCK_SECONDS) as store:
-        return _section(store, wrong)
+        return _section(store, wrong, [table.name for table in files.tables])
 
 
-def _section(store: StoreConnection, wrong: Sequence[Problem]) -> Section:
-    behind = int(store.execute(DAYS_BEHIND).fetchone()[0])
-    failed = store.execute(FAILED).fetchall()
+def _section(store: StoreConnection, wrong: Sequence[Problem], files: Sequence[str]) -> Section:
+    # What is left of a table whose file was removed is never built again.
+    names = {f"file{number}": name for number, name in enumerate(files)}
+    own = f"substr(b.table_name, 1, {len(PREFIX)}) <> '{PREFIX}'"
+    is_current = f"({' OR '.join([own, *(f'b.table_name = :{name}' for name in names)])})"
+    behind = int(store.execute(DAYS_BEHIND.format(is_current=is_current), names).fetchone()[0])
+    failed = store.execute(FAILED.format(is_current=is_current), names).fetchall()
     problems = [
         Problem(
             "build_failed",

@@ -30,7 +30,7 @@ from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 from streaming.store.preparation import prepare_store
-from streaming.store.sql_tables import code_versions
+from streaming.store.sql_tables import code_versions, is_sql_table
 
 PROGRESS_SECONDS: Final = 0.5
 """A line at a terminal that is written over: often enough to be seen moving."""
@@ -88,9 +88,14 @@ def backfill(
 
 
 def read_failed_days(settings: Settings) -> frozenset[date]:
-    """Read the days of which a table's last build failed."""
+    """Read the days of which a table's last build failed, but for tables of removed files."""
+    files = code_versions(settings)
     with read_store(settings) as store:
-        failed = {partition for _, partition in read_failures(store)}
+        failed = {
+            partition
+            for table, partition in read_failures(store)
+            if table in files or not is_sql_table(table)
+        }
     return frozenset(date.fromisoformat(partition) for partition in failed - {WHOLE})
 
 

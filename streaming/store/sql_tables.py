@@ -282,20 +282,26 @@ def forget_sql_days(store: StoreConnection, days: Collection[str]) -> None:
 def drop_sql_table(settings: Settings, name: str, *, apply: bool) -> int:
     """Delete a table of a file with its builds if `apply`; return how many rows it has.
 
-    Raises `UsageError` if there is no such table, or if its file is there still.
+    A table whose builds all failed was never made, and has no rows: its failures are deleted.
+    Raises `NotFound` if there is neither, and `UsageError` if its file is there still.
     """
     table_name = name if is_sql_table(name) else f"{PREFIX}{name}"
     if any(table.name == table_name for table in read_sql_tables(settings).tables):
         raise UsageError(f"The file of {table_name} is in {settings.sql}; remove it first.")
     with write_store(settings) as store:
-        require_sql_table(store, table_name)
-        rows = store.execute(f'SELECT count(*) FROM "{table_name}"').fetchone()[0]  # noqa: S608 - the schema's
+        failed = "SELECT 1 FROM build_failure WHERE table_name = ? LIMIT 1"
+        is_made = table_name in list_sql_tables(store)
+        if not is_made and store.execute(failed, (table_name,)).fetchone() is None:
+            require_sql_table(store, table_name)
+        count = f'SELECT count(*) FROM "{table_name}"'  # noqa: S608 - the schema's
+        rows = int(store.execute(count).fetchone()[0]) if is_made else 0
         if not apply:
-            return int(rows)
-        store.execute(f'DROP TABLE "{table_name}"')
+            return rows
+        if is_made:
+            store.execute(f'DROP TABLE "{table_name}"')
         for table in ("table_build", "build_failure"):
             store.execute(f"DELETE FROM {table} WHERE table_name = ?", (table_name,))  # noqa: S608 - constants
-    return int(rows)
+    return rows
 
 
 def require_sql_table(store: StoreConnection, name: str) -> None:

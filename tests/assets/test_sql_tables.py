@@ -22,6 +22,7 @@ from assets.tables.models import DAY_TABLE_NAMES
 from assets.tables.sql_transform import SqlTransform, day_transforms
 from orchestration.automation.table_sensors import stale_days_sensor
 from orchestration.build import build_defs
+from orchestration.cli.backfill import read_failed_days
 from streaming.errors import UsageError
 from streaming.settings import Settings
 from streaming.status.doctor import examine
@@ -324,3 +325,34 @@ def test_a_table_is_dropped_after_its_file(shop: Settings) -> None:
     with pytest.raises(UsageError, match=f"no table {TABLE}"):
         drop_sql_table(shop, TABLE, apply=True)
     assert rows(shop, "SELECT * FROM table_build WHERE table_name = ?", TABLE) == []
+
+
+def test_builds_of_a_removed_file_are_not_behind(shop: Settings) -> None:
+    """Nothing builds the table again, though it is there until it is dropped."""
+    list(build(shop, all_tables=True))
+    assert shop.sql
+    (shop.sql / "daily_lines.sql").unlink()
+    store_events(shop, [event(99, micros(f"{DAYS[1]} 13:00"))])
+    assert read_tables_section(shop).figures["days_behind"] == 1
+    list(build(shop, all_tables=True))
+    assert read_tables_section(shop).figures["days_behind"] == 0
+    write_file(shop, LINES)
+    assert read_tables_section(shop).figures["days_behind"] == 1
+
+
+def test_failures_of_a_removed_file_are_no_problem(shop: Settings) -> None:
+    """Nothing tries these builds again, and `drop` deletes their failures without a table."""
+    write_file(shop, LINES.replace("count(*)", "count(*) + 1"))
+    assert all(one.failure for one in build(shop))
+    assert read_tables_section(shop).figures["failed_builds"] == 3
+    assert read_failed_days(shop) == {date.fromisoformat(day) for day in DAYS}
+    assert shop.sql
+    (shop.sql / "daily_lines.sql").unlink()
+    section = read_tables_section(shop)
+    assert (section.figures["failed_builds"], section.problems) == (0, ())
+    assert read_failed_days(shop) == frozenset()
+    for apply, left in ((False, 3), (True, 0)):
+        assert drop_sql_table(shop, TABLE, apply=apply) == 0
+        assert rows(shop, "SELECT count(*) FROM build_failure") == [(left,)]
+    with pytest.raises(UsageError, match=f"no table {TABLE}"):
+        drop_sql_table(shop, TABLE, apply=True)
