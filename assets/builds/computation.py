@@ -37,6 +37,7 @@ from streaming.store.column_store import ColumnStore
 from streaming.store.connection import StoreConnection
 from streaming.store.erasure import erasure_ids
 from streaming.store.live_totals import count_corrections
+from streaming.store.sql_tables import SqlError
 from streaming.system.logs import get_logger
 from streaming.totals.queries import last_row
 
@@ -132,7 +133,7 @@ def compute_piece(
     """Compute the tables of a piece of `group_days` in a snapshot, from one reading of its events.
 
     The tables of a partition are of exactly its version then. With `force`, added rows are compared
-    with computed ones. Raises `ColumnsDiffer`, `ColumnsUnavailable` and `NotAdded`.
+    with computed ones. Raises `ColumnsDiffer`, `ColumnsUnavailable`, `NotAdded` and `Unavailable`.
     """
     if len(requests) > 1:
         try:
@@ -229,6 +230,9 @@ def _finish(
         table = transform.table
         try:
             bases[table] = _basis(reading, transform, addition, differences.get(table), end)
+        # Waiting helps, as when a day became rows again meanwhile: no table is at fault.
+        except Unavailable:
+            raise
         except PurchasesError as error:
             # A file that is the only copy of events, which the tables of customers are audited by.
             computed[table] = error
@@ -303,7 +307,7 @@ def _compute_sql(
                 rows[each.table] = compute_sql_day(
                     reading.store, each, partition, reading.events, zone
                 )
-            except PurchasesError as error:
+            except SqlError as error:
                 rows[each.table] = error
     return rows
 

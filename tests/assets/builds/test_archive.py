@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from assets.builds import archive as archiver
-from assets.builds import event_reader
+from assets.builds import computation, event_reader
 from assets.builds.archive import ArchiveResult, archive_history, needs_archive
 from assets.builds.builder import open_builder
+from assets.builds.event_reader import StreamFigures
 from assets.builds.seal import seal_history
 from assets.checks.backups import check_restorable
 from assets.checks.finding import CheckContext
@@ -233,6 +234,26 @@ def test_a_lost_file_fails_each_whole_table_by_name(archived: Settings, is_there
     with read_store(archived) as store:
         failures = store.execute("SELECT count(*) FROM build_failure").fetchone()
     assert failures == (len(WHOLE_TRANSFORMS),)
+
+
+def test_a_summary_that_meets_the_return_of_a_day_is_computed_again(
+    archived: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its snapshot names a file that has gone; the next one has the rows."""
+    build(archived, DAYS)
+    count, returned = event_reader.count_customers, list[int]()
+
+    def count_after_return(*values: Any) -> StreamFigures:  # noqa: ANN401 - those of the other
+        if not returned:
+            returned.append(return_days(archived, {"2024-01-03"}))
+            remove_unlisted(archived)
+        return count(*values)
+
+    monkeypatch.setattr(computation, "count_customers", count_after_return)
+    with open_builder(archived, "run") as builder:
+        outcomes = builder.build(WHOLE, WHOLE_TRANSFORMS, force=True)
+    assert returned == [1]
+    assert [(one.computed, one.failure) for one in outcomes] == [(True, None)] * len(outcomes)
 
 
 def test_no_statement_loses_the_only_copy(archived: Settings) -> None:
