@@ -13,6 +13,7 @@ from typing import Final
 
 from assets.builds.columns import FileSums, sum_files, write_file
 from assets.builds.event_reader import StreamFigures, read_ledger, read_whole_rows
+from assets.builds.staleness import read_stale_partitions
 from streaming.errors import PurchasesError, Unavailable
 from streaming.settings import Settings
 from streaming.store.archive import (
@@ -35,6 +36,7 @@ from streaming.store.connection import StoreConnection, StoreReader, open_reader
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.live_totals import count_corrections
 from streaming.store.rows import content_digest, day_cutter
+from streaming.store.sql_tables import code_versions
 from streaming.system.deadline import Deadline
 from streaming.totals.queries import last_row
 from streaming.units import EPOCH
@@ -105,6 +107,7 @@ def list_days_to_archive(reader: StoreReader, settings: Settings, before: date) 
     """Return the days before a day that have rows, oldest first.
 
     The newest day stays, and so does the day of the row that was stored last, see `_delete_rows`.
+    A day stays too while a `.sql` table is to be built from its rows, see `_list_unbuilt`.
     """
     with reader.snapshot() as store:
         recorded = recorded_deployment(store)
@@ -117,6 +120,7 @@ def list_days_to_archive(reader: StoreReader, settings: Settings, before: date) 
         if not ledger or last is None:
             return []
         kept = {max(ledger), date.fromisoformat(day_cutter(settings.zone)(last[0]))}
+        kept |= _list_unbuilt(store, settings)
         files = read_column_files(store)
     return [
         day
@@ -128,11 +132,30 @@ def list_days_to_archive(reader: StoreReader, settings: Settings, before: date) 
     ]
 
 
+def _list_unbuilt(store: StoreConnection, settings: Settings) -> set[date]:
+    """Return the days that a `.sql` table is still to be built of.
+
+    A table that fails again and again keeps no rows, nor does a day that has no partition.
+    """
+    if not (sql := code_versions(settings)):
+        return set()
+    unbuilt = {
+        date.fromisoformat(stale.partition)
+        for stale in read_stale_partitions(store, sql)
+        if stale.table in sql and not stale.has_failed_often
+    }
+    return {day for day in unbuilt if day >= settings.history_start}
+
+
 def _archive_day(reader: StoreReader, settings: Settings, day: date) -> int:
     """Put a day into the archive; return how many events went.
 
     Raises `_Changed`, and `PurchasesError` if the rows contradict the ledger.
     """
+    with reader.snapshot() as store:
+        # Since the days were listed, an erasure may have deleted figures of this one.
+        if day in _list_unbuilt(store, settings):
+            raise _Changed
     _write_files(reader, settings, day)
     with reader.snapshot() as store:
         listed = read_column_files(store, day, day).get(day, ())

@@ -25,11 +25,11 @@ from assets.builds.event_reader import (
     read_events,
 )
 from assets.builds.spool import spool
-from assets.builds.sql_days import compute_sql_day
+from assets.builds.sql_days import compute_sql_tables, list_kept
 from assets.builds.writer import BuildBasis, Rows, read_builds
 from assets.tables.aggregate import add_local_columns
 from assets.tables.models import WHOLE, TableBuild
-from assets.tables.sql_transform import AnyTransform, SqlTransform
+from assets.tables.sql_transform import AnyTransform
 from assets.tables.transforms import Transform, compute, compute_days, select_partition
 from streaming.errors import PurchasesError, Unavailable
 from streaming.store.column_files import read_column_files
@@ -37,7 +37,6 @@ from streaming.store.column_store import ColumnStore
 from streaming.store.connection import StoreConnection
 from streaming.store.erasure import erasure_ids
 from streaming.store.live_totals import count_corrections
-from streaming.store.sql_tables import SqlError
 from streaming.system.logs import get_logger
 from streaming.totals.queries import last_row
 
@@ -199,10 +198,12 @@ def _read(
         day = request.day
         figures = events.total if day is None else events.days.get(day, NO_FIGURES)
         builds = read_builds(store, request.partition, request.transforms)
+        kept = list_kept(store, request.partition, builds)
         chosen = [
             transform
             for transform in request.transforms
-            if request.force or not _is_current(transform, figures, builds)
+            if transform.table not in kept
+            and (request.force or not _is_current(transform, figures, builds))
         ]
         readings.append(_Reading(store, context, request, events, figures, builds, chosen))
     return readings
@@ -225,7 +226,10 @@ def _finish(
     differences: Mapping[str, str] = MappingProxyType({}),
 ) -> Computation:
     """Return the computation of a partition, with the tables of files."""
-    computed, bases = {**rows, **_compute_sql(reading, reading.chosen)}, {}
+    partition, zone = reading.request.partition, reading.context.zone
+    sql = compute_sql_tables(reading.store, reading.chosen, partition, reading.events, zone)
+    computed: dict[str, Rows | Exception] = {**rows, **sql}
+    bases = {}
     for transform in reading.chosen:
         table = transform.table
         try:
@@ -293,23 +297,6 @@ def _compute_rows(
         # Whatever a transform raises is this partition's failure, not the run's.
         return dict.fromkeys(tables, error)
     return dict(zip(tables, frames, strict=True))
-
-
-def _compute_sql(
-    reading: _Reading, transforms: Sequence[AnyTransform]
-) -> dict[str, Rows | Exception]:
-    """Compute each table of a file by itself."""
-    rows: dict[str, Rows | Exception] = {}
-    partition, zone = reading.request.partition, reading.context.zone
-    for each in transforms:
-        if isinstance(each, SqlTransform):
-            try:
-                rows[each.table] = compute_sql_day(
-                    reading.store, each, partition, reading.events, zone
-                )
-            except SqlError as error:
-                rows[each.table] = error
-    return rows
 
 
 def _basis(

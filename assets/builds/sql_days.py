@@ -1,8 +1,9 @@
-"""A day of a table of a `.sql` file: its rows, and the creation of the table before the first.
+"""A day of tables of `.sql` files: their rows, and the creation of a table before the first.
 
 The table is made of the statement's columns, so that no migration knows it.
 """
 
+from collections.abc import Iterable
 from datetime import date
 from itertools import zip_longest
 from zoneinfo import ZoneInfo
@@ -11,10 +12,11 @@ from sqlalchemy import Connection, inspect
 
 from assets.builds.event_reader import NO_FIGURES, EventRange
 from assets.tables.calendar import day_window
-from assets.tables.sql_transform import SqlTransform
+from assets.tables.sql_transform import AnyTransform, SqlTransform
+from streaming.store.archive import list_archive
 from streaming.store.build_rows import lock_partitions
 from streaming.store.connection import StoreConnection
-from streaming.store.sql_tables import Row, SqlError, compute_day
+from streaming.store.sql_tables import Row, SqlError, compute_day, is_sql_table
 
 
 def compute_sql_day(
@@ -37,12 +39,51 @@ def compute_sql_day(
         (start, end),
     ).fetchone()
     if there < stored:
+        is_built = _has_build(store, transform, partition)
+        older = "its older figures stay" if is_built else "it has no older figures"
         raise SqlError(
             f"{transform.source.file} reads rows of events, and of {partition} the database has"
-            f" {there:,} of {stored:,}: the others are in column files only. Days of which rows"
-            " were deleted are not built; their older figures stay."
+            f" {there:,} of {stored:,}: the others are in column files only. A day of which rows"
+            f" were deleted is not built; {older}."
         )
     return compute_day(store, transform.source, partition, window)
+
+
+def _has_build(store: StoreConnection, transform: SqlTransform, partition: str) -> bool:
+    row = store.execute(
+        "SELECT 1 FROM table_build WHERE table_name = ? AND partition = ?",
+        (transform.table, partition),
+    ).fetchone()
+    return row is not None
+
+
+def compute_sql_tables(
+    store: StoreConnection,
+    transforms: Iterable[AnyTransform],
+    partition: str,
+    events: EventRange,
+    zone: ZoneInfo,
+) -> dict[str, list[Row] | SqlError]:
+    """Compute each table of a file by itself; return its rows or its error, by name."""
+    rows: dict[str, list[Row] | SqlError] = {}
+    for each in transforms:
+        if isinstance(each, SqlTransform):
+            try:
+                rows[each.table] = compute_sql_day(store, each, partition, events, zone)
+            except SqlError as error:
+                rows[each.table] = error
+    return rows
+
+
+def list_kept(store: StoreConnection, partition: str, built: Iterable[str]) -> set[str]:
+    """Return the tables of files, of those built, that keep their figures of a partition.
+
+    Its rows are in the archive, and their statements need them: also with force nothing is built.
+    """
+    tables = set(filter(is_sql_table, built))
+    if not tables or all(file.day != partition for file in list_archive(store)):
+        return set()
+    return tables
 
 
 def create_sql_table(connection: Connection, transform: SqlTransform) -> None:

@@ -69,6 +69,14 @@ class StalePartition:
             return 0
         return retry_time(failure)
 
+    @property
+    def has_failed_often(self) -> bool:
+        """Whether its build failed at this version until it is tried every six hours only."""
+        failure = self.failure
+        if failure is None or failure.version != self.version:
+            return False
+        return retry_time(failure) - failure.failed_at >= LONGEST_RETRY_MICROS
+
 
 def retry_time(failure: LastFailure) -> int:
     """Return when (µs) a failed build is tried again: after 5 minutes, doubling to 6 hours."""
@@ -83,7 +91,8 @@ def read_stale_partitions(
     """Read every stale partition: days in their order, then the whole tables (20 ms for 10,000).
 
     `sql` has the code version of each table of a file by its name; what another text built is stale
-    too. Days without a partition in Dagster are among them; `stale_days` leaves them out.
+    too. Days with events in the archive never are of such a table: its statement reads rows. Days
+    without a partition in Dagster are among the others; `stale_days` leaves them out.
     """
     failures = read_failures(connection)
     listed = "".join(f", (:table{n}, :code{n})" for n in range(len(sql)))
@@ -184,5 +193,7 @@ target AS (
 SELECT t.name, t.partition, t.version, t.changed_at, coalesce(b.version, 0), b.built_at,
   t.events - coalesce(b.events, 0), coalesce(b.cpu_time, 0), coalesce(b.run_id, '')
 FROM target t LEFT JOIN table_build b ON b.table_name = t.name AND b.partition = t.partition
-WHERE t.version <> coalesce(b.version, 0) OR t.code <> b.code_version
+WHERE (t.version <> coalesce(b.version, 0) OR t.code <> b.code_version)
+  AND (t.code IS NULL
+    OR t.partition NOT IN (SELECT CAST(day AS TEXT) FROM column_file WHERE archived > 0))
 """  # noqa: S608 - constants

@@ -15,6 +15,8 @@ from streaming.store.sql_tables import PREFIX, read_sql_tables
 
 MAX_PROBLEMS: Final = 3
 """Failed builds that are named; all of them are counted."""
+ARCHIVED: Final = "SELECT CAST(day AS TEXT) FROM column_file WHERE archived > 0"
+"""Days of which rows are in the archive: they are not built again of a `.sql` table."""
 DAYS_BEHIND: Final = (
     # Grouped first: the key begins with the table, so each day would read through all builds.
     "SELECT count(*) FROM day_ledger l LEFT JOIN (SELECT b.partition, min(b.version) AS lowest,"
@@ -50,7 +52,8 @@ def _section(store: StoreConnection, wrong: Sequence[Problem], files: Sequence[s
     # What is left of a table whose file was removed is never built again.
     names = {f"file{number}": name for number, name in enumerate(files)}
     own = f"substr(b.table_name, 1, {len(PREFIX)}) <> '{PREFIX}'"
-    is_current = f"({' OR '.join([own, *(f'b.table_name = :{name}' for name in names)])})"
+    of_files = " OR ".join(["1 = 0", *(f"b.table_name = :{name}" for name in names)])
+    is_current = f"({own} OR ({of_files}) AND b.partition NOT IN ({ARCHIVED}))"
     behind = int(store.execute(DAYS_BEHIND.format(is_current=is_current), names).fetchone()[0])
     failed = store.execute(FAILED.format(is_current=is_current), names).fetchall()
     problems = [

@@ -18,14 +18,17 @@ from assets.builds.archive import ArchiveResult, archive_history, needs_archive
 from assets.builds.builder import open_builder
 from assets.builds.event_reader import StreamFigures
 from assets.builds.seal import seal_history
+from assets.builds.staleness import read_stale_partitions
 from assets.checks.backups import check_restorable
 from assets.checks.finding import CheckContext
 from assets.checks.reconciliation import check_recomputed
 from assets.queries.event_figures import Subject, rank_events, read_lines, read_orders, read_periods
 from assets.queries.export import export_chunks
 from assets.queries.file_formats import Format
+from assets.queries.status_section import read_tables_section
 from assets.tables.day_range import DayRange
 from assets.tables.models import WHOLE
+from assets.tables.sql_transform import day_transforms
 from assets.tables.transforms import WHOLE_TRANSFORMS
 from streaming.errors import NotFound, PurchasesError, Unavailable
 from streaming.settings import Settings
@@ -44,6 +47,7 @@ from streaming.store.personal_data import read_personal_data
 from streaming.store.pseudonyms import ErasureList, write_erasure_list
 from streaming.store.purchase_path import find_paths
 from streaming.store.rebuild import rebuild
+from streaming.store.sql_tables import code_versions
 from streaming.system.home import Home
 from tests.assets.builds.test_columns import build, damage, late_event
 from tests.assets.event_store import store_events
@@ -54,6 +58,8 @@ pytestmark = pytest.mark.sqlite("PURCHASES_KEEP_EVENTS deletes rows of a file")
 
 DAYS = 6
 TODAY = date(2024, 3, 1)
+LINES = """SELECT count(*) AS events, sum(quantity) AS items_sold FROM analytics_event
+WHERE event_time >= :start_at AND event_time < :end_at"""
 RANGE = DayRange(date(2024, 1, 1), date(2024, 1, 10))
 FIGURES = (
     "SELECT events, items_sold, net_revenue_micros, guest_events FROM live_totals",
@@ -473,6 +479,108 @@ def test_ids_of_a_day_without_files_are_named(archived: Settings) -> None:
         store.execute("DELETE FROM archived_event")
     with pytest.raises(PurchasesError, match=r"rows\.parquet counts 1 events that are in no row"):
         return_days(archived)
+
+
+@pytest.fixture
+def with_sql(kept: Settings, tmp_path: Path) -> Settings:
+    """Return a home with six days of one event, and a table of a file that no day has yet."""
+    (tmp_path / "sql").mkdir()
+    (tmp_path / "sql" / "lines.sql").write_text(LINES)
+    settings = kept.model_copy(update={"sql": tmp_path / "sql"})
+    store_events(settings, year_of_days(DAYS))
+    return settings
+
+
+def build_sql(settings: Settings, days: int = DAYS, *, force: bool = False) -> list[str]:
+    """Build all day tables of the first days; return the failures."""
+    with open_builder(settings, "run") as builder:
+        return [
+            outcome.failure
+            for day in range(1, days + 1)
+            for outcome in builder.build(
+                f"2024-01-{day:02d}", day_transforms(settings), force=force
+            )
+            if outcome.failure
+        ]
+
+
+def count_sql(settings: Settings) -> tuple[int, int]:
+    """Return how many days the table of the file has, and how many of it are stale."""
+    with read_store(settings) as store:
+        stale = read_stale_partitions(store, code_versions(settings))
+        (rows,) = store.execute("SELECT count(*) FROM sql_lines").fetchone()
+    return rows, sum(one.table == "sql_lines" for one in stale)
+
+
+def test_a_day_keeps_its_rows_until_its_sql_tables_are_built(with_sql: Settings) -> None:
+    """At first, and after a rebuild has deleted the figures."""
+    assert archive_history(with_sql, TODAY) == ArchiveResult()
+    assert not needs_archive(with_sql, TODAY)
+    assert build_sql(with_sql) == []
+    assert archive_history(with_sql, TODAY) == ArchiveResult(days=5, events=5)
+    rebuild(with_sql)
+    assert build_sql(with_sql, 2) == []
+    assert archive_history(with_sql, TODAY) == ArchiveResult(days=2, events=2)
+    assert build_sql(with_sql) == []
+    assert archive_history(with_sql, TODAY) == ArchiveResult(days=3, events=3)
+    assert count_sql(with_sql) == (DAYS, 0)
+
+
+def test_an_erasure_while_days_go_keeps_the_rows_of_those_it_changes(
+    with_sql: Settings, steps: Steps
+) -> None:
+    """Their figures are deleted after the days were listed."""
+    build_sql(with_sql)
+    steps.run(
+        1,
+        lambda: archive_history(with_sql, TODAY),
+        lambda: erase(with_sql, "bert", None, apply=True),
+    )
+    assert build_sql(with_sql) == []
+    assert count_sql(with_sql) == (DAYS, 0)
+
+
+def test_archived_days_keep_the_figures_of_sql_tables(with_sql: Settings) -> None:
+    """Neither an edit, a late event nor force builds them, or fails at it."""
+    build_sql(with_sql)
+    archive_history(with_sql, TODAY)
+    assert with_sql.sql
+    (with_sql.sql / "lines.sql").write_text(f"{LINES} ")
+    store_events(with_sql, [late_event(30, 2), late_event(31, 6)])
+    assert count_sql(with_sql) == (DAYS, 1)
+    assert build_sql(with_sql) == build_sql(with_sql, force=True) == []
+    assert count_sql(with_sql) == (DAYS, 0)
+    section = read_tables_section(with_sql)
+    assert (section.figures["days_behind"], section.figures["failed_builds"]) == (0, 0)
+
+
+def test_a_sql_table_that_came_later_has_no_figures_of_archived_days(with_sql: Settings) -> None:
+    """A build that is asked for says so; no other waits, and the status counts no failure."""
+    before = with_sql.model_copy(update={"sql": None})
+    build_sql(before)
+    archive_history(before, TODAY)
+    failures = build_sql(with_sql)
+    assert len(failures) == DAYS - 1
+    assert all("is not built; it has no older figures." in failure for failure in failures)
+    assert count_sql(with_sql) == (1, 0)
+    assert read_tables_section(with_sql).figures["failed_builds"] == 0
+
+
+def test_a_sql_table_that_fails_again_and_again_keeps_no_rows(with_sql: Settings) -> None:
+    """Its build is tried eight times before, while a person may mend the cause."""
+    assert with_sql.sql
+    (with_sql.sql / "lines.sql").write_text(LINES.replace("count(*)", "count(*) + 1"))
+    for _ in range(7):
+        assert len(build_sql(with_sql)) == DAYS
+    assert archive_history(with_sql, TODAY) == ArchiveResult()
+    build_sql(with_sql)
+    assert archive_history(with_sql, TODAY) == ArchiveResult(days=5, events=5)
+
+
+def test_days_before_the_first_partition_go(with_sql: Settings) -> None:
+    """Dagster never builds them."""
+    later = with_sql.model_copy(update={"history_start": date(2024, 1, 3)})
+    assert archive_history(later, TODAY) == ArchiveResult(days=2, events=2)
 
 
 ACTIONS = {
