@@ -170,8 +170,11 @@ def _read_late_seconds(
 ) -> float:
     """Return how long (s) the oldest event has waited if that is too long, else 0.
 
-    Today's limit holds for whole tables too.
+    Today's limit holds for whole tables too. If only the text of a `.sql` file was edited, no event
+    waits.
     """
+    if stale.version == stale.built_version:
+        return 0.0
     is_past = stale.partition < context.history.last.isoformat()
     limit = (PAST_DAY_SECONDS if is_past else TODAY_SECONDS) * MICROS
     # No event waits for longer than since the build: most partitions need no read of the events.
@@ -186,7 +189,8 @@ def _read_waiting_since(
 ) -> int:
     """Return when (µs) the first event was processed that the build lacks, or the build's own time.
 
-    If there is no such event, as after a deletion of the topic, it is the partition's last change.
+    If there is no such event, as after a correction, it is the partition's last change. Events of a
+    log that was given up do not count: what the build has of them is not known any more.
     """
     build = connection.execute(
         "SELECT stream_offsets FROM table_build WHERE table_name = ? AND partition = ?",
@@ -195,7 +199,8 @@ def _read_waiting_since(
     window = (-(2**63), 2**63 - 1)
     if stale.partition != WHOLE:
         window = day_window(date.fromisoformat(stale.partition), context.settings.zone)
-    # The build's offsets say which events it has: `analytics-0` is the next of partition 0.
+    # The build's offsets say which events it has: `analytics-0` is the next of partition 0. If they
+    # are of a log that was given up, the times say it.
     topic = f"{Names.of(context.settings).analytics}-"
     offsets = json.loads(build[0]) if build else {}
     built = {int(n.removeprefix(topic)): at for n, at in offsets.items() if n.startswith(topic)}
@@ -204,8 +209,8 @@ def _read_waiting_since(
         next_offset = f"CASE stream_partition{' WHEN ? THEN ?' * len(built)} ELSE 0 END"
     row = connection.execute(
         "SELECT min(processed_at) FROM analytics_event WHERE event_time >= ? AND event_time < ?"
-        f" AND stream_offset >= {next_offset}",
-        (*window, *chain.from_iterable(built.items())),
+        f" AND stream_partition >= 0 AND (stream_offset >= {next_offset} OR processed_at > ?)",
+        (*window, *chain.from_iterable(built.items()), stale.built_at or 0),
     ).fetchone()
     return max(stale.changed_at if row[0] is None else row[0], stale.built_at or 0)
 

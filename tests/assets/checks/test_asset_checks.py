@@ -20,16 +20,20 @@ from assets.checks.asset_checks import (
 )
 from assets.checks.finding import CheckContext, Finding
 from assets.definitions import history_asset, stream_specs, table_assets
+from assets.tables.sql_transform import day_transforms
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
 from streaming.store.backup import scheduled_backup
-from streaming.store.connection import StoreConnection
+from streaming.store.connection import StoreConnection, write_store
+from streaming.store.offsets import StoredOffset, move_offsets
 from tests.assets.event_store import store_events
 from tests.databases import copy_store, home_settings
-from tests.store.rows import add_dead_letter, event, micros, year_of_days
+from tests.store.rows import GROUP, add_dead_letter, event, micros, year_of_days
 
 TABLES = (*DAY_TRANSFORMS, *WHOLE_TRANSFORMS)
 DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
+LINES = """SELECT count(*) AS events FROM analytics_event
+WHERE event_time >= :start_at AND event_time < :end_at"""
 NOON = micros("2024-01-03 12:00")
 MINUTE = 60_000_000
 by_table = pytest.mark.parametrize("transform", TABLES, ids=lambda transform: transform.table)
@@ -136,6 +140,41 @@ def test_an_event_may_wait_ten_minutes_and_today_thirty(
     assert finding.passed is well
     assert finding.numbers["longest_seconds"] == (0 if well else minutes * 60)
     assert finding.is_warning
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(9, 0), (11, 660)])
+def test_events_of_a_log_that_was_given_up_do_not_wait(
+    built: Settings, connection: StoreConnection, minutes: int, seconds: int
+) -> None:
+    """They are in the build, and a late event of the next log waits since it was processed."""
+    connection.execute("UPDATE table_build SET built_at = ?", (NOON - 200 * MINUTE,))
+    with write_store(built) as store:
+        moved = {("analytics", 0): StoredOffset(0, "the-next-topic", "cluster")}
+        move_offsets(store, GROUP, "analytics", moved)
+    at = micros("2024-01-02 09:00")
+    late = event(7, at, processed_at=NOON - minutes * MINUTE, stream_offset=0)
+    store_events(built, [late], now=NOON)
+    finding = reconciliation.check_on_time(connection, CheckContext(built, NOON), DAY_TRANSFORMS[0])
+    assert (finding.numbers["behind"], finding.numbers["longest_seconds"]) == (1, seconds)
+
+
+def test_an_edited_text_is_no_event_that_waits(
+    built: Settings, connection: StoreConnection, tmp_path: Path
+) -> None:
+    """All its days are behind at once, and none of them is late."""
+    (tmp_path / "sql").mkdir()
+    file = tmp_path / "sql" / "lines.sql"
+    file.write_text(LINES)
+    settings = built.model_copy(update={"sql": tmp_path / "sql"})
+    transform = day_transforms(settings)[-1]
+    with open_builder(settings, "a-run") as builder:
+        for day in DAYS:
+            builder.build(day, [transform])
+    connection.execute("UPDATE table_build SET built_at = ?", (NOON,))
+    file.write_text(f"{LINES} ")
+    later = CheckContext(settings, NOON + 200 * MINUTE)
+    finding = reconciliation.check_on_time(connection, later, transform)
+    assert (finding.passed, finding.numbers["behind"]) == (True, 3)
 
 
 def test_figures_of_the_stream_are_recomputed(built: Settings, connection: StoreConnection) -> None:
