@@ -12,11 +12,12 @@ from typing import Final
 from assets.checks.finding import CheckContext, Finding
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
-from streaming.store.backup import newest_backup
+from streaming.store.backup import needed_bytes, newest_backup
 from streaming.store.column_store import ARCHIVE_END
 from streaming.store.connection import StoreConnection, read_store
 from streaming.store.live_totals import live_figures
 from streaming.store.restore import restore
+from streaming.system.disk_space import free_bytes
 from streaming.system.home import Home
 
 OLD_HOURS: Final = 48.0
@@ -39,6 +40,16 @@ def check_restorable(_connection: StoreConnection, context: CheckContext) -> Fin
             description="There is no backup yet.",
             is_warning=True,
         )
+    # What a rehearsal left that was killed: it takes the room of this one.
+    shutil.rmtree(Home(settings.home).rehearsal, ignore_errors=True)
+    free, needed = free_bytes(newest.parent), needed_bytes(newest.stat().st_size)
+    if free < needed:
+        return Finding(
+            passed=False,
+            description=f"{newest.name} was not rehearsed: too little free disk."
+            f" {newest.parent} has {free // 2**20:,} MiB left, and needs {needed // 2**20:,} MiB.",
+            is_warning=True,
+        )
     try:
         counted, recorded = _rehearse(settings, newest)
     except PurchasesError as error:
@@ -58,8 +69,6 @@ def check_restorable(_connection: StoreConnection, context: CheckContext) -> Fin
 def _rehearse(settings: Settings, backup: Path) -> tuple[int, int]:
     """Restore a backup as `purchases db restore` does; return its events, counted and recorded."""
     scratch = Home(settings.home).rehearsal
-    # What a rehearsal left that was killed.
-    shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
         erasures = Home(settings.home).erasures

@@ -123,7 +123,7 @@ def scheduled_backup(settings: Settings) -> Path | None:
     if not settings.backup_keep:
         return None
     folder, size = Home(settings.home).backups, settings.database_path.stat().st_size
-    if free_bytes(folder) < ROOM * size + LEAST_FREE_BYTES:
+    if free_bytes(folder) < needed_bytes(size):
         raise Unavailable(
             f"The disk of {folder} has less than {ROOM} times the {size // 2**20} MiB of the"
             " database left; free some, or set PURCHASES_BACKUP_KEEP=0"
@@ -134,6 +134,14 @@ def scheduled_backup(settings: Settings) -> Path | None:
         old.unlink(missing_ok=True)
     prune_kept(Home(settings.home))
     return made
+
+
+def needed_bytes(size: int) -> int:
+    """Return how many bytes must be free before a copy of a database of `size` bytes is made.
+
+    For copies that nobody asked for: the stream needs the disk too.
+    """
+    return ROOM * size + LEAST_FREE_BYTES
 
 
 def newest_backup(settings: Settings) -> Path | None:

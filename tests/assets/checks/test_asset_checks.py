@@ -23,6 +23,7 @@ from assets.definitions import history_asset, stream_specs, table_assets
 from assets.tables.sql_transform import day_transforms
 from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS, Transform
 from streaming.settings import Settings
+from streaming.store import backup as copying
 from streaming.store.backup import scheduled_backup
 from streaming.store.connection import StoreConnection, write_store
 from streaming.store.offsets import StoredOffset, move_offsets
@@ -268,6 +269,23 @@ def test_the_newest_backup_is_restored_and_counted(
     assert (finding.passed, finding.is_warning, finding.numbers["events"]) == (False, False, 0)
     made.write_bytes(b"no database")
     assert "cannot be restored" in backups.check_restorable(connection, now).description
+
+
+@pytest.mark.sqlite("a backup of the file")
+def test_no_backup_is_restored_on_a_disk_that_is_nearly_full(
+    built: Settings, connection: StoreConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check warns, writes nothing, and removes what an earlier one left."""
+    made = scheduled_backup(built)
+    assert made is not None
+    left = made.parent / "rehearsal"
+    left.mkdir()
+    monkeypatch.setattr(copying, "LEAST_FREE_BYTES", 2**62)
+    finding = backups.check_restorable(connection, CheckContext(built, time.time_ns() // 1000))
+    assert (finding.passed, finding.is_warning) == (False, True)
+    assert "not rehearsed: too little free disk" in finding.description
+    assert f"needs {2**42:,} MiB" in finding.description
+    assert list(made.parent.iterdir()) == [made]
 
 
 def test_a_lag_that_is_unknown_is_no_pass(store: Settings, connection: StoreConnection) -> None:
