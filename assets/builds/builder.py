@@ -42,9 +42,9 @@ from assets.tables.sql_transform import AnyTransform
 from streaming.errors import Unavailable
 from streaming.settings import Settings
 from streaming.store.build_rows import lock_partitions
-from streaming.store.column_files import MARK_FILE
+from streaming.store.column_files import MARK_FILE, require_column_files
 from streaming.store.column_store import ColumnStore, has_column_files, open_column_store
-from streaming.store.connection import StoreReader, open_reader
+from streaming.store.connection import StoreConnection, StoreReader, open_reader
 from streaming.store.deployment import recorded_deployment, require_same_deployment
 from streaming.store.engine import lock_figures, open_engine
 from streaming.system.deadline import Deadline
@@ -253,13 +253,12 @@ def open_builder(settings: Settings, run_id: str) -> Iterator[PartitionBuilder]:
     with closing(open_reader(settings)) as source:
         with source.snapshot() as store:
             recorded = recorded_deployment(store)
+            column_store = _open_answering(settings, store)
         if recorded is not None:
             require_same_deployment(recorded, settings, settings.database)
         engine = open_engine(settings)
         try:
-            context = BuildContext(
-                run_id, settings.zone, _spool(settings, run_id), _open_answering(settings)
-            )
+            context = BuildContext(run_id, settings.zone, _spool(settings, run_id), column_store)
             yield PartitionBuilder(source, engine, context)
         finally:
             engine.dispose()
@@ -302,8 +301,8 @@ def _spool(settings: Settings, run_id: str) -> Path:
     return spool / run_id
 
 
-def _open_answering(settings: Settings) -> ColumnStore | None:
-    """Return the store of column files, None if there is none or it does not answer.
+def _open_answering(settings: Settings, store: StoreConnection) -> ColumnStore | None:
+    """Return the store of column files, None if there is none, it is not ours or does not answer.
 
     Then rows are read.
     """
@@ -312,6 +311,7 @@ def _open_answering(settings: Settings) -> ColumnStore | None:
     column_store = open_column_store(settings)
     try:
         column_store.has("answers")
+        require_column_files(store, column_store)
     except Unavailable as error:
         # Asked once, because a year has hundreds of partitions, and each would wait.
         get_logger().warning("columns_unavailable", reason=str(error))

@@ -15,7 +15,11 @@ from assets.builds.event_reader import (
     read_rows_beyond,
 )
 from assets.tables.aggregate import EVENT_COLUMNS
-from streaming.store.column_files import ColumnFile, read_column_files
+from streaming.store.column_files import (
+    ColumnFile,
+    read_column_files,
+    require_column_files,
+)
 from streaming.store.column_store import ColumnStore
 from streaming.store.connection import StoreConnection
 from streaming.units import MICROS
@@ -33,8 +37,9 @@ def find_problems(
 
     With `contents` the bytes of every file are compared with its digest; else only whether it is
     there. A file that was marked before keeps its problem. Raises `Unavailable` if a bucket does
-    not answer.
+    not answer, and what `require_column_files` does.
     """
+    require_column_files(store, column_store)
     sizes = {} if contents else column_store.sizes()
     ledger = read_ledger(store, *days)
     problems: dict[str, str] = {}

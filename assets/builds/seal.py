@@ -28,6 +28,7 @@ from streaming.store.column_files import (
     ColumnFile,
     read_column_files,
     replace_column_files,
+    require_column_files,
 )
 from streaming.store.column_store import ColumnStore, has_column_files, open_column_store
 from streaming.store.connection import StoreConnection, StoreReader, open_reader, write_store
@@ -75,7 +76,8 @@ def seal_history(settings: Settings, today: date, limit_seconds: float = math.in
 
     Then join the small files of a past day, and remove files that no row names. No further day is
     begun after the limit. Only who holds the write lock may do it. Raises what `open_reader` and
-    `write_store` do, `Mismatch` if the deployment has other settings, and what `ColumnStore` does.
+    `write_store` do, `Mismatch` if the deployment has other settings, and what `ColumnStore` and
+    `require_column_files` do.
     """
     if not has_column_files(settings):
         return SealResult()
@@ -85,6 +87,7 @@ def seal_history(settings: Settings, today: date, limit_seconds: float = math.in
     problems: dict[str, str] = {}
     with closing(open_reader(settings)) as reader:
         with reader.snapshot() as store:
+            require_column_files(store, open_column_store(settings))
             days = _list_days(store, read_column_files(store), settings, today)
         try:
             for day in days:

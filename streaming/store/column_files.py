@@ -5,13 +5,15 @@ a row of `column_file` names it; what becomes of one that no row names is in `ke
 in a file, and when a day is sealed, is `assets.builds.seal`; where it is, `column_store`.
 """
 
+import sqlite3
 from collections.abc import Collection, Iterable
 from dataclasses import astuple, dataclass, fields
 from datetime import date
 from typing import Final
 
 from streaming.errors import PurchasesError, Unavailable
-from streaming.store.column_store import ColumnStore
+from streaming.settings import PREFIX
+from streaming.store.column_store import ColumnStore, DirectoryStore
 from streaming.store.connection import StoreConnection
 
 
@@ -71,6 +73,23 @@ def read_column_files(
         file = ColumnFile(*row)
         files.setdefault(date.fromisoformat(file.day), []).append(file)
     return files
+
+
+def require_column_files(store: StoreConnection, column_store: ColumnStore) -> None:
+    """Raise `Unavailable` if the list of a server names files, and none is in this directory.
+
+    Then they are in a bucket that this host does not know, or the directory was lost. Nobody can
+    tell which, so nothing may be marked, nor sealed beside them.
+    """
+    if isinstance(store, sqlite3.Connection) or not isinstance(column_store, DirectoryStore):
+        return
+    names = [name for (name,) in store.execute("SELECT name FROM column_file").fetchall()]
+    if names and not any(map(column_store.has, names)):
+        raise Unavailable(
+            f"None of the {len(names):,} column files is in {column_store.directory}. If several"
+            f" hosts use this database, set {PREFIX}HOST and {PREFIX}COLUMNS_URL as they do. If the"
+            " directory was lost, run `purchases db columns rebuild`."
+        )
 
 
 def replace_column_files(

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from assets.builds.columns import sum_files
+from assets.builds.computation import BuildContext, ColumnsUnavailable, require_sound_files
 from assets.builds.event_reader import read_ledger
 from assets.builds.seal import SealResult, _record, _seal, needs_seal, seal_history
 from assets.checks.column_files import check_files
 from streaming.errors import Unavailable, UsageError
 from streaming.settings import Settings
-from streaming.store.column_files import read_column_files
+from streaming.store.column_files import forget_all, read_column_files
 from streaming.store.column_store import open_column_store
 from streaming.store.connection import open_reader, read_store, write_store
 from streaming.store.erasure import erase
@@ -152,6 +154,43 @@ def test_a_host_without_a_bucket_reads_rows(hosts: tuple[Settings, Settings]) ->
     assert finding.passed
     assert "COLUMNS_URL" in finding.description
     require_one_set_of_files(one)
+
+
+def test_a_host_that_does_not_know_the_bucket_marks_no_file(
+    hosts: tuple[Settings, Settings],
+) -> None:
+    """Without host and bucket it reads rows, seals nothing, and says which settings it lacks."""
+    one, other = hosts
+    seal_history(one, TODAY)
+    laptop = other.model_copy(update={"host": "", "columns_url": None})
+    assert build(laptop, DAYS) == build(one, DAYS)
+    store_events(one, [late_event(10, 2)])
+    with pytest.raises(Unavailable, match="set PURCHASES_HOST and PURCHASES_COLUMNS_URL"):
+        seal_history(laptop, TODAY)
+    with read_store(laptop) as store:
+        context = BuildContext("run", laptop.zone, laptop.home, open_column_store(laptop))
+        with pytest.raises(ColumnsUnavailable):
+            require_sound_files(store, context, None)
+        finding = check_files(store, laptop, contents=True)
+    assert not finding.passed
+    assert "set PURCHASES_HOST and PURCHASES_COLUMNS_URL" in finding.description
+    seal_history(one, TODAY)
+    require_one_set_of_files(one)
+
+
+def test_a_single_host_whose_directory_was_lost_begins_again(postgres_settings: Settings) -> None:
+    """Its builds read rows until the files are forgotten, as the message says."""
+    prepare_store(postgres_settings)
+    store_events(postgres_settings, year_of_days(DAYS))
+    seal_history(postgres_settings, TODAY)
+    shutil.rmtree(Home(postgres_settings.home).columns)
+    lost = build(postgres_settings, DAYS)
+    with pytest.raises(Unavailable, match="run `purchases db columns rebuild`"):
+        seal_history(postgres_settings, TODAY)
+    with write_store(postgres_settings) as store:
+        forget_all(store)
+    assert seal_history(postgres_settings, TODAY).files == DAYS
+    assert build(postgres_settings, DAYS) == lost
 
 
 def test_a_home_without_the_client_gets_one_sentence(
