@@ -84,6 +84,10 @@ class Outcome:
         return self.audit is not None and self.failure is None
 
 
+class _ProofNeeded(Exception):
+    """A table from column files cannot be written: these may be why, so they are to be proven."""
+
+
 @dataclass(frozen=True)
 class PartitionBuilder:
     """The database, opened by one run for reading and for writing."""
@@ -172,8 +176,13 @@ class PartitionBuilder:
 
         return _retry(compute)
 
-    def _write(self, pairs: Sequence[tuple[Outcome, Computation]]) -> list[Outcome]:
-        """Write in one transaction; retry while the database is locked or its disk is full."""
+    def _write(
+        self, pairs: Sequence[tuple[Outcome, Computation]], *, are_files_proven: bool = False
+    ) -> list[Outcome]:
+        """Write in one transaction; retry while the database is locked or its disk is full.
+
+        Before the failure of a table from column files is recorded, they are proven.
+        """
         bases = chain.from_iterable(computation.bases.values() for _, computation in pairs)
         erasures = {basis.erasures for basis in bases}
 
@@ -181,15 +190,39 @@ class PartitionBuilder:
             with self.engine.begin() as connection:
                 lock_partitions(connection, {outcome.partition for outcome, _ in pairs})
                 require_same_erasures(connection, erasures)
-                outcomes = [self._write_table(connection, *pair) for pair in pairs]
+                outcomes = [
+                    self._write_table(connection, *pair, are_files_proven=are_files_proven)
+                    for pair in pairs
+                ]
                 written = [each.build for each in outcomes if each.build and each.is_written]
                 record_builds(connection, written)
                 return outcomes
 
-        return _retry(write)
+        try:
+            return _retry(write)
+        except _ProofNeeded:
+            # Outside the transaction, for which others wait: to read a whole history takes minutes.
+            self._prove_files([computation for _, computation in pairs])
+            return self._write(pairs, are_files_proven=True)
+
+    def _prove_files(self, computations: Sequence[Computation]) -> None:
+        """Raise `Columns…` if files that were read are wrong: rows are read instead then."""
+        days = dict.fromkeys(each.day for each in computations if each.is_from_columns)
+
+        def prove() -> None:
+            with self.source.snapshot() as store:
+                for day in days:
+                    require_sound_files(store, self.context, day)
+
+        _retry(prove)
 
     def _write_table(
-        self, connection: Connection, outcome: Outcome, computation: Computation
+        self,
+        connection: Connection,
+        outcome: Outcome,
+        computation: Computation,
+        *,
+        are_files_proven: bool,
     ) -> Outcome:
         rows = computation.rows.get(outcome.transform.table)
         if rows is None:
@@ -205,10 +238,8 @@ class PartitionBuilder:
         except Exception as error:
             if basis.added_to is not None:
                 raise NotAdded(f"The added rows could not be written: {error}") from error
-            if computation.is_from_columns:
-                with self.source.snapshot() as store:
-                    # If files are wrong this raises, and the partition is computed again from rows.
-                    require_sound_files(store, self.context, computation.day)
+            if computation.is_from_columns and not are_files_proven:
+                raise _ProofNeeded from error
             return self._fail(connection, outcome, error)
         return replace(
             outcome,

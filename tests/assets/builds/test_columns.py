@@ -8,9 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assets.builds import columns, seal
+from assets.builds import builder, columns, seal
 from assets.builds.builder import open_builder
 from assets.builds.column_proof import find_problems
+from assets.builds.computation import BuildContext, require_sound_files
 from assets.builds.seal import SealResult, needs_seal, seal_history
 from assets.checks.column_files import check_unchanged_files
 from assets.checks.finding import CheckContext
@@ -19,9 +20,11 @@ from assets.tables.transforms import DAY_TRANSFORMS, WHOLE_TRANSFORMS
 from streaming.errors import PurchasesError
 from streaming.settings import Settings
 from streaming.store.backup import backup
+from streaming.store.build_rows import lock_partitions
 from streaming.store.column_files import forget_all, read_column_files
 from streaming.store.column_store import open_column_store
 from streaming.store.connection import StoreConnection, read_store, write_store
+from streaming.store.engine import engine_over
 from streaming.store.erasure import erase
 from streaming.store.free_space import overwrite_free_space
 from streaming.store.rebuild import rebuild
@@ -39,13 +42,13 @@ LIST = "SELECT day, events, problem FROM column_file ORDER BY day, events DESC"
 
 def build(settings: Settings, days: int = DAYS) -> dict[str, str]:
     """Build all tables of the first days again; return the digest of each partition."""
-    with open_builder(settings, "run") as builder:
+    with open_builder(settings, "run") as opened:
         outcomes = [
             outcome
             for day in range(1, days + 1)
-            for outcome in builder.build(f"2024-01-{day:02d}", DAY_TRANSFORMS, force=True)
+            for outcome in opened.build(f"2024-01-{day:02d}", DAY_TRANSFORMS, force=True)
         ]
-        outcomes += builder.build(WHOLE, WHOLE_TRANSFORMS, force=True)
+        outcomes += opened.build(WHOLE, WHOLE_TRANSFORMS, force=True)
     assert [outcome.failure for outcome in outcomes if outcome.failure] == []
     return {
         f"{outcome.transform.table} of {outcome.partition}": outcome.build.digest
@@ -350,6 +353,31 @@ def test_files_that_contradict_the_ledger_are_marked(
     assert [row[0] for row in list_files(sealed) if row[2]] == ["2024-01-02"]
     connection.execute("UPDATE column_file SET items_sold = 9 WHERE day = '2024-01-04'")
     assert len(problems(sealed)) == 2
+
+
+def test_files_are_proven_outside_the_transaction(
+    sealed: Settings, connection: StoreConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That takes minutes for a whole history: others write meanwhile. Then the failure is kept."""
+    engine = engine_over(sealed.database, lock_seconds=0.1)
+    proven: list[date | None] = []
+
+    def prove(store: StoreConnection, context: BuildContext, day: date | None) -> None:
+        with engine.begin() as other:
+            lock_partitions(other, {WHOLE})
+        proven.append(day)
+        require_sound_files(store, context, day)
+
+    monkeypatch.setattr(builder, "require_sound_files", prove)
+    connection.execute("UPDATE live_totals SET items_sold = 99")
+    with open_builder(sealed, "run") as opened:
+        outcomes = opened.build(WHOLE, WHOLE_TRANSFORMS)
+    engine.dispose()
+    assert proven == [None]
+    failures = {each.transform.table for each in outcomes if each.failure is not None}
+    assert failures
+    recorded = connection.execute("SELECT table_name, attempts FROM build_failure").fetchall()
+    assert recorded == [(table, 1) for table in failures]
 
 
 def test_a_ledger_that_contradicts_the_rows_is_not_sealed(
