@@ -47,7 +47,7 @@ from streaming.kafka.names import Names
 from streaming.settings import Settings
 from streaming.store.connection import read_store
 from streaming.store.models import AnalyticsEventRow
-from streaming.store.sql_tables import read_sql_tables
+from streaming.store.sql_tables import read_sql_tables, table_name
 from streaming.system.deadline import Deadline
 
 DAY_STEP: Final = "day_tables"
@@ -262,8 +262,15 @@ def _chosen_days(context: AssetExecutionContext, config: BuildConfig) -> list[st
 
 
 def wrong_sql_specs(settings: Settings) -> list[AssetSpec]:
-    """Return an asset for each wrong `.sql` file, which cannot run and says what is wrong."""
-    problems = read_sql_tables(settings).problems
+    """Return an asset for each wrong `.sql` file, which cannot run and says what is wrong.
+
+    While the server does not answer, no file can be checked, and all have one.
+    """
+    try:
+        problems = read_sql_tables(settings).problems
+    except Unavailable as error:
+        files = sorted(settings.sql.glob("*.sql")) if settings.sql else []
+        problems = {table_name(file): f"It cannot be checked: {error}" for file in files}
     return [
         AssetSpec(name, description=f"Not built. {problem}", group_name=GROUP, kinds={"sql"})
         for name, problem in problems.items()

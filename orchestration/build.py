@@ -13,12 +13,15 @@ from orchestration.automation.run_sensors import run_sensors
 from orchestration.automation.schedules import schedules
 from orchestration.automation.stream_sensors import stream_sensors
 from orchestration.automation.table_sensors import stale_days_sensor
+from streaming.errors import Unavailable
 from streaming.settings import Settings, load_settings
+from streaming.store.sql_tables import read_sql_tables
 
 
 def build_defs(settings: Settings | None = None) -> Definitions:
     """Return all definitions for these settings; None reads them from the environment."""
-    chosen = settings or load_settings()
+    given = settings or load_settings()
+    chosen = _with_checked_sql(given)
     # Not for what starts the apps: they accept purchases of all of history.
     dated = with_first_partition(chosen, os.environ)
     return Definitions(
@@ -26,7 +29,7 @@ def build_defs(settings: Settings | None = None) -> Definitions:
             *stream_specs(dated),
             history_asset(chosen),
             *table_assets(dated),
-            *wrong_sql_specs(dated),
+            *wrong_sql_specs(given),
         ],
         asset_checks=asset_checks(dated),
         sensors=[
@@ -37,3 +40,15 @@ def build_defs(settings: Settings | None = None) -> Definitions:
         schedules=schedules(chosen, upkeep_job(chosen), backup_job(chosen)),
         executor=in_process_executor,  # the multiprocess one takes 10 s where this takes 0.3 s
     )
+
+
+def _with_checked_sql(settings: Settings) -> Settings:
+    """Return settings without `.sql` files while their server does not answer.
+
+    Dagster loads without it too. All parts must have the same tables: an answer may come meanwhile.
+    """
+    try:
+        read_sql_tables(settings)
+    except Unavailable:
+        return settings.model_copy(update={"sql": None})
+    return settings

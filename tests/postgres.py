@@ -10,7 +10,8 @@ import signal
 import subprocess
 import uuid
 from base64 import b64encode
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import pbkdf2_hmac, sha256
 from hmac import digest
 from importlib.util import find_spec
@@ -91,6 +92,19 @@ class PostgresServer(Struct, frozen=True):
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
             )
+
+    @contextmanager
+    def refuse_connections(self, name: str) -> Iterator[None]:
+        """Let nobody connect to a database meanwhile, as while a server is started."""
+        with psycopg.connect(self.conninfo(), autocommit=True) as connection:
+            statement = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+            database = sql.Identifier(name)
+            connection.execute(statement.format(database, sql.Literal(False)))  # noqa: FBT003 - of SQL
+            self.end_sessions(name)
+            try:
+                yield
+            finally:
+                connection.execute(statement.format(database, sql.Literal(True)))  # noqa: FBT003 - of SQL
 
     def drop_database(self, name: str) -> None:
         """Drop a database, and end the connections to it."""

@@ -50,7 +50,10 @@ AnyTransform = Transform | SqlTransform
 
 
 def day_transforms(settings: Settings) -> tuple[AnyTransform, ...]:
-    """Return all day tables of a deployment: those of the program, and those of its files."""
+    """Return all day tables of a deployment: those of the program, and those of its files.
+
+    Raises what `read_sql_tables` does.
+    """
     return (*DAY_TRANSFORMS, *map(SqlTransform, read_sql_tables(settings).tables))
 
 
@@ -62,7 +65,8 @@ def day_table_names(settings: Settings) -> tuple[str, ...]:
 def still_there(settings: Settings, loaded: Iterable[str]) -> tuple[str, ...]:
     """Return those of the tables that a code server has loaded which a run will have too.
 
-    A file may have been removed, or have become wrong, since the code server loaded it.
+    A file may have been removed, or have become wrong, since the code server loaded it. Raises
+    what `read_sql_tables` does.
     """
     now = day_table_names(settings)
     return tuple(name for name in loaded if name in now)

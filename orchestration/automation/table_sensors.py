@@ -41,6 +41,7 @@ from orchestration.automation.run_requests import (
 from orchestration.automation.stream_sensors import read_health
 from orchestration.automation.ticks import record_tick
 from streaming.apps import APPS
+from streaming.errors import Unavailable
 from streaming.settings import Settings
 from streaming.store.connection import read_store, store_exists
 from streaming.store.sql_tables import code_versions
@@ -73,7 +74,11 @@ def stale_days_sensor(settings: Settings) -> SensorDefinition:
     )
     def stale_days_sensor(context: SensorEvaluationContext) -> SensorResult:
         record_tick(settings, context)
-        inputs = read_plan_inputs(settings, context.instance, still_there(settings, loaded))
+        try:
+            inputs = read_plan_inputs(settings, context.instance, still_there(settings, loaded))
+        except Unavailable as error:
+            # The next tick asks again. Without the tables of files it would request too little.
+            return SensorResult(skip_reason=str(error))
         requests = plan_runs(inputs)
         if requests:
             return SensorResult(run_requests=requests)

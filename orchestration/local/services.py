@@ -19,11 +19,11 @@ from assets.builds.locks import is_writing
 from assets.tables.first_partition import choose_first_partition
 from orchestration.instance import dagster_environment
 from streaming.dashboard.address import bind_socket, dashboard_url
-from streaming.errors import PurchasesError
+from streaming.errors import PurchasesError, Unavailable
 from streaming.settings import Settings, secret_environment
 from streaming.store.connection import read_store
 from streaming.store.live_totals import read_first_day
-from streaming.store.sql_tables import read_sql_tables
+from streaming.store.sql_tables import SqlTables, read_sql_tables
 from streaming.system.child_process import start_child
 from streaming.system.deadline import Deadline, wait_until
 from streaming.system.home import Home
@@ -58,7 +58,7 @@ class Services:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._start_at = dict.fromkeys(services, 0.0)
         self._first_partition = self._read_first_partition()
-        self._sql_tables = read_sql_tables(settings)
+        self._sql_tables = self._read_sql_tables()
         self._look_at = time.monotonic() + LOOK_SECONDS
 
     @property
@@ -97,8 +97,9 @@ class Services:
         """
         # Never later: while the database does not answer, a recent day stands for the first one.
         first = min(self._read_first_partition(), self._first_partition)
-        tables = read_sql_tables(self._settings)
-        if (first, tables) == (self._first_partition, self._sql_tables):
+        tables = self._read_sql_tables()
+        # While the server cannot check a file, nobody knows that it changed.
+        if tables is None or (first, tables) == (self._first_partition, self._sql_tables):
             return
         # A run would die with the daemon that started it.
         if self._may_write():
@@ -120,6 +121,13 @@ class Services:
         except PurchasesError:
             # Nobody can tell now: to wait in vain is better than to kill a run.
             return True
+
+    def _read_sql_tables(self) -> SqlTables | None:
+        """Return the tables of files; None while the server cannot check one of them."""
+        try:
+            return read_sql_tables(self._settings)
+        except Unavailable:
+            return None
 
     def _read_first_partition(self) -> date:
         try:

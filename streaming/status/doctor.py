@@ -169,7 +169,11 @@ def _local_clock(_settings: Settings) -> Iterator[Check]:
 
 def _sql(settings: Settings) -> Iterator[Check]:
     """Check the `.sql` files, if there is a directory of them."""
-    sql = read_sql_tables(settings)
+    try:
+        sql = read_sql_tables(settings)
+    except Unavailable as error:
+        yield Check("SQL tables", "failed", str(error), "wait for the database, or mend it")
+        return
     for name, problem in sql.problems.items():
         yield Check(name, "failed", problem, "correct the file, or remove it")
     if sql.tables:

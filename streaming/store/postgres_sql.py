@@ -10,13 +10,14 @@ from collections.abc import Collection, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import psycopg
 from psycopg import sql as composed
 from psycopg.pq import ExecStatus
 
-from streaming.store.postgres import connect, store_errors
+from streaming.store.connection import connect_current
+from streaming.store.postgres import PostgresConnection, store_errors
 from streaming.store.sql_access import MAX_VALUE_BYTES, SqlTextError, line_and_column
 from streaming.system.database import PostgresDatabase
 
@@ -178,9 +179,11 @@ def describe(
 ) -> list[tuple[str, str]]:
     """Return what `check_sql` does, once for each statement in the life of this process.
 
-    Raises what that and `store_errors` do.
+    Raises what that and `open_reader` do.
     """
-    with closing(connect(database)) as connection, store_errors(database):
+    # Without tables of this version the server cannot know any column.
+    connection = cast("PostgresConnection", connect_current(database, read_only=True))
+    with closing(connection), store_errors(database):
         return check_sql(connection.raw, statement, tables)
 
 

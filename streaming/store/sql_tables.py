@@ -15,9 +15,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from streaming.errors import NotFound, PurchasesError, UsageError
+from streaming.errors import NotFound, PurchasesError, Unavailable, UsageError
 from streaming.settings import Settings
-from streaming.store.connection import StoreConnection, open_reader, write_store
+from streaming.store.connection import StoreConnection, write_store
 from streaming.store.dialect import list_tables
 from streaming.store.sql_access import ReadOnlyAccess, SqlTextError, is_of_the_text
 
@@ -96,7 +96,10 @@ def is_sql_table(name: str) -> bool:
 
 
 def read_sql_tables(settings: Settings) -> SqlTables:
-    """Read and check the files, by their names; one that is wrong changes no other."""
+    """Read and check the files, by their names; one that is wrong changes no other.
+
+    Raises what `read_sql_table` does, but for `SqlError`.
+    """
     if settings.sql is None:
         return SqlTables((), {})
     if not settings.sql.is_dir():
@@ -111,12 +114,15 @@ def read_sql_tables(settings: Settings) -> SqlTables:
 
 
 def code_versions(settings: Settings) -> dict[str, str]:
-    """Return the code version of each table, by its name."""
+    """Return the code version of each table, by its name. Raises what `read_sql_tables` does."""
     return {table.name: table.code_version for table in read_sql_tables(settings).tables}
 
 
 def read_sql_table(file: Path, settings: Settings) -> SqlTable:
-    """Read and check a file, on PostgreSQL by the server. Raises `SqlError`."""
+    """Read and check a file, on PostgreSQL by the server, which is asked once about each text.
+
+    Raises `SqlError`, and `Unavailable` if the server does not answer.
+    """
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -146,13 +152,14 @@ def _columns_on_postgres(settings: Settings, file: Path, text: str) -> tuple[lis
     from streaming.store import postgres_sql
 
     try:
-        # Without tables the server cannot know any column.
-        open_reader(settings).close()
         described = postgres_sql.describe(
             settings.database, _statement(text, "2000-01-01", (0, 0)), (EVENTS,)
         )
     except SqlTextError as error:
         raise SqlError(f"{file}: {error}") from None
+    except Unavailable:
+        # Nobody can tell now: a file that was right before is not wrong, nor changed.
+        raise
     except PurchasesError as error:
         raise SqlError(f"{file} cannot be checked: {error}") from None
     return [name for name, _ in described], [kind for _, kind in described]

@@ -1,5 +1,6 @@
 """The sensor of stale days on a real instance: what comes at any moment is in the tables then."""
 
+import subprocess
 from collections.abc import Callable
 from datetime import date, timedelta
 
@@ -19,15 +20,20 @@ from assets.builds.staleness import read_stale_partitions
 from assets.checks.finding import CheckContext
 from assets.checks.stream_health import check_out_of_range
 from assets.partitions import day_partitions
+from assets.queries.status_section import read_tables_section
 from assets.tables.day_range import DayRange
 from assets.tables.models import DAY_TABLE_NAMES
 from orchestration.automation.run_requests import days_request, late_days_request, run_days
 from orchestration.automation.table_sensors import stale_days_sensor
 from orchestration.build import build_defs
+from orchestration.local.services import Services
+from streaming.errors import Unavailable
 from streaming.settings import Settings
+from streaming.status.doctor import examine
 from streaming.store.connection import StoreConnection
 from tests.assets.event_store import store_events
 from tests.databases import look
+from tests.postgres import PostgresServer
 from tests.store.rows import event, micros
 
 DAY = date(2024, 3, 1)
@@ -205,3 +211,44 @@ def test_the_start_of_history_moves_either_way_and_no_day_is_lost(
         assert left_out(later) == number
     row = connection.execute("SELECT events FROM daily_sales WHERE day = '2024-03-01'").fetchone()
     assert row == (2,)
+
+
+def test_a_server_that_is_away_makes_no_sql_file_wrong(
+    postgres_settings: Settings, postgres_server: PostgresServer, instance: DagsterInstance
+) -> None:
+    """Dagster loads and is not ended, its sensor skips; status and doctor blame the server."""
+    folder = postgres_settings.home / "sql"
+    folder.mkdir(parents=True)
+    shop = postgres_settings.model_copy(update={"sql": folder, "services": "dagster"})
+    where = "FROM analytics_event WHERE event_time >= :start_at AND event_time < :end_at"
+    (folder / "lines.sql").write_text(f"SELECT count(*) AS lines {where}")
+    key, name = AssetKey("sql_lines"), str(shop.database_url).rpartition("/")[2]
+    with postgres_server.refuse_connections(name):
+        services, graph = Services(shop), build_defs(shop).resolve_asset_graph()
+        assert not graph.get(key).is_executable
+        assert "does not answer" in str(graph.get(key).description)
+        with pytest.raises(Unavailable):
+            read_tables_section(shop)
+        checks = {check.name: check for check in examine(shop).checks}
+        assert "does not answer" in checks["SQL tables"].detail
+    defs, sensor = build_defs(shop), stale_days_sensor(shop)
+    assert defs.resolve_asset_graph().get(key).is_executable
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as daemon:
+        services._processes["daemon"] = daemon
+        # What Dagster loaded while the server was away lacks the table.
+        services._follow_definitions()
+        assert daemon.wait(30)
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as daemon:
+        services._processes["daemon"] = daemon
+        (folder / "lines.sql").write_text(f"SELECT sum(quantity) AS pieces {where}")
+        with (
+            postgres_server.refuse_connections(name),
+            build_sensor_context(instance=instance, definitions=defs) as context,
+        ):
+            services._follow_definitions()
+            result = sensor(context)
+            assert daemon.poll() is None
+        assert isinstance(result, SensorResult)
+        assert "does not answer" in str(result.skip_reason)
+        services._follow_definitions()
+        assert daemon.wait(30)

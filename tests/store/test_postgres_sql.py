@@ -13,7 +13,7 @@ from assets.builds.builder import Outcome, open_builder
 from assets.builds.sql_days import create_sql_table
 from assets.builds.writer import digest
 from assets.tables.sql_transform import SqlTransform
-from streaming.errors import UsageError
+from streaming.errors import Unavailable, UsageError
 from streaming.settings import Settings
 from streaming.store import postgres_sql
 from streaming.store.connection import read_store, write_store
@@ -28,6 +28,7 @@ from streaming.store.sql_tables import SqlError, compute_day, read_sql_table, re
 from streaming.system.database import PostgresDatabase
 from tests.assets.event_store import store_events, write
 from tests.databases import home_settings
+from tests.postgres import PostgresServer
 from tests.store.rows import SOURCE_TOPICS, event, micros
 from tests.support import wait_until
 
@@ -210,7 +211,7 @@ def test_a_file_is_a_table_of_days(stored: Settings) -> None:
 
 
 def test_an_unreachable_server_is_said(stored: Settings) -> None:
-    """In the sentence of every reader, also about a file that cannot be checked."""
+    """In the sentence of every reader, also of one that cannot check a file: that is not wrong."""
     away = stored.model_copy(
         update={"database_url": "postgresql+psycopg://anna:hidden@127.0.0.1:1/shop"}
     )
@@ -219,8 +220,26 @@ def test_an_unreachable_server_is_said(stored: Settings) -> None:
     assert "hidden" not in str(refused.value)
     file = stored.home.parent / "daily_lines.sql"
     file.write_text(f"SELECT 1 AS a {WHERE}")
-    with pytest.raises(SqlError, match=r"cannot be checked: The database shop .* does not answer"):
-        read_sql_table(file, away)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"^The database shop .* does not answer"):
+            read_sql_tables(away.model_copy(update={"sql": file.parent}))
+
+
+def test_a_file_that_was_checked_needs_no_server(
+    stored: Settings, postgres_server: PostgresServer
+) -> None:
+    """A failover changes no table: who compares them sees no other file."""
+    shop = stored.model_copy(update={"sql": stored.home.parent})
+    file = stored.home.parent / "daily_lines.sql"
+    file.write_text(f"SELECT 1 AS a {WHERE}")
+    before = read_sql_tables(shop)
+    assert [table.name for table in before.tables] == ["sql_daily_lines"]
+    with postgres_server.refuse_connections(str(stored.database_url).rpartition("/")[2]):
+        assert read_sql_tables(shop) == before
+        file.write_text(f"SELECT 2 AS a {WHERE}")
+        with pytest.raises(Unavailable, match="does not answer"):
+            read_sql_tables(shop)
+    assert read_sql_tables(shop) != before
 
 
 @pytest.mark.sqlite("a file beside a server")
