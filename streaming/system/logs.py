@@ -47,7 +47,7 @@ def configure_logs(*, debug: bool = False, host: str = "") -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.DEBUG if debug else logging.INFO
         ),
-        logger_factory=structlog.PrintLoggerFactory(_BestEffortStream(sys.stderr)),  # type: ignore[arg-type]  # it writes
+        logger_factory=structlog.WriteLoggerFactory(_BestEffortStream(sys.stderr)),  # type: ignore[arg-type]  # it writes
         cache_logger_on_first_use=True,
     )
 
